@@ -1,0 +1,23 @@
+//! Connections: their states, and the table that holds one entry for each.
+
+mod state;
+
+pub use state::{Direction, State, TcpEvent, Timeouts};
+
+use crate::ids::{Protocol, RealId};
+use std::net::SocketAddrV4;
+
+/// A connection as the dump shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Its state.
+    pub state: State,
+    /// Whole seconds until it times out if no packet comes.
+    pub expires_seconds: u32,
+    /// The client's address and port.
+    pub client: SocketAddrV4,
+    /// The real; its key gives the virtual and the server's address.
+    pub real: RealId,
+}

@@ -1,0 +1,206 @@
+//! Connection states and their timeouts, as in Linux IPVS (NAT mode, `secure_tcp` off).
+
+use crate::time::Tick;
+
+/// Which way a packet of a connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Direction {
+    /// From the client to the real.
+    Forward = 0,
+    /// From the real to the client.
+    Reverse = 1,
+}
+
+/// The state of a connection. The discriminants are what an entry holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// TCP, before its first packet was judged.
+    None = 0,
+    /// TCP: open.
+    Established = 1,
+    /// TCP: the real opens.
+    SynSent = 2,
+    /// TCP: the client's SYN was seen.
+    SynRecv = 3,
+    /// TCP: the real has closed its direction.
+    FinWait = 4,
+    /// TCP: both have closed.
+    TimeWait = 5,
+    /// TCP: reset.
+    Close = 6,
+    /// TCP: the client has closed its direction.
+    CloseWait = 7,
+    /// TCP: the last acknowledgement is awaited.
+    LastAck = 8,
+    /// TCP: expected.
+    Listen = 9,
+    /// TCP: the real's SYN and ACK were seen (only with `secure_tcp`).
+    SynAck = 10,
+    /// UDP has one state.
+    Udp = 11,
+}
+
+use State::{
+    Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI, None as NO,
+    SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW, Udp as UD,
+};
+
+/// What a TCP segment's flags mean for the state, RST before SYN before FIN before ACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TcpEvent {
+    /// SYN.
+    Syn = 0,
+    /// FIN.
+    Fin = 1,
+    /// ACK.
+    Ack = 2,
+    /// RST, or none of the four.
+    Reset = 3,
+}
+
+impl TcpEvent {
+    /// Of the flags byte (offset 13 of the TCP header).
+    pub const fn of(flags: u8) -> Self {
+        const FIN: u8 = 1;
+        const SYN: u8 = 2;
+        const RST: u8 = 4;
+        const ACK: u8 = 16;
+        if flags & RST != 0 {
+            Self::Reset
+        } else if flags & SYN != 0 {
+            Self::Syn
+        } else if flags & FIN != 0 {
+            Self::Fin
+        } else if flags & ACK != 0 {
+            Self::Ack
+        } else {
+            Self::Reset
+        }
+    }
+}
+
+/// The kernel's two tables: for each state the next one on SYN, FIN, ACK, RST.
+/// A row each for the states in the order of their discriminants; UDP keeps its own.
+const TRANSITIONS: [[[State; 4]; State::COUNT]; 2] = [
+    [
+        [SR, CL, ES, CL],
+        [ES, CW, ES, CL],
+        [ES, SS, SS, CL],
+        [SR, TW, ES, SR],
+        [SR, TW, FW, CL],
+        [SR, TW, TW, CL],
+        [SR, CL, CL, CL],
+        [SR, CW, CW, CL],
+        [SR, LA, CL, LA],
+        [SR, LI, LI, LI],
+        [SR, TW, ES, SR],
+        [UD; 4],
+    ],
+    [
+        [SS, TW, ES, CL],
+        [ES, FW, ES, CL],
+        [SS, SS, SS, SS],
+        [SR, TW, ES, CL],
+        [SS, FW, FW, CL],
+        [SS, TW, TW, TW],
+        [SS, CL, CL, CL],
+        [SS, TW, CW, CL],
+        [SS, LA, LA, CL],
+        [LI, LI, ES, CL],
+        [SR, TW, ES, CL],
+        [UD; 4],
+    ],
+];
+
+impl State {
+    /// How many there are.
+    pub const COUNT: usize = 12;
+
+    /// Every state, in the order of their discriminants.
+    pub const ALL: [Self; Self::COUNT] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD];
+
+    /// The state after a segment with these events.
+    #[inline(always)]
+    pub const fn after(self, direction: Direction, event: TcpEvent) -> Self {
+        TRANSITIONS[direction as usize][self as usize][event as usize]
+    }
+
+    /// As listings show it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NO => "NONE",
+            ES => "ESTABLISHED",
+            SS => "SYN_SENT",
+            SR => "SYN_RECV",
+            FW => "FIN_WAIT",
+            TW => "TIME_WAIT",
+            CL => "CLOSE",
+            CW => "CLOSE_WAIT",
+            LA => "LAST_ACK",
+            LI => "LISTEN",
+            SA => "SYNACK",
+            UD => "UDP",
+        }
+    }
+
+    /// Whether it counts as `ActiveConn`.
+    #[inline(always)]
+    pub const fn is_active(self) -> bool {
+        matches!(self, ES | SS | SR | SA)
+    }
+
+    /// Whether the connection is over but for stragglers: TIME_WAIT and CLOSE. A new SYN on one of
+    /// these opens a new connection.
+    #[inline(always)]
+    pub const fn is_closing(self) -> bool {
+        matches!(self, TW | CL)
+    }
+
+    /// Whether no one has proved yet that it is more than a SYN: first to make room after the closing ones.
+    pub const fn is_half_open(self) -> bool {
+        matches!(self, NO | SS | SR | LI | SA)
+    }
+}
+
+/// The timeouts that can be changed, in seconds, and the fixed ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    ticks: [u32; State::COUNT],
+}
+
+impl Timeouts {
+    /// The longest that can be set: 31 days, as in `ipvsadm`.
+    pub const LONGEST_SECONDS: u32 = 2_678_400;
+
+    /// ESTABLISHED, FIN_WAIT and UDP in seconds; the others are the kernel's.
+    pub const fn new(tcp: u32, tcp_fin: u32, udp: u32) -> Self {
+        let seconds = [2, tcp, 120, 60, tcp_fin, 120, 10, 60, 30, 120, 120, udp];
+        let mut ticks = [0; State::COUNT];
+        let mut index = 0;
+        while index < State::COUNT {
+            ticks[index] = seconds[index] * Tick::PER_SECOND;
+            index += 1;
+        }
+        Self { ticks }
+    }
+
+    /// Ticks without a packet after which a connection in `state` is over.
+    #[inline(always)]
+    pub const fn ticks(&self, state: State) -> u32 {
+        self.ticks[state as usize]
+    }
+
+    /// The same in seconds.
+    pub const fn seconds(&self, state: State) -> u32 {
+        self.ticks(state) / Tick::PER_SECOND
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self::new(900, 120, 300)
+    }
+}

@@ -1,0 +1,153 @@
+//! Counters: each has one writer, and anyone may read.
+
+use crate::ids::{MAX_REALS, RealId};
+use crate::verdict::DropReason;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one thread writes. Adding is a load and a store, never a locked instruction.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the one writer may call it.
+    #[inline(always)]
+    pub fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    }
+
+    /// Takes away, for gauges; only the one writer may call it.
+    #[inline(always)]
+    pub fn subtract(&self, amount: u64) {
+        self.add(amount.wrapping_neg());
+    }
+
+    /// Sets, for gauges; only the one writer may call it.
+    #[inline(always)]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One real's counters on one worker: a cache line. Bytes are IPv4 total lengths.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct RealCounters {
+    /// Connections made.
+    pub connections: Counter,
+    /// Packets from clients.
+    pub in_packets: Counter,
+    /// Their bytes.
+    pub in_bytes: Counter,
+    /// Packets to clients.
+    pub out_packets: Counter,
+    /// Their bytes.
+    pub out_bytes: Counter,
+    /// Gauge: connections in an active state (as `ActiveConn`).
+    pub active: Counter,
+    /// Gauge: connections in any other state (as `InActConn`).
+    pub inactive: Counter,
+    /// Gauge: those of `inactive` that are in TIME_WAIT or CLOSE.
+    pub closing: Counter,
+}
+
+/// What one worker counts.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    /// By [`RealId`].
+    reals: Box<[RealCounters]>,
+    drops: Box<[Counter]>,
+    /// The version of the snapshot in use, stored after the last packet of the older one.
+    pub snapshot_version: Counter,
+    /// Frames received.
+    pub rx_packets: Counter,
+    /// Frames sent.
+    pub tx_packets: Counter,
+    /// Packets handed to another worker.
+    pub handed_over: Counter,
+    /// Answers made (ARP, echo, RST, ICMP errors).
+    pub answers: Counter,
+    /// Answers that were not made because of the rate limit.
+    pub answers_suppressed: Counter,
+    /// Packets routed without translation.
+    pub routed: Counter,
+    /// Turns in which anything was received.
+    pub busy_turns: Counter,
+    /// Nanoseconds spent in those turns.
+    pub busy_nanoseconds: Counter,
+    /// Turns in all.
+    pub turns: Counter,
+    /// Nanoseconds since the first turn.
+    pub total_nanoseconds: Counter,
+    /// Gauge: connections in the table.
+    pub connections: Counter,
+    /// Connections made.
+    pub connections_created: Counter,
+    /// Connections that timed out.
+    pub connections_expired: Counter,
+    /// Connections that gave way to new ones because the table was full.
+    pub connections_evicted: Counter,
+    /// Entries examined by the sweep.
+    pub entries_swept: Counter,
+    /// TCP SYNs that made a connection, by `EthPort`.
+    pub syns: [Counter; crate::ids::MAX_PORTS],
+    /// Those whose checksum was only that of the pseudo-header: the sender's link leaves checksums
+    /// to a device that is not there (`ethtool -K … tx off` on the sending side).
+    pub partial_checksums: [Counter; crate::ids::MAX_PORTS],
+    /// Frames longer than their `EthPort`'s MTU allows, by `EthPort`: merged segments (GRO).
+    pub merged_segments: [Counter; crate::ids::MAX_PORTS],
+}
+
+impl WorkerCounters {
+    /// All zero.
+    pub fn new() -> Self {
+        let zero = Counter::default;
+        Self {
+            reals: (0..MAX_REALS).map(|_| RealCounters::default()).collect(),
+            drops: DropReason::ALL.iter().map(|_| zero()).collect(),
+            snapshot_version: zero(),
+            rx_packets: zero(),
+            tx_packets: zero(),
+            handed_over: zero(),
+            answers: zero(),
+            answers_suppressed: zero(),
+            routed: zero(),
+            busy_turns: zero(),
+            busy_nanoseconds: zero(),
+            turns: zero(),
+            total_nanoseconds: zero(),
+            connections: zero(),
+            connections_created: zero(),
+            connections_expired: zero(),
+            connections_evicted: zero(),
+            entries_swept: zero(),
+            syns: Default::default(),
+            partial_checksums: Default::default(),
+            merged_segments: Default::default(),
+        }
+    }
+
+    /// The counters of one real.
+    #[inline(always)]
+    pub fn real(&self, id: RealId) -> &RealCounters {
+        &self.reals[id.0 as usize & (MAX_REALS - 1)]
+    }
+
+    /// The counter of one reason.
+    #[inline(always)]
+    pub fn dropped(&self, reason: DropReason) -> &Counter {
+        &self.drops[reason as usize]
+    }
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        Self::new()
+    }
+}

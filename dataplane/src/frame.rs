@@ -1,0 +1,47 @@
+//! Where frames come from and go to.
+//!
+//! The packet path is generic over [`FrameIo`], so the same code runs on DPDK's mbufs and, in tests,
+//! fuzzers and benches, on plain memory ([`plain`]).
+
+pub mod plain;
+
+use crate::ids::PortIndex;
+use arrayvec::ArrayVec;
+
+/// Frames that are received, and handled in stages, at once.
+pub const BURST: usize = 32;
+
+/// Bytes at the start of every buffer that may be read and written whatever the frame's length:
+/// Ethernet (14) + IPv4 (20) + TCP (20) with room to load whole words.
+pub const HEAD: usize = 64;
+
+/// A frame that we own, in one piece of memory, beginning with the Ethernet destination address.
+/// Dropping it gives its buffer back.
+pub trait Frame {
+    /// Length in bytes, without the frame check sequence.
+    fn length(&self) -> usize;
+    /// The whole frame.
+    fn bytes(&self) -> &[u8];
+    /// The whole frame, to be changed.
+    fn bytes_mut(&mut self) -> &mut [u8];
+    /// The first [`HEAD`] bytes of the buffer; what lies past [`length`](Self::length) is stale.
+    fn head(&self) -> &[u8; HEAD];
+    /// The same, to be changed.
+    fn head_mut(&mut self) -> &mut [u8; HEAD];
+    /// Sets the length; false, and nothing done, if the buffer is smaller. New bytes are stale.
+    fn set_length(&mut self, length: usize) -> bool;
+    /// Whether the frame's bytes are all in this piece. A chain of buffers is not handled.
+    fn is_whole(&self) -> bool;
+}
+
+/// The queues of one worker on every `EthPort`.
+pub trait FrameIo {
+    /// What a frame is held by.
+    type Frame: Frame;
+    /// Appends the frames that have arrived on `port`, as many as fit.
+    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<Self::Frame, BURST>);
+    /// Sends frames from the front of `from`; those that the device does not take now remain.
+    fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<Self::Frame, BURST>);
+    /// An empty frame from the pool of `port`; `None` when the pool is used up.
+    fn allocate(&mut self, port: PortIndex) -> Option<Self::Frame>;
+}

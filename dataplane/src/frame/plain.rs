@@ -1,0 +1,122 @@
+//! Frames in plain memory: the `EthPort`s of tests, fuzzers and benches.
+
+use super::{BURST, Frame, FrameIo, HEAD};
+use crate::ids::PortIndex;
+use arrayvec::ArrayVec;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// Size of a plain buffer, as of an mbuf's data room.
+pub const ROOM: usize = 2048;
+
+/// A frame in a heap buffer of its own.
+#[derive(Debug)]
+pub struct PlainFrame {
+    bytes: Box<[u8; ROOM]>,
+    length: usize,
+    live: Rc<Cell<usize>>,
+}
+
+impl Drop for PlainFrame {
+    fn drop(&mut self) {
+        self.live.set(self.live.get() - 1);
+    }
+}
+
+impl Frame for PlainFrame {
+    fn length(&self) -> usize {
+        self.length
+    }
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.length]
+    }
+    fn head(&self) -> &[u8; HEAD] {
+        self.bytes.first_chunk().expect("ROOM exceeds HEAD")
+    }
+    fn head_mut(&mut self) -> &mut [u8; HEAD] {
+        self.bytes.first_chunk_mut().expect("ROOM exceeds HEAD")
+    }
+    fn set_length(&mut self, length: usize) -> bool {
+        let fits = length <= ROOM;
+        if fits {
+            self.length = length;
+        }
+        fits
+    }
+    fn is_whole(&self) -> bool {
+        true
+    }
+}
+
+/// Ports whose queues a test fills and empties by hand.
+#[derive(Debug, Default)]
+pub struct PlainIo {
+    arriving: Vec<VecDeque<PlainFrame>>,
+    sent: Vec<Vec<Vec<u8>>>,
+    live: Rc<Cell<usize>>,
+    /// Frames that may exist at once, as a pool's size; `None`: any number.
+    pub pool_size: Option<usize>,
+    /// Frames that each `transmit` call takes, as a slow device's; `None`: all.
+    pub transmit_limit: Option<usize>,
+}
+
+impl PlainIo {
+    /// So many ports, all queues empty.
+    pub fn new(ports: usize) -> Self {
+        Self {
+            arriving: (0..ports).map(|_| VecDeque::new()).collect(),
+            sent: vec![Vec::new(); ports],
+            ..Self::default()
+        }
+    }
+
+    /// Lets `bytes` (at most [`ROOM`]) arrive on `port`.
+    pub fn arrive(&mut self, port: PortIndex, bytes: &[u8]) {
+        let mut frame = self.empty_frame();
+        frame.bytes[..bytes.len()].copy_from_slice(bytes);
+        frame.length = bytes.len();
+        self.arriving[usize::from(port)].push_back(frame);
+    }
+
+    /// Takes all that was sent on `port`, in order.
+    pub fn take_sent(&mut self, port: PortIndex) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.sent[usize::from(port)])
+    }
+
+    /// Frames that exist: waiting to be received, or held by the packet path.
+    pub fn live_frames(&self) -> usize {
+        self.live.get()
+    }
+
+    fn empty_frame(&self) -> PlainFrame {
+        self.live.set(self.live.get() + 1);
+        // Stale bytes are not zero on a NIC either.
+        PlainFrame { bytes: Box::new([0xA5; ROOM]), length: 0, live: Rc::clone(&self.live) }
+    }
+}
+
+impl FrameIo for PlainIo {
+    type Frame = PlainFrame;
+
+    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<PlainFrame, BURST>) {
+        let queue = &mut self.arriving[usize::from(port)];
+        while !into.is_full() {
+            let Some(frame) = queue.pop_front() else { break };
+            into.push(frame);
+        }
+    }
+
+    fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<PlainFrame, BURST>) {
+        let taken = self.transmit_limit.unwrap_or(usize::MAX).min(from.len());
+        self.sent[usize::from(port)].extend(from.drain(..taken).map(|frame| frame.bytes().to_vec()));
+    }
+
+    fn allocate(&mut self, _port: PortIndex) -> Option<PlainFrame> {
+        let room = self.pool_size.is_none_or(|size| self.live.get() < size);
+        room.then(|| self.empty_frame())
+    }
+}

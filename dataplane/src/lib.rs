@@ -1,0 +1,33 @@
+//! The packet path of natlb.
+//!
+//! A packet's walk, in the order of the modules to read:
+//!
+//! ```text
+//! frame      where frames come from and go to: a NIC's queues, or plain memory in tests
+//! worker     one turn of the polling loop: receive, stages, transmit, a slice of the sweep
+//!   decode     which of a burst's frames are plain TCP or UDP, and of which client endpoint
+//!   resolve    their connections
+//!   rewrite    addresses, ports, checksums, MACs
+//!   exception  everything else, one packet at a time: new connections, ICMP, ARP, routing
+//! connection the table: one entry per connection, found from both directions
+//! schedule   which real a new connection gets
+//! snapshot   the configuration a worker runs on, immutable
+//! wire       formats of the headers, checksums, and the answers made in place
+//! ```
+//!
+//! `message` is what crosses between a worker and the control thread, `next_hop` the MACs,
+//! `counters` and `verdict` what is counted. Nothing here knows DPDK, reads a clock or does I/O.
+#![forbid(unsafe_code)]
+
+pub mod connection;
+pub mod counters;
+pub mod frame;
+pub mod ids;
+pub mod message;
+pub mod next_hop;
+pub mod schedule;
+pub mod snapshot;
+pub mod time;
+pub mod verdict;
+pub mod wire;
+pub mod worker;

@@ -1,0 +1,247 @@
+//! The configuration that a worker runs on: immutable, versioned, made by the control thread.
+//!
+//! The control thread describes what is configured ([`Description`]); [`Snapshot::compile`] derives
+//! everything the packet path looks up. A worker keeps a snapshot until the next one arrives.
+
+mod real;
+mod route;
+
+pub use real::Rewrite;
+pub use route::{Route, Routes};
+
+use crate::connection::Timeouts;
+use crate::ids::{MAX_PORTS, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceId, ServiceKey};
+use crate::next_hop::Mac;
+use crate::schedule::Schedule;
+use hashbrown::{HashMap, HashSet};
+use ipnet::Ipv4Net;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+/// Where an `EthPort` leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Towards clients.
+    Vip,
+    /// Towards reals.
+    Dip,
+    /// One-arm: towards both.
+    Both,
+}
+
+/// An `EthPort`.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Where it leads.
+    pub side: Side,
+    /// Its own MAC.
+    pub mac: Mac,
+    /// Largest IPv4 packet that may leave on it, in bytes.
+    pub mtu: u16,
+    /// Its addresses, with the prefixes that are on its link.
+    pub addresses: Vec<Ipv4Net>,
+}
+
+/// A virtual service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// VIP, protocol and port.
+    pub key: ServiceKey,
+    /// Its reals, and how one is picked; shared between snapshots while it does not change.
+    pub schedule: Arc<Schedule>,
+}
+
+/// A real, or a removed one that still has connections.
+#[derive(Clone, Debug)]
+pub struct Real {
+    /// Its id.
+    pub id: RealId,
+    /// Its identity.
+    pub key: RealKey,
+    /// The way to it, if the control thread has given that an id yet.
+    pub next_hop: NextHopId,
+    /// Removed (or its service is): clients' packets are dropped and counted, replies still translated.
+    pub removed: bool,
+}
+
+/// What happens to packets that belong to no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmatched {
+    /// They are routed, as with `ip_forward=1`.
+    Route,
+    /// They are dropped.
+    Drop,
+}
+
+/// Everything that is configured.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Goes up with every change.
+    pub version: u64,
+    /// By [`PortIndex`]; at most [`MAX_PORTS`].
+    pub ports: Vec<Port>,
+    /// By [`ServiceId`], with holes.
+    pub services: Vec<Option<Service>>,
+    /// In any order; ids are below [`MAX_REALS`](crate::ids::MAX_REALS) and unique.
+    pub reals: Vec<Real>,
+    /// Routes beside those that follow from the ports' addresses. The first of equal prefixes counts.
+    pub routes: Vec<Route>,
+    /// Connection timeouts.
+    pub timeouts: Timeouts,
+    /// What to do with packets of no connection.
+    pub unmatched: Unmatched,
+}
+
+/// What an own address is.
+#[derive(Clone, Copy, Debug)]
+pub struct Local {
+    /// Bit set of the ports that answer ARP for it.
+    pub ports: u16,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Goes up with every change.
+    pub version: u64,
+    /// By [`PortIndex`].
+    pub ports: Vec<Port>,
+    /// By [`ServiceId`], with holes.
+    pub services: Vec<Option<Service>>,
+    /// Longest prefix first.
+    pub routes: Routes,
+    /// Connection timeouts.
+    pub timeouts: Timeouts,
+    /// What to do with packets of no connection.
+    pub unmatched: Unmatched,
+    /// The smallest MTU of all ports: what is no larger fits wherever it goes.
+    pub smallest_mtu: u16,
+    rewrites: Vec<Rewrite>,
+    keys: Vec<Option<RealKey>>,
+    listening: HashMap<ServiceKey, ServiceId>,
+    endpoints: HashSet<(Protocol, SocketAddrV4)>,
+    local: HashMap<Ipv4Addr, Local>,
+    broadcast: HashSet<Ipv4Addr>,
+}
+
+impl Snapshot {
+    /// Derives what the packet path looks up.
+    ///
+    /// # Panics
+    /// If there are more than [`MAX_PORTS`] ports.
+    pub fn compile(description: Description) -> Self {
+        let Description { version, ports, services, reals, routes, timeouts, unmatched } = description;
+        assert!(ports.len() <= MAX_PORTS, "{} ports, {MAX_PORTS} at most", ports.len());
+        let slots = reals.iter().map(|real| real.id.0 as usize + 1).max().unwrap_or(0);
+        let mut rewrites = vec![Rewrite::VACANT; slots];
+        let mut keys = vec![None; slots];
+        for real in &reals {
+            rewrites[real.id.0 as usize] = Rewrite::of(real);
+            keys[real.id.0 as usize] = Some(real.key);
+        }
+        let listening = ServiceId::numbered(&services).map(|(id, service)| (service.key, id)).collect();
+        let endpoints = reals.iter().map(|real| (real.key.service.protocol, real.key.endpoint)).collect();
+        Self {
+            version,
+            local: local_addresses(&ports, &services),
+            broadcast: ports.iter().flat_map(|port| &port.addresses).map(Ipv4Net::broadcast).collect(),
+            smallest_mtu: ports.iter().map(|port| port.mtu).min().unwrap_or(u16::MAX),
+            routes: Routes::new(&ports, &routes),
+            ports,
+            services,
+            timeouts,
+            unmatched,
+            rewrites,
+            keys,
+            listening,
+            endpoints,
+        }
+    }
+
+    /// A snapshot in which nothing is configured.
+    pub fn empty() -> Self {
+        Self::compile(Description {
+            version: 0,
+            ports: Vec::new(),
+            services: Vec::new(),
+            reals: Vec::new(),
+            routes: Vec::new(),
+            timeouts: Timeouts::default(),
+            unmatched: Unmatched::Drop,
+        })
+    }
+
+    /// The rewrite record of a real; one that matches nothing if there is no such real.
+    #[inline(always)]
+    pub fn rewrite(&self, id: RealId) -> &Rewrite {
+        self.rewrites.get(id.0 as usize).unwrap_or(&Rewrite::VACANT)
+    }
+
+    /// Who has this id.
+    pub fn real_key(&self, id: RealId) -> Option<RealKey> {
+        self.keys.get(id.0 as usize).copied().flatten()
+    }
+
+    /// The service that listens there.
+    pub fn service(&self, key: &ServiceKey) -> Option<(ServiceId, &Service)> {
+        let id = *self.listening.get(key)?;
+        Some((id, self.services[id.0 as usize].as_ref()?))
+    }
+
+    /// Whether some real, removed ones with connections included, has this address and port.
+    pub fn is_endpoint(&self, protocol: Protocol, endpoint: SocketAddrV4) -> bool {
+        self.endpoints.contains(&(protocol, endpoint))
+    }
+
+    /// Whether the address is our own, and where.
+    pub fn local(&self, address: Ipv4Addr) -> Option<&Local> {
+        self.local.get(&address)
+    }
+
+    /// All own addresses, in no order.
+    pub fn local_addresses(&self) -> impl Iterator<Item = (Ipv4Addr, Local)> + '_ {
+        self.local.iter().map(|(address, local)| (*address, *local))
+    }
+
+    /// Whether the address is the broadcast address of one of our links.
+    pub fn is_link_broadcast(&self, address: Ipv4Addr) -> bool {
+        self.broadcast.contains(&address)
+    }
+
+    /// The address that speaks for us on a port: its first.
+    pub fn own_address(&self, port: PortIndex) -> Option<Ipv4Addr> {
+        self.ports.get(usize::from(port))?.addresses.first().map(Ipv4Net::addr)
+    }
+}
+
+impl ServiceId {
+    fn numbered(services: &[Option<Service>]) -> impl Iterator<Item = (Self, &Service)> {
+        (0..).map(Self).zip(services).filter_map(|(id, service)| Some((id, service.as_ref()?)))
+    }
+}
+
+/// Ports' addresses answer on their port. A VIP that is named by a service alone answers on the
+/// vip-side ports whose prefixes contain it, or on all of them where none does.
+fn local_addresses(ports: &[Port], services: &[Option<Service>]) -> HashMap<Ipv4Addr, Local> {
+    let mut local = HashMap::new();
+    for (index, port) in ports.iter().enumerate() {
+        for address in &port.addresses {
+            local.entry(address.addr()).or_insert(Local { ports: 0 }).ports |= 1 << index;
+        }
+    }
+    let listed = local.clone();
+    let set_of = |wanted: &dyn Fn(&Port) -> bool| {
+        let bits = ports.iter().enumerate().filter(|(_, port)| port.side != Side::Dip && wanted(port));
+        bits.fold(0u16, |set, (index, _)| set | 1 << index)
+    };
+    for (_, service) in ServiceId::numbered(services) {
+        let vip = *service.key.listen.ip();
+        if listed.contains_key(&vip) {
+            continue;
+        }
+        let on_link = set_of(&|port| port.addresses.iter().any(|prefix| prefix.contains(&vip)));
+        let answering = if on_link != 0 { on_link } else { set_of(&|_| true) };
+        local.insert(vip, Local { ports: answering });
+    }
+    local
+}

@@ -1,0 +1,94 @@
+//! What happens to a packet, and why.
+
+use crate::ids::PortIndex;
+
+/// What was decided for one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Sent on, translated or routed, out of this port.
+    Forward(PortIndex),
+    /// Turned into an answer (ARP reply, echo reply, RST, ICMP error) and sent back.
+    Answer(PortIndex),
+    /// Kept until its next hop's MAC is known.
+    Held,
+    /// Given to the control thread in substance (an ARP message heard); the frame is freed.
+    Consumed,
+    /// Freed, and counted under this reason.
+    Drop(DropReason),
+}
+
+macro_rules! drop_reasons {
+    ($($variant:ident $name:literal $text:literal)*) => {
+        /// Why a packet was dropped. The one list of reasons: names, texts and counters come from it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of their discriminants.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name in counters and JSON.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// One line for an operator.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    OtherHost "other_host" "the frame is addressed to another MAC"
+    Malformed "malformed" "a header is cut short or contradicts itself"
+    Truncated "truncated" "the IPv4 packet is longer than its frame: merged segments (GRO) on the link, or a buffer that is too small"
+    Segmented "segmented" "the frame came in several buffers: larger than [buffers] size"
+    HeaderChecksum "header_checksum" "the IPv4 header checksum is wrong"
+    Vlan "vlan" "the frame has a VLAN tag"
+    Ipv6 "ipv6" "IPv6 is not supported yet"
+    EtherType "ethertype" "neither IPv4 nor ARP"
+    Arp "arp" "an ARP message that is malformed or concerns nobody we know"
+    Martian "martian" "source or destination is an address that must not be on the wire"
+    Broadcast "broadcast" "a broadcast or multicast packet"
+    Fragment "fragment" "IPv4 fragments are not supported yet"
+    TtlExceeded "ttl_exceeded" "the time to live ran out here"
+    TooBig "too_big" "larger than the MTU on the way out and DF is set: ICMP says so to the sender"
+    WouldFragment "would_fragment" "larger than the MTU on the way out, and fragmenting is not supported yet"
+    NoReal "no_real" "the service has no available real"
+    NoService "no_service" "an own address, but no service and no connection"
+    NoConnection "no_connection" "a TCP segment to a service that neither belongs to nor opens a connection"
+    FtpDataPort "ftp_data_port" "TCP source port 20 is never scheduled (as in IPVS)"
+    RealRemoved "real_removed" "towards a real or service that has been removed"
+    RealWithoutConnection "real_without_connection" "from a service's endpoint, but of no connection"
+    TableFull "table_full" "no room in the connection table"
+    ClientEndpointFull "client_endpoint_full" "one client address and port has too many connections"
+    ReplyCollision "reply_collision" "every available real already serves this client endpoint for another service"
+    IcmpChecksum "icmp_checksum" "the ICMP checksum is wrong"
+    IcmpUnmatched "icmp_unmatched" "an ICMP message to an own address that belongs to no connection"
+    Protocol "protocol" "a protocol other than TCP, UDP and ICMP to an own address"
+    NoRoute "no_route" "no route to the destination"
+    Unrouted "unrouted" "of no connection, and [forward] unmatched = \"drop\""
+    NextHopUnresolved "next_hop_unresolved" "the next hop does not answer ARP"
+    NextHopQueueFull "next_hop_queue_full" "too many packets wait for next hops"
+    NoBuffer "no_buffer" "the mempool is used up"
+    TransmitFull "transmit_full" "the device did not take the frame in time"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_numbered_in_order_and_names_are_unique() {
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+        let names: std::collections::HashSet<_> = DropReason::ALL.iter().map(|r| r.name()).collect();
+        assert_eq!(names.len(), DropReason::ALL.len());
+    }
+}

@@ -1,0 +1,2 @@
+//! Formats on the wire.
+pub mod checksum;
