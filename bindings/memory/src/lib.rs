@@ -1,5 +1,11 @@
 //! Memory for tables that are larger than a cache, and the prefetch that hides their latency.
 
+mod counting;
+mod huge;
+
+pub use counting::CountingAllocator;
+pub use huge::{Backing, Error, Huge, HugeSlice};
+
 /// Asks the processor to bring the cache line of `target` close; has no other effect.
 #[inline(always)]
 pub fn prefetch<T>(target: &T) {

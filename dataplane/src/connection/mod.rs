@@ -1,6 +1,7 @@
 //! Connections: their states, and the table that holds one entry for each.
 
 mod state;
+pub mod table;
 
 pub use state::{Direction, State, TcpEvent, Timeouts};
 

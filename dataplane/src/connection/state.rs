@@ -3,10 +3,11 @@
 use crate::time::Tick;
 
 /// Which way a packet of a connection goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Direction {
     /// From the client to the real.
+    #[default]
     Forward = 0,
     /// From the real to the client.
     Reverse = 1,
@@ -48,7 +49,7 @@ use State::{
 };
 
 /// What a TCP segment's flags mean for the state, RST before SYN before FIN before ACK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum TcpEvent {
     /// SYN.
@@ -56,6 +57,7 @@ pub enum TcpEvent {
     /// FIN.
     Fin = 1,
     /// ACK.
+    #[default]
     Ack = 2,
     /// RST, or none of the four.
     Reset = 3,

@@ -6,7 +6,7 @@
 mod real;
 mod route;
 
-pub use real::Rewrite;
+pub use real::{Rewrite, endpoint_bits};
 pub use route::{Route, Routes};
 
 use crate::connection::Timeouts;

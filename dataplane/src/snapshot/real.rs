@@ -28,7 +28,7 @@ pub struct Rewrite {
 const NOWHERE: u64 = u64::MAX;
 
 /// An address and port as 48 bits in the order of the wire, first byte lowest.
-pub(super) fn endpoint_bits(endpoint: SocketAddrV4) -> u64 {
+pub const fn endpoint_bits(endpoint: SocketAddrV4) -> u64 {
     let [a, b, c, d] = endpoint.ip().octets();
     let [p, q] = endpoint.port().to_be_bytes();
     u64::from_le_bytes([a, b, c, d, p, q, 0, 0])
@@ -59,6 +59,11 @@ impl Rewrite {
             transport_delta: [transport, transport_back],
             next_hop: real.next_hop,
         }
+    }
+
+    /// Whether the real or its service has been removed (or there is none of this id).
+    pub const fn is_removed(&self) -> bool {
+        self.far[Direction::Forward as usize] == NOWHERE
     }
 
     /// Whether a packet whose translated side is `far` is of this real.

@@ -1,2 +1,40 @@
-//! Formats on the wire.
+//! Formats on the wire, on slices of bytes: views that are checked when they are made, changes in
+//! place that keep checksums true, and the answers made out of the packets they answer.
+//!
+//! ```text
+//! ethernet  arp  ipv4  tcp  udp  icmp   one header each
+//! checksum                              RFC 1071, 1624
+//! answer                                RST, echo reply, ICMP errors
+//! icmp_error                            ICMP errors about translated packets
+//! ```
+
+pub mod answer;
+pub mod arp;
 pub mod checksum;
+pub mod ethernet;
+pub mod icmp;
+pub mod icmp_error;
+pub mod ipv4;
+pub mod tcp;
+pub mod udp;
+
+/// The 16-bit number in network order at `offset`, which must lie within `bytes`.
+#[inline(always)]
+fn u16_at(bytes: &[u8], offset: usize) -> u16 {
+    u16::from_be_bytes([bytes[offset], bytes[offset + 1]])
+}
+
+/// The 32-bit number in network order at `offset`, which must lie within `bytes`.
+#[inline(always)]
+fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_be_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
+}
+
+/// Writes `value` at `offset`; all of it must lie within `bytes`.
+#[inline(always)]
+fn put<const N: usize>(bytes: &mut [u8], offset: usize, value: [u8; N]) {
+    bytes[offset..offset + N].copy_from_slice(&value);
+}
+
+#[cfg(test)]
+mod examples;

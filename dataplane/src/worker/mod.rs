@@ -1,1 +1,265 @@
-//! One worker.
+//! One worker: a polling loop's turn, from receiving to transmitting.
+//!
+//! ```text
+//! turn ─► orders of the control thread
+//!      ─► each port: receive ─► decode all ─► resolve all ─► rewrite all ─┐
+//!      │                          └─ anything else ─► exception ─────────┤
+//!      ◄─ a slice of the sweep ◄─ transmit ◄──────────────────────────────┘
+//! ```
+//!
+//! Nothing here is shared with another worker, and nothing on the way of a packet allocates, locks,
+//! logs or reads a clock.
+
+mod answer;
+mod arp;
+mod decode;
+mod exception;
+mod icmp;
+mod limit;
+mod orders;
+mod outgoing;
+mod resolve;
+mod rewrite;
+mod schedule;
+mod waiting;
+
+use crate::connection::Direction;
+use crate::connection::table::{HashKey, Table};
+use crate::counters::WorkerCounters;
+use crate::frame::{BURST, Frame, FrameIo};
+use crate::ids::{NeighbourKey, NextHopId, PortIndex};
+use crate::message::{NeighbourEvent, Order, Return, WorkerEnd};
+use crate::next_hop::NextHops;
+use crate::schedule::Position;
+use crate::snapshot::{Side, Snapshot};
+use crate::time::Now;
+use crate::verdict::{DropReason, Verdict};
+use arrayvec::ArrayVec;
+use decode::{Decoded, Expected, decode};
+use hashbrown::HashMap;
+use limit::Limits;
+use outgoing::Outgoing;
+use rtrb::{Consumer, Producer};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use waiting::Waiting;
+
+/// Buckets that the sweep examines in a turn that has packets, at most.
+pub const SWEEP_BUSY: usize = 64;
+/// Buckets that the sweep examines in a turn without packets, at most.
+pub const SWEEP_IDLE: usize = 1024;
+/// How long a full pass of the sweep takes when the turns come often enough.
+const SWEEP_PASS_NANOSECONDS: u64 = 1_000_000_000;
+/// Orders of the control thread carried out in a turn, at most.
+const ORDERS_IN_A_TURN: usize = 32;
+
+/// See the module's text. `Io` is where its frames come from.
+pub struct Worker<Io: FrameIo> {
+    snapshot: Arc<Snapshot>,
+    handler: Handler<Io>,
+    stop: Arc<AtomicBool>,
+    orders: Consumer<Order>,
+    last_turn: Option<(u64, bool)>,
+}
+
+/// All of a worker but the configuration that it runs on, which is lent to it: taking part in its
+/// ownership would cost a locked instruction a burst.
+struct Handler<Io: FrameIo> {
+    io: Io,
+    counters: Arc<WorkerCounters>,
+    next_hops: Arc<NextHops>,
+    table: Table,
+    /// By service id: where this worker stands in each service's list of reals.
+    positions: Vec<Position>,
+    /// The neighbours that have an id.
+    neighbours: HashMap<NeighbourKey, NextHopId>,
+    outgoing: Outgoing<Io>,
+    waiting: Waiting<Io::Frame>,
+    limits: Limits,
+    returns: Producer<Return>,
+    neighbour_events: Producer<NeighbourEvent>,
+    swept_until: u64,
+}
+
+impl<Io: FrameIo> Worker<Io> {
+    /// A worker with an empty configuration and table, that waits for its first snapshot.
+    ///
+    /// # Errors
+    /// If there is no memory for a table of `capacity` connections.
+    pub fn new(
+        io: Io,
+        end: WorkerEnd,
+        capacity: usize,
+        hash_key: HashKey,
+        huge: memory::Huge,
+    ) -> Result<Self, memory::Error> {
+        let WorkerEnd { orders, returns, neighbour_events, counters, next_hops, stop } = end;
+        let handler = Handler {
+            io,
+            counters,
+            next_hops,
+            table: Table::new(capacity, hash_key, huge)?,
+            positions: Vec::new(),
+            neighbours: HashMap::with_capacity(4096),
+            outgoing: Outgoing::new(),
+            waiting: Waiting::new(),
+            limits: Limits::new(),
+            returns,
+            neighbour_events,
+            swept_until: 0,
+        };
+        Ok(Self { snapshot: Arc::new(Snapshot::empty()), handler, stop, orders, last_turn: None })
+    }
+
+    /// One turn. Returns the number of frames received.
+    pub fn turn(&mut self, now: Now) -> usize {
+        self.account(now);
+        self.carry_out_orders(now);
+        let (handler, snapshot) = (&mut self.handler, &*self.snapshot);
+        let mut received = 0;
+        for port in 0..snapshot.ports.len() as PortIndex {
+            let mut burst = ArrayVec::new();
+            handler.io.receive(port, &mut burst);
+            if !burst.is_empty() {
+                received += burst.len();
+                handler.burst(port, &mut burst, snapshot, now);
+            }
+        }
+        handler.outgoing.flush(&mut handler.io, &handler.counters);
+        handler.give_up_impatient(now);
+        handler.sweep(snapshot, now, received == 0);
+        handler.counters.rx_packets.add(received as u64);
+        self.last_turn = Some((now.nanoseconds, received > 0));
+        received
+    }
+
+    /// Whether the control thread wants the loop to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The connection table, to look at.
+    pub const fn table(&self) -> &Table {
+        &self.handler.table
+    }
+
+    /// Where frames come from, for tests to fill and empty.
+    pub const fn io(&mut self) -> &mut Io {
+        &mut self.handler.io
+    }
+
+    /// Frames that the worker holds between two turns: those that wait for a next hop or a device.
+    pub fn frames_held(&self) -> usize {
+        self.handler.waiting.len() + self.handler.outgoing.len()
+    }
+
+    /// A turn lasts until the next one begins: one reading of the clock serves both.
+    fn account(&mut self, now: Now) {
+        let counters = &self.handler.counters;
+        counters.turns.add(1);
+        let Some((began, busy)) = self.last_turn else { return };
+        let took = now.nanoseconds.saturating_sub(began);
+        counters.total_nanoseconds.add(took);
+        if busy {
+            counters.busy_turns.add(1);
+            counters.busy_nanoseconds.add(took);
+        }
+    }
+}
+
+impl<Io: FrameIo> Handler<Io> {
+    /// The stages over a burst. What is not plain TCP or UDP of a known connection is handled after
+    /// the rest, in order of arrival.
+    fn burst(
+        &mut self,
+        port: PortIndex,
+        burst: &mut ArrayVec<Io::Frame, BURST>,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
+        let tick = now.tick();
+        let arrival = &snapshot.ports[usize::from(port)];
+        let expected = Expected::new(arrival.mac, snapshot.smallest_mtu);
+
+        let mut decoded = [Decoded::default(); BURST];
+        for (frame, decoded) in burst.iter().zip(&mut decoded) {
+            let direction = match arrival.side {
+                Side::Vip => Direction::Forward,
+                Side::Dip => Direction::Reverse,
+                Side::Both => one_arm_direction(snapshot, frame),
+            };
+            *decoded = decode(frame, direction, expected);
+            decoded.hash = self.table.hash(decoded.key);
+            self.table.prefetch(decoded.hash);
+        }
+
+        let mut slots = [None; BURST];
+        for (slot, decoded) in slots.iter_mut().zip(&decoded[..burst.len()]) {
+            *slot = resolve::resolve(&self.table, snapshot, decoded, tick);
+        }
+
+        let mut others: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
+        for (index, mut frame) in burst.drain(..).enumerate() {
+            let sent = slots[index]
+                .and_then(|slot| self.forward_established(&mut frame, &decoded[index], slot, snapshot, tick));
+            match sent {
+                Some(out) => self.outgoing.push(&mut self.io, out, frame, &self.counters),
+                None => others.push(frame),
+            }
+        }
+        for frame in others {
+            self.exception(port, frame, snapshot, now);
+        }
+    }
+
+    /// Counts a frame's verdict, and frees or sends it accordingly.
+    fn conclude(&mut self, verdict: Verdict, frame: Io::Frame) {
+        match verdict {
+            Verdict::Forward(port) => self.outgoing.push(&mut self.io, port, frame, &self.counters),
+            Verdict::Answer(port) => {
+                self.counters.answers.add(1);
+                self.outgoing.push(&mut self.io, port, frame, &self.counters);
+            }
+            Verdict::Drop(reason) => self.counters.dropped(reason).add(1),
+            Verdict::Held | Verdict::Consumed => {}
+        }
+    }
+
+    /// Drops what has waited too long for a next hop.
+    fn give_up_impatient(&mut self, now: Now) {
+        while let Some(frame) = self.waiting.take_impatient(now) {
+            self.conclude(Verdict::Drop(DropReason::NextHopUnresolved), frame);
+        }
+    }
+
+    /// A slice of the sweep: as much as has to be done by now for a pass a second, within a bound.
+    fn sweep(&mut self, snapshot: &Snapshot, now: Now, idle: bool) {
+        let behind = now.nanoseconds.saturating_sub(self.swept_until).min(SWEEP_PASS_NANOSECONDS);
+        let buckets = self.table.buckets() as u64;
+        let due = (behind * buckets / SWEEP_PASS_NANOSECONDS) as usize;
+        if due == 0 {
+            return;
+        }
+        let examined = due.min(if idle { SWEEP_IDLE } else { SWEEP_BUSY });
+        self.table.sweep(examined, now.tick(), &snapshot.timeouts, &self.counters);
+        // Being late is made up for within a pass, and never more than that.
+        let worth = examined as u64 * SWEEP_PASS_NANOSECONDS / buckets;
+        self.swept_until = (now.nanoseconds - behind) + worth;
+    }
+}
+
+/// One-arm: what is addressed to us comes from a client, all else from a real.
+#[inline]
+fn one_arm_direction(snapshot: &Snapshot, frame: &impl Frame) -> Direction {
+    let head = frame.head();
+    let at = decode::at::DESTINATION;
+    let destination = Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3]);
+    if snapshot.local(destination).is_some() { Direction::Forward } else { Direction::Reverse }
+}
+
+impl<Io: FrameIo> std::fmt::Debug for Worker<Io> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("table", &self.handler.table).finish_non_exhaustive()
+    }
+}

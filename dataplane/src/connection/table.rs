@@ -1,0 +1,230 @@
+//! The table of one worker's connections: one entry each, found from both directions.
+//!
+//! An entry is 16 bytes, a bucket four of them in one cache line, the keys side by side. The bucket
+//! follows from a *keyed* hash of what both directions share: the client's address and port, and the
+//! protocol. The keys of a client endpoint's connections are equal, so which connection a packet
+//! belongs to is told by the real's [`Rewrite`](crate::snapshot::Rewrite) record, which has to match its far end.
+//!
+//! ```text
+//! entry  the layout of an entry and of a bucket
+//! room   making and removing entries, and what gives way when there is no room
+//! sweep  taking dead entries out, copying live ones out
+//! gauges how many connections each real has
+//! ```
+//!
+//! An entry lies in its home bucket, or else in the home's neighbour or the two buckets of a second
+//! choice: [`PLACES`] in all. Only a home that has sent entries elsewhere is searched further.
+//!
+//! There are no timers. An entry older than its state's timeout is dead: a miss for look-ups, free
+//! to be overwritten, and taken out by the [`sweep`](Table::sweep).
+
+mod entry;
+mod gauges;
+mod room;
+mod sweep;
+
+pub use entry::{ClientKey, Entry, Slot};
+pub use gauges::recount_state;
+pub use room::NoRoom;
+
+use crate::connection::State;
+use crate::ids::NextHopId;
+use crate::time::Tick;
+use entry::{Bucket, ENTRY_MASK, ID_MASK, KEY_MASK, SPILL_MASK, STATE_MASK, STATE_SHIFT, TICK_SHIFT, WAYS};
+use memory::{HugeSlice, prefetch};
+
+/// Buckets that an entry may lie in.
+pub const PLACES: usize = 4;
+/// Buckets for each connection of the capacity: 40 bytes of table, a load of 0.4, so that few
+/// entries lie away from home.
+const BUCKETS_PER_16_CONNECTIONS: usize = 10;
+
+/// The keyed hash of a [`ClientKey`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hash(u64);
+
+/// The secret that the hash depends on; random at each start, so that nobody can aim at a bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct HashKey {
+    /// Exclusive-ored to the key.
+    pub mask: u64,
+    /// Multiplied with; made odd.
+    pub multiplier: u64,
+}
+
+/// See the module's text.
+pub struct Table {
+    buckets: HugeSlice<Bucket>,
+    hash_key: HashKey,
+    capacity: usize,
+    live: usize,
+    sweep_position: usize,
+}
+
+impl Table {
+    /// A table for `capacity` connections at once; its memory is taken now.
+    ///
+    /// # Errors
+    /// If there is not that much memory.
+    pub fn new(capacity: usize, hash_key: HashKey, huge: memory::Huge) -> Result<Self, memory::Error> {
+        let buckets = (capacity * BUCKETS_PER_16_CONNECTIONS).div_ceil(16).next_multiple_of(2).max(16);
+        Ok(Self {
+            buckets: HugeSlice::zeroed(buckets, huge)?,
+            hash_key: HashKey { multiplier: hash_key.multiplier | 1, ..hash_key },
+            capacity,
+            live: 0,
+            sweep_position: 0,
+        })
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.buckets.memory()
+    }
+
+    /// Connections in the table, dead ones that are not swept yet included.
+    pub const fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Connections that it holds at once.
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// What the memory is made of, for the log.
+    pub fn backing(&self) -> memory::Backing {
+        self.buckets.backing()
+    }
+
+    /// A multiply-and-fold with a secret mask and multiplier, so that nobody can tell which clients
+    /// share a bucket, and a second multiplication, since the first alone leaves clients at equal
+    /// distances at equal distances, which fill some buckets and leave others empty.
+    #[inline(always)]
+    pub fn hash(&self, key: ClientKey) -> Hash {
+        let product = u128::from(key.0 ^ self.hash_key.mask) * u128::from(self.hash_key.multiplier);
+        let folded = product as u64 ^ (product >> 64) as u64;
+        let mixed = (folded ^ folded >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        Hash(mixed ^ mixed >> 32)
+    }
+
+    /// Maps 32 bits to a bucket by multiplication, so that any number of buckets will do.
+    #[inline(always)]
+    fn reduce(&self, bits: u32) -> usize {
+        ((u64::from(bits) * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    #[inline(always)]
+    fn home(&self, hash: Hash) -> usize {
+        self.reduce((hash.0 >> 32) as u32)
+    }
+
+    fn places(&self, hash: Hash) -> [usize; PLACES] {
+        let home = self.home(hash);
+        let second = self.reduce(hash.0 as u32);
+        [home, home ^ 1, second, second ^ 1]
+    }
+
+    /// Brings the home bucket close.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: Hash) {
+        prefetch(&self.buckets[self.home(hash)]);
+    }
+
+    /// The entry with this key for which `belongs` holds.
+    #[inline(always)]
+    pub fn find(&self, hash: Hash, key: ClientKey, belongs: impl Fn(Entry) -> bool) -> Option<(Slot, Entry)> {
+        let home = self.home(hash);
+        let found = self.find_in(home, key, &belongs);
+        if found.is_some() || self.buckets[home].keys[0] & SPILL_MASK == 0 {
+            return found;
+        }
+        self.find_away(hash, key, &belongs)
+    }
+
+    #[inline(always)]
+    fn find_in(
+        &self,
+        bucket: usize,
+        key: ClientKey,
+        belongs: &impl Fn(Entry) -> bool,
+    ) -> Option<(Slot, Entry)> {
+        let line = &self.buckets[bucket];
+        let mut candidates = 0u32;
+        for way in 0..WAYS {
+            candidates |= u32::from(line.keys[way] & KEY_MASK == key.0) << way;
+        }
+        while candidates != 0 {
+            let way = candidates.trailing_zeros() as usize % WAYS;
+            let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way] };
+            if belongs(entry) {
+                return Some((Slot { bucket: bucket as u32, way: way as u8 }, entry));
+            }
+            candidates &= candidates - 1;
+        }
+        None
+    }
+
+    #[cold]
+    fn find_away(
+        &self,
+        hash: Hash,
+        key: ClientKey,
+        belongs: &impl Fn(Entry) -> bool,
+    ) -> Option<(Slot, Entry)> {
+        self.places(hash)[1..].iter().find_map(|place| self.find_in(*place, key, belongs))
+    }
+
+    /// Notes a packet: its tick, and the state it led to.
+    #[inline(always)]
+    pub fn touch(&mut self, slot: Slot, entry: Entry, tick: Tick, state: State) {
+        if entry.tick() == tick && entry.state() == state {
+            return; // no line gets dirty without need
+        }
+        let line = &mut self.buckets[slot.bucket as usize];
+        let way = usize::from(slot.way) % WAYS;
+        line.keys[way] = line.keys[way] & !STATE_MASK | (state as u64) << STATE_SHIFT;
+        line.values[way] = entry.value & !(u64::MAX << TICK_SHIFT) | u64::from(tick.raw()) << TICK_SHIFT;
+    }
+
+    /// Sets the way back to the client.
+    pub fn set_next_hop(&mut self, slot: Slot, next_hop: NextHopId) {
+        let value = &mut self.buckets[slot.bucket as usize].values[usize::from(slot.way) % WAYS];
+        *value = *value & !ID_MASK | u64::from(next_hop.0) & ID_MASK;
+    }
+
+    /// What a slot holds.
+    #[inline(always)]
+    pub fn entry(&self, slot: Slot) -> Option<Entry> {
+        let line = &self.buckets[slot.bucket as usize];
+        let way = usize::from(slot.way) % WAYS;
+        let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way] };
+        (entry.key & KEY_MASK != 0).then_some(entry)
+    }
+
+    fn free_slot(&self, places: &[usize]) -> Option<Slot> {
+        Self::slots(places).find(|slot| self.entry(*slot).is_none())
+    }
+
+    fn slots(places: &[usize]) -> impl Iterator<Item = Slot> + '_ {
+        let ways = |bucket: &usize| {
+            let bucket = *bucket as u32;
+            (0..WAYS as u8).map(move |way| Slot { bucket, way })
+        };
+        places.iter().flat_map(ways)
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("live", &self.live).field("capacity", &self.capacity).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

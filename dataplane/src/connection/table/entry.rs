@@ -1,0 +1,111 @@
+//! What an entry is made of.
+//!
+//! ```text
+//! key    bits  0..31  client address      as loaded little-endian from the wire
+//!             32..47  client port         likewise
+//!             48..55  protocol number     0: the slot is free
+//!             56..59  state
+//!             60..63  in slot 0 only: how many entries at home here lie elsewhere (15: that many or more)
+//! value  bits  0..19  next hop towards the client
+//!             20..39  real
+//!             40..63  tick of the last packet
+//! ```
+
+use crate::connection::{State, Timeouts};
+use crate::ids::{NextHopId, Protocol, RealId};
+use crate::time::Tick;
+use bytemuck::{Pod, Zeroable};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// Entries in a bucket.
+pub(super) const WAYS: usize = 4;
+
+pub(super) const KEY_MASK: u64 = (1 << 56) - 1;
+pub(super) const STATE_SHIFT: u32 = 56;
+pub(super) const STATE_MASK: u64 = 0xf << STATE_SHIFT;
+pub(super) const SPILL_ONE: u64 = 1 << 60;
+pub(super) const SPILL_MASK: u64 = 0xf << 60;
+pub(super) const ENTRY_MASK: u64 = KEY_MASK | STATE_MASK;
+pub(super) const PROTOCOL_SHIFT: u32 = 48;
+pub(super) const REAL_SHIFT: u32 = 20;
+pub(super) const TICK_SHIFT: u32 = 40;
+pub(super) const ID_MASK: u64 = (1 << 20) - 1;
+
+/// A cache line of entries.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(super) struct Bucket {
+    pub(super) keys: [u64; WAYS],
+    pub(super) values: [u64; WAYS],
+}
+
+/// What both directions of a connection share: client address, client port, protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientKey(pub(super) u64);
+
+impl ClientKey {
+    /// From the client's endpoint as 48 bits in the order of the wire, and the protocol number.
+    #[inline(always)]
+    pub const fn new(endpoint_bits: u64, protocol_number: u8) -> Self {
+        Self(endpoint_bits | (protocol_number as u64) << PROTOCOL_SHIFT)
+    }
+
+    pub(super) fn client(self) -> SocketAddrV4 {
+        let [a, b, c, d, p, q, _, _] = self.0.to_le_bytes();
+        SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p, q]))
+    }
+
+    pub(super) fn protocol(self) -> Option<Protocol> {
+        Protocol::from_number((self.0 >> PROTOCOL_SHIFT) as u8)
+    }
+}
+
+/// Where an entry lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub(super) bucket: u32,
+    pub(super) way: u8,
+}
+
+/// An entry's contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub(super) key: u64,
+    pub(super) value: u64,
+}
+
+impl Entry {
+    /// Its state.
+    #[inline(always)]
+    pub fn state(self) -> State {
+        State::ALL[(self.key >> STATE_SHIFT & 0xf) as usize % State::COUNT]
+    }
+
+    /// Its real.
+    #[inline(always)]
+    pub const fn real(self) -> RealId {
+        RealId((self.value >> REAL_SHIFT & ID_MASK) as u32)
+    }
+
+    /// The way back to its client.
+    #[inline(always)]
+    pub const fn next_hop(self) -> NextHopId {
+        NextHopId((self.value & ID_MASK) as u32)
+    }
+
+    /// The tick of its last packet.
+    #[inline(always)]
+    pub const fn tick(self) -> Tick {
+        Tick::new(self.value >> TICK_SHIFT)
+    }
+
+    /// Whether it has timed out.
+    #[inline(always)]
+    pub fn is_dead(self, now: Tick, timeouts: &Timeouts) -> bool {
+        now.since(self.tick()) >= timeouts.ticks(self.state())
+    }
+
+    pub(super) const fn client_key(self) -> ClientKey {
+        ClientKey(self.key & KEY_MASK)
+    }
+}

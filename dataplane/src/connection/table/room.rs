@@ -1,0 +1,185 @@
+//! Making entries and taking them out, and finding room where there is none.
+
+use super::entry::{ID_MASK, REAL_SHIFT, SPILL_MASK, SPILL_ONE, STATE_SHIFT, TICK_SHIFT, WAYS};
+use super::gauges::{count_state, uncount_state};
+use super::{ClientKey, Entry, Hash, Slot, Table};
+use crate::connection::{State, Timeouts};
+use crate::counters::WorkerCounters;
+use crate::ids::{NextHopId, RealId};
+use crate::time::Tick;
+
+/// Buckets searched at the sweep's position for one that can make room when the table is full.
+const ROOM_SEARCH: usize = 32;
+
+/// Why a connection was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// All places of this client endpoint are taken by connections that may not give way.
+    Places,
+    /// The table holds its capacity of connections that may not give way.
+    Capacity,
+}
+
+/// How soon an entry gives way to a new connection when there is no other room.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Yielding {
+    HalfOpen,
+    Closing,
+    Dead,
+}
+
+impl Table {
+    /// Makes an entry, and counts it towards its real. The caller has made sure that there is none
+    /// for the same connection. When there is no room, dead entries give way first, then those in
+    /// CLOSE and TIME_WAIT, then half-open ones; established ones and UDP never do.
+    ///
+    /// # Errors
+    /// If nothing may give way.
+    #[expect(clippy::too_many_arguments, reason = "the fields of an entry, and what it is made in")]
+    pub fn insert(
+        &mut self,
+        hash: Hash,
+        key: ClientKey,
+        real: RealId,
+        next_hop: NextHopId,
+        state: State,
+        tick: Tick,
+        timeouts: &Timeouts,
+        counters: &WorkerCounters,
+    ) -> Result<Slot, NoRoom> {
+        if self.live >= self.capacity {
+            self.make_room(tick, timeouts, counters)?;
+        }
+        let places = self.places(hash);
+        let slot = match self.free_slot(&places) {
+            Some(free) => free,
+            None => self.make_place(&places, tick, timeouts, counters)?,
+        };
+        self.count_spill(places[0], slot);
+        let value = u64::from(next_hop.0) & ID_MASK
+            | (u64::from(real.0) & ID_MASK) << REAL_SHIFT
+            | u64::from(tick.raw()) << TICK_SHIFT;
+        self.write(slot, Entry { key: key.0 | (state as u64) << STATE_SHIFT, value });
+        self.live += 1;
+        counters.connections_created.add(1);
+        counters.connections.set(self.live as u64);
+        let of_real = counters.real(real);
+        of_real.connections.add(1);
+        count_state(counters, real, state);
+        Ok(slot)
+    }
+
+    fn count_spill(&mut self, home: usize, slot: Slot) {
+        let spill = &mut self.buckets[home].keys[0];
+        if slot.bucket as usize != home && *spill & SPILL_MASK != SPILL_MASK {
+            *spill += SPILL_ONE;
+        }
+    }
+
+    fn uncount_spill(&mut self, home: usize, slot: Slot) {
+        let spill = &mut self.buckets[home].keys[0];
+        // A count that has reached its end is not exact any more: it stays, and costs only time.
+        if slot.bucket as usize != home && *spill & SPILL_MASK != SPILL_MASK {
+            *spill -= SPILL_ONE;
+        }
+    }
+
+    /// The entry that gives way first, and how readily.
+    fn most_yielding(&self, places: &[usize], now: Tick, timeouts: &Timeouts) -> Option<(Yielding, Slot)> {
+        let yielding = |slot: Slot| {
+            let entry = self.entry(slot)?;
+            let state = entry.state();
+            let how = if entry.is_dead(now, timeouts) {
+                Yielding::Dead
+            } else if state.is_closing() {
+                Yielding::Closing
+            } else if state.is_half_open() {
+                Yielding::HalfOpen
+            } else {
+                return None;
+            };
+            Some((how, slot))
+        };
+        Self::slots(places).filter_map(yielding).max_by_key(|(how, _)| *how)
+    }
+
+    /// All places of a key are taken: a dead entry gives way, or one moves to another place of its
+    /// own (as in cuckoo hashing, one step), or a closing or half-open one gives way.
+    #[cold]
+    fn make_place(
+        &mut self,
+        places: &[usize],
+        now: Tick,
+        timeouts: &Timeouts,
+        counters: &WorkerCounters,
+    ) -> Result<Slot, NoRoom> {
+        let yielding = self.most_yielding(places, now, timeouts);
+        if !matches!(yielding, Some((Yielding::Dead, _)))
+            && let Some(vacated) = self.relocate_one(places)
+        {
+            return Ok(vacated);
+        }
+        let (_, slot) = yielding.ok_or(NoRoom::Places)?;
+        self.evict(slot, now, timeouts, counters);
+        Ok(slot)
+    }
+
+    fn relocate_one(&mut self, places: &[usize]) -> Option<Slot> {
+        let (from, to, home) = Self::slots(places).find_map(|slot| {
+            let its_places = self.places(self.hash(self.entry(slot)?.client_key()));
+            Some((slot, self.free_slot(&its_places)?, its_places[0]))
+        })?;
+        let entry = self.entry(from)?;
+        self.uncount_spill(home, from);
+        self.count_spill(home, to);
+        self.write(from, Entry { key: 0, value: 0 });
+        self.write(to, entry);
+        Some(from)
+    }
+
+    fn write(&mut self, slot: Slot, entry: Entry) {
+        let line = &mut self.buckets[slot.bucket as usize];
+        let way = usize::from(slot.way) % WAYS;
+        line.keys[way] = line.keys[way] & SPILL_MASK | entry.key;
+        line.values[way] = entry.value;
+    }
+
+    /// The table holds its capacity: looks for an entry that may give way, in a bounded stretch of
+    /// the table that the next call goes on from.
+    fn make_room(&mut self, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) -> Result<(), NoRoom> {
+        let mut stretch = [0; ROOM_SEARCH];
+        for place in &mut stretch {
+            *place = self.sweep_position;
+            self.sweep_position = self.after(self.sweep_position);
+        }
+        let (_, slot) = self.most_yielding(&stretch, now, timeouts).ok_or(NoRoom::Capacity)?;
+        self.evict(slot, now, timeouts, counters);
+        Ok(())
+    }
+
+    pub(super) fn after(&self, bucket: usize) -> usize {
+        if bucket + 1 < self.buckets.len() { bucket + 1 } else { 0 }
+    }
+
+    fn evict(&mut self, slot: Slot, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) {
+        let Some(entry) = self.entry(slot) else { return };
+        let kind = if entry.is_dead(now, timeouts) {
+            &counters.connections_expired
+        } else {
+            &counters.connections_evicted
+        };
+        kind.add(1);
+        self.remove(slot, counters);
+    }
+
+    /// Takes an entry out, and off its real's counts.
+    pub fn remove(&mut self, slot: Slot, counters: &WorkerCounters) {
+        let Some(entry) = self.entry(slot) else { return };
+        let home = self.home(self.hash(entry.client_key()));
+        self.write(slot, Entry { key: 0, value: 0 });
+        self.uncount_spill(home, slot);
+        self.live -= 1;
+        counters.connections.set(self.live as u64);
+        uncount_state(counters, entry.real(), entry.state());
+    }
+}

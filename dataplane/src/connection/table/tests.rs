@@ -1,0 +1,264 @@
+use super::*;
+use crate::connection::Timeouts;
+use crate::counters::WorkerCounters;
+use crate::ids::MAX_REALS;
+use crate::ids::RealId;
+use memory::Huge;
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+const NOW: Tick = Tick::new(1_000_000);
+const KEY: HashKey = HashKey { mask: 0x0123_4567_89ab_cdef, multiplier: 0x9e37_79b9_7f4a_7c15 };
+
+struct Bench {
+    table: Table,
+    counters: WorkerCounters,
+    timeouts: Timeouts,
+}
+
+impl Bench {
+    fn new(capacity: usize) -> Self {
+        let table = Table::new(capacity, KEY, Huge::Never).unwrap();
+        Self { table, counters: WorkerCounters::new(), timeouts: Timeouts::default() }
+    }
+
+    fn insert(&mut self, client: u64, real: u32, state: State, tick: Tick) -> Result<Slot, NoRoom> {
+        let protocol = if state == State::Udp { 17 } else { 6 };
+        let key = ClientKey::new(client, protocol);
+        let hash = self.table.hash(key);
+        let Self { table, counters, timeouts } = self;
+        table.insert(hash, key, RealId(real), NextHopId(9), state, tick, timeouts, counters)
+    }
+
+    fn find(&self, client: u64, protocol: u8, real: u32) -> Option<(Slot, Entry)> {
+        let key = ClientKey::new(client, protocol);
+        self.table.find(self.table.hash(key), key, |entry| entry.real() == RealId(real))
+    }
+
+    fn sweep_all(&mut self, now: Tick) -> usize {
+        let Self { table, counters, timeouts } = self;
+        table.sweep(table.buckets(), now, timeouts, counters)
+    }
+
+    fn spills(&self) -> u64 {
+        self.table.buckets.iter().map(|bucket| bucket.keys[0] >> 60).sum()
+    }
+}
+
+#[test]
+fn the_asked_capacity_is_held_by_established_connections_alone() {
+    for capacity in [1, 7, 1000, 100_000] {
+        let mut bench = Bench::new(capacity);
+        for n in 0..capacity as u64 {
+            let made = bench.insert(n * 0x9e37 + 1, 1, State::Established, NOW);
+            assert!(made.is_ok(), "{n} of {capacity}: {made:?}");
+        }
+        assert_eq!(bench.table.len(), capacity);
+        let one_more = bench.insert(u64::MAX >> 16, 1, State::Established, NOW);
+        assert_eq!(one_more, Err(NoRoom::Capacity));
+        for n in 0..capacity as u64 {
+            assert!(bench.find(n * 0x9e37 + 1, 6, 1).is_some(), "{n} of {capacity}");
+        }
+        assert!(bench.table.bytes() <= capacity * 40 + (4 << 20));
+    }
+}
+
+#[test]
+fn the_capacity_is_held_whatever_the_clients_and_the_secret() {
+    // Ports of one client, clients of one port, every 256th address, and a mixture.
+    let patterns: [fn(u64) -> u64; 4] = [
+        |n| 0x060a_a8c0 | (n & 0xffff).swap_bytes() >> 16 | n >> 16 << 24,
+        |n| n | 0x5000 << 32,
+        |n| n << 8 & 0xffff_ffff | n >> 24 << 32,
+        |n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16,
+    ];
+    for secret in 0..8u64 {
+        for (which, pattern) in patterns.iter().enumerate() {
+            let mut bench = Bench::new(60_000);
+            bench.table.hash_key = HashKey {
+                mask: secret.wrapping_mul(0x1234_5678_9abc_def1),
+                multiplier: (secret + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1,
+            };
+            for n in 0..60_000 {
+                let made = bench.insert(pattern(n), 1, State::Established, NOW);
+                assert!(made.is_ok(), "pattern {which}, secret {secret}: {n}: {made:?}");
+            }
+            for n in 0..60_000 {
+                assert!(bench.find(pattern(n), 6, 1).is_some(), "pattern {which}: {n}");
+            }
+        }
+    }
+}
+
+#[test]
+fn few_entries_lie_away_from_home_at_working_load() {
+    let mut bench = Bench::new(100_000);
+    for n in 0..100_000 {
+        bench.insert(n, 1, State::Established, NOW).unwrap();
+    }
+    let share = bench.spills() as f64 / 100_000.0;
+    assert!(share < 0.07, "{share}");
+}
+
+#[test]
+fn room_is_made_in_order_dead_then_closing_then_half_open() {
+    let order = [(State::Udp, Tick::new(0)), (State::TimeWait, NOW), (State::SynRecv, NOW)];
+    let mut bench = Bench::new(3);
+    for (n, (state, tick)) in order.iter().enumerate() {
+        bench.insert(n as u64 + 1, n as u32, *state, *tick).unwrap();
+    }
+    for n in 0..3u32 {
+        assert!(bench.insert(u64::from(n) + 100, 50 + n, State::Established, NOW).is_ok(), "{n}");
+        for other in 0..3u32 {
+            let protocol = if other == 0 { 17 } else { 6 };
+            let there = bench.find(u64::from(other) + 1, protocol, other).is_some();
+            assert_eq!(there, other > n, "after {n}: {other}");
+        }
+    }
+    assert_eq!(bench.insert(200, 60, State::Established, NOW), Err(NoRoom::Capacity));
+    assert_eq!(bench.counters.connections_expired.get(), 1);
+    assert_eq!(bench.counters.connections_evicted.get(), 2);
+    for n in 0..3u32 {
+        assert!(bench.find(u64::from(n) + 100, 6, 50 + n).is_some(), "established ones stay");
+    }
+}
+
+#[test]
+fn one_client_endpoint_has_sixteen_places() {
+    let mut bench = Bench::new(1000);
+    let made = (0..100).filter(|real| bench.insert(7, *real, State::Established, NOW).is_ok()).count();
+    assert!((WAYS..=WAYS * PLACES).contains(&made), "{made}");
+    for real in 0..made as u32 {
+        assert!(bench.find(7, 6, real).is_some());
+    }
+    assert_eq!(bench.insert(7, 100, State::Established, NOW), Err(NoRoom::Places));
+    assert!(bench.insert(8, 100, State::Established, NOW).is_ok(), "others are not concerned");
+}
+
+#[test]
+fn spills_are_forgotten_with_their_entries() {
+    let mut bench = Bench::new(2000);
+    for n in 0..2000 {
+        bench.insert(n, 1, State::Close, NOW).unwrap();
+    }
+    assert!(bench.spills() > 0);
+    assert_eq!(bench.sweep_all(Tick::new(1_000_000 + 41)), 2000);
+    assert_eq!(bench.spills(), 0);
+    assert!(bench.table.is_empty());
+    assert!(bench.table.buckets.iter().all(|bucket| bucket.keys == [0; WAYS]));
+}
+
+#[test]
+fn an_entry_keeps_the_largest_ids() {
+    let mut bench = Bench::new(10);
+    let real = MAX_REALS as u32 - 1;
+    let slot = bench.insert(5, real, State::SynRecv, NOW).unwrap();
+    bench.table.set_next_hop(slot, NextHopId((1 << 17) - 1));
+    let entry = bench.table.entry(slot).unwrap();
+    assert_eq!((entry.real(), entry.next_hop()), (RealId(real), NextHopId((1 << 17) - 1)));
+    assert_eq!((entry.state(), entry.tick()), (State::SynRecv, NOW));
+    bench.table.touch(slot, entry, Tick::new(1_000_001), State::Established);
+    let entry = bench.table.entry(slot).unwrap();
+    assert_eq!((entry.real(), entry.next_hop()), (RealId(real), NextHopId((1 << 17) - 1)));
+    assert_eq!((entry.state(), entry.tick()), (State::Established, Tick::new(1_000_001)));
+}
+
+#[test]
+fn the_hash_depends_on_its_secret_and_spreads_consecutive_clients() {
+    let mut bench = Bench::new(40_000);
+    let mut fullest = HashMap::new();
+    for n in 0..40_000u64 {
+        let hash = bench.table.hash(ClientKey::new(n << 32 | 0x060a_a8c0, 6));
+        *fullest.entry(bench.table.home(hash)).or_insert(0) += 1;
+    }
+    assert!(fullest.values().max() < Some(&16), "{:?}", fullest.values().max());
+    let one = bench.table.hash(ClientKey::new(1, 6)).0;
+    bench.table.hash_key.mask ^= 1 << 40;
+    assert_ne!(one, bench.table.hash(ClientKey::new(1, 6)).0);
+}
+
+/// What may be done to a table.
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(u64, u32, usize),
+    Remove(u64, u32),
+    Touch(u64, u32, usize),
+    Sweep,
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (client, real) = (0..60u64, 0..3u32);
+    prop_oneof![
+        6 => (client.clone(), real.clone(), 0..11usize).prop_map(|(c, r, s)| Step::Insert(c, r, s)),
+        2 => (client.clone(), real.clone()).prop_map(|(c, r)| Step::Remove(c, r)),
+        3 => (client, real, 0..11usize).prop_map(|(c, r, s)| Step::Touch(c, r, s)),
+        1 => Just(Step::Sweep),
+        1 => (0..2000u64).prop_map(Step::Pass),
+    ]
+}
+
+proptest! {
+    /// Against a plain map: what is alive there is found here with the same contents, and nothing else.
+    #[test]
+    fn the_table_holds_what_a_map_would(steps in prop::collection::vec(step(), 1..300)) {
+        let mut bench = Bench::new(1000);
+        let mut map: HashMap<(u64, u32), (State, u64)> = HashMap::new();
+        let mut ticks = 5_000u64;
+        for step in steps {
+            let now = Tick::new(ticks);
+            let timeouts = bench.timeouts;
+            let current = ticks;
+            let alive = |entry: &(State, u64)| current - entry.1 < u64::from(timeouts.ticks(entry.0));
+            match step {
+                Step::Insert(client, real, state) => {
+                    let state = State::ALL[state];
+                    if map.get(&(client, real)).is_some_and(alive) { continue }
+                    // The caller inserts what it did not find alive; a dead one is taken out first here
+                    // so that the map's key stays unique.
+                    if let Some((slot, _)) = bench.find(client, 6, real) {
+                        bench.table.remove(slot, &bench.counters);
+                    }
+                    if bench.insert(client, real, state, now).is_ok() {
+                        map.insert((client, real), (state, ticks));
+                    }
+                }
+                Step::Remove(client, real) => {
+                    if let Some((slot, _)) = bench.find(client, 6, real) {
+                        bench.table.remove(slot, &bench.counters);
+                    }
+                    map.remove(&(client, real));
+                }
+                Step::Touch(client, real, state) => {
+                    let state = State::ALL[state];
+                    let Some(kept) = map.get_mut(&(client, real)).filter(|entry| alive(entry)) else { continue };
+                    let (slot, entry) = bench.find(client, 6, real).unwrap();
+                    recount_state(&bench.counters, RealId(real), entry.state(), state);
+                    bench.table.touch(slot, entry, now, state);
+                    *kept = (state, ticks);
+                }
+                Step::Sweep => {
+                    let before = bench.table.len();
+                    let expired = bench.sweep_all(now);
+                    prop_assert_eq!(before - expired, bench.table.len());
+                    map.retain(|_, entry| alive(entry));
+                    prop_assert_eq!(map.len(), bench.table.len());
+                }
+                Step::Pass(more) => {
+                    ticks += more;
+                    continue;
+                }
+            }
+            for ((client, real), (state, tick)) in &map {
+                if !alive(&(*state, *tick)) { continue }
+                let (_, entry) = bench.find(*client, 6, *real).expect("alive in the map");
+                prop_assert_eq!((entry.state(), entry.tick()), (*state, Tick::new(*tick)));
+            }
+        }
+        let counted: u64 = (0..3)
+            .map(|real| bench.counters.real(RealId(real)))
+            .map(|real| real.active.get() + real.inactive.get())
+            .sum();
+        prop_assert_eq!(counted, bench.table.len() as u64);
+    }
+}

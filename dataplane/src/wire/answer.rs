@@ -1,0 +1,201 @@
+//! Answers made in place: the frame that causes one becomes it, on its way back.
+//!
+//! Every function returns whether the answer was made; if not, nothing was changed, and the frame is
+//! to be dropped. Whether the packet is addressed to us, and whether one may answer as often, is for the
+//! caller to know.
+
+use super::ethernet::{self, swap_addresses};
+use super::ipv4::{self, Packet};
+use super::tcp::{self, Segment};
+use super::{checksum, icmp, put};
+use crate::frame::Frame;
+use crate::next_hop::Mac;
+use std::net::Ipv4Addr;
+
+/// The largest ICMP error: more of the packet is not quoted (RFC 1812 §4.3.2.3).
+pub const LARGEST_ERROR: usize = 576;
+
+/// Type of service of ICMP errors: precedence 6, internetwork control (RFC 1812 §4.3.2.5).
+const ERROR_TOS: u8 = 0xc0;
+
+/// Where the IPv4 packet begins, and where its payload does in an answer, which has no options.
+const PACKET: usize = ethernet::HEADER;
+const PAYLOAD: usize = PACKET + ipv4::HEADER;
+
+/// What an ICMP error says of the packet that it quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IcmpError {
+    /// Could not be delivered, for the reason that RFC 792 and RFC 1812 §5.2.7.1 give this code.
+    DestinationUnreachable {
+        /// The code.
+        code: u8,
+    },
+    /// Nobody listens there, or no real is available.
+    PortUnreachable,
+    /// The next hop does not answer, or there is no route.
+    HostUnreachable,
+    /// Larger than the MTU on the way, and DF is set (RFC 1191).
+    FragmentationNeeded {
+        /// The MTU in bytes.
+        mtu: u16,
+    },
+    /// The time to live ran out here.
+    TimeExceeded,
+}
+
+impl IcmpError {
+    /// The first eight bytes of the message, the checksum zero.
+    const fn header(self) -> [u8; icmp::HEADER] {
+        let (kind, code, mtu) = match self {
+            Self::DestinationUnreachable { code } => (icmp::DESTINATION_UNREACHABLE, code, 0),
+            Self::PortUnreachable => (icmp::DESTINATION_UNREACHABLE, icmp::PORT_UNREACHABLE, 0),
+            Self::HostUnreachable => (icmp::DESTINATION_UNREACHABLE, icmp::HOST_UNREACHABLE, 0),
+            Self::FragmentationNeeded { mtu } => {
+                (icmp::DESTINATION_UNREACHABLE, icmp::FRAGMENTATION_NEEDED, mtu)
+            }
+            Self::TimeExceeded => (icmp::TIME_EXCEEDED, 0, 0),
+        };
+        let [high, low] = mtu.to_be_bytes();
+        [kind, code, 0, 0, 0, 0, high, low]
+    }
+}
+
+/// Turns a TCP segment into the RST to its sender (RFC 9293 §3.10.7.1). Not made for a RST, for a
+/// fragment, and for a segment whose checksum is wrong; the mere sum of the pseudo-header, as Linux
+/// leaves it on virtual devices, passes.
+pub fn tcp_reset<F: Frame>(frame: &mut F) -> bool {
+    let Some(packet) = answerable(frame.bytes()) else { return false };
+    if packet.protocol() != ipv4::TCP || packet.is_fragment() {
+        return false;
+    }
+    let Some(segment) = Segment::parse(packet.payload()) else { return false };
+    let Some(reset) = segment.reset() else { return false };
+    if !has_acceptable_checksum(&packet, &segment) {
+        return false;
+    }
+    let header = ipv4::Header {
+        tos: 0,
+        total_length: (ipv4::HEADER + tcp::HEADER) as u16,
+        id: 0,
+        dont_fragment: true,
+        protocol: ipv4::TCP,
+        source: packet.destination(),
+        destination: packet.source(),
+    };
+    if !frame.set_length(PAYLOAD + tcp::HEADER) {
+        return false;
+    }
+    let bytes = frame.bytes_mut();
+    let segment = &mut bytes[PAYLOAD..];
+    reset.write(segment);
+    let check = checksum::transport(header.source, header.destination, ipv4::TCP, segment);
+    checksum::write(segment, tcp::CHECKSUM, check);
+    send_back(bytes, &header);
+    true
+}
+
+/// Turns an ICMP echo request into its reply. Options of the IPv4 header are left out; a wrong
+/// ICMP checksum stays wrong.
+pub fn echo_reply<F: Frame>(frame: &mut F) -> bool {
+    let Some(packet) = answerable(frame.bytes()) else { return false };
+    if packet.protocol() != ipv4::ICMP || packet.is_fragment() {
+        return false;
+    }
+    let Some(message) = icmp::Message::parse(packet.payload()) else { return false };
+    if message.kind() != icmp::ECHO_REQUEST {
+        return false;
+    }
+    let (start, length) = (PACKET + packet.header_length(), packet.payload().len());
+    // Not DF, so that it arrives whatever the path's MTU; the id, then needed, is the asker's.
+    let header = ipv4::Header {
+        tos: packet.tos(),
+        total_length: (ipv4::HEADER + length) as u16,
+        id: packet.id(),
+        dont_fragment: false,
+        protocol: ipv4::ICMP,
+        source: packet.destination(),
+        destination: packet.source(),
+    };
+    let bytes = frame.bytes_mut();
+    icmp::echo_reply_in_place(&mut bytes[start..start + length]);
+    bytes.copy_within(start..start + length, PAYLOAD);
+    send_back(bytes, &header);
+    // It is no longer than before, so this cannot fail.
+    frame.set_length(PAYLOAD + length)
+}
+
+/// Turns a packet into the ICMP error about itself, sent by `from`, an own address. It quotes the
+/// packet as far as [`LARGEST_ERROR`] allows.
+///
+/// Not made where RFC 1122 §3.2.2 forbids it: about an ICMP error, a fragment other than the first,
+/// a broadcast or multicast (of IPv4 or Ethernet; a link's own broadcast address is for the caller to
+/// know), or a source that is not one host.
+pub fn icmp_error<F: Frame>(frame: &mut F, kind: IcmpError, from: Ipv4Addr) -> bool {
+    let Some(packet) = answerable(frame.bytes()) else { return false };
+    if packet.fragment_offset() != 0 {
+        return false;
+    }
+    if packet.protocol() == ipv4::ICMP {
+        // Without a type there is no telling that it is no error.
+        match packet.payload().first() {
+            Some(kind) if icmp::may_cause_error(*kind) => {}
+            _ => return false,
+        }
+    }
+    let quoted = packet.bytes().len().min(LARGEST_ERROR - ipv4::HEADER - icmp::HEADER);
+    // Not DF, as Linux: an error that is lost to a small MTU helps nobody.
+    let header = ipv4::Header {
+        tos: ERROR_TOS,
+        total_length: (ipv4::HEADER + icmp::HEADER + quoted) as u16,
+        id: packet.id(),
+        dont_fragment: false,
+        protocol: ipv4::ICMP,
+        source: from,
+        destination: packet.source(),
+    };
+    if !frame.set_length(PAYLOAD + icmp::HEADER + quoted) {
+        return false;
+    }
+    let bytes = frame.bytes_mut();
+    bytes.copy_within(PACKET..PACKET + quoted, PAYLOAD + icmp::HEADER);
+    let message = &mut bytes[PAYLOAD..];
+    put(message, 0, kind.header());
+    let check = !checksum::sum(message);
+    checksum::write(message, icmp::CHECKSUM, check);
+    send_back(bytes, &header);
+    true
+}
+
+/// The packet, if it is well-formed and from one host to one host.
+fn answerable(frame: &[u8]) -> Option<Packet<'_>> {
+    let header = ethernet::Header::parse(frame)?;
+    let packet = Packet::in_frame(frame).ok()?;
+    let one_host = |mac: Mac| !mac.is_group();
+    let right = header.ether_type == ethernet::IPV4
+        && one_host(header.destination)
+        && one_host(header.source)
+        && !ipv4::is_martian(packet.source())
+        && !packet.destination().is_multicast()
+        && !packet.destination().is_broadcast();
+    right.then_some(packet)
+}
+
+fn has_acceptable_checksum(packet: &Packet<'_>, segment: &Segment<'_>) -> bool {
+    let (source, destination, bytes) = (packet.source(), packet.destination(), segment.bytes());
+    checksum::transport(source, destination, ipv4::TCP, bytes) == 0
+        || checksum::is_pseudo_header_only(
+            segment.checksum(),
+            source,
+            destination,
+            ipv4::TCP,
+            bytes.len() as u16,
+        )
+}
+
+fn send_back(frame: &mut [u8], header: &ipv4::Header) {
+    swap_addresses(frame);
+    header.write(&mut frame[PACKET..]);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! ICMP errors about packets that were translated: whose connection they belong to, and their translation.
+//!
+//! ```text
+//! IPv4 header │ ICMP header │ quoted IPv4 header │ at least 8 bytes of TCP or UDP
+//!   outer                     quoted
+//! ```
+
+use super::ipv4::{self, Packet};
+use super::{checksum, ethernet, icmp, put, tcp, u16_at, udp};
+use crate::frame::Frame;
+use crate::ids::Protocol;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// Bytes of the transport header that an error quotes at least (RFC 792).
+const LEAST_TRANSPORT: usize = 8;
+
+/// The packet that an ICMP error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quoted {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Where it came from.
+    pub source: SocketAddrV4,
+    /// Where it was going.
+    pub destination: SocketAddrV4,
+}
+
+impl Quoted {
+    /// What the ICMP error in `packet` quotes. `None` if `packet` is a fragment or no error of the types
+    /// 3, 4, 11 and 12, or if the quoted packet is not the beginning of a TCP segment or UDP datagram.
+    /// The ICMP checksum is not looked at: see [`icmp::Message::has_right_checksum`].
+    pub fn parse(packet: &Packet<'_>) -> Option<Self> {
+        let quote = Quote::find(packet)?;
+        let quoted = packet.bytes().get(quote.header..)?;
+        let transport = packet.bytes().get(quote.transport..)?;
+        let endpoint =
+            |address, port| SocketAddrV4::new(ipv4::address_at(quoted, address), u16_at(transport, port));
+        Some(Self {
+            protocol: quote.protocol,
+            source: endpoint(ipv4::SOURCE, 0),
+            destination: endpoint(ipv4::DESTINATION, 2),
+        })
+    }
+}
+
+/// Where in the outer packet the quoted one is.
+#[derive(Clone, Copy, Debug)]
+struct Quote {
+    protocol: Protocol,
+    header: usize,
+    transport: usize,
+}
+
+impl Quote {
+    fn find(packet: &Packet<'_>) -> Option<Self> {
+        if packet.protocol() != ipv4::ICMP || packet.is_fragment() {
+            return None;
+        }
+        let message = icmp::Message::parse(packet.payload())?;
+        if !icmp::is_error(message.kind()) || message.kind() == icmp::REDIRECT {
+            return None;
+        }
+        // Its total length is that of the whole packet, of which only the beginning is here.
+        let quoted = message.data();
+        let header_length = ipv4::header_length(quoted)?;
+        let protocol = Protocol::from_number(quoted[9])?;
+        let first = u16_at(quoted, 6) & 0x1fff == 0;
+        let header = packet.header_length() + icmp::HEADER;
+        let complete = quoted.len() >= header_length + LEAST_TRANSPORT;
+        (first && complete).then_some(Self { protocol, header, transport: header + header_length })
+    }
+}
+
+/// Translates the ICMP error in a frame: the addresses of the outer packet, and addresses and ports of
+/// the quoted one. Every checksum that covers a change is updated: both IPv4 headers', the quoted
+/// segment's or datagram's if it is quoted, and ICMP's; one that was wrong stays wrong.
+/// False, and nothing done, if [`Quoted::parse`] finds nothing.
+pub fn translate<F: Frame>(
+    frame: &mut F,
+    outer_new_source: Option<Ipv4Addr>,
+    outer_new_destination: Option<Ipv4Addr>,
+    quoted_new_source: Option<SocketAddrV4>,
+    quoted_new_destination: Option<SocketAddrV4>,
+) -> bool {
+    let Ok(packet) = Packet::in_frame(frame.bytes()) else { return false };
+    let Some(quote) = Quote::find(&packet) else { return false };
+    let (total, message) = (packet.bytes().len(), packet.header_length());
+
+    let bytes = &mut frame.bytes_mut()[ethernet::HEADER..][..total];
+    if let Some(address) = outer_new_source {
+        ipv4::replace_source(bytes, address);
+    }
+    if let Some(address) = outer_new_destination {
+        ipv4::replace_destination(bytes, address);
+    }
+
+    // All that can change lies in here, and it begins on a word of what the ICMP checksum covers.
+    let changing = quote.header..total.min(quote.transport + tcp::HEADER);
+    let before = checksum::sum(&bytes[changing.clone()]);
+    rewrite(&mut bytes[quote.header..], quote, quoted_new_source, quoted_new_destination);
+    let delta = checksum::add(!before, checksum::sum(&bytes[changing]));
+
+    let place = message + icmp::CHECKSUM;
+    let check = checksum::adjust(checksum::read(bytes, place), delta);
+    checksum::write(bytes, place, check);
+    true
+}
+
+/// Rewrites the quoted packet, which begins `bytes`.
+fn rewrite(bytes: &mut [u8], quote: Quote, source: Option<SocketAddrV4>, destination: Option<SocketAddrV4>) {
+    let transport = quote.transport - quote.header;
+    let mut delta = 0;
+    if let Some(endpoint) = source {
+        delta = checksum::add(delta, ipv4::replace_source(bytes, *endpoint.ip()));
+        delta = checksum::add(delta, replace_port(bytes, transport, endpoint.port()));
+    }
+    if let Some(endpoint) = destination {
+        delta = checksum::add(delta, ipv4::replace_destination(bytes, *endpoint.ip()));
+        delta = checksum::add(delta, replace_port(bytes, transport + 2, endpoint.port()));
+    }
+    let place = transport
+        + match quote.protocol {
+            Protocol::Tcp => tcp::CHECKSUM,
+            Protocol::Udp => udp::CHECKSUM,
+        };
+    if bytes.len() >= place + 2 {
+        let check = checksum::read(bytes, place);
+        let check = match quote.protocol {
+            Protocol::Tcp => checksum::adjust(check, delta),
+            Protocol::Udp => checksum::adjust_udp(check, delta),
+        };
+        checksum::write(bytes, place, check);
+    }
+}
+
+/// Sets the port at `offset`; what to add to the transport checksum.
+fn replace_port(bytes: &mut [u8], offset: usize, port: u16) -> u16 {
+    let delta = checksum::delta(&bytes[offset..offset + 2], &port.to_be_bytes());
+    put(bytes, offset, port.to_be_bytes());
+    delta
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Answers made in place, each kind under a limit of its own. The packet that caused one is counted
+//! under its reason for being dropped, answered or not.
+
+use super::Handler;
+use super::exception::{Context, Ip, Judgement, Obstacle, read_ip};
+use super::waiting::Kept;
+use crate::frame::{Frame, FrameIo};
+use crate::ids::{NeighbourKey, PortIndex};
+use crate::message::NeighbourEvent;
+use crate::snapshot::Snapshot;
+use crate::time::Now;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::answer::{self, IcmpError};
+use crate::wire::icmp;
+use std::net::Ipv4Addr;
+
+impl<Io: FrameIo> Handler<Io> {
+    /// Keeps a packet until its next hop is known, and asks for that.
+    pub(super) fn hold(&mut self, key: NeighbourKey, frame: Io::Frame, context: Context<'_>) {
+        let Context { port, now, .. } = context;
+        match self.waiting.keep(key, port, frame, now) {
+            Kept::Yes { ask } => {
+                if ask && self.limits.wanted.take(now) {
+                    // A full ring: asked again when the next packet for it comes.
+                    let _ = self.neighbour_events.push(NeighbourEvent::Wanted(key));
+                }
+            }
+            Kept::No(frame) => {
+                self.conclude(Verdict::Drop(DropReason::NextHopQueueFull), frame);
+            }
+        }
+    }
+
+    pub(super) fn answer_with_reset(
+        &mut self,
+        frame: &mut Io::Frame,
+        reason: DropReason,
+        context: Context<'_>,
+    ) -> Judgement {
+        if !self.limits.reset.take(context.now) {
+            self.counters.answers_suppressed.add(1);
+            return Judgement::Conclude(Verdict::Drop(reason));
+        }
+        self.concluded(answer::tcp_reset(frame), reason, context.port)
+    }
+
+    pub(super) fn answer_port_unreachable(
+        &mut self,
+        frame: &mut Io::Frame,
+        reason: DropReason,
+        speaker: Ipv4Addr,
+        context: Context<'_>,
+    ) -> Judgement {
+        self.icmp_error(frame, IcmpError::PortUnreachable, Some(speaker), reason, context)
+    }
+
+    pub(super) fn protocol_unreachable(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        context: Context<'_>,
+    ) -> Judgement {
+        let kind = IcmpError::DestinationUnreachable { code: icmp::PROTOCOL_UNREACHABLE };
+        self.icmp_error(frame, kind, Some(ip.destination), DropReason::Protocol, context)
+    }
+
+    /// Says to the sender why its packet cannot go on; `speaker` is the address that says it.
+    pub(super) fn obstructed(
+        &mut self,
+        frame: &mut Io::Frame,
+        obstacle: Obstacle,
+        speaker: Option<Ipv4Addr>,
+        context: Context<'_>,
+    ) -> Judgement {
+        let (kind, reason) = match obstacle {
+            Obstacle::Ttl => (IcmpError::TimeExceeded, DropReason::TtlExceeded),
+            Obstacle::TooBig { mtu } => (IcmpError::FragmentationNeeded { mtu }, DropReason::TooBig),
+            Obstacle::NoRoute => {
+                let code = icmp::NETWORK_UNREACHABLE;
+                (IcmpError::DestinationUnreachable { code }, DropReason::NoRoute)
+            }
+            Obstacle::WouldFragment => {
+                return Judgement::Conclude(Verdict::Drop(DropReason::WouldFragment));
+            }
+        };
+        self.icmp_error(frame, kind, speaker, reason, context)
+    }
+
+    /// A packet waited for a next hop that does not answer: its sender is told by the address that it
+    /// was sent to, if that is ours, else by ours on its link.
+    pub(super) fn host_unreachable(
+        &mut self,
+        port: PortIndex,
+        mut frame: Io::Frame,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
+        let context = Context { snapshot, port, now };
+        let destination = read_ip(frame.bytes()).map(|ip| ip.destination).ok();
+        let ours = destination.filter(|destination| snapshot.local(*destination).is_some());
+        let speaker = ours.or_else(|| snapshot.own_address(port));
+        let reason = DropReason::NextHopUnresolved;
+        let judgement = self.icmp_error(&mut frame, IcmpError::HostUnreachable, speaker, reason, context);
+        if let Judgement::Conclude(verdict) = judgement {
+            self.conclude(verdict, frame);
+        }
+    }
+
+    fn icmp_error(
+        &mut self,
+        frame: &mut Io::Frame,
+        kind: IcmpError,
+        speaker: Option<Ipv4Addr>,
+        reason: DropReason,
+        context: Context<'_>,
+    ) -> Judgement {
+        let Some(speaker) = speaker else { return Judgement::Conclude(Verdict::Drop(reason)) };
+        if !self.limits.icmp_error.take(context.now) {
+            self.counters.answers_suppressed.add(1);
+            return Judgement::Conclude(Verdict::Drop(reason));
+        }
+        self.concluded(answer::icmp_error(frame, kind, speaker), reason, context.port)
+    }
+
+    /// The frame was turned into its answer, or there is none to such a packet.
+    fn concluded(&self, answered: bool, reason: DropReason, port: PortIndex) -> Judgement {
+        if !answered {
+            return Judgement::Conclude(Verdict::Drop(reason));
+        }
+        self.counters.dropped(reason).add(1);
+        Judgement::Conclude(Verdict::Answer(port))
+    }
+}

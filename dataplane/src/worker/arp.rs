@@ -1,0 +1,55 @@
+//! ARP (RFC 826): answering for own addresses, and telling the control thread what others say.
+
+use super::Handler;
+use super::exception::Context;
+use crate::frame::{Frame, FrameIo};
+use crate::ids::NeighbourKey;
+use crate::message::NeighbourEvent;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::arp::{self, Operation};
+use crate::wire::ethernet;
+
+impl<Io: FrameIo> Handler<Io> {
+    pub(super) fn arp(&mut self, frame: &mut Io::Frame, context: Context<'_>) -> Result<Verdict, DropReason> {
+        let Context { snapshot, port, now } = context;
+        let message =
+            frame.bytes().get(ethernet::HEADER..).and_then(arp::Message::parse).ok_or(DropReason::Arp)?;
+        let for_us = snapshot.local(message.target).is_some_and(|local| local.ports & 1 << port != 0);
+        let heard = self.heard(&message, for_us, context);
+
+        if message.operation == Operation::Request && for_us {
+            if !self.limits.arp.take(now) {
+                self.counters.answers_suppressed.add(1);
+                return Err(DropReason::Arp);
+            }
+            let mac = snapshot.ports[usize::from(port)].mac;
+            let answered = arp::reply_in_place(frame.bytes_mut(), mac);
+            return if answered { Ok(Verdict::Answer(port)) } else { Err(DropReason::Arp) };
+        }
+        if heard { Ok(Verdict::Consumed) } else { Err(DropReason::Arp) }
+    }
+
+    /// Tells the control thread what a sender says of itself, where that may matter: it is a next
+    /// hop, packets wait for it, or it answers us. Hosts that nothing is sent to are not listened to,
+    /// so that what they say cannot fill the ring.
+    fn heard(&mut self, message: &arp::Message, for_us: bool, context: Context<'_>) -> bool {
+        let Context { snapshot, port, now } = context;
+        if message.sender.is_unspecified()
+            || message.sender_mac.is_group()
+            || snapshot.local(message.sender).is_some()
+        {
+            return false;
+        }
+        let key = NeighbourKey { port, address: message.sender };
+        let reply = message.operation == Operation::Reply && for_us;
+        let worth_telling = match self.neighbours.get(&key) {
+            Some(id) => {
+                let known = self.next_hops.get(*id);
+                reply || !known.is_resolved() || known.mac() != message.sender_mac
+            }
+            None => self.waiting.is_awaited(key) || reply && self.limits.unasked_neighbours.take(now),
+        };
+        let event = NeighbourEvent::Heard { key, mac: message.sender_mac, reply };
+        worth_telling && self.neighbour_events.push(event).is_ok()
+    }
+}

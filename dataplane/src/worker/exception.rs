@@ -1,0 +1,384 @@
+//! Everything that is not an established connection's plain packet, one packet at a time: new
+//! connections, ICMP, ARP, routing, and whatever is wrong. Follows the order in which Linux and IPVS
+//! judge a packet.
+
+use super::Handler;
+use super::decode::at;
+use super::rewrite;
+use crate::connection::table::{ClientKey, Entry, Slot};
+use crate::connection::{Direction, State, TcpEvent};
+use crate::frame::{Frame, FrameIo};
+use crate::ids::{NeighbourKey, NextHopId, PortIndex, Protocol};
+use crate::next_hop::Mac;
+use crate::snapshot::{Snapshot, Unmatched, endpoint_bits};
+use crate::time::Now;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::{ethernet, ipv4};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// The way of one packet through the exception path: who it came from, and what it runs on.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) port: PortIndex,
+    pub(super) now: Now,
+}
+
+/// What the exception path knows of an IPv4 packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ip {
+    pub(super) source: Ipv4Addr,
+    pub(super) destination: Ipv4Addr,
+    pub(super) protocol: u8,
+    pub(super) ttl: u8,
+    pub(super) length: u16,
+    pub(super) dont_fragment: bool,
+    /// Offset of the payload in the frame.
+    pub(super) payload: usize,
+}
+
+/// What it knows of a TCP or UDP packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub(super) protocol: Protocol,
+    pub(super) source: SocketAddrV4,
+    pub(super) destination: SocketAddrV4,
+    /// Of a TCP segment; `Ack` for UDP, which has no events.
+    pub(super) event: TcpEvent,
+}
+
+/// A connection that was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) slot: Slot,
+    pub(super) entry: Entry,
+    pub(super) direction: Direction,
+}
+
+impl<Io: FrameIo> Handler<Io> {
+    /// Handles one frame to its end.
+    pub(super) fn exception(&mut self, port: PortIndex, mut frame: Io::Frame, snapshot: &Snapshot, now: Now) {
+        let context = Context { snapshot, port, now };
+        match self.judge(&mut frame, context) {
+            Judgement::Conclude(verdict) => self.conclude(verdict, frame),
+            Judgement::Await(key) => self.hold(key, frame, context),
+        }
+    }
+
+    fn judge(&mut self, frame: &mut Io::Frame, context: Context<'_>) -> Judgement {
+        match self.link_layer(frame, context) {
+            Ok(judgement) => judgement,
+            Err(reason) => Judgement::Conclude(Verdict::Drop(reason)),
+        }
+    }
+
+    /// Which protocol, and is it for us?
+    fn link_layer(&mut self, frame: &mut Io::Frame, context: Context<'_>) -> Result<Judgement, DropReason> {
+        if !frame.is_whole() {
+            return Err(DropReason::Segmented);
+        }
+        let port = &context.snapshot.ports[usize::from(context.port)];
+        let bytes = frame.bytes();
+        let header = ethernet::Header::parse(bytes).ok_or(DropReason::Malformed)?;
+        if header.destination != port.mac && !header.destination.is_group() {
+            return Err(DropReason::OtherHost);
+        }
+        match header.ether_type {
+            ethernet::IPV4 => {}
+            ethernet::ARP => return self.arp(frame, context).map(Judgement::Conclude),
+            ethernet::VLAN | ethernet::SERVICE_VLAN => return Err(DropReason::Vlan),
+            ethernet::IPV6 => return Err(DropReason::Ipv6),
+            _ => return Err(DropReason::EtherType),
+        }
+        let ip = read_ip(bytes)?;
+        if usize::from(ip.length) > usize::from(port.mtu) {
+            self.counters.merged_segments[usize::from(context.port)].add(1);
+        }
+        if header.destination.is_group() {
+            return Err(DropReason::Broadcast);
+        }
+        self.network_layer(frame, ip, context)
+    }
+
+    /// To us, or through us?
+    fn network_layer(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        let snapshot = context.snapshot;
+        if ipv4::is_martian(ip.source)
+            || ip.destination.is_loopback()
+            || ip.destination.is_unspecified()
+            || snapshot.local(ip.source).is_some()
+        {
+            return Err(DropReason::Martian);
+        }
+        if ip.destination.is_multicast()
+            || ip.destination.is_broadcast()
+            || snapshot.is_link_broadcast(ip.destination)
+        {
+            return Err(DropReason::Broadcast);
+        }
+        let local = snapshot.local(ip.destination).is_some();
+        match Protocol::from_number(ip.protocol) {
+            Some(protocol) => {
+                let segment = read_segment(frame.bytes(), &ip, protocol)?;
+                if local {
+                    self.client_side(frame, ip, segment, context)
+                } else {
+                    self.passing(frame, ip, segment, context)
+                }
+            }
+            None if ip.protocol == ipv4::ICMP => {
+                if local {
+                    self.icmp_to_us(frame, ip, context)
+                } else {
+                    self.icmp_through(frame, ip, context)
+                }
+            }
+            None if local => Ok(self.protocol_unreachable(frame, ip, context)),
+            None => self.route(frame, ip, context),
+        }
+    }
+
+    /// TCP or UDP to an own address: a connection's packet, or the first of a new one.
+    fn client_side(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        segment: Segment,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        if let Some(found) = self.find(&segment, Direction::Forward, context) {
+            let reopens = segment.event == TcpEvent::Syn && found.entry.state().is_closing();
+            if !reopens {
+                if context.snapshot.rewrite(found.entry.real()).is_removed() {
+                    return Err(DropReason::RealRemoved);
+                }
+                return self.translate(frame, ip, &segment, found, context);
+            }
+            // conn_reuse_mode=1: the old connection is forgotten, the SYN is scheduled.
+            self.table.remove(found.slot, &self.counters);
+        }
+        match self.new_connection(frame, &ip, &segment, context) {
+            Ok(found) => self.translate(frame, ip, &segment, found, context),
+            Err(refusal) => Ok(self.refuse(frame, &segment, refusal, context)),
+        }
+    }
+
+    /// TCP or UDP to somebody else: a reply, or a packet of no connection on its way.
+    fn passing(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        segment: Segment,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        if let Some(found) = self.find(&segment, Direction::Reverse, context) {
+            return self.translate(frame, ip, &segment, found, context);
+        }
+        if context.snapshot.is_endpoint(segment.protocol, segment.source) {
+            return Err(DropReason::RealWithoutConnection);
+        }
+        self.route(frame, ip, context)
+    }
+
+    /// The live connection of a packet in this direction; of a removed real too.
+    pub(super) fn find(
+        &self,
+        segment: &Segment,
+        direction: Direction,
+        context: Context<'_>,
+    ) -> Option<Found> {
+        let Context { snapshot, now, .. } = context;
+        let (client, far) = match direction {
+            Direction::Forward => (segment.source, segment.destination),
+            Direction::Reverse => (segment.destination, segment.source),
+        };
+        let key = client_key(client, segment.protocol);
+        let belongs = |entry: Entry| {
+            let real = snapshot.real_key(entry.real());
+            let matches = real.is_some_and(|real| match direction {
+                Direction::Forward => real.service.listen == far,
+                Direction::Reverse => real.endpoint == far,
+            });
+            matches && !entry.is_dead(now.tick(), &snapshot.timeouts)
+        };
+        let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
+        Some(Found { slot, entry, direction })
+    }
+
+    /// A packet of a connection: TTL and MTU, the next hop, then the translation. The connection
+    /// takes note of the packet even if it goes no further, as in IPVS.
+    fn translate(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        segment: &Segment,
+        found: Found,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        let snapshot = context.snapshot;
+        let real = found.entry.real();
+        let record = snapshot.rewrite(real);
+        let becomes = match found.direction {
+            Direction::Forward => snapshot.real_key(real).map(|key| *key.endpoint.ip()),
+            Direction::Reverse => Some(ip.destination),
+        };
+        let hop = becomes.and_then(|next| snapshot.routes.next(next)).ok_or(DropReason::NoRoute)?;
+
+        if let Some(obstacle) = self.obstacle(&ip, hop.port, context) {
+            self.note_again(found, segment.event, ip.length, context);
+            let speaker = match found.direction {
+                Direction::Forward => Some(ip.destination),
+                Direction::Reverse => snapshot.own_address(context.port),
+            };
+            return Ok(self.obstructed(frame, obstacle, speaker, context));
+        }
+        let known = match found.direction {
+            Direction::Forward => record.next_hop,
+            Direction::Reverse => found.entry.next_hop(),
+        };
+        let Some((id, destination)) = self.resolved(hop, known) else {
+            return Ok(Judgement::Await(hop)); // nothing is done yet: it walks this path again
+        };
+        if found.direction == Direction::Reverse && id != known {
+            self.table.set_next_hop(found.slot, id);
+        }
+        self.note_again(found, segment.event, ip.length, context);
+        let bytes = frame.bytes_mut();
+        let is_tcp = segment.protocol == Protocol::Tcp;
+        rewrite::translate(bytes, ip.payload, is_tcp, found.direction, record);
+        rewrite::decrement_ttl(bytes);
+        rewrite::address_frame(bytes, destination, snapshot.ports[usize::from(hop.port)].mac);
+        Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
+    }
+
+    fn note_again(&mut self, found: Found, event: TcpEvent, length: u16, context: Context<'_>) {
+        let tick = context.now.tick();
+        // The next hop may have been set since it was found: what is noted is the entry as it is.
+        if let Some(entry) = self.table.entry(found.slot) {
+            self.note(found.slot, entry, found.direction, event, length, tick);
+        }
+    }
+
+    /// A packet of no connection, towards somebody else.
+    pub(super) fn route(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        let Context { snapshot, port, .. } = context;
+        if snapshot.unmatched == Unmatched::Drop {
+            return Err(DropReason::Unrouted);
+        }
+        let speaker = snapshot.own_address(port);
+        let Some(hop) = snapshot.routes.next(ip.destination) else {
+            return Ok(self.obstructed(frame, Obstacle::NoRoute, speaker, context));
+        };
+        if let Some(obstacle) = self.obstacle(&ip, hop.port, context) {
+            return Ok(self.obstructed(frame, obstacle, speaker, context));
+        }
+        let Some((_, destination)) = self.resolved(hop, NextHopId::UNKNOWN) else {
+            return Ok(Judgement::Await(hop));
+        };
+        let bytes = frame.bytes_mut();
+        rewrite::decrement_ttl(bytes);
+        rewrite::address_frame(bytes, destination, snapshot.ports[usize::from(hop.port)].mac);
+        self.counters.routed.add(1);
+        Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
+    }
+
+    /// What keeps a packet from leaving on `out`.
+    pub(super) fn obstacle(&self, ip: &Ip, out: PortIndex, context: Context<'_>) -> Option<Obstacle> {
+        let mtu = context.snapshot.ports[usize::from(out)].mtu;
+        if ip.ttl <= 1 {
+            Some(Obstacle::Ttl)
+        } else if ip.length <= mtu {
+            None
+        } else if ip.dont_fragment {
+            Some(Obstacle::TooBig { mtu })
+        } else {
+            Some(Obstacle::WouldFragment)
+        }
+    }
+
+    /// The id and MAC of a next hop: by its known id, or looked up.
+    pub(super) fn resolved(&self, hop: NeighbourKey, known: NextHopId) -> Option<(NextHopId, Mac)> {
+        let id = if known == NextHopId::UNKNOWN { *self.neighbours.get(&hop)? } else { known };
+        let next_hop = self.next_hops.get(id);
+        next_hop.is_resolved().then(|| (id, next_hop.mac()))
+    }
+}
+
+/// What the exception path comes to.
+pub(super) enum Judgement {
+    Conclude(Verdict),
+    /// The packet is as it came in, and waits until this neighbour's MAC is known.
+    Await(NeighbourKey),
+}
+
+/// Why a packet cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    Ttl,
+    TooBig { mtu: u16 },
+    WouldFragment,
+    NoRoute,
+}
+
+/// The key that finds a client's connections.
+pub(super) fn client_key(client: SocketAddrV4, protocol: Protocol) -> ClientKey {
+    ClientKey::new(endpoint_bits(client), protocol.number())
+}
+
+/// Reads and checks the IPv4 header of a frame.
+pub(super) fn read_ip(bytes: &[u8]) -> Result<Ip, DropReason> {
+    let packet = ipv4::Packet::in_frame(bytes).map_err(|flaw| match flaw {
+        ipv4::Flaw::Truncated => DropReason::Truncated,
+        ipv4::Flaw::Malformed => DropReason::Malformed,
+    })?;
+    if !packet.has_right_checksum() {
+        return Err(DropReason::HeaderChecksum);
+    }
+    if packet.is_fragment() {
+        return Err(DropReason::Fragment);
+    }
+    Ok(Ip {
+        source: packet.source(),
+        destination: packet.destination(),
+        protocol: packet.protocol(),
+        ttl: packet.ttl(),
+        length: packet.total_length(),
+        dont_fragment: packet.dont_fragment(),
+        payload: at::IPV4 + packet.header_length(),
+    })
+}
+
+/// Reads the transport header as far as it is needed. A header that is cut short is malformed.
+fn read_segment(bytes: &[u8], ip: &Ip, protocol: Protocol) -> Result<Segment, DropReason> {
+    let end = at::IPV4 + usize::from(ip.length);
+    let transport = &bytes[ip.payload..end];
+    let least = if protocol == Protocol::Tcp { 20 } else { 8 };
+    if transport.len() < least {
+        return Err(DropReason::Malformed);
+    }
+    let port = |at: usize| u16::from_be_bytes([transport[at], transport[at + 1]]);
+    Ok(Segment {
+        protocol,
+        source: SocketAddrV4::new(ip.source, port(0)),
+        destination: SocketAddrV4::new(ip.destination, port(2)),
+        event: if protocol == Protocol::Tcp { TcpEvent::of(transport[13]) } else { TcpEvent::Ack },
+    })
+}
+
+/// The state that a connection begins in, with its first packet from the client.
+pub(super) const fn first_state(protocol: Protocol, event: TcpEvent) -> State {
+    match protocol {
+        Protocol::Tcp => State::None.after(Direction::Forward, event),
+        Protocol::Udp => State::Udp,
+    }
+}

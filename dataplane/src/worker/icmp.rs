@@ -1,0 +1,136 @@
+//! ICMP: ping, and errors about packets of connections, which are translated in both directions
+//! together with the packet that they quote.
+
+use super::Handler;
+use super::decode::at;
+use super::exception::{Context, Found, Ip, Judgement, Segment};
+use super::rewrite;
+use crate::connection::{Direction, TcpEvent};
+use crate::frame::{Frame, FrameIo};
+use crate::ids::{NextHopId, RealKey};
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::{answer, icmp, icmp_error, ipv4};
+
+impl<Io: FrameIo> Handler<Io> {
+    /// To an own address: ping, or an error about a reply that went out under that address.
+    pub(super) fn icmp_to_us(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        let message = message(frame.bytes(), &ip).ok_or(DropReason::Malformed)?;
+        if !message.has_right_checksum() {
+            return Err(DropReason::IcmpChecksum);
+        }
+        if message.kind() == icmp::ECHO_REQUEST {
+            if !self.limits.echo.take(context.now) {
+                self.counters.answers_suppressed.add(1);
+                return Err(DropReason::IcmpUnmatched);
+            }
+            let answered = answer::echo_reply(frame);
+            return if answered {
+                Ok(Judgement::Conclude(Verdict::Answer(context.port)))
+            } else {
+                Err(DropReason::Malformed)
+            };
+        }
+        // The quoted packet is a reply as the client's side saw it: from the VIP to the client.
+        let quoted = quoted(frame.bytes()).ok_or(DropReason::IcmpUnmatched)?;
+        let segment = Segment {
+            protocol: quoted.protocol,
+            source: quoted.destination,
+            destination: quoted.source,
+            event: TcpEvent::Ack,
+        };
+        let found = self.find(&segment, Direction::Forward, context);
+        let found = found.ok_or(DropReason::IcmpUnmatched)?;
+        if context.snapshot.rewrite(found.entry.real()).is_removed() {
+            return Err(DropReason::RealRemoved);
+        }
+        self.translate_error(frame, ip, found, context)
+    }
+
+    /// Towards somebody else: an error about a connection's packet on the reals' side, or not ours.
+    pub(super) fn icmp_through(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        let message = message(frame.bytes(), &ip).ok_or(DropReason::Malformed)?;
+        let Some(quoted) = quoted(frame.bytes()) else {
+            return self.route(frame, ip, context);
+        };
+        // The quoted packet is a client's as the reals' side saw it: from the client to the real.
+        let segment = Segment {
+            protocol: quoted.protocol,
+            source: quoted.destination,
+            destination: quoted.source,
+            event: TcpEvent::Ack,
+        };
+        let Some(found) = self.find(&segment, Direction::Reverse, context) else {
+            return self.route(frame, ip, context);
+        };
+        if !message.has_right_checksum() {
+            return Err(DropReason::IcmpChecksum);
+        }
+        self.translate_error(frame, ip, found, context)
+    }
+
+    /// Translates an error and sends it on. It counts as traffic, but neither changes the state of
+    /// the connection nor keeps it alive.
+    fn translate_error(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        found: Found,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        let Context { snapshot, port, .. } = context;
+        let real = found.entry.real();
+        let RealKey { service, endpoint } = snapshot.real_key(real).ok_or(DropReason::NoRoute)?;
+        let target = match found.direction {
+            Direction::Forward => *endpoint.ip(),
+            Direction::Reverse => ip.destination,
+        };
+        let hop = snapshot.routes.next(target).ok_or(DropReason::NoRoute)?;
+        let speaker = match found.direction {
+            Direction::Forward => Some(ip.destination),
+            Direction::Reverse => snapshot.own_address(port),
+        };
+        if let Some(obstacle) = self.obstacle(&ip, hop.port, context) {
+            return Ok(self.obstructed(frame, obstacle, speaker, context));
+        }
+        let Some((_, mac)) = self.resolved(hop, NextHopId::UNKNOWN) else {
+            return Ok(Judgement::Await(hop));
+        };
+        let virtual_ = service.listen;
+        let translated = match found.direction {
+            Direction::Forward => {
+                icmp_error::translate(frame, None, Some(*endpoint.ip()), Some(endpoint), None)
+            }
+            Direction::Reverse => {
+                icmp_error::translate(frame, Some(*virtual_.ip()), None, None, Some(virtual_))
+            }
+        };
+        if !translated {
+            return Err(DropReason::Malformed);
+        }
+        let bytes = frame.bytes_mut();
+        rewrite::decrement_ttl(bytes);
+        rewrite::address_frame(bytes, mac, snapshot.ports[usize::from(hop.port)].mac);
+        self.count(real, found.direction, ip.length);
+        Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
+    }
+}
+
+/// The TCP or UDP packet that an ICMP error quotes.
+fn quoted(bytes: &[u8]) -> Option<icmp_error::Quoted> {
+    icmp_error::Quoted::parse(&ipv4::Packet::in_frame(bytes).ok()?)
+}
+
+/// The ICMP message of a packet, without padding.
+fn message<'a>(bytes: &'a [u8], ip: &Ip) -> Option<icmp::Message<'a>> {
+    icmp::Message::parse(bytes.get(ip.payload..at::IPV4 + usize::from(ip.length))?)
+}

@@ -1,0 +1,96 @@
+//! Carrying out the control thread's orders, between two bursts.
+
+use super::{Handler, ORDERS_IN_A_TURN, Worker};
+use crate::frame::{Frame, FrameIo};
+use crate::ids::{NeighbourKey, NextHopId, PortIndex};
+use crate::message::{Order, Return, Slice};
+use crate::schedule::Position;
+use crate::snapshot::Snapshot;
+use crate::time::Now;
+use crate::verdict::{DropReason, Verdict};
+use std::sync::Arc;
+
+/// Buckets of the table looked at for one slice of a dump.
+const EXPORT_BUCKETS: usize = 8192;
+
+impl<Io: FrameIo> Worker<Io> {
+    pub(super) fn carry_out_orders(&mut self, now: Now) {
+        for _ in 0..ORDERS_IN_A_TURN {
+            let Ok(order) = self.orders.pop() else { return };
+            let handler = &mut self.handler;
+            match order {
+                Order::Adopt(snapshot) => self.adopt(snapshot),
+                Order::Send { port, length, bytes } => {
+                    let length = usize::from(length).min(bytes.len());
+                    handler.send(port, &bytes[..length], &self.snapshot);
+                }
+                Order::Reachable(key, id) => handler.reachable(key, id, &self.snapshot, now),
+                Order::Unreachable(key) => handler.unreachable(key, &self.snapshot, now),
+                Order::Export(slice) => handler.export(slice, &self.snapshot, now),
+            }
+        }
+    }
+
+    /// Changes over to another configuration. No packet is in a stage now.
+    fn adopt(&mut self, snapshot: Arc<Snapshot>) {
+        let old = std::mem::replace(&mut self.snapshot, snapshot);
+        let (handler, services) = (&mut self.handler, &self.snapshot.services);
+        handler.positions.resize_with(services.len(), Position::default);
+        for (index, service) in services.iter().enumerate() {
+            let Some(service) = service else { continue };
+            let before = old.services.get(index).and_then(Option::as_ref).map(|old| &old.schedule);
+            if before.is_none_or(|before| !Arc::ptr_eq(before, &service.schedule)) {
+                handler.positions[index].adopt(before.map(Arc::as_ref), &service.schedule);
+            }
+        }
+        // The ring holds more snapshots than the control thread lets be on their way, so that it is
+        // the control thread that frees them.
+        let _ = handler.returns.push(Return::Retired(old));
+        handler.counters.snapshot_version.set(self.snapshot.version);
+    }
+}
+
+impl<Io: FrameIo> Handler<Io> {
+    fn send(&mut self, port: PortIndex, bytes: &[u8], snapshot: &Snapshot) {
+        if usize::from(port) >= snapshot.ports.len() {
+            return;
+        }
+        let Some(mut frame) = self.io.allocate(port) else {
+            self.counters.dropped(DropReason::NoBuffer).add(1);
+            return;
+        };
+        if frame.set_length(bytes.len()) {
+            frame.bytes_mut().copy_from_slice(bytes);
+            self.conclude(Verdict::Forward(port), frame);
+        }
+    }
+
+    /// What waited for this neighbour walks the exception path again.
+    fn reachable(&mut self, key: NeighbourKey, id: NextHopId, snapshot: &Snapshot, now: Now) {
+        self.neighbours.insert(key, id);
+        // Bounded by what waits now: what is kept anew is not met again here.
+        for _ in 0..self.waiting.len() {
+            let Some((port, frame)) = self.waiting.take(key) else { return };
+            self.exception(port, frame, snapshot, now);
+        }
+    }
+
+    /// What waited for this neighbour is dropped, and its senders are told.
+    fn unreachable(&mut self, key: NeighbourKey, snapshot: &Snapshot, now: Now) {
+        self.neighbours.remove(&key);
+        for _ in 0..self.waiting.len() {
+            let Some((port, frame)) = self.waiting.take(key) else { return };
+            self.host_unreachable(port, frame, snapshot, now);
+        }
+    }
+
+    fn export(&mut self, mut slice: Box<Slice>, snapshot: &Snapshot, now: Now) {
+        slice.rows.clear();
+        let position = slice.position.unwrap_or(0);
+        let (tick, timeouts) = (now.tick(), &snapshot.timeouts);
+        slice.position = self.table.export(position, EXPORT_BUCKETS, tick, timeouts, &mut slice.rows);
+        // The control thread has one slice under way at a time; should the ring be full all the
+        // same, the slice is lost and its dump ends early, by its time limit.
+        let _ = self.returns.push(Return::Exported(slice));
+    }
+}

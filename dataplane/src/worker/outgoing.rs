@@ -1,0 +1,57 @@
+//! Frames on their way out: one buffer for each port, handed to the device in bursts.
+
+use crate::counters::WorkerCounters;
+use crate::frame::{BURST, FrameIo};
+use crate::ids::{MAX_PORTS, PortIndex};
+use crate::verdict::DropReason;
+use arrayvec::ArrayVec;
+
+/// Frames that wait for the end of the turn, or for a device that did not take them yet.
+pub(super) struct Outgoing<Io: FrameIo> {
+    ports: [ArrayVec<Io::Frame, BURST>; MAX_PORTS],
+}
+
+impl<Io: FrameIo> Outgoing<Io> {
+    pub(super) fn new() -> Self {
+        Self { ports: std::array::from_fn(|_| ArrayVec::new()) }
+    }
+
+    /// Appends a frame; a full buffer is handed to the device first, and a frame that finds no room
+    /// even then is dropped.
+    #[inline(always)]
+    pub(super) fn push(&mut self, io: &mut Io, port: PortIndex, frame: Io::Frame, counters: &WorkerCounters) {
+        let buffer = &mut self.ports[usize::from(port) % MAX_PORTS];
+        if buffer.is_full() {
+            transmit(io, port, buffer, counters);
+        }
+        if let Err(refused) = buffer.try_push(frame) {
+            counters.dropped(DropReason::TransmitFull).add(1);
+            drop(refused);
+        }
+    }
+
+    /// Hands every buffer to its device, once.
+    pub(super) fn flush(&mut self, io: &mut Io, counters: &WorkerCounters) {
+        for (port, buffer) in (0..).zip(&mut self.ports) {
+            if !buffer.is_empty() {
+                transmit(io, port, buffer, counters);
+            }
+        }
+    }
+
+    /// Frames that no device has taken.
+    pub(super) fn len(&self) -> usize {
+        self.ports.iter().map(ArrayVec::len).sum()
+    }
+}
+
+fn transmit<Io: FrameIo>(
+    io: &mut Io,
+    port: PortIndex,
+    buffer: &mut ArrayVec<Io::Frame, BURST>,
+    counters: &WorkerCounters,
+) {
+    let before = buffer.len();
+    io.transmit(port, buffer);
+    counters.tx_packets.add((before - buffer.len()) as u64);
+}

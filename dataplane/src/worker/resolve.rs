@@ -1,0 +1,104 @@
+//! Second stage: the connections of a burst's frames; and the walk of an established one's packet.
+
+use super::Handler;
+use super::decode::Decoded;
+use super::rewrite;
+use crate::connection::table::{Entry, Slot, Table, recount_state};
+use crate::connection::{Direction, State, TcpEvent};
+use crate::frame::{Frame, FrameIo};
+use crate::ids::{PortIndex, RealId};
+use crate::snapshot::Snapshot;
+use crate::time::Tick;
+
+/// Finds the connection of a plain frame, if it lives.
+#[inline(always)]
+pub(super) fn resolve(table: &Table, snapshot: &Snapshot, decoded: &Decoded, tick: Tick) -> Option<Slot> {
+    if !decoded.plain {
+        return None;
+    }
+    let belongs = |entry: Entry| {
+        snapshot.rewrite(entry.real()).matches(decoded.direction, decoded.far)
+            && !entry.is_dead(tick, &snapshot.timeouts)
+    };
+    table.find(decoded.hash, decoded.key, belongs).map(|(slot, _)| slot)
+}
+
+impl<Io: FrameIo> Handler<Io> {
+    /// Third stage, for one packet of a known connection: rewrites it, notes it in its entry and
+    /// counts it. Returns the port that it leaves on; `None`, and nothing done, if there is more to
+    /// it: a SYN that opens a closed connection anew, or a next hop that is not known.
+    #[inline(always)]
+    pub(super) fn forward_established(
+        &mut self,
+        frame: &mut Io::Frame,
+        decoded: &Decoded,
+        slot: Slot,
+        snapshot: &Snapshot,
+        tick: Tick,
+    ) -> Option<PortIndex> {
+        // Read again: a frame before this one in the burst may have changed it.
+        let entry = self.table.entry(slot)?;
+        let real = entry.real();
+        let rewrite = snapshot.rewrite(real);
+        let state = entry.state();
+        if decoded.event == TcpEvent::Syn && state.is_closing() && decoded.direction == Direction::Forward {
+            return None;
+        }
+        let id = match decoded.direction {
+            Direction::Forward => rewrite.next_hop,
+            Direction::Reverse => entry.next_hop(),
+        };
+        let next_hop = self.next_hops.get(id);
+        if !next_hop.is_resolved() {
+            return None;
+        }
+        let out = next_hop.port();
+        let source = snapshot.ports.get(usize::from(out))?.mac;
+
+        let head = frame.head_mut();
+        let transport = super::decode::at::TRANSPORT;
+        rewrite::translate(head, transport, decoded.is_tcp, decoded.direction, rewrite);
+        rewrite::decrement_ttl(head);
+        rewrite::address_frame(head, next_hop.mac(), source);
+        self.note(slot, entry, decoded.direction, decoded.event, decoded.length, tick);
+        Some(out)
+    }
+
+    /// What a translated packet leaves behind: the entry's tick and state, and the counters.
+    #[inline(always)]
+    pub(super) fn note(
+        &mut self,
+        slot: Slot,
+        entry: Entry,
+        direction: Direction,
+        event: TcpEvent,
+        length: u16,
+        tick: Tick,
+    ) {
+        let before = entry.state();
+        let after = before.after(direction, event);
+        self.table.touch(slot, entry, tick, after);
+        if before != after {
+            self.change_state(entry.real(), before, after);
+        }
+        self.count(entry.real(), direction, length);
+    }
+
+    /// Counts a packet towards a real, with its IPv4 length.
+    #[inline(always)]
+    pub(super) fn count(&self, real: RealId, direction: Direction, length: u16) {
+        let counters = self.counters.real(real);
+        let (packets, bytes) = match direction {
+            Direction::Forward => (&counters.in_packets, &counters.in_bytes),
+            Direction::Reverse => (&counters.out_packets, &counters.out_bytes),
+        };
+        packets.add(1);
+        bytes.add(u64::from(length));
+    }
+
+    /// Kept out of line: a connection changes its state a few times in its life.
+    #[inline(never)]
+    fn change_state(&self, real: RealId, before: State, after: State) {
+        recount_state(&self.counters, real, before, after);
+    }
+}

@@ -1,0 +1,67 @@
+//! Third stage: addresses, ports, TTL, checksums and MACs of a packet whose connection is known.
+
+use super::decode::at;
+use crate::connection::Direction;
+use crate::next_hop::Mac;
+use crate::snapshot::Rewrite;
+use crate::wire::checksum;
+
+/// Offset of the checksum in the transport header.
+#[inline(always)]
+const fn checksum_offset(is_tcp: bool) -> usize {
+    if is_tcp { 16 } else { 6 }
+}
+
+#[inline(always)]
+fn load(bytes: &[u8], at: usize) -> u16 {
+    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
+}
+
+#[inline(always)]
+fn store(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_ne_bytes());
+}
+
+/// Takes one off the TTL, with the header checksum (RFC 1141).
+#[inline(always)]
+pub(super) fn decrement_ttl(bytes: &mut [u8]) {
+    bytes[at::TTL] -= 1;
+    let check = load(bytes, at::HEADER_CHECKSUM);
+    store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, checksum::TTL_DELTA));
+}
+
+/// Translates a packet: one address, one port, and both checksums by what they change (RFC 1624), so
+/// that a wrong checksum stays wrong. A UDP checksum of 0 says that there is none, and stays.
+/// `transport` is the offset of the TCP or UDP header.
+#[inline(always)]
+pub(super) fn translate(
+    bytes: &mut [u8],
+    transport: usize,
+    is_tcp: bool,
+    direction: Direction,
+    rewrite: &Rewrite,
+) {
+    let index = direction as usize;
+    let becomes = rewrite.becomes[index].to_le_bytes();
+    // Forward: the destination. Reverse: the source.
+    let address = at::DESTINATION - 4 * index;
+    let port = transport + 2 - 2 * index;
+    bytes[address..address + 4].copy_from_slice(&becomes[..4]);
+    bytes[port..port + 2].copy_from_slice(&becomes[4..6]);
+
+    let check = load(bytes, at::HEADER_CHECKSUM);
+    store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta[index]));
+
+    let place = transport + checksum_offset(is_tcp);
+    let check = load(bytes, place);
+    let delta = rewrite.transport_delta[index];
+    let adjusted = if is_tcp { checksum::adjust(check, delta) } else { checksum::adjust_udp(check, delta) };
+    store(bytes, place, adjusted);
+}
+
+/// Writes both MACs.
+#[inline(always)]
+pub(super) fn address_frame(bytes: &mut [u8], destination: Mac, source: Mac) {
+    bytes[..6].copy_from_slice(&destination.0);
+    bytes[6..12].copy_from_slice(&source.0);
+}

@@ -1,0 +1,128 @@
+//! New connections: which packets open one, which real it gets, and what is answered where it gets
+//! none.
+
+use super::Handler;
+use super::exception::{Context, Found, Ip, Judgement, Segment, client_key, first_state};
+use crate::connection::table::{Entry, NoRoom};
+use crate::connection::{Direction, TcpEvent};
+use crate::frame::{Frame, FrameIo};
+use crate::ids::{NextHopId, Protocol, RealId, RealKey, ServiceKey};
+use crate::snapshot::Snapshot;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::checksum;
+
+/// The port that an FTP server's data connections come from; IPVS never schedules it.
+const FTP_DATA: u16 = 20;
+/// Picks made for one connection before it is refused because of colliding replies.
+const PICKS: usize = 16;
+
+impl<Io: FrameIo> Handler<Io> {
+    /// Makes the connection that a client's packet opens, if it may.
+    pub(super) fn new_connection(
+        &mut self,
+        frame: &Io::Frame,
+        ip: &Ip,
+        segment: &Segment,
+        context: Context<'_>,
+    ) -> Result<Found, DropReason> {
+        let Context { snapshot, port, now } = context;
+        let service_key = ServiceKey { protocol: segment.protocol, listen: segment.destination };
+        let Some((service_id, service)) = snapshot.service(&service_key) else {
+            return Err(DropReason::NoService);
+        };
+        if segment.protocol == Protocol::Tcp {
+            if segment.event != TcpEvent::Syn {
+                return Err(DropReason::NoConnection);
+            }
+            if segment.source.port() == FTP_DATA {
+                return Err(DropReason::FtpDataPort);
+            }
+        }
+        let position = self.positions.get_mut(service_id.0 as usize).ok_or(DropReason::NoReal)?;
+        let key = client_key(segment.source, segment.protocol);
+        let hash = self.table.hash(key);
+
+        let mut refusal = DropReason::NoReal;
+        let mut chosen = None;
+        for _ in 0..PICKS {
+            let Some(real) = position.pick(&service.schedule) else { break };
+            let Some(real_key) = snapshot.real_key(real) else { break };
+            // A reply carries no VIP: it must not match two connections of this client endpoint.
+            let collides = |entry: Entry| {
+                !entry.is_dead(now.tick(), &snapshot.timeouts)
+                    && replies_collide(snapshot, entry.real(), real_key)
+            };
+            if self.table.find(hash, key, collides).is_none() {
+                chosen = Some(real);
+                break;
+            }
+            refusal = DropReason::ReplyCollision;
+        }
+        let real = chosen.ok_or(refusal)?;
+
+        let back = snapshot.routes.next(ip.source);
+        let back = back.and_then(|hop| self.neighbours.get(&hop)).copied();
+        let state = first_state(segment.protocol, segment.event);
+        let slot = self
+            .table
+            .insert(
+                hash,
+                key,
+                real,
+                back.unwrap_or(NextHopId::UNKNOWN),
+                state,
+                now.tick(),
+                &snapshot.timeouts,
+                &self.counters,
+            )
+            .map_err(|no_room| match no_room {
+                NoRoom::Places => DropReason::ClientEndpointFull,
+                NoRoom::Capacity => DropReason::TableFull,
+            })?;
+        if segment.protocol == Protocol::Tcp {
+            self.watch_for_partial_checksums(frame, ip, port.into());
+        }
+        let entry = self.table.entry(slot).ok_or(DropReason::TableFull)?;
+        Ok(Found { slot, entry, direction: Direction::Forward })
+    }
+
+    /// What a refused opening is answered with, as IPVS and the host's stack do: RST where TCP finds
+    /// nothing, ICMP port unreachable where a service has no real or UDP finds nothing.
+    pub(super) fn refuse(
+        &mut self,
+        frame: &mut Io::Frame,
+        segment: &Segment,
+        reason: DropReason,
+        context: Context<'_>,
+    ) -> Judgement {
+        let reset = match reason {
+            DropReason::NoConnection | DropReason::FtpDataPort => true,
+            DropReason::NoService => segment.protocol == Protocol::Tcp,
+            DropReason::NoReal | DropReason::ReplyCollision => false,
+            _ => return Judgement::Conclude(Verdict::Drop(reason)),
+        };
+        if reset {
+            self.answer_with_reset(frame, reason, context)
+        } else {
+            self.answer_port_unreachable(frame, reason, *segment.destination.ip(), context)
+        }
+    }
+
+    /// On a veth the sender's kernel leaves the checksum to a device that is not there: then every
+    /// SYN carries only the pseudo-header's sum. Looked at once a connection.
+    fn watch_for_partial_checksums(&self, frame: &Io::Frame, ip: &Ip, port: usize) {
+        let bytes = frame.bytes();
+        let check = checksum::read(bytes, ip.payload + 16);
+        let length = ip.length - (ip.payload - super::decode::at::IPV4) as u16;
+        let protocol = Protocol::Tcp.number();
+        self.counters.syns[port].add(1);
+        if checksum::is_pseudo_header_only(check, ip.source, ip.destination, protocol, length) {
+            self.counters.partial_checksums[port].add(1);
+        }
+    }
+}
+
+/// Whether replies from `new` would match a connection that `real` has with the same client endpoint.
+fn replies_collide(snapshot: &Snapshot, real: RealId, new: RealKey) -> bool {
+    snapshot.real_key(real).is_some_and(|old| old.endpoint == new.endpoint)
+}

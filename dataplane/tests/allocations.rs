@@ -1,0 +1,112 @@
+//! The packet path does not allocate: counted by the test's own allocator.
+
+mod support;
+
+use arrayvec::ArrayVec;
+use dataplane::connection::table::HashKey;
+use dataplane::frame::plain::{PlainFrame, PlainIo};
+use dataplane::frame::{BURST, FrameIo};
+use dataplane::ids::PortIndex;
+use dataplane::time::Now;
+use memory::CountingAllocator;
+use support::packet::{ACK, FIN, Packet, RST, SYN};
+use support::*;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// Frames to give out, and what was sent: all memory taken beforehand.
+struct Prepared {
+    arriving: [Vec<PlainFrame>; 2],
+    sent: Vec<PlainFrame>,
+}
+
+impl FrameIo for Prepared {
+    type Frame = PlainFrame;
+
+    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<PlainFrame, BURST>) {
+        while let Some(frame) = (!into.is_full()).then(|| self.arriving[usize::from(port)].pop()).flatten() {
+            into.push(frame);
+        }
+    }
+
+    fn transmit(&mut self, _port: PortIndex, from: &mut ArrayVec<PlainFrame, BURST>) {
+        self.sent.extend(from.drain(..));
+    }
+
+    fn allocate(&mut self, _port: PortIndex) -> Option<PlainFrame> {
+        None
+    }
+}
+
+#[test]
+fn no_packet_makes_the_worker_allocate() {
+    let mut plain = PlainIo::new(2);
+    let client = |n: u32, flags| {
+        let source = at(CLIENT, 30000 + (n % 30000) as u16);
+        Packet::tcp(source, at(VIP, 80), flags).macs(CLIENT_MAC, VIP_MAC).frame()
+    };
+    // New connections, established ones, closings, resets, refusals, ping, routed packets, ARP, and
+    // packets whose next hop is not known.
+    for n in 0..2000 {
+        for frame in [
+            client(n, SYN),
+            client(n, ACK),
+            client(n, FIN | ACK),
+            client(n / 2, RST),
+            client(n + 50000, ACK),
+            Packet::udp(at(CLIENT, n as u16), at(VIP, 9), b"?").macs(CLIENT_MAC, VIP_MAC).frame(),
+            Packet::icmp(CLIENT, VIP, [8, 0], [0; 4], b"ping").macs(CLIENT_MAC, VIP_MAC).frame(),
+            dataplane::wire::arp::request(CLIENT_MAC, CLIENT, VIP, VIP_MAC).to_vec(),
+        ] {
+            plain.arrive(VIP0, &frame);
+        }
+        for frame in [
+            Packet::udp(at(RS1, n as u16), at(CLIENT, 53), b"out").macs(RS1_MAC, DIP_MAC).frame(),
+            Packet::udp(at(RS1, n as u16), at([192, 168, 10, n as u8].into(), 53), b"out")
+                .macs(RS1_MAC, DIP_MAC)
+                .frame(),
+            Packet::udp(at(RS1, 9), at(CLIENT, 53), b"out").ttl(1).macs(RS1_MAC, DIP_MAC).frame(),
+        ] {
+            plain.arrive(DIP0, &frame);
+        }
+    }
+    let mut take = |port| {
+        let mut frames = Vec::new();
+        loop {
+            let mut burst = ArrayVec::new();
+            plain.receive(port, &mut burst);
+            if burst.is_empty() {
+                return frames;
+            }
+            frames.extend(burst);
+        }
+    };
+    let arriving = [take(VIP0), take(DIP0)];
+    let total = arriving[0].len() + arriving[1].len();
+    let io = Prepared { arriving, sent: Vec::with_capacity(total) };
+
+    let key = HashKey { mask: 1, multiplier: 3 };
+    let mut lab = Lab::serving();
+    let (end, mut control) = dataplane::message::channel(lab.next_hops.clone());
+    let mut worker = dataplane::worker::Worker::new(io, end, 4096, key, memory::Huge::Never).unwrap();
+    lab.description.version += 1;
+    let snapshot = dataplane::snapshot::Snapshot::compile(lab.description.clone());
+    control.orders.push(dataplane::message::Order::Adopt(snapshot.into())).unwrap();
+    for (key, id) in lab.neighbours.clone() {
+        control.orders.push(dataplane::message::Order::Reachable(key, id)).unwrap();
+    }
+    let mut now = 1_000_000_000_000;
+    worker.turn(Now { nanoseconds: now });
+
+    let before = CountingAllocator::allocations();
+    let mut received = 0;
+    for _ in 0..total {
+        now += 50_000;
+        received += worker.turn(Now { nanoseconds: now });
+    }
+    let allocations = CountingAllocator::allocations() - before;
+    assert!(received + 2 * BURST >= total, "{received} of {total}"); // the rest came in the first turn
+    assert!(control.counters.connections_created.get() > 1000);
+    assert_eq!(allocations, 0);
+}

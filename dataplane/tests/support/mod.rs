@@ -1,0 +1,268 @@
+//! A lab in plain memory: one worker between a client and two reals, time by hand.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part")]
+
+pub mod packet;
+
+use dataplane::connection::table::HashKey;
+use dataplane::connection::{Row, Timeouts};
+use dataplane::counters::WorkerCounters;
+use dataplane::frame::plain::PlainIo;
+use dataplane::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceKey};
+use dataplane::message::{ControlEnd, Order, Return, Slice, channel};
+use dataplane::next_hop::{Mac, NextHop, NextHops};
+use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
+use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Unmatched};
+use dataplane::time::Now;
+use dataplane::verdict::DropReason;
+use dataplane::worker::Worker;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+pub const VIP0: PortIndex = 0;
+pub const DIP0: PortIndex = 1;
+pub const VIP_MAC: Mac = Mac([2, 0, 0, 0, 0x10, 0x64]);
+pub const DIP_MAC: Mac = Mac([2, 0, 0, 0, 0, 8]);
+pub const CLIENT_MAC: Mac = Mac([2, 0, 0, 0, 0x10, 6]);
+pub const RS1_MAC: Mac = Mac([2, 0, 0, 0, 0, 7]);
+pub const RS2_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x17]);
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 6);
+pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 100);
+pub const DIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 8);
+pub const RS1: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
+pub const RS2: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 17);
+/// A network behind the client's router, and that router.
+pub const FAR_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
+pub const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 1);
+
+pub fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(address, port)
+}
+
+pub fn tcp_service(listen: SocketAddrV4) -> ServiceKey {
+    ServiceKey { protocol: Protocol::Tcp, listen }
+}
+
+pub fn udp_service(listen: SocketAddrV4) -> ServiceKey {
+    ServiceKey { protocol: Protocol::Udp, listen }
+}
+
+/// A frame that left, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub port: PortIndex,
+    pub bytes: Vec<u8>,
+}
+
+/// A service to configure: its key, and its reals with weights in the order they are added.
+#[derive(Clone)]
+pub struct Configured {
+    pub key: ServiceKey,
+    pub reals: Vec<(SocketAddrV4, u32)>,
+}
+
+pub struct Lab {
+    pub worker: Worker<PlainIo>,
+    pub control: ControlEnd,
+    pub next_hops: Arc<NextHops>,
+    pub description: Description,
+    pub neighbours: Vec<(NeighbourKey, NextHopId)>,
+    known: Vec<RealKey>,
+    now: u64,
+    next_id: u32,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        Self::with_capacity(1024)
+    }
+
+    /// Both ports, no service; client, reals and the client's router are known neighbours.
+    pub fn with_capacity(capacity: usize) -> Self {
+        let next_hops = Arc::new(NextHops::new());
+        let (end, control) = channel(Arc::clone(&next_hops));
+        let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
+        let worker = Worker::new(PlainIo::new(2), end, capacity, key, memory::Huge::Never).unwrap();
+        let description = Description {
+            version: 0,
+            ports: vec![
+                Port {
+                    side: Side::Vip,
+                    mac: VIP_MAC,
+                    mtu: 1500,
+                    addresses: vec!["192.168.10.100/24".parse().unwrap()],
+                },
+                Port {
+                    side: Side::Dip,
+                    mac: DIP_MAC,
+                    mtu: 1500,
+                    addresses: vec!["10.0.0.8/24".parse().unwrap()],
+                },
+            ],
+            services: Vec::new(),
+            reals: Vec::new(),
+            routes: vec![Route { prefix: "198.51.100.0/24".parse().unwrap(), port: VIP0, via: Some(ROUTER) }],
+            timeouts: Timeouts::default(),
+            unmatched: Unmatched::Route,
+        };
+        let mut lab = Self {
+            worker,
+            control,
+            next_hops,
+            description,
+            neighbours: Vec::new(),
+            known: Vec::new(),
+            now: 1_000_000_000_000,
+            next_id: 1,
+        };
+        lab.apply();
+        for (port, address, mac) in [
+            (VIP0, CLIENT, CLIENT_MAC),
+            (DIP0, RS1, RS1_MAC),
+            (DIP0, RS2, RS2_MAC),
+            (VIP0, ROUTER, Mac([2, 0, 0, 0, 0x10, 1])),
+        ] {
+            lab.reachable(NeighbourKey { port, address }, mac);
+        }
+        lab
+    }
+
+    /// The lab of the how-to: VIP:80 over rs1 and rs2, and UDP VIP:53 likewise.
+    pub fn serving() -> Self {
+        let mut lab = Self::new();
+        lab.configure(&[
+            Configured { key: tcp_service(at(VIP, 80)), reals: vec![(at(RS1, 80), 1), (at(RS2, 80), 1)] },
+            Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(RS1, 5353), 1), (at(RS2, 5353), 1)] },
+        ]);
+        lab
+    }
+
+    pub fn counters(&self) -> &WorkerCounters {
+        &self.control.counters
+    }
+
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.counters().dropped(reason).get()
+    }
+
+    /// The id that this real has, or gets.
+    pub fn real_id(&mut self, key: RealKey) -> RealId {
+        let index = self.known.iter().position(|known| *known == key).unwrap_or_else(|| {
+            self.known.push(key);
+            self.known.len() - 1
+        });
+        RealId(index as u32)
+    }
+
+    /// Makes these the services; reals that are not named any more are kept as removed.
+    pub fn configure(&mut self, services: &[Configured]) {
+        let mut listed = Vec::new();
+        self.description.services.clear();
+        for (index, service) in services.iter().enumerate() {
+            let mut candidates = Vec::new();
+            let mut changes = Vec::new();
+            for (endpoint, weight) in &service.reals {
+                let key = RealKey { service: service.key, endpoint: *endpoint };
+                let real = self.real_id(key);
+                listed.push(key);
+                candidates.insert(0, Candidate { real, weight: *weight });
+                changes.push(Change::of(candidates.iter().map(|candidate| candidate.weight)));
+            }
+            let generation = self.description.version * 100 + index as u64 + 1;
+            let algorithm = Algorithm::WeightedRoundRobin;
+            let schedule = Schedule::new(algorithm, generation, candidates, 0, changes);
+            self.description.services.push(Some(Service { key: service.key, schedule: Arc::new(schedule) }));
+        }
+        self.description.reals = (0..)
+            .zip(&self.known)
+            .map(|(id, key)| Real {
+                id: RealId(id),
+                key: *key,
+                next_hop: NextHopId::UNKNOWN,
+                removed: !listed.contains(key),
+            })
+            .collect();
+        self.apply();
+    }
+
+    /// Has the worker adopt the description.
+    pub fn apply(&mut self) {
+        self.description.version += 1;
+        let snapshot = Arc::new(Snapshot::compile(self.description.clone()));
+        self.control.orders.push(Order::Adopt(snapshot)).unwrap();
+        self.turn();
+        let version = self.control.counters.snapshot_version.get();
+        assert_eq!(version, self.description.version, "the worker says what it runs on");
+        while let Ok(returned) = self.control.returns.pop() {
+            assert!(matches!(returned, Return::Retired(_)));
+        }
+    }
+
+    /// The neighbour has answered.
+    pub fn reachable(&mut self, key: NeighbourKey, mac: Mac) -> Vec<Sent> {
+        let id = NextHopId(self.next_id);
+        self.next_id += 1;
+        self.next_hops.set(id, NextHop::resolved(key.port, mac));
+        self.neighbours.push((key, id));
+        self.control.orders.push(Order::Reachable(key, id)).unwrap();
+        self.turn()
+    }
+
+    pub fn now(&self) -> Now {
+        Now { nanoseconds: self.now }
+    }
+
+    /// One turn; what leaves in it.
+    pub fn turn(&mut self) -> Vec<Sent> {
+        self.now += 1000;
+        let now = self.now();
+        self.worker.turn(now);
+        let mut sent = Vec::new();
+        for port in 0..2 {
+            let frames = self.worker.io().take_sent(port);
+            sent.extend(frames.into_iter().map(|bytes| Sent { port, bytes }));
+        }
+        sent
+    }
+
+    /// Lets a frame arrive; what leaves.
+    pub fn arrive(&mut self, port: PortIndex, bytes: &[u8]) -> Vec<Sent> {
+        self.worker.io().arrive(port, bytes);
+        self.turn()
+    }
+
+    /// Lets time pass in steps of a second with a few turns each, as an idle worker does.
+    pub fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds * 4 {
+            self.now += 250_000_000;
+            self.turn();
+        }
+    }
+
+    /// Lets time pass at once, with turns enough for a full pass of the sweep.
+    pub fn leap(&mut self, seconds: u64) {
+        self.now += seconds * 1_000_000_000;
+        for _ in 0..4 {
+            self.now += 1_000_000_000;
+            self.turn();
+        }
+    }
+
+    /// Every live connection.
+    pub fn connections(&mut self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut slice = Slice::first();
+        for _ in 0..10_000 {
+            self.control.orders.push(Order::Export(slice)).unwrap();
+            self.turn();
+            let Ok(Return::Exported(exported)) = self.control.returns.pop() else {
+                panic!("the worker gives the slice back");
+            };
+            rows.extend(exported.rows.iter().copied());
+            if exported.position.is_none() {
+                return rows;
+            }
+            slice = exported;
+        }
+        panic!("the dump does not end");
+    }
+}
