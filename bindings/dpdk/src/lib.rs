@@ -1,1 +1,40 @@
-//! placeholder
+//! A small safe interface to DPDK: what a forwarding daemon needs, and nothing else.
+//!
+//! ```text
+//! eal       the environment abstraction layer: started once, with the cores and devices to use
+//!   arguments  what is handed to rte_eal_init
+//!   device     how a device is named: PCI addresses and virtual device strings
+//!   hugepages  which memory it runs on
+//! lcore     running a closure on a worker's core
+//! pool      pools of frames
+//! mbuf      one frame that we own
+//! port      an `EthPort`: opening, configuring, starting, asking
+//! queue     the queues of one worker: bursts in and out
+//! stats     counters
+//! clock     the time stamp counter
+//! ```
+//!
+//! Everything keeps what it stands on alive: queues their port, ports their pools, pools the EAL.
+//! The EAL is cleaned up when the last of them is dropped. All the project's `unsafe` for DPDK is here.
+
+mod clock;
+mod eal;
+mod error;
+mod lcore;
+mod mbuf;
+mod pool;
+mod port;
+mod queue;
+mod stats;
+
+pub use clock::{tsc, tsc_hz};
+pub use eal::device::{Device, port_name, with_ring_sizes};
+pub use eal::hugepages::{Hugepages, MemoryMode};
+pub use eal::{Eal, EalOptions, LogLevel};
+pub use error::{Errno, Error};
+pub use lcore::RunningLcore;
+pub use mbuf::Mbuf;
+pub use pool::Pool;
+pub use port::{EthPort, Link, PortConfig};
+pub use queue::{PortQueue, Queues};
+pub use stats::PortStats;

@@ -68,8 +68,10 @@ impl Table {
     /// If there is not that much memory.
     pub fn new(capacity: usize, hash_key: HashKey, huge: memory::Huge) -> Result<Self, memory::Error> {
         let buckets = (capacity * BUCKETS_PER_16_CONNECTIONS).div_ceil(16).next_multiple_of(2).max(16);
+        let mut buckets = HugeSlice::zeroed(buckets, huge)?;
+        buckets.populate()?;
         Ok(Self {
-            buckets: HugeSlice::zeroed(buckets, huge)?,
+            buckets,
             hash_key: HashKey { multiplier: hash_key.multiplier | 1, ..hash_key },
             capacity,
             live: 0,

@@ -144,7 +144,7 @@ impl Snapshot {
         Self {
             version,
             local: local_addresses(&ports, &services),
-            broadcast: ports.iter().flat_map(|port| &port.addresses).map(Ipv4Net::broadcast).collect(),
+            broadcast: link_broadcasts(&ports),
             smallest_mtu: ports.iter().map(|port| port.mtu).min().unwrap_or(u16::MAX),
             routes: Routes::new(&ports, &routes),
             ports,
@@ -218,6 +218,12 @@ impl ServiceId {
     fn numbered(services: &[Option<Service>]) -> impl Iterator<Item = (Self, &Service)> {
         (0..).map(Self).zip(services).filter_map(|(id, service)| Some((id, service.as_ref()?)))
     }
+}
+
+/// A link of one or two addresses has no broadcast address (RFC 3021).
+fn link_broadcasts(ports: &[Port]) -> HashSet<Ipv4Addr> {
+    let prefixes = ports.iter().flat_map(|port| &port.addresses);
+    prefixes.filter(|prefix| prefix.prefix_len() < 31).map(Ipv4Net::broadcast).collect()
 }
 
 /// Ports' addresses answer on their port. A VIP that is named by a service alone answers on the

@@ -1,0 +1,85 @@
+/*
+ * What Rust can not call or read in DPDK's headers by itself: functions that are `static inline`,
+ * macros, and structures whose layout differs from release to release.
+ */
+#ifndef NATLB_SHIM_H
+#define NATLB_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+/* Where the fields that Rust reads itself are. The field names are nested differently from 24.07 on. */
+enum natlb_mbuf_layout {
+	NATLB_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr),
+	NATLB_MBUF_DATA_OFF = offsetof(struct rte_mbuf, data_off),
+	NATLB_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs),
+	NATLB_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags),
+	NATLB_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len),
+	NATLB_MBUF_DATA_LEN = offsetof(struct rte_mbuf, data_len),
+	NATLB_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len),
+};
+
+enum natlb_limits {
+	/* Bytes in front of a fresh frame. */
+	NATLB_HEADROOM = RTE_PKTMBUF_HEADROOM,
+	/* The longest pool name, its end included. */
+	NATLB_POOL_NAME_SIZE = RTE_MEMPOOL_NAMESIZE,
+	NATLB_POOL_CACHE_MAX = RTE_MEMPOOL_CACHE_MAX_SIZE,
+	NATLB_ETHER_MTU = RTE_ETHER_MTU,
+	/* Ethernet header and frame check sequence. */
+	NATLB_ETHER_OVERHEAD = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN,
+};
+
+/* bindgen leaves macros out that are made of BIT64. */
+extern const uint64_t natlb_rx_flag_vlan_stripped;
+
+/* The part of rte_eth_dev_info that is used. */
+struct natlb_port_info {
+	/* The driver's name, with its end. */
+	char driver[32];
+	uint16_t max_rx_queues;
+	uint16_t max_tx_queues;
+	uint16_t min_mtu;
+	uint16_t max_mtu;
+	uint16_t preferred_rx_descriptors;
+	uint16_t preferred_tx_descriptors;
+};
+
+struct natlb_port_stats {
+	uint64_t rx_packets;
+	uint64_t tx_packets;
+	uint64_t rx_bytes;
+	uint64_t tx_bytes;
+	uint64_t rx_missed;
+	uint64_t rx_errors;
+	uint64_t tx_errors;
+	uint64_t rx_no_mbuf;
+};
+
+struct natlb_link {
+	uint32_t speed_mbps;
+	uint8_t up;
+};
+
+uint16_t natlb_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count);
+uint16_t natlb_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count);
+
+struct rte_mbuf *natlb_mbuf_alloc(struct rte_mempool *pool);
+void natlb_mbuf_free(struct rte_mbuf *frame);
+void natlb_mbuf_free_bulk(struct rte_mbuf **frames, uint32_t count);
+
+uint64_t natlb_tsc(void);
+int natlb_errno(void);
+
+/* Negative errno on failure, as the functions of DPDK that they call. */
+int natlb_port_info(uint16_t port, struct natlb_port_info *info);
+int natlb_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu);
+int natlb_port_stats(uint16_t port, struct natlb_port_stats *stats);
+int natlb_port_link(uint16_t port, struct natlb_link *link);
+int natlb_port_mac(uint16_t port, uint8_t mac[6]);
+int natlb_port_set_mac(uint16_t port, const uint8_t mac[6]);
+
+#endif

@@ -1,0 +1,170 @@
+//! Which memory DPDK runs on.
+
+use nix::fcntl::{Flock, FlockArg};
+use std::fmt;
+use std::fs::{self, DirEntry, File};
+use std::path::{Path, PathBuf};
+
+/// What the configuration says of huge pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hugepages {
+    /// Use them if enough are free and mounted, ordinary pages otherwise.
+    #[default]
+    Auto,
+    /// Use them or fail.
+    Require,
+    /// Use ordinary pages.
+    Never,
+}
+
+/// The memory that was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemoryMode {
+    /// Huge pages, as files that DPDK's own tools can attach to.
+    Huge,
+    /// Ordinary pages, and why.
+    Ordinary(String),
+}
+
+impl fmt::Display for MemoryMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Huge => f.write_str("huge pages"),
+            Self::Ordinary(why) => write!(f, "ordinary pages ({why})"),
+        }
+    }
+}
+
+/// Chooses the memory for `needed_mb` MiB on this machine; the error says what is missing, and the
+/// remedy. `mount_needed` is false if the EAL is told to keep its memory out of the file system.
+pub(crate) fn choose(wish: Hugepages, needed_mb: u32, mount_needed: bool) -> Result<MemoryMode, String> {
+    if wish == Hugepages::Never {
+        return Ok(MemoryMode::Ordinary("as configured".into()));
+    }
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    match missing(Path::new("/sys/kernel/mm/hugepages"), &mounts, needed_mb, mount_needed) {
+        None => Ok(MemoryMode::Huge),
+        Some(why) if wish == Hugepages::Require => Err(format!(
+            "{why}; remedy: sysctl vm.nr_hugepages={} and mount -t hugetlbfs none /dev/hugepages",
+            needed_mb.div_ceil(2)
+        )),
+        Some(why) => Ok(MemoryMode::Ordinary(why)),
+    }
+}
+
+/// Why huge pages can't be used; `None` if they can.
+fn missing(sysfs: &Path, mounts: &str, needed_mb: u32, mount_needed: bool) -> Option<String> {
+    let idle_kib: u64 = fs::read_dir(sysfs)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let size: u64 = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+            let free = fs::read_to_string(entry.path().join("free_hugepages")).ok()?;
+            Some(size * free.trim().parse::<u64>().ok()?)
+        })
+        .sum();
+    // The EAL removes what dead programs left before it takes its own.
+    let left = directories(mounts).flat_map(|directory| map_files(&directory, ""));
+    let free_kib = idle_kib + left.filter_map(|file| unused_bytes(&file)).sum::<u64>() / 1024;
+    let needed_kib = u64::from(needed_mb) * 1024;
+    if free_kib < needed_kib {
+        return Some(format!("{} MiB of huge pages are free, {needed_mb} MiB are needed", free_kib / 1024));
+    }
+    (mount_needed && directories(mounts).next().is_none()).then(|| "no hugetlbfs is mounted".to_owned())
+}
+
+/// Where hugetlbfs is mounted.
+fn directories(mounts: &str) -> impl Iterator<Item = PathBuf> {
+    mounts.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let directory = words.next()?;
+        (words.next()? == "hugetlbfs").then(|| PathBuf::from(directory))
+    })
+}
+
+/// The EAL's files in a directory of huge pages, of all programs or one with this prefix.
+fn map_files(directory: &Path, prefix: &str) -> Vec<DirEntry> {
+    let is_wanted = |entry: &DirEntry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if prefix.is_empty() { name.contains("map_") } else { name.starts_with(&format!("{prefix}map_")) }
+    };
+    fs::read_dir(directory).into_iter().flatten().flatten().filter(is_wanted).collect()
+}
+
+/// The size of a file that no program holds: those that do keep a lock on it.
+fn unused_bytes(entry: &DirEntry) -> Option<u64> {
+    let file = File::open(entry.path()).ok()?;
+    let size = file.metadata().ok()?.len();
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).ok().map(|_| size)
+}
+
+/// Gives back the huge pages that the EAL leaves behind in files, even when it is cleaned up.
+pub(crate) fn remove_files(prefix: &str) {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    for file in directories(&mounts).flat_map(|directory| map_files(&directory, prefix)) {
+        if let Err(why) = fs::remove_file(file.path()) {
+            log::debug!("{}: {why}", file.path().display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTED: &str = "proc /proc proc rw 0 0\nhugetlbfs /dev/hugepages hugetlbfs rw,pagesize=2M 0 0\n";
+
+    /// A directory as the kernel's, with so many free pages of 2 MiB and of 1 GiB.
+    fn sysfs(small: u32, large: u32) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (size, free) in [("2048", small), ("1048576", large)] {
+            let directory = root.path().join(format!("hugepages-{size}kB"));
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join("free_hugepages"), format!("{free}\n")).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn enough_free_and_mounted_is_used() {
+        assert_eq!(missing(sysfs(128, 0).path(), MOUNTED, 256, true), None);
+        assert_eq!(missing(sysfs(0, 1).path(), MOUNTED, 256, true), None);
+        assert_eq!(missing(sysfs(128, 0).path(), "", 256, false), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let short = missing(sysfs(127, 0).path(), MOUNTED, 256, true).unwrap();
+        assert_eq!(short, "254 MiB of huge pages are free, 256 MiB are needed");
+        let unmounted = missing(sysfs(128, 0).path(), "", 256, true).unwrap();
+        assert_eq!(unmounted, "no hugetlbfs is mounted");
+        assert!(missing(Path::new("/nonexistent"), MOUNTED, 1, true).is_some());
+    }
+
+    #[test]
+    fn what_dead_programs_left_counts_as_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let mounts = format!("hugetlbfs {} hugetlbfs rw 0 0\n", directory.path().display());
+        let missing = || missing(sysfs(1, 0).path(), &mounts, 6, true);
+        let held = File::create(directory.path().join("amap_0")).unwrap();
+        held.set_len(2 << 20).unwrap();
+        File::create(directory.path().join("bmap_1")).unwrap().set_len(2 << 20).unwrap();
+        File::create(directory.path().join("other")).unwrap().set_len(2 << 20).unwrap();
+        assert_eq!(missing(), None);
+        let lock = Flock::lock(held, FlockArg::LockSharedNonblock).unwrap();
+        assert_eq!(missing().unwrap(), "4 MiB of huge pages are free, 6 MiB are needed");
+        drop(lock);
+        assert_eq!(map_files(directory.path(), "a").len(), 1);
+    }
+
+    #[test]
+    fn never_is_never_and_require_fails_with_a_remedy() {
+        assert!(matches!(choose(Hugepages::Never, 1, true), Ok(MemoryMode::Ordinary(_))));
+        let refusal = choose(Hugepages::Require, u32::MAX, true).unwrap_err();
+        assert!(refusal.contains("vm.nr_hugepages=2147483648"), "{refusal}");
+        assert!(matches!(choose(Hugepages::Auto, u32::MAX, true), Ok(MemoryMode::Ordinary(_))));
+    }
+}

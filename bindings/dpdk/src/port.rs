@@ -1,0 +1,354 @@
+//! An `EthPort`: opening, configuring, starting, asking.
+
+use crate::eal::device::Device;
+use crate::eal::{Eal, Runtime};
+use crate::error::{Errno, Error};
+use crate::pool::Pool;
+use crate::queue::PortQueue;
+use crate::stats::{self, PortStats};
+use std::ffi::CString;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What a port is configured with.
+#[derive(Debug)]
+pub struct PortConfig {
+    /// One for each receive queue, of the worker that polls it. There are as many transmit queues.
+    /// At most 64.
+    pub pools: Vec<Pool>,
+    /// Slots of each queue's ring; `None`: what the driver prefers, or 1024.
+    pub descriptors: Option<u16>,
+    /// The largest IP packet, in bytes.
+    pub mtu: u16,
+    /// Whether frames to other MACs are received too.
+    pub promiscuous: bool,
+}
+
+/// The state of a port's link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Whether frames can pass.
+    pub up: bool,
+    /// Megabits per second; `None` where the device does not say.
+    pub speed_mbps: Option<u32>,
+}
+
+/// A device that the EAL has found.
+#[derive(Debug)]
+pub struct EthPort {
+    started: Arc<Started>,
+    device: String,
+    info: dpdk_sys::natlb_port_info,
+    mac: [u8; 6],
+    mtu: u16,
+    pools: Vec<Pool>,
+    notes: Vec<String>,
+    running: bool,
+    /// The queues that were handed out: a bit for each.
+    taken: AtomicU64,
+}
+
+/// What stops and closes a port when neither the port nor a queue of it is left.
+#[derive(Debug)]
+pub(crate) struct Started {
+    id: u16,
+    /// All that a queue of the port was ever set up with: kept until it is closed, for its rings may
+    /// hold frames of them.
+    pools: Mutex<Vec<Pool>>,
+    /// Goes last.
+    _runtime: Arc<Runtime>,
+}
+
+impl Started {
+    pub(crate) fn id(&self) -> u16 {
+        self.id
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // SAFETY: the port is ours, and no queue of it is in use: each holds this.
+        let (stopped, closed) =
+            unsafe { (dpdk_sys::rte_eth_dev_stop(self.id), dpdk_sys::rte_eth_dev_close(self.id)) };
+        for result in [stopped, closed] {
+            if let Err(errno) = Errno::check(result) {
+                log::debug!("port {} does not stop cleanly: {errno}", self.id);
+            }
+        }
+    }
+}
+
+impl EthPort {
+    /// Finds the port of `device`, named as in [`EalOptions::devices`](crate::EalOptions::devices).
+    /// A port is opened once.
+    ///
+    /// # Errors
+    /// If the EAL has no such port, with what to look at.
+    pub fn open(eal: &Eal, device: &str) -> Result<Self, Error> {
+        let parsed = Device::parse(device);
+        let missing = || Error::NoDevice { device: device.into(), remedy: parsed.remedy_when_missing() };
+        let name = CString::new(parsed.port_name()).map_err(|_| missing())?;
+        let mut id = 0;
+        // SAFETY: the EAL is up, the name ends in 0, and `id` is written.
+        let found = unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &mut id) };
+        Errno::check(found).map_err(|_| missing())?;
+        eal.runtime.claim(id).map_err(|why| Error::Option(device.into(), why))?;
+
+        let started = Arc::new(Started { id, pools: Mutex::default(), _runtime: Arc::clone(&eal.runtime) });
+        let fail = |step, errno| Error::Port {
+            device: device.into(),
+            step,
+            errno,
+            remedy: "the driver's own messages above say why",
+        };
+        let mut info = dpdk_sys::natlb_port_info::default();
+        // SAFETY: the shim fills the structure.
+        Errno::check(unsafe { dpdk_sys::natlb_port_info(id, &mut info) })
+            .map_err(|errno| fail("ask what it can do", errno))?;
+        let mut mac = [0; 6];
+        // SAFETY: the shim writes 6 bytes.
+        Errno::check(unsafe { dpdk_sys::natlb_port_mac(id, mac.as_mut_ptr()) })
+            .map_err(|errno| fail("read its MAC", errno))?;
+        Ok(Self {
+            started,
+            device: device.into(),
+            info,
+            mac,
+            mtu: dpdk_sys::NATLB_ETHER_MTU as u16,
+            pools: Vec::new(),
+            notes: Vec::new(),
+            running: false,
+            taken: AtomicU64::new(0),
+        })
+    }
+
+    /// Sets the port up, without any offload. What the device can't do and the program can do without
+    /// is worked around and said in [`notes`](Self::notes).
+    ///
+    /// # Errors
+    /// Too few queues, or the driver's refusal.
+    pub fn configure(&mut self, config: PortConfig) -> Result<(), Error> {
+        let queues = config.pools.len().min(64) as u16;
+        self.check_queues("receive", queues, self.info.max_rx_queues)?;
+        self.check_queues("transmit", queues, self.info.max_tx_queues)?;
+        let mtu = self.fit_mtu(&config);
+        let id = self.started.id;
+        // SAFETY: the port exists, is ours, and is not started (`&mut self`; starting makes queues).
+        let result = unsafe { dpdk_sys::natlb_port_configure(id, queues, queues, mtu) };
+        Errno::check(result).map_err(|errno| self.fail("configure it", errno))?;
+
+        let (rx, tx) = self.fit_descriptors(&config);
+        // DPDK's SOCKET_ID_ANY where the node is not known.
+        let socket = self.numa_node().unwrap_or(u32::MAX);
+        self.started.pools.lock().expect("nothing panics while it is held").extend_from_slice(&config.pools);
+        for (queue, pool) in (0..queues).zip(&config.pools) {
+            // SAFETY: the port is configured with so many queues; without a configuration of the queue
+            // the driver's own is taken; the pool lives as long as the port (`Started::pools`).
+            let result = unsafe {
+                dpdk_sys::rte_eth_rx_queue_setup(id, queue, rx, socket, std::ptr::null(), pool.as_ptr())
+            };
+            Errno::check(result).map_err(|errno| self.fail("set a receive queue up", errno))?;
+            // SAFETY: as above.
+            let result = unsafe { dpdk_sys::rte_eth_tx_queue_setup(id, queue, tx, socket, std::ptr::null()) };
+            Errno::check(result).map_err(|errno| self.fail("set a transmit queue up", errno))?;
+        }
+        self.pools = config.pools;
+        self.set_mtu(mtu);
+        self.set_mac_if_none();
+        if config.promiscuous {
+            // SAFETY: the port exists and is ours.
+            let result = unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) };
+            if let Err(errno) = Errno::check(result) {
+                self.notes.push(format!("promiscuous mode can't be set: {errno}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the configured port. Its link need not be up: that may come with the peer.
+    ///
+    /// # Errors
+    /// The driver's refusal.
+    pub fn start(&mut self) -> Result<(), Error> {
+        // SAFETY: the port exists and is ours; DPDK refuses one that is not configured.
+        let result = unsafe { dpdk_sys::rte_eth_dev_start(self.started.id) };
+        Errno::check(result).map_err(|errno| self.fail("start it", errno))?;
+        self.running = true;
+        Ok(())
+    }
+
+    /// The queues with number `queue`; `None` if there are none, or they were handed out before, or the
+    /// port is not started.
+    pub fn queue(&self, queue: u16) -> Option<PortQueue> {
+        let pool = self.pools.get(usize::from(queue)).filter(|_| self.running && queue < 64)?;
+        let bit = 1 << queue;
+        let before = self.taken.fetch_or(bit, Ordering::AcqRel);
+        (before & bit == 0).then(|| PortQueue::new(Arc::clone(&self.started), queue, pool.clone()))
+    }
+
+    /// What the device lacks, in sentences for the operator.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The device as it was named.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// The driver's name, as `net_af_packet`.
+    pub fn driver(&self) -> String {
+        self.info.driver.iter().map(|&c| c as u8 as char).take_while(|&c| c != '\0').collect()
+    }
+
+    /// The MAC that the port's frames are to be sent from.
+    pub fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// The largest IP packet, in bytes.
+    pub fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    /// The most workers that can have queues of their own.
+    pub fn max_queues(&self) -> u16 {
+        self.info.max_rx_queues.min(self.info.max_tx_queues)
+    }
+
+    /// The NUMA node that the device is at; `None` if it is at none.
+    pub fn numa_node(&self) -> Option<u32> {
+        // SAFETY: the EAL is up; the function checks the number.
+        u32::try_from(unsafe { dpdk_sys::rte_eth_dev_socket_id(self.started.id) }).ok()
+    }
+
+    /// The link's state, without waiting; down where it can't be told.
+    pub fn link(&self) -> Link {
+        let mut link = dpdk_sys::natlb_link::default();
+        // SAFETY: the shim fills the structure.
+        match Errno::check(unsafe { dpdk_sys::natlb_port_link(self.started.id, &mut link) }) {
+            // u32::MAX stands for an unknown speed.
+            Ok(()) => Link {
+                up: link.up != 0,
+                speed_mbps: Some(link.speed_mbps).filter(|&speed| speed != 0 && speed != u32::MAX),
+            },
+            Err(_) => Link::default(),
+        }
+    }
+
+    /// What the port has counted.
+    ///
+    /// # Errors
+    /// If the driver does not count.
+    pub fn stats(&self) -> Result<PortStats, Errno> {
+        stats::read(self.started.id)
+    }
+
+    /// The driver's counters by name, those of single queues among them.
+    ///
+    /// # Errors
+    /// If the driver has none now.
+    pub fn extended_stats(&self) -> Result<Vec<(String, u64)>, Errno> {
+        stats::read_extended(self.started.id)
+    }
+
+    fn check_queues(&self, direction: &'static str, asked: u16, available: u16) -> Result<(), Error> {
+        if asked > 0 && asked <= available {
+            return Ok(());
+        }
+        let device = self.device.clone();
+        let remedy = "use fewer workers, or give a virtual device more queues (qpairs=, queues=, …)";
+        Err(Error::TooFewQueues { device, direction, asked, available, remedy })
+    }
+
+    /// The MTU within what the device and the buffers allow.
+    fn fit_mtu(&mut self, config: &PortConfig) -> u16 {
+        let overhead = dpdk_sys::NATLB_ETHER_OVERHEAD as u16;
+        let buffers = config.pools.iter().map(|pool| pool.data_size().saturating_sub(overhead)).min();
+        // 0: the driver knows no limit.
+        let device = Some(self.info.max_mtu).filter(|&limit| limit != 0);
+        let most = [buffers, device].into_iter().flatten().fold(u16::MAX, u16::min);
+        let mtu = config.mtu.min(most).max(self.info.min_mtu);
+        if mtu != config.mtu {
+            self.notes.push(format!(
+                "an MTU of {} is not possible with this device and these buffers, {mtu} is used",
+                config.mtu
+            ));
+        }
+        mtu
+    }
+
+    fn set_mtu(&mut self, mtu: u16) {
+        let id = self.started.id;
+        let mut current = dpdk_sys::NATLB_ETHER_MTU as u16;
+        // SAFETY: the port exists and is ours; `current` is written.
+        let result = unsafe {
+            let result = dpdk_sys::rte_eth_dev_set_mtu(id, mtu);
+            dpdk_sys::rte_eth_dev_get_mtu(id, &mut current);
+            result
+        };
+        match Errno::check(result) {
+            Ok(()) => self.mtu = mtu,
+            // It has no MTU to set: frames of the usual size pass.
+            Err(Errno::NOT_SUPPORTED) if mtu <= dpdk_sys::NATLB_ETHER_MTU as u16 => self.mtu = mtu,
+            Err(errno) => {
+                self.mtu = current;
+                self.notes.push(format!("the MTU can't be set to {mtu} ({errno}), it is {current}"));
+            }
+        }
+    }
+
+    /// Ring sizes within what the device and the pools allow.
+    fn fit_descriptors(&mut self, config: &PortConfig) -> (u16, u16) {
+        let or_default = |preferred: u16| match (config.descriptors, preferred) {
+            (Some(asked), _) => asked,
+            (None, 0) => 1024,
+            (None, preferred) => preferred,
+        };
+        let mut rx = or_default(self.info.preferred_rx_descriptors);
+        let mut tx = or_default(self.info.preferred_tx_descriptors);
+        // A ring that takes the whole pool leaves nothing to work with.
+        let half = config.pools.iter().map(Pool::count).min().unwrap_or(u32::MAX) / 2;
+        if u32::from(rx) > half {
+            rx = 1 << half.max(1).ilog2();
+        }
+        // SAFETY: the port exists; both numbers are changed to what the device takes.
+        let result = unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(self.started.id, &mut rx, &mut tx) };
+        if let Err(errno) = Errno::check(result) {
+            log::debug!("{}: its limits of descriptors are not known: {errno}", self.device);
+        }
+        if let Some(asked) = config.descriptors.filter(|&asked| (asked, asked) != (rx, tx)) {
+            self.notes.push(format!(
+                "{asked} descriptors are not possible, {rx} are used to receive and {tx} to transmit"
+            ));
+        }
+        (rx, tx)
+    }
+
+    /// A device without a MAC gets a random, locally administered one.
+    fn set_mac_if_none(&mut self) {
+        if self.mac != [0; 6] {
+            return;
+        }
+        // SAFETY: writes 6 bytes.
+        unsafe { dpdk_sys::rte_eth_random_addr(self.mac.as_mut_ptr()) };
+        // SAFETY: the shim reads 6 bytes.
+        let result = unsafe { dpdk_sys::natlb_port_set_mac(self.started.id, self.mac.as_ptr()) };
+        let [a, b, c, d, e, f] = self.mac;
+        let known = if result == 0 { "" } else { ", unknown to the device" };
+        self.notes.push(format!(
+            "the device has no MAC, it uses {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}{known}"
+        ));
+    }
+
+    fn fail(&self, step: &'static str, errno: Errno) -> Error {
+        let remedy = if self.device.starts_with("net_memif") {
+            "start memif's server side first, with as many queues"
+        } else if errno.0 == 12 {
+            "give it fewer descriptors or [buffers] a larger count"
+        } else {
+            "the driver's own messages above say why"
+        };
+        Error::Port { device: self.device.clone(), step, errno, remedy }
+    }
+}

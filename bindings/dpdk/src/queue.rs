@@ -1,0 +1,107 @@
+//! The queues of one worker: bursts in and out.
+
+use crate::mbuf::Mbuf;
+use crate::pool::Pool;
+use crate::port::Started;
+use arrayvec::ArrayVec;
+use dataplane::frame::{BURST, FrameIo};
+use dataplane::ids::PortIndex;
+use std::sync::Arc;
+
+/// One receive and one transmit queue of a started port, with the pool that receiving draws from.
+/// There is one of each number, so that nobody else uses the queues.
+#[derive(Debug)]
+pub struct PortQueue {
+    /// DPDK's number of the port.
+    port: u16,
+    queue: u16,
+    pool: Pool,
+    /// Stops and closes the port when the last user is gone.
+    _started: Arc<Started>,
+}
+
+impl PortQueue {
+    pub(crate) fn new(started: Arc<Started>, queue: u16, pool: Pool) -> Self {
+        Self { port: started.id(), queue, pool, _started: started }
+    }
+
+    /// Appends the frames that have arrived, as many as fit. Some drivers deliver nothing where fewer
+    /// than four fit.
+    #[inline(always)]
+    pub fn receive(&mut self, into: &mut ArrayVec<Mbuf, BURST>) {
+        let held = into.len();
+        let room = into.remaining_capacity();
+        // SAFETY: the array has room for so many more, and an `Mbuf` is laid out as the pointer that
+        // the driver writes. `&mut self` and the uniqueness of a `PortQueue` make us the queue's only
+        // user, as DPDK demands.
+        let count = unsafe {
+            let free = into.as_mut_ptr().add(held).cast();
+            dpdk_sys::natlb_rx_burst(self.port, self.queue, free, room as u16)
+        };
+        debug_assert!(usize::from(count) <= room);
+        // SAFETY: the driver has written `count` mbufs, at most `room`, and given them to us.
+        unsafe { into.set_len(held + usize::from(count)) };
+    }
+
+    /// Sends frames from the front of `from`; those that the device does not take now remain.
+    #[inline(always)]
+    pub fn transmit(&mut self, from: &mut ArrayVec<Mbuf, BURST>) {
+        let held = from.len();
+        // SAFETY: the array holds so many mbufs that are ours; the driver takes over the first of them,
+        // and tells how many. For the queue, see `receive`.
+        let count =
+            unsafe { dpdk_sys::natlb_tx_burst(self.port, self.queue, from.as_mut_ptr().cast(), held as u16) };
+        let taken = usize::from(count);
+        debug_assert!(taken <= held);
+        // SAFETY: the first `taken` are the driver's now and must be forgotten, not dropped; the others
+        // are moved down, to where the array is valid up to its new length.
+        unsafe {
+            if taken < held {
+                let first = from.as_mut_ptr();
+                first.copy_from(first.add(taken), held - taken);
+            }
+            from.set_len(held - taken);
+        }
+    }
+
+    /// An empty frame from the port's pool; `None` when it is used up.
+    #[inline(always)]
+    pub fn allocate(&mut self) -> Option<Mbuf> {
+        self.pool.allocate()
+    }
+
+    /// The pool that receiving draws from.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+/// The queues of one worker on every `EthPort`, in the order of the configuration.
+#[derive(Debug)]
+pub struct Queues(Vec<PortQueue>);
+
+impl Queues {
+    /// Queue `i` is that of the port with index `i`.
+    pub fn new(queues: Vec<PortQueue>) -> Self {
+        Self(queues)
+    }
+}
+
+impl FrameIo for Queues {
+    type Frame = Mbuf;
+
+    #[inline(always)]
+    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<Mbuf, BURST>) {
+        self.0[usize::from(port)].receive(into);
+    }
+
+    #[inline(always)]
+    fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<Mbuf, BURST>) {
+        self.0[usize::from(port)].transmit(from);
+    }
+
+    #[inline(always)]
+    fn allocate(&mut self, port: PortIndex) -> Option<Mbuf> {
+        self.0[usize::from(port)].allocate()
+    }
+}
