@@ -1,1 +1,21 @@
-fn main() {}
+//! `lbctl`, the client of `lbd`; all of it is [`control::client`].
+#![forbid(unsafe_code)]
+
+use control::client::{Surroundings, run};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let code = run(
+        std::env::args_os(),
+        Surroundings {
+            socket: std::env::var_os("LBCTL_SOCKET"),
+            // The build script says "DPDK 22.11.11"; the client adds the name itself.
+            dpdk: option_env!("NATLB_DPDK_VERSION")
+                .map_or("unknown", |stamp| stamp.trim_start_matches("DPDK ")),
+            stdin: &mut std::io::stdin().lock(),
+            stdout: &mut std::io::stdout().lock(),
+            stderr: &mut std::io::stderr().lock(),
+        },
+    );
+    ExitCode::from(code)
+}

@@ -16,5 +16,21 @@
 //! the tables that `lbctl` prints. Nothing here knows DPDK.
 #![forbid(unsafe_code)]
 
+pub mod addresses;
+pub mod change;
+pub mod client;
+pub mod compile;
 pub mod config;
+pub mod ids;
+pub mod ipvsadm_lines;
+pub mod listing;
+pub mod model;
+pub mod neighbours;
 pub mod protocol;
+pub mod rates;
+pub mod schedulers;
+pub mod server;
+pub mod state_file;
+pub mod statistics;
+pub mod thread;
+pub mod workers;

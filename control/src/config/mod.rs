@@ -1,4 +1,19 @@
-//! The configuration file of `lbd`, read and judged.
+//! The configuration file of `lbd`, read and judged: all that is wrong with it at once.
+//!
+//! ```text
+//! section    one table: its keys, each of the right kind, no others
+//! settings   [eal] [buffers] [control] [connections] [forward] [timeouts]
+//! network    [[port]] [[route]] [[neighbour]], and what they must agree on
+//! services   [[service]] [[service.real]], and whether a way leads there
+//! ```
+
+mod network;
+mod problem;
+mod section;
+mod services;
+mod settings;
+
+pub use problem::Problem;
 
 use dataplane::ids::ServiceKey;
 use dataplane::next_hop::Mac;
@@ -6,7 +21,79 @@ use dataplane::schedule::Algorithm;
 use dataplane::snapshot::{Side, Unmatched};
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use network::Network;
+use problem::Problems;
+use section::Section;
+use std::io::Read;
+use toml::de::DeTable;
+
+/// Where the socket is unless the file or `$LBCTL_SOCKET` says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/natlb/lbd.sock";
+
+/// The largest file that is read, in bytes: more than 65,536 reals need.
+const LARGEST_FILE: u64 = 16 << 20;
+
+/// Reads and judges a file.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of its lines; a file that can't be read, or is no
+/// TOML: just that.
+pub fn read(path: &Path) -> Result<Config, Vec<Problem>> {
+    let whole = |message: String| vec![Problem { line: None, message }];
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| whole(error.to_string()))?;
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|error| whole(error.to_string()))?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(whole(format!("larger than {LARGEST_FILE} bytes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        vec![Problem { line: Some(line), message: "expected UTF-8, found other bytes".into() }]
+    })?;
+    parse(&text)
+}
+
+/// Reads and judges a text; an absent key has the value of the example in the interface.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
+    let mut problems = Problems::of(text);
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            // At the end of the text the parser tells no place.
+            let at = error.span().map_or(text.len(), |span| span.start);
+            problems.add(at, error.message());
+            return Err(problems.sorted());
+        }
+    };
+    let mut file = Section::new("the file", 0, document.get_ref());
+    let config = sections(&mut file, &mut problems);
+    file.finish(&mut problems);
+    let problems = problems.sorted();
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// What stands in all sections; where something is wrong, a default in its place.
+fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
+    let eal = settings::eal(file.table("eal", "[eal]", problems), problems);
+    let buffers = settings::buffers(file.table("buffers", "[buffers]", problems), problems);
+    let control = settings::control(file.table("control", "[control]", problems), problems);
+    let ports = file.tables("port", "[[port]]", problems);
+    let routes = file.tables("route", "[[route]]", problems);
+    let neighbours = file.tables("neighbour", "[[neighbour]]", problems);
+    let network = Network::read(ports, routes, neighbours, buffers.size, problems);
+    let capacity = settings::capacity(file.table("connections", "[connections]", problems), problems);
+    let unmatched = settings::unmatched(file.table("forward", "[forward]", problems), problems);
+    let timeouts = settings::timeouts(file.table("timeouts", "[timeouts]", problems), problems);
+    let services = services::read(file.tables("service", "[[service]]", problems), &network, problems);
+    let Network { ports, routes, neighbours, .. } = network;
+    Config { eal, buffers, control, ports, routes, neighbours, capacity, unmatched, timeouts, services }
+}
 
 /// A configuration without contradictions.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,3 +239,6 @@ pub struct Real {
     /// 0 to 65535.
     pub weight: u32,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! One worker's polling loop: its clock, and what it does when nothing arrives.
+
+use control::config::{Config, Idle};
+use dataplane::frame::FrameIo;
+use dataplane::time::Now;
+use dataplane::worker::Worker;
+use std::thread;
+use std::time::Duration;
+
+/// Empty turns after which a worker that yields gives its core away …
+const YIELD_AFTER: u32 = 64;
+/// … and after which it sleeps.
+const SLEEP_AFTER: u32 = 512;
+/// How long: the latency that the first packet after a pause pays at most, and short enough that a
+/// NIC's ring does not run full meanwhile (512 frames at 10 million packets a second).
+const SLEEP: Duration = Duration::from_micros(50);
+
+/// What a worker does when nothing arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idling {
+    /// Polls on.
+    Spin,
+    /// Gives its core away.
+    Yield,
+}
+
+impl Idling {
+    /// `auto` spins on a core of its own, and yields where others need the core: the control thread's,
+    /// and any core of a machine with no more than two.
+    pub(crate) fn choose(config: &Config) -> Self {
+        let shared = config.eal.workers.contains(&config.eal.main_lcore);
+        let small = thread::available_parallelism().is_ok_and(|cores| cores.get() <= 2) || core_count() <= 2;
+        match config.eal.idle {
+            Idle::Spin => Self::Spin,
+            Idle::Yield => Self::Yield,
+            Idle::Auto if shared || small => Self::Yield,
+            Idle::Auto => Self::Spin,
+        }
+    }
+}
+
+/// Cores of the machine: `available_parallelism` counts those of this thread, which is pinned.
+fn core_count() -> usize {
+    core_affinity::get_core_ids().map_or(1, |cores| cores.len())
+}
+
+/// Turns the worker until it is stopped.
+pub(crate) fn run<Io: FrameIo>(mut worker: Worker<Io>, idling: Idling) {
+    let clock = Clock::start();
+    let mut empty = 0u32;
+    while !worker.is_stopped() {
+        if worker.turn(clock.now()) > 0 {
+            empty = 0;
+            continue;
+        }
+        empty = empty.saturating_add(1);
+        if idling == Idling::Yield && empty > YIELD_AFTER {
+            if empty > SLEEP_AFTER { thread::sleep(SLEEP) } else { thread::yield_now() }
+        }
+    }
+}
+
+/// Turns the time stamp counter into nanoseconds: one reading and one multiplication a turn.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    start: u64,
+    /// Nanoseconds in a cycle, as a fraction of 2^32.
+    scale: u64,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let hz = u128::from(dpdk::tsc_hz().max(1));
+        Self { start: dpdk::tsc(), scale: ((1_000_000_000u128 << 32) / hz) as u64 }
+    }
+
+    fn now(&self) -> Now {
+        let cycles = u128::from(dpdk::tsc() - self.start);
+        // From one second on, not zero: an entry's tick 0 is long past then.
+        Now { nanoseconds: ((cycles * u128::from(self.scale)) >> 32) as u64 + 1_000_000_000 }
+    }
+}

@@ -1,0 +1,173 @@
+//! Addresses as people write them: `192.168.10.100:80`, `10.0.0.7`, `tcp://192.168.10.100:80`.
+
+use dataplane::ids::{Protocol, ServiceKey};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+
+/// Why a text is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is no such thing; the text says what was expected and what was found.
+    Malformed(String),
+    /// It is a known thing that is not built yet; the text names it.
+    NotSupported(&'static str),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(message) => f.write_str(message),
+            Self::NotSupported(what) => write!(f, "not supported yet: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+fn malformed(message: impl Into<String>) -> Fault {
+    Fault::Malformed(message.into())
+}
+
+/// A real as written: without a port it takes the service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RealAddress {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its port, if one was written.
+    pub port: Option<u16>,
+}
+
+impl RealAddress {
+    /// Its address and port, with the service's port where none was written.
+    pub fn or_port(self, port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(self.address, self.port.unwrap_or(port))
+    }
+}
+
+/// Whether an address can belong to one host on a network: not unspecified, loopback, multicast,
+/// reserved (240.0.0.0/4) or broadcast.
+pub fn is_unicast(address: Ipv4Addr) -> bool {
+    !address.is_unspecified() && !address.is_loopback() && address.octets()[0] < 224
+}
+
+/// A unicast IPv4 address.
+///
+/// # Errors
+/// Anything else; IPv6 is told apart as not supported.
+pub fn host(text: &str) -> Result<Ipv4Addr, Fault> {
+    if is_ipv6(text) {
+        return Err(Fault::NotSupported("IPv6"));
+    }
+    let address = text
+        .parse()
+        .map_err(|_| malformed(format!("expected an IPv4 address as 10.0.0.7, found {text:?}")))?;
+    if !is_unicast(address) {
+        return Err(malformed(format!("expected the address of a host, found {address}")));
+    }
+    Ok(address)
+}
+
+/// `VIP:PORT`.
+///
+/// # Errors
+/// As [`host`]; the port is missing, 0 or above 65535.
+pub fn service(text: &str) -> Result<SocketAddrV4, Fault> {
+    let RealAddress { address, port } = split(text)?;
+    let port = port.ok_or_else(|| malformed(format!("expected VIP:PORT, found {text:?} without a port")))?;
+    Ok(SocketAddrV4::new(address, port))
+}
+
+/// `RIP[:PORT]`.
+///
+/// # Errors
+/// As [`host`]; the port is 0 or above 65535.
+pub fn real(text: &str) -> Result<RealAddress, Fault> {
+    split(text)
+}
+
+/// `tcp://VIP:PORT` or `udp://VIP:PORT`.
+///
+/// # Errors
+/// As [`service`]; another scheme. SCTP is told apart as not supported.
+pub fn listen(text: &str) -> Result<ServiceKey, Fault> {
+    let expected = || malformed(format!("expected tcp://VIP:PORT or udp://VIP:PORT, found {text:?}"));
+    let (scheme, address) = text.split_once("://").ok_or_else(expected)?;
+    let protocol = match scheme {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => return Err(Fault::NotSupported("SCTP")),
+        _ => return Err(expected()),
+    };
+    Ok(ServiceKey { protocol, listen: service(address)? })
+}
+
+fn split(text: &str) -> Result<RealAddress, Fault> {
+    if is_ipv6(text) {
+        return Err(Fault::NotSupported("IPv6"));
+    }
+    let Some((address, port)) = text.split_once(':') else {
+        return Ok(RealAddress { address: host(text)?, port: None });
+    };
+    let address = host(address)?;
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse() {
+        Ok(port) if digits && port != 0 => Ok(RealAddress { address, port: Some(port) }),
+        _ => Err(malformed(format!("expected a port from 1 to 65535 after {address}:, found {port:?}"))),
+    }
+}
+
+fn is_ipv6(text: &str) -> bool {
+    let bare = text.split_once('/').map_or(text, |(address, _)| address);
+    let inner = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bare);
+    inner.parse::<Ipv6Addr>().is_ok() || bare.parse::<SocketAddrV6>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text<T: fmt::Debug>(result: Result<T, Fault>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn addresses_are_read_as_ipvsadm_writes_them() {
+        assert_eq!(service("192.168.10.100:80"), Ok("192.168.10.100:80".parse().unwrap()));
+        assert_eq!(real("10.0.0.7:8080").unwrap().or_port(80).port(), 8080);
+        assert_eq!(real("10.0.0.7").unwrap().or_port(80).port(), 80);
+        assert_eq!(listen("udp://192.168.10.100:53").unwrap().protocol, Protocol::Udp);
+    }
+
+    #[test]
+    fn malformed_addresses_say_what_was_expected() {
+        for (found, expected) in [
+            ("192.168.10.100", "expected VIP:PORT, found \"192.168.10.100\" without a port"),
+            ("192.168.10.100:", "expected a port from 1 to 65535 after 192.168.10.100:, found \"\""),
+            ("192.168.10.100:0", "expected a port from 1 to 65535 after 192.168.10.100:, found \"0\""),
+            (
+                "192.168.10.100:99999",
+                "expected a port from 1 to 65535 after 192.168.10.100:, found \"99999\"",
+            ),
+            ("192.168.10.100:+80", "expected a port from 1 to 65535 after 192.168.10.100:, found \"+80\""),
+            ("192.168.10.100:http", "expected a port from 1 to 65535 after 192.168.10.100:, found \"http\""),
+            ("300.1.1.1:80", "expected an IPv4 address as 10.0.0.7, found \"300.1.1.1\""),
+            ("224.0.0.1:80", "expected the address of a host, found 224.0.0.1"),
+            ("0.0.0.0:80", "expected the address of a host, found 0.0.0.0"),
+            ("", "expected an IPv4 address as 10.0.0.7, found \"\""),
+        ] {
+            assert_eq!(text(service(found)), expected);
+        }
+        assert_eq!(
+            text(listen("http://10.0.0.7:80")),
+            "expected tcp://VIP:PORT or udp://VIP:PORT, found \"http://10.0.0.7:80\""
+        );
+    }
+
+    #[test]
+    fn what_is_for_later_is_named() {
+        for found in ["[2001:db8::1]:80", "2001:db8::1", "[::1]", "2001:db8::1/64"] {
+            assert_eq!(text(service(found)), "not supported yet: IPv6", "{found}");
+        }
+        assert_eq!(text(listen("sctp://10.0.0.7:80")), "not supported yet: SCTP");
+    }
+}

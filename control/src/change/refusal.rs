@@ -1,0 +1,115 @@
+//! Why a command is refused.
+
+use crate::protocol::Refusal;
+use dataplane::connection::Timeouts;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use thiserror::Error;
+
+/// Why a command is refused; the text is what the operator reads.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// There is one with this key.
+    #[error("service exists")]
+    ServiceExists,
+    /// There is none with this key.
+    #[error("no such service")]
+    NoSuchService,
+    /// The service has one with this address and port.
+    #[error("real exists")]
+    RealExists,
+    /// The service has none with this address and port.
+    #[error("no such real")]
+    NoSuchReal,
+    /// Not a scheduler, or one that is not built yet.
+    #[error("{}", .0.message)]
+    Scheduler(Refusal),
+    /// Not built yet.
+    #[error("not supported yet: {0}")]
+    NotSupported(String),
+    /// Not an address that a VIP or real can have.
+    #[error("{address} cannot be {role}: {why}")]
+    BadAddress {
+        /// The address.
+        address: Ipv4Addr,
+        /// `a VIP` or `a real`.
+        role: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Ports are from 1.
+    #[error("{0}: the port must not be 0")]
+    ZeroPort(SocketAddrV4),
+    /// Above the largest.
+    #[error("weight {0} is above {max}", max = crate::ipvsadm_lines::LARGEST_WEIGHT)]
+    BadWeight(u32),
+    /// Above the longest.
+    #[error("timeout {0} is above {max} seconds (31 days)", max = Timeouts::LONGEST_SECONDS)]
+    BadTimeout(u32),
+    /// Nothing leads there.
+    #[error("no route to {0}")]
+    NoRoute(Ipv4Addr),
+    /// No more fit.
+    #[error("too many {what}: {most} at most")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        most: usize,
+    },
+    /// Connections of removed reals still hold all ids.
+    #[error("too many reals: {removed} removed ones still have connections")]
+    IdsUsedUp {
+        /// Removed reals that are kept for their connections.
+        removed: usize,
+    },
+    /// A line of `restore` or of the state file: `line N: …`.
+    #[error("{0}")]
+    BadLine(String),
+    /// The state file could not be written.
+    #[error("nothing changed: the state file cannot be written: {0}")]
+    StateWrite(String),
+    /// A worker does not take snapshots.
+    #[error("worker {worker} has not taken version {version} of the configuration within {seconds} s")]
+    WorkerStuck {
+        /// Which.
+        worker: usize,
+        /// Of the snapshot.
+        version: u64,
+        /// How long was waited.
+        seconds: u64,
+    },
+}
+
+impl Refused {
+    /// The code for programs.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::ServiceExists => "service_exists",
+            Self::NoSuchService => "no_such_service",
+            Self::RealExists => "real_exists",
+            Self::NoSuchReal => "no_such_real",
+            Self::Scheduler(refusal) => &refusal.code,
+            Self::NotSupported(_) => "not_supported",
+            Self::BadAddress { .. } | Self::ZeroPort(_) => "bad_address",
+            Self::BadWeight(_) => "bad_weight",
+            Self::BadTimeout(_) => "bad_timeout",
+            Self::NoRoute(_) => "no_route",
+            Self::TooMany { .. } | Self::IdsUsedUp { .. } => "too_many",
+            Self::BadLine(_) => "bad_line",
+            Self::StateWrite(_) => "state_write_failed",
+            Self::WorkerStuck { .. } => "worker_stuck",
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::Scheduler(refusal)
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self { code: refused.code().to_owned(), message: refused.to_string() }
+    }
+}

@@ -1,0 +1,248 @@
+//! The command line of `lbctl`; letters and long names are `ipvsadm`'s.
+
+use crate::addresses::{self, Fault, RealAddress};
+use crate::ipvsadm_lines::LARGEST_WEIGHT;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
+use dataplane::connection::Timeouts;
+use std::ffi::OsString;
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+const LARGEST_WEIGHT_I64: i64 = LARGEST_WEIGHT as i64;
+const LONGEST_TIMEOUT: i64 = Timeouts::LONGEST_SECONDS as i64;
+const LARGEST_THRESHOLD: i64 = i32::MAX as i64;
+
+const EXAMPLES: &str = "\
+Examples:
+  lbctl add-service -t 192.168.10.100:80 -s wrr
+  lbctl add-real -t 192.168.10.100:80 -r 10.0.0.7:80
+  lbctl add-real -t 192.168.10.100:80 -r 10.0.0.17:80 -w 3
+  lbctl list
+  lbctl drain -t 192.168.10.100:80 -r 10.0.0.7:80 --wait 60
+  lbctl save > services; lbctl restore < services
+
+What is reported as done is in force for the next packet on every worker.
+Exit codes: 0 done, 1 refused, 2 usage, 3 lbd cannot be reached.
+'lbctl COMMAND --help' tells the options of a command.";
+
+/// Controls lbd, the layer-4 NAT load balancer.
+#[derive(Debug, Parser)]
+#[command(name = "lbctl", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(super) struct Options {
+    /// Socket of lbd [default: $LBCTL_SOCKET, or /run/natlb/lbd.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+    /// What is printed: tables as ipvsadm's, or one JSON document
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: Output,
+    /// How long to wait for lbd's answer
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "10",
+          value_parser = value_parser!(u64).range(1..=3600))]
+    pub(super) timeout: u64,
+    /// Addresses and ports as numbers: always so
+    #[arg(short = 'n', long, global = true, hide = true)]
+    pub(super) numeric: bool,
+    #[command(subcommand)]
+    pub(super) command: Order,
+}
+
+impl Options {
+    /// Reads a command line, the program's name first.
+    pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        // A flattened group stays required even where the field that holds it is optional.
+        for name in ["list", "stats", "rate", "connections"] {
+            command = command.mut_subcommand(name, |command| {
+                command.mut_group("ServiceAddress", |group| group.required(false))
+            });
+        }
+        Self::from_arg_matches(&command.try_get_matches_from_mut(arguments)?)
+            .map_err(|error| error.format(&mut command))
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Order {
+    /// Create a virtual service
+    AddService(ServiceOptions),
+    /// Change a service; what is not named stays
+    EditService(ServiceOptions),
+    /// Remove a service with its reals
+    #[command(alias = "delete-service")]
+    DelService(ServiceAddress),
+    /// Add a real server to a service
+    #[command(alias = "add-server")]
+    AddReal(RealOptions),
+    /// Change a real; what is not named stays
+    #[command(alias = "edit-server")]
+    EditReal(RealOptions),
+    /// Remove a real from a service
+    #[command(alias = "delete-server")]
+    DelReal(RealName),
+    /// Give a real no new connections, tell how many live on it
+    Drain(DrainOptions),
+    /// Show services and reals
+    List(Selection),
+    /// Show counters of services and reals
+    Stats(Selection),
+    /// Show rates a second of services and reals
+    Rate(Selection),
+    /// Show connections
+    Connections(Selection),
+    /// Show or change the timeouts of connections
+    Timeouts(TimeoutOptions),
+    /// Reset the counters
+    Zero,
+    /// Remove all services
+    Clear,
+    /// Print all services as restore reads them
+    Save,
+    /// Replace all services by those on stdin, in one change
+    Restore,
+    /// Show ports, workers and drops
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServiceOptions {
+    #[command(flatten)]
+    pub(super) service: ServiceAddress,
+    /// How a real is picked: rr or wrr [default of a new service: wrr]
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) scheduler: Option<String>,
+    /// Send a client to the same real for so long
+    #[arg(short, long = "persistent", value_name = "SECONDS", num_args = 0..=1,
+          default_missing_value = "360", value_parser = value_parser!(u32).range(1..=LONGEST_TIMEOUT))]
+    pub(super) persistence: Option<u32>,
+    #[arg(short = 'M', long, hide = true)]
+    pub(super) netmask: Option<String>,
+    #[arg(short = 'b', long, hide = true)]
+    pub(super) sched_flags: Option<String>,
+    #[arg(long, hide = true)]
+    pub(super) pe: Option<String>,
+    #[arg(short, long, hide = true)]
+    pub(super) ops: bool,
+}
+
+/// Exactly one service.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct ServiceAddress {
+    /// A TCP service
+    #[arg(short, long, value_name = "VIP:PORT")]
+    pub(super) tcp_service: Option<Written<SocketAddrV4>>,
+    /// A UDP service
+    #[arg(short, long, value_name = "VIP:PORT")]
+    pub(super) udp_service: Option<Written<SocketAddrV4>>,
+    #[arg(long, hide = true)]
+    pub(super) sctp_service: Option<String>,
+    #[arg(short, long, hide = true)]
+    pub(super) fwmark_service: Option<String>,
+}
+
+/// One service, or all.
+#[derive(Debug, Args)]
+pub(super) struct Selection {
+    #[command(flatten)]
+    pub(super) service: Option<ServiceAddress>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RealName {
+    #[command(flatten)]
+    pub(super) service: ServiceAddress,
+    /// The real; without a port it takes the service's
+    #[arg(short, long = "real-server", value_name = "RIP[:PORT]")]
+    pub(super) real: Written<RealAddress>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RealOptions {
+    #[command(flatten)]
+    pub(super) name: RealName,
+    /// 0 to 65535; 0: no new connections [default of a new real: 1]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true,
+          value_parser = value_parser!(u32).range(0..=LARGEST_WEIGHT_I64))]
+    pub(super) weight: Option<u32>,
+    /// Connections at which no more are given; 0: no limit
+    #[arg(short = 'x', long = "u-threshold", value_name = "N", allow_negative_numbers = true,
+          value_parser = value_parser!(u32).range(0..=LARGEST_THRESHOLD))]
+    pub(super) upper_threshold: Option<u32>,
+    /// Connections below which more are given again
+    #[arg(short = 'y', long = "l-threshold", value_name = "N", allow_negative_numbers = true,
+          value_parser = value_parser!(u32).range(0..=LARGEST_THRESHOLD))]
+    pub(super) lower_threshold: Option<u32>,
+    #[command(flatten)]
+    pub(super) forwarding: Forwarding,
+}
+
+/// At most one way of forwarding.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct Forwarding {
+    /// Masquerading (NAT): always so
+    #[arg(short, long)]
+    pub(super) masquerading: bool,
+    #[arg(short, long, hide = true)]
+    pub(super) gatewaying: bool,
+    #[arg(short, long, hide = true)]
+    pub(super) ipip: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DrainOptions {
+    #[command(flatten)]
+    pub(super) name: RealName,
+    /// Return when no connection lives any more, or with exit code 1 when the time is up
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u32).range(0..=LONGEST_TIMEOUT))]
+    pub(super) wait: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TimeoutOptions {
+    /// Seconds of an established TCP connection, after a FIN, and of UDP; 0 leaves one as it is
+    #[arg(long, num_args = 3, value_names = ["TCP", "TCPFIN", "UDP"], allow_negative_numbers = true,
+          value_parser = value_parser!(u32).range(0..=LONGEST_TIMEOUT))]
+    pub(super) set: Option<Vec<u32>>,
+}
+
+/// An address as written, or what it is that is not built yet: that is no usage error.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Written<T> {
+    Known(T),
+    Later(&'static str),
+}
+
+impl<T> Written<T> {
+    fn of(result: Result<T, Fault>) -> Result<Self, String> {
+        match result {
+            Ok(value) => Ok(Self::Known(value)),
+            Err(Fault::NotSupported(what)) => Ok(Self::Later(what)),
+            Err(Fault::Malformed(message)) => Err(message),
+        }
+    }
+}
+
+impl FromStr for Written<SocketAddrV4> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::of(addresses::service(text))
+    }
+}
+
+impl FromStr for Written<RealAddress> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::of(addresses::real(text))
+    }
+}

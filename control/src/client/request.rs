@@ -1,0 +1,127 @@
+//! What a command line asks of `lbd`.
+
+use super::Failure;
+use super::options::{Order, RealName, RealOptions, Selection, ServiceAddress, ServiceOptions, Written};
+use crate::protocol::{Command, LONGEST_LINE, Listen};
+use dataplane::ids::{Protocol, ServiceKey};
+use std::io::Read;
+use std::net::SocketAddrV4;
+
+/// The request; `restore` reads its lines from `stdin`.
+pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Failure> {
+    Ok(match order {
+        Order::AddService(options) => {
+            let (service, scheduler, persistence) = service_options(options)?;
+            Command::AddService { service, scheduler, persistence }
+        }
+        Order::EditService(options) => {
+            let (service, scheduler, persistence) = service_options(options)?;
+            Command::EditService { service, scheduler, persistence }
+        }
+        Order::DelService(address) => Command::DelService { service: service(address)? },
+        Order::AddReal(options) => {
+            let (service, real) = real_options(options)?;
+            let RealOptions { weight, upper_threshold, lower_threshold, .. } = *options;
+            Command::AddReal { service, real, weight, upper_threshold, lower_threshold }
+        }
+        Order::EditReal(options) => {
+            let (service, real) = real_options(options)?;
+            let RealOptions { weight, upper_threshold, lower_threshold, .. } = *options;
+            Command::EditReal { service, real, weight, upper_threshold, lower_threshold }
+        }
+        Order::DelReal(name) => {
+            let (service, real) = real_name(name)?;
+            Command::DelReal { service, real }
+        }
+        Order::Drain(options) => {
+            let (service, real) = real_name(&options.name)?;
+            Command::Drain { service, real }
+        }
+        Order::List(selection) => Command::List { service: selected(selection)? },
+        Order::Stats(selection) => Command::Stats { service: selected(selection)? },
+        Order::Rate(selection) => Command::Rate { service: selected(selection)? },
+        Order::Connections(selection) => Command::Connections { service: selected(selection)? },
+        Order::Timeouts(options) => {
+            // clap has counted them.
+            let set = options.set.as_ref().and_then(|set| <[u32; 3]>::try_from(set.as_slice()).ok());
+            Command::Timeouts { set }
+        }
+        Order::Zero => Command::Zero,
+        Order::Clear => Command::Clear,
+        Order::Save => Command::Save,
+        Order::Restore => Command::Restore { lines: lines(stdin)? },
+        Order::Status => Command::Status,
+    })
+}
+
+fn service_options(options: &ServiceOptions) -> Result<(Listen, Option<String>, Option<u32>), Failure> {
+    let service = service(&options.service)?;
+    let later = [
+        (options.netmask.is_some(), "-M (persistence netmask)"),
+        (options.sched_flags.is_some(), "-b (scheduler flags)"),
+        (options.pe.is_some(), "--pe (persistence engine)"),
+        (options.ops, "-o (one-packet scheduling)"),
+    ];
+    refuse(&later)?;
+    Ok((service, options.scheduler.clone(), options.persistence))
+}
+
+fn service(address: &ServiceAddress) -> Result<Listen, Failure> {
+    let later =
+        [(address.sctp_service.is_some(), "SCTP"), (address.fwmark_service.is_some(), "-f (firewall mark)")];
+    refuse(&later)?;
+    let tcp = address.tcp_service.map(|listen| (Protocol::Tcp, listen));
+    let udp = address.udp_service.map(|listen| (Protocol::Udp, listen));
+    // clap has seen to it that one is given.
+    let (protocol, listen) = tcp
+        .or(udp)
+        .ok_or_else(|| Failure::Usage("a service is needed: -t VIP:PORT or -u VIP:PORT".into()))?;
+    Ok(Listen(ServiceKey { protocol, listen: known(listen)? }))
+}
+
+fn selected(selection: &Selection) -> Result<Option<Listen>, Failure> {
+    selection.service.as_ref().map(service).transpose()
+}
+
+fn real_name(name: &RealName) -> Result<(Listen, SocketAddrV4), Failure> {
+    let service = service(&name.service)?;
+    Ok((service, known(name.real)?.or_port(service.0.listen.port())))
+}
+
+fn real_options(options: &RealOptions) -> Result<(Listen, SocketAddrV4), Failure> {
+    let later = [
+        (options.forwarding.gatewaying, "-g (direct routing)"),
+        (options.forwarding.ipip, "-i (tunnelling)"),
+    ];
+    refuse(&later)?;
+    real_name(&options.name)
+}
+
+fn known<T>(written: Written<T>) -> Result<T, Failure> {
+    match written {
+        Written::Known(value) => Ok(value),
+        Written::Later(what) => Err(Failure::not_supported(what)),
+    }
+}
+
+fn refuse(later: &[(bool, &'static str)]) -> Result<(), Failure> {
+    match later.iter().find(|(given, _)| *given) {
+        Some((_, what)) => Err(Failure::not_supported(what)),
+        None => Ok(()),
+    }
+}
+
+fn lines(stdin: &mut dyn Read) -> Result<Vec<String>, Failure> {
+    let mut bytes = Vec::new();
+    let read = stdin.take(LONGEST_LINE as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::Usage(format!("stdin: {error}")))?;
+    if bytes.len() > LONGEST_LINE {
+        return Err(Failure::Usage(format!("stdin: more than {LONGEST_LINE} bytes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Failure::Usage(format!("stdin: line {line}: expected UTF-8, found other bytes"))
+    })?;
+    Ok(text.lines().map(String::from).collect())
+}

@@ -1,0 +1,313 @@
+//! `[[port]]`, `[[route]]` and `[[neighbour]]`, and what they must agree on.
+
+use super::problem::Problems;
+use super::section::{self, At, Section};
+use super::{Port, StaticNeighbour, StaticRoute};
+use crate::addresses::{self, Fault};
+use dataplane::ids::MAX_PORTS;
+use dataplane::next_hop::Mac;
+use dataplane::snapshot::Side;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// The longest name of a port: DPDK's names of mempools (31 characters) begin with it.
+const LONGEST_NAME: usize = 15;
+
+/// Bytes of a frame beside its IPv4 packet: an Ethernet header and one VLAN tag.
+const FRAME_HEADERS: usize = 14 + 4;
+
+/// The ports and what is on their links.
+pub(super) struct Network {
+    pub(super) ports: Vec<Port>,
+    pub(super) routes: Vec<StaticRoute>,
+    pub(super) neighbours: Vec<StaticNeighbour>,
+    /// Whether every address and route was read: only then can something be missing.
+    complete: bool,
+}
+
+impl Network {
+    /// Reads all three.
+    pub(super) fn read(
+        ports: Vec<Section<'_>>,
+        routes: Vec<Section<'_>>,
+        neighbours: Vec<Section<'_>>,
+        buffer_size: usize,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut network =
+            Self { ports: Vec::new(), routes: Vec::new(), neighbours: Vec::new(), complete: true };
+        network.read_ports(ports, buffer_size, problems);
+        for section in routes {
+            network.read_route(section, problems);
+        }
+        for section in neighbours {
+            network.read_neighbour(section, problems);
+        }
+        network
+    }
+
+    /// Index of the port on whose link an address is: the longest prefix that contains it.
+    pub(super) fn link(&self, address: Ipv4Addr) -> Option<usize> {
+        let prefixes = self.ports.iter().enumerate().flat_map(|(index, port)| {
+            port.addresses.iter().filter(move |prefix| prefix.contains(&address)).map(move |p| (p, index))
+        });
+        prefixes.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, index)| index)
+    }
+
+    /// Whether it is an address of one of the ports.
+    pub(super) fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.ports.iter().flat_map(|port| &port.addresses).any(|own| own.addr() == address)
+    }
+
+    /// Whether packets to a real find a way: its link, a route, or the gateway of a port towards reals.
+    pub(super) fn reaches(&self, real: Ipv4Addr) -> bool {
+        let gateway = |port: &Port| port.side != Side::Vip && port.gateway.is_some();
+        !self.complete
+            || self.link(real).is_some()
+            || self.routes.iter().any(|route| route.to.contains(&real))
+            || self.ports.iter().any(gateway)
+    }
+
+    fn read_ports(&mut self, sections: Vec<Section<'_>>, buffer_size: usize, problems: &mut Problems) {
+        if sections.is_empty() {
+            problems.add_for_file("no [[port]]: at least one is needed");
+            self.complete = false;
+        }
+        let mut sides_known = !sections.is_empty();
+        let mut gateways = Vec::new();
+        for (index, mut section) in sections.into_iter().enumerate() {
+            if index >= MAX_PORTS {
+                problems.add(section.at, format!("[[port]]: at most {MAX_PORTS} ports"));
+                self.complete = false;
+                return;
+            }
+            let name = self.name(&mut section, problems);
+            let words = [("vip", Side::Vip), ("dip", Side::Dip), ("both", Side::Both)];
+            section.require("side", "\"vip\"", problems);
+            let side = section.word("side", &words, problems);
+            sides_known &= side.is_some();
+            let device = self.device(&mut section, problems);
+            let addresses = self.addresses(&mut section, problems);
+            let gateway = section.parsed("gateway", addresses::host, problems);
+            gateways.extend(gateway.map(|gateway| (index, gateway)));
+            let mtu = mtu(&mut section, buffer_size, problems);
+            section.later("vlan", problems);
+            section.finish(problems);
+            let side = side.map_or(Side::Both, |side| side.value);
+            let gateway = gateway.map(|gateway| gateway.value);
+            self.ports.push(Port { name, side, device, addresses, gateway, mtu });
+        }
+        if sides_known {
+            self.check_sides(problems);
+        }
+        for (index, gateway) in gateways {
+            self.check_gateway(index, gateway, problems);
+        }
+    }
+
+    fn name(&self, section: &mut Section<'_>, problems: &mut Problems) -> String {
+        section.require("name", "\"vip0\"", problems);
+        let Some(name) = section.text("name", problems) else { return String::new() };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if name.len() > LONGEST_NAME || !name.chars().all(plain) {
+            let expected = format!("1 to {LONGEST_NAME} letters, digits, '_', '-' or '.'");
+            problems.add(name.at, format!("name: expected {expected}, found {:?}", name.value));
+        }
+        if self.ports.iter().any(|port| port.name == name.value) {
+            problems.add(name.at, format!("name: another port is called {:?}; names are unique", name.value));
+        }
+        name.value.to_owned()
+    }
+
+    fn device(&self, section: &mut Section<'_>, problems: &mut Problems) -> String {
+        section.require("device", "\"net_af_packet0,iface=eth1\"", problems);
+        let Some(device) = section.text("device", problems) else { return String::new() };
+        let base = |device: &str| device.split(',').next().unwrap_or_default().to_owned();
+        if let Some(other) = self.ports.iter().find(|port| base(&port.device) == base(device.value)) {
+            let (found, other) = (base(device.value), &other.name);
+            problems
+                .add(device.at, format!("device: {found:?} is that of port {other:?}; each needs its own"));
+        }
+        device.value.to_owned()
+    }
+
+    fn addresses(&mut self, section: &mut Section<'_>, problems: &mut Problems) -> Vec<Ipv4Net> {
+        let example = "[\"192.168.10.100/24\"]";
+        section.require("addresses", example, problems);
+        let Some(array) = section.array("addresses", problems) else {
+            self.complete = false;
+            return Vec::new();
+        };
+        if array.is_empty() {
+            let expected = format!("expected at least one, as in addresses = {example}");
+            problems.add(array.at, format!("addresses: {expected}"));
+            self.complete = false;
+        }
+        let mut read: Vec<Ipv4Net> = Vec::new();
+        for value in array.value {
+            let text = section::text("addresses", value, problems);
+            let address = text.and_then(|text| section::parsed("addresses", text, own_address, problems));
+            let Some(At { value: address, at }) = address else {
+                self.complete = false;
+                continue;
+            };
+            if read.iter().any(|other| other.addr() == address.addr()) || self.is_own(address.addr()) {
+                problems.add(at, format!("addresses: {} is listed twice", address.addr()));
+            } else if let Some((other, name)) = self.same_network(address) {
+                let remedy = "a network is on the link of one port";
+                problems.add(
+                    at,
+                    format!("addresses: {address} is in the network of {other} of port {name:?}; {remedy}"),
+                );
+            } else {
+                read.push(address);
+            }
+        }
+        read
+    }
+
+    fn same_network(&self, address: Ipv4Net) -> Option<(Ipv4Net, &str)> {
+        let others = self.ports.iter().flat_map(|port| port.addresses.iter().map(move |other| (other, port)));
+        let mut same = others.filter(|(other, _)| other.trunc() == address.trunc());
+        same.next().map(|(other, port)| (*other, port.name.as_str()))
+    }
+
+    fn check_sides(&self, problems: &mut Problems) {
+        for (missing, unwanted, word) in [("clients", Side::Dip, "vip"), ("reals", Side::Vip, "dip")] {
+            if self.ports.iter().all(|port| port.side == unwanted) {
+                let right = format!("one needs side = {word:?} or \"both\"");
+                problems.add_for_file(format!("no [[port]] leads towards {missing}: {right}"));
+            }
+        }
+    }
+
+    fn check_gateway(&self, index: usize, gateway: At<Ipv4Addr>, problems: &mut Problems) {
+        let port = &self.ports[index];
+        if self.is_own(*gateway) {
+            problems.add(gateway.at, format!("gateway: {} is an own address", *gateway));
+        } else if self.complete && !port.addresses.iter().any(|prefix| prefix.contains(&*gateway)) {
+            let right = "expected an address in a prefix of its addresses";
+            problems.add(
+                gateway.at,
+                format!("gateway: {} is not on the link of port {:?}; {right}", *gateway, port.name),
+            );
+        }
+    }
+
+    fn read_route(&mut self, mut section: Section<'_>, problems: &mut Problems) {
+        section.require("to", "\"172.16.0.0/12\"", problems);
+        section.require("via", "\"10.0.0.1\"", problems);
+        let to = section.parsed("to", network, problems);
+        let via = section.parsed("via", addresses::host, problems);
+        section.finish(problems);
+        let link = via.and_then(|via| self.on_link("via", via, problems));
+        if let Some(to) = to {
+            self.check_destination(to, problems);
+        }
+        match (to, via, link) {
+            (Some(to), Some(via), Some(port)) => {
+                self.routes.push(StaticRoute { to: to.value, via: via.value, port });
+            }
+            _ => self.complete = false,
+        }
+    }
+
+    fn check_destination(&self, to: At<Ipv4Net>, problems: &mut Problems) {
+        if self.routes.iter().any(|other| other.to == *to) {
+            problems.add(to.at, format!("to: another [[route]] leads to {}", *to));
+        } else if let Some((other, name)) = self.same_network(*to) {
+            problems.add(to.at, format!("to: {} is on the link of port {name:?} ({other})", *to));
+        }
+    }
+
+    fn read_neighbour(&mut self, mut section: Section<'_>, problems: &mut Problems) {
+        section.require("address", "\"10.0.0.7\"", problems);
+        section.require("mac", "\"02:00:00:00:00:07\"", problems);
+        let address = section.parsed("address", addresses::host, problems);
+        let mac = section.parsed("mac", mac, problems);
+        section.finish(problems);
+        let Some(address) = address else { return };
+        if self.neighbours.iter().any(|other| other.address == *address) {
+            problems.add(address.at, format!("address: another [[neighbour]] is {}", *address));
+        }
+        let link = self.on_link("address", address, problems);
+        if let (Some(mac), Some(port)) = (mac, link) {
+            self.neighbours.push(StaticNeighbour { address: *address, mac: *mac, port });
+        }
+    }
+
+    /// The port whose link a next hop is on.
+    fn on_link(&self, key: &str, host: At<Ipv4Addr>, problems: &mut Problems) -> Option<usize> {
+        if self.is_own(*host) {
+            problems.add(host.at, format!("{key}: {} is an own address", *host));
+            return None;
+        }
+        let link = self.link(*host);
+        if link.is_none() && self.complete {
+            let right = "expected an address in a prefix of some port's addresses";
+            problems.add(host.at, format!("{key}: {} is on no port's link; {right}", *host));
+        }
+        link
+    }
+}
+
+fn mtu(section: &mut Section<'_>, buffer_size: usize, problems: &mut Problems) -> u16 {
+    let Some(mtu) = section.number("mtu", 576..=9216, problems) else {
+        return 1500;
+    };
+    let needed = *mtu as usize + FRAME_HEADERS;
+    if needed > buffer_size {
+        let found = format!("mtu: {} needs frames of {needed} bytes", *mtu);
+        problems
+            .add(mtu.at, format!("{found}, and [buffers] size is {buffer_size}; raise that or lower this"));
+    }
+    *mtu as u16
+}
+
+fn prefix(text: &str, example: &str) -> Result<Ipv4Net, Fault> {
+    if text.matches(':').count() > 1 {
+        return Err(Fault::NotSupported("IPv6"));
+    }
+    let expected = || Fault::Malformed(format!("expected ADDRESS/LENGTH as {example}, found {text:?}"));
+    text.parse().map_err(|_| expected())
+}
+
+/// An own address with the prefix of its link.
+fn own_address(text: &str) -> Result<Ipv4Net, Fault> {
+    let address = prefix(text, "192.168.10.100/24")?;
+    let host = address.addr();
+    addresses::host(&host.to_string())?;
+    if address.prefix_len() == 0 {
+        return Err(Fault::Malformed(format!("expected a prefix length from 1 to 32, found {address}")));
+    }
+    // Prefixes of 31 and 32 bits have neither (RFC 3021).
+    if address.prefix_len() < 31 && (host == address.network() || host == address.broadcast()) {
+        return Err(Fault::Malformed(format!("{address} is the network's own or its broadcast address")));
+    }
+    Ok(address)
+}
+
+/// Destinations of a route.
+fn network(text: &str) -> Result<Ipv4Net, Fault> {
+    let network = prefix(text, "172.16.0.0/12")?;
+    if network.addr() != network.network() {
+        let right = network.trunc();
+        return Err(Fault::Malformed(format!("{network} has bits beyond its length; did you mean {right}?")));
+    }
+    Ok(network)
+}
+
+/// A host's Ethernet address.
+fn mac(text: &str) -> Result<Mac, Fault> {
+    let bytes = text.split(':').map(|pair| match pair.len() {
+        2 if pair.bytes().all(|byte| byte.is_ascii_hexdigit()) => u8::from_str_radix(pair, 16).ok(),
+        _ => None,
+    });
+    let bytes: Option<Vec<u8>> = bytes.collect();
+    let mac = bytes.and_then(|bytes| Some(Mac(bytes.try_into().ok()?)));
+    let host = mac.filter(|mac| !mac.is_group() && mac.0 != [0; 6]);
+    host.ok_or_else(|| {
+        let expected = "the MAC of a host as 02:00:00:00:00:07";
+        Fault::Malformed(format!("expected {expected}, found {text:?}"))
+    })
+}

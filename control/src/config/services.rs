@@ -1,0 +1,107 @@
+//! `[[service]]` and `[[service.real]]`.
+
+use super::network::Network;
+use super::problem::Problems;
+use super::section::{At, Section};
+use super::{Real, Service};
+use crate::addresses::{self, RealAddress};
+use crate::ipvsadm_lines::LARGEST_WEIGHT;
+use crate::protocol::Listen;
+use crate::schedulers;
+use dataplane::ids::{MAX_REALS, ServiceKey};
+use dataplane::schedule::Algorithm;
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+
+/// Options that `lbctl` knows and that are for later here too.
+const LATER_OF_SERVICE: [&str; 2] = ["persistence", "flags"];
+const LATER_OF_REAL: [&str; 2] = ["upper_threshold", "lower_threshold"];
+
+/// Reads all services, in the order written.
+pub(super) fn read(sections: Vec<Section<'_>>, network: &Network, problems: &mut Problems) -> Vec<Service> {
+    let mut reader = Reader { network, keys: HashSet::new(), reals: Vec::new() };
+    let services = sections.into_iter().filter_map(|section| reader.service(section, problems)).collect();
+    reader.check_reals(problems);
+    services
+}
+
+struct Reader<'a> {
+    network: &'a Network,
+    keys: HashSet<ServiceKey>,
+    /// Every real's address, as often as written.
+    reals: Vec<At<Ipv4Addr>>,
+}
+
+impl Reader<'_> {
+    fn service(&mut self, mut section: Section<'_>, problems: &mut Problems) -> Option<Service> {
+        section.require("listen", "\"tcp://192.168.10.100:80\"", problems);
+        let key = section.parsed("listen", addresses::listen, problems);
+        let algorithm = scheduler(&mut section, problems);
+        for later in LATER_OF_SERVICE {
+            section.later(later, problems);
+        }
+        let reals = section.tables("real", "[[service.real]]", problems);
+        section.finish(problems);
+        let reals: Vec<_> = reals.into_iter().filter_map(|real| self.real(real, key, problems)).collect();
+        let key = key?;
+        if !self.keys.insert(*key) {
+            problems.add(key.at, format!("listen: another [[service]] is {}", Listen(*key)));
+        }
+        Some(Service { key: *key, algorithm, reals: unique(reals, problems) })
+    }
+
+    fn real(
+        &mut self,
+        mut section: Section<'_>,
+        key: Option<At<ServiceKey>>,
+        problems: &mut Problems,
+    ) -> Option<At<Real>> {
+        section.require("address", "\"10.0.0.7:80\"", problems);
+        let address = section.parsed("address", addresses::real, problems);
+        let weight = section.number("weight", 0..=LARGEST_WEIGHT, problems);
+        for later in LATER_OF_REAL {
+            section.later(later, problems);
+        }
+        section.finish(problems);
+        let At { value: RealAddress { address: host, port }, at } = address?;
+        self.reals.push(At { value: host, at });
+        let endpoint = RealAddress { address: host, port }.or_port(key?.listen.port());
+        Some(At { value: Real { endpoint, weight: weight.map_or(1, |weight| weight.value) }, at })
+    }
+
+    /// Reals must be elsewhere, and within reach.
+    fn check_reals(&self, problems: &mut Problems) {
+        let vips: HashSet<_> = self.keys.iter().map(|key| *key.listen.ip()).collect();
+        for real in &self.reals {
+            if self.network.is_own(**real) || vips.contains(&**real) {
+                let right = "expected the address of another host";
+                problems.add(real.at, format!("address: {} is an own address or VIP; {right}", **real));
+            } else if !self.network.reaches(**real) {
+                let right =
+                    "expected one on a port's link, behind a [[route]], or a gateway on the reals' side";
+                problems.add(real.at, format!("address: no way leads to {}; {right}", **real));
+            }
+        }
+        if let Some(first_too_many) = self.reals.get(MAX_REALS) {
+            problems.add(first_too_many.at, format!("[[service.real]]: at most {MAX_REALS} in all"));
+        }
+    }
+}
+
+fn scheduler(section: &mut Section<'_>, problems: &mut Problems) -> Algorithm {
+    let Some(name) = section.text("scheduler", problems) else { return schedulers::DEFAULT };
+    schedulers::by_name(name.value).unwrap_or_else(|refusal| {
+        problems.add(name.at, refusal.message);
+        schedulers::DEFAULT
+    })
+}
+
+fn unique(reals: Vec<At<Real>>, problems: &mut Problems) -> Vec<Real> {
+    let mut endpoints = HashSet::new();
+    for real in &reals {
+        if !endpoints.insert(real.endpoint) {
+            problems.add(real.at, format!("address: the service has {} already", real.endpoint));
+        }
+    }
+    reals.into_iter().map(|real| real.value).collect()
+}

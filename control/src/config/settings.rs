@@ -1,0 +1,154 @@
+//! `[eal]`, `[buffers]`, `[control]`, `[connections]`, `[forward]` and `[timeouts]`.
+
+use super::problem::Problems;
+use super::section::{self, Section};
+use super::{Buffers, Control, Eal, Hugepages, Idle};
+use dataplane::connection::Timeouts;
+use dataplane::snapshot::Unmatched;
+use std::path::PathBuf;
+use toml::de::DeValue;
+
+/// The highest number of a core: a Linux CPU set holds 1024.
+const HIGHEST_CORE: u32 = 1023;
+
+/// The longest path of a Unix socket: `sun_path` less its end, unix(7).
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// The largest cache of a mempool (`RTE_MEMPOOL_CACHE_MAX_SIZE`).
+const LARGEST_CACHE: u32 = 512;
+
+pub(super) fn eal(section: Option<Section<'_>>, problems: &mut Problems) -> Eal {
+    let mut eal = Eal {
+        main_lcore: 0,
+        workers: vec![1],
+        hugepages: Hugepages::Auto,
+        memory_mb: 256,
+        idle: Idle::Auto,
+        args: Vec::new(),
+    };
+    let Some(mut section) = section else { return eal };
+    if let Some(core) = section.number("main_lcore", 0..=HIGHEST_CORE, problems) {
+        eal.main_lcore = core.value as usize;
+    }
+    if let Some(workers) = workers(&mut section, problems) {
+        eal.workers = workers;
+    }
+    let words = [("auto", Hugepages::Auto), ("require", Hugepages::Require), ("never", Hugepages::Never)];
+    if let Some(hugepages) = section.word("hugepages", &words, problems) {
+        eal.hugepages = hugepages.value;
+    }
+    if let Some(memory) = section.number("memory_mb", 16..=1 << 20, problems) {
+        eal.memory_mb = memory.value as usize;
+    }
+    let words = [("auto", Idle::Auto), ("spin", Idle::Spin), ("yield", Idle::Yield)];
+    if let Some(idle) = section.word("idle", &words, problems) {
+        eal.idle = idle.value;
+    }
+    for value in section.array("args", problems).map_or(&[][..], |array| array.value) {
+        eal.args.extend(section::text("args", value, problems).map(|text| text.value.to_owned()));
+    }
+    section.finish(problems);
+    eal
+}
+
+fn workers(section: &mut Section<'_>, problems: &mut Problems) -> Option<Vec<usize>> {
+    let value = section.any("workers")?;
+    let at = value.span().start;
+    let cores = match value.get_ref() {
+        DeValue::Array(cores) => cores,
+        DeValue::String(text) if text == "auto" => {
+            problems.add(at, "not supported yet: workers = \"auto\"; name one core, as in workers = [1]");
+            return None;
+        }
+        _ => {
+            problems.add(at, "workers: expected a list of cores, as in workers = [1]");
+            return None;
+        }
+    };
+    let mut numbers = Vec::new();
+    for core in cores.iter() {
+        numbers.push(section::number("workers", core, 0..=HIGHEST_CORE, problems)?.value as usize);
+    }
+    match numbers.len() {
+        0 => problems.add(at, "workers: expected one core, as in workers = [1], found none"),
+        1 => return Some(numbers),
+        _ => problems.add(at, "not supported yet: more than one worker; name one core, as in workers = [1]"),
+    }
+    None
+}
+
+pub(super) fn buffers(section: Option<Section<'_>>, problems: &mut Problems) -> Buffers {
+    let mut buffers = Buffers { count: 8192, cache: 256, size: 2048 };
+    let Some(mut section) = section else { return buffers };
+    if let Some(count) = section.number("count", 512..=1 << 23, problems) {
+        buffers.count = count.value as usize;
+    }
+    let cache = section.number("cache", 0..=LARGEST_CACHE, problems);
+    if let Some(cache) = cache {
+        buffers.cache = cache.value as usize;
+    }
+    if let Some(size) = section.number("size", 1024..=16_384, problems) {
+        buffers.size = size.value as usize;
+    }
+    // The rule of rte_mempool_create: caches flush at one and a half times their size.
+    if buffers.cache * 3 / 2 > buffers.count {
+        let at = cache.map_or(section.at, |cache| cache.at);
+        let most = buffers.count * 2 / 3;
+        problems.add(at, format!("cache: at most two thirds of count ({most}), found {}", buffers.cache));
+    }
+    section.finish(problems);
+    buffers
+}
+
+pub(super) fn control(section: Option<Section<'_>>, problems: &mut Problems) -> Control {
+    let mut control = Control { socket: PathBuf::from(super::DEFAULT_SOCKET), group: None, state: None };
+    let Some(mut section) = section else { return control };
+    if let Some(socket) = section.text("socket", problems) {
+        if socket.len() > LONGEST_SOCKET_PATH {
+            let found = socket.len();
+            let expected = format!("expected a path of at most {LONGEST_SOCKET_PATH} bytes, found {found}");
+            problems.add(socket.at, format!("socket: {expected}"));
+        }
+        control.socket = PathBuf::from(socket.value);
+    }
+    control.group = section.text("group", problems).map(|group| group.value.to_owned());
+    let state = section.text("state", problems);
+    if let Some(state) = state {
+        control.state = Some(PathBuf::from(state.value));
+        if control.state.as_ref() == Some(&control.socket) {
+            problems.add(state.at, "state: the same path as socket; give the state file one of its own");
+        }
+    }
+    section.later("metrics", problems);
+    section.finish(problems);
+    control
+}
+
+/// Connections per worker.
+pub(super) fn capacity(section: Option<Section<'_>>, problems: &mut Problems) -> usize {
+    let Some(mut section) = section else { return 1 << 20 };
+    let capacity = section.number("capacity", 16..=1 << 28, problems);
+    section.finish(problems);
+    capacity.map_or(1 << 20, |capacity| capacity.value as usize)
+}
+
+pub(super) fn unmatched(section: Option<Section<'_>>, problems: &mut Problems) -> Unmatched {
+    let Some(mut section) = section else { return Unmatched::Route };
+    let words = [("route", Unmatched::Route), ("drop", Unmatched::Drop)];
+    let unmatched = section.word("unmatched", &words, problems);
+    section.finish(problems);
+    unmatched.map_or(Unmatched::Route, |unmatched| unmatched.value)
+}
+
+/// TCP, TCP after FIN, UDP in seconds.
+pub(super) fn timeouts(section: Option<Section<'_>>, problems: &mut Problems) -> [u32; 3] {
+    let mut timeouts = [900, 120, 300];
+    let Some(mut section) = section else { return timeouts };
+    for (seconds, key) in timeouts.iter_mut().zip(["tcp", "tcp_fin", "udp"]) {
+        if let Some(found) = section.number(key, 1..=Timeouts::LONGEST_SECONDS, problems) {
+            *seconds = found.value;
+        }
+    }
+    section.finish(problems);
+    timeouts
+}

@@ -1,0 +1,193 @@
+mod mutated;
+mod network;
+mod services;
+
+use super::*;
+
+/// The example of the interface, but for what is not built yet.
+const EXAMPLE: &str = include_str!("tests/example.toml");
+
+/// The least that is accepted.
+const LEAST: &str = r#"[[port]]
+name = "vip0"
+side = "vip"
+device = "net_null0"
+addresses = ["192.168.10.100/24"]
+[[port]]
+name = "dip0"
+side = "dip"
+device = "net_null1"
+addresses = ["10.0.0.8/24"]
+"#;
+
+/// Lines of `LEAST`.
+const LEAST_LINES: usize = 10;
+
+fn problems(text: &str) -> Vec<String> {
+    let path = Path::new("lbd.toml");
+    parse(text).unwrap_err().iter().map(|problem| problem.in_file(path).to_string()).collect()
+}
+
+/// What is wrong when `addition` follows `LEAST`, its lines counted from 1.
+fn problems_of(addition: &str) -> Vec<String> {
+    let found = match parse(&format!("{LEAST}{addition}")) {
+        Ok(config) => panic!("accepted: {addition}\n{config:?}"),
+        Err(found) => found,
+    };
+    let text = |problem: &Problem| match problem.line {
+        Some(line) => format!("{}: {}", line - LEAST_LINES, problem.message),
+        None => problem.message.clone(),
+    };
+    found.iter().map(text).collect()
+}
+
+#[test]
+fn the_example_is_read_whole() {
+    let config = parse(EXAMPLE).unwrap();
+    assert_eq!(config.control.group.as_deref(), Some("natlb"));
+    assert_eq!(config.control.state.as_deref(), Some(Path::new("/var/lib/natlb/state")));
+    assert_eq!(config.ports[0].name, "vip0");
+    assert_eq!(config.ports[0].device, "net_af_packet0,iface=eth1");
+    assert_eq!(config.ports[0].gateway, Some("192.168.10.1".parse().unwrap()));
+    assert_eq!((config.ports[1].side, config.ports[1].mtu), (Side::Dip, 1500));
+    assert_eq!(config.ports[1].addresses, ["10.0.0.8/24".parse::<Ipv4Net>().unwrap()]);
+    let [to, via] = ["172.16.0.0/12", "10.0.0.1/32"].map(|text| text.parse::<Ipv4Net>().unwrap());
+    assert_eq!(config.routes, [StaticRoute { to, via: via.addr(), port: 1 }]);
+    let (address, mac) = ("10.0.0.7".parse().unwrap(), Mac([2, 0, 0, 0, 0, 7]));
+    assert_eq!(config.neighbours, [StaticNeighbour { address, mac, port: 1 }]);
+    let service = &config.services[0];
+    assert_eq!(crate::protocol::Listen(service.key).to_string(), "tcp://192.168.10.100:80");
+    assert_eq!(service.algorithm, Algorithm::WeightedRoundRobin);
+    assert_eq!(service.reals, [Real { endpoint: "10.0.0.7:80".parse().unwrap(), weight: 1 }]);
+}
+
+#[test]
+fn what_is_absent_has_the_values_of_the_example() {
+    let (least, example) = (parse(LEAST).unwrap(), parse(EXAMPLE).unwrap());
+    assert_eq!(least.eal, example.eal);
+    assert_eq!(least.buffers, example.buffers);
+    assert_eq!(least.control.socket, example.control.socket);
+    assert_eq!(least.capacity, example.capacity);
+    assert_eq!(least.unmatched, example.unmatched);
+    assert_eq!(least.timeouts, example.timeouts);
+    assert_eq!(least.ports[0].mtu, example.ports[0].mtu);
+    let service = parse(&format!(
+        "{LEAST}[[service]]\nlisten = \"udp://192.168.10.100:53\"\n[[service.real]]\naddress = \"10.0.0.7\"\n"
+    ));
+    let service = &service.unwrap().services[0];
+    assert_eq!(service.algorithm, Algorithm::WeightedRoundRobin);
+    let endpoint = "10.0.0.7:53".parse().unwrap();
+    assert_eq!(service.reals, [Real { endpoint, weight: 1 }], "without a port it takes the service's");
+}
+
+#[test]
+fn the_values_given_are_taken() {
+    let config = parse(&format!(
+        "{LEAST}mtu = 9000\n[eal]\nmain_lcore = 2\nworkers = [3]\nhugepages = \"never\"\nmemory_mb = 0x80\n\
+         idle = \"spin\"\nargs = [\"-a\", \"0000:3b:00.0\"]\n[buffers]\ncount = 1024\ncache = 0\nsize = 9_216\n\
+         [control]\nsocket = \"lbd.sock\"\n[connections]\ncapacity = 64\n[forward]\nunmatched = \"drop\"\n\
+         [timeouts]\ntcp = 10\ntcp_fin = 20\nudp = 30\n[[service]]\nlisten = \"tcp://192.168.10.100:80\"\n\
+         scheduler = \"rr\"\nreal = [{{ address = \"10.0.0.7:8080\", weight = 65535 }}, {{ address = \"10.0.0.7\" }}]\n"
+    ));
+    let config = config.unwrap();
+    let eal = Eal {
+        main_lcore: 2,
+        workers: vec![3],
+        hugepages: Hugepages::Never,
+        memory_mb: 128,
+        idle: Idle::Spin,
+        args: vec!["-a".into(), "0000:3b:00.0".into()],
+    };
+    assert_eq!(config.eal, eal);
+    assert_eq!(config.buffers, Buffers { count: 1024, cache: 0, size: 9216 });
+    assert_eq!(config.control.socket, Path::new("lbd.sock"));
+    assert_eq!((config.capacity, config.unmatched), (64, Unmatched::Drop));
+    assert_eq!((config.timeouts, config.ports[1].mtu), ([10, 20, 30], 9000));
+    let reals: Vec<_> = config.services[0].reals.iter().map(|r| (r.endpoint.port(), r.weight)).collect();
+    assert_eq!(reals, [(8080, 65535), (80, 1)]);
+    assert_eq!(config.services[0].algorithm, Algorithm::RoundRobin);
+}
+
+#[test]
+fn settings_that_are_wrong_are_named_with_their_line() {
+    let example = "name one core, as in workers = [1]";
+    for (addition, expected) in [
+        ("[eal]\nmain_lcore = -1", "2: main_lcore: expected a number from 0 to 1023, found -1".to_owned()),
+        ("[eal]\nmain_lcore = 1.5", "2: main_lcore: expected a number from 0 to 1023, found a fraction".into()),
+        ("[eal]\nworkers = []", "2: workers: expected one core, as in workers = [1], found none".into()),
+        ("[eal]\nworkers = 1", "2: workers: expected a list of cores, as in workers = [1]".into()),
+        ("[eal]\nworkers = [1,\n2]", format!("2: not supported yet: more than one worker; {example}")),
+        ("[eal]\nworkers = [\n\"1\"]", "3: workers: expected a number from 0 to 1023, found a string".into()),
+        ("[eal]\nworkers = \"auto\"", format!("2: not supported yet: workers = \"auto\"; {example}")),
+        (
+            "[eal]\nhugepages = true",
+            "2: hugepages: expected a string, found a truth value".into(),
+        ),
+        (
+            "[eal]\nhugepages = \"no\"",
+            "2: hugepages: expected \"auto\" or \"require\" or \"never\", found \"no\"".into(),
+        ),
+        ("[eal]\nidle = \"\"", "2: idle: expected a string, found an empty one".into()),
+        ("[eal]\nargs = [\"-a\",\n7]", "3: args: expected a string, found a number".into()),
+        ("[eal]\nargs = \"-a\"", "2: args: expected an array, found a string".into()),
+        ("[eal]\nworkes = [1]", "2: [eal]: unknown key \"workes\"; did you mean workers?".into()),
+        ("[eals]", "1: the file: unknown key \"eals\"; did you mean eal?".into()),
+        ("[[eal]]", "1: eal: expected one table [eal], found an array".into()),
+        ("[buffers]\ncount = 10", "2: count: expected a number from 512 to 8388608, found 10".into()),
+        ("[buffers]\ncount = 512\ncache = 400", "3: cache: at most two thirds of count (341), found 400".into()),
+        (
+            "mtu = 2000\n[buffers]\nsize = 2017",
+            "1: mtu: 2000 needs frames of 2018 bytes, and [buffers] size is 2017; raise that or lower this".into(),
+        ),
+        (
+            "[buffers]\nzise = 1024\nx = 1",
+            "2: [buffers]: unknown key \"zise\"; did you mean size?|3: [buffers]: unknown key \"x\"; known: count, cache, size".into(),
+        ),
+        (
+            "[control]\nsocket = \"/run/lbd\"\nstate = \"/run/lbd\"",
+            "3: state: the same path as socket; give the state file one of its own".into(),
+        ),
+        ("[control]\nmetrics = \"127.0.0.1:9117\"", "2: not supported yet: metrics".into()),
+        ("[control]\ngroup = \"a\\u0000b\"", "2: group: a NUL is not allowed".into()),
+        ("[connections]\ncapacity = 0", "2: capacity: expected a number from 16 to 268435456, found 0".into()),
+        ("[forward]\nunmatched = \"no\"", "2: unmatched: expected \"route\" or \"drop\", found \"no\"".into()),
+        ("[timeouts]\ntcp = 0", "2: tcp: expected a number from 1 to 2678400, found 0".into()),
+        (
+            "[timeouts]\nudp = 99999999999999999999",
+            "2: udp: expected a number from 1 to 2678400, found 99999999999999999999".into(),
+        ),
+    ] {
+        assert_eq!(problems_of(addition).join("|"), expected, "{addition}");
+    }
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_their_lines() {
+    let found = problems_of("[forward]\nunmatched = 1\n[eal]\nidle = 2\nx = 3\n[buffers]\nsize = 4\n");
+    let lines: Vec<_> = found.iter().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(lines, ["2", "4", "5", "7"]);
+}
+
+#[test]
+fn a_syntax_error_comes_alone() {
+    let found = problems("[eal]\nidle = 2\nmain_lcore = \nworkers = 3\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("lbd.toml:3: "), "{found:?}");
+    let found = problems("[eal]\nidle = \"auto\"\nidle = \"auto\"\n");
+    assert_eq!(found, ["lbd.toml:3: duplicate key"]);
+}
+
+#[test]
+fn files_that_cannot_be_read_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = read(&folder.path().join("missing")).unwrap_err();
+    assert_eq!(missing.len(), 1);
+    assert_eq!(missing[0].in_file(Path::new("f")).to_string(), "f: No such file or directory (os error 2)");
+    assert!(read(folder.path()).unwrap_err()[0].message.starts_with("Is a directory"));
+    let path = folder.path().join("bytes");
+    std::fs::write(&path, b"[eal]\nidle = \"\xff\"\n").unwrap();
+    let expected = Problem { line: Some(2), message: "expected UTF-8, found other bytes".into() };
+    assert_eq!(read(&path), Err(vec![expected]));
+    std::fs::write(&path, LEAST).unwrap();
+    assert_eq!(read(&path), parse(LEAST));
+}

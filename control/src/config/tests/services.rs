@@ -1,0 +1,71 @@
+use super::*;
+
+const SERVICE: &str = "[[service]]\nlisten = \"tcp://192.168.10.100:80\"\n";
+
+#[track_caller]
+fn expect(after_a_service: &str, expected: &str) {
+    assert_eq!(problems_of(&format!("{SERVICE}{after_a_service}")).join("|"), expected);
+}
+
+#[test]
+fn where_a_service_listens_must_be_plain() {
+    for (addition, expected) in [
+        ("[[service]]", "1: [[service]]: listen is missing, as in listen = \"tcp://192.168.10.100:80\""),
+        ("[service]", "1: service: expected tables [[service]], found a table"),
+        (
+            "[[service]]\nlisten = \"tcp://192.168.10.100\"",
+            "2: listen: expected VIP:PORT, found \"192.168.10.100\" without a port",
+        ),
+        ("[[service]]\nlisten = \"sctp://192.168.10.100:80\"", "2: not supported yet: SCTP"),
+        ("[[service]]\nlisten = \"tcp://[2001:db8::1]:80\"", "2: not supported yet: IPv6"),
+    ] {
+        assert_eq!(problems_of(addition).join("|"), expected, "{addition}");
+    }
+    expect(SERVICE, "4: listen: another [[service]] is tcp://192.168.10.100:80");
+}
+
+#[test]
+fn options_of_services_that_are_wrong_or_for_later_are_named() {
+    expect("scheduler = \"wlc\"", "3: not supported yet: scheduler \"wlc\" (supported: rr, wrr)");
+    expect("scheduler = \"nosuch\"", "3: unknown scheduler \"nosuch\" (known: rr, wrr)");
+    expect("persistence = 300", "3: not supported yet: persistence");
+    expect("reals = []", "3: [[service]]: unknown key \"reals\"; did you mean real?");
+}
+
+#[test]
+fn reals_that_are_wrong_are_named() {
+    let real = |keys: &str| format!("[[service.real]]\n{keys}");
+    let missing = "3: [[service.real]]: address is missing, as in address = \"10.0.0.7:80\"";
+    expect(&real("weight = 1"), missing);
+    expect(
+        &real("address = \"10.0.0.7:0\""),
+        "4: address: expected a port from 1 to 65535 after 10.0.0.7:, found \"0\"",
+    );
+    expect(
+        &real("address = \"10.0.0.7\"\nweight = 65536"),
+        "5: weight: expected a number from 0 to 65535, found 65536",
+    );
+    expect(&real("address = \"10.0.0.7\"\nupper_threshold = 1"), "5: not supported yet: upper_threshold");
+    expect(
+        &real("address = \"10.0.0.7\"\n[[service.real]]\naddress = \"10.0.0.7:80\""),
+        "6: address: the service has 10.0.0.7:80 already",
+    );
+    let own = "is an own address or VIP; expected the address of another host";
+    expect(&real("address = \"10.0.0.8\""), &format!("4: address: 10.0.0.8 {own}"));
+    expect(
+        &real("address = \"10.0.0.7\"\n[[service]]\nlisten = \"tcp://10.0.0.7:80\""),
+        &format!("4: address: 10.0.0.7 {own}"),
+    );
+}
+
+#[test]
+fn a_real_elsewhere_needs_a_route_or_a_gateway_on_its_side() {
+    let service = format!("{SERVICE}real = [{{ address = \"172.16.9.7\" }}]\n");
+    let ways = "expected one on a port's link, behind a [[route]], or a gateway on the reals' side";
+    assert_eq!(problems_of(&service), [format!("3: address: no way leads to 172.16.9.7; {ways}")]);
+    let route = "[[route]]\nto = \"172.16.0.0/12\"\nvia = \"10.0.0.1\"\n";
+    assert!(parse(&format!("{LEAST}{service}{route}")).is_ok());
+    assert!(parse(&format!("{LEAST}gateway = \"10.0.0.1\"\n{service}")).is_ok());
+    let of_clients = LEAST.replacen("[[port]]", "[[port]]\ngateway = \"192.168.10.1\"", 1);
+    assert!(parse(&format!("{of_clients}{service}")).is_err(), "a gateway of the other side does not count");
+}

@@ -1,0 +1,102 @@
+use super::*;
+
+fn key(protocol: Protocol, listen: &str) -> ServiceKey {
+    ServiceKey { protocol, listen: listen.parse().unwrap() }
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    let tcp = key(Protocol::Tcp, "192.168.10.100:80");
+    let udp = key(Protocol::Udp, "192.168.10.100:53");
+    let real = "10.0.0.17:8080".parse().unwrap();
+    let lines = [
+        timeouts_line([900, 120, 300]),
+        service_line(&tcp, Algorithm::WeightedRoundRobin),
+        real_line(&tcp, real, 3, [0, 0]),
+        service_line(&udp, Algorithm::RoundRobin),
+        real_line(&udp, real, 0, [100, 50]),
+    ];
+    assert_eq!(
+        lines,
+        [
+            "--set 900 120 300",
+            "-A -t 192.168.10.100:80 -s wrr",
+            "-a -t 192.168.10.100:80 -r 10.0.0.17:8080 -m -w 3",
+            "-A -u 192.168.10.100:53 -s rr",
+            "-a -u 192.168.10.100:53 -r 10.0.0.17:8080 -m -w 0 -x 100 -y 50",
+        ]
+    );
+    let service = Listen(udp);
+    let commands = parse_all(lines.iter().map(String::as_str)).unwrap();
+    assert_eq!(commands.len(), 5);
+    assert_eq!(commands[0], (1, Command::Timeouts { set: Some([900, 120, 300]) }));
+    let scheduler = Some("rr".to_owned());
+    assert_eq!(commands[3], (4, Command::AddService { service, scheduler, persistence: None }));
+    let (weight, upper_threshold, lower_threshold) = (Some(0), Some(100), Some(50));
+    let added = Command::AddReal { service, real, weight, upper_threshold, lower_threshold };
+    assert_eq!(commands[4], (5, added));
+}
+
+#[test]
+fn long_names_and_a_leading_ipvsadm_are_taken() {
+    assert_eq!(
+        parse("ipvsadm --add-service --tcp-service 192.168.10.100:81 --scheduler wrr"),
+        parse("-A -t 192.168.10.100:81 -s wrr"),
+    );
+    assert_eq!(
+        parse(
+            "ipvsadm  --add-server --udp-service 192.168.10.100:81\t--real-server 10.0.0.7 --masquerading --weight 2"
+        ),
+        parse("-a -u 192.168.10.100:81 -r 10.0.0.7:81 -m -w 2"),
+    );
+    assert!(parse("ipvsadm -a -u 192.168.10.100:81 -r 10.0.0.7:81 -m").is_ok());
+}
+
+#[test]
+fn blank_lines_and_comments_count_but_are_skipped() {
+    let lines = ["# a comment", "", "  # another", "-A -t 10.0.0.1:80", " garbage here"];
+    assert_eq!(parse_all(lines).unwrap_err(), "line 5: expected -A, -a or --set, found \"garbage\"");
+    assert_eq!(parse_all(lines[..4].iter().copied()).unwrap()[0].0, 4);
+}
+
+#[test]
+fn faulty_lines_say_what_is_wrong() {
+    for (line, message) in [
+        ("ipvsadm", "expected -A, -a or --set"),
+        ("-D -t 10.0.0.1:80", "expected -A, -a or --set, found \"-D\""),
+        ("-A", "-A needs a service: -t VIP:PORT or -u VIP:PORT"),
+        ("-A -t", "-t needs a value"),
+        ("-A -t 10.0.0.1", "expected VIP:PORT, found \"10.0.0.1\" without a port"),
+        ("-A -t 10.0.0.1:80 -t 10.0.0.1:81", "-t: given twice"),
+        ("-A -t 10.0.0.1:80 -u 10.0.0.1:81", "-u: given twice"),
+        ("-A -t 10.0.0.1:80 -s nosuch", "unknown scheduler \"nosuch\" (known: rr, wrr)"),
+        ("-A -t 10.0.0.1:80 -s wlc", "not supported yet: scheduler \"wlc\" (supported: rr, wrr)"),
+        ("-A -t 10.0.0.1:80 -w 1", "-w is an option of a real (-a), not of a service (-A)"),
+        ("-A -t 10.0.0.1:80 --bogus", "unknown option \"--bogus\""),
+        ("-A -t 10.0.0.1:80 -p 300", "not supported yet: -p (persistence)"),
+        ("-A -t 10.0.0.1:80 -M 255.0.0.0", "not supported yet: -M (persistence netmask)"),
+        ("-A -t 10.0.0.1:80 -b sh-port", "not supported yet: -b (scheduler flags)"),
+        ("-A -t 10.0.0.1:80 --pe sip", "not supported yet: --pe (persistence engine)"),
+        ("-A -u 10.0.0.1:80 -o", "not supported yet: -o (one-packet scheduling)"),
+        ("-A -f 7 -s rr", "not supported yet: -f (firewall mark)"),
+        ("-A --sctp-service 10.0.0.1:80", "not supported yet: SCTP"),
+        ("-A -t [2001:db8::1]:80 -s rr", "not supported yet: IPv6"),
+        ("-a -r 10.0.0.7 -m", "-a needs a service: -t VIP:PORT or -u VIP:PORT"),
+        ("-a -t 10.0.0.1:80 -m", "-a needs a real: -r RIP[:PORT]"),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7", "-a needs -m (masquerading)"),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7 -g", "not supported yet: -g (direct routing)"),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7 -i", "not supported yet: -i (tunnelling)"),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7 -m -s rr", "-s is an option of a service (-A), not of a real (-a)"),
+        (
+            "-a -t 10.0.0.1:80 -r 10.0.0.7 -m -w 65536",
+            "-w: expected a number from 0 to 65535, found \"65536\"",
+        ),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7 -m -w -1", "-w: expected a number from 0 to 65535, found \"-1\""),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7 -m -x", "-x needs a value"),
+        ("--set 1 2", "--set needs three numbers: TCP TCPFIN UDP"),
+        ("--set 1 2 3 4", "unexpected \"4\" after --set TCP TCPFIN UDP"),
+        ("--set 1 x 3", "--set TCPFIN: expected a number from 0 to 2678400, found \"x\""),
+    ] {
+        assert_eq!(parse(line).unwrap_err(), message, "{line}");
+    }
+}

@@ -1,0 +1,150 @@
+//! The tables that `lbctl` prints, as `ipvsadm -n` prints them: without its first line and without
+//! trailing blanks, in its sort order.
+
+mod status;
+
+pub use status::status;
+
+use crate::protocol::{Connections, ServiceView, Services, TimeoutsView, Traffic};
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+/// Sorts services by protocol number, address and port, and their reals by address and port.
+pub fn sort(services: &mut Services) {
+    services.services.sort_by_cached_key(|service| {
+        (protocol_number(&service.protocol), numeric(&service.address), service.port)
+    });
+    for service in &mut services.services {
+        service.reals.sort_by_cached_key(|real| (numeric(&real.address), real.port));
+    }
+}
+
+/// As `ipvsadm -Ln`.
+pub fn list(services: &Services) -> String {
+    let mut text = String::from(
+        "Prot LocalAddress:Port Scheduler Flags\n  \
+           -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n",
+    );
+    for service in &sorted(services).services {
+        let ServiceView { protocol, address, port, scheduler, flags, persistence_s, reals, .. } = service;
+        let _ = write!(text, "{protocol:<4} {address}:{port} {scheduler}");
+        if !flags.is_empty() {
+            let _ = write!(text, " ({})", flags.join(","));
+        }
+        if *persistence_s != 0 {
+            let _ = write!(text, " persistent {persistence_s}");
+        }
+        text.push('\n');
+        for real in reals {
+            let name = format!("{}:{}", real.address, real.port);
+            let (forward, weight, active, inactive) =
+                (&real.forward, real.weight, real.active, real.inactive);
+            let _ = writeln!(text, "  -> {name:<28} {forward:<7} {weight:<6} {active:<10} {inactive}");
+        }
+    }
+    text
+}
+
+/// As `ipvsadm -Ln --stats`.
+pub fn stats(services: &Services) -> String {
+    let title = "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes";
+    traffic(services, title, &|traffic, _| row(traffic).map(scaled))
+}
+
+/// As `ipvsadm -Ln --rate`. A real's connections and packets are not scaled there, and so not here.
+pub fn rate(services: &Services) -> String {
+    let title = "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS";
+    traffic(services, title, &|traffic, line| {
+        let numbers = row(traffic);
+        let mut cells = numbers.map(scaled);
+        if line == Line::Real {
+            for (cell, number) in cells.iter_mut().zip(numbers).take(3) {
+                *cell = format!(" {number:8}");
+            }
+        }
+        cells
+    })
+}
+
+/// As `ipvsadm -Lnc`, in the order given.
+pub fn connections(connections: &Connections) -> String {
+    let mut text = String::from("pro expire state       source             virtual            destination\n");
+    for connection in &connections.connections {
+        let expires = format!("{:02}:{:02}", connection.expires_s / 60, connection.expires_s % 60);
+        let (protocol, state) = (&connection.protocol, &connection.state);
+        let (client, virtual_, real) = (&connection.client, &connection.virtual_, &connection.real);
+        let _ = writeln!(text, "{protocol:<3} {expires:<6} {state:<11} {client:<18} {virtual_:<18} {real}");
+    }
+    text
+}
+
+/// As `ipvsadm -L --timeout`.
+pub fn timeouts(timeouts: &TimeoutsView) -> String {
+    let TimeoutsView { tcp, tcp_fin, udp, .. } = timeouts;
+    format!("Timeout (tcp tcpfin udp): {tcp} {tcp_fin} {udp}\n")
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Service,
+    Real,
+}
+
+/// Makes a line's five cells, each 9 wide.
+type Cells<'a> = &'a dyn Fn(Traffic, Line) -> [String; 5];
+
+fn traffic(services: &Services, title: &str, cells: Cells<'_>) -> String {
+    let mut text = format!("{title}\n  -> RemoteAddress:Port\n");
+    for service in &sorted(services).services {
+        let name = format!("{}:{}", service.address, service.port);
+        let numbers = cells(service.traffic.unwrap_or_default(), Line::Service).concat();
+        let _ = writeln!(text, "{:<4} {name:<28}{numbers}", service.protocol);
+        for real in &service.reals {
+            let name = format!("{}:{}", real.address, real.port);
+            let numbers = cells(real.traffic.unwrap_or_default(), Line::Real).concat();
+            let _ = writeln!(text, "  -> {name:<28}{numbers}");
+        }
+    }
+    text
+}
+
+fn row(traffic: Traffic) -> [u64; 5] {
+    let Traffic { conns, in_packets, out_packets, in_bytes, out_bytes } = traffic;
+    [conns, in_packets, out_packets, in_bytes, out_bytes]
+}
+
+/// A number in 9 columns, with `ipvsadm`'s steps: decimal, cut off.
+fn scaled(number: u64) -> String {
+    match number {
+        0..100_000_000 => format!("{number:9}"),
+        100_000_000..1_000_000_000 => format!("{:8}K", number / 1_000),
+        1_000_000_000..100_000_000_000 => format!("{:8}M", number / 1_000_000),
+        100_000_000_000..100_000_000_000_000 => format!("{:8}G", number / 1_000_000_000),
+        _ => format!("{:8}T", number / 1_000_000_000_000),
+    }
+}
+
+fn sorted(services: &Services) -> Services {
+    let mut services = services.clone();
+    sort(&mut services);
+    services
+}
+
+fn protocol_number(name: &str) -> u8 {
+    match name {
+        "TCP" => 6,
+        "UDP" => 17,
+        _ => u8::MAX,
+    }
+}
+
+/// IPv4 addresses sort by number, and before anything else.
+fn numeric(address: &str) -> (bool, u32) {
+    match address.parse::<Ipv4Addr>() {
+        Ok(address) => (false, address.to_bits()),
+        Err(_) => (true, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! `lbctl status` for people.
+
+use crate::protocol::Status;
+use dataplane::verdict::DropReason;
+use std::fmt::Write;
+
+/// Version and uptime, ports, workers, drops by reason, notes; parts without content are left out.
+pub fn status(status: &Status) -> String {
+    let mut text = format!(
+        "natlb {} (DPDK {}), up {}, configuration version {}\n",
+        status.version,
+        status.dpdk,
+        duration(status.uptime_s),
+        status.config_version
+    );
+    part(&mut text, "Ports", &ports(status));
+    part(&mut text, "Workers", &workers(status));
+    part(&mut text, "Drops", &drops(status));
+    if !status.notes.is_empty() {
+        text.push_str("\nNotes\n");
+        for note in &status.notes {
+            let _ = writeln!(text, "  {note}");
+        }
+    }
+    text
+}
+
+/// `1d 02:03:04`; days only from the first on.
+fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let clock = format!("{hours:02}:{minutes:02}:{:02}", seconds % 60);
+    if days == 0 { clock } else { format!("{days}d {clock}") }
+}
+
+#[derive(Clone, Copy)]
+enum Align {
+    Left,
+    Right,
+}
+use Align::{Left, Right};
+
+/// A table's columns and rows.
+struct Table<const N: usize> {
+    head: [(&'static str, Align); N],
+    rows: Vec<[String; N]>,
+}
+
+fn ports(status: &Status) -> Table<9> {
+    let head = [
+        ("name", Left),
+        ("side", Left),
+        ("driver", Left),
+        ("MAC", Left),
+        ("link", Left),
+        ("steering", Left),
+        ("rx packets", Right),
+        ("tx packets", Right),
+        ("rx missed", Right),
+    ];
+    let rows = status.ports.iter().map(|port| {
+        [
+            port.name.clone(),
+            port.side.clone(),
+            port.driver.clone(),
+            port.mac.clone(),
+            if port.link_up { "up" } else { "down" }.to_owned(),
+            port.steering.clone(),
+            port.rx_packets.to_string(),
+            port.tx_packets.to_string(),
+            port.rx_missed.to_string(),
+        ]
+    });
+    Table { head, rows: rows.collect() }
+}
+
+fn workers(status: &Status) -> Table<8> {
+    let head = [
+        ("id", Right),
+        ("core", Right),
+        ("rx packets", Right),
+        ("tx packets", Right),
+        ("handed over", Right),
+        ("busy", Right),
+        ("cycles/packet", Right),
+        ("connections", Right),
+    ];
+    let rows = status.workers.iter().map(|worker| {
+        let used = 100.0 * worker.connections as f64 / worker.capacity.max(1) as f64;
+        [
+            worker.id.to_string(),
+            worker.core.to_string(),
+            worker.rx_packets.to_string(),
+            worker.tx_packets.to_string(),
+            worker.handed_over.to_string(),
+            format!("{:.1}%", 100.0 * worker.busy_share),
+            format!("{:.0}", worker.cycles_per_packet),
+            format!("{} of {} ({used:.1}%)", worker.connections, worker.capacity),
+        ]
+    });
+    Table { head, rows: rows.collect() }
+}
+
+/// In the order of the one list of reasons; then those that this `lbctl` does not know.
+fn drops(status: &Status) -> Table<3> {
+    let known = DropReason::ALL.iter().map(|reason| (reason.name(), reason.text()));
+    let of_list = known.filter_map(|(name, text)| Some((name, *status.drops.get(name)?, text)));
+    let others = status.drops.iter().filter(|(name, _)| DropReason::ALL.iter().all(|r| r.name() != *name));
+    let others = others.map(|(name, count)| (name.as_str(), *count, ""));
+    let rows = of_list.chain(others).filter(|(_, count, _)| *count > 0);
+    let rows = rows.map(|(name, count, text)| [name.to_owned(), count.to_string(), text.to_owned()]);
+    Table { head: [("reason", Left), ("packets", Right), ("meaning", Left)], rows: rows.collect() }
+}
+
+fn part<const N: usize>(text: &mut String, title: &str, table: &Table<N>) {
+    if table.rows.is_empty() {
+        return;
+    }
+    let cells = |column: usize| table.rows.iter().map(move |row| row[column].chars().count());
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        cells(column).chain([table.head[column].0.len()]).max().unwrap_or_default()
+    });
+    let _ = writeln!(text, "\n{title}");
+    let head = table.head.map(|(name, _)| name.to_owned());
+    for row in std::iter::once(&head).chain(&table.rows) {
+        let mut line = String::new();
+        for ((cell, width), (_, align)) in row.iter().zip(widths).zip(table.head) {
+            let _ = match align {
+                Left => write!(line, "  {cell:<width$}"),
+                Right => write!(line, "  {cell:>width$}"),
+            };
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+}

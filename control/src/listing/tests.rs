@@ -1,0 +1,247 @@
+//! The expected texts are what `ipvsadm` 1.31 printed, less its first line and trailing blanks.
+
+use super::*;
+use crate::protocol::{ConnectionView, PortView, RealView, Status, WorkerView};
+
+fn real(address: &str, port: u16, weight: u32, conns: (u64, u64), traffic: Option<Traffic>) -> RealView {
+    RealView {
+        address: address.into(),
+        port,
+        forward: "Masq".into(),
+        weight,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        active: conns.0,
+        inactive: conns.1,
+        traffic,
+    }
+}
+
+fn service(protocol: &str, port: u16, scheduler: &str, reals: Vec<RealView>) -> ServiceView {
+    ServiceView {
+        protocol: protocol.into(),
+        address: "192.168.10.100".into(),
+        port,
+        scheduler: scheduler.into(),
+        flags: Vec::new(),
+        persistence_s: 0,
+        traffic: None,
+        reals,
+    }
+}
+
+fn counts(conns: u64, in_packets: u64, out_packets: u64, in_bytes: u64, out_bytes: u64) -> Option<Traffic> {
+    Some(Traffic { conns, in_packets, out_packets, in_bytes, out_bytes })
+}
+
+fn seed(of_service: Option<Traffic>, of_reals: [Option<Traffic>; 2]) -> Services {
+    let [first, second] = of_reals;
+    let reals = vec![real("10.0.0.17", 80, 1, (0, 3), second), real("10.0.0.7", 80, 1, (0, 3), first)];
+    Services { services: vec![ServiceView { traffic: of_service, ..service("TCP", 80, "wrr", reals) }] }
+}
+
+#[test]
+fn the_first_session_lists_as_recorded() {
+    let expected = "\
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  192.168.10.100:80 wrr
+  -> 10.0.0.7:80                  Masq    1      0          3
+  -> 10.0.0.17:80                 Masq    1      0          3
+";
+    assert_eq!(list(&seed(None, [None, None])), expected);
+}
+
+#[test]
+fn services_and_reals_are_sorted_by_number_not_by_text() {
+    let services = Services {
+        services: vec![
+            service("UDP", 514, "rr", vec![]),
+            service("UDP", 53, "wrr", vec![real("10.0.0.7", 5000, 1, (0, 0), None)]),
+            service("TCP", 443, "rr", vec![]),
+            ServiceView { address: "20.0.0.1".into(), ..service("TCP", 8080, "rr", vec![]) },
+            service(
+                "TCP",
+                80,
+                "wrr",
+                vec![
+                    real("10.0.0.17", 8080, 65535, (12, 3_456_789), None),
+                    real("10.0.0.7", 8080, 0, (0, 0), None),
+                    real("10.0.0.7", 80, 3, (0, 0), None),
+                ],
+            ),
+        ],
+    };
+    let expected = "\
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  20.0.0.1:8080 rr
+TCP  192.168.10.100:80 wrr
+  -> 10.0.0.7:80                  Masq    3      0          0
+  -> 10.0.0.7:8080                Masq    0      0          0
+  -> 10.0.0.17:8080               Masq    65535  12         3456789
+TCP  192.168.10.100:443 rr
+UDP  192.168.10.100:53 wrr
+  -> 10.0.0.7:5000                Masq    1      0          0
+UDP  192.168.10.100:514 rr
+";
+    assert_eq!(list(&services), expected);
+}
+
+#[test]
+fn flags_and_persistence_follow_the_scheduler() {
+    let persistent = ServiceView {
+        flags: vec!["sh-fallback".into(), "sh-port".into()],
+        persistence_s: 600,
+        ..service("TCP", 443, "sh", vec![])
+    };
+    let text = list(&Services { services: vec![persistent] });
+    assert_eq!(text.lines().last(), Some("TCP  192.168.10.100:443 sh (sh-fallback,sh-port) persistent 600"));
+}
+
+#[test]
+fn the_first_session_counts_as_recorded() {
+    let services =
+        seed(counts(6, 36, 24, 2388, 1755), [counts(3, 18, 12, 1194, 876), counts(3, 18, 12, 1194, 879)]);
+    let expected = "\
+Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes
+  -> RemoteAddress:Port
+TCP  192.168.10.100:80                   6       36       24     2388     1755
+  -> 10.0.0.7:80                         3       18       12     1194      876
+  -> 10.0.0.17:80                        3       18       12     1194      879
+";
+    assert_eq!(stats(&services), expected);
+    let services = seed(counts(0, 0, 0, 19, 14), [counts(0, 0, 0, 10, 7), counts(0, 0, 0, 9, 6)]);
+    let expected = "\
+Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS
+  -> RemoteAddress:Port
+TCP  192.168.10.100:80                   0        0        0       19       14
+  -> 10.0.0.7:80                         0        0        0       10        7
+  -> 10.0.0.17:80                        0        0        0        9        6
+";
+    assert_eq!(rate(&services), expected);
+}
+
+#[test]
+fn large_numbers_are_cut_at_their_steps() {
+    for (number, expected) in [
+        (0, "        0"),
+        (99_999_999, " 99999999"),
+        (100_000_000, "  100000K"),
+        (999_999_999, "  999999K"),
+        (1_000_000_000, "    1000M"),
+        (99_999_999_999, "   99999M"),
+        (100_000_000_000, "     100G"),
+        (99_999_999_999_999, "   99999G"),
+        (100_000_000_000_000, "     100T"),
+        (u64::MAX, "18446744T"),
+    ] {
+        assert_eq!(scaled(number), expected);
+    }
+}
+
+#[test]
+fn packet_rates_of_reals_are_never_scaled() {
+    let large = counts(100_000_000, 200_000_000, 300_000_000, 400_000_000, 500_000_000);
+    let text = rate(&seed(large, [large, None]));
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[2], "TCP  192.168.10.100:80             100000K  200000K  300000K  400000K  500000K");
+    assert_eq!(lines[3], "  -> 10.0.0.7:80                  100000000 200000000 300000000  400000K  500000K");
+}
+
+#[test]
+fn connections_list_as_recorded() {
+    let view =
+        |protocol: &str, expires_s, state: &str, client: &str, virtual_: &str, real: &str| ConnectionView {
+            protocol: protocol.into(),
+            state: state.into(),
+            expires_s,
+            client: client.into(),
+            virtual_: virtual_.into(),
+            real: real.into(),
+            worker: 0,
+        };
+    let connections = Connections {
+        connections: vec![
+            view("TCP", 108, "TIME_WAIT", "192.168.10.6:48066", "192.168.10.100:80", "10.0.0.7:80"),
+            view("TCP", 899, "ESTABLISHED", "10.0.1.2:40000", "10.0.1.100:80", "192.168.1.11:8080"),
+            view("UDP", 279, "UDP", "10.0.1.2:20854", "10.0.1.100:1011", "192.168.1.12:1011"),
+            view("TCP", 7_200, "ESTABLISHED", "192.168.100.200:65535", "192.168.10.100:443", "10.0.0.17:443"),
+        ],
+    };
+    let expected = "\
+pro expire state       source             virtual            destination
+TCP 01:48  TIME_WAIT   192.168.10.6:48066 192.168.10.100:80  10.0.0.7:80
+TCP 14:59  ESTABLISHED 10.0.1.2:40000     10.0.1.100:80      192.168.1.11:8080
+UDP 04:39  UDP         10.0.1.2:20854     10.0.1.100:1011    192.168.1.12:1011
+TCP 120:00 ESTABLISHED 192.168.100.200:65535 192.168.10.100:443 10.0.0.17:443
+";
+    assert_eq!(super::connections(&connections), expected);
+}
+
+#[test]
+fn timeouts_print_as_recorded() {
+    let view = TimeoutsView { tcp: 900, tcp_fin: 120, udp: 300, config_version: 7 };
+    assert_eq!(timeouts(&view), "Timeout (tcp tcpfin udp): 900 120 300\n");
+}
+
+#[test]
+fn status_lays_out_what_there_is() {
+    let port = PortView {
+        name: "vip0".into(),
+        side: "vip".into(),
+        driver: "net_af_packet".into(),
+        mac: "02:00:00:00:10:64".into(),
+        link_up: true,
+        steering: "software".into(),
+        rx_packets: 36,
+        tx_packets: 24,
+        rx_missed: 0,
+    };
+    let worker = WorkerView {
+        id: 0,
+        core: 1,
+        rx_packets: 60,
+        tx_packets: 60,
+        handed_over: 0,
+        busy_share: 0.125,
+        cycles_per_packet: 412.6,
+        connections: 6,
+        capacity: 1_048_576,
+    };
+    let mut view = Status {
+        version: "0.1.0".into(),
+        dpdk: "22.11.11".into(),
+        uptime_s: 93_784,
+        config_version: 4,
+        ports: vec![port],
+        workers: vec![worker],
+        drops: [("no_real".to_owned(), 3), ("ethertype".to_owned(), 12), ("new_reason".to_owned(), 1)].into(),
+        notes: vec!["vip0: partial checksums".into()],
+    };
+    let expected = "\
+natlb 0.1.0 (DPDK 22.11.11), up 1d 02:03:04, configuration version 4
+
+Ports
+  name  side  driver         MAC                link  steering  rx packets  tx packets  rx missed
+  vip0  vip   net_af_packet  02:00:00:00:10:64  up    software          36          24          0
+
+Workers
+  id  core  rx packets  tx packets  handed over   busy  cycles/packet          connections
+   0     1          60          60            0  12.5%            413  6 of 1048576 (0.0%)
+
+Drops
+  reason      packets  meaning
+  ethertype        12  neither IPv4 nor ARP
+  no_real           3  the service has no available real
+  new_reason        1
+
+Notes
+  vip0: partial checksums
+";
+    assert_eq!(status(&view), expected);
+    (view.drops, view.notes, view.uptime_s) = (Default::default(), vec![], 59);
+    let text = status(&view);
+    assert!(text.starts_with("natlb 0.1.0 (DPDK 22.11.11), up 00:00:59,"));
+    assert!(!text.contains("Drops") && !text.contains("Notes"));
+}

@@ -1,0 +1,86 @@
+//! The links and routes: what commands refer to but cannot change.
+
+use crate::config::Config;
+use dataplane::ids::NeighbourKey;
+use dataplane::next_hop::Mac;
+use dataplane::snapshot::{Port, Route, Routes, Side, Unmatched};
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// What the file says of ports and routes.
+#[derive(Debug)]
+pub struct Links {
+    /// By index.
+    pub ports: Vec<Port>,
+    /// Beside those that follow from the ports' addresses.
+    pub routes: Vec<Route>,
+    /// What to do with packets of no connection.
+    pub unmatched: Unmatched,
+    gateways: Vec<NeighbourKey>,
+    table: Routes,
+}
+
+impl Links {
+    /// From the file, and the devices' MACs by index.
+    pub fn new(config: &Config, mac: impl Fn(usize) -> Mac) -> Self {
+        let ports = config.ports.iter().enumerate().map(|(index, port)| Port {
+            side: port.side,
+            mac: mac(index),
+            mtu: port.mtu,
+            addresses: port.addresses.clone(),
+        });
+        let ports: Vec<Port> = ports.collect();
+        let written = config.routes.iter().map(|route| Route {
+            prefix: route.to,
+            port: route.port as u8,
+            via: Some(route.via),
+        });
+        let defaults = (0..).zip(&config.ports).filter_map(|(index, port)| {
+            let via = Some(port.gateway?);
+            Some(Route { prefix: Ipv4Net::default(), port: index, via })
+        });
+        let mut defaults: Vec<Route> = defaults.collect();
+        // The first default counts for what is routed, clients' ways back included: that of a vip side.
+        defaults.sort_by_key(|route| config.ports[usize::from(route.port)].side == Side::Dip);
+        let routes: Vec<Route> = written.chain(defaults).collect();
+        let gateways =
+            routes.iter().filter_map(|route| Some(NeighbourKey { port: route.port, address: route.via? }));
+        let gateways = gateways.collect();
+        let table = Routes::new(&ports, &routes);
+        Self { ports, routes, unmatched: config.unmatched, gateways, table }
+    }
+
+    /// The host that a real's packets are sent to next. The default route of a dip side comes before
+    /// that of a vip side, since this is what leaves on the dip side.
+    pub fn way_to_real(&self, address: Ipv4Addr) -> Option<NeighbourKey> {
+        let route = self.table.find(address)?;
+        let own_default = || {
+            let mut defaults = self.routes.iter().filter(|route| route.prefix.prefix_len() == 0);
+            defaults.find(|route| self.ports[usize::from(route.port)].side == Side::Dip)
+        };
+        let is_default = route.prefix.prefix_len() == 0;
+        let route = if is_default { own_default().unwrap_or(route) } else { route };
+        Some(NeighbourKey { port: route.port, address: route.via.unwrap_or(address) })
+    }
+
+    /// Whether a port has this address.
+    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.prefixes().any(|prefix| prefix.addr() == address)
+    }
+
+    /// Whether this is a link's broadcast or network address.
+    pub fn is_link_broadcast(&self, address: Ipv4Addr) -> bool {
+        // RFC 3021: a /31 has neither.
+        let mut prefixes = self.prefixes().filter(|prefix| prefix.prefix_len() < 31);
+        prefixes.any(|prefix| prefix.broadcast() == address || prefix.network() == address)
+    }
+
+    /// The gateways of all routes, which are always to be reachable.
+    pub fn gateways(&self) -> impl Iterator<Item = NeighbourKey> + '_ {
+        self.gateways.iter().copied()
+    }
+
+    fn prefixes(&self) -> impl Iterator<Item = &Ipv4Net> {
+        self.ports.iter().flat_map(|port| &port.addresses)
+    }
+}

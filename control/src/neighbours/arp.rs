@@ -1,0 +1,66 @@
+//! ARP messages to send (RFC 826), and who they are from.
+
+use super::ArpFrame;
+use dataplane::ids::{NeighbourKey, PortIndex};
+use dataplane::message::SMALL_FRAME;
+use dataplane::next_hop::Mac;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// An `EthPort` as the sender of requests.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Its index.
+    pub port: PortIndex,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its addresses with prefixes.
+    pub addresses: Vec<Ipv4Net>,
+    /// A VIP that speaks for a port that has no address.
+    pub vip: Option<Ipv4Addr>,
+}
+
+/// Ethernet's minimum without the frame check sequence.
+const MINIMUM: usize = 60;
+const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+/// Hardware Ethernet, protocol IPv4, their address lengths, operation request.
+const REQUEST: [u8; 8] = [0, 1, 0x08, 0x00, 6, 4, 0, 1];
+
+impl Interface {
+    /// Whether this is the address of a host that can be asked for.
+    pub(super) fn may_ask(&self, address: Ipv4Addr) -> bool {
+        let [first, ..] = address.octets();
+        let own = || self.addresses.iter().any(|prefix| prefix.addr() == address);
+        first != 0 && first != 127 && first < 224 && !own()
+    }
+
+    /// A request for `key`; `None` while there is no address to send it from.
+    pub(super) fn request(&self, key: NeighbourKey, to: Mac) -> Option<ArpFrame> {
+        // RFC 826 leaves open which of our addresses asks; hosts tend to ignore one outside their prefix.
+        let on_link = self.addresses.iter().find(|prefix| prefix.contains(&key.address));
+        let sender = on_link.or(self.addresses.first()).map(Ipv4Net::addr).or(self.vip)?;
+        Some(self.frame(sender, key.address, to))
+    }
+
+    /// Says that `address` is ours: a request for itself (RFC 5227, 3).
+    pub(super) fn announcement(&self, address: Ipv4Addr) -> ArpFrame {
+        self.frame(address, address, Mac::BROADCAST)
+    }
+
+    fn frame(&self, sender: Ipv4Addr, target: Ipv4Addr, to: Mac) -> ArpFrame {
+        let mut bytes = [0; SMALL_FRAME];
+        let parts: [&[u8]; 9] = [
+            &to.0,
+            &self.mac.0,
+            &ETHERTYPE_ARP,
+            &REQUEST,
+            &self.mac.0,
+            &sender.octets(),
+            &[0; 6],
+            &target.octets(),
+            &[0; MINIMUM - 42],
+        ];
+        bytes[..MINIMUM].copy_from_slice(&parts.concat());
+        ArpFrame { port: self.port, length: MINIMUM as u8, bytes }
+    }
+}

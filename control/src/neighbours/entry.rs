@@ -1,0 +1,88 @@
+//! What is known of one neighbour.
+
+use super::{FAILED, Moment, RETRY, REVIVE};
+use dataplane::next_hop::Mac;
+
+/// Why it is tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// From the file: never asked for.
+    Static,
+    /// The way to a real, or a gateway: asked for as long as it is configured.
+    Permanent,
+    /// Packets waited for it.
+    Dynamic,
+}
+
+/// See the picture of the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Static,
+    /// `tries` requests are out; the next is due at `next`.
+    Asking {
+        tries: u32,
+        next: Moment,
+    },
+    Reachable {
+        mac: Mac,
+        until: Moment,
+    },
+    Checking {
+        mac: Mac,
+        tries: u32,
+    },
+    Failed {
+        since: Moment,
+    },
+}
+
+impl State {
+    /// Where packets go now.
+    pub(super) fn mac(&self) -> Option<Mac> {
+        match self {
+            Self::Reachable { mac, .. } | Self::Checking { mac, .. } => Some(*mac),
+            Self::Static | Self::Asking { .. } | Self::Failed { .. } => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) kind: Kind,
+    pub(super) state: State,
+    /// Made.
+    pub(super) since: Moment,
+    /// Packets last waited for it, or it was last permanent.
+    pub(super) wanted: Moment,
+    /// Last checked.
+    pub(super) asked: Moment,
+    /// Whether it has ever left all requests unanswered.
+    pub(super) failed_once: bool,
+}
+
+impl Entry {
+    pub(super) fn new(kind: Kind, now: Moment) -> Self {
+        let state = match kind {
+            Kind::Static => State::Static,
+            Kind::Permanent | Kind::Dynamic => State::Asking { tries: 0, next: now },
+        };
+        Self { kind, state, since: now, wanted: now, asked: now, failed_once: false }
+    }
+
+    /// When to look at it next.
+    pub(super) fn due(&self) -> Option<Moment> {
+        match self.state {
+            State::Static => None,
+            State::Asking { next, .. } => Some(next),
+            State::Reachable { until, .. } => Some(until),
+            State::Checking { .. } => Some(self.asked + RETRY),
+            State::Failed { since } if self.kind == Kind::Permanent => Some(since + REVIVE),
+            State::Failed { since } => Some(since + FAILED),
+        }
+    }
+
+    /// Whether it takes one of the places that a flood can occupy.
+    pub(super) fn counts_as_unanswered(&self) -> bool {
+        self.kind == Kind::Dynamic && self.state.mac().is_none()
+    }
+}

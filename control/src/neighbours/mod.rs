@@ -1,0 +1,401 @@
+//! Next hops: asking for MACs by ARP, ageing, following a changed MAC.
+//!
+//! A pure state machine: events and the time go in, [`Action`]s come out.
+//!
+//! ```text
+//!            wanted            reply
+//!  (nothing) ──────► Asking ───────────► Reachable ──30 s──► Checking (asked directly, then all)
+//!                      │  ▲                  ▲                  │    │
+//!         no answer to 3  │wanted, or        └──────reply───────┘    │ no answer to 6
+//!                      ▼  │a permanent one's turn                    │
+//!                    Failed ◄────────────────────────────────────────┘
+//! ```
+//!
+//! While Checking, packets still go to the MAC that is known. *Permanent* ones (the ways to reals,
+//! gateways) are asked for from the start and for ever; *static* ones come from the file and never
+//! change; *dynamic* ones (clients on the link) are made when packets wait for them, and kept as long as
+//! they answer. Whether packets still go to them is not seen from here, so when there are very many, those that
+//! none has waited for in minutes are forgotten: one that is in use is asked for anew by its next packet.
+
+mod announce;
+mod arp;
+mod entry;
+
+pub use announce::Announcer;
+pub use arp::Interface;
+
+use crate::config::StaticNeighbour;
+use dataplane::ids::{NeighbourKey, NextHopId, PortIndex};
+use dataplane::message::{NeighbourEvent, SMALL_FRAME};
+use dataplane::next_hop::{Mac, NextHop, NextHops};
+use entry::{Entry, Kind, State};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+/// How long an answer is trusted.
+pub const REACHABLE: Duration = Duration::from_secs(30);
+/// Between two requests (RFC 1122, 2.3.2.1: at most one a second for each destination).
+pub const RETRY: Duration = Duration::from_secs(1);
+/// Requests that must stay unanswered.
+pub const TRIES: u32 = 3;
+/// How often a permanent one that does not answer is asked for again.
+pub const REVIVE: Duration = Duration::from_secs(5);
+/// Dynamic ones up to this number are kept as long as they answer: 8192 are 273 requests a second …
+pub const KEPT: usize = 8192;
+/// … and beyond it until this long after packets last waited for them.
+pub const FORGET: Duration = Duration::from_secs(300);
+/// How long it is remembered that a dynamic one did not answer.
+const FAILED: Duration = Duration::from_secs(10);
+/// Neighbours known at once.
+pub const MAX_ENTRIES: usize = 1 << 16;
+/// Dynamic ones that have not answered: what a flood of made-up sources can occupy.
+pub const MAX_UNANSWERED: usize = 1024;
+
+/// New dynamic ones asked for in a second: a flood must not become one of broadcasts.
+pub const NEW_A_SECOND: u32 = 2048;
+
+/// A moment: since an arbitrary start.
+pub type Moment = Duration;
+
+/// What is to be done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Publish what is known of the next hop.
+    Set(NextHopId, NextHop),
+    /// Tell every worker: send what waits.
+    Reachable(NeighbourKey, NextHopId),
+    /// Tell every worker: drop what waits.
+    Unreachable(NeighbourKey),
+    /// Send this frame.
+    Send(ArpFrame),
+}
+
+/// An ARP message in a complete frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArpFrame {
+    /// Out of this port.
+    pub port: PortIndex,
+    /// Bytes in use of `bytes`.
+    pub length: u8,
+    /// From the Ethernet header on, padded to Ethernet's minimum.
+    pub bytes: [u8; SMALL_FRAME],
+}
+
+/// All neighbours.
+#[derive(Debug)]
+pub struct Neighbours {
+    interfaces: Vec<Interface>,
+    entries: HashMap<NeighbourKey, Entry>,
+    /// When to look at which entry next.
+    due: BTreeSet<(Moment, NeighbourKey)>,
+    /// Dynamic ones that have not answered, oldest first.
+    unanswered: BTreeSet<(Moment, NeighbourKey)>,
+    /// Bound for as long as the process lives: connections carry them.
+    ids: HashMap<NeighbourKey, NextHopId>,
+    refused: u64,
+    /// The second that `begun` counts in.
+    second: u64,
+    /// New dynamic ones asked for in it.
+    begun: u32,
+    actions: Vec<Action>,
+}
+
+impl Neighbours {
+    /// Knows the static ones.
+    pub fn new(interfaces: Vec<Interface>, fixed: &[StaticNeighbour], now: Moment) -> Self {
+        let mut neighbours = Self {
+            interfaces,
+            entries: HashMap::new(),
+            due: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
+            ids: HashMap::new(),
+            refused: 0,
+            second: 0,
+            begun: 0,
+            actions: Vec::new(),
+        };
+        for StaticNeighbour { address, mac, port } in fixed {
+            let key = NeighbourKey { port: *port as PortIndex, address: *address };
+            neighbours.entries.insert(key, Entry::new(Kind::Static, now));
+            neighbours.publish(key, *mac);
+        }
+        neighbours
+    }
+
+    /// The addresses that requests are sent from.
+    pub fn interfaces_mut(&mut self) -> &mut [Interface] {
+        &mut self.interfaces
+    }
+
+    /// The id of a host; [`NextHopId::UNKNOWN`] if there are no more.
+    pub fn id(&mut self, key: NeighbourKey) -> NextHopId {
+        if let Some(id) = self.ids.get(&key) {
+            return *id;
+        }
+        // 0 is `UNKNOWN`.
+        let next = self.ids.len() + 1;
+        if next >= NextHops::CAPACITY {
+            self.refused += 1;
+            return NextHopId::UNKNOWN;
+        }
+        let id = NextHopId(next as u32);
+        self.ids.insert(key, id);
+        id
+    }
+
+    /// These are permanent from now on, and no others.
+    pub fn set_permanent(&mut self, wanted: &HashSet<NeighbourKey>, now: Moment) {
+        let leaving = |(key, entry): (&NeighbourKey, &Entry)| {
+            (entry.kind == Kind::Permanent && !wanted.contains(key)).then_some(*key)
+        };
+        let leaving: Vec<_> = self.entries.iter().filter_map(leaving).collect();
+        for key in leaving {
+            self.alter(key, |entry| {
+                entry.kind = Kind::Dynamic;
+                entry.wanted = now;
+            });
+        }
+        for key in wanted {
+            match self.entries.get(key).map(|entry| entry.kind) {
+                Some(Kind::Static | Kind::Permanent) => {}
+                Some(Kind::Dynamic) => self.alter(*key, |entry| entry.kind = Kind::Permanent),
+                None => {
+                    self.insert(*key, Entry::new(Kind::Permanent, now));
+                    self.ask(*key, now);
+                }
+            }
+        }
+    }
+
+    /// Takes what a worker saw.
+    pub fn event(&mut self, event: NeighbourEvent, now: Moment) {
+        match event {
+            NeighbourEvent::Wanted(key) => self.wanted(key, now),
+            NeighbourEvent::Heard { key, mac, reply } => self.heard(key, mac, reply, now),
+        }
+    }
+
+    /// Does what has become due.
+    pub fn turn(&mut self, now: Moment) {
+        // Each look makes the entry due later, so this ends.
+        while let Some((due, key)) = self.due.first().copied() {
+            if due > now {
+                break;
+            }
+            self.look(key, now);
+        }
+    }
+
+    /// What is to be done since the last call.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// The permanent ones that do not answer.
+    pub fn silent(&self) -> impl Iterator<Item = NeighbourKey> + '_ {
+        let silent =
+            |entry: &Entry| entry.kind == Kind::Permanent && entry.state.mac().is_none() && entry.failed_once;
+        self.entries.iter().filter(move |(_, entry)| silent(entry)).map(|(key, _)| *key)
+    }
+
+    /// Neighbours known now.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Neighbours that were refused for want of room.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn wanted(&mut self, key: NeighbourKey, now: Moment) {
+        if !self.interfaces.get(usize::from(key.port)).is_some_and(|interface| interface.may_ask(key.address))
+        {
+            self.actions.push(Action::Unreachable(key));
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return self.begin(key, now);
+        };
+        entry.wanted = now;
+        match entry.state {
+            State::Asking { .. } => {}
+            State::Failed { since } if now < since + RETRY => self.actions.push(Action::Unreachable(key)),
+            State::Failed { .. } => self.ask(key, now),
+            State::Static | State::Reachable { .. } | State::Checking { .. } => {
+                // The event crossed with the answer.
+                let id = self.id(key);
+                self.actions.push(Action::Reachable(key, id));
+            }
+        }
+    }
+
+    /// A dynamic one that packets wait for the first time.
+    fn begin(&mut self, key: NeighbourKey, now: Moment) {
+        if now.as_secs() != self.second {
+            (self.second, self.begun) = (now.as_secs(), 0);
+        }
+        self.begun += 1;
+        if self.begun > NEW_A_SECOND {
+            self.actions.push(Action::Unreachable(key));
+            return;
+        }
+        if self.unanswered.len() >= MAX_UNANSWERED
+            && let Some((_, oldest)) = self.unanswered.first().copied()
+        {
+            self.forget(oldest);
+            self.actions.push(Action::Unreachable(oldest));
+        }
+        if self.entries.len() >= MAX_ENTRIES {
+            self.refused += 1;
+            self.actions.push(Action::Unreachable(key));
+            return;
+        }
+        self.insert(key, Entry::new(Kind::Dynamic, now));
+        self.ask(key, now);
+    }
+
+    fn heard(&mut self, key: NeighbourKey, mac: Mac, reply: bool, now: Moment) {
+        let Some(entry) = self.entries.get(&key) else { return };
+        if entry.kind == Kind::Static || mac.is_group() || mac == Mac([0; 6]) {
+            return;
+        }
+        let known = entry.state.mac();
+        let state = match entry.state {
+            // Only an answer proves that it hears us; what it says unasked still tells its MAC.
+            _ if reply => State::Reachable { mac, until: now + REACHABLE },
+            State::Reachable { until, .. } => State::Reachable { mac, until },
+            State::Checking { tries, .. } => State::Checking { mac, tries },
+            _ => State::Reachable { mac, until: now + RETRY },
+        };
+        self.alter(key, |entry| {
+            entry.state = state;
+            if !reply {
+                // It asks for one of our addresses, so it is about to send.
+                entry.wanted = now;
+            }
+        });
+        if known != Some(mac) {
+            self.publish(key, mac);
+        }
+    }
+
+    /// An entry is due: ask again, or give it up.
+    fn look(&mut self, key: NeighbourKey, now: Moment) {
+        let Some(entry) = self.entries.get(&key).copied() else {
+            self.due.retain(|(_, other)| *other != key);
+            return;
+        };
+        let crowded = self.entries.len() > KEPT;
+        let over = crowded && entry.kind == Kind::Dynamic && now >= entry.wanted + FORGET;
+        match entry.state {
+            State::Static => self.alter(key, |_| {}),
+            State::Asking { tries, .. } if tries < TRIES => self.ask_again(key, tries, now),
+            State::Asking { .. } => self.fail(key, now),
+            State::Reachable { .. } | State::Checking { .. } if over => self.forget(key),
+            State::Reachable { mac, .. } => self.check(key, mac, 0, now),
+            State::Checking { mac, tries } if tries < 2 * TRIES => self.check(key, mac, tries, now),
+            State::Checking { .. } => self.fail(key, now),
+            State::Failed { .. } if entry.kind == Kind::Permanent => self.ask(key, now),
+            State::Failed { .. } => self.forget(key),
+        }
+    }
+
+    fn ask(&mut self, key: NeighbourKey, now: Moment) {
+        self.ask_again(key, 0, now);
+    }
+
+    fn ask_again(&mut self, key: NeighbourKey, tries: u32, now: Moment) {
+        self.request(key, Mac::BROADCAST);
+        self.alter(key, |entry| entry.state = State::Asking { tries: tries + 1, next: now + RETRY });
+    }
+
+    /// Asks whether the host still has this MAC: first itself alone, then everybody.
+    fn check(&mut self, key: NeighbourKey, mac: Mac, tries: u32, now: Moment) {
+        self.request(key, if tries < TRIES { mac } else { Mac::BROADCAST });
+        self.alter(key, |entry| {
+            entry.state = State::Checking { mac, tries: tries + 1 };
+            entry.asked = now;
+        });
+    }
+
+    fn request(&mut self, key: NeighbourKey, to: Mac) {
+        if let Some(interface) = self.interfaces.get(usize::from(key.port))
+            && let Some(frame) = interface.request(key, to)
+        {
+            self.actions.push(Action::Send(frame));
+        }
+    }
+
+    fn fail(&mut self, key: NeighbourKey, now: Moment) {
+        self.unpublish(key);
+        self.alter(key, |entry| {
+            entry.state = State::Failed { since: now };
+            entry.failed_once = true;
+        });
+        self.actions.push(Action::Unreachable(key));
+    }
+
+    fn publish(&mut self, key: NeighbourKey, mac: Mac) {
+        let id = self.id(key);
+        if id == NextHopId::UNKNOWN {
+            self.forget(key);
+            self.actions.push(Action::Unreachable(key));
+            return;
+        }
+        // The MAC before the news: a worker that is told must find it.
+        self.actions.push(Action::Set(id, NextHop::resolved(key.port, mac)));
+        self.actions.push(Action::Reachable(key, id));
+    }
+
+    fn unpublish(&mut self, key: NeighbourKey) {
+        if let Some(id) = self.ids.get(&key) {
+            self.actions.push(Action::Set(*id, NextHop::UNRESOLVED));
+        }
+    }
+
+    fn insert(&mut self, key: NeighbourKey, entry: Entry) {
+        self.note(key, &entry);
+        self.entries.insert(key, entry);
+    }
+
+    /// Changes an entry, and the order of what is due with it.
+    fn alter(&mut self, key: NeighbourKey, change: impl FnOnce(&mut Entry)) {
+        if let Some(mut entry) = self.entries.remove(&key) {
+            self.unnote(key, &entry);
+            change(&mut entry);
+            self.insert(key, entry);
+        }
+    }
+
+    fn forget(&mut self, key: NeighbourKey) {
+        if let Some(entry) = self.entries.remove(&key) {
+            self.unnote(key, &entry);
+            if entry.state.mac().is_some() {
+                self.unpublish(key);
+            }
+        }
+    }
+
+    fn note(&mut self, key: NeighbourKey, entry: &Entry) {
+        self.due.extend(entry.due().map(|due| (due, key)));
+        if entry.counts_as_unanswered() {
+            self.unanswered.insert((entry.since, key));
+        }
+    }
+
+    fn unnote(&mut self, key: NeighbourKey, entry: &Entry) {
+        if let Some(due) = entry.due() {
+            self.due.remove(&(due, key));
+        }
+        self.unanswered.remove(&(entry.since, key));
+    }
+}
+
+#[cfg(test)]
+mod tests;

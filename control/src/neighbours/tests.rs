@@ -1,0 +1,309 @@
+use super::announce::INTERVAL;
+use super::*;
+use std::net::Ipv4Addr;
+
+const OWN: Mac = Mac([2, 0, 0, 0, 0, 8]);
+const RS1: Mac = Mac([2, 0, 0, 0, 0, 7]);
+const OTHER: Mac = Mac([2, 0, 0, 0, 9, 9]);
+
+fn seconds(count: u64) -> Moment {
+    Moment::from_secs(count)
+}
+
+fn key(last: u8) -> NeighbourKey {
+    NeighbourKey { port: 0, address: Ipv4Addr::new(10, 0, 0, last) }
+}
+
+fn interfaces() -> Vec<Interface> {
+    vec![Interface { port: 0, mac: OWN, addresses: vec!["10.0.0.8/8".parse().unwrap()], vip: None }]
+}
+
+fn neighbours() -> Neighbours {
+    Neighbours::new(interfaces(), &[], seconds(0))
+}
+
+fn heard(key: NeighbourKey, mac: Mac, reply: bool) -> NeighbourEvent {
+    NeighbourEvent::Heard { key, mac, reply }
+}
+
+/// Destination MACs of the requests among what is to be done.
+fn asked(actions: &[Action]) -> Vec<Mac> {
+    let frames = actions.iter().filter_map(|action| match action {
+        Action::Send(frame) => Some(Mac(frame.bytes[..6].try_into().unwrap())),
+        _ => None,
+    });
+    frames.collect()
+}
+
+/// Runs to `until` in steps of 100 ms and returns everything that was to be done, with its time.
+fn run(neighbours: &mut Neighbours, from: Moment, until: Moment) -> Vec<(Moment, Action)> {
+    let mut done = Vec::new();
+    let mut now = from;
+    while now <= until {
+        neighbours.turn(now);
+        done.extend(neighbours.take_actions().into_iter().map(|action| (now, action)));
+        now += Duration::from_millis(100);
+    }
+    done
+}
+
+#[test]
+fn a_request_is_a_complete_frame() {
+    let mut neighbours = neighbours();
+    neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(1));
+    let actions = neighbours.take_actions();
+    let [Action::Send(frame)] = actions[..] else { panic!("{actions:?}") };
+    let expected = [
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 8, 0x08, 0x06, // Ethernet
+        0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 8, 10, 0, 0, 8, 0, 0, 0, 0, 0, 0, 10, 0, 0, 7, // ARP
+    ];
+    assert_eq!(frame.bytes[..42], expected);
+    assert_eq!((frame.port, frame.length), (0, 60));
+    assert_eq!(frame.bytes[42..], [0; 22]);
+}
+
+#[test]
+fn an_answer_is_published_before_it_is_told() {
+    let mut neighbours = neighbours();
+    neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(1));
+    neighbours.take_actions();
+    neighbours.event(heard(key(7), RS1, true), seconds(1));
+    let id = neighbours.id(key(7));
+    let expected = [Action::Set(id, NextHop::resolved(0, RS1)), Action::Reachable(key(7), id)];
+    assert_eq!(neighbours.take_actions(), expected);
+    // A worker's event that crossed with the answer is answered at once.
+    neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(2));
+    assert_eq!(neighbours.take_actions(), [Action::Reachable(key(7), id)]);
+}
+
+#[test]
+fn three_unanswered_requests_a_second_apart_make_it_unreachable() {
+    let mut neighbours = neighbours();
+    neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(0));
+    let done = run(&mut neighbours, seconds(0), seconds(4));
+    let times: Vec<_> = done.iter().map(|(at, _)| at.as_secs()).collect();
+    assert_eq!(times, [0, 1, 2, 3]);
+    assert_eq!(done[3].1, Action::Unreachable(key(7)));
+    // Asked for again by the next packet, but not more than once a second.
+    neighbours.event(NeighbourEvent::Wanted(key(7)), Duration::from_millis(3500));
+    assert_eq!(neighbours.take_actions(), [Action::Unreachable(key(7))]);
+    neighbours.event(NeighbourEvent::Wanted(key(7)), Duration::from_millis(4100));
+    assert_eq!(asked(&neighbours.take_actions()), [Mac::BROADCAST]);
+    // Nobody wants it any more: it is forgotten.
+    run(&mut neighbours, Duration::from_millis(4100), seconds(20));
+    assert!(neighbours.is_empty());
+}
+
+#[test]
+fn a_permanent_one_is_asked_for_from_the_start_checked_and_found_again() {
+    let mut neighbours = neighbours();
+    neighbours.set_permanent(&HashSet::from([key(7)]), seconds(0));
+    assert_eq!(asked(&neighbours.take_actions()), [Mac::BROADCAST]);
+    neighbours.event(heard(key(7), RS1, true), seconds(0));
+    neighbours.take_actions();
+    let done = run(&mut neighbours, seconds(0), seconds(35));
+    let frames: Vec<Action> = done.iter().map(|(_, action)| *action).collect();
+    assert_eq!(done[0].0, REACHABLE);
+    assert_eq!(asked(&frames), [RS1, RS1, RS1, Mac::BROADCAST, Mac::BROADCAST, Mac::BROADCAST]);
+    // Packets go to the known MAC until the last request, too, is unanswered.
+    let lost = run(&mut neighbours, seconds(36), seconds(36));
+    let id = neighbours.id(key(7));
+    let lost: Vec<_> = lost.into_iter().map(|(_, action)| action).collect();
+    assert_eq!(lost, [Action::Set(id, NextHop::UNRESOLVED), Action::Unreachable(key(7))]);
+    assert_eq!(neighbours.silent().collect::<Vec<_>>(), [key(7)]);
+    // It goes on being asked for, and is back with its first answer, under the same id.
+    let revived = run(&mut neighbours, seconds(36), seconds(36) + REVIVE);
+    assert_eq!(asked(&[revived[0].1]), [Mac::BROADCAST]);
+    neighbours.event(heard(key(7), OTHER, true), seconds(42));
+    assert!(neighbours.take_actions().contains(&Action::Set(id, NextHop::resolved(0, OTHER))));
+    assert_eq!(neighbours.silent().count(), 0);
+}
+
+#[test]
+fn an_answered_check_keeps_it_reachable_without_news() {
+    let mut neighbours = neighbours();
+    neighbours.set_permanent(&HashSet::from([key(7)]), seconds(0));
+    neighbours.event(heard(key(7), RS1, true), seconds(0));
+    neighbours.take_actions();
+    for round in 1..20 {
+        let done = run(&mut neighbours, seconds(30 * round - 29), seconds(30 * round));
+        let actions: Vec<_> = done.iter().map(|(_, action)| *action).collect();
+        assert_eq!(asked(&actions), [RS1], "one direct request each 30 s");
+        assert_eq!(actions.len(), 1);
+        neighbours.event(heard(key(7), RS1, true), seconds(30 * round));
+        assert_eq!(neighbours.take_actions(), []);
+    }
+}
+
+#[test]
+fn a_changed_mac_is_followed_at_once_but_never_for_static_ones() {
+    let fixed = StaticNeighbour { address: key(9).address, mac: RS1, port: 0 };
+    let mut neighbours = Neighbours::new(interfaces(), &[fixed], seconds(0));
+    let id = neighbours.id(key(9));
+    let expected = [Action::Set(id, NextHop::resolved(0, RS1)), Action::Reachable(key(9), id)];
+    assert_eq!(neighbours.take_actions(), expected);
+    neighbours.set_permanent(&HashSet::from([key(7), key(9)]), seconds(0));
+    neighbours.event(heard(key(7), RS1, true), seconds(0));
+    neighbours.take_actions();
+    neighbours.event(heard(key(7), OTHER, false), seconds(5));
+    let id = neighbours.id(key(7));
+    assert_eq!(neighbours.take_actions()[0], Action::Set(id, NextHop::resolved(0, OTHER)));
+    neighbours.event(heard(key(9), OTHER, true), seconds(5));
+    assert_eq!(neighbours.take_actions(), []);
+    assert!(run(&mut neighbours, seconds(5), seconds(25)).is_empty());
+    neighbours.event(heard(key(7), Mac::BROADCAST, true), seconds(25));
+    neighbours.event(heard(key(44), OTHER, true), seconds(25));
+    assert_eq!(neighbours.take_actions(), [], "a group MAC, and a host that nobody asked for");
+}
+
+/// Runs second by second; `key` answers every request.
+fn run_answering(neighbours: &mut Neighbours, key: NeighbourKey, from: Moment, until: Moment) -> Vec<Action> {
+    let mut news = Vec::new();
+    let mut now = from;
+    while now <= until {
+        neighbours.turn(now);
+        let actions = neighbours.take_actions();
+        let asks =
+            |action: &Action| matches!(action, Action::Send(f) if f.bytes[38..42] == key.address.octets());
+        if actions.iter().any(asks) {
+            neighbours.event(heard(key, RS1, true), now);
+        }
+        news.extend(actions.into_iter().filter(|action| !matches!(action, Action::Send(_))));
+        now += seconds(1);
+    }
+    news
+}
+
+#[test]
+fn a_dynamic_one_is_kept_as_long_as_it_answers_and_keeps_its_id_for_ever() {
+    let mut neighbours = neighbours();
+    neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(0));
+    neighbours.event(heard(key(7), RS1, true), seconds(0));
+    let id = neighbours.id(key(7));
+    neighbours.take_actions();
+    assert_eq!(run_answering(&mut neighbours, key(7), seconds(0), 5 * FORGET), []);
+    run(&mut neighbours, 5 * FORGET, 5 * FORGET + seconds(60));
+    assert!(neighbours.is_empty(), "it has left");
+    neighbours.event(NeighbourEvent::Wanted(key(7)), 6 * FORGET);
+    neighbours.event(heard(key(7), OTHER, true), 6 * FORGET);
+    assert!(neighbours.take_actions().contains(&Action::Reachable(key(7), id)));
+}
+
+#[test]
+fn in_a_crowd_a_dynamic_one_is_forgotten_after_minutes() {
+    let mut neighbours = neighbours();
+    let permanent = (0..KEPT as u32)
+        .map(|number| NeighbourKey { port: 0, address: Ipv4Addr::from_bits(0x0a01_0000 + number) });
+    neighbours.set_permanent(&permanent.collect(), seconds(0));
+    neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(0));
+    neighbours.event(heard(key(7), RS1, true), seconds(0));
+    let id = neighbours.id(key(7));
+    neighbours.take_actions();
+    let unresolved = Action::Set(id, NextHop::UNRESOLVED);
+    let before = FORGET - seconds(1);
+    assert!(!run_answering(&mut neighbours, key(7), seconds(0), before).contains(&unresolved));
+    let after = FORGET + REACHABLE;
+    assert!(run_answering(&mut neighbours, key(7), FORGET, after).contains(&unresolved));
+    assert_eq!(neighbours.len(), KEPT);
+}
+
+#[test]
+fn a_real_that_is_removed_becomes_dynamic() {
+    let mut neighbours = neighbours();
+    neighbours.set_permanent(&HashSet::from([key(7)]), seconds(0));
+    neighbours.set_permanent(&HashSet::new(), seconds(1));
+    run(&mut neighbours, seconds(1), seconds(20));
+    assert!(neighbours.is_empty());
+}
+
+#[test]
+fn a_flood_of_made_up_hosts_exhausts_nothing() {
+    let mut neighbours = neighbours();
+    neighbours.set_permanent(&HashSet::from([key(7)]), seconds(0));
+    neighbours.event(heard(key(7), RS1, true), seconds(0));
+    let mut requests = [0; 22];
+    for host in 0..200_000u32 {
+        let address = Ipv4Addr::from_bits(0x0a01_0000 + host);
+        let now = seconds(1) + Duration::from_micros(u64::from(host) * 100);
+        neighbours.event(NeighbourEvent::Wanted(NeighbourKey { port: 0, address }), now);
+        neighbours.turn(now);
+        assert!(neighbours.len() <= MAX_UNANSWERED + 1);
+        requests[now.as_secs() as usize] += asked(&neighbours.take_actions()).len();
+    }
+    // The first of each new one, and the retries of those that are remembered.
+    let most = NEW_A_SECOND as usize + MAX_UNANSWERED;
+    assert!(requests.iter().all(|requests| *requests <= most), "{requests:?}");
+    assert_eq!(neighbours.ids.len(), 1, "only who answers gets an id");
+    assert_eq!(neighbours.due.len(), neighbours.len());
+    // A true one among them is still found.
+    neighbours.event(NeighbourEvent::Wanted(key(17)), seconds(22));
+    neighbours.event(heard(key(17), OTHER, true), seconds(22));
+    let id = neighbours.id(key(17));
+    assert!(neighbours.take_actions().contains(&Action::Reachable(key(17), id)));
+    run(&mut neighbours, seconds(22), seconds(40));
+    assert_eq!(neighbours.len(), 2);
+    assert!(neighbours.unanswered.is_empty());
+}
+
+#[test]
+fn hosts_that_all_answer_are_bounded_too() {
+    let mut neighbours = neighbours();
+    let host = |number: u32| NeighbourKey { port: 0, address: Ipv4Addr::from_bits(0x0a01_0000 + number) };
+    for number in 0..MAX_ENTRIES as u32 + 100 {
+        let now = seconds(u64::from(number / NEW_A_SECOND));
+        neighbours.event(NeighbourEvent::Wanted(host(number)), now);
+        neighbours.event(heard(host(number), OTHER, true), now);
+        neighbours.take_actions();
+    }
+    assert_eq!(neighbours.len(), MAX_ENTRIES);
+    assert_eq!(neighbours.refused(), 100);
+    for number in 0..NextHops::CAPACITY as u32 + 10 {
+        neighbours.id(host(number));
+    }
+    assert_eq!(neighbours.id(host(1 << 20)), NextHopId::UNKNOWN);
+}
+
+#[test]
+fn what_is_no_host_is_not_asked_for() {
+    let mut neighbours = neighbours();
+    for address in [[10, 0, 0, 8], [224, 0, 0, 1], [255, 255, 255, 255], [0, 0, 0, 0], [127, 0, 0, 1]] {
+        let key = NeighbourKey { port: 0, address: address.into() };
+        neighbours.event(NeighbourEvent::Wanted(key), seconds(0));
+        assert_eq!(neighbours.take_actions(), [Action::Unreachable(key)]);
+    }
+    let elsewhere = NeighbourKey { port: 9, ..key(7) };
+    neighbours.event(NeighbourEvent::Wanted(elsewhere), seconds(0));
+    assert_eq!(neighbours.take_actions(), [Action::Unreachable(elsewhere)]);
+    assert!(neighbours.is_empty());
+}
+
+#[test]
+fn own_addresses_are_announced_twice_when_they_or_the_link_appear() {
+    let mut announcer = Announcer::default();
+    let (own, vip) = (Ipv4Addr::new(10, 0, 0, 8), Ipv4Addr::new(10, 0, 0, 100));
+    let targets = |frames: Vec<ArpFrame>| -> Vec<[u8; 4]> {
+        for frame in &frames {
+            assert_eq!(frame.bytes[28..32], frame.bytes[38..42], "sender and target are the same");
+            assert_eq!(frame.bytes[..6], Mac::BROADCAST.0);
+        }
+        frames.iter().map(|frame| frame.bytes[38..42].try_into().unwrap()).collect()
+    };
+    announcer.set_addresses([(own, 1)].into_iter(), seconds(0));
+    assert!(announcer.turn(&interfaces(), seconds(0)).is_empty(), "there is no link yet");
+    announcer.set_link(0, true, seconds(1));
+    assert_eq!(targets(announcer.turn(&interfaces(), seconds(1))), [own.octets()]);
+    announcer.set_addresses([(own, 1), (vip, 1)].into_iter(), seconds(1));
+    assert_eq!(targets(announcer.turn(&interfaces(), seconds(1))), [vip.octets()]);
+    assert!(announcer.turn(&interfaces(), seconds(1)).is_empty());
+    let again = targets(announcer.turn(&interfaces(), seconds(1) + INTERVAL));
+    assert_eq!(again, [own.octets(), vip.octets()]);
+    assert!(announcer.turn(&interfaces(), seconds(9)).is_empty());
+    // A service that is gone is not announced any more, and again when it is back.
+    announcer.set_addresses([(own, 1)].into_iter(), seconds(9));
+    announcer.set_addresses([(own, 1), (vip, 1)].into_iter(), seconds(9));
+    announcer.set_addresses([(own, 1)].into_iter(), seconds(9));
+    assert!(announcer.turn(&interfaces(), seconds(9)).is_empty());
+    announcer.set_link(0, false, seconds(10));
+    announcer.set_link(0, true, seconds(11));
+    assert_eq!(targets(announcer.turn(&interfaces(), seconds(11))), [own.octets()]);
+}

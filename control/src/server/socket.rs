@@ -1,0 +1,114 @@
+//! The listening Unix socket: made, guarded and removed.
+
+use mio::net::UnixListener;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::Group;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why the socket cannot be had.
+#[derive(Debug, Error)]
+pub enum SocketError {
+    /// Another daemon holds it.
+    #[error("{0}: another lbd runs on this socket; stop it, or set another path as [control] socket")]
+    InUse(PathBuf),
+    /// Something that is not a socket has this name.
+    #[error("{0}: exists and is not a socket; remove it, or set another path as [control] socket")]
+    NotASocket(PathBuf),
+    /// `[control] group` names none.
+    #[error("[control] group: there is no group {0:?}; create it (groupadd), or correct the name")]
+    NoGroup(String),
+    /// The system refused.
+    #[error("{path}: {error}")]
+    Io {
+        /// What was to be opened or made.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+/// A bound socket; removed when dropped.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) listener: UnixListener,
+    path: PathBuf,
+    removed: bool,
+    /// Held as long as the socket is ours. The file stays: removing it would let two daemons lock two
+    /// files of the same name.
+    _lock: Flock<File>,
+}
+
+impl Socket {
+    /// Binds at `path`, mode 0660, of this group.
+    ///
+    /// A socket that a dead daemon left is replaced. The new one appears under its name only when mode
+    /// and owner are right.
+    pub(super) fn bind(path: &Path, group: Option<&Group>) -> Result<Self, SocketError> {
+        let failed = |path: &Path| {
+            let path = path.to_path_buf();
+            move |error: io::Error| SocketError::Io { path, error }
+        };
+        if let Some(directory) = path.parent().filter(|directory| *directory != Path::new("")) {
+            DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed(directory))?;
+        }
+        let lock = lock(path)?;
+        match fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => {
+                return Err(SocketError::NotASocket(path.to_path_buf()));
+            }
+            _ => {}
+        }
+        let new = with_suffix(path, ".new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&new)(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&new).map_err(failed(path))?;
+        fs::set_permissions(&new, Permissions::from_mode(0o660)).map_err(failed(path))?;
+        if let Some(group) = group {
+            std::os::unix::fs::chown(&new, None, Some(group.gid.as_raw())).map_err(failed(path))?;
+        }
+        fs::rename(&new, path).map_err(failed(path))?;
+        Ok(Self { listener, path: path.to_path_buf(), removed: false, _lock: lock })
+    }
+}
+
+impl Socket {
+    /// Removes it, once.
+    pub(super) fn remove(&mut self) {
+        if std::mem::replace(&mut self.removed, true) {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("{}: not removed: {error}", self.path.display());
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Locks beside the socket: unlike trying to connect, this leaves no moment for two to start at once.
+fn lock(path: &Path) -> Result<Flock<File>, SocketError> {
+    let name = with_suffix(path, ".lock");
+    let failed = |error| SocketError::Io { path: name.clone(), error };
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name);
+    Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => SocketError::InUse(path.to_path_buf()),
+        other => failed(other.into()),
+    })
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(suffix);
+    name.into()
+}

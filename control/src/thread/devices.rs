@@ -1,0 +1,43 @@
+//! What the control thread asks the devices and is told of the workers.
+
+use dataplane::next_hop::Mac;
+
+/// The devices, as far as the control thread sees them: DPDK's in `lbd`, made up ones in tests.
+pub trait Devices {
+    /// What is to be said of an `EthPort` now.
+    fn status(&self, port: usize) -> DeviceStatus;
+    /// DPDK's release.
+    fn dpdk_version(&self) -> String;
+    /// TSC cycles a second.
+    fn tsc_hz(&self) -> f64;
+}
+
+/// The state of an `EthPort`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceStatus {
+    /// DPDK's name of the driver.
+    pub driver: String,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Whether there is a link.
+    pub link_up: bool,
+    /// How packets find their worker.
+    pub steering: String,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Frames that came while no buffer was free.
+    pub rx_missed: u64,
+    /// What the device lacks.
+    pub notes: Vec<String>,
+}
+
+/// What is fixed of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerInfo {
+    /// The core it is pinned to.
+    pub core: usize,
+    /// Connections that its table holds.
+    pub capacity: u64,
+}

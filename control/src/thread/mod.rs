@@ -1,0 +1,309 @@
+//! The control thread: everything of the control side that lives, in one loop.
+//!
+//! ```text
+//! mod        starting, the loop, and putting a model into force
+//! commands   a request → its answer
+//! views      listings
+//! dump       the connections, slice by slice
+//! status     how the daemon does
+//! devices    what it asks the devices
+//! ```
+
+mod commands;
+mod devices;
+mod dump;
+mod status;
+mod views;
+
+pub use devices::{DeviceStatus, Devices, WorkerInfo};
+
+use crate::change::{self, Refused};
+use crate::compile::Compiler;
+use crate::config::Config;
+use crate::model::{Links, Model};
+use crate::neighbours::{Action, Announcer, Interface, Moment, Neighbours};
+use crate::protocol::Listen;
+use crate::rates;
+use crate::server::{Server, SocketError};
+use crate::state_file::{LoadError, StateFile};
+use crate::statistics::Statistics;
+use crate::workers::Workers;
+use dataplane::ids::{NeighbourKey, PortIndex};
+use dataplane::message::ControlEnd;
+use dataplane::next_hop::NextHops;
+use dataplane::snapshot::Snapshot;
+use dump::Dumps;
+use status::Watch;
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// The longest the loop waits for the socket: how late a neighbour's event may be seen.
+const WAIT: Duration = Duration::from_millis(2);
+/// The same while a dump is under way.
+const WAIT_DUMPING: Duration = Duration::from_millis(1);
+/// How often links, removed reals and the workers' load are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why the control thread cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The state file is damaged.
+    #[error(transparent)]
+    State(#[from] LoadError),
+    /// A service of the file is refused.
+    #[error("service {service}: {refused}")]
+    Service {
+        /// Which.
+        service: Listen,
+        /// Why.
+        refused: Refused,
+    },
+    /// The first snapshot is not in force.
+    #[error("the configuration is not in force: {0}")]
+    Publish(#[from] Refused),
+}
+
+/// See the module's text.
+pub struct ControlThread {
+    server: Server,
+    model: Model,
+    compiler: Compiler,
+    /// The one in force.
+    snapshot: Arc<Snapshot>,
+    workers: Workers,
+    next_hops: Arc<NextHops>,
+    neighbours: Neighbours,
+    announcer: Announcer,
+    statistics: Statistics,
+    state: Option<StateFile>,
+    dumps: Dumps,
+    watch: Watch,
+    devices: Box<dyn Devices>,
+    started: Instant,
+    watched: Instant,
+    estimated: Instant,
+}
+
+impl ControlThread {
+    /// Binds the socket, loads the state file or else the services of the configuration. Nothing is
+    /// published before [`start`](Self::start).
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn new(
+        config: &Config,
+        ends: Vec<ControlEnd>,
+        next_hops: Arc<NextHops>,
+        devices: Box<dyn Devices>,
+        workers: Vec<WorkerInfo>,
+    ) -> Result<Self, StartError> {
+        let server = Server::bind(&config.control.socket, config.control.group.as_deref())?;
+        let mac = |port| devices.status(port).mac;
+        let links = Links::new(config, mac);
+        let state = config.control.state.as_deref().map(StateFile::new);
+        let model = first_model(config, &links, state.as_ref())?;
+        let interfaces = (0..).zip(&links.ports).map(|(index, port)| Interface {
+            port: index,
+            mac: port.mac,
+            addresses: port.addresses.clone(),
+            vip: None,
+        });
+        let neighbours = Neighbours::new(interfaces.collect(), &config.neighbours, Moment::ZERO);
+        let now = Instant::now();
+        Ok(Self {
+            server,
+            model,
+            compiler: Compiler::new(links),
+            snapshot: Arc::new(Snapshot::empty()),
+            workers: Workers::new(ends),
+            next_hops,
+            neighbours,
+            announcer: Announcer::default(),
+            statistics: Statistics::default(),
+            state,
+            dumps: Dumps::default(),
+            watch: Watch::new(config, workers),
+            devices,
+            started: now,
+            watched: now,
+            estimated: now,
+        })
+    }
+
+    /// Publishes the first snapshot; the workers run already.
+    ///
+    /// # Errors
+    /// A worker does not take it.
+    pub fn start(&mut self) -> Result<(), StartError> {
+        let now = Instant::now();
+        (self.started, self.watched, self.estimated) = (now, now, now);
+        self.act();
+        self.compiler.check(&self.model)?;
+        self.put_in_force(self.model.clone())?;
+        self.watch_links(self.moment(now));
+        Ok(())
+    }
+
+    /// Waits this long for a worker to take a snapshot, instead of
+    /// [`PATIENCE`](crate::workers::PATIENCE).
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.workers.set_patience(patience);
+    }
+
+    /// Works until `stop` is set, then removes the socket.
+    ///
+    /// # Errors
+    /// Waiting for the socket failed.
+    pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
+        while !stop.load(Ordering::Relaxed) {
+            self.turn()?;
+        }
+        self.server.remove_socket();
+        Ok(())
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self) -> io::Result<()> {
+        let wait = if self.dumps.are_waiting() { WAIT_DUMPING } else { WAIT };
+        for (peer, command) in self.server.turn(wait, Instant::now())? {
+            self.command(peer, command);
+        }
+        let now = Instant::now();
+        self.workers.take_returns();
+        self.workers.flush();
+        self.dumps.turn(&mut self.server, &mut self.workers, &self.snapshot, now);
+        self.meet_neighbours(self.moment(now));
+        let elapsed = now - self.estimated;
+        if elapsed >= rates::INTERVAL {
+            self.estimated = now;
+            self.statistics.collect(&self.workers);
+            self.statistics.estimate(elapsed);
+        }
+        if now - self.watched >= WATCH_INTERVAL {
+            self.watched = now;
+            self.watch_links(self.moment(now));
+            self.watch.sample(&self.workers);
+            self.watch.warn(&self.workers);
+            self.release();
+        }
+        Ok(())
+    }
+
+    fn moment(&self, now: Instant) -> Moment {
+        now - self.started
+    }
+
+    fn meet_neighbours(&mut self, now: Moment) {
+        let Self { workers, neighbours, .. } = self;
+        workers.neighbour_events(|event| neighbours.event(event, now));
+        neighbours.turn(now);
+        self.act();
+        for frame in self.announcer.turn(self.neighbours.interfaces_mut(), now) {
+            self.workers.send(frame);
+        }
+    }
+
+    /// Does what the neighbours' state machine wants.
+    fn act(&mut self) {
+        for action in self.neighbours.take_actions() {
+            match action {
+                Action::Set(id, next_hop) => self.next_hops.set(id, next_hop),
+                Action::Send(frame) => self.workers.send(frame),
+                Action::Reachable(..) | Action::Unreachable(_) => self.workers.tell(action),
+            }
+        }
+    }
+
+    fn watch_links(&mut self, now: Moment) {
+        for port in 0..self.compiler.links().ports.len() {
+            let up = self.devices.status(port).link_up;
+            self.announcer.set_link(port as PortIndex, up, now);
+        }
+    }
+
+    /// Lets go of removed reals without connections; the snapshot without them follows at once, so that
+    /// packets from their addresses are routed again.
+    fn release(&mut self) {
+        let version = self.compiler.version();
+        if self.workers.run_on(version).is_err() {
+            return;
+        }
+        let workers = &self.workers;
+        let live = |id| workers.connections(id).total() > 0;
+        let released = self.compiler.release(version, live);
+        if released.is_empty() {
+            return;
+        }
+        for key in &released {
+            self.statistics.forget(key);
+        }
+        if let Err(refused) = self.put_in_force(self.model.clone()) {
+            log::error!("{refused}");
+        }
+    }
+
+    /// Carries out a change: it is kept, then published. A reply after this means that it is in force.
+    fn change(&mut self, next: Model) -> Result<(), Refused> {
+        // Before anything is touched, so that a refused command changes nothing.
+        self.workers.run_on(self.compiler.version())?;
+        self.compiler.check(&next)?;
+        if let Some(state) = &self.state
+            && let Err(error) = state.write(&next)
+        {
+            // The new file may already be in place if only the last step failed.
+            let _ = state.write(&self.model);
+            return Err(Refused::StateWrite(error.to_string()));
+        }
+        self.put_in_force(next)
+    }
+
+    /// Compiles, publishes, and lets everything else follow. Even if a worker is stuck the model is the
+    /// new one: the others run on it.
+    fn put_in_force(&mut self, next: Model) -> Result<(), Refused> {
+        let Self { compiler, neighbours, .. } = self;
+        self.snapshot = compiler.compile(&next, |key| neighbours.id(key));
+        self.statistics.open(&next, |key| self.compiler.ids().real(key), &self.workers);
+        let now = self.moment(Instant::now());
+        self.follow_next_hops(&next, now);
+        let published = self.workers.publish(&self.snapshot);
+        self.statistics.close(&next, |key| self.compiler.ids().real(key).is_some(), &self.workers);
+        self.model = next;
+        let addresses = self.snapshot.local_addresses().map(|(address, local)| (address, local.ports));
+        self.announcer.set_addresses(addresses, now);
+        self.act();
+        published
+    }
+
+    /// The ways to reals and the gateways are asked for from the start.
+    fn follow_next_hops(&mut self, next: &Model, now: Moment) {
+        let links = self.compiler.links();
+        let reals = next.reals().filter_map(|key| links.way_to_real(*key.endpoint.ip()));
+        let wanted: HashSet<NeighbourKey> = reals.chain(links.gateways()).collect();
+        for interface in self.neighbours.interfaces_mut() {
+            let answers = |ports: u16| ports & 1 << interface.port != 0;
+            let mut vips = self.snapshot.local_addresses().filter(|(_, local)| answers(local.ports));
+            interface.vip = vips.next().map(|(address, _)| address);
+        }
+        self.neighbours.set_permanent(&wanted, now);
+    }
+}
+
+/// The state file's services or, if there is none yet, the configuration's.
+fn first_model(config: &Config, links: &Links, state: Option<&StateFile>) -> Result<Model, StartError> {
+    if let Some(state) = state {
+        state.sweep();
+        if let Some(model) = state.load(&Model::new(config.timeouts), links)? {
+            log::info!("services are those of the state file; the configuration's are not looked at");
+            return Ok(model);
+        }
+    }
+    change::configured(config.timeouts, links, &config.services)
+        .map_err(|(service, refused)| StartError::Service { service, refused })
+}

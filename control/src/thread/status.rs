@@ -1,0 +1,227 @@
+//! How the daemon does: load of the workers, drops, and what an operator should know of.
+
+use super::{ControlThread, WorkerInfo};
+use crate::config::Config;
+use crate::protocol::{PortView, Status, WorkerView};
+use crate::workers::Workers;
+use dataplane::counters::{Counter, WorkerCounters};
+use dataplane::ids::MAX_PORTS;
+use dataplane::snapshot::Side;
+use dataplane::verdict::DropReason;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+/// Samples, one a second, that the load is taken over.
+const SAMPLES: usize = 4;
+/// SYNs with partial checksums from which a port is suspect: one alone can be anybody's.
+const PARTIAL: u64 = 3;
+/// Next hops that are named at most.
+const NAMED: usize = 8;
+
+/// What is watched over time.
+#[derive(Debug)]
+pub(super) struct Watch {
+    names: Vec<String>,
+    infos: Vec<WorkerInfo>,
+    loads: Vec<Load>,
+    warned: HashSet<String>,
+}
+
+/// A worker's load over the last seconds.
+#[derive(Debug, Default)]
+struct Load {
+    samples: VecDeque<Sample>,
+    /// The last that could be computed: an idle worker has none.
+    busy_nanoseconds_per_packet: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    busy: u64,
+    total: u64,
+    packets: u64,
+}
+
+impl Load {
+    fn add(&mut self, counters: &WorkerCounters) {
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(Sample {
+            busy: counters.busy_nanoseconds.get(),
+            total: counters.total_nanoseconds.get(),
+            packets: counters.rx_packets.get(),
+        });
+        let (busy, _, packets) = self.passed();
+        if packets > 0 {
+            self.busy_nanoseconds_per_packet = busy as f64 / packets as f64;
+        }
+    }
+
+    fn passed(&self) -> (u64, u64, u64) {
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else { return (0, 0, 0) };
+        let passed = |value: fn(&Sample) -> u64| value(last).saturating_sub(value(first));
+        (passed(|sample| sample.busy), passed(|sample| sample.total), passed(|sample| sample.packets))
+    }
+
+    fn busy_share(&self) -> f64 {
+        match self.passed() {
+            (_, 0, _) => 0.0,
+            (busy, total, _) => (busy as f64 / total as f64).min(1.0),
+        }
+    }
+}
+
+impl Watch {
+    pub(super) fn new(config: &Config, infos: Vec<WorkerInfo>) -> Self {
+        let names = config.ports.iter().map(|port| port.name.clone()).collect();
+        let loads = infos.iter().map(|_| Load::default()).collect();
+        Self { names, infos, loads, warned: HashSet::new() }
+    }
+
+    /// Once a second.
+    pub(super) fn sample(&mut self, workers: &Workers) {
+        for (load, counters) in self.loads.iter_mut().zip(workers.counters()) {
+            load.add(counters);
+        }
+    }
+
+    /// Logs what an operator should know of, once.
+    pub(super) fn warn(&mut self, workers: &Workers) {
+        for trouble in self.troubles(workers) {
+            if self.warned.insert(trouble.kind.clone()) {
+                log::warn!("{}", trouble.text);
+            }
+        }
+    }
+
+    /// Links that hand us what is no whole packet.
+    fn troubles(&self, workers: &Workers) -> Vec<Trouble> {
+        let mut troubles = Vec::new();
+        for (port, name) in self.names.iter().enumerate().take(MAX_PORTS) {
+            let sum = |counter: fn(&WorkerCounters) -> &[Counter; MAX_PORTS]| -> u64 {
+                workers.counters().map(|counters| counter(counters)[port].get()).sum()
+            };
+            let syns = sum(|counters| &counters.syns);
+            let partial = sum(|counters| &counters.partial_checksums);
+            if partial >= PARTIAL && partial > syns / 2 {
+                let text = format!(
+                    "port {name}: {partial} of {syns} TCP SYNs came with only a partial checksum: the sending host \
+                     leaves checksums to a device that is not there; on that host (the other end of the veth): \
+                     ethtool -K IFACE tx off"
+                );
+                troubles.push(Trouble { kind: format!("{name} partial"), text });
+            }
+            let merged = sum(|counters| &counters.merged_segments);
+            if merged > 0 {
+                let text = format!(
+                    "port {name}: {merged} frames were longer than the MTU: merged segments (GRO); on this machine, \
+                     for the interface of this port: ethtool -K IFACE gro off"
+                );
+                troubles.push(Trouble { kind: format!("{name} merged"), text });
+            }
+        }
+        let truncated: u64 =
+            workers.counters().map(|counters| counters.dropped(DropReason::Truncated).get()).sum();
+        if truncated > 0 {
+            let text = format!(
+                "{truncated} frames were cut short: merged segments (GRO) or a buffer that is too small; for the \
+                 interfaces of the ports: ethtool -K IFACE gro off"
+            );
+            troubles.push(Trouble { kind: "truncated".into(), text });
+        }
+        troubles
+    }
+}
+
+/// What an operator should know of.
+struct Trouble {
+    /// The same as long as only numbers differ.
+    kind: String,
+    text: String,
+}
+
+impl ControlThread {
+    pub(super) fn status(&self) -> Status {
+        let mut notes = Vec::new();
+        let ports = (0..self.watch.names.len()).map(|port| self.port_view(port, &mut notes)).collect();
+        notes.extend(self.watch.troubles(&self.workers).into_iter().map(|trouble| trouble.text));
+        notes.extend(self.silent_next_hops());
+        if self.neighbours.refused() > 0 {
+            notes.push(format!("{} neighbours were refused: the table is full", self.neighbours.refused()));
+        }
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            dpdk: self.devices.dpdk_version(),
+            uptime_s: self.started.elapsed().as_secs(),
+            config_version: self.compiler.version(),
+            ports,
+            workers: self.worker_views(),
+            drops: self.drops(),
+            notes,
+        }
+    }
+
+    fn port_view(&self, port: usize, notes: &mut Vec<String>) -> PortView {
+        let device = self.devices.status(port);
+        let name = &self.watch.names[port];
+        notes.extend(device.notes.iter().map(|note| format!("port {name}: {note}")));
+        let side = match self.compiler.links().ports[port].side {
+            Side::Vip => "vip",
+            Side::Dip => "dip",
+            Side::Both => "both",
+        };
+        PortView {
+            name: name.clone(),
+            side: side.to_owned(),
+            driver: device.driver,
+            mac: device.mac.to_string(),
+            link_up: device.link_up,
+            steering: device.steering,
+            rx_packets: device.rx_packets,
+            tx_packets: device.tx_packets,
+            rx_missed: device.rx_missed,
+        }
+    }
+
+    fn worker_views(&self) -> Vec<WorkerView> {
+        let cycles = self.devices.tsc_hz() / 1e9;
+        let parts = self.watch.infos.iter().zip(&self.watch.loads).zip(self.workers.counters()).enumerate();
+        let view =
+            |(id, ((info, load), counters)): (usize, ((&WorkerInfo, &Load), &WorkerCounters))| WorkerView {
+                id,
+                core: info.core,
+                rx_packets: counters.rx_packets.get(),
+                tx_packets: counters.tx_packets.get(),
+                handed_over: counters.handed_over.get(),
+                busy_share: load.busy_share(),
+                cycles_per_packet: load.busy_nanoseconds_per_packet * cycles,
+                connections: counters.connections.get(),
+                capacity: info.capacity,
+            };
+        parts.map(view).collect()
+    }
+
+    /// By reason; those above 0.
+    fn drops(&self) -> BTreeMap<String, u64> {
+        let sum = |reason: DropReason| -> u64 {
+            self.workers.counters().map(|counters| counters.dropped(reason).get()).sum()
+        };
+        let reasons = DropReason::ALL.iter().map(|reason| (reason.name().to_owned(), sum(*reason)));
+        reasons.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Gateways and ways to reals that do not answer.
+    fn silent_next_hops(&self) -> Vec<String> {
+        let mut silent: Vec<_> = self.neighbours.silent().collect();
+        silent.sort_unstable();
+        let note = |key: &dataplane::ids::NeighbourKey| {
+            let name = self.watch.names.get(usize::from(key.port)).map_or("?", String::as_str);
+            format!("port {name}: {} does not answer ARP", key.address)
+        };
+        let mut notes: Vec<String> = silent.iter().take(NAMED).map(note).collect();
+        if silent.len() > NAMED {
+            notes.push(format!("{} more next hops do not answer ARP", silent.len() - NAMED));
+        }
+        notes
+    }
+}

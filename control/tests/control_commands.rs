@@ -1,0 +1,255 @@
+//! Commands over the socket, with workers that obey or do not.
+
+mod control_lab;
+
+use control_lab::{Lab, config_in, until};
+use dataplane::ids::{NeighbourKey, RealId};
+use dataplane::message::NeighbourEvent;
+use dataplane::next_hop::Mac;
+use serde_json::json;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const WEB: &str = r#""service":"tcp://192.168.10.100:80""#;
+const RS1: &str = r#""real":"10.0.0.7:80""#;
+const RS2: &str = r#""real":"10.0.0.17:80""#;
+
+fn add_web(lab: &Lab) {
+    lab.ok(&format!(r#""command":"add-service",{WEB},"scheduler":"wrr""#));
+    lab.ok(&format!(r#""command":"add-real",{WEB},{RS1}"#));
+    lab.ok(&format!(r#""command":"add-real",{WEB},{RS2},"weight":3"#));
+}
+
+fn lab(workers: usize, connections: usize) -> (tempfile::TempDir, Lab) {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), workers, connections).unwrap();
+    (directory, lab)
+}
+
+#[test]
+fn a_reply_means_in_force_on_every_worker() {
+    let (_directory, lab) = lab(3, 0);
+    for round in 0..20 {
+        let command = if round % 2 == 0 { "add-service" } else { "del-service" };
+        let version = lab.ok(&format!(r#""command":"{command}",{WEB}"#))["config_version"].as_u64().unwrap();
+        for worker in &lab.workers {
+            assert_eq!(worker.counters.snapshot_version.get(), version);
+        }
+    }
+}
+
+#[test]
+fn listings_have_the_keys_of_the_interface() {
+    let (_directory, lab) = lab(2, 0);
+    add_web(&lab);
+    for worker in &lab.workers {
+        let real = worker.counters.real(RealId(0));
+        real.active.set(2);
+        real.inactive.set(3);
+        real.closing.set(1);
+        real.connections.set(5);
+        real.in_packets.set(10);
+        real.in_bytes.set(1000);
+    }
+    let rs1 = json!({
+        "address": "10.0.0.7", "port": 80, "forward": "Masq", "weight": 1, "upper_threshold": 0,
+        "lower_threshold": 0, "active": 4, "inactive": 6
+    });
+    let rs2 = json!({
+        "address": "10.0.0.17", "port": 80, "forward": "Masq", "weight": 3, "upper_threshold": 0,
+        "lower_threshold": 0, "active": 0, "inactive": 0
+    });
+    let web = json!({
+        "protocol": "TCP", "address": "192.168.10.100", "port": 80, "scheduler": "wrr", "flags": [],
+        "persistence_s": 0, "reals": [rs1, rs2]
+    });
+    assert_eq!(lab.ok(r#""command":"list""#), json!({"services": [web]}));
+    let stats = lab.ok(&format!(r#""command":"stats",{WEB}"#));
+    let service = &stats["services"][0];
+    assert_eq!((&service["conns"], &service["in_packets"]), (&json!(10), &json!(20)));
+    assert_eq!((&service["reals"][0]["in_bytes"], &service["out_bytes"]), (&json!(2000), &json!(0)));
+    assert_eq!(service["reals"][1]["conns"], 0);
+    lab.ok(r#""command":"zero""#);
+    let stats = lab.ok(r#""command":"stats""#);
+    assert_eq!(stats["services"][0]["conns"], 0);
+    assert_eq!(stats["services"][0]["reals"][0]["active"], 4, "connections are not reset");
+    let drained = lab.ok(&format!(r#""command":"drain",{WEB},{RS1}"#));
+    assert_eq!(drained["live"], 8, "all but the closing ones");
+    let rate = lab.ok(r#""command":"rate""#);
+    assert_eq!(rate["services"][0]["in_packets"], 0);
+    let none = lab.refused(r#""command":"list","service":"udp://192.168.10.100:80""#);
+    assert_eq!(none.code, "no_such_service");
+}
+
+#[test]
+fn removed_reals_come_back_with_their_counters_and_are_let_go_without_connections() {
+    let (_directory, lab) = lab(1, 0);
+    add_web(&lab);
+    let counters = &lab.workers[0].counters;
+    counters.real(RealId(0)).active.set(1);
+    counters.real(RealId(0)).connections.set(7);
+    lab.ok(&format!(r#""command":"del-real",{WEB},{RS1}"#));
+    let version = counters.snapshot_version.get();
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(counters.snapshot_version.get(), version, "it has a connection");
+    lab.ok(&format!(r#""command":"add-real",{WEB},{RS1}"#));
+    let real = &lab.ok(r#""command":"stats""#)["services"][0]["reals"][0];
+    assert_eq!((&real["active"], &real["conns"]), (&json!(1), &json!(7)));
+    lab.ok(&format!(r#""command":"del-real",{WEB},{RS1}"#));
+    let told = &lab.workers[0].told;
+    let is_known = || told.lock().unwrap().snapshot.as_ref().unwrap().real_key(RealId(0)).is_some();
+    assert!(is_known());
+    counters.real(RealId(0)).active.set(0);
+    until("the real is let go", || !is_known());
+}
+
+#[test]
+fn status_tells_of_ports_workers_drops_and_trouble() {
+    let (_directory, lab) = lab(1, 0);
+    let counters = &lab.workers[0].counters;
+    counters.dropped(dataplane::verdict::DropReason::NoRoute).add(4);
+    counters.syns[0].set(6);
+    counters.partial_checksums[0].set(4);
+    counters.merged_segments[1].set(1);
+    let status = lab.ok(r#""command":"status""#);
+    assert_eq!(status["drops"], json!({"no_route": 4}));
+    assert_eq!(status["dpdk"], "DPDK 0");
+    assert_eq!(status["ports"][1]["name"], "dip0");
+    assert_eq!(status["ports"][0]["mac"], "02:00:00:00:01:00");
+    assert_eq!(status["workers"][0]["capacity"], 1024);
+    let notes = status["notes"].to_string();
+    for expected in [
+        "port vip0: no MTU",
+        "port vip0: 4 of 6 TCP SYNs",
+        "ethtool -K IFACE tx off",
+        "port dip0: 1 frames",
+        "ethtool -K IFACE gro off",
+    ] {
+        assert!(notes.contains(expected), "{expected}: {notes}");
+    }
+    counters.busy_nanoseconds.set(0);
+    until("the load is seen", || {
+        // 25 % busy, 500 ns a packet.
+        counters.total_nanoseconds.add(4_000_000);
+        counters.busy_nanoseconds.add(1_000_000);
+        counters.rx_packets.add(2000);
+        let worker = &lab.ok(r#""command":"status""#)["workers"][0];
+        let near =
+            |value: &serde_json::Value, wanted: f64| (value.as_f64().unwrap() - wanted).abs() < 0.02 * wanted;
+        near(&worker["busy_share"], 0.25) && near(&worker["cycles_per_packet"], 1000.0)
+    });
+}
+
+#[test]
+fn every_connection_is_dumped_whatever_their_number() {
+    let (_directory, lab) = lab(2, 20_000);
+    add_web(&lab);
+    lab.ok(r#""command":"add-service","service":"udp://192.168.10.100:53""#);
+    let all = lab.ok(r#""command":"connections""#);
+    let all = all["connections"].as_array().unwrap();
+    assert_eq!(all.len(), 40_000);
+    let expected = json!({
+        "protocol": "TCP", "state": "ESTABLISHED", "expires_s": 900, "client": "192.168.10.6:19999",
+        "virtual": "192.168.10.100:80", "real": "10.0.0.7:80", "worker": 1
+    });
+    assert_eq!(all[39_999], expected);
+    let of = |service: &str| lab.ok(&format!(r#""command":"connections","service":"{service}""#));
+    assert_eq!(of("udp://192.168.10.100:53"), json!({"connections": []}));
+    assert_eq!(of("tcp://192.168.10.100:80")["connections"].as_array().unwrap().len(), 40_000);
+    let none = lab.refused(r#""command":"connections","service":"udp://192.168.10.100:1""#);
+    assert_eq!(none.code, "no_such_service");
+}
+
+#[test]
+fn dumps_at_once_and_one_that_is_never_read_do_not_disturb_each_other() {
+    let (_directory, lab) = lab(1, 30_000);
+    add_web(&lab);
+    let mut lazy = lab.connect();
+    lazy.send(b"{\"v\":1,\"command\":\"connections\"}\n");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let dump = || lab.ok(r#""command":"connections""#)["connections"].as_array().unwrap().len();
+            scope.spawn(move || assert_eq!(dump(), 30_000));
+        }
+    });
+    assert!(matches!(lazy.answer(), Some(control::protocol::Outcome::Ok(_))), "and it is complete when read");
+}
+
+#[test]
+fn a_stuck_worker_is_named_and_what_follows_changes_nothing() {
+    let (_directory, lab) = lab(2, 10);
+    add_web(&lab);
+    lab.workers[1].obeys.store(false, Ordering::Relaxed);
+    let refusal = lab.refused(r#""command":"add-service","service":"udp://192.168.10.100:53""#);
+    assert_eq!(refusal.code, "worker_stuck");
+    assert!(refusal.message.starts_with("worker 1 has not taken version"), "{refusal:?}");
+    let before = lab.ok(r#""command":"save""#);
+    assert_eq!(lab.refused(r#""command":"clear""#).code, "worker_stuck");
+    assert_eq!(lab.ok(r#""command":"save""#), before);
+    lab.workers[1].obeys.store(true, Ordering::Relaxed);
+    until("it goes on", || matches!(lab.ask(r#""command":"clear""#), control::protocol::Outcome::Ok(_)));
+}
+
+#[test]
+fn timeouts_are_shown_and_changed() {
+    let (_directory, lab) = lab(1, 0);
+    let shown = lab.ok(r#""command":"timeouts""#);
+    assert_eq!((&shown["tcp"], &shown["tcp_fin"], &shown["udp"]), (&json!(900), &json!(120), &json!(300)));
+    let changed = lab.ok(r#""command":"timeouts","set":[600,0,30]"#);
+    assert_eq!(
+        (&changed["tcp"], &changed["tcp_fin"], &changed["udp"]),
+        (&json!(600), &json!(120), &json!(30))
+    );
+    let snapshot = lab.workers[0].told.lock().unwrap().snapshot.clone().unwrap();
+    assert_eq!(snapshot.timeouts.seconds(dataplane::connection::State::Established), 600);
+}
+
+#[test]
+fn next_hops_are_asked_for_resolved_and_told() {
+    let (_directory, lab) = lab(2, 0);
+    add_web(&lab);
+    let worker = &lab.workers[0];
+    let asked = |address: [u8; 4]| {
+        let told = worker.told.lock().unwrap();
+        told.frames.iter().any(|(_, frame)| frame[38..42] == address && frame[28..32] != address)
+    };
+    let announced = |address: [u8; 4]| {
+        let told = worker.told.lock().unwrap();
+        told.frames.iter().filter(|(_, frame)| frame[38..42] == address && frame[28..32] == address).count()
+    };
+    until("the route's gateway and the real are asked for", || asked([10, 0, 0, 1]) && asked([10, 0, 0, 17]));
+    assert!(!asked([10, 0, 0, 7]), "it is in the file");
+    until("own addresses are announced twice", || announced([192, 168, 10, 100]) == 2);
+    let key = NeighbourKey { port: 1, address: "10.0.0.17".parse().unwrap() };
+    let mac = Mac([2, 0, 0, 0, 0, 0x17]);
+    worker.says.lock().unwrap().push(NeighbourEvent::Heard { key, mac, reply: true });
+    for worker in &lab.workers {
+        until("it is told", || worker.told.lock().unwrap().reachable.contains(&key.address));
+    }
+    let snapshot = worker.told.lock().unwrap().snapshot.clone().unwrap();
+    let hop = lab.next_hops.get(snapshot.rewrite(RealId(1)).next_hop);
+    assert!(hop.is_resolved());
+    assert_eq!((hop.port(), hop.mac()), (1, mac));
+    let fixed = lab.next_hops.get(snapshot.rewrite(RealId(0)).next_hop);
+    assert_eq!(fixed.mac(), Mac([2, 0, 0, 0, 0, 7]));
+}
+
+#[test]
+fn ten_thousand_reals_are_restored_edited_and_listed() {
+    let (_directory, lab) = lab(2, 0);
+    let real = |n: usize| format!("172.16.{}.{}:80", n / 250, n % 250 + 1);
+    let reals = (0..10_000).map(|n| format!("-a -t 192.168.10.100:80 -r {} -m -w 1", real(n)));
+    let lines: Vec<_> = std::iter::once("-A -t 192.168.10.100:80 -s wrr".into()).chain(reals).collect();
+    let lines = serde_json::to_string(&lines).unwrap();
+    lab.ok(&format!(r#""command":"restore","lines":{lines}"#));
+    let start = Instant::now();
+    for n in (0..10_000).step_by(1000) {
+        lab.ok(&format!(r#""command":"edit-real",{WEB},"real":"{}","weight":7"#, real(n)));
+    }
+    // Ten times what it takes without optimization: a cost that grows with the square would show.
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    let saved = lab.ok(r#""command":"save""#)["lines"].as_array().unwrap().len();
+    assert_eq!(saved, 10_002);
+    assert_eq!(lab.ok(r#""command":"list""#)["services"][0]["reals"].as_array().unwrap().len(), 10_000);
+    println!("{:?} an edit", start.elapsed() / 10);
+}

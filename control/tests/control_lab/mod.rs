@@ -1,0 +1,295 @@
+//! The lab of the tests: a configuration, made up devices, and workers that only obey.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+use control::config::{self, Config};
+use control::protocol::{Answer, Command, Outcome, Refusal};
+use control::thread::{ControlThread, DeviceStatus, Devices, StartError, WorkerInfo};
+use dataplane::connection::{Row, State};
+use dataplane::counters::WorkerCounters;
+use dataplane::ids::{Protocol, RealId};
+use dataplane::message::{NeighbourEvent, Order, Return, WorkerEnd, channel};
+use dataplane::next_hop::{Mac, NextHops};
+use dataplane::snapshot::Snapshot;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+pub const FILE: &str = r#"
+[[port]]
+name = "vip0"
+side = "vip"
+device = "net_null0"
+addresses = ["192.168.10.100/24"]
+gateway = "192.168.10.1"
+
+[[port]]
+name = "dip0"
+side = "dip"
+device = "net_null1"
+addresses = ["10.0.0.8/24"]
+
+[[route]]
+to = "172.16.0.0/12"
+via = "10.0.0.1"
+
+[[neighbour]]
+address = "10.0.0.7"
+mac = "02:00:00:00:00:07"
+"#;
+
+/// A configuration whose default route is left out, so that some addresses have none.
+pub fn without_default() -> Config {
+    config::parse(&FILE.replace("gateway = \"192.168.10.1\"", "")).unwrap()
+}
+
+pub fn config_in(directory: &Path) -> Config {
+    let mut config = without_default();
+    config.control.socket = directory.join("run/lbd.sock");
+    config.control.state = Some(directory.join("lib/state"));
+    config
+}
+
+struct MadeUp;
+
+impl Devices for MadeUp {
+    fn status(&self, port: usize) -> DeviceStatus {
+        DeviceStatus {
+            driver: "net_null".into(),
+            mac: Mac([2, 0, 0, 0, 1, port as u8]),
+            link_up: true,
+            steering: "single queue".into(),
+            rx_packets: 1,
+            tx_packets: 2,
+            rx_missed: 0,
+            notes: vec!["no MTU".into()],
+        }
+    }
+
+    fn dpdk_version(&self) -> String {
+        "DPDK 0".into()
+    }
+
+    fn tsc_hz(&self) -> f64 {
+        2e9
+    }
+}
+
+/// What a worker was told.
+#[derive(Default)]
+pub struct Told {
+    pub snapshot: Option<Arc<Snapshot>>,
+    pub frames: Vec<(u8, Vec<u8>)>,
+    pub reachable: Vec<std::net::Ipv4Addr>,
+}
+
+/// A worker that adopts what it is told, and has `connections` connections on real 0.
+pub struct Worker {
+    pub counters: Arc<WorkerCounters>,
+    pub told: Arc<Mutex<Told>>,
+    pub obeys: Arc<AtomicBool>,
+    pub says: Arc<Mutex<Vec<NeighbourEvent>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    fn launch(mut end: WorkerEnd, connections: usize) -> Self {
+        let counters = Arc::clone(&end.counters);
+        let told = Arc::new(Mutex::new(Told::default()));
+        let (obeys, stop) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        let says: Arc<Mutex<Vec<NeighbourEvent>>> = Arc::default();
+        let thread = {
+            let (told, obeys, stop, says) =
+                (Arc::clone(&told), Arc::clone(&obeys), Arc::clone(&stop), Arc::clone(&says));
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    if obeys.load(Ordering::Relaxed) {
+                        while obey(&mut end, &mut told.lock().unwrap(), connections) {}
+                    }
+                    for event in says.lock().unwrap().drain(..) {
+                        let _ = end.neighbour_events.push(event);
+                    }
+                    thread::sleep(Duration::from_micros(50));
+                }
+            })
+        };
+        Self { counters, told, obeys, says, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn obey(end: &mut WorkerEnd, told: &mut Told, connections: usize) -> bool {
+    let Ok(order) = end.orders.pop() else { return false };
+    match order {
+        Order::Adopt(snapshot) => {
+            let version = snapshot.version;
+            if let Some(old) = told.snapshot.replace(snapshot) {
+                end.returns.push(Return::Retired(old)).unwrap();
+            }
+            end.counters.snapshot_version.set(version);
+        }
+        Order::Send { port, length, bytes } => told.frames.push((port, bytes[..length.into()].to_vec())),
+        Order::Reachable(key, _) => told.reachable.push(key.address),
+        Order::Unreachable(_) => {}
+        Order::Export(mut slice) => {
+            assert!(slice.rows.is_empty());
+            let from = slice.position.unwrap();
+            let to = connections.min(from + slice.rows.capacity());
+            slice.rows.extend((from..to).map(row));
+            slice.position = (to < connections).then_some(to);
+            end.returns.push(Return::Exported(slice)).unwrap();
+        }
+    }
+    true
+}
+
+fn row(number: usize) -> Row {
+    Row {
+        protocol: Protocol::Tcp,
+        state: State::Established,
+        expires_seconds: 900,
+        client: format!("192.168.10.6:{}", number % 65536).parse().unwrap(),
+        real: RealId(0),
+    }
+}
+
+/// A control thread at work.
+pub struct Lab {
+    pub config: Config,
+    pub workers: Vec<Worker>,
+    pub next_hops: Arc<NextHops>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Lab {
+    pub fn start(config: Config, workers: usize, connections: usize) -> Result<Self, StartError> {
+        let next_hops = Arc::new(NextHops::new());
+        let (worker_ends, control_ends): (Vec<_>, Vec<_>) =
+            (0..workers).map(|_| channel(Arc::clone(&next_hops))).unzip();
+        let infos = (0..workers).map(|core| WorkerInfo { core, capacity: 1024 }).collect();
+        let hops = Arc::clone(&next_hops);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (said, says) = std::sync::mpsc::channel();
+        let thread = {
+            let (config, stop) = (config.clone(), Arc::clone(&stop));
+            thread::spawn(move || {
+                let made = ControlThread::new(&config, control_ends, hops, Box::new(MadeUp), infos);
+                let mut control = match made {
+                    Ok(control) => control,
+                    Err(error) => return said.send(Err(error)).unwrap(),
+                };
+                control.set_patience(Duration::from_millis(300));
+                said.send(control.start()).unwrap();
+                control.run(&stop).unwrap();
+                assert!(!config.control.socket.exists(), "removed when run returns");
+            })
+        };
+        let workers = worker_ends.into_iter().map(|end| Worker::launch(end, connections)).collect();
+        let started = says.recv().unwrap();
+        let lab = Self { config, workers, next_hops, stop, thread: Some(thread) };
+        started.map(|()| lab)
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(&self.config.control.socket)
+    }
+
+    /// Asks on a connection of its own.
+    pub fn ask(&self, request: &str) -> Outcome {
+        self.connect().ask(request)
+    }
+
+    pub fn ok(&self, request: &str) -> Value {
+        match self.ask(request) {
+            Outcome::Ok(value) => value,
+            Outcome::Error(refusal) => panic!("{request}: {refusal:?}"),
+        }
+    }
+
+    pub fn refused(&self, request: &str) -> Refusal {
+        match self.ask(request) {
+            Outcome::Ok(value) => panic!("{request}: {value}"),
+            Outcome::Error(refusal) => refusal,
+        }
+    }
+
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            assert!(!matches!(ended, Some(Err(_))), "the control thread panicked");
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+pub struct Client {
+    pub stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    pub fn connect(socket: &PathBuf) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// `request` is what stands beside `"v":1`.
+    pub fn ask(&mut self, request: &str) -> Outcome {
+        self.send(format!("{{\"v\":1,{request}}}\n").as_bytes());
+        self.answer().expect("an answer")
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        // The daemon may close before everything is written.
+        let _ = self.stream.get_mut().write_all(bytes);
+    }
+
+    /// `None`: closed.
+    pub fn answer(&mut self) -> Option<Outcome> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => {
+                Some(serde_json::from_str::<Answer>(&line).unwrap_or_else(|e| panic!("{e}: {line}")).result)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("no answer: {error}"),
+        }
+    }
+}
+
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(10), "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A command as JSON beside `"v":1`.
+pub fn beside(command: &Command) -> String {
+    let text = serde_json::to_string(command).unwrap();
+    text[1..text.len() - 1].to_owned()
+}

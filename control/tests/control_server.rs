@@ -1,0 +1,340 @@
+//! Peers that behave badly, and the socket itself.
+
+mod control_lab;
+
+use control::protocol::{LONGEST_LINE, Outcome, Refusal};
+use control::server::{IDLE, MAX_PEERS, Server};
+use control_lab::{Client, Lab, config_in, until};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::cell::Cell;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const LIST: &str = r#""command":"list""#;
+
+fn lab() -> (tempfile::TempDir, Lab) {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
+    (directory, lab)
+}
+
+fn refusal(outcome: Option<Outcome>) -> Refusal {
+    match outcome {
+        Some(Outcome::Error(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_client_may_ask_again_and_again_and_all_at_once() {
+    let (_directory, lab) = lab();
+    let mut client = lab.connect();
+    for _ in 0..100 {
+        assert!(matches!(client.ask(LIST), Outcome::Ok(_)));
+    }
+    client.send("{\"v\":1,\"command\":\"list\"}\n".repeat(100).as_bytes());
+    client.stream.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+    for _ in 0..100 {
+        assert!(matches!(client.answer(), Some(Outcome::Ok(_))));
+    }
+    assert!(client.answer().is_none());
+}
+
+#[test]
+fn a_request_in_single_bytes_is_a_request() {
+    let (_directory, lab) = lab();
+    let mut client = lab.connect();
+    for byte in b"{\"v\":1,\"command\":\"save\"}\n" {
+        client.send(&[*byte]);
+    }
+    assert!(matches!(client.answer(), Some(Outcome::Ok(_))));
+}
+
+#[test]
+fn what_is_no_request_is_answered_so_and_closed() {
+    let (_directory, lab) = lab();
+    let lines: [&[u8]; 9] = [
+        b"",
+        b"hello",
+        b"{}",
+        b"{\"v\":1}",
+        b"{\"v\":1,\"command\":\"format-disk\"}",
+        b"{\"v\":2,\"command\":\"list\"}",
+        b"{\"v\":1,\"command\":\"list\",\"extra\":1}",
+        b"{\"v\":1,\"command\":\"add-real\",\"service\":\"tcp://192.168.10.100:80\",\"real\":\"10.0.0.7\"}",
+        b"\xff\xfe\0\x01",
+    ];
+    for line in lines {
+        let mut client = lab.connect();
+        client.send(&[line, b"\n"].concat());
+        assert_eq!(refusal(client.answer()).code, "bad_request", "{line:?}");
+        assert!(client.answer().is_none(), "closed");
+    }
+}
+
+#[test]
+fn megabytes_without_a_newline_end_with_an_error_and_disturb_nobody() {
+    let (_directory, lab) = lab();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = lab.connect();
+                client.send(&vec![b'x'; LONGEST_LINE + (1 << 20)]);
+                let refusal = refusal(client.answer());
+                assert!(["bad_request", "busy"].contains(&refusal.code.as_str()), "{refusal:?}");
+            });
+        }
+        for _ in 0..50 {
+            let start = Instant::now();
+            assert!(matches!(lab.ask(LIST), Outcome::Ok(_)));
+            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        }
+    });
+}
+
+#[test]
+fn unfinished_lines_are_bounded_in_all() {
+    let (_directory, lab) = lab();
+    let chunk = vec![b'x'; LONGEST_LINE - 1];
+    let mut clients: Vec<_> = (0..10).map(|_| lab.connect()).collect();
+    // Ten times 4 MiB is more than is kept: some of them are told to come back.
+    std::thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(|| client.send(&chunk));
+        }
+    });
+    let busy = clients.iter_mut().map(|client| {
+        client.stream.get_ref().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut bytes = [0; 4096];
+        let read = client.stream.get_mut().read(&mut bytes).unwrap_or(0);
+        String::from_utf8_lossy(&bytes[..read]).contains("\"busy\"")
+    });
+    assert!((5..=9).contains(&busy.filter(|busy| *busy).count()));
+    assert!(matches!(lab.ask(LIST), Outcome::Ok(_)));
+}
+
+#[test]
+fn silent_peers_take_no_more_than_their_places() {
+    let (_directory, lab) = lab();
+    let silent: Vec<_> = (0..MAX_PEERS).map(|_| lab.connect()).collect();
+    let mut one_more = lab.connect();
+    assert_eq!(refusal(one_more.answer()).code, "busy");
+    drop(silent);
+    until("there is room again", || matches!(lab.ask(LIST), Outcome::Ok(_)));
+    // A hundred at once: each is served or told that there is no room.
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| match lab.ask(LIST) {
+                Outcome::Ok(_) => {}
+                Outcome::Error(refusal) => assert_eq!(refusal.code, "busy"),
+            });
+        }
+    });
+}
+
+#[test]
+fn peers_that_leave_without_reading_are_forgotten() {
+    let (_directory, lab) = lab();
+    for _ in 0..500 {
+        lab.connect().send(b"{\"v\":1,\"command\":\"status\"}\n");
+    }
+    until("all are gone", || matches!(lab.ask(LIST), Outcome::Ok(_)));
+}
+
+#[test]
+fn ten_thousand_random_inputs_change_nothing_and_lbd_still_answers() {
+    let (_directory, lab) = lab();
+    lab.ok(r#""command":"add-service","service":"tcp://192.168.10.100:80""#);
+    let before = lab.ok(r#""command":"save""#);
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: 10_000, failure_persistence: None, ..Config::default() },
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    let valid = r#"{"v":1,"command":"edit-service","service":"tcp://192.168.10.100:80","scheduler":"x"}"#;
+    let mutated = (0..valid.len(), any::<u8>(), any::<bool>()).prop_map(move |(at, byte, cut)| {
+        let mut bytes = valid.as_bytes().to_vec();
+        bytes[at] = byte;
+        if cut {
+            bytes.truncate(at);
+        }
+        bytes
+    });
+    let input = prop_oneof![mutated, proptest::collection::vec(any::<u8>(), 0..200)];
+    let answered = Cell::new(0);
+    let ran = runner.run(&input, |bytes| {
+        let mut stream = UnixStream::connect(&lab.config.control.socket).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let _ = stream.write_all(&bytes);
+        let _ = stream.write_all(b"\n");
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        // Whatever was sent, the daemon closes in the end; a line it refused comes with an answer.
+        match stream.read_to_end(&mut answer) {
+            Ok(_) => {}
+            Err(error) => prop_assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+        answered.set(answered.get() + usize::from(answer.ends_with(b"\n")));
+        Ok(())
+    });
+    ran.unwrap();
+    assert!(answered.get() > 9_900, "{answered:?} answered");
+    assert_eq!(lab.ok(r#""command":"save""#), before);
+}
+
+#[test]
+fn the_socket_has_its_mode_and_goes_with_the_daemon() {
+    let (_directory, lab) = lab();
+    let socket = lab.config.control.socket.clone();
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
+    lab.stop();
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_a_dead_ones_socket_replaced() {
+    let (directory, lab) = lab();
+    let config = lab.config.clone();
+    let mut second = config.clone();
+    second.control.state = Some(directory.path().join("other"));
+    let error = Lab::start(second, 1, 0).err().expect("refused").to_string();
+    assert!(error.contains("another lbd runs on this socket"), "{error}");
+    assert!(matches!(lab.ask(LIST), Outcome::Ok(_)), "the first is not disturbed");
+    lab.stop();
+    // What a killed daemon leaves: nobody listens any more.
+    drop(UnixListener::bind(&config.control.socket).unwrap());
+    assert!(config.control.socket.exists());
+    let lab = Lab::start(config.clone(), 1, 0).unwrap();
+    assert!(matches!(lab.ask(LIST), Outcome::Ok(_)));
+    lab.stop();
+    fs::write(&config.control.socket, "precious").unwrap();
+    let error = Lab::start(config.clone(), 1, 0).err().expect("refused").to_string();
+    assert!(error.contains("is not a socket"), "{error}");
+    assert_eq!(fs::read(&config.control.socket).unwrap(), b"precious");
+}
+
+#[test]
+fn a_group_that_is_not_there_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config_in(directory.path());
+    config.control.group = Some("no-such-group".into());
+    let error = Lab::start(config, 1, 0).err().expect("refused").to_string();
+    assert!(error.contains("no group \"no-such-group\""), "{error}");
+}
+
+/// Where [`knock`] finds the socket.
+const SOCKET: &str = "NATLB_TEST_SOCKET";
+
+/// Not a test of its own: what the one below runs as another user. It says by its exit code whether it
+/// was answered (0), refused (3), or could not connect (4).
+#[test]
+fn knock() {
+    let Some(socket) = std::env::var_os(SOCKET) else { return };
+    if UnixStream::connect(&socket).is_err() {
+        std::process::exit(4);
+    }
+    let mut client = Client::connect(&socket.into());
+    client.send(format!("{{\"v\":1,{LIST}}}\n").as_bytes());
+    match client.answer() {
+        Some(Outcome::Ok(_)) => std::process::exit(0),
+        Some(Outcome::Error(refusal)) if refusal.code == "not_permitted" => std::process::exit(3),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn only_root_and_members_of_the_group_may_speak() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can be somebody else");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut config = config_in(directory.path());
+    config.control.group = Some("daemon".into());
+    let group =
+        nix::unistd::Group::from_name("daemon").unwrap().expect("a group of every system").gid.as_raw();
+    let lab = Lab::start(config, 1, 0).unwrap();
+    let socket = &lab.config.control.socket;
+    let program = directory.path().join("knock");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let knock = |user: u32, group: u32| {
+        let mut command = std::process::Command::new(&program);
+        command.args(["--exact", "knock"]).env(SOCKET, socket).current_dir("/").uid(user).gid(group);
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(knock(0, 0), Some(0), "root");
+    assert_eq!(knock(54_321, 54_321), Some(4), "the mode keeps others out");
+    assert_eq!(knock(54_321, group), Some(0), "a member of the group");
+    // Even if somebody opens the mode, the daemon looks who it is.
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(knock(54_321, 54_321), Some(3), "the credentials");
+}
+
+/// A server without a control thread, on a clock of its own.
+fn server(directory: &tempfile::TempDir) -> (Server, PathBuf) {
+    let socket = directory.path().join("lbd.sock");
+    (Server::bind(&socket, None).unwrap(), socket)
+}
+
+#[test]
+fn who_neither_sends_nor_reads_is_closed_after_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut server, socket) = server(&directory);
+    let start = Instant::now();
+    let turn = |server: &mut Server, after: Duration| {
+        let requests = server.turn(Duration::from_millis(20), start + after).unwrap();
+        (requests.len(), server.peer_count())
+    };
+    let mut silent = Client::connect(&socket);
+    let mut lazy = Client::connect(&socket);
+    lazy.send(b"{\"v\":1,\"command\":\"list\"}\n");
+    assert_eq!(turn(&mut server, Duration::ZERO), (1, 2));
+    // More than a socket's buffer takes.
+    server.answer(2, Outcome::Ok("x".repeat(8 << 20).into()), start);
+    assert_eq!(turn(&mut server, IDLE), (0, 2));
+    assert_eq!(turn(&mut server, IDLE + Duration::from_millis(1)), (0, 0));
+    assert!(silent.answer().is_none());
+    // One that sends a byte now and then never comes to the end of its line.
+    let mut dripping = Client::connect(&socket);
+    for seconds in [40, 60, 80, 100] {
+        dripping.send(b"x");
+        assert_eq!(turn(&mut server, Duration::from_secs(seconds)), (0, 1));
+    }
+    dripping.send(b"x");
+    assert_eq!(turn(&mut server, Duration::from_secs(101)), (0, 0));
+}
+
+#[test]
+fn large_answers_that_are_hardly_read_make_room_for_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut server, socket) = server(&directory);
+    let start = Instant::now();
+    let mut hoarders: Vec<_> = (0..5).map(|_| Client::connect(&socket)).collect();
+    for hoarder in &mut hoarders {
+        hoarder.send(b"{\"v\":1,\"command\":\"list\"}\n");
+    }
+    for (peer, _) in server.turn(Duration::from_millis(20), start).unwrap() {
+        server.answer(peer, Outcome::Ok("x".repeat(8 << 20).into()), start);
+    }
+    let mut other = Client::connect(&socket);
+    other.send(b"{\"v\":1,\"command\":\"list\"}\n");
+    let mut served = None;
+    for seconds in (0..60).step_by(5) {
+        let now = start + Duration::from_secs(seconds);
+        for hoarder in &mut hoarders {
+            // Enough to count as reading.
+            let _ = hoarder.stream.get_mut().read(&mut vec![0; 300_000]);
+        }
+        if !server.turn(Duration::from_millis(20), now).unwrap().is_empty() {
+            served = Some(seconds);
+            break;
+        }
+    }
+    assert!(served.is_some_and(|seconds| seconds > 30), "{served:?}");
+}

@@ -1,0 +1,212 @@
+//! What `lbctl` says and returns when something is in the way.
+#![allow(missing_docs, reason = "a test")]
+
+mod fake_lbd;
+
+use fake_lbd::{FakeLbd, against, lbctl, lbctl_with};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const NOBODY: &str = "/nonexistent/lbd.sock";
+
+#[test]
+fn a_refusal_is_one_line_and_1() {
+    for (code, message) in [
+        ("service_exists", "service exists"),
+        ("no_such_service", "no such service"),
+        ("real_exists", "real exists"),
+        ("no_such_real", "no such real"),
+        ("unknown_scheduler", "unknown scheduler \"x\" (known: rr, wrr)"),
+        ("bad_line", "line 3: unknown option \"-q\""),
+    ] {
+        let error = serde_json::json!({"code": code, "message": message});
+        let answer = serde_json::json!({"v": 1, "error": error}).to_string();
+        let (ran, _) = against(&answer, &["clear"], b"");
+        let line = format!("lbctl: {message}\n");
+        assert_eq!((ran.code, ran.stdout.as_str(), &ran.stderr), (1, "", &line));
+        let (ran, _) = against(&answer, &["clear", "--output", "json"], b"");
+        let printed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((ran.code, printed, ran.stderr), (1, error, line));
+    }
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_by_name_and_1() {
+    for (words, what) in [
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -g", "-g (direct routing)"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 --gatewaying", "-g (direct routing)"),
+        ("edit-real -t 10.0.0.1:80 -r 10.0.0.7 -i", "-i (tunnelling)"),
+        ("add-service -t [2001:db8::1]:80", "IPv6"),
+        ("add-real -t 10.0.0.1:80 -r [2001:db8::7]:80", "IPv6"),
+        ("add-service --sctp-service 10.0.0.1:80", "SCTP"),
+        ("list -f 7", "-f (firewall mark)"),
+        ("add-service -t 10.0.0.1:80 -p 50 -M 255.255.255.0", "-M (persistence netmask)"),
+        ("add-service -t 10.0.0.1:80 -b sh-port", "-b (scheduler flags)"),
+        ("add-service -t 10.0.0.1:80 --pe sip", "--pe (persistence engine)"),
+        ("add-service -u 10.0.0.1:80 -o", "-o (one-packet scheduling)"),
+    ] {
+        let words: Vec<_> = words.split(' ').collect();
+        let ran = lbctl(NOBODY.as_ref(), &words, b"");
+        let line = format!("lbctl: not supported yet: {what}\n");
+        assert_eq!((ran.code, ran.stdout.as_str(), &ran.stderr), (1, "", &line), "{words:?}");
+        let ran = lbctl(NOBODY.as_ref(), &[&["--output", "json"], &words[..]].concat(), b"");
+        let printed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((ran.code, &printed["code"]), (1, &"not_supported".into()));
+    }
+}
+
+#[test]
+fn usage_errors_say_what_is_expected_and_2() {
+    for (words, part) in [
+        ("", "Usage: lbctl"),
+        ("frobnicate", "unrecognized subcommand 'frobnicate'"),
+        ("lists", "similar"),
+        ("add-service", "<--tcp-service"),
+        ("add-service -t 10.0.0.1:80 -u 10.0.0.1:80", "cannot be used with"),
+        ("add-service -t 10.0.0.1", "expected VIP:PORT, found \"10.0.0.1\" without a port"),
+        ("add-service -t 10.0.0.1:0", "expected a port from 1 to 65535 after 10.0.0.1:, found \"0\""),
+        ("add-service -t 10.0.0.300:80", "expected an IPv4 address as 10.0.0.7, found \"10.0.0.300\""),
+        ("add-service -t 10.0.0.1:80 -s", "a value is required"),
+        ("add-service -t 10.0.0.1:80 -p 0", "0 is not in 1..=2678400"),
+        ("add-real -t 10.0.0.1:80", "--real-server <RIP[:PORT]>"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7:99999", "expected a port from 1 to 65535"),
+        ("add-real -t 10.0.0.1:80 -r 224.0.0.1", "expected the address of a host, found 224.0.0.1"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -w 65536", "65536 is not in 0..=65535"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -w -1", "-1 is not in 0..=65535"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -w abc", "invalid digit"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -m -g", "cannot be used with"),
+        ("drain -t 10.0.0.1:80 -r 10.0.0.7 --wait x", "invalid digit"),
+        ("timeouts --set 1 2", "3 values required"),
+        ("timeouts --set 1 2 99999999", "99999999 is not in 0..=2678400"),
+        ("list --output xml", "[possible values: text, json]"),
+        ("status --bogus", "unexpected argument '--bogus'"),
+    ] {
+        let words: Vec<_> = words.split_whitespace().collect();
+        let ran = lbctl(NOBODY.as_ref(), &words, b"");
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{words:?}");
+        assert!(ran.stderr.contains(part), "{words:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn stdin_that_is_no_text_is_a_usage_error() {
+    let ran = lbctl(NOBODY.as_ref(), &["restore"], b"-A -t 10.0.0.1:80\n\xff\n");
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (2, "lbctl: stdin: line 2: expected UTF-8, found other bytes\n")
+    );
+    let ran = lbctl(NOBODY.as_ref(), &["restore"], &vec![b'#'; control::protocol::LONGEST_LINE + 1]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (2, "lbctl: stdin: more than 4194304 bytes\n"));
+}
+
+#[track_caller]
+fn expect_unreachable(socket: &Path, words: &[&str], why: &str) {
+    let ran = lbctl(socket, words, b"");
+    let line = format!("cannot reach lbd at {}: {why}", socket.display());
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, ""));
+    assert_eq!(ran.stderr, format!("lbctl: {line}\n"));
+}
+
+#[test]
+fn a_missing_socket_is_named_and_3() {
+    expect_unreachable(NOBODY.as_ref(), &["list"], "the socket is missing; is lbd running?");
+    let ran = lbctl_with(&["lbctl", "list", "--output", "json"], Some(NOBODY.as_ref()), b"");
+    let printed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &printed["code"]), (3, &"unreachable".into()));
+    assert!(ran.stderr.contains(NOBODY), "{}", ran.stderr);
+}
+
+#[test]
+fn a_socket_without_listener_is_named_and_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("lbd.sock");
+    drop(UnixListener::bind(&socket).unwrap());
+    expect_unreachable(&socket, &["list"], "connection refused; nobody listens there, is lbd running?");
+}
+
+#[test]
+fn a_socket_that_is_not_permitted_is_named_and_3() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let socket = folder.path().join("lbd.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o000)).unwrap();
+    let as_nobody = move || {
+        // Root may connect to any socket; this thread alone, which ends here, gives that up.
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
+        let why = "not permitted; only root and the group in [control] may";
+        expect_unreachable(&socket, &["list"], why);
+    };
+    std::thread::spawn(as_nobody).join().unwrap();
+    let answer = r#"{"v":1,"error":{"code":"not_permitted","message":"not permitted: uid 1000"}}"#;
+    let lbd = FakeLbd::answering(&[answer]);
+    expect_unreachable(&lbd.socket, &["list"], "not permitted: uid 1000");
+}
+
+#[test]
+fn an_lbd_that_hangs_is_named_and_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("lbd.sock");
+    // Nobody accepts: the connection waits in the backlog.
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let start = Instant::now();
+    expect_unreachable(&socket, &["list", "--timeout", "1"], "no answer within 1 s");
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_full_backlog_does_not_hang_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("lbd.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let connect = |socket: &Path| {
+        let stream = nix::sys::socket::socket(
+            nix::sys::socket::AddressFamily::Unix,
+            nix::sys::socket::SockType::Stream,
+            nix::sys::socket::SockFlag::SOCK_NONBLOCK,
+            None,
+        )
+        .unwrap();
+        let address = nix::sys::socket::UnixAddr::new(socket).unwrap();
+        let done = nix::sys::socket::connect(std::os::fd::AsRawFd::as_raw_fd(&stream), &address);
+        done.is_ok().then_some(stream)
+    };
+    let waiting: Vec<_> = std::iter::from_fn(|| connect(&socket)).take(900).collect();
+    if waiting.len() == 900 {
+        eprintln!("SKIPPED: the backlog is longer than the files this test may open");
+        return;
+    }
+    expect_unreachable(&socket, &["list", "--timeout", "1"], "no answer within 1 s");
+}
+
+#[test]
+fn an_answer_that_is_none_is_named_and_3() {
+    let lbd = FakeLbd::answering(&["hello"]);
+    let ran = lbctl(&lbd.socket, &["list"], b"");
+    assert_eq!(ran.code, 3);
+    assert!(ran.stderr.contains("not the answer of an lbd"), "{}", ran.stderr);
+    let lbd = FakeLbd::answering(&[r#"{"v":2,"ok":{}}"#]);
+    expect_unreachable(&lbd.socket, &["list"], "lbd speaks version 2 of the protocol, lbctl 1");
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("lbd.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let closing = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    expect_unreachable(&socket, &["list"], "the connection was closed without an answer");
+    closing.join().unwrap();
+}
+
+#[test]
+fn help_and_version_are_on_stdout_and_0() {
+    let ran = lbctl_with(&["lbctl", "--version"], None, b"");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "lbctl 0.1.0 (DPDK 22.11.11)\n"));
+    let ran = lbctl_with(&["lbctl", "--help"], None, b"");
+    assert_eq!(ran.code, 0);
+    for part in ["Examples:", "lbctl add-service -t 192.168.10.100:80 -s wrr", "  drain ", "Exit codes:"] {
+        assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
+    }
+    for command in ["add-service", "add-real", "drain", "timeouts", "restore", "status"] {
+        assert_eq!(lbctl_with(&["lbctl", command, "--help"], None, b"").code, 0);
+    }
+}
