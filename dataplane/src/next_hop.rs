@@ -9,6 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
+    /// The six bytes as the low 48 bits of a word, the first lowest.
+    #[inline(always)]
+    pub const fn bits(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
     /// All ones.
     pub const BROADCAST: Self = Self([0xff; 6]);
 

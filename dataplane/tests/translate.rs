@@ -214,3 +214,27 @@ fn clients_behind_a_router_are_answered_through_it() {
     let reply = Packet::tcp(at(RS2, 80), at(FAR_CLIENT, 40000), SYN | ACK).macs(RS2_MAC, DIP_MAC);
     assert_eq!(read(&lab.arrive(DIP0, &reply.frame())[0].bytes).to_mac, router);
 }
+
+#[test]
+fn one_arm_does_both_directions_on_one_port() {
+    let mut lab = Lab::serving();
+    let both = &mut lab.description.ports[usize::from(VIP0)];
+    both.side = dataplane::snapshot::Side::Both;
+    both.addresses.push("10.0.0.8/24".parse().unwrap());
+    lab.description.ports.truncate(1);
+    lab.apply();
+    for (address, mac) in [(RS1, RS1_MAC), (RS2, RS2_MAC)] {
+        lab.reachable(dataplane::ids::NeighbourKey { port: VIP0, address }, mac);
+    }
+    for flags in [SYN, ACK, ACK] {
+        let packet = Packet::tcp(at(CLIENT, 40000), at(VIP, 80), flags).macs(CLIENT_MAC, VIP_MAC);
+        let out = lab.arrive(VIP0, &packet.frame());
+        assert_eq!(read(&out[0].bytes).destination, at(RS2, 80));
+        assert_eq!((out[0].port, read(&out[0].bytes).to_mac), (VIP0, RS2_MAC));
+        let reply = Packet::tcp(at(RS2, 80), at(CLIENT, 40000), flags | ACK).macs(RS2_MAC, VIP_MAC);
+        let out = lab.arrive(VIP0, &reply.frame());
+        assert_eq!(read(&out[0].bytes).source, at(VIP, 80));
+        assert_eq!(read(&out[0].bytes).to_mac, CLIENT_MAC);
+    }
+    assert_eq!(lab.connections()[0].state, State::Established);
+}

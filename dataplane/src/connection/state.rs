@@ -65,28 +65,40 @@ pub enum TcpEvent {
 
 impl TcpEvent {
     /// Of the flags byte (offset 13 of the TCP header).
+    #[inline(always)]
     pub const fn of(flags: u8) -> Self {
-        const FIN: u8 = 1;
-        const SYN: u8 = 2;
-        const RST: u8 = 4;
-        const ACK: u8 = 16;
-        if flags & RST != 0 {
-            Self::Reset
-        } else if flags & SYN != 0 {
-            Self::Syn
-        } else if flags & FIN != 0 {
-            Self::Fin
-        } else if flags & ACK != 0 {
-            Self::Ack
-        } else {
-            Self::Reset
+        // Looked up, not decided: the flags of mixed traffic are not predictable.
+        const EVENTS: [TcpEvent; 32] = TcpEvent::of_all_flags();
+        EVENTS[flags as usize % 32]
+    }
+
+    const fn of_all_flags() -> [Self; 32] {
+        const FIN: usize = 1;
+        const SYN: usize = 2;
+        const RST: usize = 4;
+        const ACK: usize = 16;
+        let mut events = [Self::Reset; 32];
+        let mut flags = 0;
+        while flags < events.len() {
+            if flags & RST != 0 {
+                events[flags] = Self::Reset;
+            } else if flags & SYN != 0 {
+                events[flags] = Self::Syn;
+            } else if flags & FIN != 0 {
+                events[flags] = Self::Fin;
+            } else if flags & ACK != 0 {
+                events[flags] = Self::Ack;
+            }
+            flags += 1;
         }
+        events
     }
 }
 
 /// The kernel's two tables: for each state the next one on SYN, FIN, ACK, RST.
-/// A row each for the states in the order of their discriminants; UDP keeps its own.
-const TRANSITIONS: [[[State; 4]; State::COUNT]; 2] = [
+/// A row each for the states in the order of their discriminants; UDP keeps its own. Rows up to the
+/// sixteenth are there so that four bits index them without a check.
+const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
     [
         [SR, CL, ES, CL],
         [ES, CW, ES, CL],
@@ -100,6 +112,10 @@ const TRANSITIONS: [[[State; 4]; State::COUNT]; 2] = [
         [SR, LI, LI, LI],
         [SR, TW, ES, SR],
         [UD; 4],
+        [NO; 4],
+        [NO; 4],
+        [NO; 4],
+        [NO; 4],
     ],
     [
         [SS, TW, ES, CL],
@@ -114,12 +130,26 @@ const TRANSITIONS: [[[State; 4]; State::COUNT]; 2] = [
         [LI, LI, ES, CL],
         [SR, TW, ES, CL],
         [UD; 4],
+        [NO; 4],
+        [NO; 4],
+        [NO; 4],
+        [NO; 4],
     ],
 ];
 
 impl State {
     /// How many there are.
     pub const COUNT: usize = 12;
+
+    /// Values that four bits have.
+    pub(super) const ROWS: usize = 16;
+
+    /// The state of an entry's four bits.
+    #[inline(always)]
+    pub(super) const fn of_bits(bits: u8) -> Self {
+        const STATES: [State; State::ROWS] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD, NO, NO, NO, NO];
+        STATES[bits as usize % State::ROWS]
+    }
 
     /// Every state, in the order of their discriminants.
     pub const ALL: [Self; Self::COUNT] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD];
@@ -170,7 +200,7 @@ impl State {
 /// The timeouts that can be changed, in seconds, and the fixed ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    ticks: [u32; State::COUNT],
+    ticks: [u32; State::ROWS],
 }
 
 impl Timeouts {
@@ -180,7 +210,7 @@ impl Timeouts {
     /// ESTABLISHED, FIN_WAIT and UDP in seconds; the others are the kernel's.
     pub const fn new(tcp: u32, tcp_fin: u32, udp: u32) -> Self {
         let seconds = [2, tcp, 120, 60, tcp_fin, 120, 10, 60, 30, 120, 120, udp];
-        let mut ticks = [0; State::COUNT];
+        let mut ticks = [0; State::ROWS];
         let mut index = 0;
         while index < State::COUNT {
             ticks[index] = seconds[index] * Tick::PER_SECOND;

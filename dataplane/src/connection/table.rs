@@ -43,6 +43,10 @@ const BUCKETS_PER_16_CONNECTIONS: usize = 10;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hash(u64);
 
+/// The bucket that a key is at home in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Home(u32);
+
 /// The secret that the hash depends on; random at each start, so that nobody can aim at a bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct HashKey {
@@ -132,10 +136,29 @@ impl Table {
         [home, home ^ 1, second, second ^ 1]
     }
 
-    /// Brings the home bucket close.
+    /// Where the entries with this key are at home; brings that bucket close.
     #[inline(always)]
-    pub fn prefetch(&self, hash: Hash) {
-        prefetch(&self.buckets[self.home(hash)]);
+    pub fn prefetch_home(&self, key: ClientKey) -> Home {
+        let home = self.home(self.hash(key));
+        prefetch(&self.buckets[home]);
+        Home(home as u32)
+    }
+
+    /// The first entry with this key in its home bucket: nearly always the only one. If it is not
+    /// the right one, or there is none, [`find`](Self::find) looks at all.
+    #[inline(always)]
+    pub fn probe(&self, home: Home, key: ClientKey) -> Option<(Slot, Entry)> {
+        let line = &self.buckets[home.0 as usize];
+        let mut candidates = 0u32;
+        for way in 0..WAYS {
+            candidates |= u32::from(line.keys[way] & KEY_MASK == key.0) << way;
+        }
+        if candidates == 0 {
+            return None;
+        }
+        let way = candidates.trailing_zeros() as usize % WAYS;
+        let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way] };
+        Some((Slot { bucket: home.0, way: way as u8 }, entry))
     }
 
     /// The entry with this key for which `belongs` holds.

@@ -116,6 +116,7 @@ pub struct Snapshot {
     pub unmatched: Unmatched,
     /// The smallest MTU of all ports: what is no larger fits wherever it goes.
     pub smallest_mtu: u16,
+    macs: [Mac; MAX_PORTS],
     rewrites: Vec<Rewrite>,
     keys: Vec<Option<RealKey>>,
     listening: HashMap<ServiceKey, ServiceId>,
@@ -143,6 +144,7 @@ impl Snapshot {
         let endpoints = reals.iter().map(|real| (real.key.service.protocol, real.key.endpoint)).collect();
         Self {
             version,
+            macs: std::array::from_fn(|port| ports.get(port).map_or(Mac([0; 6]), |port| port.mac)),
             local: local_addresses(&ports, &services),
             broadcast: link_broadcasts(&ports),
             smallest_mtu: ports.iter().map(|port| port.mtu).min().unwrap_or(u16::MAX),
@@ -175,6 +177,12 @@ impl Snapshot {
     #[inline(always)]
     pub fn rewrite(&self, id: RealId) -> &Rewrite {
         self.rewrites.get(id.0 as usize).unwrap_or(&Rewrite::VACANT)
+    }
+
+    /// The MAC of a port; zero if there is none.
+    #[inline(always)]
+    pub const fn mac(&self, port: PortIndex) -> Mac {
+        self.macs[port as usize % MAX_PORTS]
     }
 
     /// Who has this id.

@@ -4,7 +4,7 @@
 //! TTL above 1, no larger than any port's MTU. Whatever else a frame may be, it leaves the fast path
 //! here, at one predictable branch.
 
-use crate::connection::table::{ClientKey, Hash};
+use crate::connection::table::{ClientKey, Home};
 use crate::connection::{Direction, TcpEvent};
 use crate::frame::{Frame, HEAD};
 use crate::next_hop::Mac;
@@ -28,7 +28,7 @@ pub(super) mod at {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Decoded {
     pub(super) key: ClientKey,
-    pub(super) hash: Hash,
+    pub(super) home: Home,
     /// Address and port of the side that gets translated, 48 bits as they lie on the wire.
     pub(super) far: u64,
     /// IPv4 total length.
@@ -48,8 +48,7 @@ pub(super) struct Expected {
 
 impl Expected {
     pub(super) fn new(mac: Mac, smallest_mtu: u16) -> Self {
-        let [a, b, c, d, e, f] = mac.0;
-        Self { mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]), smallest_mtu }
+        Self { mac: mac.bits(), smallest_mtu }
     }
 }
 
@@ -102,7 +101,7 @@ pub(super) fn decode(frame: &impl Frame, direction: Direction, expected: Expecte
     };
     Decoded {
         key: ClientKey::new(endpoint(near), protocol),
-        hash: Hash::default(),
+        home: Home::default(),
         far: endpoint(far),
         length,
         event: TcpEvent::of(head[at::TCP_FLAGS]),

@@ -169,8 +169,7 @@ impl<Io: FrameIo> Worker<Io> {
 }
 
 impl<Io: FrameIo> Handler<Io> {
-    /// The stages over a burst. What is not plain TCP or UDP of a known connection is handled after
-    /// the rest, in order of arrival.
+    /// A burst's way: the direction is the port's, or each packet's own where there is one arm.
     fn burst(
         &mut self,
         port: PortIndex,
@@ -178,32 +177,36 @@ impl<Io: FrameIo> Handler<Io> {
         snapshot: &Snapshot,
         now: Now,
     ) {
+        match snapshot.ports[usize::from(port)].side {
+            Side::Vip => self.stages::<Forwards>(port, burst, snapshot, now),
+            Side::Dip => self.stages::<Backwards>(port, burst, snapshot, now),
+            Side::Both => self.stages::<EitherWay>(port, burst, snapshot, now),
+        }
+    }
+
+    /// The stages over a burst. What is not plain TCP or UDP of a known connection is handled after
+    /// the rest, in order of arrival.
+    #[inline(always)]
+    fn stages<Way: DirectionOf>(
+        &mut self,
+        port: PortIndex,
+        burst: &mut ArrayVec<Io::Frame, BURST>,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
         let tick = now.tick();
-        let arrival = &snapshot.ports[usize::from(port)];
-        let expected = Expected::new(arrival.mac, snapshot.smallest_mtu);
+        let expected = Expected::new(snapshot.mac(port), snapshot.smallest_mtu);
 
         let mut decoded = [Decoded::default(); BURST];
         for (frame, decoded) in burst.iter().zip(&mut decoded) {
-            let direction = match arrival.side {
-                Side::Vip => Direction::Forward,
-                Side::Dip => Direction::Reverse,
-                Side::Both => one_arm_direction(snapshot, frame),
-            };
-            *decoded = decode(frame, direction, expected);
-            decoded.hash = self.table.hash(decoded.key);
-            self.table.prefetch(decoded.hash);
-        }
-
-        let mut slots = [None; BURST];
-        for (slot, decoded) in slots.iter_mut().zip(&decoded[..burst.len()]) {
-            *slot = resolve::resolve(&self.table, snapshot, decoded, tick);
+            *decoded = decode(frame, Way::of_frame(snapshot, frame), expected);
+            decoded.home = self.table.prefetch_home(decoded.key);
         }
 
         let mut others: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
-        for (index, mut frame) in burst.drain(..).enumerate() {
-            let sent = slots[index]
-                .and_then(|slot| self.forward_established(&mut frame, &decoded[index], slot, snapshot, tick));
-            match sent {
+        for (mut frame, decoded) in burst.drain(..).zip(&decoded) {
+            let direction = Way::of_decoded(decoded);
+            match self.forward_established(&mut frame, decoded, direction, snapshot, tick) {
                 Some(out) => self.outgoing.push(&mut self.io, out, frame, &self.counters),
                 None => others.push(frame),
             }
@@ -249,13 +252,52 @@ impl<Io: FrameIo> Handler<Io> {
     }
 }
 
+/// How the direction of a port's frames is told. On a port of one side it is a constant, for which
+/// the stages are compiled on their own.
+trait DirectionOf {
+    fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction;
+    fn of_decoded(decoded: &Decoded) -> Direction;
+}
+
+/// A port towards clients.
+struct Forwards;
+/// A port towards reals.
+struct Backwards;
 /// One-arm: what is addressed to us comes from a client, all else from a real.
-#[inline]
-fn one_arm_direction(snapshot: &Snapshot, frame: &impl Frame) -> Direction {
-    let head = frame.head();
-    let at = decode::at::DESTINATION;
-    let destination = Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3]);
-    if snapshot.local(destination).is_some() { Direction::Forward } else { Direction::Reverse }
+struct EitherWay;
+
+impl DirectionOf for Forwards {
+    #[inline(always)]
+    fn of_frame(_: &Snapshot, _: &impl Frame) -> Direction {
+        Direction::Forward
+    }
+    #[inline(always)]
+    fn of_decoded(_: &Decoded) -> Direction {
+        Direction::Forward
+    }
+}
+
+impl DirectionOf for Backwards {
+    #[inline(always)]
+    fn of_frame(_: &Snapshot, _: &impl Frame) -> Direction {
+        Direction::Reverse
+    }
+    #[inline(always)]
+    fn of_decoded(_: &Decoded) -> Direction {
+        Direction::Reverse
+    }
+}
+
+impl DirectionOf for EitherWay {
+    fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction {
+        let at = decode::at::DESTINATION;
+        let octets: &[u8; 4] = frame.head()[at..].first_chunk().expect("within the head");
+        let local = snapshot.local(Ipv4Addr::from(*octets)).is_some();
+        if local { Direction::Forward } else { Direction::Reverse }
+    }
+    fn of_decoded(decoded: &Decoded) -> Direction {
+        decoded.direction
+    }
 }
 
 impl<Io: FrameIo> std::fmt::Debug for Worker<Io> {

@@ -10,41 +10,56 @@ use crate::ids::{PortIndex, RealId};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
-/// Finds the connection of a plain frame, if it lives.
+/// Finds the live connection of a plain frame: first where it nearly always is.
 #[inline(always)]
-pub(super) fn resolve(table: &Table, snapshot: &Snapshot, decoded: &Decoded, tick: Tick) -> Option<Slot> {
-    if !decoded.plain {
-        return None;
-    }
+fn resolve(
+    table: &Table,
+    snapshot: &Snapshot,
+    decoded: &Decoded,
+    direction: Direction,
+    tick: Tick,
+) -> Option<(Slot, Entry)> {
     let belongs = |entry: Entry| {
-        snapshot.rewrite(entry.real()).matches(decoded.direction, decoded.far)
-            && !entry.is_dead(tick, &snapshot.timeouts)
+        snapshot.rewrite(entry.real()).matches(direction, decoded.far)
+            && (entry.tick() == tick || !entry.is_dead(tick, &snapshot.timeouts))
     };
-    table.find(decoded.hash, decoded.key, belongs).map(|(slot, _)| slot)
+    match table.probe(decoded.home, decoded.key) {
+        Some((slot, entry)) if belongs(entry) => Some((slot, entry)),
+        _ => elsewhere(table, decoded, &belongs),
+    }
+}
+
+/// One client endpoint has several connections, or the entry lies away from home; or there is none.
+#[cold]
+fn elsewhere(table: &Table, decoded: &Decoded, belongs: &impl Fn(Entry) -> bool) -> Option<(Slot, Entry)> {
+    table.find(table.hash(decoded.key), decoded.key, belongs)
 }
 
 impl<Io: FrameIo> Handler<Io> {
-    /// Third stage, for one packet of a known connection: rewrites it, notes it in its entry and
-    /// counts it. Returns the port that it leaves on; `None`, and nothing done, if there is more to
-    /// it: a SYN that opens a closed connection anew, or a next hop that is not known.
+    /// Second and third stage, for one packet: finds its connection, rewrites it, notes it in the
+    /// entry and counts it. Returns the port that it leaves on; `None`, and nothing done, if there is
+    /// more to it: it is not plain, or of no connection, or a SYN that opens a closed one anew, or its
+    /// next hop is not known.
     #[inline(always)]
     pub(super) fn forward_established(
         &mut self,
         frame: &mut Io::Frame,
         decoded: &Decoded,
-        slot: Slot,
+        direction: Direction,
         snapshot: &Snapshot,
         tick: Tick,
     ) -> Option<PortIndex> {
-        // Read again: a frame before this one in the burst may have changed it.
-        let entry = self.table.entry(slot)?;
-        let real = entry.real();
-        let rewrite = snapshot.rewrite(real);
-        let state = entry.state();
-        if decoded.event == TcpEvent::Syn && state.is_closing() && decoded.direction == Direction::Forward {
+        if !decoded.plain {
             return None;
         }
-        let id = match decoded.direction {
+        let (slot, entry) = resolve(&self.table, snapshot, decoded, direction, tick)?;
+        let real = entry.real();
+        let rewrite = snapshot.rewrite(real);
+        let reopens = decoded.event == TcpEvent::Syn && entry.state().is_closing();
+        if reopens && direction == Direction::Forward {
+            return None;
+        }
+        let id = match direction {
             Direction::Forward => rewrite.next_hop,
             Direction::Reverse => entry.next_hop(),
         };
@@ -53,14 +68,14 @@ impl<Io: FrameIo> Handler<Io> {
             return None;
         }
         let out = next_hop.port();
-        let source = snapshot.ports.get(usize::from(out))?.mac;
+        let source = snapshot.mac(out);
 
         let head = frame.head_mut();
         let transport = super::decode::at::TRANSPORT;
-        rewrite::translate(head, transport, decoded.is_tcp, decoded.direction, rewrite);
+        rewrite::translate(head, transport, decoded.is_tcp, direction, rewrite);
         rewrite::decrement_ttl(head);
         rewrite::address_frame(head, next_hop.mac(), source);
-        self.note(slot, entry, decoded.direction, decoded.event, decoded.length, tick);
+        self.note(slot, entry, direction, decoded.event, decoded.length, tick);
         Some(out)
     }
 

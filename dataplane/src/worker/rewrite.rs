@@ -59,9 +59,10 @@ pub(super) fn translate(
     store(bytes, place, adjusted);
 }
 
-/// Writes both MACs.
+/// Writes both MACs, twelve bytes in two stores.
 #[inline(always)]
 pub(super) fn address_frame(bytes: &mut [u8], destination: Mac, source: Mac) {
-    bytes[..6].copy_from_slice(&destination.0);
-    bytes[6..12].copy_from_slice(&source.0);
+    let (destination, source) = (destination.bits(), source.bits());
+    bytes[..8].copy_from_slice(&(destination | source << 48).to_le_bytes());
+    bytes[8..12].copy_from_slice(&((source >> 16) as u32).to_le_bytes());
 }

@@ -78,7 +78,7 @@ impl Entry {
     /// Its state.
     #[inline(always)]
     pub fn state(self) -> State {
-        State::ALL[(self.key >> STATE_SHIFT & 0xf) as usize % State::COUNT]
+        State::of_bits((self.key >> STATE_SHIFT) as u8)
     }
 
     /// Its real.
