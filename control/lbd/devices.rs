@@ -96,7 +96,7 @@ impl Devices for DpdkDevices {
     }
 
     fn dpdk_version(&self) -> String {
-        Eal::version().into()
+        Eal::version().trim_start_matches("DPDK ").into() // whoever shows it adds the name
     }
 
     fn tsc_hz(&self) -> f64 {

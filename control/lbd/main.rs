@@ -32,14 +32,19 @@ use worker_loop::Idling;
 
 /// Layer-4 NAT load balancer on DPDK.
 ///
-/// Runs in the foreground and logs to stderr; says "ready" when it forwards. SIGTERM and SIGINT stop
-/// it. Services are managed with lbctl while it runs.
+/// Runs in the foreground and logs to stderr; says "ready" when it forwards.
+/// SIGTERM and SIGINT stop it. Services are managed with lbctl while it runs.
 #[derive(Parser)]
 #[command(
     name = "lbd",
     disable_version_flag = true,
-    after_help = "Exit codes: 0 stopped by a signal, or nothing wrong found; 1 it could not start or \
-                  go on; 2 usage or configuration error."
+    verbatim_doc_comment,
+    override_usage = "lbd --config FILE [--check] [--log-level LEVEL]",
+    after_help = "\
+Exit codes:
+  0  stopped by SIGTERM or SIGINT; or --check found nothing wrong
+  1  it could not start or go on: the last line says why
+  2  usage or configuration error: FILE:LINE: what is wrong"
 )]
 struct Options {
     /// The configuration (TOML).

@@ -35,21 +35,21 @@ pub struct Workers {
 pub struct Connections {
     /// As `ActiveConn`.
     pub active: u64,
-    /// As `InActConn`.
-    pub inactive: u64,
-    /// Those of `inactive` that are in TIME_WAIT or CLOSE.
+    /// In any state.
+    pub total: u64,
+    /// Those in TIME_WAIT or CLOSE.
     pub closing: u64,
 }
 
 impl Connections {
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.active.wrapping_add(self.inactive)
+    /// As `InActConn`.
+    pub fn inactive(&self) -> u64 {
+        self.total.saturating_sub(self.active)
     }
 
     /// All but those that are over but for stragglers.
     pub fn live(&self) -> u64 {
-        self.total().saturating_sub(self.closing)
+        self.total.saturating_sub(self.closing)
     }
 }
 
@@ -208,7 +208,7 @@ impl Workers {
         };
         Connections {
             active: sum(|real| real.active.get()),
-            inactive: sum(|real| real.inactive.get()),
+            total: sum(|real| real.total.get()),
             closing: sum(|real| real.closing.get()),
         }
     }

@@ -45,7 +45,7 @@ fn listings_have_the_keys_of_the_interface() {
     for worker in &lab.workers {
         let real = worker.counters.real(RealId(0));
         real.active.set(2);
-        real.inactive.set(3);
+        real.total.set(5);
         real.closing.set(1);
         real.connections.set(5);
         real.in_packets.set(10);
@@ -86,6 +86,7 @@ fn removed_reals_come_back_with_their_counters_and_are_let_go_without_connection
     let (_directory, lab) = lab(1, 0);
     add_web(&lab);
     let counters = &lab.workers[0].counters;
+    counters.real(RealId(0)).total.set(1);
     counters.real(RealId(0)).active.set(1);
     counters.real(RealId(0)).connections.set(7);
     lab.ok(&format!(r#""command":"del-real",{WEB},{RS1}"#));
@@ -99,7 +100,7 @@ fn removed_reals_come_back_with_their_counters_and_are_let_go_without_connection
     let told = &lab.workers[0].told;
     let is_known = || told.lock().unwrap().snapshot.as_ref().unwrap().real_key(RealId(0)).is_some();
     assert!(is_known());
-    counters.real(RealId(0)).active.set(0);
+    counters.real(RealId(0)).total.set(0);
     until("the real is let go", || !is_known());
 }
 

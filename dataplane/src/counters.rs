@@ -49,12 +49,19 @@ pub struct RealCounters {
     pub out_packets: Counter,
     /// Their bytes.
     pub out_bytes: Counter,
-    /// Gauge: connections in an active state (as `ActiveConn`).
+    /// Gauge: connections in the table. One word, so that whoever sees it zero knows that there is none.
+    pub total: Counter,
+    /// Gauge: those in an active state (as `ActiveConn`).
     pub active: Counter,
-    /// Gauge: connections in any other state (as `InActConn`).
-    pub inactive: Counter,
-    /// Gauge: those of `inactive` that are in TIME_WAIT or CLOSE.
+    /// Gauge: those in TIME_WAIT or CLOSE.
     pub closing: Counter,
+}
+
+impl RealCounters {
+    /// Connections in any state that is not active (as `InActConn`).
+    pub fn inactive(&self) -> u64 {
+        self.total.get().saturating_sub(self.active.get())
+    }
 }
 
 /// What one worker counts.

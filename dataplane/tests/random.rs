@@ -153,7 +153,7 @@ fn run(events: Vec<Event>) {
     for id in 0..8 {
         let real = lab.counters().real(dataplane::ids::RealId(id));
         active += real.active.get();
-        inactive += real.inactive.get();
+        inactive += real.inactive();
     }
     assert_eq!(active + inactive, live, "the reals' counts are the table's");
     assert_eq!(lab.counters().connections.get(), live);

@@ -149,16 +149,16 @@ fn counters_follow_the_connection() {
     lab.arrive(DIP0, &reply.frame());
     let id = lab.real_id(RealKey { service: tcp_service(at(VIP, 80)), endpoint: at(RS2, 80) });
     let real = lab.counters().real(id);
-    assert_eq!((real.connections.get(), real.active.get(), real.inactive.get()), (1, 1, 0));
+    assert_eq!((real.connections.get(), real.active.get(), real.inactive()), (1, 1, 0));
     assert_eq!((real.in_packets.get(), real.in_bytes.get()), (1, 40));
     assert_eq!((real.out_packets.get(), real.out_bytes.get()), (2, 80));
     let reset = Packet::tcp(at(RS2, 80), at(CLIENT, 40000), RST).macs(RS2_MAC, DIP_MAC);
     lab.arrive(DIP0, &reset.frame());
     let real = lab.counters().real(id);
-    assert_eq!((real.active.get(), real.inactive.get(), real.closing.get()), (0, 1, 1));
+    assert_eq!((real.active.get(), real.inactive(), real.closing.get()), (0, 1, 1));
     lab.pass(12);
     let real = lab.counters().real(id);
-    assert_eq!((real.active.get(), real.inactive.get(), real.closing.get()), (0, 0, 0), "swept");
+    assert_eq!((real.active.get(), real.inactive(), real.closing.get()), (0, 0, 0), "swept");
     assert!(lab.connections().is_empty());
     assert_eq!(lab.counters().connections_expired.get(), 1);
 }
@@ -222,6 +222,9 @@ fn one_arm_does_both_directions_on_one_port() {
     both.side = dataplane::snapshot::Side::Both;
     both.addresses.push("10.0.0.8/24".parse().unwrap());
     lab.description.ports.truncate(1);
+    for real in &mut lab.description.reals {
+        real.next_hop = dataplane::ids::NextHopId::UNKNOWN;
+    }
     lab.apply();
     for (address, mac) in [(RS1, RS1_MAC), (RS2, RS2_MAC)] {
         lab.reachable(dataplane::ids::NeighbourKey { port: VIP0, address }, mac);

@@ -236,7 +236,7 @@ impl ControlThread {
             return;
         }
         let workers = &self.workers;
-        let live = |id| workers.connections(id).total() > 0;
+        let live = |id| workers.connections(id).total > 0;
         let released = self.compiler.release(version, live);
         if released.is_empty() {
             return;

@@ -70,8 +70,7 @@ impl ControlThread {
     fn real_view(&self, columns: Columns, service: &Service, real: &Real) -> RealView {
         let key = RealKey { service: service.key, endpoint: real.endpoint };
         let id = self.compiler.ids().real(&key);
-        let Connections { active, inactive, .. } =
-            id.map_or_else(Connections::default, |id| self.workers.connections(id));
+        let connections = id.map_or_else(Connections::default, |id| self.workers.connections(id));
         RealView {
             address: real.endpoint.ip().to_string(),
             port: real.endpoint.port(),
@@ -79,8 +78,8 @@ impl ControlThread {
             weight: real.weight,
             upper_threshold: 0,
             lower_threshold: 0,
-            active,
-            inactive,
+            active: connections.active,
+            inactive: connections.inactive(),
             traffic: columns.of(self.statistics.real(&key)),
         }
     }

@@ -39,13 +39,16 @@ pub enum State {
     Listen = 9,
     /// TCP: the real's SYN and ACK were seen (only with `secure_tcp`).
     SynAck = 10,
-    /// UDP has one state.
+    /// UDP, answered: one state.
     Udp = 11,
+    /// UDP, before the real has answered. Shown and timed as `Udp`; it gives way like a half-open
+    /// TCP connection when there is no room, so that a flood from made-up clients can be got rid of.
+    UdpUnanswered = 12,
 }
 
 use State::{
     Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI, None as NO,
-    SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW, Udp as UD,
+    SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW, Udp as UD, UdpUnanswered as UU,
 };
 
 /// What a TCP segment's flags mean for the state, RST before SYN before FIN before ACK.
@@ -112,7 +115,7 @@ const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
         [SR, LI, LI, LI],
         [SR, TW, ES, SR],
         [UD; 4],
-        [NO; 4],
+        [UU; 4],
         [NO; 4],
         [NO; 4],
         [NO; 4],
@@ -130,7 +133,7 @@ const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
         [LI, LI, ES, CL],
         [SR, TW, ES, CL],
         [UD; 4],
-        [NO; 4],
+        [UD; 4],
         [NO; 4],
         [NO; 4],
         [NO; 4],
@@ -139,7 +142,7 @@ const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
 
 impl State {
     /// How many there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 
     /// Values that four bits have.
     pub(super) const ROWS: usize = 16;
@@ -147,12 +150,12 @@ impl State {
     /// The state of an entry's four bits.
     #[inline(always)]
     pub(super) const fn of_bits(bits: u8) -> Self {
-        const STATES: [State; State::ROWS] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD, NO, NO, NO, NO];
+        const STATES: [State; State::ROWS] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD, UU, NO, NO, NO];
         STATES[bits as usize % State::ROWS]
     }
 
     /// Every state, in the order of their discriminants.
-    pub const ALL: [Self; Self::COUNT] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD];
+    pub const ALL: [Self; Self::COUNT] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD, UU];
 
     /// The state after a segment with these events.
     #[inline(always)]
@@ -174,7 +177,7 @@ impl State {
             LA => "LAST_ACK",
             LI => "LISTEN",
             SA => "SYNACK",
-            UD => "UDP",
+            UD | UU => "UDP",
         }
     }
 
@@ -193,7 +196,7 @@ impl State {
 
     /// Whether no one has proved yet that it is more than a SYN: first to make room after the closing ones.
     pub const fn is_half_open(self) -> bool {
-        matches!(self, NO | SS | SR | LI | SA)
+        matches!(self, NO | SS | SR | LI | SA | UU)
     }
 }
 
@@ -209,7 +212,7 @@ impl Timeouts {
 
     /// ESTABLISHED, FIN_WAIT and UDP in seconds; the others are the kernel's.
     pub const fn new(tcp: u32, tcp_fin: u32, udp: u32) -> Self {
-        let seconds = [2, tcp, 120, 60, tcp_fin, 120, 10, 60, 30, 120, 120, udp];
+        let seconds = [2, tcp, 120, 60, tcp_fin, 120, 10, 60, 30, 120, 120, udp, udp];
         let mut ticks = [0; State::ROWS];
         let mut index = 0;
         while index < State::COUNT {

@@ -47,6 +47,14 @@ pub struct Hash(u64);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Home(u32);
 
+impl Home {
+    /// Six bits that are equal for equal buckets.
+    #[inline(always)]
+    pub const fn low_bits(self) -> u32 {
+        self.0 % 64
+    }
+}
+
 /// The secret that the hash depends on; random at each start, so that nobody can aim at a bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct HashKey {

@@ -145,7 +145,7 @@ impl Snapshot {
         Self {
             version,
             macs: std::array::from_fn(|port| ports.get(port).map_or(Mac([0; 6]), |port| port.mac)),
-            local: local_addresses(&ports, &services),
+            local: local_addresses(&ports, &services, &reals),
             broadcast: link_broadcasts(&ports),
             smallest_mtu: ports.iter().map(|port| port.mtu).min().unwrap_or(u16::MAX),
             routes: Routes::new(&ports, &routes),
@@ -235,8 +235,9 @@ fn link_broadcasts(ports: &[Port]) -> HashSet<Ipv4Addr> {
 }
 
 /// Ports' addresses answer on their port. A VIP that is named by a service alone answers on the
-/// vip-side ports whose prefixes contain it, or on all of them where none does.
-fn local_addresses(ports: &[Port], services: &[Option<Service>]) -> HashMap<Ipv4Addr, Local> {
+/// vip-side ports whose prefixes contain it, or on all of them where none does. A VIP of removed
+/// services is ours as long as they have connections, but nobody is told so any more.
+fn local_addresses(ports: &[Port], services: &[Option<Service>], reals: &[Real]) -> HashMap<Ipv4Addr, Local> {
     let mut local = HashMap::new();
     for (index, port) in ports.iter().enumerate() {
         for address in &port.addresses {
@@ -256,6 +257,9 @@ fn local_addresses(ports: &[Port], services: &[Option<Service>]) -> HashMap<Ipv4
         let on_link = set_of(&|port| port.addresses.iter().any(|prefix| prefix.contains(&vip)));
         let answering = if on_link != 0 { on_link } else { set_of(&|_| true) };
         local.insert(vip, Local { ports: answering });
+    }
+    for real in reals {
+        local.entry(*real.key.service.listen.ip()).or_insert(Local { ports: 0 });
     }
     local
 }

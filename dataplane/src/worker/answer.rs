@@ -18,16 +18,16 @@ impl<Io: FrameIo> Handler<Io> {
     /// Keeps a packet until its next hop is known, and asks for that.
     pub(super) fn hold(&mut self, key: NeighbourKey, frame: Io::Frame, context: Context<'_>) {
         let Context { port, now, .. } = context;
-        match self.waiting.keep(key, port, frame, now) {
-            Kept::Yes { ask } => {
-                if ask && self.limits.wanted.take(now) {
-                    // A full ring: asked again when the next packet for it comes.
-                    let _ = self.neighbour_events.push(NeighbourEvent::Wanted(key));
-                }
-            }
-            Kept::No(frame) => {
-                self.conclude(Verdict::Drop(DropReason::NextHopQueueFull), frame);
-            }
+        let Kept { ask, instead_of } = self.waiting.keep(key, port, frame, now);
+        if let Some(frame) = instead_of {
+            self.conclude(Verdict::Drop(DropReason::NextHopQueueFull), frame);
+        }
+        // If it cannot be asked now, the next packet for it asks.
+        if ask
+            && self.limits.wanted.take(now)
+            && self.neighbour_events.push(NeighbourEvent::Wanted(key)).is_ok()
+        {
+            self.waiting.asked(key, now);
         }
     }
 
@@ -41,7 +41,11 @@ impl<Io: FrameIo> Handler<Io> {
             self.counters.answers_suppressed.add(1);
             return Judgement::Conclude(Verdict::Drop(reason));
         }
-        self.concluded(answer::tcp_reset(frame), reason, context.port)
+        let answered = answer::tcp_reset(frame);
+        if !answered {
+            self.limits.reset.give_back();
+        }
+        self.concluded(answered, reason, context.port)
     }
 
     pub(super) fn answer_port_unreachable(
@@ -119,7 +123,11 @@ impl<Io: FrameIo> Handler<Io> {
             self.counters.answers_suppressed.add(1);
             return Judgement::Conclude(Verdict::Drop(reason));
         }
-        self.concluded(answer::icmp_error(frame, kind, speaker), reason, context.port)
+        let answered = answer::icmp_error(frame, kind, speaker);
+        if !answered {
+            self.limits.icmp_error.give_back();
+        }
+        self.concluded(answered, reason, context.port)
     }
 
     /// The frame was turned into its answer, or there is none to such a packet.

@@ -9,6 +9,9 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::{self, Operation};
 use crate::wire::ethernet;
 
+/// Slots of the ring that what neighbours say leaves free for what is wanted of them.
+const KEPT_FOR_WANTED: usize = 64;
+
 impl<Io: FrameIo> Handler<Io> {
     pub(super) fn arp(&mut self, frame: &mut Io::Frame, context: Context<'_>) -> Result<Verdict, DropReason> {
         let Context { snapshot, port, now } = context;
@@ -47,9 +50,12 @@ impl<Io: FrameIo> Handler<Io> {
                 let known = self.next_hops.get(*id);
                 reply || !known.is_resolved() || known.mac() != message.sender_mac
             }
-            None => self.waiting.is_awaited(key) || reply && self.limits.unasked_neighbours.take(now),
+            None => reply || self.waiting.is_awaited(key),
         };
         let event = NeighbourEvent::Heard { key, mac: message.sender_mac, reply };
-        worth_telling && self.neighbour_events.push(event).is_ok()
+        worth_telling
+            && self.neighbour_events.slots() > KEPT_FOR_WANTED
+            && self.limits.heard.take(now)
+            && self.neighbour_events.push(event).is_ok()
     }
 }

@@ -111,6 +111,7 @@ impl<Io: FrameIo> Handler<Io> {
         if ipv4::is_martian(ip.source)
             || ip.destination.is_loopback()
             || ip.destination.is_unspecified()
+            || snapshot.is_link_broadcast(ip.source)
             || snapshot.local(ip.source).is_some()
         {
             return Err(DropReason::Martian);
@@ -379,6 +380,6 @@ fn read_segment(bytes: &[u8], ip: &Ip, protocol: Protocol) -> Result<Segment, Dr
 pub(super) const fn first_state(protocol: Protocol, event: TcpEvent) -> State {
     match protocol {
         Protocol::Tcp => State::None.after(Direction::Forward, event),
-        Protocol::Udp => State::Udp,
+        Protocol::Udp => State::UdpUnanswered,
     }
 }

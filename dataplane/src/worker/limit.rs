@@ -26,6 +26,11 @@ impl TokenBucket {
         }
         granted
     }
+
+    /// Puts back the token that was taken last, for an answer that was not made.
+    pub(super) const fn give_back(&mut self) {
+        self.empty_at = self.empty_at.saturating_sub(self.nanoseconds_per_token);
+    }
 }
 
 /// The limits of one worker. Each kind has a bucket of its own, so that a flood of one does not
@@ -36,8 +41,8 @@ pub(super) struct Limits {
     pub(super) echo: TokenBucket,
     pub(super) reset: TokenBucket,
     pub(super) icmp_error: TokenBucket,
-    /// ARP messages of hosts that nothing was sent to yet, told to the control thread.
-    pub(super) unasked_neighbours: TokenBucket,
+    /// What neighbours say by ARP, told to the control thread.
+    pub(super) heard: TokenBucket,
     /// Requests to the control thread to resolve a neighbour.
     pub(super) wanted: TokenBucket,
 }
@@ -49,7 +54,7 @@ impl Limits {
             echo: TokenBucket::new(10_000, 1_000),
             reset: TokenBucket::new(10_000, 1_000),
             icmp_error: TokenBucket::new(1_000, 100),
-            unasked_neighbours: TokenBucket::new(1_000, 64),
+            heard: TokenBucket::new(10_000, 128),
             wanted: TokenBucket::new(10_000, 128),
         }
     }

@@ -101,7 +101,7 @@ impl<Io: FrameIo> Worker<Io> {
             next_hops,
             table: Table::new(capacity, hash_key, huge)?,
             positions: Vec::new(),
-            neighbours: HashMap::with_capacity(4096),
+            neighbours: HashMap::with_capacity(NextHops::CAPACITY),
             outgoing: Outgoing::new(),
             waiting: Waiting::new(),
             limits: Limits::new(),
@@ -204,11 +204,20 @@ impl<Io: FrameIo> Handler<Io> {
         }
 
         let mut others: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
+        let mut behind = Followers::default();
         for (mut frame, decoded) in burst.drain(..).zip(&decoded) {
             let direction = Way::of_decoded(decoded);
-            match self.forward_established(&mut frame, decoded, direction, snapshot, tick) {
+            let sent = if behind.includes(decoded) {
+                None
+            } else {
+                self.forward_established(&mut frame, decoded, direction, snapshot, tick)
+            };
+            match sent {
                 Some(out) => self.outgoing.push(&mut self.io, out, frame, &self.counters),
-                None => others.push(frame),
+                None => {
+                    behind.add(decoded, &frame);
+                    others.push(frame);
+                }
             }
         }
         for frame in others {
@@ -249,6 +258,30 @@ impl<Io: FrameIo> Handler<Io> {
         // Being late is made up for within a pass, and never more than that.
         let worth = examined as u64 * SWEEP_PASS_NANOSECONDS / buckets;
         self.swept_until = (now.nanoseconds - behind) + worth;
+    }
+}
+
+/// The connections of a burst of which a packet has left the fast path, as a set of bits of their
+/// home buckets: what follows on them leaves it too, so that nothing is overtaken. A false hit costs
+/// that packet some time.
+#[derive(Default)]
+struct Followers(u64);
+
+impl Followers {
+    #[inline(always)]
+    fn includes(&self, decoded: &Decoded) -> bool {
+        self.0 >> decoded.home.low_bits() & 1 != 0
+    }
+
+    #[cold]
+    fn add(&mut self, decoded: &Decoded, frame: &impl Frame) {
+        let head = frame.head();
+        if head[decode::at::ETHER_TYPE..decode::at::IPV4] != [8, 0] {
+            return;
+        }
+        // With options the ports were read in the wrong place: then all that follow go the same way.
+        let has_options = head[decode::at::IPV4] != 0x45;
+        self.0 |= if has_options { u64::MAX } else { 1 << decoded.home.low_bits() };
     }
 }
 

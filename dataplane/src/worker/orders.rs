@@ -11,7 +11,7 @@ use crate::verdict::{DropReason, Verdict};
 use std::sync::Arc;
 
 /// Buckets of the table looked at for one slice of a dump.
-const EXPORT_BUCKETS: usize = 8192;
+const EXPORT_BUCKETS: usize = 1024;
 
 impl<Io: FrameIo> Worker<Io> {
     pub(super) fn carry_out_orders(&mut self, now: Now) {
@@ -68,8 +68,8 @@ impl<Io: FrameIo> Handler<Io> {
     /// What waited for this neighbour walks the exception path again.
     fn reachable(&mut self, key: NeighbourKey, id: NextHopId, snapshot: &Snapshot, now: Now) {
         self.neighbours.insert(key, id);
-        // Bounded by what waits now: what is kept anew is not met again here.
-        for _ in 0..self.waiting.len() {
+        // As many as wait now: what has to be kept again is not met again here.
+        for _ in 0..self.waiting.count(key) {
             let Some((port, frame)) = self.waiting.take(key) else { return };
             self.exception(port, frame, snapshot, now);
         }
@@ -78,7 +78,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// What waited for this neighbour is dropped, and its senders are told.
     fn unreachable(&mut self, key: NeighbourKey, snapshot: &Snapshot, now: Now) {
         self.neighbours.remove(&key);
-        for _ in 0..self.waiting.len() {
+        for _ in 0..self.waiting.count(key) {
             let Some((port, frame)) = self.waiting.take(key) else { return };
             self.host_unreachable(port, frame, snapshot, now);
         }

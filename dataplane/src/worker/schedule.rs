@@ -13,8 +13,8 @@ use crate::wire::checksum;
 
 /// The port that an FTP server's data connections come from; IPVS never schedules it.
 const FTP_DATA: u16 = 20;
-/// Picks made for one connection before it is refused because of colliding replies.
-const PICKS: usize = 16;
+/// Reals tried beside the one picked before a connection is refused because of colliding replies.
+const OTHERS_TRIED: usize = 64;
 
 impl<Io: FrameIo> Handler<Io> {
     /// Makes the connection that a client's packet opens, if it may.
@@ -30,35 +30,47 @@ impl<Io: FrameIo> Handler<Io> {
         let Some((service_id, service)) = snapshot.service(&service_key) else {
             return Err(DropReason::NoService);
         };
-        if segment.protocol == Protocol::Tcp {
-            if segment.event != TcpEvent::Syn {
-                return Err(DropReason::NoConnection);
-            }
-            if segment.source.port() == FTP_DATA {
-                return Err(DropReason::FtpDataPort);
-            }
+        if segment.protocol == Protocol::Tcp && segment.event != TcpEvent::Syn {
+            return Err(DropReason::NoConnection);
+        }
+        if segment.source.port() == FTP_DATA {
+            return Err(DropReason::FtpDataPort);
         }
         let position = self.positions.get_mut(service_id.0 as usize).ok_or(DropReason::NoReal)?;
         let key = client_key(segment.source, segment.protocol);
         let hash = self.table.hash(key);
 
-        let mut refusal = DropReason::NoReal;
-        let mut chosen = None;
-        for _ in 0..PICKS {
-            let Some(real) = position.pick(&service.schedule) else { break };
-            let Some(real_key) = snapshot.real_key(real) else { break };
-            // A reply carries no VIP: it must not match two connections of this client endpoint.
-            let collides = |entry: Entry| {
-                !entry.is_dead(now.tick(), &snapshot.timeouts)
-                    && replies_collide(snapshot, entry.real(), real_key)
-            };
-            if self.table.find(hash, key, collides).is_none() {
-                chosen = Some(real);
-                break;
-            }
-            refusal = DropReason::ReplyCollision;
+        // An entry of this very connection can only be one that has timed out and is not swept yet: it
+        // goes, so that a longer timeout does not bring it back beside the new one.
+        let of_service =
+            |entry: Entry| snapshot.real_key(entry.real()).is_some_and(|real| real.service == service_key);
+        if let Some((slot, _)) = self.table.find(hash, key, of_service) {
+            self.table.remove(slot, &self.counters);
         }
-        let real = chosen.ok_or(refusal)?;
+
+        // A reply carries no VIP: it must not match two connections of this client endpoint. One that
+        // is over but for stragglers gives way, as to a SYN of its own.
+        let (table, counters) = (&mut self.table, &self.counters);
+        let mut is_free = |real: RealId| {
+            let Some(new) = snapshot.real_key(real) else { return false };
+            let collides = |entry: Entry| {
+                !entry.is_dead(now.tick(), &snapshot.timeouts) && replies_collide(snapshot, entry.real(), new)
+            };
+            match table.find(hash, key, collides) {
+                None => true,
+                Some((slot, entry)) if entry.state().is_closing() => {
+                    table.remove(slot, counters);
+                    true
+                }
+                Some(_) => false,
+            }
+        };
+        let first = position.pick(&service.schedule).ok_or(DropReason::NoReal)?;
+        let others = service.schedule.candidates().iter().filter(|candidate| candidate.weight > 0);
+        let real = std::iter::once(first)
+            .chain(others.take(OTHERS_TRIED).map(|candidate| candidate.real))
+            .find(|real| is_free(*real))
+            .ok_or(DropReason::ReplyCollision)?;
 
         let back = snapshot.routes.next(ip.source);
         let back = back.and_then(|hop| self.neighbours.get(&hop)).copied();
@@ -96,8 +108,9 @@ impl<Io: FrameIo> Handler<Io> {
         context: Context<'_>,
     ) -> Judgement {
         let reset = match reason {
-            DropReason::NoConnection | DropReason::FtpDataPort => true,
-            DropReason::NoService => segment.protocol == Protocol::Tcp,
+            DropReason::NoConnection | DropReason::NoService | DropReason::FtpDataPort => {
+                segment.protocol == Protocol::Tcp
+            }
             DropReason::NoReal | DropReason::ReplyCollision => false,
             _ => return Judgement::Conclude(Verdict::Drop(reason)),
         };

@@ -18,7 +18,7 @@ struct Held<F> {
     for_key: NeighbourKey,
     arrived_on: PortIndex,
     since: u64,
-    asked: u64,
+    asked: Option<u64>,
     frame: F,
 }
 
@@ -27,12 +27,14 @@ pub(super) struct Waiting<F> {
     held: Vec<Held<F>>,
 }
 
-/// What became of a packet that was to wait.
-pub(super) enum Kept<F> {
-    /// It waits; whether the control thread should be asked for the next hop now.
-    Yes { ask: bool },
-    /// There is no room: it comes back.
-    No(F),
+/// What keeping a packet came to.
+pub(super) struct Kept<F> {
+    /// Whether the control thread should be asked for the next hop now.
+    pub(super) ask: bool,
+    /// What has to go in its place: the packet itself if too many wait for this next hop, else the
+    /// oldest of those that wait for the next hop with the most, so that a few silent hosts do not
+    /// keep others from being resolved.
+    pub(super) instead_of: Option<F>,
 }
 
 impl<F> Waiting<F> {
@@ -47,15 +49,33 @@ impl<F> Waiting<F> {
     /// Keeps a frame until `key` is resolved.
     pub(super) fn keep(&mut self, key: NeighbourKey, arrived_on: PortIndex, frame: F, now: Now) -> Kept<F> {
         let for_same = self.held.iter().filter(|held| held.for_key == key);
-        let (count, last_asked) =
-            for_same.fold((0, None), |(count, last), held| (count + 1, last.max(Some(held.asked))));
-        if count >= PER_NEIGHBOUR || self.held.len() >= CAPACITY {
-            return Kept::No(frame);
+        let (count, asked) =
+            for_same.fold((0, None), |(count, asked), held| (count + 1, asked.max(held.asked)));
+        let ask = asked.is_none_or(|asked| now.nanoseconds >= asked + ASK_AGAIN_NANOSECONDS);
+        if count >= PER_NEIGHBOUR {
+            return Kept { ask, instead_of: Some(frame) };
         }
-        let ask = last_asked.is_none_or(|asked| now.nanoseconds >= asked + ASK_AGAIN_NANOSECONDS);
-        let asked = if ask { now.nanoseconds } else { last_asked.unwrap_or(now.nanoseconds) };
+        let instead_of = (self.held.len() >= CAPACITY).then(|| self.take_from_most()).flatten();
         self.held.push(Held { for_key: key, arrived_on, since: now.nanoseconds, asked, frame });
-        Kept::Yes { ask }
+        Kept { ask, instead_of }
+    }
+
+    /// The oldest frame of the next hop for which most wait.
+    fn take_from_most(&mut self) -> Option<F> {
+        let most = self.held.iter().map(|held| held.for_key).max_by_key(|key| self.count(*key))?;
+        self.take(most).map(|(_, frame)| frame)
+    }
+
+    /// The control thread has been asked for `key`.
+    pub(super) fn asked(&mut self, key: NeighbourKey, now: Now) {
+        for held in self.held.iter_mut().filter(|held| held.for_key == key) {
+            held.asked = Some(now.nanoseconds);
+        }
+    }
+
+    /// Frames that wait for `key`.
+    pub(super) fn count(&self, key: NeighbourKey) -> usize {
+        self.held.iter().filter(|held| held.for_key == key).count()
     }
 
     /// Whether anything waits for `key`.

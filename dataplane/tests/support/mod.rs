@@ -172,13 +172,14 @@ impl Lab {
             let schedule = Schedule::new(algorithm, generation, candidates, 0, changes);
             self.description.services.push(Some(Service { key: service.key, schedule: Arc::new(schedule) }));
         }
+        // The control thread gives the way to each real an id before it is resolved.
+        let known = self.known.clone();
         self.description.reals = (0..)
-            .zip(&self.known)
-            .map(|(id, key)| Real {
-                id: RealId(id),
-                key: *key,
-                next_hop: NextHopId::UNKNOWN,
-                removed: !listed.contains(key),
+            .zip(known)
+            .map(|(id, key)| {
+                let hop = NeighbourKey { port: DIP0, address: *key.endpoint.ip() };
+                let next_hop = self.next_hop_id(hop);
+                Real { id: RealId(id), key, next_hop, removed: !listed.contains(&key) }
             })
             .collect();
         self.apply();
@@ -197,12 +198,21 @@ impl Lab {
         }
     }
 
-    /// The neighbour has answered.
-    pub fn reachable(&mut self, key: NeighbourKey, mac: Mac) -> Vec<Sent> {
+    /// The id that this next hop has, or gets.
+    pub fn next_hop_id(&mut self, key: NeighbourKey) -> NextHopId {
+        if let Some((_, id)) = self.neighbours.iter().find(|(known, _)| *known == key) {
+            return *id;
+        }
         let id = NextHopId(self.next_id);
         self.next_id += 1;
-        self.next_hops.set(id, NextHop::resolved(key.port, mac));
         self.neighbours.push((key, id));
+        id
+    }
+
+    /// The neighbour has answered.
+    pub fn reachable(&mut self, key: NeighbourKey, mac: Mac) -> Vec<Sent> {
+        let id = self.next_hop_id(key);
+        self.next_hops.set(id, NextHop::resolved(key.port, mac));
         self.control.orders.push(Order::Reachable(key, id)).unwrap();
         self.turn()
     }

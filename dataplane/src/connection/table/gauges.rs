@@ -1,28 +1,37 @@
 //! How many connections a real has, by kind of state.
 
 use crate::connection::State;
-use crate::counters::{Counter, WorkerCounters};
+use crate::counters::{RealCounters, WorkerCounters};
 use crate::ids::RealId;
 
 /// Moves a connection of `real` from one state's counts to another's.
 #[inline]
 pub fn recount_state(counters: &WorkerCounters, real: RealId, from: State, to: State) {
-    uncount_state(counters, real, from);
-    count_state(counters, real, to);
-}
-
-fn gauges(counters: &WorkerCounters, real: RealId, state: State, change: impl Fn(&Counter)) {
     let of_real = counters.real(real);
-    change(if state.is_active() { &of_real.active } else { &of_real.inactive });
-    if state.is_closing() {
-        change(&of_real.closing);
-    }
+    leave(of_real, from);
+    enter(of_real, to);
 }
 
+/// Counts a new connection.
 pub(super) fn count_state(counters: &WorkerCounters, real: RealId, state: State) {
-    gauges(counters, real, state, |gauge| gauge.add(1));
+    let of_real = counters.real(real);
+    of_real.total.add(1);
+    enter(of_real, state);
 }
 
+/// Takes a connection off the counts.
 pub(super) fn uncount_state(counters: &WorkerCounters, real: RealId, state: State) {
-    gauges(counters, real, state, |gauge| gauge.subtract(1));
+    let of_real = counters.real(real);
+    leave(of_real, state);
+    of_real.total.subtract(1);
+}
+
+fn enter(of_real: &RealCounters, state: State) {
+    of_real.active.add(u64::from(state.is_active()));
+    of_real.closing.add(u64::from(state.is_closing()));
+}
+
+fn leave(of_real: &RealCounters, state: State) {
+    of_real.active.subtract(u64::from(state.is_active()));
+    of_real.closing.subtract(u64::from(state.is_closing()));
 }

@@ -31,7 +31,7 @@ enum Yielding {
 impl Table {
     /// Makes an entry, and counts it towards its real. The caller has made sure that there is none
     /// for the same connection. When there is no room, dead entries give way first, then those in
-    /// CLOSE and TIME_WAIT, then half-open ones; established ones and UDP never do.
+    /// CLOSE and TIME_WAIT, then half-open ones and unanswered UDP; the established never do.
     ///
     /// # Errors
     /// If nothing may give way.
@@ -47,14 +47,14 @@ impl Table {
         timeouts: &Timeouts,
         counters: &WorkerCounters,
     ) -> Result<Slot, NoRoom> {
-        if self.live >= self.capacity {
-            self.make_room(tick, timeouts, counters)?;
-        }
         let places = self.places(hash);
         let slot = match self.free_slot(&places) {
             Some(free) => free,
             None => self.make_place(&places, tick, timeouts, counters)?,
         };
+        if self.live >= self.capacity {
+            self.make_room(tick, timeouts, counters)?;
+        }
         self.count_spill(places[0], slot);
         let value = u64::from(next_hop.0) & ID_MASK
             | (u64::from(real.0) & ID_MASK) << REAL_SHIFT
