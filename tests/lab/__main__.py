@@ -1,0 +1,43 @@
+"""Runs the tests one after the other, each in a process of its own with a time limit."""
+
+import argparse
+import os
+import sys
+
+from . import runner
+from .testbed import Testbed, Unavailable
+
+# Importing a module registers its tests.
+from . import test_scheduling, test_listing, test_connections, test_transfer, test_wire  # noqa: F401
+from . import test_changes, test_gateway, test_icmp, test_path_mtu, test_neighbours  # noqa: F401
+from . import test_lifecycle, test_devices, test_offloads  # noqa: F401
+
+
+def main():
+    arguments = argparse.ArgumentParser(prog="tests/lab/run", description=__doc__)
+    arguments.add_argument("--list", action="store_true", help="only print the tests' names")
+    arguments.add_argument("names", nargs="*", help="run the tests whose names contain one of these")
+    options = arguments.parse_args()
+    tests = [t for t in runner.TESTS if not options.names or any(name in t.name for name in options.names)]
+    if options.list:
+        print("\n".join(test.name for test in tests))
+        return 0
+    if not tests:
+        print("no test has such a name: see --list", file=sys.stderr)
+        return 2
+    try:
+        bed = Testbed()
+    except Unavailable as reason:
+        return runner.finish([runner.skipped(test, str(reason)) for test in tests], in_ci())
+    try:
+        return runner.finish([runner.run(test, bed) for test in tests], in_ci())
+    finally:
+        bed.remove()
+
+
+def in_ci():
+    return os.environ.get("CI") == "true"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Captures frames on a host of the lab, and takes IPv4 packets apart."""
+
+import re
+import signal
+import socket
+import struct
+import subprocess
+from dataclasses import dataclass
+
+from .testbed import wait_for
+
+TCP, UDP, ICMP = 6, 17, 1
+PCAP_HEADER, RECORD_HEADER, ETHERNET_HEADER = 24, 16, 14
+
+
+class Capture:
+    """Every frame that passes a device, in both directions, while the block runs; then `frames`."""
+
+    def __init__(self, bed, host, device="eth0", *expression):
+        self.bed, self.host, self.device, self.expression = bed, host, device, expression
+        self.file = bed.dir / f"{host}-{device}.pcap"
+        self.frames = []
+
+    def __enter__(self):
+        self.process = self.bed.spawn(
+            self.host, "tcpdump", "-i", self.device, "-w", self.file, "-s", "0", "-B", "65536", "-U", "--immediate-mode",
+            "-Z", "root", *self.expression, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        line = self.process.stderr.readline()
+        while line and "listening on" not in line:
+            line = self.process.stderr.readline()
+        assert line, "tcpdump did not start"
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        _, summary = self.process.communicate(timeout=10)
+        lost = re.search(r"(\d+) packets? dropped by kernel", summary)
+        assert lost and lost[1] == "0", f"the capture is not complete: {summary}"
+        self.frames = self.so_far()
+        self.file.unlink()
+
+    def so_far(self):
+        """The frames written up to now."""
+        data, frames, at = self.file.read_bytes(), [], PCAP_HEADER
+        while at + RECORD_HEADER <= len(data):
+            captured, length = struct.unpack_from("=II", data, at + 8)
+            at += RECORD_HEADER
+            if at + captured > len(data):
+                break
+            assert captured == length, "a frame was cut"
+            frames.append(data[at:at + captured])
+            at += captured
+        return frames
+
+    def wait(self, condition, seconds):
+        """Waits until a frame satisfies the condition; returns it or None."""
+        return wait_for(lambda: next((f for f in self.so_far() if condition(f)), None), seconds)
+
+
+def mac(text):
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def ones_complement_sum(data):
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+@dataclass(frozen=True)
+class Packet:
+    """An IPv4 packet: what a translation may change, and `rest`, which it must not."""
+
+    source_mac: bytes
+    target_mac: bytes
+    ttl: int
+    protocol: int
+    source: tuple
+    target: tuple
+    rest: bytes
+    length: int
+    icmp: tuple = None  # type and code
+
+
+def parse(frame):
+    """The packet in a frame, its checksums verified; None where it is not IPv4."""
+    if frame[12:14] != b"\x08\x00":
+        return None
+    header_length = (frame[14] & 15) * 4
+    total = struct.unpack_from("!H", frame, 16)[0]
+    header = frame[ETHERNET_HEADER:ETHERNET_HEADER + header_length]
+    body = frame[ETHERNET_HEADER + header_length:ETHERNET_HEADER + total]
+    assert len(body) == total - header_length, "the packet is longer than its frame"
+    assert ones_complement_sum(header) == 0xFFFF, f"wrong IPv4 header checksum: {frame.hex()}"
+    protocol, addresses = header[9], header[12:20]
+    sum_at = {TCP: 16, UDP: 6, ICMP: 2}[protocol]
+    no_sum = protocol == UDP and body[6:8] == b"\0\0"
+    pseudo = b"" if protocol == ICMP else addresses + struct.pack("!BBH", 0, protocol, len(body))
+    assert no_sum or ones_complement_sum(pseudo + body) == 0xFFFF, f"wrong checksum in protocol {protocol}: {frame.hex()}"
+    ports = struct.unpack_from("!HH", body) if protocol != ICMP else (0, 0)
+    skipped = 4 if protocol != ICMP else 0
+    # Everything but TTL, addresses, ports and checksums; of a UDP checksum, whether there is one.
+    rest = header[:8] + header[9:10] + header[20:] + bytes([no_sum]) + body[skipped:sum_at] + body[sum_at + 2:]
+    return Packet(frame[6:12], frame[:6], header[8], protocol, (socket.inet_ntoa(addresses[:4]), ports[0]),
+                  (socket.inet_ntoa(addresses[4:]), ports[1]), rest, total, tuple(body[:2]) if protocol == ICMP else None)
+
+
+def packets(frames):
+    return [packet for packet in map(parse, frames) if packet]

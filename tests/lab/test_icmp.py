@@ -1,0 +1,99 @@
+"""What the balancer answers itself: ping, closed ports, services without reals, and traceroute's probes."""
+
+import re
+import time
+
+from .capture import Capture, packets
+from .runner import test
+from .sockets import connect, udp_socket
+from .test_gateway import FAR, FAR_ROUTER, far_client, far_config, route_to_the_reals
+from .testbed import CLIENT, REALS, VIP
+
+RS1, DIP = REALS["rs1"], "10.0.0.8"
+SERVICES = [("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)]), ("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]
+
+
+def hops(bed, host, *words):
+    """The address at each hop of a traceroute."""
+    out = bed.run(host, "traceroute", "-n", "-q", 1, "-w", 1, "-m", 6, *words, timeout=20).stdout
+    return re.findall(r"^ *\d+  (\S+)", out, re.MULTILINE)
+
+
+def expect(found, expected):
+    assert found == expected, f"expected {expected}, found {found}"
+
+
+def fails_fast(call, error):
+    started = time.monotonic()
+    try:
+        call()
+    except error:
+        assert time.monotonic() - started < 0.8, "the refusal came late"
+        return
+    raise AssertionError("not refused")
+
+
+@test()
+def own_addresses_answer_ping(bed):
+    with route_to_the_reals(bed), bed.lbd(services=SERVICES):
+        for host, address in (("client", VIP), ("client", DIP), ("rs1", DIP), ("rs2", DIP), ("rs1", VIP)):
+            out = bed.run(host, "ping", "-c", 2, "-i", 0.1, "-W", 2, address).stdout
+            assert " 0% packet loss" in out and "ttl=64" in out, out
+        for size in (0, 1, 55, 1472):
+            bed.run("client", "ping", "-c", 1, "-W", 2, "-s", size, VIP)
+
+
+@test()
+def closed_ports_are_refused(bed):
+    with bed.lbd(services=SERVICES):
+        fails_fast(lambda: connect(bed, "client", (VIP, 81)), ConnectionRefusedError)
+        with udp_socket(bed, "client") as client:
+            client.connect((VIP, 81))
+            client.send(b"anyone?")
+            fails_fast(lambda: client.recv(1), ConnectionRefusedError)
+
+
+@test()
+def a_service_without_reals_is_unreachable(bed):
+    with bed.lbd() as lbd:
+        lbd.ctl("add-service", "-t", f"{VIP}:80")
+        lbd.ctl("add-service", "-u", f"{VIP}:5000")
+        with Capture(bed, "client", "eth0", "icmp") as capture:
+            fails_fast(lambda: connect(bed, "client", (VIP, 80)), ConnectionRefusedError)
+        answers = [(p.source[0], p.icmp) for p in packets(capture.frames)]
+        assert answers == [(VIP, (3, 3))], answers
+        with udp_socket(bed, "client") as client:
+            client.connect((VIP, 5000))
+            client.send(b"anyone?")
+            fails_fast(lambda: client.recv(1), ConnectionRefusedError)
+        assert lbd.json("status")["drops"]["no_real"] >= 2
+
+
+@test()
+def a_segment_without_connection_is_reset(bed):
+    with bed.lbd(services=SERVICES) as lbd:
+        client = connect(bed, "client", (VIP, 80))
+        client.sendall(b"GET / HTTP/1.0\r\n")
+        # The connection is forgotten with the daemon; the next segment meets a new one.
+        lbd.kill()
+        lbd.start()
+        lbd.add_service(*SERVICES[0])
+        fails_fast(lambda: (client.sendall(b"\r\n"), client.recv(1)), ConnectionResetError)
+
+
+@test()
+def traceroute_to_the_service(bed):
+    with bed.lbd(services=SERVICES):
+        expect(hops(bed, "client", "-T", "-p", 80, VIP), [VIP, VIP])
+        expect(hops(bed, "client", "-U", "-p", 5000, VIP), [VIP, VIP])
+
+
+@test()
+def traceroute_through_the_balancer(bed):
+    with route_to_the_reals(bed), far_client(bed), bed.lbd(far_config(bed), services=SERVICES):
+        for kind in ([], ["-I"]):
+            expect(hops(bed, "client", *kind, RS1), [VIP, RS1])
+            expect(hops(bed, "rs1", *kind, CLIENT), [DIP, CLIENT])
+            expect(hops(bed, "rs1", *kind, FAR), [DIP, CLIENT, FAR])
+            expect(hops(bed, "far", *kind, RS1), [FAR_ROUTER, VIP, RS1])
+        expect(hops(bed, "far", "-T", "-p", 80, VIP), [FAR_ROUTER, VIP, VIP])

@@ -1,0 +1,161 @@
+"""Starting, stopping, dying and coming back; configuration errors; the control socket."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+
+from .runner import test
+from .testbed import REALS, VIP, Daemon, binary, to_toml, wait_for
+
+SERVICE = ("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:80", 1), (f"{REALS['rs2']}:80", 1)])
+
+
+def with_state(bed):
+    config = bed.config()
+    config["control"]["state"] = str(bed.dir / "state")
+    return config
+
+
+def lbd(*words, timeout=20):
+    return subprocess.run([binary("lbd"), *map(str, words)], capture_output=True, text=True, timeout=timeout)
+
+
+@test()
+def a_killed_daemon_comes_back_with_its_services(bed):
+    with bed.lbd(with_state(bed), services=[SERVICE]) as daemon:
+        assert bed.curls(2) == ["rs2", "rs1"]
+        saved = daemon.ctl("save")
+        for _ in range(3):
+            daemon.kill()
+            daemon.start()
+            ready = time.monotonic()
+            assert bed.curls(2) == ["rs2", "rs1"]
+            assert time.monotonic() - ready < 2
+            assert daemon.ctl("save") == saved
+
+
+@test()
+def the_state_replaces_the_files_services(bed):
+    config = with_state(bed)
+    config["service"] = [{"listen": f"tcp://{VIP}:81", "real": [{"address": f"{REALS['rs1']}:80"}]}]
+    with bed.lbd(config) as daemon:
+        assert daemon.service()["port"] == 81
+        daemon.ctl("clear")
+        daemon.kill()
+        daemon.start()
+        assert daemon.json("list")["services"] == []
+
+
+@test()
+def a_second_daemon_on_the_socket_is_refused(bed):
+    with bed.lbd(services=[SERVICE]) as first:
+        config = bed.config()
+        config["eal"]["args"][-1] += "-second"
+        second = Daemon(bed, config, name="second")
+        second.spawn()
+        try:
+            assert second.process.wait(20) == 1
+        finally:
+            second.kill()
+        assert config["control"]["socket"] in second.log(), second.log()
+        assert bed.curls(2) == ["rs2", "rs1"]
+        assert first.lbctl("list").returncode == 0
+    second.log_file.unlink()
+
+
+@test()
+def a_dead_daemons_socket_is_taken_over(bed):
+    with bed.lbd() as daemon:
+        daemon.kill()
+        assert os.path.exists(daemon.socket)
+        daemon.start()
+        assert daemon.lbctl("list").returncode == 0
+
+
+@test()
+def termination_is_clean(bed):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with bed.lbd(services=[SERVICE]) as daemon:
+            assert stat.S_IMODE(os.stat(daemon.socket).st_mode) == 0o660
+            daemon.process.send_signal(number)
+            assert daemon.process.wait(5) == 0
+            assert not os.path.exists(daemon.socket)
+            gone = daemon.lbctl("list")
+            assert gone.returncode == 3 and daemon.socket in gone.stderr, gone.stderr
+
+
+@test()
+def check_starts_nothing(bed):
+    file = bed.dir / "checked.toml"
+    file.write_text(to_toml(bed.config()))
+    done = lbd("--config", file, "--check")
+    assert done.returncode == 0, done.stderr
+    assert not (bed.dir / "lbd.sock").exists()
+    lines = file.read_text().splitlines()
+    faults = [lines.index("[connections]"), next(i for i, line in enumerate(lines) if line.startswith("memory_mb"))]
+    lines[faults[0]] = "[conections]"
+    lines[faults[1]] = 'memory_mb = "much"'
+    file.write_text("\n".join(lines))
+    done = lbd("--config", file, "--check")
+    assert done.returncode == 2
+    for fault in faults:
+        assert f"{file}:{fault + 1}: " in done.stderr + done.stdout, done.stderr + done.stdout
+    file.unlink()
+
+
+@test()
+def a_missing_file_or_device_is_named(bed):
+    done = lbd("--config", bed.dir / "no.toml")
+    assert done.returncode == 2 and "no.toml: " in done.stderr, done.stderr
+    config = bed.config()
+    config["port"][0]["device"] = "net_af_packet0,iface=nosuch0"
+    daemon = Daemon(bed, config)
+    daemon.spawn()
+    try:
+        assert daemon.process.wait(20) == 1
+    finally:
+        daemon.kill()
+    assert daemon.says("nosuch0"), daemon.log()
+
+
+@test()
+def refusals_have_their_words_and_codes(bed):
+    with bed.lbd(services=[SERVICE]) as daemon:
+        one, other = f"{VIP}:80", f"{VIP}:81"
+        for words, code, text in [
+            (["add-service", "-t", one], 1, "service exists"),
+            (["del-service", "-t", other], 1, "no such service"),
+            (["add-real", "-t", other, "-r", "10.0.0.7"], 1, "no such service"),
+            (["add-real", "-t", one, "-r", "10.0.0.7"], 1, "real exists"),
+            (["del-real", "-t", one, "-r", "10.0.0.9"], 1, "no such real"),
+            (["add-service", "-t", other, "-s", "nonsense"], 1, 'unknown scheduler "nonsense" (known: '),
+            (["add-service", "-t", "192.168.10:80"], 2, ""),
+            (["add-real", "-t", one, "-r", "10.0.0.9", "-w", "65536"], 2, ""),
+            (["no-such-command"], 2, ""),
+        ]:
+            done = daemon.lbctl(*words)
+            assert done.returncode == code and text in done.stderr, (words, done.returncode, done.stderr)
+            assert code != 1 or done.stderr.startswith("lbctl: ") and done.stderr.count("\n") == 1, done.stderr
+
+
+@test()
+def bad_peers_on_the_socket_disturb_nobody(bed):
+    with bed.lbd(services=[SERVICE]) as daemon:
+        peers = []
+        for first_bytes in (b"", b"garbage\n", b"\0" * 1_000_000, b'{"v":1,"command":'):
+            peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            peer.connect(daemon.socket)
+            peer.setblocking(False)
+            try:
+                peer.send(first_bytes)
+            except (BlockingIOError, BrokenPipeError):
+                pass
+            peers.append(peer)
+        assert bed.curls(4) == ["rs2", "rs1"] * 2
+        assert daemon.lbctl("list", timeout=2).returncode == 0
+        for peer in peers:
+            peer.close()
+        assert wait_for(lambda: daemon.lbctl("status").returncode == 0, 2)

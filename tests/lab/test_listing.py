@@ -1,0 +1,115 @@
+"""What lbctl prints, and that its figures are true."""
+
+import re
+
+from .runner import test
+from .testbed import CLIENT, REALS, VIP, wait_for
+
+SERVICE = ("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:80", 1), (f"{REALS['rs2']}:80", 1)])
+
+LIST = """\
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  192.168.10.100:80 wrr
+  -> 10.0.0.7:80                  Masq    1      0          {0}
+  -> 10.0.0.17:80                 Masq    1      0          {0}
+"""
+
+
+@test()
+def the_how_tos_session(bed):
+    with bed.lbd() as lbd:
+        lbd.ctl("add-service", "-t", f"{VIP}:80", "-s", "wrr")
+        assert lbd.ctl("list") == "".join(LIST.splitlines(keepends=True)[:3])
+        lbd.ctl("add-real", "-t", f"{VIP}:80", "-r", "10.0.0.7:80", "-m")
+        lbd.ctl("add-real", "-t", f"{VIP}:80", "-r", "10.0.0.17:80", "-m")
+        assert lbd.ctl("list") == LIST.format(0)
+        assert bed.curls(6) == ["rs2", "rs1"] * 3
+        assert wait_for(lambda: lbd.ctl("list") == LIST.format(3), 3), lbd.ctl("list")
+
+
+@test()
+def connections_are_listed_as_ipvsadm_does(bed):
+    with bed.lbd(services=[SERVICE]) as lbd:
+        bed.curls(4)
+        lines = lbd.ctl("connections").splitlines()
+        assert lines[0] == "pro expire state       source             virtual            destination", lines
+        row = re.compile(rf"TCP 0(1:5\d|2:00)  TIME_WAIT   {re.escape(CLIENT)}:(\d+) +{re.escape(VIP)}:80  +10\.0\.0\.1?7:80")
+        assert len(lines) == 5 and all(row.fullmatch(line) for line in lines[1:]), lines
+        entries = lbd.json("connections")["connections"]
+        assert len(entries) == 4
+        for entry in entries:
+            assert {"protocol", "state", "expires_s", "client", "virtual", "real", "worker"} <= entry.keys(), entry
+            assert (entry["protocol"].upper(), entry["state"], entry["virtual"]) == ("TCP", "TIME_WAIT", f"{VIP}:80"), entry
+            assert 100 < entry["expires_s"] <= 120
+
+
+@test()
+def statistics_add_up(bed):
+    with bed.lbd(services=[SERVICE]) as lbd:
+        bed.curls(6)
+        lines = lbd.ctl("stats").splitlines()
+        assert lines[:2] == ["Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes",
+                             "  -> RemoteAddress:Port"], lines
+        rows = [line.split()[-5:] for line in lines[2:]]
+        service, *reals = [[int(figure) for figure in row] for row in rows]
+        assert service == [sum(column) for column in zip(*reals)], lines
+        assert service[0] == 6 and [real[0] for real in reals] == [3, 3], lines
+        # SYN, ACK, request, FIN at the least; SYN+ACK, answer, FIN.
+        assert 24 <= service[1] <= 60 and 18 <= service[2] <= 60, lines
+        json = lbd.service("stats")
+        assert [json[k] for k in ("conns", "in_packets", "out_packets", "in_bytes", "out_bytes")] == service, json
+        lbd.ctl("zero")
+        assert [int(n) for n in lbd.ctl("stats").splitlines()[2].split()[-5:]] == [0] * 5
+
+
+@test()
+def rates_have_ipvsadms_title(bed):
+    with bed.lbd(services=[SERVICE]) as lbd:
+        lines = lbd.ctl("rate").splitlines()
+        assert lines[:2] == ["Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS",
+                             "  -> RemoteAddress:Port"], lines
+
+
+@test()
+def json_has_the_keys_of_the_interface(bed):
+    with bed.lbd(services=[SERVICE]) as lbd:
+        service = lbd.service()
+        assert {"protocol", "address", "port", "scheduler", "flags", "persistence_s", "reals"} <= service.keys(), service
+        assert (service["address"], service["port"], service["scheduler"]) == (VIP, 80, "wrr"), service
+        for real in service["reals"]:
+            assert {"address", "port", "forward", "weight", "upper_threshold", "lower_threshold", "active",
+                    "inactive"} <= real.keys(), real
+        status = lbd.json("status")
+        assert {"version", "dpdk", "uptime_s", "config_version", "ports", "workers", "drops"} <= status.keys(), status
+        assert [port["name"] for port in status["ports"]] == ["vip0", "dip0"]
+        for port in status["ports"]:
+            assert {"name", "side", "driver", "mac", "link_up", "steering", "rx_packets", "tx_packets",
+                    "rx_missed"} <= port.keys(), port
+        for worker in status["workers"]:
+            assert {"id", "core", "rx_packets", "tx_packets", "handed_over", "busy_share", "cycles_per_packet",
+                    "connections", "capacity"} <= worker.keys(), worker
+
+
+@test()
+def the_servers_log_shows_the_clients_true_address(bed):
+    log = bed.dir / "rs2" / "access.log"
+    before = log.stat().st_size
+    with bed.lbd(services=[SERVICE]):
+        assert bed.curls(1) == ["rs2"]
+    lines = log.read_text()[before:].splitlines()
+    assert len(lines) == 1 and lines[0].split(":")[0] == CLIENT, lines
+
+
+@test()
+def save_and_restore_bring_the_same_picks_back(bed):
+    with bed.lbd(services=[SERVICE]) as lbd:
+        saved = lbd.ctl("save")
+        assert saved.splitlines() == ["--set 900 120 300", f"-A -t {VIP}:80 -s wrr",
+                                      f"-a -t {VIP}:80 -r 10.0.0.7:80 -m -w 1",
+                                      f"-a -t {VIP}:80 -r 10.0.0.17:80 -m -w 1"], saved
+        lbd.ctl("clear")
+        assert "192.168" not in lbd.ctl("list")
+        lbd.ctl("restore", input=saved)
+        assert lbd.ctl("save") == saved
+        assert bed.curls(4) == ["rs2", "rs1"] * 2

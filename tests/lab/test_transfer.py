@@ -1,0 +1,74 @@
+"""Bulk transfers, many connections, datagrams of every size."""
+
+import hashlib
+import os
+
+from .runner import test
+from .sockets import udp_echo, udp_socket
+from .testbed import REALS, VIP
+
+RS1 = REALS["rs1"]
+LARGE = 100_000_000
+
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@test(timeout=120)
+def a_large_download_arrives_intact(bed):
+    served, received = bed.dir / "rs1" / "files" / "large", bed.dir / "received"
+    served.write_bytes(os.urandom(LARGE))
+    with bed.lbd(services=[("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)])]):
+        bed.run("client", "curl", "-sSf", "--max-time", 90, "-o", received, f"http://{VIP}/files/large", timeout=100)
+    assert received.stat().st_size == LARGE and digest(received) == digest(served)
+    received.unlink()
+    served.unlink()
+
+
+@test(timeout=120)
+def a_large_upload_arrives_intact(bed):
+    sent, stored = bed.dir / "sent", bed.dir / "rs1" / "files" / "stored"
+    sent.write_bytes(os.urandom(LARGE))
+    with bed.lbd(services=[("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)])]):
+        bed.run("client", "curl", "-sSf", "--max-time", 90, "-H", "Expect:", "-T", sent, f"http://{VIP}/files/stored", timeout=100)
+    assert stored.stat().st_size == LARGE and digest(stored) == digest(sent)
+    sent.unlink()
+    stored.unlink()
+
+
+@test(timeout=90)
+def two_thousand_connections_fifty_at_a_time(bed):
+    reals = [(f"{address}:80", 1) for address in REALS.values()]
+    with bed.lbd(services=[("tcp", f"{VIP}:80", reals)]) as lbd:
+        done = bed.run("client", "curl", "-sS", "--max-time", 20, "--parallel", "--parallel-immediate", "--parallel-max", 50,
+                       "-H", "Connection: close", "-w", "%{http_code} %{errormsg}\n", f"http://{VIP}/?[1-2000]", timeout=80)
+        codes = [line for line in done.stdout.splitlines() if not line.startswith("10.0.0.")]
+        assert len(codes) == 2000 and all(code.startswith("200") for code in codes), [c for c in codes if not c.startswith("200")][:5]
+        stats = lbd.service("stats")
+        assert stats["conns"] == 2000, stats
+        assert max(real["conns"] for real in stats["reals"]) <= 667, stats
+
+
+@test(timeout=90)
+def datagrams_of_every_size_are_echoed(bed):
+    with udp_echo(bed, "rs1", 5000), bed.lbd(services=[("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]):
+        with udp_socket(bed, "client") as client:
+            client.connect((VIP, 5000))
+            for size in range(1, 1473):
+                sent = os.urandom(size)
+                client.send(sent)
+                assert client.recv(2000) == sent, size
+
+
+@test()
+def datagrams_alternate_by_client_port(bed):
+    services = [("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1), (f"{REALS['rs2']}:5000", 1)])]
+    with udp_echo(bed, "rs1", 5000), udp_echo(bed, "rs2", 5000), bed.lbd(services=services) as lbd:
+        for _ in range(10):
+            with udp_socket(bed, "client") as client:
+                for text in (b"first", b"second"):
+                    client.sendto(text, (VIP, 5000))
+                    assert client.recvfrom(100) == (text, (VIP, 5000))
+        assert [real["conns"] for real in lbd.service("stats")["reals"]] == [5, 5]

@@ -1,0 +1,239 @@
+"""The lab of scripts/lab from Python: namespaces, commands in them, and the daemon under test."""
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "scripts" / "lab"
+VIP = "192.168.10.100"
+CLIENT = "192.168.10.6"
+REALS = {"rs1": "10.0.0.7", "rs2": "10.0.0.17", "rs3": "10.0.0.27"}
+MACS = {"client": "02:00:00:00:10:06", "vip0": "02:00:00:00:10:64", "dip0": "02:00:00:00:00:08",
+        "rs1": "02:00:00:00:00:01", "rs2": "02:00:00:00:00:02", "rs3": "02:00:00:00:00:03"}
+
+# The exit code of `scripts/lab up` where there are none.
+NO_NAMESPACES = 3
+CLONE_NEWNET = 0x40000000
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Unavailable(Exception):
+    """The lab cannot be built here; the text says why."""
+
+
+def binary(name):
+    """The path of a program under test: where scripts/environment.sh looks for it."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return str(Path(os.environ.get("NATLB_BIN", target / "release")) / name)
+
+
+class Testbed:
+    """Namespaces and web servers, shared by all tests; each test starts its own lbd."""
+
+    def __init__(self):
+        if os.geteuid() != 0:
+            raise Unavailable("namespaces need root")
+        for name in ("lbd", "lbctl"):
+            if not shutil.which(binary(name)):
+                raise SystemExit(f"{binary(name)} is missing: cargo build --release")
+        up = subprocess.run([LAB, "up", "--reals", str(len(REALS)), "--owner", str(os.getpid())],
+                            capture_output=True, text=True, timeout=120)
+        if up.returncode == NO_NAMESPACES:
+            raise Unavailable(up.stderr.strip().replace("\n", "; "))
+        if up.returncode != 0:
+            raise SystemExit(up.stderr)
+        self.dir = Path(up.stdout.strip())
+
+    def remove(self):
+        subprocess.run([LAB, "down", self.dir], check=True, timeout=120)
+
+    def namespace(self, host):
+        return f"/run/netns/{self.dir.name}-{host}"
+
+    @contextlib.contextmanager
+    def inside(self, host):
+        """The current thread is on `host` meanwhile; sockets made there stay there."""
+        with open("/proc/thread-self/ns/net") as home, open(self.namespace(host)) as there:
+            setns(there)
+            try:
+                yield
+            finally:
+                setns(home)
+
+    def command(self, host, *words):
+        return ["nsenter", f"--net={self.namespace(host)}", "--", *map(str, words)]
+
+    def run(self, host, *words, timeout=30, check=True, **options):
+        """Runs a command on `host` to its end; with `check`, anything but exit code 0 fails the test."""
+        done = subprocess.run(self.command(host, *words), capture_output=True, text=True, timeout=timeout, **options)
+        assert not check or done.returncode == 0, f"{words} on {host}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def spawn(self, host, *words, **options):
+        return subprocess.Popen(self.command(host, *words), text=True, **options)
+
+    def curl(self, url=f"http://{VIP}/", *options, host="client"):
+        """One request over a connection of its own; returns the body."""
+        return self.run(host, "curl", "-sS", "--max-time", 10, *options, url).stdout
+
+    def curls(self, count, url=f"http://{VIP}/"):
+        """The names of the reals that answer `count` requests, one after the other."""
+        return [self.curl(url).split()[1] for _ in range(count)]
+
+    def config(self):
+        """The lab's configuration as a dictionary, to be changed and given to `lbd`."""
+        return tomllib.loads((self.dir / "lbd.toml").read_text())
+
+    @contextlib.contextmanager
+    def lbd(self, config=None, services=()):
+        """A daemon that is ready, with `services` added by lbctl; it must stop cleanly at the end.
+
+        A service is ("tcp" or "udp", "VIP:PORT", [("RIP:PORT", weight), ...]).
+        """
+        daemon = Daemon(self, config or self.config())
+        daemon.start()
+        try:
+            for protocol, listen, reals in services:
+                daemon.add_service(protocol, listen, reals)
+            yield daemon
+            if daemon.process.poll() is None:
+                assert daemon.stop() == 0, "lbd's exit code after SIGTERM is not 0"
+        finally:
+            daemon.kill()
+
+    def reset(self):
+        """Removes the files that a test's daemon may have left."""
+        for file in [self.dir / "lbd.sock", self.dir / "state", *self.dir.glob("*.log")]:
+            file.unlink(missing_ok=True)
+
+    def logs(self):
+        """The end of the last daemon's log, for the report of a failed test."""
+        parts = []
+        for log in sorted(self.dir.glob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()[-40:]
+            parts.append(f"--- {log.name}\n" + "\n".join(lines) + "\n")
+        return "".join(parts)
+
+
+class Daemon:
+    """lbd in the lab's lb, and lbctl with its socket."""
+
+    def __init__(self, bed, config, name="lbd"):
+        self.bed = bed
+        self.file = bed.dir / f"{name}-test.toml"
+        self.file.write_text(to_toml(config))
+        self.log_file = bed.dir / f"{name}.log"
+        self.socket = config["control"]["socket"]
+        self.process = None
+
+    def spawn(self):
+        """Starts it without waiting."""
+        with open(self.log_file, "w") as log:
+            self.process = self.bed.spawn("lb", binary("lbd"), "--config", self.file, stdin=subprocess.DEVNULL,
+                                          stdout=log, stderr=subprocess.STDOUT)
+
+    def start(self, seconds=20):
+        self.spawn()
+        ready = wait_for(lambda: self.says(r"(^|\s)ready$") or self.process.poll() is not None, seconds)
+        if not ready or self.process.poll() is not None:
+            self.kill()
+            raise AssertionError(f"lbd did not become ready (exit code {self.process.poll()})")
+
+    def log(self):
+        return self.log_file.read_text(errors="replace")
+
+    def says(self, pattern):
+        return re.search(pattern, self.log(), re.MULTILINE)
+
+    def stop(self, seconds=10):
+        """SIGTERM; returns the exit code."""
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(10)
+
+    def lbctl(self, *words, timeout=20, **options):
+        """Runs lbctl and returns the finished process, whatever its exit code."""
+        return subprocess.run([binary("lbctl"), "--socket", self.socket, *map(str, words)],
+                              capture_output=True, text=True, timeout=timeout, **options)
+
+    def ctl(self, *words, **options):
+        """Runs lbctl, which must succeed; returns what it printed."""
+        done = self.lbctl(*words, **options)
+        assert done.returncode == 0, f"lbctl {words}: exit code {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def json(self, *words):
+        return json.loads(self.ctl("--output", "json", *words))
+
+    def add_service(self, protocol, listen, reals, *options):
+        letter = {"tcp": "-t", "udp": "-u"}[protocol]
+        self.ctl("add-service", letter, listen, *options)
+        for real, weight in reals:
+            self.ctl("add-real", letter, listen, "-r", real, "-m", "-w", weight)
+
+    def connection(self, client_port):
+        """The entry of a connection by the client's port, or None."""
+        entries = self.json("connections")["connections"]
+        return next((e for e in entries if e["client"].endswith(f":{client_port}")), None)
+
+    def service(self, command="list", index=0):
+        return self.json(command)["services"][index]
+
+
+def setns(file):
+    if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def wait_for(condition, seconds, pause=0.02):
+    """Polls until the condition holds; returns its last value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(pause)
+    return value
+
+
+def background(function, *arguments):
+    thread = threading.Thread(target=function, args=arguments, daemon=True)
+    thread.start()
+    return thread
+
+
+def to_toml(config):
+    """Writes what `config` holds: tables, arrays of tables, and their plain values."""
+    lines = []
+
+    def visit(name, table):
+        for key, value in table.items():
+            if not isinstance(value, dict) and not is_array_of_tables(value):
+                lines.append(f"{key} = {json.dumps(value)}")
+        for key, value in table.items():
+            path = f"{name}.{key}" if name else key
+            if isinstance(value, dict):
+                lines.append(f"[{path}]")
+                visit(path, value)
+            elif is_array_of_tables(value):
+                for element in value:
+                    lines.append(f"[[{path}]]")
+                    visit(path, element)
+
+    visit("", config)
+    return "\n".join(lines) + "\n"
+
+
+def is_array_of_tables(value):
+    return isinstance(value, list) and value != [] and isinstance(value[0], dict)
