@@ -91,6 +91,8 @@ impl Devices for DpdkDevices {
             rx_packets: stats.rx_packets,
             tx_packets: stats.tx_packets,
             rx_missed: stats.rx_missed + stats.rx_no_mbuf,
+            buffers_in_use: port.pools().iter().map(|pool| u64::from(pool.in_use())).sum(),
+            buffers: port.pools().iter().map(|pool| u64::from(pool.count())).sum(),
             notes: port.notes().to_vec(),
         }
     }

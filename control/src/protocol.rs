@@ -389,6 +389,12 @@ pub struct PortView {
     pub tx_packets: u64,
     /// Frames that came while no buffer was free.
     pub rx_missed: u64,
+    /// Buffers of its pools that are in use, by the device or the packet path.
+    #[serde(default)]
+    pub buffers_in_use: u64,
+    /// Buffers of its pools.
+    #[serde(default)]
+    pub buffers: u64,
 }
 
 /// A worker in `status`.

@@ -85,7 +85,7 @@ def json_has_the_keys_of_the_interface(bed):
         assert [port["name"] for port in status["ports"]] == ["vip0", "dip0"]
         for port in status["ports"]:
             assert {"name", "side", "driver", "mac", "link_up", "steering", "rx_packets", "tx_packets",
-                    "rx_missed"} <= port.keys(), port
+                    "rx_missed", "buffers_in_use", "buffers"} <= port.keys(), port
         for worker in status["workers"]:
             assert {"id", "core", "rx_packets", "tx_packets", "handed_over", "busy_share", "cycles_per_packet",
                     "connections", "capacity"} <= worker.keys(), worker

@@ -191,6 +191,11 @@ impl EthPort {
         &self.notes
     }
 
+    /// The pools of its receive queues.
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
     /// The device as it was named.
     pub fn device(&self) -> &str {
         &self.device

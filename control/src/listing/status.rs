@@ -45,7 +45,7 @@ struct Table<const N: usize> {
     rows: Vec<[String; N]>,
 }
 
-fn ports(status: &Status) -> Table<9> {
+fn ports(status: &Status) -> Table<10> {
     let head = [
         ("name", Left),
         ("side", Left),
@@ -56,6 +56,7 @@ fn ports(status: &Status) -> Table<9> {
         ("rx packets", Right),
         ("tx packets", Right),
         ("rx missed", Right),
+        ("buffers", Right),
     ];
     let rows = status.ports.iter().map(|port| {
         [
@@ -68,6 +69,7 @@ fn ports(status: &Status) -> Table<9> {
             port.rx_packets.to_string(),
             port.tx_packets.to_string(),
             port.rx_missed.to_string(),
+            format!("{} of {}", port.buffers_in_use, port.buffers),
         ]
     });
     Table { head, rows: rows.collect() }

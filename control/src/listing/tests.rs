@@ -197,6 +197,8 @@ fn status_lays_out_what_there_is() {
         rx_packets: 36,
         tx_packets: 24,
         rx_missed: 0,
+        buffers_in_use: 3,
+        buffers: 8192,
     };
     let worker = WorkerView {
         id: 0,
@@ -223,8 +225,8 @@ fn status_lays_out_what_there_is() {
 natlb 0.1.0 (DPDK 22.11.11), up 1d 02:03:04, configuration version 4
 
 Ports
-  name  side  driver         MAC                link  steering  rx packets  tx packets  rx missed
-  vip0  vip   net_af_packet  02:00:00:00:10:64  up    software          36          24          0
+  name  side  driver         MAC                link  steering  rx packets  tx packets  rx missed    buffers
+  vip0  vip   net_af_packet  02:00:00:00:10:64  up    software          36          24          0  3 of 8192
 
 Workers
   id  core  rx packets  tx packets  handed over   busy  cycles/packet          connections

@@ -29,6 +29,10 @@ pub struct DeviceStatus {
     pub tx_packets: u64,
     /// Frames that came while no buffer was free.
     pub rx_missed: u64,
+    /// Buffers of its pools that are in use, by the device or the packet path.
+    pub buffers_in_use: u64,
+    /// Buffers of its pools.
+    pub buffers: u64,
     /// What the device lacks.
     pub notes: Vec<String>,
 }

@@ -180,6 +180,8 @@ impl ControlThread {
             rx_packets: device.rx_packets,
             tx_packets: device.tx_packets,
             rx_missed: device.rx_missed,
+            buffers_in_use: device.buffers_in_use,
+            buffers: device.buffers,
         }
     }
 

@@ -66,6 +66,8 @@ impl Devices for MadeUp {
             rx_packets: 1,
             tx_packets: 2,
             rx_missed: 0,
+            buffers_in_use: 3,
+            buffers: 8192,
             notes: vec!["no MTU".into()],
         }
     }

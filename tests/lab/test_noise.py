@@ -1,0 +1,57 @@
+"""What no sane host sends: nothing of it stops lbd, and every buffer comes back."""
+
+import random
+import socket
+
+from .runner import test
+from .testbed import VIP, wait_for
+
+PACKETS = 10_000
+
+
+def buffers(lbd):
+    return [port["buffers_in_use"] for port in lbd.json("status")["ports"]]
+
+
+def sane_frames(seed):
+    """Ethernet frames of TCP, UDP, ICMP and ARP to the VIP, to be damaged."""
+    vip_mac, client_mac = bytes.fromhex("020000001064"), bytes.fromhex("020000001006")
+    header = vip_mac + client_mac
+    addresses = socket.inet_aton("192.168.10.6") + socket.inet_aton(VIP)
+    for protocol, payload in ((6, 20), (17, 28), (1, 36), (47, 8)):
+        ip = bytes([0x45, 0]) + (20 + payload).to_bytes(2, "big") + bytes([0, 1, 0x40, 0, 64, protocol, 0, 0]) + addresses
+        total = sum(int.from_bytes(ip[i:i + 2], "big") for i in range(0, 20, 2))
+        total = (total & 0xFFFF) + (total >> 16)
+        check = 0xFFFF - ((total & 0xFFFF) + (total >> 16))
+        ip = ip[:10] + check.to_bytes(2, "big") + ip[12:]
+        yield header + b"\x08\x00" + ip + seed.randbytes(2) + (80).to_bytes(2, "big") + seed.randbytes(payload - 4)
+    yield b"\xff" * 6 + client_mac + b"\x08\x06" + bytes([0, 1, 8, 0, 6, 4, 0, 1]) + client_mac + seed.randbytes(20)
+
+
+def damaged(frame, seed):
+    frame = bytearray(frame)
+    for _ in range(seed.randrange(4)):
+        frame[seed.randrange(len(frame))] = seed.randrange(256)
+    if seed.randrange(4) == 0:
+        del frame[max(14, seed.randrange(len(frame))):]
+    return bytes(frame)
+
+
+@test(timeout=120)
+def ten_thousand_damaged_packets_change_nothing(bed):
+    seed = random.Random(80)
+    with bed.lbd(services=[("tcp", f"{VIP}:80", [("10.0.0.7:80", 1), ("10.0.0.17:80", 1)])]) as lbd:
+        assert "rs" in bed.curl()
+        before = buffers(lbd)
+        received = lbd.json("status")["ports"][0]["rx_packets"]
+        with bed.inside("client"), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+            wire.bind(("eth0", 0))
+            sane = list(sane_frames(seed))
+            for number in range(PACKETS):
+                frame = damaged(seed.choice(sane), seed) if number % 10 else seed.randbytes(14 + seed.randrange(200))
+                wire.send(frame)
+        arrived = wait_for(lambda: lbd.json("status")["ports"][0]["rx_packets"] - received >= PACKETS * 0.9, 30, 0.2)
+        assert arrived, "most of the packets reached lbd"
+        assert wait_for(lambda: buffers(lbd) == before, 10, 0.2), (before, buffers(lbd))
+        assert [bed.curl() for _ in range(4)], "it still serves"
+        assert sum(lbd.json("status")["drops"].values()) > PACKETS / 2
