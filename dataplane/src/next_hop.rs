@@ -65,8 +65,13 @@ impl NextHop {
         (self.0 >> 48) as u8 & (MAX_PORTS as u8 - 1)
     }
 
-    /// Its MAC.
+    /// Its MAC, as [`Mac::bits`].
     #[inline(always)]
+    pub const fn mac_bits(self) -> u64 {
+        self.0 & 0xffff_ffff_ffff
+    }
+
+    /// Its MAC.
     pub const fn mac(self) -> Mac {
         let [a, b, c, d, e, f, _, _] = self.0.to_le_bytes();
         Mac([a, b, c, d, e, f])

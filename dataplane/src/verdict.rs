@@ -46,7 +46,7 @@ macro_rules! drop_reasons {
 drop_reasons! {
     OtherHost "other_host" "the frame is addressed to another MAC"
     Malformed "malformed" "a header is cut short or contradicts itself"
-    Truncated "truncated" "the IPv4 packet is longer than its frame: merged segments (GRO) on the link, or a buffer that is too small"
+    Truncated "truncated" "the IPv4 packet is longer than its frame: segments merged (GRO) or fragments put together before they came here, or a buffer that is too small"
     Segmented "segmented" "the frame came in several buffers: larger than the size of a buffer"
     HeaderChecksum "header_checksum" "the IPv4 header checksum is wrong"
     Vlan "vlan" "the frame has a VLAN tag"

@@ -1,8 +1,10 @@
 //! Memory for tables that are larger than a cache, and the prefetch that hides their latency.
 
+mod compare;
 mod counting;
 mod huge;
 
+pub use compare::equal_under_mask;
 pub use counting::CountingAllocator;
 pub use huge::{Backing, Error, Huge, HugeSlice};
 

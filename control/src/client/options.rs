@@ -13,6 +13,9 @@ const LARGEST_WEIGHT_I64: i64 = LARGEST_WEIGHT as i64;
 const LONGEST_TIMEOUT: i64 = Timeouts::LONGEST_SECONDS as i64;
 const LARGEST_THRESHOLD: i64 = i32::MAX as i64;
 
+/// Over the options that every command has, in each command's help.
+const OF_EVERY_COMMAND: &str = "Options of every command";
+
 const EXAMPLES: &str = "\
 Examples:
   lbctl add-service -t 192.168.10.100:80 -s wrr
@@ -31,13 +34,14 @@ Exit codes: 0 done, 1 refused, 2 usage, 3 lbd cannot be reached.
 #[command(name = "lbctl", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(super) struct Options {
     /// Socket of lbd [default: $LBCTL_SOCKET, or /run/natlb/lbd.sock]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = OF_EVERY_COMMAND)]
     pub(super) socket: Option<PathBuf>,
-    /// What is printed: tables as ipvsadm's, or one JSON document
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
+    /// text: tables as ipvsadm's; json: one document
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text",
+          hide_possible_values = true, help_heading = OF_EVERY_COMMAND)]
     pub(super) output: Output,
     /// How long to wait for lbd's answer
-    #[arg(long, global = true, value_name = "SECONDS", default_value = "10",
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "10", help_heading = OF_EVERY_COMMAND,
           value_parser = value_parser!(u64).range(1..=3600))]
     pub(super) timeout: u64,
     /// Addresses and ports as numbers: always so
@@ -72,42 +76,56 @@ pub(super) enum Output {
 #[derive(Debug, Subcommand)]
 pub(super) enum Order {
     /// Create a virtual service
+    #[command(override_usage = "lbctl add-service <-t VIP:PORT | -u VIP:PORT> [OPTIONS]")]
     AddService(ServiceOptions),
     /// Change a service; what is not named stays
+    #[command(override_usage = "lbctl edit-service <-t VIP:PORT | -u VIP:PORT> [OPTIONS]")]
     EditService(ServiceOptions),
     /// Remove a service with its reals
     #[command(alias = "delete-service")]
+    #[command(override_usage = "lbctl del-service <-t VIP:PORT | -u VIP:PORT>")]
     DelService(ServiceAddress),
     /// Add a real server to a service
     #[command(alias = "add-server")]
+    #[command(override_usage = "lbctl add-real <-t VIP:PORT | -u VIP:PORT> -r RIP[:PORT] [OPTIONS]")]
     AddReal(RealOptions),
     /// Change a real; what is not named stays
     #[command(alias = "edit-server")]
+    #[command(override_usage = "lbctl edit-real <-t VIP:PORT | -u VIP:PORT> -r RIP[:PORT] [OPTIONS]")]
     EditReal(RealOptions),
     /// Remove a real from a service
     #[command(alias = "delete-server")]
+    #[command(override_usage = "lbctl del-real <-t VIP:PORT | -u VIP:PORT> -r RIP[:PORT]")]
     DelReal(RealName),
-    /// Give a real no new connections, tell how many live on it
+    /// Set a real's weight to 0 (no new connections), and tell how many live on
+    #[command(override_usage = "lbctl drain <-t VIP:PORT | -u VIP:PORT> -r RIP[:PORT] [--wait SECONDS]")]
     Drain(DrainOptions),
     /// Show services and reals
+    #[command(override_usage = "lbctl list [-t VIP:PORT | -u VIP:PORT]")]
     List(Selection),
-    /// Show counters of services and reals
+    /// Show connections, packets and bytes since the start or zero
+    #[command(override_usage = "lbctl stats [-t VIP:PORT | -u VIP:PORT]")]
     Stats(Selection),
-    /// Show rates a second of services and reals
+    /// Show connections, packets and bytes a second
+    #[command(override_usage = "lbctl rate [-t VIP:PORT | -u VIP:PORT]")]
     Rate(Selection),
     /// Show connections
+    #[command(override_usage = "lbctl connections [-t VIP:PORT | -u VIP:PORT]")]
     Connections(Selection),
     /// Show or change the timeouts of connections
+    #[command(override_usage = "lbctl timeouts [--set TCP TCPFIN UDP]")]
     Timeouts(TimeoutOptions),
-    /// Reset the counters
+    /// Reset the counters of stats
     Zero,
     /// Remove all services
     Clear,
-    /// Print all services as restore reads them
+    /// Print timeouts and services as restore reads them
+    #[command(override_usage = "lbctl save > FILE")]
     Save,
-    /// Replace all services by those on stdin, in one change
+    /// Replace all services by those on stdin (lines of save), in one change
+    #[command(override_usage = "lbctl restore < FILE")]
     Restore,
-    /// Show ports, workers and drops
+    /// Show ports, workers, drops by reason, and what is amiss
     Status,
 }
 
@@ -118,7 +136,7 @@ pub(super) struct ServiceOptions {
     /// How a real is picked: rr or wrr [default of a new service: wrr]
     #[arg(short, long, value_name = "NAME")]
     pub(super) scheduler: Option<String>,
-    /// Send a client to the same real for so long
+    /// Send a client to the same real for so long (not supported yet)
     #[arg(short, long = "persistent", value_name = "SECONDS", num_args = 0..=1,
           default_missing_value = "360", value_parser = value_parser!(u32).range(1..=LONGEST_TIMEOUT))]
     pub(super) persistence: Option<u32>,
@@ -142,9 +160,9 @@ pub(super) struct ServiceAddress {
     /// A UDP service
     #[arg(short, long, value_name = "VIP:PORT")]
     pub(super) udp_service: Option<Written<SocketAddrV4>>,
-    #[arg(long, hide = true)]
+    #[arg(long, value_name = "VIP:PORT", hide = true)]
     pub(super) sctp_service: Option<String>,
-    #[arg(short, long, hide = true)]
+    #[arg(short, long, value_name = "MARK", hide = true)]
     pub(super) fwmark_service: Option<String>,
 }
 
@@ -172,11 +190,11 @@ pub(super) struct RealOptions {
     #[arg(short, long, value_name = "N", allow_negative_numbers = true,
           value_parser = value_parser!(u32).range(0..=LARGEST_WEIGHT_I64))]
     pub(super) weight: Option<u32>,
-    /// Connections at which no more are given; 0: no limit
+    /// Connections at which no more are given; 0: no limit (not supported yet)
     #[arg(short = 'x', long = "u-threshold", value_name = "N", allow_negative_numbers = true,
           value_parser = value_parser!(u32).range(0..=LARGEST_THRESHOLD))]
     pub(super) upper_threshold: Option<u32>,
-    /// Connections below which more are given again
+    /// Connections below which more are given again (not supported yet)
     #[arg(short = 'y', long = "l-threshold", value_name = "N", allow_negative_numbers = true,
           value_parser = value_parser!(u32).range(0..=LARGEST_THRESHOLD))]
     pub(super) lower_threshold: Option<u32>,
@@ -208,7 +226,7 @@ pub(super) struct DrainOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct TimeoutOptions {
-    /// Seconds of an established TCP connection, after a FIN, and of UDP; 0 leaves one as it is
+    /// Seconds: established TCP, TCP after a FIN, UDP; 0 leaves one as it is
     #[arg(long, num_args = 3, value_names = ["TCP", "TCPFIN", "UDP"], allow_negative_numbers = true,
           value_parser = value_parser!(u32).range(0..=LONGEST_TIMEOUT))]
     pub(super) set: Option<Vec<u32>>,

@@ -12,8 +12,6 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 /// Samples, one a second, that the load is taken over.
 const SAMPLES: usize = 4;
-/// SYNs with partial checksums from which a port is suspect: one alone can be anybody's.
-const PARTIAL: u64 = 3;
 /// Next hops that are named at most.
 const NAMED: usize = 8;
 
@@ -23,6 +21,8 @@ pub(super) struct Watch {
     names: Vec<String>,
     infos: Vec<WorkerInfo>,
     loads: Vec<Load>,
+    /// By port.
+    openings: Vec<Openings>,
     warned: HashSet<String>,
 }
 
@@ -71,17 +71,63 @@ impl Load {
     }
 }
 
+/// The TCP SYNs that opened connections on a port in the last second that had any: what is wrong now,
+/// not what was right for years.
+#[derive(Clone, Copy, Debug, Default)]
+struct Openings {
+    /// Totals at the end of that second.
+    until: Syns,
+    within: Syns,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Syns {
+    all: u64,
+    /// Those with only a partial checksum.
+    partial: u64,
+}
+
+impl Openings {
+    /// With the totals of this moment.
+    fn at(&self, total: Syns) -> Syns {
+        match total.all - self.until.all {
+            0 => self.within,
+            all => Syns { all, partial: total.partial - self.until.partial },
+        }
+    }
+
+    fn sample(&mut self, total: Syns) {
+        *self = Self { within: self.at(total), until: total };
+    }
+}
+
+fn total_syns(workers: &Workers, port: usize) -> Syns {
+    Syns {
+        all: sum(workers, port, |counters| &counters.syns),
+        partial: sum(workers, port, |counters| &counters.partial_checksums),
+    }
+}
+
+/// A port's counter, over all workers.
+fn sum(workers: &Workers, port: usize, counter: fn(&WorkerCounters) -> &[Counter; MAX_PORTS]) -> u64 {
+    workers.counters().map(|counters| counter(counters)[port].get()).sum()
+}
+
 impl Watch {
     pub(super) fn new(config: &Config, infos: Vec<WorkerInfo>) -> Self {
         let names = config.ports.iter().map(|port| port.name.clone()).collect();
         let loads = infos.iter().map(|_| Load::default()).collect();
-        Self { names, infos, loads, warned: HashSet::new() }
+        let openings = config.ports.iter().map(|_| Openings::default()).collect();
+        Self { names, infos, loads, openings, warned: HashSet::new() }
     }
 
     /// Once a second.
     pub(super) fn sample(&mut self, workers: &Workers) {
         for (load, counters) in self.loads.iter_mut().zip(workers.counters()) {
             load.add(counters);
+        }
+        for (port, openings) in self.openings.iter_mut().enumerate() {
+            openings.sample(total_syns(workers, port));
         }
     }
 
@@ -98,24 +144,21 @@ impl Watch {
     fn troubles(&self, workers: &Workers) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         for (port, name) in self.names.iter().enumerate().take(MAX_PORTS) {
-            let sum = |counter: fn(&WorkerCounters) -> &[Counter; MAX_PORTS]| -> u64 {
-                workers.counters().map(|counters| counter(counters)[port].get()).sum()
-            };
-            let syns = sum(|counters| &counters.syns);
-            let partial = sum(|counters| &counters.partial_checksums);
-            if partial >= PARTIAL && partial > syns / 2 {
+            let Syns { all, partial } = self.openings[port].at(total_syns(workers, port));
+            if partial > all / 2 {
                 let text = format!(
-                    "port {name}: {partial} of {syns} TCP SYNs came with only a partial checksum: the sending host \
+                    "port {name}: {partial} of {all} TCP SYNs came with only a partial checksum: the sending host \
                      leaves checksums to a device that is not there; on that host (the other end of the veth): \
                      ethtool -K IFACE tx off"
                 );
                 troubles.push(Trouble { kind: format!("{name} partial"), text });
             }
-            let merged = sum(|counters| &counters.merged_segments);
+            let merged = sum(workers, port, |counters| &counters.merged_segments);
             if merged > 0 {
                 let text = format!(
-                    "port {name}: {merged} frames were longer than the MTU: merged segments (GRO); on this machine, \
-                     for the interface of this port: ethtool -K IFACE gro off"
+                    "port {name}: {merged} frames were longer than the MTU: segments that were merged (GRO: on this \
+                     machine, for the interface of this port: ethtool -K IFACE gro off) or fragments that the \
+                     device put together"
                 );
                 troubles.push(Trouble { kind: format!("{name} merged"), text });
             }
@@ -124,8 +167,9 @@ impl Watch {
             workers.counters().map(|counters| counters.dropped(DropReason::Truncated).get()).sum();
         if truncated > 0 {
             let text = format!(
-                "{truncated} frames were cut short: merged segments (GRO) or a buffer that is too small; for the \
-                 interfaces of the ports: ethtool -K IFACE gro off"
+                "{truncated} frames were cut short: segments that were merged (GRO: on this machine, for the \
+                 interfaces of the ports: ethtool -K IFACE gro off), fragments that the device put together, or \
+                 buffers that are too small"
             );
             troubles.push(Trouble { kind: "truncated".into(), text });
         }

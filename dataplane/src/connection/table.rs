@@ -31,7 +31,7 @@ use crate::connection::State;
 use crate::ids::NextHopId;
 use crate::time::Tick;
 use entry::{Bucket, ENTRY_MASK, ID_MASK, KEY_MASK, SPILL_MASK, STATE_MASK, STATE_SHIFT, TICK_SHIFT, WAYS};
-use memory::{HugeSlice, prefetch};
+use memory::{HugeSlice, equal_under_mask, prefetch};
 
 /// Buckets that an entry may lie in.
 pub const PLACES: usize = 4;
@@ -157,10 +157,7 @@ impl Table {
     #[inline(always)]
     pub fn probe(&self, home: Home, key: ClientKey) -> Option<(Slot, Entry)> {
         let line = &self.buckets[home.0 as usize];
-        let mut candidates = 0u32;
-        for way in 0..WAYS {
-            candidates |= u32::from(line.keys[way] & KEY_MASK == key.0) << way;
-        }
+        let candidates = equal_under_mask(&line.keys, KEY_MASK, key.0);
         if candidates == 0 {
             return None;
         }
@@ -188,10 +185,7 @@ impl Table {
         belongs: &impl Fn(Entry) -> bool,
     ) -> Option<(Slot, Entry)> {
         let line = &self.buckets[bucket];
-        let mut candidates = 0u32;
-        for way in 0..WAYS {
-            candidates |= u32::from(line.keys[way] & KEY_MASK == key.0) << way;
-        }
+        let mut candidates = equal_under_mask(&line.keys, KEY_MASK, key.0);
         while candidates != 0 {
             let way = candidates.trailing_zeros() as usize % WAYS;
             let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way] };

@@ -116,7 +116,8 @@ pub struct Snapshot {
     pub unmatched: Unmatched,
     /// The smallest MTU of all ports: what is no larger fits wherever it goes.
     pub smallest_mtu: u16,
-    macs: [Mac; MAX_PORTS],
+    /// As [`Mac::bits`].
+    macs: [u64; MAX_PORTS],
     rewrites: Vec<Rewrite>,
     keys: Vec<Option<RealKey>>,
     listening: HashMap<ServiceKey, ServiceId>,
@@ -144,7 +145,7 @@ impl Snapshot {
         let endpoints = reals.iter().map(|real| (real.key.service.protocol, real.key.endpoint)).collect();
         Self {
             version,
-            macs: std::array::from_fn(|port| ports.get(port).map_or(Mac([0; 6]), |port| port.mac)),
+            macs: std::array::from_fn(|port| ports.get(port).map_or(0, |port| port.mac.bits())),
             local: local_addresses(&ports, &services, &reals),
             broadcast: link_broadcasts(&ports),
             smallest_mtu: ports.iter().map(|port| port.mtu).min().unwrap_or(u16::MAX),
@@ -179,9 +180,9 @@ impl Snapshot {
         self.rewrites.get(id.0 as usize).unwrap_or(&Rewrite::VACANT)
     }
 
-    /// The MAC of a port; zero if there is none.
+    /// The MAC of a port, as [`Mac::bits`]; zero if there is none.
     #[inline(always)]
-    pub const fn mac(&self, port: PortIndex) -> Mac {
+    pub const fn mac_bits(&self, port: PortIndex) -> u64 {
         self.macs[port as usize % MAX_PORTS]
     }
 

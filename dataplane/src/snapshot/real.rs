@@ -16,7 +16,8 @@ pub struct Rewrite {
     pub far: [u64; 2],
     /// What it gets instead.
     pub becomes: [u64; 2],
-    /// What to add to the IPv4 header's checksum for the new address ([`checksum::adjust`]).
+    /// What to add to the IPv4 header's checksum for the new address and the TTL less one
+    /// ([`checksum::adjust`]).
     pub header_delta: [u16; 2],
     /// What to add to the TCP or UDP checksum for the new address and port.
     pub transport_delta: [u16; 2],
@@ -77,5 +78,5 @@ impl Rewrite {
 fn deltas(from: SocketAddrV4, to: SocketAddrV4) -> (u16, u16) {
     let address = checksum::delta(&from.ip().octets(), &to.ip().octets());
     let port = checksum::delta(&from.port().to_be_bytes(), &to.port().to_be_bytes());
-    (address, checksum::add(address, port))
+    (checksum::add(address, checksum::TTL_DELTA), checksum::add(address, port))
 }

@@ -7,7 +7,6 @@
 use crate::connection::table::{ClientKey, Home};
 use crate::connection::{Direction, TcpEvent};
 use crate::frame::{Frame, HEAD};
-use crate::next_hop::Mac;
 
 /// Offsets in a frame with an Ethernet header and an IPv4 header without options.
 pub(super) mod at {
@@ -47,8 +46,8 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    pub(super) fn new(mac: Mac, smallest_mtu: u16) -> Self {
-        Self { mac: mac.bits(), smallest_mtu }
+    pub(super) const fn new(mac: u64, smallest_mtu: u16) -> Self {
+        Self { mac, smallest_mtu }
     }
 }
 

@@ -252,8 +252,7 @@ impl<Io: FrameIo> Handler<Io> {
         let bytes = frame.bytes_mut();
         let is_tcp = segment.protocol == Protocol::Tcp;
         rewrite::translate(bytes, ip.payload, is_tcp, found.direction, record);
-        rewrite::decrement_ttl(bytes);
-        rewrite::address_frame(bytes, destination, snapshot.ports[usize::from(hop.port)].mac);
+        rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(hop.port));
         Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
     }
 
@@ -288,7 +287,7 @@ impl<Io: FrameIo> Handler<Io> {
         };
         let bytes = frame.bytes_mut();
         rewrite::decrement_ttl(bytes);
-        rewrite::address_frame(bytes, destination, snapshot.ports[usize::from(hop.port)].mac);
+        rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(hop.port));
         self.counters.routed.add(1);
         Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
     }

@@ -24,6 +24,10 @@ impl<Io: FrameIo> Handler<Io> {
             return Err(DropReason::IcmpChecksum);
         }
         if message.kind() == icmp::ECHO_REQUEST {
+            // Some devices put fragments together on the way in; the answer would need them again.
+            if ip.length > context.snapshot.ports[usize::from(context.port)].mtu {
+                return Err(DropReason::WouldFragment);
+            }
             if !self.limits.echo.take(context.now) {
                 self.counters.answers_suppressed.add(1);
                 return Err(DropReason::IcmpUnmatched);
@@ -119,7 +123,7 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let bytes = frame.bytes_mut();
         rewrite::decrement_ttl(bytes);
-        rewrite::address_frame(bytes, mac, snapshot.ports[usize::from(hop.port)].mac);
+        rewrite::address_frame(bytes, mac.bits(), snapshot.mac_bits(hop.port));
         self.count(real, found.direction, ip.length);
         Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
     }

@@ -195,7 +195,7 @@ impl<Io: FrameIo> Handler<Io> {
         now: Now,
     ) {
         let tick = now.tick();
-        let expected = Expected::new(snapshot.mac(port), snapshot.smallest_mtu);
+        let expected = Expected::new(snapshot.mac_bits(port), snapshot.smallest_mtu);
 
         let mut decoded = [Decoded::default(); BURST];
         for (frame, decoded) in burst.iter().zip(&mut decoded) {

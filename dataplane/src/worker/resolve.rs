@@ -68,13 +68,12 @@ impl<Io: FrameIo> Handler<Io> {
             return None;
         }
         let out = next_hop.port();
-        let source = snapshot.mac(out);
+        let source = snapshot.mac_bits(out);
 
         let head = frame.head_mut();
         let transport = super::decode::at::TRANSPORT;
         rewrite::translate(head, transport, decoded.is_tcp, direction, rewrite);
-        rewrite::decrement_ttl(head);
-        rewrite::address_frame(head, next_hop.mac(), source);
+        rewrite::address_frame(head, next_hop.mac_bits(), source);
         self.note(slot, entry, direction, decoded.event, decoded.length, tick);
         Some(out)
     }

@@ -2,7 +2,6 @@
 
 use super::decode::at;
 use crate::connection::Direction;
-use crate::next_hop::Mac;
 use crate::snapshot::Rewrite;
 use crate::wire::checksum;
 
@@ -30,8 +29,8 @@ pub(super) fn decrement_ttl(bytes: &mut [u8]) {
     store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, checksum::TTL_DELTA));
 }
 
-/// Translates a packet: one address, one port, and both checksums by what they change (RFC 1624), so
-/// that a wrong checksum stays wrong. A UDP checksum of 0 says that there is none, and stays.
+/// Translates a packet: one address, one port, one off the TTL (which is above 0), and both checksums
+/// by what these change (RFC 1624), so that a wrong checksum stays wrong. A UDP checksum of 0 says that there is none, and stays.
 /// `transport` is the offset of the TCP or UDP header.
 #[inline(always)]
 pub(super) fn translate(
@@ -49,6 +48,7 @@ pub(super) fn translate(
     bytes[address..address + 4].copy_from_slice(&becomes[..4]);
     bytes[port..port + 2].copy_from_slice(&becomes[4..6]);
 
+    bytes[at::TTL] -= 1;
     let check = load(bytes, at::HEADER_CHECKSUM);
     store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta[index]));
 
@@ -59,10 +59,9 @@ pub(super) fn translate(
     store(bytes, place, adjusted);
 }
 
-/// Writes both MACs, twelve bytes in two stores.
+/// Writes both MACs, given as [`Mac::bits`](crate::next_hop::Mac::bits): twelve bytes in two stores.
 #[inline(always)]
-pub(super) fn address_frame(bytes: &mut [u8], destination: Mac, source: Mac) {
-    let (destination, source) = (destination.bits(), source.bits());
+pub(super) fn address_frame(bytes: &mut [u8], destination: u64, source: u64) {
     bytes[..8].copy_from_slice(&(destination | source << 48).to_le_bytes());
     bytes[8..12].copy_from_slice(&((source >> 16) as u32).to_le_bytes());
 }

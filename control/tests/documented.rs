@@ -1,0 +1,73 @@
+//! What the README and the example configuration say, held against the code.
+
+use control::client::{Surroundings, run};
+use control::{config, model, server};
+use dataplane::ids::{MAX_PORTS, MAX_REALS};
+use dataplane::verdict::DropReason;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn readme() -> String {
+    fs::read_to_string(in_repository("README.md")).unwrap()
+}
+
+#[test]
+fn the_example_for_nics_is_a_right_configuration() {
+    let config = config::read(&in_repository("scripts/nic/lbd.toml")).unwrap();
+    assert_eq!((config.ports.len(), config.services.len()), (2, 1));
+}
+
+#[test]
+fn the_readme_explains_every_drop_reason() {
+    let readme = readme();
+    for reason in DropReason::ALL {
+        let row = format!("| `{}` | {} |", reason.name(), reason.text());
+        assert!(readme.contains(&row), "README.md lacks: {row}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_command() {
+    let (readme, mut help, mut errors) = (readme(), Vec::new(), Vec::new());
+    let surroundings = Surroundings {
+        socket: None,
+        dpdk: "0",
+        stdin: &mut std::io::empty(),
+        stdout: &mut help,
+        stderr: &mut errors,
+    };
+    assert_eq!(run(["lbctl", "--help"].map(Into::into), surroundings), 0);
+    let help = String::from_utf8(help).unwrap();
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|l| !l.is_empty());
+    let commands: Vec<_> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 10, "{help}");
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        assert!(readme.contains(&format!("`{command}")), "README.md lacks {command}");
+    }
+}
+
+#[test]
+fn the_readmes_limits_are_the_codes() {
+    let readme = readme();
+    let rows = [
+        format!("| ports | {MAX_PORTS} |"),
+        format!("| services | {} |", model::MAX_SERVICES),
+        format!(
+            "removed ones that still have connections included | {},{:03} |",
+            MAX_REALS / 1000,
+            MAX_REALS % 1000
+        ),
+        format!(
+            "| clients on the socket | {}; silent {} s at most |",
+            server::MAX_PEERS,
+            server::IDLE.as_secs()
+        ),
+    ];
+    for row in rows {
+        assert!(readme.contains(&row), "README.md lacks: {row}");
+    }
+}
