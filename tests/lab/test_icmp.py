@@ -28,7 +28,9 @@ def fails_fast(call, error):
     try:
         call()
     except error:
-        assert time.monotonic() - started < 0.8, "the refusal came late"
+        # An ICMP error that comes while the socket is in use is dropped by the client's kernel (it counts
+        # LockDroppedIcmps), and the SYN sent again after one second; no answer at all takes two minutes.
+        assert time.monotonic() - started < 4, "the refusal came late"
         return
     raise AssertionError("not refused")
 
