@@ -108,6 +108,8 @@ fn a_burst_keeps_each_connections_packets_in_order() {
         packet.sequence = n;
         lab.worker.io().arrive(VIP0, &packet.frame());
     }
+    assert_eq!(lab.turn(), [], "a full burst waits for the next turn, behind its prefetches");
+    assert_eq!(lab.worker.frames_held(), 32);
     let order: Vec<_> = lab.turn().iter().map(|sent| read(&sent.bytes).sequence).collect();
     assert_eq!(order, (0..32).collect::<Vec<_>>());
 }

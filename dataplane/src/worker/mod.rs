@@ -60,7 +60,24 @@ pub struct Worker<Io: FrameIo> {
     handler: Handler<Io>,
     stop: Arc<AtomicBool>,
     orders: Consumer<Order>,
+    /// The burst that has been decoded and waits to be resolved.
+    decoded: Box<Staged<Io::Frame>>,
+    /// An empty one, for the next.
+    spare: Box<Staged<Io::Frame>>,
     last_turn: Option<(u64, bool)>,
+}
+
+/// A burst between its two stages.
+struct Staged<F> {
+    port: PortIndex,
+    frames: ArrayVec<F, BURST>,
+    decoded: [Decoded; BURST],
+}
+
+impl<F> Default for Staged<F> {
+    fn default() -> Self {
+        Self { port: 0, frames: ArrayVec::new(), decoded: [Decoded::default(); BURST] }
+    }
 }
 
 /// All of a worker but the configuration that it runs on, which is lent to it: taking part in its
@@ -109,22 +126,44 @@ impl<Io: FrameIo> Worker<Io> {
             neighbour_events,
             swept_until: 0,
         };
-        Ok(Self { snapshot: Arc::new(Snapshot::empty()), handler, stop, orders, last_turn: None })
+        Ok(Self {
+            snapshot: Arc::new(Snapshot::empty()),
+            handler,
+            stop,
+            orders,
+            decoded: Box::default(),
+            spare: Box::default(),
+            last_turn: None,
+        })
     }
 
     /// One turn. Returns the number of frames received.
+    ///
+    /// A burst is decoded, and its buckets prefetched, before the burst before it is resolved: so the
+    /// queue of prefetches does not run dry under load.
     pub fn turn(&mut self, now: Now) -> usize {
         self.account(now);
-        self.carry_out_orders(now);
-        let (handler, snapshot) = (&mut self.handler, &*self.snapshot);
+        if !self.orders.is_empty() {
+            // No packet is in a stage while the configuration changes.
+            self.handler.resolve_burst(&mut self.decoded, &self.snapshot, now);
+            self.carry_out_orders(now);
+        }
+        let Self { handler, snapshot, decoded, spare, .. } = self;
         let mut received = 0;
         for port in 0..snapshot.ports.len() as PortIndex {
-            let mut burst = ArrayVec::new();
-            handler.io.receive(port, &mut burst);
-            if !burst.is_empty() {
-                received += burst.len();
-                handler.burst(port, &mut burst, snapshot, now);
+            spare.port = port;
+            handler.io.receive(port, &mut spare.frames);
+            if spare.frames.is_empty() {
+                continue;
             }
+            received += spare.frames.len();
+            handler.decode_burst(spare, snapshot);
+            handler.resolve_burst(decoded, snapshot, now);
+            std::mem::swap(decoded, spare);
+        }
+        // A full burst comes from a busy device, which has more. Anything less is finished at once.
+        if received == 0 || !decoded.frames.is_full() {
+            handler.resolve_burst(decoded, snapshot, now);
         }
         handler.outgoing.flush(&mut handler.io, &handler.counters);
         handler.give_up_impatient(now);
@@ -151,7 +190,7 @@ impl<Io: FrameIo> Worker<Io> {
 
     /// Frames that the worker holds between two turns: those that wait for a next hop or a device.
     pub fn frames_held(&self) -> usize {
-        self.handler.waiting.len() + self.handler.outgoing.len()
+        self.decoded.frames.len() + self.handler.waiting.len() + self.handler.outgoing.len()
     }
 
     /// A turn lasts until the next one begins: one reading of the clock serves both.
@@ -169,43 +208,49 @@ impl<Io: FrameIo> Worker<Io> {
 }
 
 impl<Io: FrameIo> Handler<Io> {
-    /// A burst's way: the direction is the port's, or each packet's own where there is one arm.
-    fn burst(
-        &mut self,
-        port: PortIndex,
-        burst: &mut ArrayVec<Io::Frame, BURST>,
-        snapshot: &Snapshot,
-        now: Now,
-    ) {
-        match snapshot.ports[usize::from(port)].side {
-            Side::Vip => self.stages::<Forwards>(port, burst, snapshot, now),
-            Side::Dip => self.stages::<Backwards>(port, burst, snapshot, now),
-            Side::Both => self.stages::<EitherWay>(port, burst, snapshot, now),
+    /// First stage: decodes a burst and prefetches its buckets.
+    fn decode_burst(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
+        match snapshot.ports[usize::from(burst.port)].side {
+            Side::Vip => self.decode_all::<Forwards>(burst, snapshot),
+            Side::Dip => self.decode_all::<Backwards>(burst, snapshot),
+            Side::Both => self.decode_all::<EitherWay>(burst, snapshot),
         }
     }
 
-    /// The stages over a burst. What is not plain TCP or UDP of a known connection is handled after
-    /// the rest, in order of arrival.
+    /// Second stage: resolves and rewrites a decoded burst, and empties it.
+    fn resolve_burst(&mut self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot, now: Now) {
+        if burst.frames.is_empty() {
+            return;
+        }
+        match snapshot.ports[usize::from(burst.port)].side {
+            Side::Vip => self.resolve_all::<Forwards>(burst, snapshot, now),
+            Side::Dip => self.resolve_all::<Backwards>(burst, snapshot, now),
+            Side::Both => self.resolve_all::<EitherWay>(burst, snapshot, now),
+        }
+    }
+
     #[inline(always)]
-    fn stages<Way: DirectionOf>(
+    fn decode_all<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
+        let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
+        for (frame, decoded) in burst.frames.iter().zip(&mut burst.decoded) {
+            *decoded = decode(frame, Way::of_frame(snapshot, frame), expected);
+            decoded.home = self.table.prefetch_home(decoded.key);
+        }
+    }
+
+    /// What is not plain TCP or UDP of a known connection is handled after the rest, in order of
+    /// arrival.
+    #[inline(always)]
+    fn resolve_all<Way: DirectionOf>(
         &mut self,
-        port: PortIndex,
-        burst: &mut ArrayVec<Io::Frame, BURST>,
+        burst: &mut Staged<Io::Frame>,
         snapshot: &Snapshot,
         now: Now,
     ) {
         let tick = now.tick();
-        let expected = Expected::new(snapshot.mac_bits(port), snapshot.smallest_mtu);
-
-        let mut decoded = [Decoded::default(); BURST];
-        for (frame, decoded) in burst.iter().zip(&mut decoded) {
-            *decoded = decode(frame, Way::of_frame(snapshot, frame), expected);
-            decoded.home = self.table.prefetch_home(decoded.key);
-        }
-
         let mut others: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
         let mut behind = Followers::default();
-        for (mut frame, decoded) in burst.drain(..).zip(&decoded) {
+        for (mut frame, decoded) in burst.frames.drain(..).zip(&burst.decoded) {
             let direction = Way::of_decoded(decoded);
             let sent = if behind.includes(decoded) {
                 None
@@ -221,7 +266,7 @@ impl<Io: FrameIo> Handler<Io> {
             }
         }
         for frame in others {
-            self.exception(port, frame, snapshot, now);
+            self.exception(burst.port, frame, snapshot, now);
         }
     }
 
