@@ -1,0 +1,157 @@
+"""natlb alone: traffic that opens connections all the time, and changes of the configuration meanwhile."""
+
+import json
+import socket
+import statistics
+import threading
+import time
+
+from measure import Point, Proof, spread, window
+from traffic import MOST_ENDPOINTS, REALS, Traffic, VIP, VIP_PORT
+
+MOST_CAPACITY = 20_000_000
+FILL_SECONDS = 3
+WINDOWS = 7
+WINDOW_SECONDS = 1.0
+CHANGES_PER_SECOND = 1000
+
+
+def kinds():
+    return [
+        Traffic(flows=MOST_ENDPOINTS, pattern="new", protocols="udp"),
+        Traffic(flows=1_000_000, pattern="connections", protocols="tcp"),
+    ]
+
+
+class Alone(Point):
+    """Only lbd."""
+
+    def start(self):
+        self.lbd = self.start_lbd("natlb", self.binaries)
+        self.proof = Proof(self.lbd, self.traffic)
+
+
+def run(machine, traffic, binaries):
+    """Connections opened per second, set-up and expiry (or TIME_WAIT reused) in balance."""
+    is_new = traffic.pattern == "new"
+    more = {"capacity": MOST_CAPACITY, "timeouts": {"tcp": 900, "tcp_fin": 120, "udp": 1}} if is_new else {}
+    with Alone(machine, traffic, binaries, **more) as point:
+        point.start()
+        lbd = point.lbd
+        time.sleep(FILL_SECONDS)
+        windows, live = [], []
+        for _ in range(WINDOWS):
+            before, cpu = lbd.page.connections, lbd.cpu_seconds()
+            found = window(lbd, WINDOW_SECONDS)
+            found["connections"] = (lbd.page.connections - before) / (lbd.cpu_seconds() - cpu)
+            live.append(sum(worker["connections"] for worker in lbd.status()["workers"]))
+            windows.append(found)
+        point.proof.frames("check_after")
+        point.proof.connections("after")
+        drops = point.proof.found["check_after"]["drops"]
+        point.proof.expect(f"dropped: {drops}", not drops)
+        if is_new:
+            # With entries that live a second, and a sweep a second behind at most.
+            rate = statistics.median(found["connections"] for found in windows)
+            point.proof.expect(f"{max(live)} connections live at {rate:.0f} a second with a timeout of 1 s", max(live) < 3 * rate + 10**5)
+    return {
+        "name": traffic.name(),
+        "traffic": vars(traffic),
+        "capacity": point.capacity,
+        **{key: spread([found[key] for found in windows]) for key in ("connections", "mpps", "cycles", "cpu_share")},
+        "live": live,
+        "proof": point.proof.found,
+    }
+
+
+def show(found):
+    print(
+        f"{found['name']}: {found['connections']['median'] / 1e6:.2f} M connections/s "
+        f"({found['connections']['least'] / 1e6:.2f}-{found['connections']['most'] / 1e6:.2f}), {found['mpps']['median']:.2f} Mpps, "
+        f"{found['cycles']['median']:.0f} cycles a packet, {found['live'][-1] / 1e6:.2f} M live",
+        flush=True,
+    )
+
+
+class Changer(threading.Thread):
+    """Adds a real to a service and removes it again, at a fixed pace."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(path)
+        self._answers = self._socket.makefile("r")
+        self._go, self._end = threading.Event(), False
+        self.changes, self.behind, self.refused = 0, 0.0, []
+
+    def _ask(self, command):
+        listen = f"tcp://{VIP}:{VIP_PORT}"
+        request = {"v": 1, "command": command, "service": listen, "real": REALS.rsplit(".", 1)[0] + ".250:80"}
+        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        answer = json.loads(self._answers.readline())
+        if "ok" not in answer:
+            self.refused.append(answer)
+
+    def run(self):
+        while not self._end:
+            self._go.wait()
+            due, added = time.monotonic(), False
+            while self._go.is_set() or added:
+                self._ask("del-real" if added else "add-real")
+                added = not added
+                self.changes += 1
+                due += 1 / CHANGES_PER_SECOND
+                self.behind = max(self.behind, time.monotonic() - due)
+                time.sleep(max(0, due - time.monotonic()))
+
+    def go(self, going):
+        (self._go.set if going else self._go.clear)()
+
+    def end(self):
+        self._end = True
+        self._go.set()
+        self._go.clear()
+
+
+def run_changes(machine, binaries, rounds, seconds):
+    """Throughput with and without a real added and removed 1,000 times a second."""
+    traffic = Traffic(flows=1_000_000)
+    with Alone(machine, traffic, binaries) as point:
+        point.start()
+        point.proof.frames("check_before")
+        changer = Changer(point.lbd.socket)
+        changer.start()
+        quiet, busy, rates = [], [], []
+        for number in range(2 * rounds):
+            changing = number % 2 == 1
+            changer.go(changing)
+            time.sleep(0.1)
+            changes, began = changer.changes, time.monotonic()
+            (busy if changing else quiet).append(window(point.lbd, seconds)["mpps"])
+            if changing:
+                rates.append((changer.changes - changes) / (time.monotonic() - began))
+        # The sample is verified while changes go on: every connection keeps its real.
+        point.lbd.page.check(7)
+        time.sleep(0.3)
+        changer.go(False)
+        point.proof.frames("check_after")
+        point.proof.connections("after")
+        changer.end()
+        point.proof.expect(f"changes were refused: {changer.refused[:1]}", not changer.refused)
+    return {
+        "name": "a real added and removed meanwhile",
+        "traffic": vars(traffic),
+        "changes_per_second": spread(rates),
+        "mpps_quiet": spread(quiet),
+        "mpps_changing": spread(busy),
+        "ratio": spread([b / q for b, q in zip(busy, quiet)]),
+        "proof": point.proof.found,
+    }
+
+
+def show_changes(found):
+    print(
+        f"{found['changes_per_second']['median']:.0f} changes a second: {found['ratio']['median']:.3f} of the throughput without "
+        f"({found['ratio']['least']:.3f}-{found['ratio']['most']:.3f})",
+        flush=True,
+    )

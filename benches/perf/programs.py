@@ -1,0 +1,249 @@
+"""The two programs: starting them over the traffic source, pausing them, asking them, stopping them."""
+
+import ctypes
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+
+import machine
+from page import Page
+from traffic import GATEWAY, GATEWAY_MAC, REAL_MAC, REAL_PORT, VIP, VIP_PORT
+
+BUFFERS = 4096  # in all; testpmd has one pool, lbd one for each port
+BURST = 32
+DPDK_MB = 64
+START_SECONDS = 60
+
+
+def end_with_parent():
+    """In a child: it does not outlive us, not even paused."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Failed(Exception):
+    """A program did not do what it has to."""
+
+
+class Machine:
+    """Where programs run."""
+
+    def __init__(self, core, main_core, plugin, memory, directory, priority):
+        self.core, self.main_core, self.plugin = core, main_core, plugin
+        self.memory = memory  # "huge" or "ordinary"
+        self.directory = directory
+        self.priority = priority  # real-time priority of the polling thread; 0: none
+
+    def eal(self, prefix, traffic):
+        """Arguments that both programs get, but for cores and devices."""
+        pages = ["--in-memory"] if self.memory == "huge" else ["--no-huge"]
+        source = [] if traffic.trace else ["-d", self.plugin, "--mbuf-pool-ops-name=traffic_source"]
+        return [*pages, f"--file-prefix=perf-{prefix}-{os.getpid()}", *source]
+
+
+class Program:
+    """A running program. `thread` is the one that polls."""
+
+    def __init__(self, machine, traffic, name):
+        self.machine, self.traffic, self.name = machine, traffic, name
+        self.page = Page(os.path.join(machine.directory, f"{name}.page"))
+        # net_pcap keeps its trace in buffers of the program's pool.
+        self.buffers, self.cache = (4 * traffic.flows, 256) if traffic.trace else (BUFFERS, 0)
+        self.log = os.path.join(machine.directory, f"{name}.log")
+        self.process = None
+        self.thread = None
+
+    def _start(self, command, **more):
+        self.command = command
+        environment = {**os.environ, **self.traffic.environment(self.page.path)}
+        self.process = subprocess.Popen(command, env=environment, preexec_fn=end_with_parent, **more)
+
+    def _fail(self, what):
+        with open(self.log, errors="replace") as log:
+            tail = "".join(log.readlines()[-12:])
+        raise Failed(f"{self.name}: {what}\n{' '.join(self.command)}\n{tail}")
+
+    def wait_for(self, condition, what, seconds=START_SECONDS):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if self.process.poll() is not None:
+                self._fail(f"ended with {self.process.returncode} while waiting for {what}")
+            if time.monotonic() > deadline:
+                self._fail(f"no {what} after {seconds} s")
+            time.sleep(0.005)
+
+    def find_thread(self):
+        """The thread that is bound to the polled core alone, and gives it real-time priority."""
+        tasks = f"/proc/{self.process.pid}/task"
+        for task in os.listdir(tasks):
+            with open(f"{tasks}/{task}/comm") as file:
+                # As "lcore-worker-1", "rte-worker-1" or "dpdk-worker1", by release.
+                is_worker = "worker" in file.read()
+            if is_worker and os.sched_getaffinity(int(task)) == {self.machine.core}:
+                self.thread = int(task)
+        if self.thread is None:
+            self._fail("no polling thread was found")
+        if self.machine.priority:
+            # Round robin: with FIFO a thread that is to end never runs while another one polls on its core.
+            os.sched_setscheduler(self.thread, os.SCHED_RR, os.sched_param(self.machine.priority))
+
+    def tsc_hz(self):
+        """Of the source; where there is none, of the kernel's word for it."""
+        return self.page.tsc_hz or machine.tsc_hz()
+
+    def frames_at(self):
+        """Frames received, and the moment when that was: by the source, or else by the program's own count."""
+        if not self.traffic.trace:
+            return self.page.given_at()
+        before = time.monotonic()
+        return self.own_count(), (before + time.monotonic()) / 2
+
+    def cpu_seconds(self):
+        """CPU time of the polling thread."""
+        with open(f"/proc/{self.process.pid}/task/{self.thread}/schedstat") as file:
+            return int(file.read().split()[0]) / 1e9
+
+    def stop(self):
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGCONT)
+        self._ask_to_end()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _ask_to_end(self):
+        self.process.terminate()
+
+
+class Testpmd(Program):
+    """dpdk-testpmd, driven by its prompt."""
+
+    def __init__(self, machine, traffic):
+        super().__init__(machine, traffic, "testpmd")
+        devices = [argument for device in traffic.devices() for argument in ("--vdev", device)]
+        command = [
+            "stdbuf", "-oL", "dpdk-testpmd", "--lcores", f"0@{machine.main_core},1@{machine.core}", "--main-lcore=0",
+            "-m", str(DPDK_MB), "--no-pci", *machine.eal("testpmd", traffic), *devices, "--", "-i", f"--burst={BURST}", f"--mbcache={self.cache}",
+            f"--total-num-mbufs={self.buffers}", "--no-flush-rx",
+        ]  # fmt: skip
+        with open(self.log, "wb") as log:
+            self._start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        self._output = b""
+        self._await_prompt()
+        self.find_thread()
+        self.mode = None
+
+    def _await_prompt(self):
+        deadline = time.monotonic() + START_SECONDS
+        while not self._output.endswith(b"testpmd> "):
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))
+            data = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            if not data:
+                self._fail("ended, or does not answer")
+            self._output += data
+        answer, self._output = self._output.decode(errors="replace"), b""
+        return answer
+
+    def ask(self, command):
+        self.process.stdin.write(command.encode() + b"\n")
+        self.process.stdin.flush()
+        return self._await_prompt()
+
+    def run(self, mode):
+        """Forwards in this mode until `pause`."""
+        self.ask(f"set fwd {mode}")
+        self.ask("start")
+
+    def pause(self):
+        self.ask("stop")
+
+    def own_count(self):
+        """Frames received by its own count."""
+        return sum(int(count) for count in re.findall(r"RX-packets: *(\d+)", self.ask("show port stats all")))
+
+    def _ask_to_end(self):
+        self.process.stdin.write(b"quit\n")
+        self.process.stdin.flush()
+
+
+class Lbd(Program):
+    """lbd and its lbctl."""
+
+    def __init__(self, machine, traffic, binaries, capacity, timeouts, name="natlb"):
+        super().__init__(machine, traffic, name)
+        self.socket = os.path.join(machine.directory, f"{name}.sock")
+        self.capacity = capacity
+        self.timeouts = timeouts
+        path = os.path.join(machine.directory, f"{name}.toml")
+        with open(path, "w") as file:
+            file.write(self.configuration())
+        with open(self.log, "wb") as log:
+            self._start([os.path.join(binaries, "lbd"), "--config", path], stdout=log, stderr=log)
+        self.wait_for(self._is_ready, "\"ready\" in its log")
+        self.find_thread()
+
+    def configuration(self):
+        machine, traffic = self.machine, self.traffic
+        arguments = ", ".join(json.dumps(argument) for argument in machine.eal(self.name, traffic))
+        vip, dip = traffic.devices()
+        hugepages = "auto" if machine.memory == "huge" else "never"
+        lines = [
+            "[eal]", f"main_lcore = {machine.main_core}", f"workers = [{machine.core}]", f'hugepages = "{hugepages}"',
+            f"memory_mb = {DPDK_MB}", 'idle = "spin"', f"args = [{arguments}]",
+            "[buffers]", f"count = {self.buffers // 2}", f"cache = {self.cache}", "size = 2048",
+            "[control]", f'socket = "{self.socket}"',
+            "[[port]]", 'name = "vip0"', 'side = "vip"', f'device = "{vip}"', 'addresses = ["10.0.0.1/24"]', f'gateway = "{GATEWAY}"',
+            "[[port]]", 'name = "dip0"', 'side = "dip"', f'device = "{dip}"', 'addresses = ["10.2.255.254/16"]',
+            "[[neighbour]]", f'address = "{GATEWAY}"', f'mac = "{GATEWAY_MAC}"',
+            "[connections]", f"capacity = {self.capacity}",
+            "[timeouts]", *(f"{name} = {seconds}" for name, seconds in self.timeouts.items()),
+        ]  # fmt: skip
+        for real in traffic.reals():
+            lines += ["[[neighbour]]", f'address = "{real}"', f'mac = "{REAL_MAC}"']
+        for protocol in {"mix": ("tcp", "udp"), "tcp": ("tcp",), "udp": ("udp",)}[traffic.protocols]:
+            for index, real in enumerate(traffic.reals()):
+                lines += ["[[service]]", f'listen = "{protocol}://{VIP}:{VIP_PORT + index}"']
+                lines += ["[[service.real]]", f'address = "{real}:{REAL_PORT}"', "weight = 1"]
+        return "\n".join(lines) + "\n"
+
+    def _is_ready(self):
+        with open(self.log, errors="replace") as log:
+            return any(line.strip() == "ready" for line in log)
+
+    def status(self):
+        """As `lbctl --output json status` prints it."""
+        with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rw") as lines:
+            connection.settimeout(30)
+            connection.connect(self.socket)
+            lines.write('{"v":1,"command":"status"}\n')
+            lines.flush()
+            answer = json.loads(lines.readline())
+        if "ok" not in answer:
+            self._fail(f"status: {answer}")
+        return answer["ok"]
+
+    def warm_up(self):
+        """Waits until the source has shown every flow."""
+        self.wait_for(lambda: self.page.warm, "end of the warm-up", 60 + self.traffic.flows // 10**5)
+
+    def run(self, _mode=None):
+        self.process.send_signal(signal.SIGCONT)
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+        # Stopped only when all its threads are.
+        state = ""
+        while state not in ("T", "t"):
+            with open(f"/proc/{self.process.pid}/task/{self.thread}/stat") as file:
+                state = file.read().rsplit(")", 1)[1].split()[0]
+
+    def own_count(self):
+        return sum(port["rx_packets"] for port in self.status()["ports"])

@@ -1,0 +1,96 @@
+"""What traffic a run has, and the addresses that the source, the configuration and testpmd share."""
+
+from dataclasses import dataclass
+
+VIP = "10.0.0.100"
+VIP_PORT = 8000
+REALS = "10.2.0.1"
+REAL_PORT = 80
+CLIENTS = "16.0.0.0"
+GATEWAY = "10.0.0.254"
+GATEWAY_MAC = "02:00:00:00:01:01"
+REAL_MAC = "02:00:00:00:02:01"
+# Addresses times ports that the source has for clients: MOST_FLOWS in traffic_source/frames.h.
+MOST_ENDPOINTS = (65536 - 1024) << 16
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """One kind of traffic."""
+
+    flows: int
+    pattern: str = "uniform"  # uniform | zipf | new | connections
+    direction: str = "mixed"  # mixed | forward | reverse
+    protocols: str = "mix"  # mix | udp | tcp
+    sizes: str = "64"  # 64 | imix
+    services: int = 16  # of each protocol, with one real each
+    trace: str = ""  # a file that net_pcap repeats, instead of the plugin
+
+    @property
+    def opens(self):
+        """Whether it opens connections all the time."""
+        return self.pattern in ("new", "connections")
+
+    @property
+    def frame_bytes(self):
+        """What net_null delivers, without the frame check sequence: it knows one length only."""
+        return 60 if self.sizes == "64" else 1514
+
+    def devices(self):
+        if self.trace:
+            return [f"net_pcap0,rx_pcap={self.trace},infinite_rx=1", "net_null0,no-rx=1"]
+        return [f"net_null{port},size={self.frame_bytes}" for port in (0, 1)]
+
+    def environment(self, page):
+        return {
+            "TRAFFIC_PAGE": page,
+            "TRAFFIC_FLOWS": str(self.flows),
+            "TRAFFIC_PATTERN": self.pattern,
+            "TRAFFIC_DIRECTION": self.direction,
+            "TRAFFIC_PROTOCOLS": self.protocols,
+            "TRAFFIC_SIZES": self.sizes,
+            "TRAFFIC_SERVICES": str(self.services),
+            "TRAFFIC_CLIENTS": CLIENTS,
+            "TRAFFIC_VIP": VIP,
+            "TRAFFIC_VIP_PORT": str(VIP_PORT),
+            "TRAFFIC_REALS": REALS,
+            "TRAFFIC_REAL_PORT": str(REAL_PORT),
+            "TRAFFIC_GATEWAY_MAC": GATEWAY_MAC,
+            "TRAFFIC_REAL_MAC": REAL_MAC,
+        }
+
+    def reals(self):
+        first = [int(part) for part in REALS.split(".")]
+        number = int.from_bytes(bytes(first), "big")
+        return [".".join(str(b) for b in (number + i).to_bytes(4, "big")) for i in range(self.services)]
+
+    def name(self):
+        """As in a table's first column."""
+        if self.trace:
+            return f"{self.flows:,} frames repeated by net_pcap"
+        words = [human(self.flows) + (" endpoints" if self.opens else " flows")]
+        if self.pattern != "uniform":
+            words.append({"new": "every packet new", "connections": "7-packet connections"}.get(self.pattern, "Zipf"))
+        if self.direction != "mixed" and not self.opens:
+            words.append(self.direction + " only")
+        if self.protocols != "mix":
+            words.append(self.protocols.upper())
+        if self.sizes != "64":
+            words.append("IMIX")
+        return ", ".join(words)
+
+
+def human(number):
+    for unit, suffix in ((10**6, " M"), (10**3, " k")):
+        if number >= unit and number % unit == 0:
+            return f"{number // unit}{suffix}"
+    return str(number)
+
+
+def parse_count(text):
+    """`64k` is 64,000; `1M` a million."""
+    factor = {"k": 10**3, "M": 10**6}.get(text[-1:], 1)
+    number = int(text[:-1] if factor > 1 else text) * factor
+    if number < 1:
+        raise ValueError(text)
+    return number

@@ -1,0 +1,176 @@
+#include "traffic.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "environment.h"
+
+enum pattern { UNIFORM, ZIPF, NEW, CONNECTIONS };
+enum sides { MIXED, FORWARD_ONLY, REVERSE_ONLY };
+
+/* Connections that are opened and closed: so many groups at once, each of a burst's size. */
+#define GROUPS 8
+#define STEPS 7
+#define ZIPF_BITS 12
+
+static const struct {
+	enum direction direction;
+	enum kind kind;
+} steps[STEPS] = {
+	{ FORWARD, SYN }, { REVERSE, SYN_ACK }, { FORWARD, ACK }, { FORWARD, DATA },
+	{ REVERSE, FIN }, { FORWARD, FIN }, { REVERSE, ACK },
+};
+
+struct group {
+	uint64_t first;		/* its connections follow each other */
+	unsigned count;
+	unsigned step;
+};
+
+static struct {
+	struct page *page;
+	enum pattern pattern;
+	enum sides sides;
+	uint64_t flows;
+	uint64_t warm_frames;	/* of the warm-up, all passes */
+	uint64_t warmed;	/* those given */
+	uint64_t random;
+	uint64_t next;		/* connection to open next */
+	uint64_t bursts;
+	struct group groups[GROUPS];
+	unsigned group;
+	uint32_t exponent;	/* Zipf: log2(2 N + 1) as a fraction of 2^26 */
+	uint32_t power[1 << ZIPF_BITS];	/* 2^(i / 4096) as a fraction of 2^31 */
+} set;
+
+void traffic_setup(struct page *page)
+{
+	static const char *const patterns[] = { "uniform", "zipf", "new", "connections", NULL };
+	static const char *const sides[] = { "mixed", "forward", "reverse", NULL };
+
+	set.page = page;
+	set.pattern = setting_word("TRAFFIC_PATTERN", patterns);
+	set.sides = setting_word("TRAFFIC_DIRECTION", sides);
+	set.flows = setting_number("TRAFFIC_FLOWS", 1000, 1, MOST_FLOWS);
+	set.random = setting_number("TRAFFIC_SEED", 1, 0, UINT64_MAX) * 2 + 1;
+	/* New connections are their own warm-up. Else each flow opens (TCP: SYN), and then is established (ACK). */
+	set.warm_frames = set.pattern >= NEW ? 0 : 2 * set.flows;
+	page->warm = set.warm_frames == 0;
+	set.exponent = (uint32_t)(log2(2.0 * (double)set.flows + 1.0) * (1 << 26));
+	for (unsigned index = 0; index < 1 << ZIPF_BITS; index++)
+		set.power[index] = (uint32_t)(exp2((index + 0.5) / (1 << ZIPF_BITS)) * (1u << 31) / 2);
+}
+
+enum direction traffic_next_direction(void)
+{
+	if (!set.page->warm || set.sides == FORWARD_ONLY)
+		return FORWARD;
+	return set.sides == REVERSE_ONLY ? REVERSE : (set.bursts++ & 1 ? REVERSE : FORWARD);
+}
+
+/* 64 bits of state multiplied, the upper half taken: cheap, and good enough to draw flows. */
+static inline uint32_t random32(void)
+{
+	set.random = set.random * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)(set.random >> 32);
+}
+
+static inline uint32_t below(uint32_t random, uint64_t bound)
+{
+	return (uint32_t)((random * bound) >> 32);
+}
+
+/*
+ * Zipf with exponent 1 over ranks 1 … N: x = (2 N + 1)^u / 2, rounded, has P(k) = ln((2k+1)/(2k-1)) / ln(2N+1), which
+ * is 1 / (k H_N) within 9 % at rank 1 and 2 % after it. No table of N entries: it would be the source that misses caches.
+ */
+static inline uint32_t zipf(uint32_t random)
+{
+	uint64_t power = ((uint64_t)random * set.exponent) >> 32; /* of 2, as a fraction of 2^26 */
+	unsigned whole = (unsigned)(power >> 26);
+	uint64_t scaled = (uint64_t)set.power[(power >> (26 - ZIPF_BITS)) & ((1 << ZIPF_BITS) - 1)] << whole;
+	uint64_t rank = (scaled + (1u << 30)) >> 31; /* scaled: (2 N + 1)^u / 2, as a fraction of 2^31 */
+
+	rank = rank < 1 ? 1 : rank;
+	return (uint32_t)(rank > set.flows ? set.flows - 1 : rank - 1);
+}
+
+static inline uint8_t draw_size(void)
+{
+	return sizes == 1 ? 0 : (uint8_t)below(random32(), sizes);
+}
+
+/* Its last burst may go on with the first flows again. */
+static unsigned warm_up(struct order *orders, unsigned count)
+{
+	for (unsigned index = 0; index < count; index++, set.warmed++)
+		orders[index] = (struct order){
+			.flow = (uint32_t)(set.warmed % set.flows),
+			.direction = FORWARD,
+			.kind = set.warmed < set.flows ? SYN : ACK,
+			.size = 0,
+		};
+	set.page->warm = set.warmed >= set.warm_frames;
+	return count;
+}
+
+/* The next step of a group that has to go this way; all bursts have to ask for equally many. */
+static unsigned next_step(enum direction direction, struct order *orders, unsigned count)
+{
+	for (unsigned tried = 0; tried < GROUPS; tried++) {
+		struct group *group = &set.groups[set.group];
+
+		set.group = (set.group + 1) % GROUPS;
+		if (group->count == 0) {
+			if (direction == REVERSE)
+				continue;
+			*group = (struct group){ .first = set.next, .count = count, .step = 0 };
+			set.next += count;
+		}
+		if (steps[group->step].direction != direction || group->count != count)
+			continue;
+		for (unsigned index = 0; index < count; index++)
+			orders[index] = (struct order){
+				.flow = (uint32_t)((group->first + index) % set.flows),
+				.direction = (uint8_t)direction,
+				.kind = steps[group->step].kind,
+				.size = 0,
+			};
+		if (group->step == 0)
+			set.page->connections += count;
+		if (++group->step == STEPS)
+			group->count = 0;
+		return count;
+	}
+	return 0;
+}
+
+unsigned traffic_next(enum direction direction, struct order *orders, unsigned count)
+{
+	if (!set.page->warm)
+		return direction == REVERSE ? 0 : warm_up(orders, count);
+	if ((set.sides == FORWARD_ONLY && direction == REVERSE) || (set.sides == REVERSE_ONLY && direction == FORWARD))
+		return 0;
+	switch (set.pattern) {
+	case UNIFORM:
+		for (unsigned index = 0; index < count; index++)
+			orders[index] = (struct order){ below(random32(), set.flows), (uint8_t)direction, DATA, draw_size() };
+		return count;
+	case ZIPF:
+		for (unsigned index = 0; index < count; index++)
+			orders[index] = (struct order){ zipf(random32()), (uint8_t)direction, DATA, draw_size() };
+		return count;
+	case NEW:
+		if (direction == REVERSE)
+			return 0;
+		for (unsigned index = 0; index < count; index++)
+			orders[index] = (struct order){ (uint32_t)(set.next++ % set.flows), (uint8_t)direction, SYN, draw_size() };
+		set.page->connections += count;
+		return count;
+	case CONNECTIONS:
+		return next_step(direction, orders, count);
+	}
+	return 0;
+}
