@@ -68,7 +68,7 @@ impl RealCounters {
 #[derive(Debug)]
 pub struct WorkerCounters {
     /// By [`RealId`].
-    reals: Box<[RealCounters]>,
+    reals: Box<[RealCounters; MAX_REALS]>,
     drops: Box<[Counter]>,
     /// The version of the snapshot in use, stored after the last packet of the older one.
     pub snapshot_version: Counter,
@@ -116,7 +116,7 @@ impl WorkerCounters {
     pub fn new() -> Self {
         let zero = Counter::default;
         Self {
-            reals: (0..MAX_REALS).map(|_| RealCounters::default()).collect(),
+            reals: fixed((0..MAX_REALS).map(|_| RealCounters::default()).collect()),
             drops: DropReason::ALL.iter().map(|_| zero()).collect(),
             snapshot_version: zero(),
             rx_packets: zero(),
@@ -151,6 +151,12 @@ impl WorkerCounters {
     pub fn dropped(&self, reason: DropReason) -> &Counter {
         &self.drops[reason as usize]
     }
+}
+
+/// An array whose length the compiler knows: an index that is cut to it needs no check.
+pub(crate) fn fixed<T, const N: usize>(elements: Box<[T]>) -> Box<[T; N]> {
+    let length = elements.len();
+    elements.try_into().unwrap_or_else(|_| unreachable!("{length} elements for {N}"))
 }
 
 impl Default for WorkerCounters {

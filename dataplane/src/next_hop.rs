@@ -1,6 +1,7 @@
 //! MACs of the hosts that frames are sent to next, outside the snapshot: one word each, so that an
 //! ARP change is one store by the control thread and a forwarded packet one load.
 
+use crate::counters::fixed;
 use crate::ids::{MAX_PORTS, NextHopId, PortIndex};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -81,7 +82,7 @@ impl NextHop {
 /// All next hops. Written by the control thread alone, read by every worker.
 #[derive(Debug)]
 pub struct NextHops {
-    words: Box<[AtomicU64]>,
+    words: Box<[AtomicU64; NextHops::CAPACITY]>,
 }
 
 impl NextHops {
@@ -90,7 +91,7 @@ impl NextHops {
 
     /// All unresolved.
     pub fn new() -> Self {
-        Self { words: (0..Self::CAPACITY).map(|_| AtomicU64::new(0)).collect() }
+        Self { words: fixed((0..Self::CAPACITY).map(|_| AtomicU64::new(0)).collect()) }
     }
 
     /// What is known of `id` now.

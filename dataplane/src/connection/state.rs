@@ -228,7 +228,7 @@ impl Timeouts {
         self.ticks[state as usize]
     }
 
-    /// The same in seconds.
+    /// The timeout in seconds.
     pub const fn seconds(&self, state: State) -> u32 {
         self.ticks(state) / Tick::PER_SECOND
     }

@@ -55,6 +55,14 @@ impl Home {
     }
 }
 
+/// Where in its home bucket a key was first found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probed(u8);
+
+impl Probed {
+    const NOT_HOME: Self = Self(WAYS as u8);
+}
+
 /// The secret that the hash depends on; random at each start, so that nobody can aim at a bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct HashKey {
@@ -152,16 +160,37 @@ impl Table {
         Home(home as u32)
     }
 
-    /// The first entry with this key in its home bucket: nearly always the only one. If it is not
-    /// the right one, or there is none, [`find`](Self::find) looks at all.
+    /// Looks for the key in its home bucket, which has been prefetched. If it is not there but may lie
+    /// elsewhere, the other places are brought close until [`find`](Self::find) looks at them.
     #[inline(always)]
-    pub fn probe(&self, home: Home, key: ClientKey) -> Option<(Slot, Entry)> {
+    pub fn probe(&self, home: Home, key: ClientKey) -> Probed {
         let line = &self.buckets[home.0 as usize];
         let candidates = equal_under_mask(&line.keys, KEY_MASK, key.0);
         if candidates == 0 {
+            if line.keys[0] & SPILL_MASK != 0 {
+                self.prefetch_away(key);
+            }
+            return Probed::NOT_HOME;
+        }
+        Probed(candidates.trailing_zeros() as u8)
+    }
+
+    #[cold]
+    fn prefetch_away(&self, key: ClientKey) {
+        for place in &self.places(self.hash(key))[1..] {
+            prefetch(&self.buckets[*place]);
+        }
+    }
+
+    /// The first entry with its key that was found at home: nearly always the only one. If it is not
+    /// the right one, [`find`](Self::find) looks at all.
+    #[inline(always)]
+    pub fn probed(&self, home: Home, probed: Probed) -> Option<(Slot, Entry)> {
+        if probed == Probed::NOT_HOME {
             return None;
         }
-        let way = candidates.trailing_zeros() as usize % WAYS;
+        let line = &self.buckets[home.0 as usize];
+        let way = usize::from(probed.0) % WAYS;
         let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way] };
         Some((Slot { bucket: home.0, way: way as u8 }, entry))
     }

@@ -4,7 +4,7 @@
 //! TTL above 1, no larger than any port's MTU. Whatever else a frame may be, it leaves the fast path
 //! here, at one predictable branch.
 
-use crate::connection::table::{ClientKey, Home};
+use crate::connection::table::{ClientKey, Home, Probed};
 use crate::connection::{Direction, TcpEvent};
 use crate::frame::{Frame, HEAD};
 
@@ -28,6 +28,8 @@ pub(super) mod at {
 pub(super) struct Decoded {
     pub(super) key: ClientKey,
     pub(super) home: Home,
+    /// Told a stage later.
+    pub(super) probed: Probed,
     /// Address and port of the side that gets translated, 48 bits as they lie on the wire.
     pub(super) far: u64,
     /// IPv4 total length.
@@ -66,6 +68,15 @@ fn u64_at(head: &[u8; HEAD], at: usize) -> u64 {
     u64::from(u32_at(head, at)) | u64::from(u32_at(head, at + 4)) << 32
 }
 
+/// The least total length of a packet of each protocol: with a whole transport header. What is
+/// neither TCP nor UDP is never long enough.
+const LEAST: [u16; 256] = {
+    let mut least = [u16::MAX; 256];
+    least[6] = 40;
+    least[17] = 28;
+    least
+};
+
 /// Conditions are combined with `&`, not `&&`: one branch for all of them, that is nearly always
 /// taken the same way.
 #[inline(always)]
@@ -74,7 +85,7 @@ pub(super) fn decode(frame: &impl Frame, direction: Direction, expected: Expecte
     let length = u16::from_be(u16_at(head, at::TOTAL_LENGTH));
     let protocol = head[at::PROTOCOL];
     let is_tcp = protocol == 6;
-    let least = if is_tcp { 40 } else { 28 };
+    let least = LEAST[usize::from(protocol)];
     let plain = frame.is_whole()
         & (u64_at(head, 0) & 0xffff_ffff_ffff == expected.mac)
         // EtherType 0x0800, then version 4 with five words of header.
@@ -82,7 +93,6 @@ pub(super) fn decode(frame: &impl Frame, direction: Direction, expected: Expecte
         // More-fragments and offset, as loaded little-endian.
         & (u16_at(head, at::FRAGMENT) & 0xff3f == 0)
         & (head[at::TTL] > 1)
-        & (is_tcp | (protocol == 17))
         & (length >= least)
         & (length <= expected.smallest_mtu)
         & (usize::from(length) + at::IPV4 <= frame.length());
@@ -101,6 +111,7 @@ pub(super) fn decode(frame: &impl Frame, direction: Direction, expected: Expecte
     Decoded {
         key: ClientKey::new(endpoint(near), protocol),
         home: Home::default(),
+        probed: Probed::default(),
         far: endpoint(far),
         length,
         event: TcpEvent::of(head[at::TCP_FLAGS]),

@@ -49,8 +49,12 @@ use waiting::Waiting;
 pub const SWEEP_BUSY: usize = 64;
 /// Buckets that the sweep examines in a turn without packets, at most.
 pub const SWEEP_IDLE: usize = 1024;
-/// How long a full pass of the sweep takes when the turns come often enough.
+/// How long a full pass of the sweep takes when the turns come often enough: a second …
 const SWEEP_PASS_NANOSECONDS: u64 = 1_000_000_000;
+/// … for so many buckets (1.7 million connections). A larger table takes as many times longer, up to …
+const SWEEP_BUCKETS_A_SECOND: usize = 1 << 20;
+/// … so many seconds, unless more than three quarters of it are taken: then it needs the room sooner.
+const SWEEP_SLOWEST: usize = 4;
 /// Orders of the control thread carried out in a turn, at most.
 const ORDERS_IN_A_TURN: usize = 32;
 
@@ -248,6 +252,9 @@ impl<Io: FrameIo> Handler<Io> {
         now: Now,
     ) {
         let tick = now.tick();
+        for decoded in &mut burst.decoded[..burst.frames.len()] {
+            decoded.probed = self.table.probe(decoded.home, decoded.key);
+        }
         let mut others: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
         let mut behind = Followers::default();
         for (mut frame, decoded) in burst.frames.drain(..).zip(&burst.decoded) {
@@ -292,17 +299,26 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// A slice of the sweep: as much as has to be done by now for a pass a second, within a bound.
     fn sweep(&mut self, snapshot: &Snapshot, now: Now, idle: bool) {
-        let behind = now.nanoseconds.saturating_sub(self.swept_until).min(SWEEP_PASS_NANOSECONDS);
+        let pass = self.sweep_pass();
+        let behind = now.nanoseconds.saturating_sub(self.swept_until).min(pass);
         let buckets = self.table.buckets() as u64;
-        let due = (behind * buckets / SWEEP_PASS_NANOSECONDS) as usize;
+        let due = (u128::from(behind) * u128::from(buckets) / u128::from(pass)) as usize;
         if due == 0 {
             return;
         }
         let examined = due.min(if idle { SWEEP_IDLE } else { SWEEP_BUSY });
         self.table.sweep(examined, now.tick(), &snapshot.timeouts, &self.counters);
         // Being late is made up for within a pass, and never more than that.
-        let worth = examined as u64 * SWEEP_PASS_NANOSECONDS / buckets;
+        let worth = examined as u64 * pass / buckets;
         self.swept_until = (now.nanoseconds - behind) + worth;
+    }
+
+    /// How long a full pass is to take, in nanoseconds.
+    fn sweep_pass(&self) -> u64 {
+        let is_filling = self.table.len() > self.table.capacity() / 4 * 3;
+        let slowest = if is_filling { 1 } else { SWEEP_SLOWEST };
+        let seconds = self.table.buckets().div_ceil(SWEEP_BUCKETS_A_SECOND).clamp(1, slowest);
+        SWEEP_PASS_NANOSECONDS * seconds as u64
     }
 }
 

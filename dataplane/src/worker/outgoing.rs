@@ -21,12 +21,8 @@ impl<Io: FrameIo> Outgoing<Io> {
     #[inline(always)]
     pub(super) fn push(&mut self, io: &mut Io, port: PortIndex, frame: Io::Frame, counters: &WorkerCounters) {
         let buffer = &mut self.ports[usize::from(port) % MAX_PORTS];
-        if buffer.is_full() {
-            transmit(io, port, buffer, counters);
-        }
-        if let Err(refused) = buffer.try_push(frame) {
-            counters.dropped(DropReason::TransmitFull).add(1);
-            drop(refused);
+        if let Err(full) = buffer.try_push(frame) {
+            push_to_full(io, port, buffer, full.element(), counters);
         }
     }
 
@@ -42,6 +38,20 @@ impl<Io: FrameIo> Outgoing<Io> {
     /// Frames that no device has taken.
     pub(super) fn len(&self) -> usize {
         self.ports.iter().map(ArrayVec::len).sum()
+    }
+}
+
+#[cold]
+fn push_to_full<Io: FrameIo>(
+    io: &mut Io,
+    port: PortIndex,
+    buffer: &mut ArrayVec<Io::Frame, BURST>,
+    frame: Io::Frame,
+    counters: &WorkerCounters,
+) {
+    transmit(io, port, buffer, counters);
+    if buffer.try_push(frame).is_err() {
+        counters.dropped(DropReason::TransmitFull).add(1);
     }
 }
 

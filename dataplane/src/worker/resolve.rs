@@ -23,7 +23,7 @@ fn resolve(
         snapshot.rewrite(entry.real()).matches(direction, decoded.far)
             && (entry.tick() == tick || !entry.is_dead(tick, &snapshot.timeouts))
     };
-    match table.probe(decoded.home, decoded.key) {
+    match table.probed(decoded.home, decoded.probed) {
         Some((slot, entry)) if belongs(entry) => Some((slot, entry)),
         _ => elsewhere(table, decoded, &belongs),
     }

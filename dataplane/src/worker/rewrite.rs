@@ -54,8 +54,7 @@ pub(super) fn translate(
 
     let place = transport + checksum_offset(is_tcp);
     let check = load(bytes, place);
-    let delta = rewrite.transport_delta[index];
-    let adjusted = if is_tcp { checksum::adjust(check, delta) } else { checksum::adjust_udp(check, delta) };
+    let adjusted = checksum::adjust_transport(check, rewrite.transport_delta[index], is_tcp);
     store(bytes, place, adjusted);
 }
 

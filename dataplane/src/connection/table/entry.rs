@@ -102,7 +102,13 @@ impl Entry {
     /// Whether it has timed out.
     #[inline(always)]
     pub fn is_dead(self, now: Tick, timeouts: &Timeouts) -> bool {
-        now.since(self.tick()) >= timeouts.ticks(self.state())
+        self.ticks_left(now, timeouts) == 0
+    }
+
+    /// Ticks until it times out if no packet comes.
+    #[inline(always)]
+    pub fn ticks_left(self, now: Tick, timeouts: &Timeouts) -> u32 {
+        timeouts.ticks(self.state()).saturating_sub(now.since(self.tick()))
     }
 
     pub(super) const fn client_key(self) -> ClientKey {

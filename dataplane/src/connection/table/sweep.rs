@@ -1,10 +1,14 @@
 //! Passing over the table: to take dead entries out, and to copy live ones out.
 
 use super::entry::{KEY_MASK, WAYS};
-use super::{Slot, Table};
+use super::{Entry, Slot, Table};
 use crate::connection::{Row, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::time::Tick;
+use memory::prefetch;
+
+/// Buckets that the sweep prefetches ahead.
+const AHEAD: usize = 16;
 
 impl Table {
     /// Examines the next `buckets` buckets and takes dead entries out. Returns how many.
@@ -15,24 +19,27 @@ impl Table {
         timeouts: &Timeouts,
         counters: &WorkerCounters,
     ) -> usize {
-        let mut expired = 0;
+        let (mut expired, mut examined) = (0, 0);
         for _ in 0..buckets {
-            let bucket = self.sweep_position as u32;
-            self.sweep_position = self.after(self.sweep_position);
-            let occupied = self.buckets[bucket as usize].keys.map(|key| key & KEY_MASK != 0);
-            if occupied == [false; WAYS] {
-                continue;
+            let bucket = self.sweep_position;
+            self.sweep_position = self.after(bucket);
+            prefetch(&self.buckets[(bucket + AHEAD).min(self.buckets.len() - 1)]);
+            let line = &self.buckets[bucket];
+            let mut dead = 0u32;
+            for way in 0..WAYS {
+                let entry = Entry { key: line.keys[way], value: line.values[way] };
+                let is_taken = entry.key & KEY_MASK != 0;
+                examined += u64::from(is_taken);
+                dead |= u32::from(is_taken & entry.is_dead(now, timeouts)) << way;
             }
-            for way in 0..WAYS as u8 {
-                let slot = Slot { bucket, way };
-                let Some(entry) = self.entry(slot) else { continue };
-                counters.entries_swept.add(1);
-                if entry.is_dead(now, timeouts) {
-                    self.remove(slot, counters);
-                    expired += 1;
-                }
+            while dead != 0 {
+                let way = dead.trailing_zeros() as u8;
+                self.remove(Slot { bucket: bucket as u32, way }, counters);
+                expired += 1;
+                dead &= dead - 1;
             }
         }
+        counters.entries_swept.add(examined);
         counters.connections_expired.add(expired as u64);
         expired
     }
@@ -60,8 +67,7 @@ impl Table {
             for slot in Self::slots(&[bucket]) {
                 let Some(entry) = self.entry(slot) else { continue };
                 let Some(protocol) = entry.client_key().protocol() else { continue };
-                let age = now.since(entry.tick());
-                let Some(left) = timeouts.ticks(entry.state()).checked_sub(age) else { continue };
+                let left = entry.ticks_left(now, timeouts);
                 if left == 0 {
                     continue;
                 }
