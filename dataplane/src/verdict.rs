@@ -62,7 +62,7 @@ drop_reasons! {
     NoReal "no_real" "the service has no available real"
     NoService "no_service" "an own address, but no service and no connection"
     NoConnection "no_connection" "a TCP segment to a service that neither belongs to nor opens a connection"
-    FtpDataPort "ftp_data_port" "TCP source port 20 is never scheduled (as in IPVS)"
+    FtpDataPort "ftp_data_port" "source port 20 is never scheduled (as in IPVS)"
     RealRemoved "real_removed" "towards a real or service that has been removed"
     RealWithoutConnection "real_without_connection" "from a service's endpoint, but of no connection"
     TableFull "table_full" "no room in the connection table"
