@@ -41,13 +41,18 @@ fn file_prefix(socket: &Path) -> String {
 /// The `EthPort`s, in the order of the file.
 pub(crate) struct DpdkDevices {
     ports: Vec<EthPort>,
+    /// Every port's pools. They go after all ports (fields are dropped in order): a port's transmit
+    /// ring holds frames of the others' pools until it is closed.
+    _pools: Vec<Pool>,
 }
 
 impl DpdkDevices {
     /// Opens, configures and starts every port, with a pool for each port and worker.
     pub(crate) fn open(eal: &Eal, config: &Config) -> Result<Self, Failure> {
         let ports = config.ports.iter().map(|port| open_port(eal, config, port));
-        Ok(Self { ports: ports.collect::<Result<_, _>>()? })
+        let ports: Vec<_> = ports.collect::<Result<_, _>>()?;
+        let pools = ports.iter().flat_map(|port| port.pools().iter().cloned()).collect();
+        Ok(Self { ports, _pools: pools })
     }
 
     /// The queues of one worker.
@@ -86,6 +91,7 @@ impl Devices for DpdkDevices {
         DeviceStatus {
             driver: port.driver(),
             mac: Mac(port.mac()),
+            mtu: port.mtu(),
             link_up: port.link().up,
             steering: "one worker: all packets are its own".into(),
             rx_packets: stats.rx_packets,

@@ -103,7 +103,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Starts everything, serves until a signal comes, and stops everything in the reverse order.
+/// Starts everything, serves until a signal comes or a worker fails, and stops everything in the reverse order.
 fn run(path: &Path, config: &Config) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -135,7 +135,8 @@ fn run(path: &Path, config: &Config) -> Result<(), Failure> {
     let mut control = ControlThread::new(config, vec![control_end], next_hops, Box::new(devices), infos)
         .map_err(|error| start_failure(path, &error))?;
     let idling = Idling::choose(config);
-    let running = eal.launch(0, Box::new(move || worker_loop::run(worker, idling)))?;
+    let at_end = worker_loop::StopAll(Arc::clone(&stop));
+    let running = eal.launch(0, Box::new(move || worker_loop::run(worker, idling, at_end)))?;
     let served = control.start().map_err(|error| start_failure(path, &error)).and_then(|()| {
         logging::ready();
         if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {

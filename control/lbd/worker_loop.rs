@@ -4,6 +4,8 @@ use control::config::{Config, Idle};
 use dataplane::frame::FrameIo;
 use dataplane::time::Now;
 use dataplane::worker::Worker;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -44,8 +46,19 @@ fn core_count() -> usize {
     core_affinity::get_core_ids().map_or(1, |cores| cores.len())
 }
 
+/// Stops the control thread too when a worker ends, also by a panic: `lbd` without its worker would
+/// take commands and forward nothing.
+#[derive(Debug)]
+pub(crate) struct StopAll(pub(crate) Arc<AtomicBool>);
+
+impl Drop for StopAll {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Turns the worker until it is stopped.
-pub(crate) fn run<Io: FrameIo>(mut worker: Worker<Io>, idling: Idling) {
+pub(crate) fn run<Io: FrameIo>(mut worker: Worker<Io>, idling: Idling, _at_end: StopAll) {
     let clock = Clock::start();
     let mut empty = 0u32;
     while !worker.is_stopped() {
@@ -78,5 +91,22 @@ impl Clock {
         let cycles = u128::from(dpdk::tsc() - self.start);
         // From one second on, not zero: an entry's tick 0 is long past then.
         Now { nanoseconds: ((cycles * u128::from(self.scale)) >> 32) as u64 + 1_000_000_000 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+
+    #[test]
+    fn a_panic_of_the_worker_stops_all() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let at_end = StopAll(Arc::clone(&stop));
+        let panicked = catch_unwind(move || {
+            let _at_end = at_end;
+            panic!("as planned");
+        });
+        assert!(panicked.is_err() && stop.load(Ordering::Relaxed));
     }
 }

@@ -44,10 +44,21 @@ impl RealAddress {
     }
 }
 
-/// Whether an address can belong to one host on a network: not unspecified, loopback, multicast,
-/// reserved (240.0.0.0/4) or broadcast.
+/// Why an address cannot belong to one host on a network (RFC 6890, 2.2.2); `None` if it can.
+pub fn why_no_host(address: Ipv4Addr) -> Option<&'static str> {
+    match address.octets() {
+        [0, ..] => Some("0.0.0.0/8 is no host"),
+        [127, ..] => Some("it is a loopback address"),
+        [224..=239, ..] => Some("it is a multicast address"),
+        [255, 255, 255, 255] => Some("it is a broadcast or network address"),
+        [240..=255, ..] => Some("240.0.0.0/4 is reserved"),
+        _ => None,
+    }
+}
+
+/// Whether an address can belong to one host on a network; see [`why_no_host`].
 pub fn is_unicast(address: Ipv4Addr) -> bool {
-    !address.is_unspecified() && !address.is_loopback() && address.octets()[0] < 224
+    why_no_host(address).is_none()
 }
 
 /// A unicast IPv4 address.
@@ -153,6 +164,8 @@ mod tests {
             ("300.1.1.1:80", "expected an IPv4 address as 10.0.0.7, found \"300.1.1.1\""),
             ("224.0.0.1:80", "expected the address of a host, found 224.0.0.1"),
             ("0.0.0.0:80", "expected the address of a host, found 0.0.0.0"),
+            ("0.1.2.3:80", "expected the address of a host, found 0.1.2.3"),
+            ("240.0.0.1:80", "expected the address of a host, found 240.0.0.1"),
             ("", "expected an IPv4 address as 10.0.0.7, found \"\""),
         ] {
             assert_eq!(text(service(found)), expected);

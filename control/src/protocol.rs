@@ -172,18 +172,19 @@ pub enum Command {
         set: Option<[u32; 3]>,
     },
     /// Reset the counters.
-    Zero,
+    // Braces: serde lets unknown keys of a unit variant pass.
+    Zero {},
     /// Remove all services.
-    Clear,
+    Clear {},
     /// What would bring this state back.
-    Save,
+    Save {},
     /// Replace all services by these lines in one change.
     Restore {
         /// `save`'s lines.
         lines: Vec<String>,
     },
     /// How `lbd` does.
-    Status,
+    Status {},
 }
 
 /// An answer line: `{"v":1,"ok":{…}}` or `{"v":1,"error":{…}}`.
@@ -202,7 +203,9 @@ pub struct Answer {
 pub enum Outcome {
     /// What the command gives.
     Ok(serde_json::Value),
-    /// Why it was refused; nothing has changed.
+    /// Why it was refused; nothing has changed. Only a change that a worker does not take in time
+    /// (`worker_stuck`) may be kept all the same, as its message says: it comes into force when that worker
+    /// goes on.
     Error(Refusal),
 }
 

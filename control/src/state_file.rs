@@ -28,7 +28,8 @@ pub enum LoadError {
     },
     /// A line is faulty.
     #[error(
-        "{path}: {refused}; correct the line, or remove the file to start with the services of the configuration"
+        "{}; correct the line, or remove the file to start with the services of the configuration",
+        located(path, refused)
     )]
     Line {
         /// Of the file.
@@ -36,6 +37,15 @@ pub enum LoadError {
         /// Which, and what is wrong with it.
         refused: Refused,
     },
+}
+
+/// `FILE:LINE: what is wrong`, where a line is named.
+fn located(path: &Path, refused: &Refused) -> String {
+    let (path, text) = (path.display(), refused.to_string());
+    match text.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
+        Some((line, what)) => format!("{path}:{line}: {what}"),
+        None => format!("{path}: {text}"),
+    }
 }
 
 /// Where the model is kept.
@@ -77,10 +87,7 @@ impl StateFile {
     /// # Errors
     /// The file is what it was, unless only flushing the directory failed.
     pub fn write(&self, model: &Model) -> io::Result<()> {
-        let directory = match self.path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let directory = self.directory();
         DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
         let mut lines = change::save(model).join("\n");
         lines.push('\n');
@@ -93,13 +100,19 @@ impl StateFile {
 
     /// Removes temporary files that a kill or power cut has left; they are never read.
     pub fn sweep(&self) {
-        let Some(directory) = self.path.parent() else { return };
         let prefix = self.prefix();
-        let Ok(entries) = fs::read_dir(directory) else { return };
+        let Ok(entries) = fs::read_dir(self.directory()) else { return };
         for entry in entries.flatten() {
             if entry.file_name().to_string_lossy().starts_with(&prefix) {
                 let _ = fs::remove_file(entry.path());
             }
+        }
+    }
+
+    fn directory(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
         }
     }
 

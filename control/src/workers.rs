@@ -85,8 +85,8 @@ impl Workers {
     /// # Errors
     /// The first that does not.
     pub fn run_on(&self, version: u64) -> Result<(), Refused> {
-        let late = self.ends.iter().position(|end| end.counters.snapshot_version.get() < version);
-        late.map_or(Ok(()), |worker| Err(self.stuck(worker, version)))
+        let late = self.ends.iter().position(|end| end.counters.snapshot_version.observe() < version);
+        late.map_or(Ok(()), |worker| Err(Refused::WorkerBehind { worker, version }))
     }
 
     /// Has every worker adopt a snapshot, and waits until all have.
@@ -104,7 +104,7 @@ impl Workers {
             }
         }
         while let Some(late) =
-            self.ends.iter().position(|end| end.counters.snapshot_version.get() < snapshot.version)
+            self.ends.iter().position(|end| end.counters.snapshot_version.observe() < snapshot.version)
         {
             self.wait(late, snapshot.version, deadline)?;
         }
@@ -161,6 +161,11 @@ impl Workers {
                 }
             }
         }
+    }
+
+    /// Whether so many frames find room.
+    pub fn can_send(&self, frames: usize) -> bool {
+        self.ends.first().is_some_and(|end| end.orders.slots() >= frames)
     }
 
     /// Sends a frame, by the first worker. If its ring is full the frame is lost: whatever is asked for

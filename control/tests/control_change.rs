@@ -19,7 +19,7 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        let links = Links::new(&control_lab::without_default(), |_| Mac([2, 0, 0, 0, 0, 1]));
+        let links = Links::new(&control_lab::without_default(), |_| (Mac([2, 0, 0, 0, 0, 1]), 9216));
         Self { model: Model::new([900, 120, 300]), links }
     }
 
@@ -141,6 +141,7 @@ fn every_refusal_has_its_code_and_words() {
             "bad_timeout",
             "timeout 2678401 is above 2678400 seconds (31 days)",
         ),
+        (restore(&["", "# nothing"]), "bad_line", "no line to restore (to remove all services: lbctl clear)"),
         (
             restore(&["-A -t 192.168.10.100:80", "", "-a -t 192.168.10.100:81 -r 10.0.0.7 -m"]),
             "bad_line",
@@ -169,9 +170,16 @@ fn every_refusal_has_its_code_and_words() {
 #[test]
 fn addresses_that_no_host_can_have_are_refused() {
     let desk = Desk::with_web();
-    for vip in
-        ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "192.168.10.255", "10.0.0.0", "250.1.1.1"]
-    {
+    for vip in [
+        "0.0.0.0",
+        "0.1.2.3",
+        "127.0.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "192.168.10.255",
+        "10.0.0.0",
+        "250.1.1.1",
+    ] {
         let refusal = desk.refuses(&add_service(&format!("tcp://{vip}:80"), None));
         assert_eq!(refusal.code, "bad_address", "{refusal:?}");
         let refusal = desk.refuses(&add_real(WEB, &format!("{vip}:80"), 1));
@@ -181,8 +189,15 @@ fn addresses_that_no_host_can_have_are_refused() {
         assert_eq!(desk.refuses(&add_real(WEB, own, 1)).code, "bad_address", "{own}");
     }
     assert_eq!(desk.refuses(&add_service("tcp://192.168.10.100:0", None)).code, "not_supported");
-    let refusal = desk.refuses(&add_service("udp://10.0.0.7:53", None));
-    assert_eq!(refusal.message, "10.0.0.7 cannot be a VIP: it is the address of a real");
+    let refusal = desk.refuses(&add_service("udp://10.0.0.17:53", None));
+    assert_eq!(refusal.message, "10.0.0.17 cannot be a VIP: it is the address of a real");
+    // The gateway of a route, and a neighbour of the file.
+    for other in ["10.0.0.1", "10.0.0.7"] {
+        let expected = format!("{other} cannot be a VIP: it is the address of a gateway or neighbour");
+        assert_eq!(desk.refuses(&add_service(&format!("udp://{other}:53"), None)).message, expected);
+        let line = format!("-A -u {other}:53");
+        assert_eq!(desk.refuses(&restore(&[&line])).message, format!("line 1: {expected}"));
+    }
     let crossed = ["-A -t 1.1.1.1:1", "-A -t 10.0.0.50:1", "-a -t 1.1.1.1:1 -r 10.0.0.50:1 -m"];
     let expected = "line 3: 10.0.0.50 cannot be a real: it is an own address or VIP";
     assert_eq!(desk.refuses(&restore(&crossed)).message, expected);

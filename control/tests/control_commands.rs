@@ -189,8 +189,11 @@ fn a_stuck_worker_is_named_and_what_follows_changes_nothing() {
     let refusal = lab.refused(r#""command":"add-service","service":"udp://192.168.10.100:53""#);
     assert_eq!(refusal.code, "worker_stuck");
     assert!(refusal.message.starts_with("worker 1 has not taken version"), "{refusal:?}");
+    assert!(refusal.message.contains("is kept and comes into force when"), "{refusal:?}");
     let before = lab.ok(r#""command":"save""#);
-    assert_eq!(lab.refused(r#""command":"clear""#).code, "worker_stuck");
+    let refusal = lab.refused(r#""command":"clear""#);
+    assert_eq!(refusal.code, "worker_stuck");
+    assert!(refusal.message.starts_with("nothing changed: worker 1 has not taken version"), "{refusal:?}");
     assert_eq!(lab.ok(r#""command":"save""#), before);
     lab.workers[1].obeys.store(true, Ordering::Relaxed);
     until("it goes on", || matches!(lab.ask(r#""command":"clear""#), control::protocol::Outcome::Ok(_)));

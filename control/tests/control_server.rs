@@ -59,7 +59,7 @@ fn a_request_in_single_bytes_is_a_request() {
 #[test]
 fn what_is_no_request_is_answered_so_and_closed() {
     let (_directory, lab) = lab();
-    let lines: [&[u8]; 9] = [
+    let lines: [&[u8]; 13] = [
         b"",
         b"hello",
         b"{}",
@@ -67,6 +67,10 @@ fn what_is_no_request_is_answered_so_and_closed() {
         b"{\"v\":1,\"command\":\"format-disk\"}",
         b"{\"v\":2,\"command\":\"list\"}",
         b"{\"v\":1,\"command\":\"list\",\"extra\":1}",
+        b"{\"v\":1,\"command\":\"clear\",\"service\":\"tcp://192.168.10.100:80\"}",
+        b"{\"v\":1,\"command\":\"zero\",\"service\":\"tcp://192.168.10.100:80\"}",
+        b"{\"v\":1,\"command\":\"save\",\"extra\":1}",
+        b"{\"v\":1,\"command\":\"status\",\"extra\":1}",
         b"{\"v\":1,\"command\":\"add-real\",\"service\":\"tcp://192.168.10.100:80\",\"real\":\"10.0.0.7\"}",
         b"\xff\xfe\0\x01",
     ];

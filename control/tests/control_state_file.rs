@@ -18,7 +18,7 @@ const WEB: [&str; 3] = [
 ];
 
 fn links() -> Links {
-    Links::new(&control_lab::without_default(), |_| Mac([2, 0, 0, 0, 0, 1]))
+    Links::new(&control_lab::without_default(), |_| (Mac([2, 0, 0, 0, 0, 1]), 9216))
 }
 
 fn model(lines: &[&str]) -> Model {
@@ -73,11 +73,12 @@ fn a_damaged_state_is_named_with_its_line_and_nothing_starts() {
     let config = config_in(directory.path());
     let path = config.control.state.clone().unwrap();
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let damaged: [(&[u8], &str); 4] = [
-        (b"-A -t 192.168.10.100:80\n-a -t 192.168.10.100:80 -r 10.0.", "line 2: "),
-        (b"-A -t 192.168.10.100:80\n\n\xff\xfe\x00\n", "line 3: "),
-        (b"-A -t 192.168.10.100:80\n-a -t 192.168.10.100:80 -r 10.9.9.9 -m", "line 2: no route to 10.9.9.9"),
-        (b"\0\0\0\0", "line 1: "),
+    let damaged: [(&[u8], &str); 5] = [
+        (b"-A -t 192.168.10.100:80\n-a -t 192.168.10.100:80 -r 10.0.", ":2: "),
+        (b"-A -t 192.168.10.100:80\n\n\xff\xfe\x00\n", ":3: "),
+        (b"-A -t 192.168.10.100:80\n-a -t 192.168.10.100:80 -r 10.9.9.9 -m", ":2: no route to 10.9.9.9"),
+        (b"\0\0\0\0", ":1: "),
+        (b"", ": no line to restore"),
     ];
     for (bytes, expected) in damaged {
         fs::write(&path, bytes).unwrap();

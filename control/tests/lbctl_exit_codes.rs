@@ -69,17 +69,17 @@ fn usage_errors_say_what_is_expected_and_2() {
         ("add-service -t 10.0.0.1:0", "expected a port from 1 to 65535 after 10.0.0.1:, found \"0\""),
         ("add-service -t 10.0.0.300:80", "expected an IPv4 address as 10.0.0.7, found \"10.0.0.300\""),
         ("add-service -t 10.0.0.1:80 -s", "a value is required"),
-        ("add-service -t 10.0.0.1:80 -p 0", "0 is not in 1..=2678400"),
+        ("add-service -t 10.0.0.1:80 -p 0", "expected a whole number from 1 to 2678400"),
         ("add-real -t 10.0.0.1:80", "--real-server <RIP[:PORT]>"),
         ("add-real -t 10.0.0.1:80 -r 10.0.0.7:99999", "expected a port from 1 to 65535"),
         ("add-real -t 10.0.0.1:80 -r 224.0.0.1", "expected the address of a host, found 224.0.0.1"),
-        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -w 65536", "65536 is not in 0..=65535"),
-        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -w -1", "-1 is not in 0..=65535"),
-        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -w abc", "invalid digit"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -w 65536", "expected a whole number from 0 to 65535"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -w -1", "expected a whole number from 0 to 65535"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -w abc", "expected a whole number"),
         ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -m -g", "cannot be used with"),
-        ("drain -t 10.0.0.1:80 -r 10.0.0.7 --wait x", "invalid digit"),
+        ("drain -t 10.0.0.1:80 -r 10.0.0.7 --wait -1", "expected a whole number"),
         ("timeouts --set 1 2", "3 values required"),
-        ("timeouts --set 1 2 99999999", "99999999 is not in 0..=2678400"),
+        ("timeouts --set 1 2 99999999", "expected a whole number from 0 to 2678400"),
         ("list --output xml", "[possible values: text, json]"),
         ("status --bogus", "unexpected argument '--bogus'"),
     ] {
@@ -87,6 +87,12 @@ fn usage_errors_say_what_is_expected_and_2() {
         let ran = lbctl(NOBODY.as_ref(), &words, b"");
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{words:?}");
         assert!(ran.stderr.contains(part), "{words:?}: {}", ran.stderr);
+        let json: Vec<_> = ["--output", "json"].into_iter().chain(words.iter().copied()).collect();
+        if !words.contains(&"--output") {
+            let ran = lbctl(NOBODY.as_ref(), &json, b"");
+            let printed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+            assert_eq!((ran.code, &printed["code"]), (2, &"usage".into()), "{words:?}");
+        }
     }
 }
 

@@ -33,6 +33,16 @@ impl Counter {
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Sets, after all that this thread has counted before.
+    pub fn publish(&self, value: u64) {
+        self.0.store(value, Ordering::Release);
+    }
+
+    /// The value now, before all that this thread reads after.
+    pub fn observe(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// One real's counters on one worker: a cache line. Bytes are IPv4 total lengths.

@@ -73,6 +73,7 @@ int natlb_port_info(uint16_t port, struct natlb_port_info *info)
 		.max_tx_queues = all.max_tx_queues,
 		.min_mtu = all.min_mtu,
 		.max_mtu = all.max_mtu,
+		.max_rx_pktlen = all.max_rx_pktlen,
 		.preferred_rx_descriptors = all.default_rxportconf.ring_size,
 		.preferred_tx_descriptors = all.default_txportconf.ring_size,
 	};

@@ -44,6 +44,8 @@ struct natlb_port_info {
 	uint16_t max_tx_queues;
 	uint16_t min_mtu;
 	uint16_t max_mtu;
+	/* The longest frame, with all that the driver counts to it; checked beside max_mtu. */
+	uint32_t max_rx_pktlen;
 	uint16_t preferred_rx_descriptors;
 	uint16_t preferred_tx_descriptors;
 };

@@ -270,9 +270,7 @@ impl EthPort {
     fn fit_mtu(&mut self, config: &PortConfig) -> u16 {
         let overhead = dpdk_sys::NATLB_ETHER_OVERHEAD as u16;
         let buffers = config.pools.iter().map(|pool| pool.data_size().saturating_sub(overhead)).min();
-        // 0: the driver knows no limit.
-        let device = Some(self.info.max_mtu).filter(|&limit| limit != 0);
-        let most = [buffers, device].into_iter().flatten().fold(u16::MAX, u16::min);
+        let most = buffers.unwrap_or(u16::MAX).min(device_mtu(self.info.max_mtu, self.info.max_rx_pktlen));
         let mtu = config.mtu.min(most).max(self.info.min_mtu);
         if mtu != config.mtu {
             self.notes.push(format!(
@@ -285,20 +283,16 @@ impl EthPort {
 
     fn set_mtu(&mut self, mtu: u16) {
         let id = self.started.id;
-        let mut current = dpdk_sys::NATLB_ETHER_MTU as u16;
-        // SAFETY: the port exists and is ours; `current` is written.
-        let result = unsafe {
-            let result = dpdk_sys::rte_eth_dev_set_mtu(id, mtu);
-            dpdk_sys::rte_eth_dev_get_mtu(id, &mut current);
-            result
-        };
+        // SAFETY: the port exists and is ours.
+        let result = unsafe { dpdk_sys::rte_eth_dev_set_mtu(id, mtu) };
         match Errno::check(result) {
-            Ok(()) => self.mtu = mtu,
-            // It has no MTU to set: frames of the usual size pass.
-            Err(Errno::NOT_SUPPORTED) if mtu <= dpdk_sys::NATLB_ETHER_MTU as u16 => self.mtu = mtu,
+            // A device without an MTU to set took the one that it was configured with.
+            Ok(()) | Err(Errno::NOT_SUPPORTED) => self.mtu = mtu,
+            // DPDK itself says the configured one from now on, whatever the device has.
             Err(errno) => {
-                self.mtu = current;
-                self.notes.push(format!("the MTU can't be set to {mtu} ({errno}), it is {current}"));
+                self.mtu = mtu.min(dpdk_sys::NATLB_ETHER_MTU as u16);
+                self.notes
+                    .push(format!("the MTU can't be set to {mtu} ({errno}), {} is reckoned with", self.mtu));
             }
         }
     }
@@ -355,5 +349,38 @@ impl EthPort {
             "the driver's own messages above say why"
         };
         Error::Port { device: self.device.clone(), step, errno, remedy }
+    }
+}
+
+/// The largest MTU that ethdev lets pass for a device with these limits, reckoned as there: what a
+/// frame has beside the packet is the difference of the two where the driver sets both. 0: the driver
+/// knows no limit.
+fn device_mtu(max_mtu: u16, max_frame: u32) -> u16 {
+    let mtu = if max_mtu == 0 { u16::MAX } else { max_mtu };
+    let overhead = match max_frame.checked_sub(u32::from(mtu)) {
+        Some(difference) if mtu != u16::MAX && difference > 0 => difference,
+        _ => dpdk_sys::NATLB_ETHER_OVERHEAD,
+    };
+    match max_frame {
+        0 => mtu,
+        _ => u16::try_from(max_frame.saturating_sub(overhead)).unwrap_or(u16::MAX).min(mtu),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::device_mtu;
+
+    #[test]
+    fn the_narrower_limit_of_the_device_counts() {
+        let none = u16::MAX;
+        assert_eq!(device_mtu(none, 1518), 1500);
+        assert_eq!(device_mtu(none, 1522), 1504);
+        assert_eq!(device_mtu(none, u32::MAX), none);
+        assert_eq!(device_mtu(9000, u32::MAX), 9000);
+        assert_eq!(device_mtu(9702, 9728), 9702); // 26 bytes: two VLAN tags
+        assert_eq!(device_mtu(9600, 1518), 1500);
+        assert_eq!(device_mtu(0, 0), none);
+        assert_eq!(device_mtu(none, 10), 0);
     }
 }

@@ -1,11 +1,17 @@
 //! Which addresses a VIP and a real can have.
 
 use super::Refused;
+use crate::addresses;
 use crate::model::Links;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub(super) fn check_vip(links: &Links, listen: SocketAddrV4) -> Result<(), Refused> {
-    check_unicast(links, *listen.ip(), "a VIP")?;
+    let (address, role) = (*listen.ip(), "a VIP");
+    check_unicast(links, address, role)?;
+    if links.is_other_host(address) {
+        let why = "it is the address of a gateway or neighbour";
+        return Err(Refused::BadAddress { address, role, why });
+    }
     if listen.port() == 0 {
         return Err(Refused::NotSupported("port 0 (any port)".into()));
     }
@@ -36,18 +42,9 @@ pub(super) fn check_no_real(address: Ipv4Addr, is_real: bool) -> Result<(), Refu
 }
 
 fn check_unicast(links: &Links, address: Ipv4Addr, role: &'static str) -> Result<(), Refused> {
-    let why = if address.octets()[0] == 0 {
-        "0.0.0.0/8 is no host"
-    } else if address.is_loopback() {
-        "it is a loopback address"
-    } else if address.is_multicast() {
-        "it is a multicast address"
-    } else if address.is_broadcast() || links.is_link_broadcast(address) {
-        "it is a broadcast or network address"
-    } else if address.octets()[0] >= 240 {
-        "240.0.0.0/4 is reserved"
-    } else {
-        return Ok(());
-    };
-    Err(Refused::BadAddress { address, role, why })
+    let on_link = || links.is_link_broadcast(address).then_some("it is a broadcast or network address");
+    match addresses::why_no_host(address).or_else(on_link) {
+        Some(why) => Err(Refused::BadAddress { address, role, why }),
+        None => Ok(()),
+    }
 }

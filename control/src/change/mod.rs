@@ -73,7 +73,7 @@ pub fn apply(model: &Model, links: &Links, command: &Command) -> Result<(Model, 
             set_timeouts(&mut next, *set)?;
             if next.timeouts == model.timeouts { Effect::None } else { Effect::Changed }
         }
-        Command::Clear => {
+        Command::Clear {} => {
             next.services.clear();
             if model.services.is_empty() { Effect::None } else { Effect::Changed }
         }
@@ -86,9 +86,9 @@ pub fn apply(model: &Model, links: &Links, command: &Command) -> Result<(Model, 
         | Command::Stats { .. }
         | Command::Rate { .. }
         | Command::Connections { .. }
-        | Command::Zero
-        | Command::Save
-        | Command::Status => Effect::None,
+        | Command::Zero {}
+        | Command::Save {}
+        | Command::Status {} => Effect::None,
     };
     Ok((next, effect))
 }

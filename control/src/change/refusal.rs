@@ -68,8 +68,11 @@ pub enum Refused {
     /// The state file could not be written.
     #[error("nothing changed: the state file cannot be written: {0}")]
     StateWrite(String),
-    /// A worker does not take snapshots.
-    #[error("worker {worker} has not taken version {version} of the configuration within {seconds} s")]
+    /// A worker does not take the change's snapshot: the change is kept all the same.
+    #[error(
+        "worker {worker} has not taken version {version} of the configuration within {seconds} s; \
+         the change is kept and comes into force when the worker goes on"
+    )]
     WorkerStuck {
         /// Which.
         worker: usize,
@@ -77,6 +80,14 @@ pub enum Refused {
         version: u64,
         /// How long was waited.
         seconds: u64,
+    },
+    /// A worker has not taken an earlier change's snapshot yet: no other can follow.
+    #[error("nothing changed: worker {worker} has not taken version {version} of the configuration yet")]
+    WorkerBehind {
+        /// Which.
+        worker: usize,
+        /// Of the snapshot.
+        version: u64,
     },
 }
 
@@ -97,7 +108,7 @@ impl Refused {
             Self::TooMany { .. } | Self::IdsUsedUp { .. } => "too_many",
             Self::BadLine(_) => "bad_line",
             Self::StateWrite(_) => "state_write_failed",
-            Self::WorkerStuck { .. } => "worker_stuck",
+            Self::WorkerStuck { .. } | Self::WorkerBehind { .. } => "worker_stuck",
         }
     }
 }

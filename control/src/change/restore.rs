@@ -16,13 +16,18 @@ use std::sync::Arc;
 /// order written. Timeouts stay unless a `--set` line changes them.
 ///
 /// # Errors
-/// The first faulty line, by its number.
+/// The first faulty line, by its number; or that there is none.
 pub fn restore<'a>(
     model: &Model,
     links: &Links,
     lines: impl IntoIterator<Item = &'a str>,
 ) -> Result<Model, Refused> {
     let commands = ipvsadm_lines::parse_all(lines).map_err(Refused::BadLine)?;
+    if commands.is_empty() {
+        // More likely a producer that failed than a wish; what `save` gives has a `--set` line at least.
+        let nothing = "no line to restore (to remove all services: lbctl clear)";
+        return Err(Refused::BadLine(nothing.to_owned()));
+    }
     let mut next = Model { services: Default::default(), ..model.clone() };
     let mut written = Written::default();
     for (number, command) in commands {

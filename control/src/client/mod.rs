@@ -89,14 +89,21 @@ impl Failure {
 /// 2 usage error, 3 `lbd` cannot be reached.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surroundings<'_>) -> u8 {
     let Surroundings { socket, dpdk, stdin, stdout, stderr } = surroundings;
-    let options = match Options::read(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let options = match Options::read(arguments.iter().cloned()) {
         Ok(options) => options,
         Err(error) if error.kind() == ErrorKind::DisplayVersion => {
             return print(stdout, stderr, &format!("lbctl {} (DPDK {dpdk})\n", env!("CARGO_PKG_VERSION")));
         }
         Err(error) if !error.use_stderr() => return print(stdout, stderr, &error.render().to_string()),
         Err(error) => {
-            let _ = write!(stderr, "{}", error.render());
+            let text = error.render().to_string();
+            if wants_json(&arguments) {
+                let first = text.lines().next().unwrap_or_default();
+                let message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+                print(stdout, stderr, &(Failure::Usage(message).json() + "\n"));
+            }
+            let _ = write!(stderr, "{text}");
             return 2;
         }
     };
@@ -113,6 +120,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surround
             failure.exit_code()
         }
     }
+}
+
+/// Whether arguments that cannot be read ask for JSON.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let follows = |pair: &[OsString]| pair[0] == "--output" && pair[1] == "json";
+    arguments.iter().any(|argument| argument == "--output=json") || arguments.windows(2).any(follows)
 }
 
 /// What is to be printed.
@@ -161,8 +174,8 @@ fn text(command: &Command, ok: &str) -> serde_json::Result<String> {
         Command::Rate { .. } => listing::rate(&parse(ok)?),
         Command::Connections { .. } => listing::connections(&parse(ok)?),
         Command::Timeouts { set: None } => listing::timeouts(&parse(ok)?),
-        Command::Status => listing::status(&parse(ok)?),
-        Command::Save => parse::<Saved>(ok)?.lines.into_iter().map(|line| line + "\n").collect(),
+        Command::Status {} => listing::status(&parse(ok)?),
+        Command::Save {} => parse::<Saved>(ok)?.lines.into_iter().map(|line| line + "\n").collect(),
         Command::Drain { .. } => lives(parse::<Drained>(ok)?.live) + "\n",
         Command::AddService { .. }
         | Command::EditService { .. }
@@ -171,8 +184,8 @@ fn text(command: &Command, ok: &str) -> serde_json::Result<String> {
         | Command::EditReal { .. }
         | Command::DelReal { .. }
         | Command::Timeouts { set: Some(_) }
-        | Command::Zero
-        | Command::Clear
+        | Command::Zero {}
+        | Command::Clear {}
         | Command::Restore { .. } => String::new(),
     })
 }

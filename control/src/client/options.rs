@@ -2,16 +2,15 @@
 
 use crate::addresses::{self, Fault, RealAddress};
 use crate::ipvsadm_lines::LARGEST_WEIGHT;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use dataplane::connection::Timeouts;
 use std::ffi::OsString;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-const LARGEST_WEIGHT_I64: i64 = LARGEST_WEIGHT as i64;
-const LONGEST_TIMEOUT: i64 = Timeouts::LONGEST_SECONDS as i64;
-const LARGEST_THRESHOLD: i64 = i32::MAX as i64;
+const LONGEST_TIMEOUT: u64 = Timeouts::LONGEST_SECONDS as u64;
+const LARGEST_THRESHOLD: u64 = i32::MAX as u64;
 
 /// Over the options that every command has, in each command's help.
 const OF_EVERY_COMMAND: &str = "Options of every command";
@@ -42,7 +41,7 @@ pub(super) struct Options {
     pub(super) output: Output,
     /// How long to wait for lbd's answer
     #[arg(long, global = true, value_name = "SECONDS", default_value = "10", help_heading = OF_EVERY_COMMAND,
-          value_parser = value_parser!(u64).range(1..=3600))]
+          value_parser = whole::<u64>(1, 3600))]
     pub(super) timeout: u64,
     /// Addresses and ports as numbers: always so
     #[arg(short = 'n', long, global = true, hide = true)]
@@ -138,7 +137,7 @@ pub(super) struct ServiceOptions {
     pub(super) scheduler: Option<String>,
     /// Send a client to the same real for so long (not supported yet)
     #[arg(short, long = "persistent", value_name = "SECONDS", num_args = 0..=1,
-          default_missing_value = "360", value_parser = value_parser!(u32).range(1..=LONGEST_TIMEOUT))]
+          default_missing_value = "360", value_parser = whole::<u32>(1, LONGEST_TIMEOUT))]
     pub(super) persistence: Option<u32>,
     #[arg(short = 'M', long, hide = true)]
     pub(super) netmask: Option<String>,
@@ -188,15 +187,15 @@ pub(super) struct RealOptions {
     pub(super) name: RealName,
     /// 0 to 65535; 0: no new connections [default of a new real: 1]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true,
-          value_parser = value_parser!(u32).range(0..=LARGEST_WEIGHT_I64))]
+          value_parser = whole::<u32>(0, LARGEST_WEIGHT as u64))]
     pub(super) weight: Option<u32>,
     /// Connections at which no more are given; 0: no limit (not supported yet)
     #[arg(short = 'x', long = "u-threshold", value_name = "N", allow_negative_numbers = true,
-          value_parser = value_parser!(u32).range(0..=LARGEST_THRESHOLD))]
+          value_parser = whole::<u32>(0, LARGEST_THRESHOLD))]
     pub(super) upper_threshold: Option<u32>,
     /// Connections below which more are given again (not supported yet)
     #[arg(short = 'y', long = "l-threshold", value_name = "N", allow_negative_numbers = true,
-          value_parser = value_parser!(u32).range(0..=LARGEST_THRESHOLD))]
+          value_parser = whole::<u32>(0, LARGEST_THRESHOLD))]
     pub(super) lower_threshold: Option<u32>,
     #[command(flatten)]
     pub(super) forwarding: Forwarding,
@@ -220,7 +219,7 @@ pub(super) struct DrainOptions {
     #[command(flatten)]
     pub(super) name: RealName,
     /// Return when no connection lives any more, or with exit code 1 when the time is up
-    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u32).range(0..=LONGEST_TIMEOUT))]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = whole::<u32>(0, LONGEST_TIMEOUT))]
     pub(super) wait: Option<u32>,
 }
 
@@ -228,8 +227,17 @@ pub(super) struct DrainOptions {
 pub(super) struct TimeoutOptions {
     /// Seconds: established TCP, TCP after a FIN, UDP; 0 leaves one as it is
     #[arg(long, num_args = 3, value_names = ["TCP", "TCPFIN", "UDP"], allow_negative_numbers = true,
-          value_parser = value_parser!(u32).range(0..=LONGEST_TIMEOUT))]
+          value_parser = whole::<u32>(0, LONGEST_TIMEOUT))]
     pub(super) set: Option<Vec<u32>>,
+}
+
+/// Reads a whole number within these bounds, or says which ones they are.
+fn whole<T: TryFrom<u64>>(least: u64, most: u64) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| format!("expected a whole number from {least} to {most}"))
+    }
 }
 
 /// An address as written, or what it is that is not built yet: that is no usage error.

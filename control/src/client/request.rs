@@ -46,11 +46,11 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
             let set = options.set.as_ref().and_then(|set| <[u32; 3]>::try_from(set.as_slice()).ok());
             Command::Timeouts { set }
         }
-        Order::Zero => Command::Zero,
-        Order::Clear => Command::Clear,
-        Order::Save => Command::Save,
+        Order::Zero => Command::Zero {},
+        Order::Clear => Command::Clear {},
+        Order::Save => Command::Save {},
         Order::Restore => Command::Restore { lines: lines(stdin)? },
-        Order::Status => Command::Status,
+        Order::Status => Command::Status {},
     })
 }
 

@@ -59,6 +59,22 @@ impl Network {
         self.ports.iter().flat_map(|port| &port.addresses).any(|own| own.addr() == address)
     }
 
+    /// Whether it is the broadcast or network address of a link.
+    pub(super) fn is_link_broadcast(&self, address: Ipv4Addr) -> bool {
+        // RFC 3021: a /31 has neither.
+        let mut prefixes = self.ports.iter().flat_map(|port| &port.addresses);
+        prefixes.any(|prefix| {
+            prefix.prefix_len() < 31 && (prefix.network() == address || prefix.broadcast() == address)
+        })
+    }
+
+    /// Whether it is that of a gateway or `[[neighbour]]`.
+    pub(super) fn is_other_host(&self, address: Ipv4Addr) -> bool {
+        self.ports.iter().any(|port| port.gateway == Some(address))
+            || self.routes.iter().any(|route| route.via == address)
+            || self.neighbours.iter().any(|neighbour| neighbour.address == address)
+    }
+
     /// Whether packets to a real find a way: its link, a route, or the gateway of a port towards reals.
     pub(super) fn reaches(&self, real: Ipv4Addr) -> bool {
         let gateway = |port: &Port| port.side != Side::Vip && port.gateway.is_some();

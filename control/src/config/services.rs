@@ -6,6 +6,7 @@ use super::section::{At, Section};
 use super::{Real, Service};
 use crate::addresses::{self, RealAddress};
 use crate::ipvsadm_lines::LARGEST_WEIGHT;
+use crate::model::MAX_SERVICES;
 use crate::protocol::Listen;
 use crate::schedulers;
 use dataplane::ids::{MAX_REALS, ServiceKey};
@@ -19,7 +20,7 @@ const LATER_OF_REAL: [&str; 2] = ["upper_threshold", "lower_threshold"];
 
 /// Reads all services, in the order written.
 pub(super) fn read(sections: Vec<Section<'_>>, network: &Network, problems: &mut Problems) -> Vec<Service> {
-    let mut reader = Reader { network, keys: HashSet::new(), reals: Vec::new() };
+    let mut reader = Reader { network, keys: HashSet::new(), too_many: false, reals: Vec::new() };
     let services = sections.into_iter().filter_map(|section| reader.service(section, problems)).collect();
     reader.check_reals(problems);
     services
@@ -28,6 +29,8 @@ pub(super) fn read(sections: Vec<Section<'_>>, network: &Network, problems: &mut
 struct Reader<'a> {
     network: &'a Network,
     keys: HashSet<ServiceKey>,
+    /// Whether it was said that there are too many services.
+    too_many: bool,
     /// Every real's address, as often as written.
     reals: Vec<At<Ipv4Addr>>,
 }
@@ -44,8 +47,12 @@ impl Reader<'_> {
         section.finish(problems);
         let reals: Vec<_> = reals.into_iter().filter_map(|real| self.real(real, key, problems)).collect();
         let key = key?;
+        self.check_vip(key, problems);
         if !self.keys.insert(*key) {
             problems.add(key.at, format!("listen: another [[service]] is {}", Listen(*key)));
+        }
+        if self.keys.len() == MAX_SERVICES + 1 && !std::mem::replace(&mut self.too_many, true) {
+            problems.add(key.at, format!("listen: at most {MAX_SERVICES} [[service]]"));
         }
         Some(Service { key: *key, algorithm, reals: unique(reals, problems) })
     }
@@ -69,6 +76,19 @@ impl Reader<'_> {
         Some(At { value: Real { endpoint, weight: weight.map_or(1, |weight| weight.value) }, at })
     }
 
+    /// A VIP must be no other host's.
+    fn check_vip(&self, key: At<ServiceKey>, problems: &mut Problems) {
+        let vip = *key.listen.ip();
+        let whose = if self.network.is_link_broadcast(vip) {
+            "a link's broadcast or network address"
+        } else if self.network.is_other_host(vip) {
+            "the address of a gateway or neighbour"
+        } else {
+            return;
+        };
+        problems.add(key.at, format!("listen: {vip} is {whose}; expected an address for this service"));
+    }
+
     /// Reals must be elsewhere, and within reach.
     fn check_reals(&self, problems: &mut Problems) {
         let vips: HashSet<_> = self.keys.iter().map(|key| *key.listen.ip()).collect();
@@ -76,6 +96,12 @@ impl Reader<'_> {
             if self.network.is_own(**real) || vips.contains(&**real) {
                 let right = "expected the address of another host";
                 problems.add(real.at, format!("address: {} is an own address or VIP; {right}", **real));
+            } else if self.network.is_link_broadcast(**real) {
+                let right = "expected the address of a host";
+                problems.add(
+                    real.at,
+                    format!("address: {} is a link's broadcast or network address; {right}", **real),
+                );
             } else if !self.network.reaches(**real) {
                 let right =
                     "expected one on a port's link, behind a [[route]], or a gateway on the reals' side";

@@ -5,14 +5,16 @@ use super::section::{self, Section};
 use super::{Buffers, Control, Eal, Hugepages, Idle};
 use dataplane::connection::Timeouts;
 use dataplane::snapshot::Unmatched;
+use nix::unistd::Group;
 use std::path::PathBuf;
 use toml::de::DeValue;
 
 /// The highest number of a core: a Linux CPU set holds 1024.
 const HIGHEST_CORE: u32 = 1023;
 
-/// The longest path of a Unix socket: `sun_path` less its end, unix(7).
-const LONGEST_SOCKET_PATH: usize = 107;
+/// The longest path of the Unix socket: `sun_path` (108 bytes, unix(7)) less its end and the `.new` that the
+/// socket is first bound with.
+const LONGEST_SOCKET_PATH: usize = 103;
 
 /// The largest cache of a mempool (`RTE_MEMPOOL_CACHE_MAX_SIZE`).
 const LARGEST_CACHE: u32 = 512;
@@ -111,7 +113,13 @@ pub(super) fn control(section: Option<Section<'_>>, problems: &mut Problems) -> 
         }
         control.socket = PathBuf::from(socket.value);
     }
-    control.group = section.text("group", problems).map(|group| group.value.to_owned());
+    if let Some(group) = section.text("group", problems) {
+        if Group::from_name(group.value).ok().flatten().is_none() {
+            let right = "create it (groupadd), or correct the name";
+            problems.add(group.at, format!("group: there is no group {:?}; {right}", group.value));
+        }
+        control.group = Some(group.value.to_owned());
+    }
     let state = section.text("state", problems);
     if let Some(state) = state {
         control.state = Some(PathBuf::from(state.value));

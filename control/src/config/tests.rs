@@ -44,7 +44,7 @@ fn problems_of(addition: &str) -> Vec<String> {
 #[test]
 fn the_example_is_read_whole() {
     let config = parse(EXAMPLE).unwrap();
-    assert_eq!(config.control.group.as_deref(), Some("natlb"));
+    assert_eq!(config.control.group.as_deref(), Some("daemon"));
     assert_eq!(config.control.state.as_deref(), Some(Path::new("/var/lib/natlb/state")));
     assert_eq!(config.ports[0].name, "vip0");
     assert_eq!(config.ports[0].device, "net_af_packet0,iface=eth1");
@@ -147,7 +147,15 @@ fn settings_that_are_wrong_are_named_with_their_line() {
             "[control]\nsocket = \"/run/lbd\"\nstate = \"/run/lbd\"",
             "3: state: the same path as socket; give the state file one of its own".into(),
         ),
+        (
+            &format!("[control]\nsocket = \"/{}\"", "x".repeat(103)),
+            "2: socket: expected a path of at most 103 bytes, found 104".into(),
+        ),
         ("[control]\nmetrics = \"127.0.0.1:9117\"", "2: not supported yet: metrics".into()),
+        (
+            "[control]\ngroup = \"no-such-group\"",
+            "2: group: there is no group \"no-such-group\"; create it (groupadd), or correct the name".into(),
+        ),
         ("[control]\ngroup = \"a\\u0000b\"", "2: group: a NUL is not allowed".into()),
         ("[connections]\ncapacity = 0", "2: capacity: expected a number from 16 to 268435456, found 0".into()),
         ("[forward]\nunmatched = \"no\"", "2: unmatched: expected \"route\" or \"drop\", found \"no\"".into()),

@@ -17,17 +17,18 @@ pub struct Links {
     /// What to do with packets of no connection.
     pub unmatched: Unmatched,
     gateways: Vec<NeighbourKey>,
+    /// Addresses of `[[neighbour]]`.
+    neighbours: Vec<Ipv4Addr>,
     table: Routes,
 }
 
 impl Links {
-    /// From the file, and the devices' MACs by index.
-    pub fn new(config: &Config, mac: impl Fn(usize) -> Mac) -> Self {
-        let ports = config.ports.iter().enumerate().map(|(index, port)| Port {
-            side: port.side,
-            mac: mac(index),
-            mtu: port.mtu,
-            addresses: port.addresses.clone(),
+    /// From the file, and the devices' MACs and MTUs (largest IPv4 packets in bytes) by index. What counts is
+    /// the smaller MTU of the file's and the device's.
+    pub fn new(config: &Config, device: impl Fn(usize) -> (Mac, u16)) -> Self {
+        let ports = config.ports.iter().enumerate().map(|(index, port)| {
+            let (mac, mtu) = device(index);
+            Port { side: port.side, mac, mtu: port.mtu.min(mtu), addresses: port.addresses.clone() }
         });
         let ports: Vec<Port> = ports.collect();
         let written = config.routes.iter().map(|route| Route {
@@ -46,8 +47,9 @@ impl Links {
         let gateways =
             routes.iter().filter_map(|route| Some(NeighbourKey { port: route.port, address: route.via? }));
         let gateways = gateways.collect();
+        let neighbours = config.neighbours.iter().map(|neighbour| neighbour.address).collect();
         let table = Routes::new(&ports, &routes);
-        Self { ports, routes, unmatched: config.unmatched, gateways, table }
+        Self { ports, routes, unmatched: config.unmatched, gateways, neighbours, table }
     }
 
     /// The host that a real's packets are sent to next. The default route of a dip side comes before
@@ -78,6 +80,11 @@ impl Links {
     /// The gateways of all routes, which are always to be reachable.
     pub fn gateways(&self) -> impl Iterator<Item = NeighbourKey> + '_ {
         self.gateways.iter().copied()
+    }
+
+    /// Whether the file says that another host has this address: a gateway or a `[[neighbour]]`.
+    pub fn is_other_host(&self, address: Ipv4Addr) -> bool {
+        self.neighbours.contains(&address) || self.gateways.iter().any(|gateway| gateway.address == address)
     }
 
     fn prefixes(&self) -> impl Iterator<Item = &Ipv4Net> {

@@ -1,6 +1,7 @@
 //! ARP messages to send (RFC 826), and who they are from.
 
 use super::ArpFrame;
+use crate::addresses;
 use dataplane::ids::{NeighbourKey, PortIndex};
 use dataplane::message::SMALL_FRAME;
 use dataplane::next_hop::Mac;
@@ -29,9 +30,8 @@ const REQUEST: [u8; 8] = [0, 1, 0x08, 0x00, 6, 4, 0, 1];
 impl Interface {
     /// Whether this is the address of a host that can be asked for.
     pub(super) fn may_ask(&self, address: Ipv4Addr) -> bool {
-        let [first, ..] = address.octets();
         let own = || self.addresses.iter().any(|prefix| prefix.addr() == address);
-        first != 0 && first != 127 && first < 224 && !own()
+        addresses::is_unicast(address) && !own()
     }
 
     /// A request for `key`; `None` while there is no address to send it from.

@@ -1,7 +1,9 @@
 //! What is known of one neighbour.
 
-use super::{FAILED, Moment, RETRY, REVIVE};
+use super::{FAILED, Moment, REACHABLE, RETRY, REVIVE, SPREAD};
+use dataplane::ids::NeighbourKey;
 use dataplane::next_hop::Mac;
+use std::time::Duration;
 
 /// Why it is tracked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +14,13 @@ pub(super) enum Kind {
     Permanent,
     /// Packets waited for it.
     Dynamic,
+}
+
+/// How long an answer of this host is trusted.
+pub(super) fn trusted(key: NeighbourKey) -> Duration {
+    // Multiplying by 2^32 over the golden ratio scatters addresses that follow each other (Knuth, TAOCP 3, 6.4).
+    let scattered = key.address.to_bits().wrapping_mul(0x9e37_79b1) >> 16;
+    REACHABLE - SPREAD * scattered / (1 << 16)
 }
 
 /// See the picture of the module.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!            wanted            reply
-//!  (nothing) ──────► Asking ───────────► Reachable ──30 s──► Checking (asked directly, then all)
+//!  (nothing) ──────► Asking ───────────► Reachable ─20–30 s─► Checking (asked directly, then all)
 //!                      │  ▲                  ▲                  │    │
 //!         no answer to 3  │wanted, or        └──────reply───────┘    │ no answer to 6
 //!                      ▼  │a permanent one's turn                    │
@@ -16,6 +16,9 @@
 //! change; *dynamic* ones (clients on the link) are made when packets wait for them, and kept as long as
 //! they answer. Whether packets still go to them is not seen from here, so when there are very many, those that
 //! none has waited for in minutes are forgotten: one that is in use is asked for anew by its next packet.
+//!
+//! Requests are paced ([`LOOKS`]): thousands of reals that are configured at once must not become a burst
+//! that the ring to the worker, the link's switch or the worker's own limit on replies cuts short.
 
 mod announce;
 mod arp;
@@ -28,19 +31,23 @@ use crate::config::StaticNeighbour;
 use dataplane::ids::{NeighbourKey, NextHopId, PortIndex};
 use dataplane::message::{NeighbourEvent, SMALL_FRAME};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
-use entry::{Entry, Kind, State};
+use entry::{Entry, Kind, State, trusted};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-/// How long an answer is trusted.
+/// How long an answer is trusted at most.
 pub const REACHABLE: Duration = Duration::from_secs(30);
+/// By how much less, depending on the address: those that answered together are not checked together.
+pub const SPREAD: Duration = Duration::from_secs(10);
+/// Entries looked at, so requests sent, in one turn at most: with a turn each 2 ms 8,000 a second.
+pub const LOOKS: usize = 16;
 /// Between two requests (RFC 1122, 2.3.2.1: at most one a second for each destination).
 pub const RETRY: Duration = Duration::from_secs(1);
 /// Requests that must stay unanswered.
 pub const TRIES: u32 = 3;
 /// How often a permanent one that does not answer is asked for again.
 pub const REVIVE: Duration = Duration::from_secs(5);
-/// Dynamic ones up to this number are kept as long as they answer: 8192 are 273 requests a second …
+/// Dynamic ones up to this number are kept as long as they answer: 8192 are some 330 requests a second …
 pub const KEPT: usize = 8192;
 /// … and beyond it until this long after packets last waited for them.
 pub const FORGET: Duration = Duration::from_secs(300);
@@ -159,10 +166,8 @@ impl Neighbours {
             match self.entries.get(key).map(|entry| entry.kind) {
                 Some(Kind::Static | Kind::Permanent) => {}
                 Some(Kind::Dynamic) => self.alter(*key, |entry| entry.kind = Kind::Permanent),
-                None => {
-                    self.insert(*key, Entry::new(Kind::Permanent, now));
-                    self.ask(*key, now);
-                }
+                // The next turns ask for it.
+                None => self.insert(*key, Entry::new(Kind::Permanent, now)),
             }
         }
     }
@@ -175,14 +180,13 @@ impl Neighbours {
         }
     }
 
-    /// Does what has become due.
+    /// Does what has become due, the longest due first and [`LOOKS`] at most: the rest is for the next turns.
     pub fn turn(&mut self, now: Moment) {
-        // Each look makes the entry due later, so this ends.
-        while let Some((due, key)) = self.due.first().copied() {
-            if due > now {
-                break;
+        for _ in 0..LOOKS {
+            match self.due.first().copied() {
+                Some((due, key)) if due <= now => self.look(key, now),
+                _ => break,
             }
-            self.look(key, now);
         }
     }
 
@@ -268,7 +272,7 @@ impl Neighbours {
         let known = entry.state.mac();
         let state = match entry.state {
             // Only an answer proves that it hears us; what it says unasked still tells its MAC.
-            _ if reply => State::Reachable { mac, until: now + REACHABLE },
+            _ if reply => State::Reachable { mac, until: now + trusted(key) },
             State::Reachable { until, .. } => State::Reachable { mac, until },
             State::Checking { tries, .. } => State::Checking { mac, tries },
             _ => State::Reachable { mac, until: now + RETRY },

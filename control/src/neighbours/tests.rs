@@ -35,12 +35,19 @@ fn asked(actions: &[Action]) -> Vec<Mac> {
     frames.collect()
 }
 
+/// As many turns as what is due needs.
+fn turns(neighbours: &mut Neighbours, now: Moment) {
+    while neighbours.due.first().is_some_and(|(due, _)| *due <= now) {
+        neighbours.turn(now);
+    }
+}
+
 /// Runs to `until` in steps of 100 ms and returns everything that was to be done, with its time.
 fn run(neighbours: &mut Neighbours, from: Moment, until: Moment) -> Vec<(Moment, Action)> {
     let mut done = Vec::new();
     let mut now = from;
     while now <= until {
-        neighbours.turn(now);
+        turns(neighbours, now);
         done.extend(neighbours.take_actions().into_iter().map(|action| (now, action)));
         now += Duration::from_millis(100);
     }
@@ -98,21 +105,25 @@ fn three_unanswered_requests_a_second_apart_make_it_unreachable() {
 fn a_permanent_one_is_asked_for_from_the_start_checked_and_found_again() {
     let mut neighbours = neighbours();
     neighbours.set_permanent(&HashSet::from([key(7)]), seconds(0));
+    neighbours.turn(seconds(0));
     assert_eq!(asked(&neighbours.take_actions()), [Mac::BROADCAST]);
     neighbours.event(heard(key(7), RS1, true), seconds(0));
     neighbours.take_actions();
-    let done = run(&mut neighbours, seconds(0), seconds(35));
+    let checked = trusted(key(7));
+    assert!(checked <= REACHABLE && checked >= REACHABLE - SPREAD);
+    let done = run(&mut neighbours, checked, checked + seconds(5));
     let frames: Vec<Action> = done.iter().map(|(_, action)| *action).collect();
-    assert_eq!(done[0].0, REACHABLE);
+    assert_eq!(done[0].0, checked);
     assert_eq!(asked(&frames), [RS1, RS1, RS1, Mac::BROADCAST, Mac::BROADCAST, Mac::BROADCAST]);
     // Packets go to the known MAC until the last request, too, is unanswered.
-    let lost = run(&mut neighbours, seconds(36), seconds(36));
+    let given_up = checked + seconds(6);
+    let lost = run(&mut neighbours, given_up, given_up);
     let id = neighbours.id(key(7));
     let lost: Vec<_> = lost.into_iter().map(|(_, action)| action).collect();
     assert_eq!(lost, [Action::Set(id, NextHop::UNRESOLVED), Action::Unreachable(key(7))]);
     assert_eq!(neighbours.silent().collect::<Vec<_>>(), [key(7)]);
     // It goes on being asked for, and is back with its first answer, under the same id.
-    let revived = run(&mut neighbours, seconds(36), seconds(36) + REVIVE);
+    let revived = run(&mut neighbours, given_up, given_up + REVIVE);
     assert_eq!(asked(&[revived[0].1]), [Mac::BROADCAST]);
     neighbours.event(heard(key(7), OTHER, true), seconds(42));
     assert!(neighbours.take_actions().contains(&Action::Set(id, NextHop::resolved(0, OTHER))));
@@ -126,11 +137,11 @@ fn an_answered_check_keeps_it_reachable_without_news() {
     neighbours.event(heard(key(7), RS1, true), seconds(0));
     neighbours.take_actions();
     for round in 1..20 {
-        let done = run(&mut neighbours, seconds(30 * round - 29), seconds(30 * round));
-        let actions: Vec<_> = done.iter().map(|(_, action)| *action).collect();
-        assert_eq!(asked(&actions), [RS1], "one direct request each 30 s");
-        assert_eq!(actions.len(), 1);
-        neighbours.event(heard(key(7), RS1, true), seconds(30 * round));
+        let due = trusted(key(7)) * round;
+        assert!(run(&mut neighbours, due - seconds(19), due - Duration::from_millis(1)).is_empty());
+        neighbours.turn(due);
+        assert_eq!(asked(&neighbours.take_actions()), [RS1], "one direct request each 20 to 30 s");
+        neighbours.event(heard(key(7), RS1, true), due);
         assert_eq!(neighbours.take_actions(), []);
     }
 }
@@ -161,7 +172,7 @@ fn run_answering(neighbours: &mut Neighbours, key: NeighbourKey, from: Moment, u
     let mut news = Vec::new();
     let mut now = from;
     while now <= until {
-        neighbours.turn(now);
+        turns(neighbours, now);
         let actions = neighbours.take_actions();
         let asks =
             |action: &Action| matches!(action, Action::Send(f) if f.bytes[38..42] == key.address.octets());
@@ -205,6 +216,51 @@ fn in_a_crowd_a_dynamic_one_is_forgotten_after_minutes() {
     let after = FORGET + REACHABLE;
     assert!(run_answering(&mut neighbours, key(7), FORGET, after).contains(&unresolved));
     assert_eq!(neighbours.len(), KEPT);
+}
+
+/// With turns each 2 ms, and a worker that lets 128 replies at once and 10,000 a second pass.
+#[test]
+fn thousands_of_reals_resolve_soon_and_are_never_given_up() {
+    const REALS: u32 = 10_000;
+    let mut neighbours = neighbours();
+    let host = |number| NeighbourKey { port: 0, address: Ipv4Addr::from_bits(0x0a01_0000 + number) };
+    neighbours.set_permanent(&(0..REALS).map(host).collect(), seconds(1));
+    assert_eq!(neighbours.take_actions(), [], "the turns ask");
+    let (mut now, mut all_at, mut room, mut most_a_second) = (seconds(1), None, 128, [0; 121]);
+    let mut resolved = HashSet::new();
+    while now < seconds(121) {
+        room = (room + 20).min(128);
+        neighbours.turn(now);
+        let frames: Vec<_> = neighbours.take_actions();
+        let mut sent = 0;
+        for action in frames {
+            match action {
+                Action::Send(frame) => {
+                    sent += 1;
+                    most_a_second[now.as_secs() as usize] += 1;
+                    if room > 0 {
+                        room -= 1;
+                        let target: [u8; 4] = frame.bytes[38..42].try_into().unwrap();
+                        let key = NeighbourKey { port: 0, address: target.into() };
+                        resolved.insert(key);
+                        neighbours.event(heard(key, RS1, true), now);
+                    }
+                }
+                Action::Unreachable(key) => panic!("{key:?} given up at {now:?}"),
+                Action::Set(..) | Action::Reachable(..) => {}
+            }
+        }
+        assert!(sent <= LOOKS);
+        if resolved.len() == REALS as usize {
+            all_at = all_at.or(Some(now));
+        }
+        now += Duration::from_millis(2);
+    }
+    assert!(all_at.is_some_and(|at| at < seconds(3)), "{all_at:?}");
+    assert_eq!(neighbours.silent().count(), 0);
+    // Once spread, checks come at an even rate.
+    let later = &most_a_second[62..];
+    assert!(later.iter().all(|count| *count < REALS as usize / 5), "{later:?}");
 }
 
 #[test]

@@ -68,12 +68,7 @@ impl Socket {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&new)(error)),
             _ => {}
         }
-        let listener = UnixListener::bind(&new).map_err(failed(path))?;
-        fs::set_permissions(&new, Permissions::from_mode(0o660)).map_err(failed(path))?;
-        if let Some(group) = group {
-            std::os::unix::fs::chown(&new, None, Some(group.gid.as_raw())).map_err(failed(path))?;
-        }
-        fs::rename(&new, path).map_err(failed(path))?;
+        let listener = listen(&new, path, group).map_err(failed(path))?;
         Ok(Self { listener, path: path.to_path_buf(), removed: false, _lock: lock })
     }
 }
@@ -96,6 +91,26 @@ impl Drop for Socket {
     }
 }
 
+/// Binds as `new`, and gives it its name when mode and group are right.
+fn listen(new: &Path, path: &Path, group: Option<&Group>) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(new)?;
+    let named = || {
+        fs::set_permissions(new, Permissions::from_mode(0o660))?;
+        if let Some(group) = group {
+            std::os::unix::fs::chown(new, None, Some(group.gid.as_raw()))?;
+        }
+        fs::rename(new, path)
+    };
+    match named() {
+        Ok(()) => Ok(listener),
+        Err(error) => {
+            // Nothing else would remove it if the next daemon uses another path.
+            let _ = fs::remove_file(new);
+            Err(error)
+        }
+    }
+}
+
 /// Locks beside the socket: unlike trying to connect, this leaves no moment for two to start at once.
 fn lock(path: &Path) -> Result<Flock<File>, SocketError> {
     let name = with_suffix(path, ".lock");
@@ -111,4 +126,20 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(suffix);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_cannot_get_its_name_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let new = directory.path().join("lbd.sock.new");
+        assert!(listen(&new, &directory.path().join("none/lbd.sock"), None).is_err());
+        assert!(!new.exists());
+        let path = directory.path().join("lbd.sock");
+        assert!(listen(&new, &path, None).is_ok());
+        assert!(!new.exists() && path.exists());
+    }
 }

@@ -38,9 +38,9 @@ impl ControlThread {
             Command::List { service } => self.listing(views::Columns::Plain, service.as_ref()),
             Command::Stats { service } => self.listing(views::Columns::Totals, service.as_ref()),
             Command::Rate { service } => self.listing(views::Columns::Rates, service.as_ref()),
-            Command::Status => Ok(json(self.status())),
-            Command::Save => Ok(json(Saved { lines: change::save(&self.model) })),
-            Command::Zero => {
+            Command::Status {} => Ok(json(self.status())),
+            Command::Save {} => Ok(json(Saved { lines: change::save(&self.model) })),
+            Command::Zero {} => {
                 self.statistics.zero(&self.workers);
                 log::info!("counters reset");
                 Ok(self.changed())
@@ -64,7 +64,7 @@ impl ControlThread {
             | Command::AddReal { .. }
             | Command::EditReal { .. }
             | Command::DelReal { .. }
-            | Command::Clear
+            | Command::Clear {}
             | Command::Restore { .. }
             | Command::Connections { .. } => {
                 self.carry_out(command)?;

@@ -19,6 +19,8 @@ pub struct DeviceStatus {
     pub driver: String,
     /// Its MAC.
     pub mac: Mac,
+    /// Largest IPv4 packet that the device takes, in bytes.
+    pub mtu: u16,
     /// Whether there is a link.
     pub link_up: bool,
     /// How packets find their worker.

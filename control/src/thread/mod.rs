@@ -21,7 +21,7 @@ use crate::change::{self, Refused};
 use crate::compile::Compiler;
 use crate::config::Config;
 use crate::model::{Links, Model};
-use crate::neighbours::{Action, Announcer, Interface, Moment, Neighbours};
+use crate::neighbours::{Action, Announcer, Interface, LOOKS, Moment, Neighbours};
 use crate::protocol::Listen;
 use crate::rates;
 use crate::server::{Server, SocketError};
@@ -36,6 +36,7 @@ use dump::Dumps;
 use status::Watch;
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -105,8 +106,10 @@ impl ControlThread {
         workers: Vec<WorkerInfo>,
     ) -> Result<Self, StartError> {
         let server = Server::bind(&config.control.socket, config.control.group.as_deref())?;
-        let mac = |port| devices.status(port).mac;
-        let links = Links::new(config, mac);
+        let links = Links::new(config, |port| {
+            let DeviceStatus { mac, mtu, .. } = devices.status(port);
+            (mac, mtu)
+        });
         let state = config.control.state.as_deref().map(StateFile::new);
         let model = first_model(config, &links, state.as_ref())?;
         let interfaces = (0..).zip(&links.ports).map(|(index, port)| Interface {
@@ -203,7 +206,10 @@ impl ControlThread {
     fn meet_neighbours(&mut self, now: Moment) {
         let Self { workers, neighbours, .. } = self;
         workers.neighbour_events(|event| neighbours.event(event, now));
-        neighbours.turn(now);
+        // A request that finds no room would count as one that nobody answered.
+        if workers.can_send(LOOKS) {
+            neighbours.turn(now);
+        }
         self.act();
         for frame in self.announcer.turn(self.neighbours.interfaces_mut(), now) {
             self.workers.send(frame);
@@ -300,7 +306,11 @@ fn first_model(config: &Config, links: &Links, state: Option<&StateFile>) -> Res
     if let Some(state) = state {
         state.sweep();
         if let Some(model) = state.load(&Model::new(config.timeouts), links)? {
-            log::info!("services are those of the state file; the configuration's are not looked at");
+            let path = config.control.state.as_deref().unwrap_or(Path::new("")).display();
+            let count = model.services.len();
+            log::info!(
+                "{path}: {count} services; [[service]] and [timeouts] of the configuration are not looked at"
+            );
             return Ok(model);
         }
     }

@@ -61,6 +61,7 @@ impl Devices for MadeUp {
         DeviceStatus {
             driver: "net_null".into(),
             mac: Mac([2, 0, 0, 0, 1, port as u8]),
+            mtu: 9216,
             link_up: true,
             steering: "single queue".into(),
             rx_packets: 1,

@@ -46,7 +46,7 @@ impl<Io: FrameIo> Worker<Io> {
         // The ring holds more snapshots than the control thread lets be on their way, so that it is
         // the control thread that frees them.
         let _ = handler.returns.push(Return::Retired(old));
-        handler.counters.snapshot_version.set(self.snapshot.version);
+        handler.counters.snapshot_version.publish(self.snapshot.version);
     }
 }
 

@@ -76,10 +76,14 @@ impl EalOptions {
         arguments
     }
 
-    /// Whether one of `options` is among the extra arguments, with or without `=value`.
+    /// Whether one of `options` is among the extra arguments, with or without `=value`, or with the
+    /// value right behind a short one (`-a0000:3b:00.0`).
     fn has(&self, options: &[&str]) -> bool {
-        let names = self.extra_arguments.iter().map(|a| a.split('=').next().unwrap_or(a));
-        names.into_iter().any(|name| options.contains(&name))
+        self.extra_arguments.iter().any(|argument| {
+            let name = argument.split('=').next().unwrap_or(argument);
+            let is_short = |option: &str| option.len() == 2;
+            options.iter().any(|option| name == *option || is_short(option) && argument.starts_with(option))
+        })
     }
 }
 
@@ -146,5 +150,17 @@ mod tests {
             "natlb --lcores 0@0 --main-lcore=0 -m 256 --no-huge --file-prefix=mine --log-level=*:debug \
              -a 0000:3b:00.0"
         );
+    }
+
+    #[test]
+    fn a_pci_device_joined_to_its_option_is_seen() {
+        let arguments = |extra: &str| {
+            let extra_arguments = vec![extra.to_owned()];
+            line(&EalOptions { extra_arguments, ..EalOptions::default() }, &MemoryMode::Huge)
+        };
+        for extra in ["-a0000:3b:00.0", "-b0000:3b:00.0", "--allow=0000:3b:00.0"] {
+            assert!(!arguments(extra).contains("--no-pci"), "{extra}");
+        }
+        assert!(arguments("--any").contains("--no-pci"));
     }
 }

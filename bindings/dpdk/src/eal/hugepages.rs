@@ -42,6 +42,7 @@ pub(crate) fn choose(wish: Hugepages, needed_mb: u32, mount_needed: bool) -> Res
         return Ok(MemoryMode::Ordinary("as configured".into()));
     }
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let mounts = Mount::read_all(&mounts, default_page_kib());
     match missing(Path::new("/sys/kernel/mm/hugepages"), &mounts, needed_mb, mount_needed) {
         None => Ok(MemoryMode::Huge),
         Some(why) if wish == Hugepages::Require => Err(format!(
@@ -53,8 +54,9 @@ pub(crate) fn choose(wish: Hugepages, needed_mb: u32, mount_needed: bool) -> Res
 }
 
 /// Why huge pages can't be used; `None` if they can.
-fn missing(sysfs: &Path, mounts: &str, needed_mb: u32, mount_needed: bool) -> Option<String> {
-    let idle_kib: u64 = fs::read_dir(sysfs)
+fn missing(sysfs: &Path, mounts: &[Mount], needed_mb: u32, mount_needed: bool) -> Option<String> {
+    // The size of a page and what is free in pages of it, in KiB.
+    let idle: Vec<(u64, u64)> = fs::read_dir(sysfs)
         .into_iter()
         .flatten()
         .flatten()
@@ -62,26 +64,76 @@ fn missing(sysfs: &Path, mounts: &str, needed_mb: u32, mount_needed: bool) -> Op
             let name = entry.file_name().into_string().ok()?;
             let size: u64 = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
             let free = fs::read_to_string(entry.path().join("free_hugepages")).ok()?;
-            Some(size * free.trim().parse::<u64>().ok()?)
+            Some((size, size * free.trim().parse::<u64>().ok()?))
         })
-        .sum();
+        .collect();
     // The EAL removes what dead programs left before it takes its own.
-    let left = directories(mounts).flat_map(|directory| map_files(&directory, ""));
-    let free_kib = idle_kib + left.filter_map(|file| unused_bytes(&file)).sum::<u64>() / 1024;
+    let left = mounts.iter().flat_map(|mount| map_files(&mount.directory, ""));
+    let left_kib = left.filter_map(|file| unused_bytes(&file)).sum::<u64>() / 1024;
     let needed_kib = u64::from(needed_mb) * 1024;
+    let free_kib = left_kib + idle.iter().map(|(_, free)| free).sum::<u64>();
     if free_kib < needed_kib {
         return Some(format!("{} MiB of huge pages are free, {needed_mb} MiB are needed", free_kib / 1024));
     }
-    (mount_needed && directories(mounts).next().is_none()).then(|| "no hugetlbfs is mounted".to_owned())
+    if !mount_needed {
+        return None;
+    }
+    if mounts.is_empty() {
+        return Some("no hugetlbfs is mounted".to_owned());
+    }
+    // The EAL leaves pages out of a size that no hugetlbfs is mounted for.
+    let is_mounted = |size: u64| mounts.iter().any(|mount| mount.page_kib == Some(size));
+    let usable_kib =
+        left_kib + idle.iter().filter(|(size, _)| is_mounted(*size)).map(|(_, free)| free).sum::<u64>();
+    (usable_kib < needed_kib).then(|| {
+        format!(
+            "{} MiB of huge pages are free of the sizes that a hugetlbfs is mounted for, {needed_mb} MiB \
+             are needed",
+            usable_kib / 1024
+        )
+    })
 }
 
-/// Where hugetlbfs is mounted.
-fn directories(mounts: &str) -> impl Iterator<Item = PathBuf> {
-    mounts.lines().filter_map(|line| {
-        let mut words = line.split_whitespace().skip(1);
-        let directory = words.next()?;
-        (words.next()? == "hugetlbfs").then(|| PathBuf::from(directory))
-    })
+/// Where a hugetlbfs is mounted.
+#[derive(Debug)]
+struct Mount {
+    directory: PathBuf,
+    /// The size of its pages; `None` if it can't be told.
+    page_kib: Option<u64>,
+}
+
+impl Mount {
+    /// Those in the text of `/proc/mounts`. Without the option `pagesize=`, the default size holds.
+    fn read_all(mounts: &str, default_kib: Option<u64>) -> Vec<Self> {
+        let read = |line: &str| {
+            let mut words = line.split_whitespace().skip(1);
+            let directory = PathBuf::from(words.next()?);
+            words.next().filter(|kind| *kind == "hugetlbfs")?;
+            let size = words.next()?.split(',').find_map(|option| option.strip_prefix("pagesize="));
+            Some(Self { directory, page_kib: size.map_or(default_kib, size_kib) })
+        };
+        mounts.lines().filter_map(read).collect()
+    }
+}
+
+/// A size as in the options of a mount: `2M`, `1024M`, `1G`, `64K`, or bytes.
+fn size_kib(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().ok()?;
+    match &text[digits.len()..] {
+        "" => Some(number / 1024),
+        "K" | "k" => Some(number),
+        "M" | "m" => number.checked_mul(1 << 10),
+        "G" | "g" => number.checked_mul(1 << 20),
+        _ => None,
+    }
+}
+
+/// The default size of a huge page.
+fn default_page_kib() -> Option<u64> {
+    let memory = fs::read_to_string("/proc/meminfo").ok()?;
+    let size = memory.lines().find_map(|line| line.strip_prefix("Hugepagesize:"))?;
+    size.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// The EAL's files in a directory of huge pages, of all programs or one with this prefix.
@@ -104,7 +156,8 @@ fn unused_bytes(entry: &DirEntry) -> Option<u64> {
 /// Gives back the huge pages that the EAL leaves behind in files, even when it is cleaned up.
 pub(crate) fn remove_files(prefix: &str) {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    for file in directories(&mounts).flat_map(|directory| map_files(&directory, prefix)) {
+    let mounts = Mount::read_all(&mounts, None);
+    for file in mounts.iter().flat_map(|mount| map_files(&mount.directory, prefix)) {
         if let Err(why) = fs::remove_file(file.path()) {
             log::debug!("{}: {why}", file.path().display());
         }
@@ -128,11 +181,35 @@ mod tests {
         root
     }
 
+    /// What is missing with these mounts, where pages are of 2 MiB by default.
+    fn missing(sysfs: &Path, mounts: &str, needed_mb: u32, mount_needed: bool) -> Option<String> {
+        super::missing(sysfs, &Mount::read_all(mounts, Some(2048)), needed_mb, mount_needed)
+    }
+
     #[test]
     fn enough_free_and_mounted_is_used() {
+        let large = "none /mnt/1 hugetlbfs rw,relatime,pagesize=1024M 0 0\n";
         assert_eq!(missing(sysfs(128, 0).path(), MOUNTED, 256, true), None);
-        assert_eq!(missing(sysfs(0, 1).path(), MOUNTED, 256, true), None);
+        assert_eq!(missing(sysfs(128, 0).path(), "none /mnt/2 hugetlbfs rw 0 0\n", 256, true), None);
+        assert_eq!(missing(sysfs(0, 1).path(), large, 256, true), None);
+        assert_eq!(missing(sysfs(128, 1).path(), &format!("{MOUNTED}{large}"), 1280, true), None);
         assert_eq!(missing(sysfs(128, 0).path(), "", 256, false), None);
+    }
+
+    #[test]
+    fn pages_of_a_size_that_is_not_mounted_do_not_count() {
+        let short = missing(sysfs(8, 1).path(), MOUNTED, 256, true).unwrap();
+        assert!(short.starts_with("16 MiB of huge pages are free of the sizes"), "{short}");
+        let unknown = "none /mnt/x hugetlbfs rw,pagesize=2X 0 0\n";
+        assert!(missing(sysfs(128, 0).path(), unknown, 256, true).is_some());
+        assert_eq!(missing(sysfs(8, 1).path(), MOUNTED, 256, false), None);
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        let sizes = ["64K", "2M", "1024M", "1G", "2097152", "2X", ""].map(size_kib);
+        let expected = [Some(64), Some(2048), Some(1 << 20), Some(1 << 20), Some(2048), None, None];
+        assert_eq!(sizes, expected);
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::MAX_SERVICES;
 
 const SERVICE: &str = "[[service]]\nlisten = \"tcp://192.168.10.100:80\"\n";
 
@@ -21,7 +22,40 @@ fn where_a_service_listens_must_be_plain() {
     ] {
         assert_eq!(problems_of(addition).join("|"), expected, "{addition}");
     }
+    let right = "expected an address for this service";
+    for (vip, addition, whose) in [
+        ("192.168.10.255", "", "a link's broadcast or network address"),
+        ("10.0.0.0", "", "a link's broadcast or network address"),
+        (
+            "10.0.0.1",
+            "[[route]]\nto = \"172.16.0.0/12\"\nvia = \"10.0.0.1\"",
+            "the address of a gateway or neighbour",
+        ),
+        (
+            "10.0.0.7",
+            "[[neighbour]]\naddress = \"10.0.0.7\"\nmac = \"02:00:00:00:00:07\"",
+            "the address of a gateway or neighbour",
+        ),
+    ] {
+        let text = format!("[[service]]\nlisten = \"tcp://{vip}:80\"\n{addition}");
+        assert_eq!(problems_of(&text), [format!("2: listen: {vip} is {whose}; {right}")]);
+    }
+    let gateway = "gateway = \"10.0.0.1\"\n[[service]]\nlisten = \"tcp://10.0.0.1:80\"";
+    let whose = "the address of a gateway or neighbour";
+    assert_eq!(problems_of(gateway), [format!("3: listen: 10.0.0.1 is {whose}; {right}")]);
+    let zero = "[[service]]\nlisten = \"tcp://0.1.2.3:80\"";
+    assert_eq!(problems_of(zero), ["2: listen: expected the address of a host, found 0.1.2.3"]);
     expect(SERVICE, "4: listen: another [[service]] is tcp://192.168.10.100:80");
+}
+
+#[test]
+fn services_are_bounded() {
+    let service = |port: usize| format!("[[service]]\nlisten = \"tcp://192.168.10.100:{}\"\n", port + 1);
+    let most: String = (0..MAX_SERVICES).map(service).collect();
+    assert!(parse(&format!("{LEAST}{most}")).is_ok());
+    let more = most + &service(MAX_SERVICES) + &service(MAX_SERVICES + 1);
+    let line = 2 * MAX_SERVICES + 2;
+    assert_eq!(problems_of(&more), [format!("{line}: listen: at most {MAX_SERVICES} [[service]]")]);
 }
 
 #[test]
@@ -49,6 +83,10 @@ fn reals_that_are_wrong_are_named() {
     expect(
         &real("address = \"10.0.0.7\"\n[[service.real]]\naddress = \"10.0.0.7:80\""),
         "6: address: the service has 10.0.0.7:80 already",
+    );
+    expect(
+        &real("address = \"10.0.0.255\""),
+        "4: address: 10.0.0.255 is a link's broadcast or network address; expected the address of a host",
     );
     let own = "is an own address or VIP; expected the address of another host";
     expect(&real("address = \"10.0.0.8\""), &format!("4: address: 10.0.0.8 {own}"));
