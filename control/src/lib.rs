@@ -4,7 +4,9 @@
 //!
 //! ```text
 //! protocol   a request and its answer: one JSON object a line
+//! client     lbctl: arguments → request, answer → text
 //! server     the Unix socket: who may speak, and how much
+//! thread     the control thread's loop: what a request leads to
 //! change     model + request → new model, or a refusal (pure)
 //! model      services and reals, as configured
 //! compile    model → what the workers run on, and the ids of reals and next hops
@@ -12,8 +14,8 @@
 //! neighbours next hops: asking by ARP, ageing
 //! ```
 //!
-//! `config` reads the file of `lbd`, `state_file` keeps the model over a restart, `listing` writes
-//! the tables that `lbctl` prints. Nothing here knows DPDK.
+//! `config` reads the file of `lbd`, `state_file` keeps the model over a restart, `statistics` and
+//! `rates` count, `listing` writes the tables that `lbctl` prints. Nothing here knows DPDK.
 #![forbid(unsafe_code)]
 
 pub mod addresses;

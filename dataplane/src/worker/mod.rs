@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! turn ─► orders of the control thread
-//!      ─► each port: receive ─► decode all ─► resolve all ─► rewrite all ─┐
-//!      │                          └─ anything else ─► exception ─────────┤
-//!      ◄─ a slice of the sweep ◄─ transmit ◄──────────────────────────────┘
+//!      ─► each port: receive ─► decode all, prefetch ─► the burst before it:
+//!      │                                                resolve and rewrite each ─┐
+//!      │                                                └─ anything else:         │
+//!      │                                                   exception ─────────────┤
+//!      ◄─ a slice of the sweep ◄─ transmit ◄────────────────────────────────────────┘
 //! ```
 //!
 //! Nothing here is shared with another worker, and nothing on the way of a packet allocates, locks,
