@@ -9,8 +9,6 @@ pub enum Verdict {
     Forward(PortIndex),
     /// Turned into an answer (ARP reply, echo reply, RST, ICMP error) and sent back.
     Answer(PortIndex),
-    /// Kept until its next hop's MAC is known.
-    Held,
     /// Given to the control thread in substance (an ARP message heard); the frame is freed.
     Consumed,
     /// Freed, and counted under this reason.

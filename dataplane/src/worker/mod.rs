@@ -288,7 +288,7 @@ impl<Io: FrameIo> Handler<Io> {
                 self.outgoing.push(&mut self.io, port, frame, &self.counters);
             }
             Verdict::Drop(reason) => self.counters.dropped(reason).add(1),
-            Verdict::Held | Verdict::Consumed => {}
+            Verdict::Consumed => {}
         }
     }
 
