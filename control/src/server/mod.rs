@@ -207,6 +207,7 @@ impl Server {
             }
             input = input + peer.input_held() - before;
             if input > INPUT_MEMORY && peer.input_held() > SHORT_LINE && !peer.closing {
+                input -= peer.input_held();
                 refuse(peer, "busy", "too many long requests at once; try again".into());
             }
         }
