@@ -1,5 +1,6 @@
 //! Counters: each has one writer, and anyone may read.
 
+use crate::connection::Direction;
 use crate::ids::{MAX_REALS, RealId};
 use crate::verdict::DropReason;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,6 +69,17 @@ pub struct RealCounters {
 }
 
 impl RealCounters {
+    /// Counts a packet, with its IPv4 length.
+    #[inline(always)]
+    pub(crate) fn count(&self, direction: Direction, length: u16) {
+        let (packets, bytes) = match direction {
+            Direction::Forward => (&self.in_packets, &self.in_bytes),
+            Direction::Reverse => (&self.out_packets, &self.out_bytes),
+        };
+        packets.add(1);
+        bytes.add(u64::from(length));
+    }
+
     /// Connections in any state that is not active (as `InActConn`).
     pub fn inactive(&self) -> u64 {
         self.total.get().saturating_sub(self.active.get())
@@ -148,6 +160,12 @@ impl WorkerCounters {
             partial_checksums: Default::default(),
             merged_segments: Default::default(),
         }
+    }
+
+    /// The counters of all reals, for a caller that looks up many.
+    #[inline(always)]
+    pub(crate) fn reals(&self) -> &[RealCounters; MAX_REALS] {
+        &self.reals
     }
 
     /// The counters of one real.

@@ -42,7 +42,17 @@ impl std::fmt::Display for Mac {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextHop(u64);
 
+/// As [`NextHops`] keeps them.
+pub(crate) type Words = [AtomicU64; NextHops::CAPACITY];
+
 impl NextHop {
+    /// What is known of `id` now.
+    #[inline(always)]
+    pub(crate) fn load(words: &Words, id: NextHopId) -> Self {
+        // Relaxed: the word is complete in itself and orders nothing else.
+        Self(words[id.0 as usize & (NextHops::CAPACITY - 1)].load(Ordering::Relaxed))
+    }
+
     const RESOLVED: u64 = 1 << 63;
 
     /// Known: frames leave on `port` to `mac`.
@@ -66,10 +76,11 @@ impl NextHop {
         (self.0 >> 48) as u8 & (MAX_PORTS as u8 - 1)
     }
 
-    /// Its MAC, as [`Mac::bits`].
+    /// The first twelve bytes of a frame to it, if it is resolved, as words in memory order: its MAC, and
+    /// that of the port.
     #[inline(always)]
-    pub const fn mac_bits(self) -> u64 {
-        self.0 & 0xffff_ffff_ffff
+    pub const fn addresses(self, source: SourceMac) -> (u64, u32) {
+        (self.0 ^ source.first_word, source.second_word)
     }
 
     /// Its MAC.
@@ -79,10 +90,29 @@ impl NextHop {
     }
 }
 
+/// The MAC of an `EthPort`, prepared for [`NextHop::addresses`].
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(16))]
+pub struct SourceMac {
+    /// Its first two bytes as the upper 16 bits, and there what takes off what a resolved [`NextHop`]
+    /// on this port has beside its MAC.
+    first_word: u64,
+    /// Its other four bytes.
+    second_word: u32,
+}
+
+impl SourceMac {
+    /// Of the port with this index.
+    pub const fn new(port: PortIndex, mac: Mac) -> Self {
+        let hop = NextHop::resolved(port, Mac([0; 6])).0;
+        Self { first_word: mac.bits() << 48 ^ hop, second_word: (mac.bits() >> 16) as u32 }
+    }
+}
+
 /// All next hops. Written by the control thread alone, read by every worker.
 #[derive(Debug)]
 pub struct NextHops {
-    words: Box<[AtomicU64; NextHops::CAPACITY]>,
+    words: Box<Words>,
 }
 
 impl NextHops {
@@ -97,8 +127,13 @@ impl NextHops {
     /// What is known of `id` now.
     #[inline(always)]
     pub fn get(&self, id: NextHopId) -> NextHop {
-        // Relaxed: the word is complete in itself and orders nothing else.
-        NextHop(self.words[id.0 as usize & (Self::CAPACITY - 1)].load(Ordering::Relaxed))
+        NextHop::load(&self.words, id)
+    }
+
+    /// All words, for a caller that looks up many.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> &Words {
+        &self.words
     }
 
     /// Publishes what is known of `id`; the next packet uses it. `id` must not be

@@ -11,12 +11,17 @@ pub use huge::{Backing, Error, Huge, HugeSlice};
 /// Asks the processor to bring the cache line of `target` close; has no other effect.
 #[inline(always)]
 pub fn prefetch<T>(target: &T) {
+    prefetch_address(target);
+}
+
+#[inline(always)]
+fn prefetch_address<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults and changes nothing that the program can see.
+    // SAFETY: a prefetch never faults, wherever it points, and changes nothing that the program can see.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(target).cast());
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = target;
+    let _ = address;
 }

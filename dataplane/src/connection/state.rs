@@ -67,20 +67,23 @@ pub enum TcpEvent {
 }
 
 impl TcpEvent {
+    /// Values of the five lowest flags, URG and above left out, PSH in.
+    const FLAGS: usize = 32;
+
     /// Of the flags byte (offset 13 of the TCP header).
     #[inline(always)]
     pub const fn of(flags: u8) -> Self {
         // Looked up, not decided: the flags of mixed traffic are not predictable.
-        const EVENTS: [TcpEvent; 32] = TcpEvent::of_all_flags();
-        EVENTS[flags as usize % 32]
+        const EVENTS: [TcpEvent; TcpEvent::FLAGS] = TcpEvent::of_all_flags();
+        EVENTS[flags as usize % TcpEvent::FLAGS]
     }
 
-    const fn of_all_flags() -> [Self; 32] {
+    const fn of_all_flags() -> [Self; Self::FLAGS] {
         const FIN: usize = 1;
         const SYN: usize = 2;
         const RST: usize = 4;
         const ACK: usize = 16;
-        let mut events = [Self::Reset; 32];
+        let mut events = [Self::Reset; Self::FLAGS];
         let mut flags = 0;
         while flags < events.len() {
             if flags & RST != 0 {
@@ -140,6 +143,26 @@ const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
     ],
 ];
 
+/// The same by the flags of a segment: one look-up on the packet path. UDP's rows are equal all along.
+const AFTER_FLAGS: [[[State; TcpEvent::FLAGS]; State::ROWS]; 2] = {
+    let mut after = [[[NO; TcpEvent::FLAGS]; State::ROWS]; 2];
+    let mut direction = 0;
+    while direction < 2 {
+        let mut row = 0;
+        while row < State::ROWS {
+            let mut flags = 0;
+            while flags < TcpEvent::FLAGS {
+                let event = TcpEvent::of(flags as u8);
+                after[direction][row][flags] = TRANSITIONS[direction][row][event as usize];
+                flags += 1;
+            }
+            row += 1;
+        }
+        direction += 1;
+    }
+    after
+};
+
 impl State {
     /// How many there are.
     pub const COUNT: usize = 13;
@@ -161,6 +184,12 @@ impl State {
     #[inline(always)]
     pub const fn after(self, direction: Direction, event: TcpEvent) -> Self {
         TRANSITIONS[direction as usize][self as usize][event as usize]
+    }
+
+    /// The state after a segment with these flags, from the four bits of the one before.
+    #[inline(always)]
+    pub(super) const fn after_flags(bits: u8, direction: Direction, flags: u8) -> Self {
+        AFTER_FLAGS[direction as usize][bits as usize % Self::ROWS][flags as usize % TcpEvent::FLAGS]
     }
 
     /// As listings show it.

@@ -156,7 +156,7 @@ impl Table {
     #[inline(always)]
     pub fn prefetch_home(&self, key: ClientKey) -> Home {
         let home = self.home(self.hash(key));
-        prefetch(&self.buckets[home]);
+        self.buckets.prefetch(home);
         Home(home as u32)
     }
 
@@ -189,10 +189,8 @@ impl Table {
         if probed == Probed::NOT_HOME {
             return None;
         }
-        let line = &self.buckets[home.0 as usize];
-        let way = usize::from(probed.0) % WAYS;
-        let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way] };
-        Some((Slot { bucket: home.0, way: way as u8 }, entry))
+        let slot = Slot { bucket: home.0, way: probed.0 % WAYS as u8 };
+        Some((slot, self.taken(slot)))
     }
 
     /// The entry with this key for which `belongs` holds.
@@ -236,16 +234,25 @@ impl Table {
         self.places(hash)[1..].iter().find_map(|place| self.find_in(*place, key, belongs))
     }
 
-    /// Notes a packet: its tick, and the state it led to.
+    /// What a slot that is known to be taken holds.
     #[inline(always)]
-    pub fn touch(&mut self, slot: Slot, entry: Entry, tick: Tick, state: State) {
-        if entry.tick() == tick && entry.state() == state {
-            return; // no line gets dirty without need
-        }
-        let line = &mut self.buckets[slot.bucket as usize];
+    pub fn taken(&self, slot: Slot) -> Entry {
+        let line = &self.buckets[slot.bucket as usize];
         let way = usize::from(slot.way) % WAYS;
-        line.keys[way] = line.keys[way] & !STATE_MASK | (state as u64) << STATE_SHIFT;
-        line.values[way] = entry.value & !(u64::MAX << TICK_SHIFT) | u64::from(tick.raw()) << TICK_SHIFT;
+        Entry { key: line.keys[way], value: line.values[way] }
+    }
+
+    /// Notes the tick of a packet.
+    #[inline(always)]
+    pub fn touch(&mut self, slot: Slot, tick: Tick) {
+        let value = &mut self.buckets[slot.bucket as usize].values[usize::from(slot.way) % WAYS];
+        *value = *value & !(u64::MAX << TICK_SHIFT) | u64::from(tick.raw()) << TICK_SHIFT;
+    }
+
+    /// Notes the state that a packet led to.
+    pub fn set_state(&mut self, slot: Slot, state: State) {
+        let key = &mut self.buckets[slot.bucket as usize].keys[usize::from(slot.way) % WAYS];
+        *key = *key & !STATE_MASK | (state as u64) << STATE_SHIFT;
     }
 
     /// Sets the way back to the client.

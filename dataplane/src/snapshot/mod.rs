@@ -11,7 +11,7 @@ pub use route::{Route, Routes};
 
 use crate::connection::Timeouts;
 use crate::ids::{MAX_PORTS, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceId, ServiceKey};
-use crate::next_hop::Mac;
+use crate::next_hop::{Mac, SourceMac};
 use crate::schedule::Schedule;
 use hashbrown::{HashMap, HashSet};
 use ipnet::Ipv4Net;
@@ -116,8 +116,10 @@ pub struct Snapshot {
     pub unmatched: Unmatched,
     /// The smallest MTU of all ports: what is no larger fits wherever it goes.
     pub smallest_mtu: u16,
-    /// As [`Mac::bits`].
+    /// By [`PortIndex`]; as [`Mac::bits`].
     macs: [u64; MAX_PORTS],
+    /// The same, as the packet path writes them.
+    sources: [SourceMac; MAX_PORTS],
     rewrites: Vec<Rewrite>,
     keys: Vec<Option<RealKey>>,
     listening: HashMap<ServiceKey, ServiceId>,
@@ -146,6 +148,9 @@ impl Snapshot {
         Self {
             version,
             macs: std::array::from_fn(|port| ports.get(port).map_or(0, |port| port.mac.bits())),
+            sources: std::array::from_fn(|port| {
+                ports.get(port).map_or(SourceMac::default(), |it| SourceMac::new(port as PortIndex, it.mac))
+            }),
             local: local_addresses(&ports, &services, &reals),
             broadcast: link_broadcasts(&ports),
             smallest_mtu: ports.iter().map(|port| port.mtu).min().unwrap_or(u16::MAX),
@@ -184,6 +189,12 @@ impl Snapshot {
     #[inline(always)]
     pub const fn mac_bits(&self, port: PortIndex) -> u64 {
         self.macs[port as usize % MAX_PORTS]
+    }
+
+    /// The MAC of a port, prepared for a frame's header.
+    #[inline(always)]
+    pub const fn source_mac(&self, port: PortIndex) -> SourceMac {
+        self.sources[port as usize % MAX_PORTS]
     }
 
     /// Who has this id.

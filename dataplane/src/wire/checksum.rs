@@ -67,7 +67,9 @@ pub fn delta(from: &[u8], to: &[u8]) -> u16 {
 /// the same amount.
 #[inline(always)]
 pub const fn adjust(check: u16, delta: u16) -> u16 {
-    !add(!check, delta)
+    // !(!check + delta) in one's complement is check - delta, with the borrow taken off at the end.
+    let (difference, borrow) = check.overflowing_sub(delta);
+    difference.wrapping_sub(borrow as u16)
 }
 
 /// [`adjust`] for UDP (RFC 768): 0 means that there is no checksum, and stays; one that comes to 0 is

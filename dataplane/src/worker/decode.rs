@@ -4,8 +4,8 @@
 //! TTL above 1, no larger than any port's MTU. Whatever else a frame may be, it leaves the fast path
 //! here, at one predictable branch.
 
-use crate::connection::table::{ClientKey, Home, Probed};
-use crate::connection::{Direction, TcpEvent};
+use crate::connection::Direction;
+use crate::connection::table::{ClientKey, Home, Probed, Table};
 use crate::frame::{Frame, HEAD};
 
 /// Offsets in a frame with an Ethernet header and an IPv4 header without options.
@@ -23,21 +23,18 @@ pub(super) mod at {
     pub(in crate::worker) const TCP_FLAGS: usize = TRANSPORT + 13;
 }
 
-/// What one frame is. Only `length` and `plain` mean something unless it is plain.
+/// What one frame is, if it is plain.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Decoded {
     pub(super) key: ClientKey,
-    pub(super) home: Home,
-    /// Told a stage later.
-    pub(super) probed: Probed,
     /// Address and port of the side that gets translated, 48 bits as they lie on the wire.
     pub(super) far: u64,
+    pub(super) home: Home,
     /// IPv4 total length.
     pub(super) length: u16,
-    pub(super) event: TcpEvent,
     pub(super) direction: Direction,
-    pub(super) is_tcp: bool,
-    pub(super) plain: bool,
+    /// Told a stage later.
+    pub(super) probed: Probed,
 }
 
 /// What a port's frames are measured by.
@@ -60,63 +57,75 @@ fn u16_at(head: &[u8; HEAD], at: usize) -> u16 {
 
 #[inline(always)]
 fn u32_at(head: &[u8; HEAD], at: usize) -> u32 {
-    u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+    u32::from_le_bytes(*head[at..].first_chunk().expect("within the head"))
 }
 
 #[inline(always)]
 fn u64_at(head: &[u8; HEAD], at: usize) -> u64 {
-    u64::from(u32_at(head, at)) | u64::from(u32_at(head, at + 4)) << 32
+    u64::from_le_bytes(*head[at..].first_chunk().expect("within the head"))
 }
 
-/// The least total length of a packet of each protocol: with a whole transport header. What is
-/// neither TCP nor UDP is never long enough.
-const LEAST: [u16; 256] = {
-    let mut least = [u16::MAX; 256];
-    least[6] = 40;
-    least[17] = 28;
-    least
+/// What the protocol number tells, in one word of a table.
+#[derive(Clone, Copy)]
+struct Transport {
+    /// The least total length of a packet: with a whole transport header. What is neither TCP nor
+    /// UDP is never long enough.
+    least: u16,
+    /// Offset of the checksum in a frame.
+    check_at: u16,
+}
+
+const TRANSPORTS: [Transport; 256] = {
+    let mut transports = [Transport { least: u16::MAX, check_at: 0 }; 256];
+    transports[6] = Transport { least: 40, check_at: at::TRANSPORT as u16 + 16 };
+    transports[17] = Transport { least: 28, check_at: at::TRANSPORT as u16 + 6 };
+    transports
 };
 
-/// Conditions are combined with `&`, not `&&`: one branch for all of them, that is nearly always
-/// taken the same way.
+/// Offset of the transport checksum in a plain frame.
 #[inline(always)]
-pub(super) fn decode(frame: &impl Frame, direction: Direction, expected: Expected) -> Decoded {
+pub(super) fn check_at(head: &[u8; HEAD]) -> usize {
+    // The mask changes nothing; with it the compiler sees that two bytes are there.
+    usize::from(TRANSPORTS[usize::from(head[at::PROTOCOL])].check_at) & (HEAD - 2)
+}
+
+/// Decodes a frame and brings its home bucket close. Says also whether it is plain: what is wrong with
+/// it is collected in two words, that are nonzero or negative if anything is. No branch, and one test
+/// for all.
+#[inline(always)]
+pub(super) fn decode(
+    frame: &impl Frame,
+    direction: Direction,
+    expected: Expected,
+    table: &Table,
+) -> (Decoded, bool) {
     let head = frame.head();
     let length = u16::from_be(u16_at(head, at::TOTAL_LENGTH));
     let protocol = head[at::PROTOCOL];
-    let is_tcp = protocol == 6;
-    let least = LEAST[usize::from(protocol)];
-    let plain = frame.is_whole()
-        & (u64_at(head, 0) & 0xffff_ffff_ffff == expected.mac)
-        // EtherType 0x0800, then version 4 with five words of header.
-        & (u32_at(head, at::ETHER_TYPE) & 0x00ff_ffff == 0x0045_0008)
-        // More-fragments and offset, as loaded little-endian.
-        & (u16_at(head, at::FRAGMENT) & 0xff3f == 0)
-        & (head[at::TTL] > 1)
-        & (length >= least)
-        & (length <= expected.smallest_mtu)
-        & (usize::from(length) + at::IPV4 <= frame.length());
 
-    // Forward: the client is the source. Reverse: the destination. Shifted, not branched on: in
+    // The destination's six bytes; EtherType 0x0800, then version 4 with five words of header;
+    // more-fragments and offset, as loaded little-endian. Shifted, not masked: the compiler would
+    // load such parts one by one.
+    let differs = ((u64_at(head, 0) ^ expected.mac) << 16)
+        | ((u64_at(head, at::ETHER_TYPE) ^ 0x0045_0008) << 40)
+        | u64::from(u16_at(head, at::FRAGMENT) & 0xff3f);
+    let long = i32::from(length);
+    let falls_short = (i32::from(head[at::TTL]) - 2)
+        | (long - i32::from(TRANSPORTS[usize::from(protocol)].least))
+        | (i32::from(expected.smallest_mtu) - long)
+        | (frame.length() as i32 - at::IPV4 as i32 - long);
+    let plain = (differs == 0) & (falls_short >= 0) & frame.is_whole();
+
+    // Forward: the client is the source. Reverse: the destination. Looked up, not branched on: in
     // mixed traffic the direction is a coin toss.
-    let addresses = u64_at(head, at::SOURCE);
-    let ports = u32_at(head, at::TRANSPORT);
-    let near = direction as u32;
+    let near = direction as usize;
     let far = 1 - near;
-    let endpoint = |side: u32| {
-        let address = addresses >> (32 * side) & 0xffff_ffff;
-        let port = u64::from(ports >> (16 * side) & 0xffff);
+    let endpoint = |side: usize| {
+        let address = u64::from(u32_at(head, at::SOURCE + 4 * side));
+        let port = u64::from(u16_at(head, at::TRANSPORT + 2 * side));
         address | port << 32
     };
-    Decoded {
-        key: ClientKey::new(endpoint(near), protocol),
-        home: Home::default(),
-        probed: Probed::default(),
-        far: endpoint(far),
-        length,
-        event: TcpEvent::of(head[at::TCP_FLAGS]),
-        direction,
-        is_tcp,
-        plain,
-    }
+    let key = ClientKey::new(endpoint(near), protocol);
+    let (home, far) = (table.prefetch_home(key), endpoint(far));
+    (Decoded { key, far, home, length, direction, probed: Probed::default() }, plain)
 }

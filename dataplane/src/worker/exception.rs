@@ -231,7 +231,7 @@ impl<Io: FrameIo> Handler<Io> {
         let hop = becomes.and_then(|next| snapshot.routes.next(next)).ok_or(DropReason::NoRoute)?;
 
         if let Some(obstacle) = self.obstacle(&ip, hop.port, context) {
-            self.note_again(found, segment.event, ip.length, context);
+            self.note(found.slot, found.direction, segment.event, ip.length, context.now.tick());
             let speaker = match found.direction {
                 Direction::Forward => Some(ip.destination),
                 Direction::Reverse => snapshot.own_address(context.port),
@@ -248,20 +248,12 @@ impl<Io: FrameIo> Handler<Io> {
         if found.direction == Direction::Reverse && id != known {
             self.table.set_next_hop(found.slot, id);
         }
-        self.note_again(found, segment.event, ip.length, context);
+        self.note(found.slot, found.direction, segment.event, ip.length, context.now.tick());
         let bytes = frame.bytes_mut();
-        let is_tcp = segment.protocol == Protocol::Tcp;
-        rewrite::translate(bytes, ip.payload, is_tcp, found.direction, record);
+        let check_at = ip.payload + rewrite::checksum_offset(segment.protocol);
+        rewrite::translate(bytes, ip.payload, check_at, found.direction, record);
         rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(hop.port));
         Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
-    }
-
-    fn note_again(&mut self, found: Found, event: TcpEvent, length: u16, context: Context<'_>) {
-        let tick = context.now.tick();
-        // The next hop may have been set since it was found: what is noted is the entry as it is.
-        if let Some(entry) = self.table.entry(found.slot) {
-            self.note(found.slot, entry, found.direction, event, length, tick);
-        }
     }
 
     /// A packet of no connection, towards somebody else.

@@ -124,7 +124,7 @@ impl<Io: FrameIo> Handler<Io> {
         let bytes = frame.bytes_mut();
         rewrite::decrement_ttl(bytes);
         rewrite::address_frame(bytes, mac.bits(), snapshot.mac_bits(hop.port));
-        self.count(real, found.direction, ip.length);
+        self.counters.real(real).count(found.direction, ip.length);
         Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
     }
 }

@@ -77,12 +77,22 @@ pub struct Worker<Io: FrameIo> {
 struct Staged<F> {
     port: PortIndex,
     frames: ArrayVec<F, BURST>,
+    /// Those that may take the fast path.
+    plain: FrameSet,
     decoded: [Decoded; BURST],
+    /// Where those leave that took it.
+    outs: [PortIndex; BURST],
 }
 
 impl<F> Default for Staged<F> {
     fn default() -> Self {
-        Self { port: 0, frames: ArrayVec::new(), decoded: [Decoded::default(); BURST] }
+        Self {
+            port: 0,
+            frames: ArrayVec::new(),
+            plain: 0,
+            decoded: [Decoded::default(); BURST],
+            outs: [0; BURST],
+        }
     }
 }
 
@@ -238,10 +248,13 @@ impl<Io: FrameIo> Handler<Io> {
     #[inline(always)]
     fn decode_all<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
         let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
-        for (frame, decoded) in burst.frames.iter().zip(&mut burst.decoded) {
-            *decoded = decode(frame, Way::of_frame(snapshot, frame), expected);
-            decoded.home = self.table.prefetch_home(decoded.key);
+        let mut plain = 0;
+        for (index, (frame, decoded)) in burst.frames.iter().zip(&mut burst.decoded).enumerate() {
+            let is_plain;
+            (*decoded, is_plain) = decode(frame, Way::of_frame(snapshot, frame), expected, &self.table);
+            plain |= FrameSet::from(is_plain) << index;
         }
+        burst.plain = plain;
     }
 
     /// What is not plain TCP or UDP of a known connection is handled after the rest, in order of
@@ -254,27 +267,46 @@ impl<Io: FrameIo> Handler<Io> {
         now: Now,
     ) {
         let tick = now.tick();
+        // Short, so that many of the lines which are still on their way are waited for at once.
         for decoded in &mut burst.decoded[..burst.frames.len()] {
             decoded.probed = self.table.probe(decoded.home, decoded.key);
         }
-        let mut others: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
-        let mut behind = Followers::default();
-        for (mut frame, decoded) in burst.frames.drain(..).zip(&burst.decoded) {
+        let mut behind = Behind::default();
+        let mut ports: u16 = 0;
+        let mut path = self.path(snapshot, tick);
+        let stages = burst.frames.iter_mut().zip(&burst.decoded).zip(&mut burst.outs);
+        for (index, ((frame, decoded), out)) in stages.enumerate() {
             let direction = Way::of_decoded(decoded);
-            let sent = if behind.includes(decoded) {
-                None
+            if burst.plain >> index & 1 != 0
+                && !behind.includes(decoded)
+                && let Some(port) = path.forward(frame, decoded, direction)
+            {
+                *out = port;
+                ports |= 1 << port;
             } else {
-                self.forward_established(&mut frame, decoded, direction, snapshot, tick)
-            };
-            match sent {
-                Some(out) => self.outgoing.push(&mut self.io, out, frame, &self.counters),
-                None => {
-                    behind.add(decoded, &frame);
-                    others.push(frame);
-                }
+                behind.add(index, decoded, frame);
             }
         }
-        for frame in others {
+        if behind.frames == 0 && ports.is_power_of_two() {
+            let port = ports.trailing_zeros() as PortIndex;
+            self.outgoing.push_burst(&mut self.io, port, &mut burst.frames, &self.counters);
+        } else {
+            self.part_burst(burst, behind.frames, snapshot, now);
+        }
+    }
+
+    /// Sends the frames of a burst, but for those of `others`, which are handled one by one.
+    #[inline(never)]
+    fn part_burst(&mut self, burst: &mut Staged<Io::Frame>, others: FrameSet, snapshot: &Snapshot, now: Now) {
+        let mut exceptions: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
+        for (index, (frame, out)) in burst.frames.drain(..).zip(&burst.outs).enumerate() {
+            if others >> index & 1 == 0 {
+                self.outgoing.push(&mut self.io, *out, frame, &self.counters);
+            } else {
+                exceptions.push(frame);
+            }
+        }
+        for frame in exceptions {
             self.exception(burst.port, frame, snapshot, now);
         }
     }
@@ -324,27 +356,35 @@ impl<Io: FrameIo> Handler<Io> {
     }
 }
 
-/// The connections of a burst of which a packet has left the fast path, as a set of bits of their
+/// A set of a burst's frames: bit `i` for the frame at `i`.
+type FrameSet = u32;
+
+/// The frames of a burst that have left the fast path, and their connections as a set of bits of their
 /// home buckets: what follows on them leaves it too, so that nothing is overtaken. A false hit costs
 /// that packet some time.
 #[derive(Default)]
-struct Followers(u64);
+struct Behind {
+    frames: FrameSet,
+    homes: u64,
+}
 
-impl Followers {
+impl Behind {
     #[inline(always)]
     fn includes(&self, decoded: &Decoded) -> bool {
-        self.0 >> decoded.home.low_bits() & 1 != 0
+        self.homes >> decoded.home.low_bits() & 1 != 0
     }
 
     #[cold]
-    fn add(&mut self, decoded: &Decoded, frame: &impl Frame) {
+    #[inline(never)]
+    fn add(&mut self, index: usize, decoded: &Decoded, frame: &impl Frame) {
+        self.frames |= 1 << index;
         let head = frame.head();
         if head[decode::at::ETHER_TYPE..decode::at::IPV4] != [8, 0] {
             return;
         }
         // With options the ports were read in the wrong place: then all that follow go the same way.
         let has_options = head[decode::at::IPV4] != 0x45;
-        self.0 |= if has_options { u64::MAX } else { 1 << decoded.home.low_bits() };
+        self.homes |= if has_options { u64::MAX } else { 1 << decoded.home.low_bits() };
     }
 }
 

@@ -26,6 +26,23 @@ impl<Io: FrameIo> Outgoing<Io> {
         }
     }
 
+    /// Appends a whole burst, and empties it. One of at least half the size goes to the device at once.
+    #[inline(always)]
+    pub(super) fn push_burst(
+        &mut self,
+        io: &mut Io,
+        port: PortIndex,
+        frames: &mut ArrayVec<Io::Frame, BURST>,
+        counters: &WorkerCounters,
+    ) {
+        if frames.len() >= BURST / 2 && self.ports[usize::from(port) % MAX_PORTS].is_empty() {
+            transmit(io, port, frames, counters);
+        }
+        for frame in frames.drain(..) {
+            self.push(io, port, frame, counters);
+        }
+    }
+
     /// Hands every buffer to its device, once.
     pub(super) fn flush(&mut self, io: &mut Io, counters: &WorkerCounters) {
         for (port, buffer) in (0..).zip(&mut self.ports) {

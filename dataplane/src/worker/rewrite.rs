@@ -2,13 +2,22 @@
 
 use super::decode::at;
 use crate::connection::Direction;
+use crate::frame::HEAD;
+use crate::ids::Protocol;
 use crate::snapshot::Rewrite;
 use crate::wire::checksum;
 
+/// Offset of the checksum in the UDP header.
+const UDP_CHECKSUM: usize = 6;
+/// Offset of the checksum in the TCP header.
+const TCP_CHECKSUM: usize = 16;
+
 /// Offset of the checksum in the transport header.
-#[inline(always)]
-const fn checksum_offset(is_tcp: bool) -> usize {
-    if is_tcp { 16 } else { 6 }
+pub(super) const fn checksum_offset(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Tcp => TCP_CHECKSUM,
+        Protocol::Udp => UDP_CHECKSUM,
+    }
 }
 
 #[inline(always)]
@@ -31,12 +40,12 @@ pub(super) fn decrement_ttl(bytes: &mut [u8]) {
 
 /// Translates a packet: one address, one port, one off the TTL (which is above 0), and both checksums
 /// by what these change (RFC 1624), so that a wrong checksum stays wrong. A UDP checksum of 0 says that there is none, and stays.
-/// `transport` is the offset of the TCP or UDP header.
+/// `transport` is the offset of the TCP or UDP header, `check_at` that of its checksum.
 #[inline(always)]
 pub(super) fn translate(
     bytes: &mut [u8],
     transport: usize,
-    is_tcp: bool,
+    check_at: usize,
     direction: Direction,
     rewrite: &Rewrite,
 ) {
@@ -52,10 +61,30 @@ pub(super) fn translate(
     let check = load(bytes, at::HEADER_CHECKSUM);
     store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta[index]));
 
-    let place = transport + checksum_offset(is_tcp);
-    let check = load(bytes, place);
-    let adjusted = checksum::adjust_transport(check, rewrite.transport_delta[index], is_tcp);
-    store(bytes, place, adjusted);
+    let check = load(bytes, check_at);
+    let mut adjusted = checksum::adjust(check, rewrite.transport_delta[index]);
+    // Where UDP differs from TCP is rare in both; which of the two it is cannot be predicted.
+    if check == 0 || adjusted == 0 {
+        adjusted = zero_checksum(check, adjusted, check_at - transport);
+    }
+    store(bytes, check_at, adjusted);
+}
+
+/// What a checksum that was, or comes to, zero is sent as.
+#[cold]
+fn zero_checksum(check: u16, adjusted: u16, offset: usize) -> u16 {
+    match (offset, check) {
+        (UDP_CHECKSUM, 0) => 0,
+        (UDP_CHECKSUM, _) => checksum::non_zero(adjusted),
+        _ => adjusted,
+    }
+}
+
+/// Writes both MACs, given as words in memory order.
+#[inline(always)]
+pub(super) fn address_established(bytes: &mut [u8; HEAD], (first, second): (u64, u32)) {
+    bytes[..8].copy_from_slice(&first.to_le_bytes());
+    bytes[8..12].copy_from_slice(&second.to_le_bytes());
 }
 
 /// Writes both MACs, given as [`Mac::bits`](crate::next_hop::Mac::bits): twelve bytes in two stores.

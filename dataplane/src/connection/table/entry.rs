@@ -11,7 +11,7 @@
 //!             40..63  tick of the last packet
 //! ```
 
-use crate::connection::{State, Timeouts};
+use crate::connection::{Direction, State, Timeouts};
 use crate::ids::{NextHopId, Protocol, RealId};
 use crate::time::Tick;
 use bytemuck::{Pod, Zeroable};
@@ -61,7 +61,7 @@ impl ClientKey {
 }
 
 /// Where an entry lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
     pub(super) bucket: u32,
     pub(super) way: u8,
@@ -79,6 +79,18 @@ impl Entry {
     #[inline(always)]
     pub fn state(self) -> State {
         State::of_bits((self.key >> STATE_SHIFT) as u8)
+    }
+
+    /// Its state after a packet with these TCP flags.
+    #[inline(always)]
+    pub const fn state_after(self, direction: Direction, flags: u8) -> State {
+        State::after_flags((self.key >> STATE_SHIFT) as u8, direction, flags)
+    }
+
+    /// Whether it is in this state.
+    #[inline(always)]
+    pub const fn is_in(self, state: State) -> bool {
+        (self.key >> STATE_SHIFT) as u8 % State::ROWS as u8 == state as u8
     }
 
     /// Its real.
