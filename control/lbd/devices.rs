@@ -96,6 +96,8 @@ impl Devices for DpdkDevices {
             steering: "one worker: all packets are its own".into(),
             rx_packets: stats.rx_packets,
             tx_packets: stats.tx_packets,
+            rx_bytes: stats.rx_bytes,
+            tx_bytes: stats.tx_bytes,
             rx_missed: stats.rx_missed + stats.rx_no_mbuf,
             buffers_in_use: port.pools().iter().map(|pool| u64::from(pool.in_use())).sum(),
             buffers: port.pools().iter().map(|pool| u64::from(pool.count())).sum(),

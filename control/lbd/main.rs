@@ -23,11 +23,13 @@ use devices::DpdkDevices;
 use dpdk::{Eal, Queues};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use worker_loop::Idling;
 
 /// Layer-4 NAT load balancer on DPDK.
@@ -39,7 +41,7 @@ use worker_loop::Idling;
     name = "lbd",
     disable_version_flag = true,
     verbatim_doc_comment,
-    override_usage = "lbd --config FILE [--check] [--log-level LEVEL]",
+    override_usage = "lbd --config FILE [--check] [--stats-period SECONDS] [--log-level LEVEL]",
     after_help = "\
 Exit codes:
   0  stopped by SIGTERM or SIGINT; or --check found nothing wrong
@@ -53,6 +55,9 @@ struct Options {
     /// Say what is wrong with the configuration, and start nothing.
     #[arg(long)]
     check: bool,
+    /// Print rates, load, connections and drops to stdout each time so many seconds (1 to 3600) have passed.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    stats_period: Option<u64>,
     /// How much is logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: log::LevelFilter,
@@ -84,7 +89,7 @@ fn main() -> ExitCode {
     logging::start(options.log_level);
     let result = match config::read(&path) {
         Ok(_) if options.check => Ok(()),
-        Ok(config) => run(&path, &config),
+        Ok(config) => run(&path, &config, options.stats_period.map(Duration::from_secs)),
         Err(problems) => {
             let lines: Vec<_> = problems.iter().map(|problem| problem.in_file(&path).to_string()).collect();
             Err(Failure::Configuration(lines.join("\n")))
@@ -104,7 +109,7 @@ fn main() -> ExitCode {
 }
 
 /// Starts everything, serves until a signal comes or a worker fails, and stops everything in the reverse order.
-fn run(path: &Path, config: &Config) -> Result<(), Failure> {
+fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
@@ -142,7 +147,10 @@ fn run(path: &Path, config: &Config) -> Result<(), Failure> {
         if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
             log::debug!("systemd is not told: {error}");
         }
-        control.run(&stop).map_err(|error| Failure::Other(format!("the control thread: {error}")))
+        let reported = stats_period.map_or(Ok(()), |period| control.report_every(period, io::stdout()));
+        reported
+            .and_then(|()| control.run(&stop))
+            .map_err(|error| Failure::Other(format!("the control thread: {error}")))
     });
 
     worker_stop.store(true, Ordering::Relaxed);

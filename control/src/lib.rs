@@ -15,7 +15,7 @@
 //! ```
 //!
 //! `config` reads the file of `lbd`, `state_file` keeps the model over a restart, `statistics` and
-//! `rates` count, `listing` writes the tables that `lbctl` prints. Nothing here knows DPDK.
+//! `rates` count, `listing` writes the tables that `lbctl` and `lbd` print. Nothing here knows DPDK.
 #![forbid(unsafe_code)]
 
 pub mod addresses;

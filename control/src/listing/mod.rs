@@ -1,8 +1,11 @@
 //! The tables that `lbctl` prints, as `ipvsadm -n` prints them: without its first line and without
 //! trailing blanks, in its sort order.
 
+mod period;
 mod status;
+mod table;
 
+pub use period::{PortTotals, Totals, WorkerTotals, period};
 pub use status::status;
 
 use crate::protocol::{Connections, ServiceView, Services, TimeoutsView, Traffic};

@@ -1,5 +1,7 @@
 //! `lbctl status` for people.
 
+use super::table::Align::{Left, Right};
+use super::table::{Table, part};
 use crate::protocol::Status;
 use dataplane::verdict::DropReason;
 use std::fmt::Write;
@@ -30,19 +32,6 @@ fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let clock = format!("{hours:02}:{minutes:02}:{:02}", seconds % 60);
     if days == 0 { clock } else { format!("{days}d {clock}") }
-}
-
-#[derive(Clone, Copy)]
-enum Align {
-    Left,
-    Right,
-}
-use Align::{Left, Right};
-
-/// A table's columns and rows.
-struct Table<const N: usize> {
-    head: [(&'static str, Align); N],
-    rows: Vec<[String; N]>,
 }
 
 fn ports(status: &Status) -> Table<10> {
@@ -111,26 +100,4 @@ fn drops(status: &Status) -> Table<3> {
     let rows = of_list.chain(others).filter(|(_, count, _)| *count > 0);
     let rows = rows.map(|(name, count, text)| [name.to_owned(), count.to_string(), text.to_owned()]);
     Table { head: [("reason", Left), ("packets", Right), ("meaning", Left)], rows: rows.collect() }
-}
-
-fn part<const N: usize>(text: &mut String, title: &str, table: &Table<N>) {
-    if table.rows.is_empty() {
-        return;
-    }
-    let cells = |column: usize| table.rows.iter().map(move |row| row[column].chars().count());
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        cells(column).chain([table.head[column].0.len()]).max().unwrap_or_default()
-    });
-    let _ = writeln!(text, "\n{title}");
-    let head = table.head.map(|(name, _)| name.to_owned());
-    for row in std::iter::once(&head).chain(&table.rows) {
-        let mut line = String::new();
-        for ((cell, width), (_, align)) in row.iter().zip(widths).zip(table.head) {
-            let _ = match align {
-                Left => write!(line, "  {cell:<width$}"),
-                Right => write!(line, "  {cell:>width$}"),
-            };
-        }
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
 }

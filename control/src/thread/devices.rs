@@ -29,6 +29,10 @@ pub struct DeviceStatus {
     pub rx_packets: u64,
     /// Frames sent.
     pub tx_packets: u64,
+    /// Bytes received, as the driver counts them; some drivers leave it at 0.
+    pub rx_bytes: u64,
+    /// Bytes sent, likewise.
+    pub tx_bytes: u64,
     /// Frames that came while no buffer was free.
     pub rx_missed: u64,
     /// Buffers of its pools that are in use, by the device or the packet path.

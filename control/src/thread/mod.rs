@@ -6,12 +6,14 @@
 //! views      listings
 //! dump       the connections, slice by slice
 //! status     how the daemon does
+//! periodic   what passed, on the terminal at a fixed interval
 //! devices    what it asks the devices
 //! ```
 
 mod commands;
 mod devices;
 mod dump;
+mod periodic;
 mod status;
 mod views;
 
@@ -33,6 +35,7 @@ use dataplane::message::ControlEnd;
 use dataplane::next_hop::NextHops;
 use dataplane::snapshot::Snapshot;
 use dump::Dumps;
+use periodic::Periodic;
 use status::Watch;
 use std::collections::HashSet;
 use std::io;
@@ -86,6 +89,7 @@ pub struct ControlThread {
     state: Option<StateFile>,
     dumps: Dumps,
     watch: Watch,
+    periodic: Option<Periodic>,
     devices: Box<dyn Devices>,
     started: Instant,
     watched: Instant,
@@ -133,6 +137,7 @@ impl ControlThread {
             state,
             dumps: Dumps::default(),
             watch: Watch::new(config, workers),
+            periodic: None,
             devices,
             started: now,
             watched: now,
@@ -196,6 +201,7 @@ impl ControlThread {
             self.watch.warn(&self.workers);
             self.release();
         }
+        self.report(now);
         Ok(())
     }
 

@@ -121,6 +121,14 @@ impl Watch {
         Self { names, infos, loads, openings, warned: HashSet::new() }
     }
 
+    pub(super) fn name(&self, port: usize) -> &str {
+        &self.names[port]
+    }
+
+    pub(super) fn infos(&self) -> &[WorkerInfo] {
+        &self.infos
+    }
+
     /// Once a second.
     pub(super) fn sample(&mut self, workers: &Workers) {
         for (load, counters) in self.loads.iter_mut().zip(workers.counters()) {
@@ -249,11 +257,13 @@ impl ControlThread {
 
     /// By reason; those above 0.
     fn drops(&self) -> BTreeMap<String, u64> {
-        let sum = |reason: DropReason| -> u64 {
-            self.workers.counters().map(|counters| counters.dropped(reason).get()).sum()
-        };
-        let reasons = DropReason::ALL.iter().map(|reason| (reason.name().to_owned(), sum(*reason)));
+        let reasons = DropReason::ALL.iter().map(|reason| (reason.name().to_owned(), self.dropped(*reason)));
         reasons.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// On all workers.
+    pub(super) fn dropped(&self, reason: DropReason) -> u64 {
+        self.workers.counters().map(|counters| counters.dropped(reason).get()).sum()
     }
 
     /// Gateways and ways to reals that do not answer.

@@ -66,6 +66,8 @@ impl Devices for MadeUp {
             steering: "single queue".into(),
             rx_packets: 1,
             tx_packets: 2,
+            rx_bytes: 60,
+            tx_bytes: 120,
             rx_missed: 0,
             buffers_in_use: 3,
             buffers: 8192,
@@ -178,6 +180,16 @@ pub struct Lab {
 
 impl Lab {
     pub fn start(config: Config, workers: usize, connections: usize) -> Result<Self, StartError> {
+        Self::start_reporting(config, workers, connections, None)
+    }
+
+    /// With statistics that are written each period.
+    pub fn start_reporting(
+        config: Config,
+        workers: usize,
+        connections: usize,
+        report: Option<(Duration, Box<dyn Write + Send>)>,
+    ) -> Result<Self, StartError> {
         let next_hops = Arc::new(NextHops::new());
         let (worker_ends, control_ends): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| channel(Arc::clone(&next_hops))).unzip();
@@ -194,7 +206,11 @@ impl Lab {
                     Err(error) => return said.send(Err(error)).unwrap(),
                 };
                 control.set_patience(Duration::from_millis(300));
-                said.send(control.start()).unwrap();
+                let started = control.start();
+                if let Some((period, out)) = report {
+                    control.report_every(period, out).unwrap();
+                }
+                said.send(started).unwrap();
                 control.run(&stop).unwrap();
                 assert!(!config.control.socket.exists(), "removed when run returns");
             })

@@ -1,0 +1,218 @@
+//! What passed in a period, as `lbd --stats-period` prints it.
+
+use super::table::Align::{Left, Right};
+use super::table::{Table, part};
+use dataplane::verdict::DropReason;
+use std::time::Duration;
+
+/// All totals at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Since the start.
+    pub up: Duration,
+    /// By `EthPort`.
+    pub ports: Vec<PortTotals>,
+    /// By worker.
+    pub workers: Vec<WorkerTotals>,
+    /// In the order of [`DropReason::ALL`].
+    pub drops: Vec<u64>,
+}
+
+/// What a port's device has counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortTotals {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames that the device could not deliver.
+    pub rx_missed: u64,
+}
+
+/// What a worker has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerTotals {
+    /// The core it is pinned to.
+    pub core: usize,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Nanoseconds of turns in which anything was received.
+    pub busy_nanoseconds: u64,
+    /// Nanoseconds of all turns.
+    pub total_nanoseconds: u64,
+    /// Gauge: connections in the table.
+    pub connections: u64,
+    /// Connections made.
+    pub created: u64,
+}
+
+/// What passed from `before` to `now`: rates are a second, `Rx-missed` and drops are the period's. `-`
+/// stands for what is not known: bits where the driver counts no bytes, cycles where nothing was received.
+/// Drop reasons that did not go up are left out.
+pub fn period(before: &Totals, now: &Totals, tsc_hz: f64) -> String {
+    let seconds = (now.up.saturating_sub(before.up)).as_secs_f64().max(f64::MIN_POSITIVE);
+    let mut text = format!("---- up {} s, the last {seconds:.2} s ----", now.up.as_secs_f64().round() as u64);
+    text.push('\n');
+    part(&mut text, "Ports", &ports(before, now, seconds));
+    part(&mut text, "Workers", &workers(before, now, seconds, tsc_hz));
+    part(&mut text, "Drops", &drops(before, now, seconds));
+    text.push('\n');
+    text
+}
+
+fn ports(before: &Totals, now: &Totals, seconds: f64) -> Table<6> {
+    let rows = before.ports.iter().zip(&now.ports).map(|(before, now)| {
+        let passed = |total: fn(&PortTotals) -> u64| total(now).saturating_sub(total(before));
+        let packets = [passed(|port| port.rx_packets), passed(|port| port.tx_packets)];
+        let bytes = [passed(|port| port.rx_bytes), passed(|port| port.tx_bytes)];
+        let bits = |side: usize| match bytes[side] {
+            0 if packets[side] > 0 => "-".to_owned(),
+            bytes => rate(8 * bytes, seconds),
+        };
+        [
+            now.name.clone(),
+            rate(packets[0], seconds),
+            rate(packets[1], seconds),
+            bits(0),
+            bits(1),
+            passed(|port| port.rx_missed).to_string(),
+        ]
+    });
+    let head = [
+        ("name", Left),
+        ("Rx-pps", Right),
+        ("Tx-pps", Right),
+        ("Rx-bps", Right),
+        ("Tx-bps", Right),
+        ("Rx-missed", Right),
+    ];
+    Table { head, rows: rows.collect() }
+}
+
+fn workers(before: &Totals, now: &Totals, seconds: f64, tsc_hz: f64) -> Table<7> {
+    let rows = before.workers.iter().zip(&now.workers).enumerate().map(|(id, (before, now))| {
+        let passed = |total: fn(&WorkerTotals) -> u64| total(now).saturating_sub(total(before));
+        let (packets, busy) = (passed(|worker| worker.rx_packets), passed(|worker| worker.busy_nanoseconds));
+        let share = busy as f64 / passed(|worker| worker.total_nanoseconds).max(1) as f64;
+        let cycles = match packets {
+            0 => "-".to_owned(),
+            packets => format!("{:.0}", busy as f64 / packets as f64 * tsc_hz / 1e9),
+        };
+        [
+            id.to_string(),
+            now.core.to_string(),
+            rate(packets, seconds),
+            cycles,
+            format!("{:.1}%", 100.0 * share.min(1.0)),
+            now.connections.to_string(),
+            rate(passed(|worker| worker.created), seconds),
+        ]
+    });
+    let head = [
+        ("id", Right),
+        ("core", Right),
+        ("Rx-pps", Right),
+        ("cycles/packet", Right),
+        ("busy", Right),
+        ("connections", Right),
+        ("new/s", Right),
+    ];
+    Table { head, rows: rows.collect() }
+}
+
+fn drops(before: &Totals, now: &Totals, seconds: f64) -> Table<3> {
+    let counts = before.drops.iter().zip(&now.drops).map(|(before, now)| now.saturating_sub(*before));
+    let rows = DropReason::ALL.iter().zip(counts).filter(|(_, count)| *count > 0);
+    let rows =
+        rows.map(|(reason, count)| [reason.name().to_owned(), count.to_string(), rate(count, seconds)]);
+    Table { head: [("reason", Left), ("packets", Right), ("pps", Right)], rows: rows.collect() }
+}
+
+/// A second, to the nearest whole number.
+fn rate(count: u64, seconds: f64) -> String {
+    format!("{:.0}", count as f64 / seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals(up: f64) -> Totals {
+        let port = |name: &str| PortTotals { name: name.to_owned(), ..PortTotals::default() };
+        Totals {
+            up: Duration::from_secs_f64(up),
+            ports: vec![port("vip0"), port("dip0")],
+            workers: vec![WorkerTotals { core: 2, ..WorkerTotals::default() }],
+            drops: vec![0; DropReason::ALL.len()],
+        }
+    }
+
+    #[test]
+    fn rates_are_a_second_and_of_the_period_alone() {
+        let mut before = totals(10.0);
+        before.ports[0] = PortTotals {
+            rx_packets: 1_000_000,
+            tx_packets: 500,
+            rx_bytes: 60_000_000,
+            tx_bytes: 30_000,
+            rx_missed: 7,
+            ..before.ports[0].clone()
+        };
+        before.workers[0] = WorkerTotals {
+            rx_packets: 1_000_000,
+            busy_nanoseconds: 5_000_000_000,
+            total_nanoseconds: 10_000_000_000,
+            connections: 900,
+            created: 40_000,
+            core: 2,
+        };
+        before.drops[DropReason::NoService as usize] = 99;
+        let mut now = before.clone();
+        now.up = Duration::from_secs(12);
+        now.ports[0].rx_packets += 24_000_000;
+        now.ports[0].tx_packets += 3;
+        now.ports[0].rx_bytes += 24_000_000 * 60;
+        now.ports[0].rx_missed += 5;
+        now.workers[0].rx_packets += 24_000_000;
+        now.workers[0].busy_nanoseconds += 1_600_000_000;
+        now.workers[0].total_nanoseconds += 2_000_000_000;
+        now.workers[0].connections = 1000;
+        now.workers[0].created += 500;
+        now.drops[DropReason::NoReal as usize] += 4;
+        let expected = "\
+---- up 12 s, the last 2.00 s ----
+
+Ports
+  name    Rx-pps  Tx-pps      Rx-bps  Tx-bps  Rx-missed
+  vip0  12000000       2  5760000000       -          5
+  dip0         0       0           0       0          0
+
+Workers
+  id  core    Rx-pps  cycles/packet   busy  connections  new/s
+   0     2  12000000            173  80.0%         1000    250
+
+Drops
+  reason   packets  pps
+  no_real        4    2
+
+";
+        assert_eq!(period(&before, &now, 2.6e9), expected);
+    }
+
+    #[test]
+    fn nothing_passed_and_counters_that_went_back_are_no_trouble() {
+        let (mut before, now) = (totals(1.0), totals(1.0));
+        before.ports[1].rx_packets = 9; // the device was reset
+        before.drops[0] = 9;
+        let text = period(&before, &now, 2.6e9);
+        assert!(text.contains("  dip0       0       0       0       0          0\n"), "{text}");
+        assert!(text.contains("   0     2       0              -  0.0%            0      0\n"), "{text}");
+        assert!(!text.contains("Drops"), "{text}");
+    }
+}
