@@ -4,9 +4,9 @@ import os
 import sys
 import unittest
 
-from . import test_configurations, test_expect, test_pktgen, test_testpmd, test_trex
+from . import test_configurations, test_expect, test_ndr, test_pktgen, test_testpmd, test_trex
 
-MODULES = (test_configurations, test_expect, test_pktgen, test_testpmd, test_trex)
+MODULES = (test_configurations, test_expect, test_ndr, test_pktgen, test_testpmd, test_trex)
 
 
 def main():
