@@ -67,9 +67,9 @@ class Stateless(unittest.TestCase):
             self.assertEqual((fix["l2_len"], fix["l3_len"]), (14, 20))
 
     def assert_latency(self, stream, reply):
+        """Returns its client."""
         vip, vip_port, real, real_port = self.addresses.services["udp"]
         packet = frame(stream)
-        self.assertEqual(stream["flow_stats"]["rule_type"], "latency")
         self.assertEqual(packet.protocol, "udp")
         self.assertEqual(packet.checksum, 0, "TRex changes the payload")
         self.assertGreaterEqual(len(packet.payload), 16, "TRex's record")
@@ -90,6 +90,7 @@ class Stateless(unittest.TestCase):
                 if protocol == "tcp":
                     self.assertEqual(frame(connections).flags, ACK)
                 clients.add(self.assert_latency(latency, direction == 1))
+                self.assertEqual(latency["flow_stats"]["rule_type"], "latency")
                 self.assertEqual(latency["flow_stats"]["stream_id"], 7 + direction, "one for each port")
         self.assertEqual(len(clients), 1, "the replies of the latency stream belong to its connection")
         client = IPv4Address(clients.pop()[0])
@@ -98,7 +99,9 @@ class Stateless(unittest.TestCase):
     def test_opening_sends_each_connection_once(self):
         for protocol, flags in (("udp", None), ("tcp", (SYN, SYN | ACK))):
             tunables = ("--load", "open", "--protocol", protocol, "--clients", "1000", "--ports", "1000")
-            for direction, (stream,) in enumerate(loaded([stl(0, *tunables), stl(1, *tunables)])):
+            for direction, (stream, latency) in enumerate(loaded([stl(0, *tunables), stl(1, *tunables)])):
+                self.assert_latency(latency, direction == 1)
+                self.assertEqual((latency["mode"]["type"], latency["mode"]["total_pkts"]), ("single_burst", 1))
                 self.assert_connections(stream, direction == 1, protocol, 1000, 1000, 64)
                 self.assertEqual((stream["mode"]["type"], stream["mode"]["total_pkts"]), ("single_burst", 1_000_000))
                 if flags:

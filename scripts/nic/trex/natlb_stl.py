@@ -92,12 +92,16 @@ def connections(options, reply):
 
 def latency(options, reply, port_id):
     """One connection of its own, timed. The payload changes from packet to packet: UDP without a checksum. The
-    stream is known by the IPv4 identification, which natlb keeps."""
+    stream is known by the IPv4 identification, which natlb keeps. --load open sends one frame, so that the first
+    timed replies find their connection."""
     ports = dict(sport=LEAST_PORT, dport=options.vip_port)
     if reply:
         ports = dict(sport=options.real_port, dport=LEAST_PORT)
     packet = Ether() / IP(**addresses(options, reply, options.latency_client)) / UDP(chksum=0, **ports)
-    return STLStream(packet=STLPktBuilder(pkt=padded(packet, options.size)), mode=STLTXCont(pps=options.latency_pps),
+    frame = STLPktBuilder(pkt=padded(packet, options.size))
+    if options.load == "open":
+        return STLStream(packet=frame, mode=STLTXSingleBurst(total_pkts=1, pps=options.latency_pps))
+    return STLStream(packet=frame, mode=STLTXCont(pps=options.latency_pps),
                      flow_stats=STLFlowLatencyStats(pg_id=7 + port_id))
 
 
@@ -108,7 +112,7 @@ class Profile:
         streams = []
         if not (reply and options.load == "flood"):
             streams.append(connections(options, reply))
-        if options.latency_pps > 0 and options.load != "open":
+        if options.latency_pps > 0:
             streams.append(latency(options, reply, port_id))
         return streams
 
