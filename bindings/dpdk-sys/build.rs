@@ -24,6 +24,9 @@ const FUNCTIONS: &[&str] = &[
     "rte_version",
 ];
 
+/// The same with the feature `hash`.
+const HASH_FUNCTIONS: &str = "rte_hash_(add_key|free|lookup_bulk)";
+
 /// Layouts that nothing may rely on, and header structures that mix `packed` with `align`, which
 /// Rust refuses.
 const OPAQUE: &[&str] = &[
@@ -34,6 +37,7 @@ const OPAQUE: &[&str] = &[
     "rte_.*_hdr",
     "rte_arp_ipv4",
     "rte_flow_.*",
+    "rte_hash",
 ];
 
 /// The shared libraries that are called into. No driver and no mempool library: EAL loads those from
@@ -41,7 +45,7 @@ const OPAQUE: &[&str] = &[
 const LIBRARIES: &[&str] = &["rte_pdump", "rte_ethdev", "rte_net", "rte_mbuf", "rte_mempool", "rte_eal"];
 
 fn main() {
-    for file in ["build.rs", "shim/headers.h", "shim/shim.h", "shim/shim.c"] {
+    for file in ["build.rs", "shim/headers.h", "shim/shim.h", "shim/shim.c", "shim/hash.h", "shim/hash.c"] {
         println!("cargo::rerun-if-changed={file}");
     }
     for variable in ["PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "LIBCLANG_PATH", "CC", "CFLAGS"] {
@@ -56,6 +60,9 @@ fn main() {
     generate(&cflags);
     let mut shim = cc::Build::new();
     shim.file("shim/shim.c").flag("-std=gnu11").define("_GNU_SOURCE", None).opt_level(3).debug(true);
+    if has_hash() {
+        shim.file("shim/hash.c");
+    }
     for flag in &cflags {
         // As system headers: their warnings are not ours.
         match flag.strip_prefix("-I") {
@@ -104,6 +111,9 @@ fn generate(cflags: &[String]) {
     for function in FUNCTIONS {
         builder = builder.allowlist_function(function);
     }
+    if has_hash() {
+        builder = builder.header("shim/hash.h").allowlist_function(HASH_FUNCTIONS);
+    }
     for name in OPAQUE {
         builder = builder.opaque_type(name);
     }
@@ -146,6 +156,10 @@ fn link() {
         // line's --whole-archive and --no-whole-archive.
         arguments = pkg_config(&["--static", "--libs"]);
     } else {
+        // First, for it needs the others.
+        if has_hash() {
+            println!("cargo::rustc-link-lib=dylib=rte_hash");
+        }
         for library in LIBRARIES {
             println!("cargo::rustc-link-lib=dylib={library}");
         }
@@ -154,6 +168,10 @@ fn link() {
         arguments.extend(rpaths.map(|directory| format!("-Wl,-rpath,{directory}")));
     }
     println!("cargo::metadata=link_args={}", arguments.join(" "));
+}
+
+fn has_hash() -> bool {
+    env::var_os("CARGO_FEATURE_HASH").is_some()
 }
 
 fn fail(what: &str) -> ! {

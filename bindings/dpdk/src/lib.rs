@@ -12,6 +12,7 @@
 //! queue     the queues of one worker: bursts in and out
 //! stats     counters
 //! clock     the time stamp counter
+//! hash      DPDK's own hash table, for benches to compare with (feature `hash`)
 //! ```
 //!
 //! Everything keeps what it stands on alive: queues their port, ports their pools, pools the EAL.
@@ -20,6 +21,8 @@
 mod clock;
 mod eal;
 mod error;
+#[cfg(feature = "hash")]
+mod hash;
 mod lcore;
 mod mbuf;
 mod pool;
@@ -32,6 +35,8 @@ pub use eal::device::{Device, port_name, with_ring_sizes};
 pub use eal::hugepages::{Hugepages, MemoryMode};
 pub use eal::{Eal, EalOptions, LogLevel};
 pub use error::{Errno, Error};
+#[cfg(feature = "hash")]
+pub use hash::{Hash, HashKey16};
 pub use lcore::RunningLcore;
 pub use mbuf::Mbuf;
 pub use pool::Pool;
