@@ -5,7 +5,7 @@
 //! here, at one predictable branch.
 
 use crate::connection::Direction;
-use crate::connection::table::{ClientKey, Home, Probed, Table};
+use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::{Frame, HEAD};
 
 /// Offsets in a frame with an Ethernet header and an IPv4 header without options.
@@ -29,6 +29,7 @@ pub(super) struct Decoded {
     pub(super) key: ClientKey,
     /// Address and port of the side that gets translated, 48 bits as they lie on the wire.
     pub(super) far: u64,
+    /// Filled in by who knows the table.
     pub(super) home: Home,
     /// IPv4 total length.
     pub(super) length: u16,
@@ -89,16 +90,10 @@ pub(super) fn check_at(head: &[u8; HEAD]) -> usize {
     usize::from(TRANSPORTS[usize::from(head[at::PROTOCOL])].check_at) & (HEAD - 2)
 }
 
-/// Decodes a frame and brings its home bucket close. Says also whether it is plain: what is wrong with
-/// it is collected in two words, that are nonzero or negative if anything is. No branch, and one test
-/// for all.
+/// Decodes a frame, and says whether it is plain: what is wrong with it is collected in two words, that
+/// are nonzero or negative if anything is. No branch, and one test for all.
 #[inline(always)]
-pub(super) fn decode(
-    frame: &impl Frame,
-    direction: Direction,
-    expected: Expected,
-    table: &Table,
-) -> (Decoded, bool) {
+pub(super) fn decode(frame: &impl Frame, direction: Direction, expected: Expected) -> (Decoded, bool) {
     let head = frame.head();
     let length = u16::from_be(u16_at(head, at::TOTAL_LENGTH));
     let protocol = head[at::PROTOCOL];
@@ -126,6 +121,6 @@ pub(super) fn decode(
         address | port << 32
     };
     let key = ClientKey::new(endpoint(near), protocol);
-    let (home, far) = (table.prefetch_home(key), endpoint(far));
-    (Decoded { key, far, home, length, direction, probed: Probed::default() }, plain)
+    let (home, probed) = (Home::default(), Probed::default());
+    (Decoded { key, far: endpoint(far), home, length, direction, probed }, plain)
 }

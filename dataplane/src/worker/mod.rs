@@ -23,6 +23,7 @@ mod outgoing;
 mod resolve;
 mod rewrite;
 mod schedule;
+pub mod stages;
 mod waiting;
 
 use crate::connection::Direction;
@@ -249,9 +250,10 @@ impl<Io: FrameIo> Handler<Io> {
     fn decode_all<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
         let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
         let mut plain = 0;
-        for (index, (frame, decoded)) in burst.frames.iter().zip(&mut burst.decoded).enumerate() {
-            let is_plain;
-            (*decoded, is_plain) = decode(frame, Way::of_frame(snapshot, frame), expected, &self.table);
+        for (index, (frame, place)) in burst.frames.iter().zip(&mut burst.decoded).enumerate() {
+            let (mut decoded, is_plain) = decode(frame, Way::of_frame(snapshot, frame), expected);
+            decoded.home = self.table.prefetch_home(decoded.key);
+            *place = decoded;
             plain |= FrameSet::from(is_plain) << index;
         }
         burst.plain = plain;

@@ -1,0 +1,164 @@
+//! Runs one stage, for valgrind to count its instructions (`instructions.py`): only what
+//! [`collected`] calls counts. Prints how many packets, connections or entries went through.
+//!
+//! `instructions STAGE`; without one, the stages' names.
+#![forbid(unsafe_code)]
+
+use dataplane::connection::table::Table;
+use dataplane::connection::{Direction, State, Timeouts};
+use dataplane::counters::WorkerCounters;
+use dataplane::frame::Frame;
+use dataplane::ids::{NextHopId, RealId};
+use dataplane::time::Tick;
+use dataplane::worker::stages::{decode_one, rewrite_one};
+use memory::Huge;
+use stages::flows::{Key, Random};
+use stages::frames::Buffer;
+use stages::path::Path;
+use stages::world::{DIP_MAC, HASH_KEY, VIP_MAC, snapshot};
+use std::hint::black_box;
+use std::process::ExitCode;
+
+/// Flows that are established, and packets that are counted.
+const FLOWS: u32 = 4096;
+/// Larger than the flows need, so that the sweep has as much to do as with a million.
+const CAPACITY: usize = 65_536;
+
+/// What valgrind is told to count, by name.
+#[inline(never)]
+fn collected(work: &mut dyn FnMut()) {
+    work();
+}
+
+type Stage = (&'static str, fn() -> usize);
+
+const STAGES: [Stage; 9] = [
+    ("decode", decode),
+    ("rewrite", rewrite),
+    ("established-tcp-forward", || established(1, Direction::Forward)),
+    ("established-tcp-reverse", || established(1, Direction::Reverse)),
+    ("established-udp-forward", || established(0, Direction::Forward)),
+    ("established-udp-reverse", || established(0, Direction::Reverse)),
+    ("burst", burst),
+    ("new-connection", new_connection),
+    ("expiry", expiry),
+];
+
+fn main() -> ExitCode {
+    let Some(name) = std::env::args().nth(1) else {
+        STAGES.iter().for_each(|(name, _)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    };
+    let Some((_, stage)) = STAGES.iter().find(|(known, _)| *known == name) else {
+        eprintln!("instructions: no stage {name}");
+        return ExitCode::from(2);
+    };
+    println!("{}", stage());
+    ExitCode::SUCCESS
+}
+
+/// A frame of each flow, by turns from its client and from the real.
+fn frames() -> Vec<(Direction, Buffer)> {
+    let mut frames = Vec::new();
+    for flow in 0..FLOWS {
+        let direction = if flow / 2 % 2 == 0 { Direction::Forward } else { Direction::Reverse };
+        let mut frame = Buffer::default();
+        frame.write(flow, direction, false);
+        frames.push((direction, frame));
+    }
+    frames
+}
+
+fn decode() -> usize {
+    let frames = frames();
+    let mut plain = 0;
+    collected(&mut || {
+        for (direction, frame) in &frames {
+            let mac = if *direction == Direction::Forward { VIP_MAC } else { DIP_MAC };
+            plain += usize::from(black_box(decode_one(frame, *direction, mac, 1500)).is_some());
+        }
+    });
+    assert_eq!(plain, frames.len(), "all are plain");
+    plain
+}
+
+fn rewrite() -> usize {
+    let mut frames = frames();
+    let snapshot = snapshot(1);
+    let rewrite = snapshot.rewrite(RealId(0));
+    collected(&mut || {
+        for (direction, frame) in &mut frames {
+            rewrite_one(frame.head_mut(), *direction, rewrite, VIP_MAC, DIP_MAC);
+        }
+    });
+    black_box(&frames).len()
+}
+
+/// Random flows of one protocol (`odd`: 1 is TCP, 0 UDP).
+fn random_flows(odd: u32) -> Vec<u32> {
+    let mut random = Random::default();
+    (0..FLOWS).map(|_| random.below(FLOWS / 2) * 2 + odd).collect()
+}
+
+/// The whole way of packets of established connections: receive, decode, resolve, rewrite, transmit.
+fn established(odd: u32, direction: Direction) -> usize {
+    let mut path = established_path();
+    path.line_up(&random_flows(odd), direction, false);
+    counted(&mut path)
+}
+
+/// The same, mixed: a burst from clients, a burst from reals, each TCP and UDP.
+fn burst() -> usize {
+    let mut path = established_path();
+    let mut random = Random::default();
+    let mut flows = || (0..FLOWS / 2).map(|_| random.below(FLOWS)).collect::<Vec<u32>>();
+    path.line_up(&flows(), Direction::Forward, false);
+    path.line_up(&flows(), Direction::Reverse, false);
+    counted(&mut path)
+}
+
+fn established_path() -> Path {
+    let mut path = Path::new(CAPACITY, FLOWS as usize, Huge::Never);
+    path.establish(FLOWS);
+    path
+}
+
+fn counted(path: &mut Path) -> usize {
+    let (sent, created) = (path.sent(), path.created());
+    collected(&mut || {
+        black_box(path.run());
+    });
+    assert_eq!(path.created(), created, "no packet makes a connection");
+    let packets = path.sent() - sent;
+    assert_eq!(packets, u64::from(FLOWS), "no packet is dropped");
+    packets as usize
+}
+
+/// Every packet a new connection, TCP and UDP by turns.
+fn new_connection() -> usize {
+    let mut path = Path::new(CAPACITY, FLOWS as usize, Huge::Never);
+    let flows: Vec<u32> = (0..FLOWS).collect();
+    path.line_up(&flows, Direction::Forward, true);
+    collected(&mut || {
+        black_box(path.run());
+    });
+    assert_eq!(path.created(), u64::from(FLOWS));
+    path.created() as usize
+}
+
+/// A full pass of the sweep over a table that is full, all of it dead: for each entry taken out.
+fn expiry() -> usize {
+    let mut table = Table::new(FLOWS as usize, HASH_KEY, Huge::Never).expect("memory");
+    let (timeouts, counters) = (Timeouts::default(), WorkerCounters::new());
+    for flow in 0..FLOWS {
+        let key = Key::of(flow).client();
+        let (hash, real, state) = (table.hash(key), RealId(0), State::Established);
+        table.insert(hash, key, real, NextHopId(1), state, Tick::new(0), &timeouts, &counters).expect("room");
+    }
+    let late = Tick::new(u64::from(timeouts.ticks(State::Established)));
+    let mut expired = 0;
+    collected(&mut || expired = table.sweep(table.buckets(), late, &timeouts, &counters));
+    assert_eq!(expired, FLOWS as usize);
+    assert!(table.is_empty());
+    expired
+}

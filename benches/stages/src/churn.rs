@@ -1,0 +1,138 @@
+//! Connections that are made and time out in balance, in the table alone, on a clock of its own: each
+//! new connection moves it on.
+
+use crate::flows::Key;
+use crate::world::{HASH_KEY, schedule};
+use dataplane::connection::table::{ClientKey, Home, Table};
+use dataplane::connection::{State, Timeouts};
+use dataplane::counters::WorkerCounters;
+use dataplane::ids::NextHopId;
+use dataplane::schedule::{Position, Schedule};
+use dataplane::time::Tick;
+
+/// Connections made at once.
+pub const BURST: usize = 32;
+/// Seconds until one times out, on the table's own clock: a thousand ticks, so that they do not die
+/// all at once.
+const TIMEOUT: u32 = 250;
+
+/// How much there is in the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Connections that have not timed out.
+    pub alive: usize,
+    /// The table's capacity; half as many as are alive have timed out and are not swept yet.
+    pub capacity: usize,
+}
+
+/// See the module's text. A full pass of the sweep takes as long as a connection lives, as in a worker
+/// with the shortest timeout.
+#[derive(Debug)]
+pub struct Churn {
+    table: Table,
+    counters: WorkerCounters,
+    schedule: Schedule,
+    position: Position,
+    timeouts: Timeouts,
+    /// In a ring: each has timed out, and been swept, when it comes again.
+    clients: Box<[ClientKey]>,
+    next: usize,
+    made: u64,
+    made_in_a_tick: u64,
+    /// Of the burst that comes next, prefetched.
+    homes: [Home; BURST],
+    swept_in_a_burst: usize,
+}
+
+impl Churn {
+    /// A table in balance: some lifetimes have passed.
+    ///
+    /// # Panics
+    /// If there is no memory, or it gets out of balance.
+    pub fn new(size: Size, huge: memory::Huge) -> Self {
+        let table = Table::new(size.capacity, HASH_KEY, huge).expect("memory for the table");
+        let schedule = schedule(0, &[1; 16]);
+        let mut position = Position::default();
+        position.adopt(None, &schedule);
+        let clients = (size.alive * 4).next_multiple_of(BURST) as u32;
+        let timeouts = Timeouts::new(900, 120, TIMEOUT);
+        let mut churn = Self {
+            swept_in_a_burst: (table.buckets() * BURST).div_ceil(size.alive),
+            table,
+            counters: WorkerCounters::new(),
+            schedule,
+            position,
+            made_in_a_tick: size.alive as u64 / u64::from(timeouts.ticks(State::Udp)),
+            timeouts,
+            clients: (0..clients).map(|flow| Key::of(2 * flow).client()).collect(),
+            next: 0,
+            made: 0,
+            homes: [Home::default(); BURST],
+        };
+        for _ in 0..size.alive * 5 / BURST {
+            churn.set_up();
+            churn.expire();
+        }
+        churn.check(size);
+        churn
+    }
+
+    /// # Panics
+    /// If a connection was refused or had to give way, or another number than meant is in the table.
+    pub fn check(&self, size: Size) {
+        let counters = &self.counters;
+        assert_eq!(counters.connections_evicted.get(), 0, "none gives way");
+        assert_eq!(counters.connections_created.get(), self.made, "none is refused");
+        let meant = size.alive + size.alive / 2;
+        assert!(self.table.len().abs_diff(meant) < meant / 20, "{} of {meant}", self.table.len());
+        let gone = counters.connections_created.get() - counters.connections_expired.get();
+        assert_eq!(gone, self.table.len() as u64);
+    }
+
+    fn now(&self) -> Tick {
+        Tick::new(self.made / self.made_in_a_tick)
+    }
+
+    /// Makes 32 connections: each is looked for and not found, a real is picked, the entry is made.
+    ///
+    /// # Panics
+    /// If one is refused.
+    #[inline(always)]
+    pub fn set_up(&mut self) {
+        let now = self.now();
+        let begin = self.next;
+        self.next = if begin + BURST < self.clients.len() { begin + BURST } else { 0 };
+        let homes = self.homes;
+        for (home, key) in self.homes.iter_mut().zip(&self.clients[self.next..]) {
+            *home = self.table.prefetch_home(*key);
+        }
+        for (home, key) in homes.iter().zip(&self.clients[begin..begin + BURST]) {
+            std::hint::black_box(self.table.probe(*home, *key));
+        }
+        for key in &self.clients[begin..begin + BURST] {
+            let hash = self.table.hash(*key);
+            let known = self.table.find(hash, *key, |entry| !entry.is_dead(now, &self.timeouts));
+            assert!(known.is_none(), "the client is new");
+            let real = self.position.pick(&self.schedule).expect("there are reals");
+            self.table
+                .insert(
+                    hash,
+                    *key,
+                    real,
+                    NextHopId(1),
+                    State::UdpUnanswered,
+                    now,
+                    &self.timeouts,
+                    &self.counters,
+                )
+                .expect("room");
+        }
+        self.made += BURST as u64;
+    }
+
+    /// The sweep's share of a burst.
+    #[inline(always)]
+    pub fn expire(&mut self) -> usize {
+        self.table.sweep(self.swept_in_a_burst, self.now(), &self.timeouts, &self.counters)
+    }
+}

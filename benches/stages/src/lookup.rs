@@ -1,0 +1,197 @@
+//! The same look-ups, each a hit that reads what a packet needs, in natlb's table, in hashbrown, and
+//! in DPDK's `rte_hash`.
+
+#[cfg(feature = "rte_hash")]
+pub mod rte_hash;
+
+use crate::flows::{Key, is_tcp};
+use crate::world::{HASH_KEY, snapshot};
+use dataplane::connection::table::{ClientKey, Entry, Home, Probed, Table};
+use dataplane::connection::{Direction, State, Timeouts};
+use dataplane::counters::WorkerCounters;
+use dataplane::frame::BURST;
+use dataplane::ids::{NextHopId, RealId};
+use dataplane::snapshot::{Rewrite, Snapshot};
+use dataplane::time::Tick;
+use hashbrown::HashMap;
+
+/// Reals of each service.
+pub const REALS: u8 = 16;
+const NOW: Tick = Tick::new(1);
+
+/// The real that a flow has.
+fn real_of(flow: u32) -> RealId {
+    let index = flow / 2 % u32::from(REALS);
+    RealId(if is_tcp(flow) { index } else { u32::from(REALS) + index })
+}
+
+/// What look-ups come to, to be compared between tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many were found.
+    pub found: u64,
+    /// Sum of what their clients' packets get for the VIP.
+    pub sum: u64,
+}
+
+impl Outcome {
+    #[inline(always)]
+    fn add(&mut self, becomes: u64) {
+        self.found += 1;
+        self.sum = self.sum.wrapping_add(becomes);
+    }
+}
+
+/// natlb's table, looked up as the packet path does: prefetch the homes of a burst, probe them, verify
+/// each entry by its real's rewrite record and read that.
+#[derive(Debug)]
+pub struct Natlb {
+    table: Table,
+    snapshot: Snapshot,
+}
+
+/// Where a burst's keys are at home, and in which places there.
+type Burst = [(Home, Probed); BURST];
+
+impl Natlb {
+    /// A table of capacity `flows` that is full.
+    ///
+    /// # Panics
+    /// If there is no memory.
+    pub fn filled(flows: u32, huge: memory::Huge) -> Self {
+        let mut table = Table::new(flows as usize, HASH_KEY, huge).expect("memory for the table");
+        let (timeouts, counters) = (Timeouts::default(), WorkerCounters::new());
+        for flow in 0..flows {
+            let key = Key::of(flow).client();
+            let state = if is_tcp(flow) { State::Established } else { State::Udp };
+            table
+                .insert(
+                    table.hash(key),
+                    key,
+                    real_of(flow),
+                    NextHopId(1),
+                    state,
+                    Tick::new(0),
+                    &timeouts,
+                    &counters,
+                )
+                .expect("room");
+        }
+        Self { table, snapshot: snapshot(REALS) }
+    }
+
+    /// What its memory is made of.
+    pub fn backing(&self) -> memory::Backing {
+        self.table.backing()
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, burst: &mut Burst, keys: &[Key; BURST]) {
+        for ((home, _), key) in burst.iter_mut().zip(keys) {
+            *home = self.table.prefetch_home(key.client());
+        }
+    }
+
+    #[inline(always)]
+    fn resolve(&self, burst: &mut Burst, keys: &[Key; BURST], outcome: &mut Outcome) {
+        for ((home, probed), key) in burst.iter_mut().zip(keys) {
+            *probed = self.table.probe(*home, key.client());
+        }
+        for ((home, probed), key) in burst.iter().zip(keys) {
+            if let Some(rewrite) = self.value(*home, *probed, *key) {
+                outcome.add(rewrite.becomes[Direction::Forward as usize]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn value(&self, home: Home, probed: Probed, key: Key) -> Option<&Rewrite> {
+        let belongs = |entry: Entry| {
+            self.snapshot.rewrite(entry.real()).matches(Direction::Forward, key.far)
+                && (entry.tick() == NOW || !entry.is_dead(NOW, &self.snapshot.timeouts))
+        };
+        let entry = match self.table.probed(home, probed) {
+            Some((_, entry)) if belongs(entry) => entry,
+            _ => self.elsewhere(key, &belongs)?,
+        };
+        Some(self.snapshot.rewrite(entry.real()))
+    }
+
+    #[cold]
+    fn elsewhere(&self, key: Key, belongs: &impl Fn(Entry) -> bool) -> Option<Entry> {
+        let key: ClientKey = key.client();
+        self.table.find(self.table.hash(key), key, belongs).map(|(_, entry)| entry)
+    }
+
+    /// Burst by burst, each resolved before the next is prefetched.
+    pub fn bursts(&self, keys: &[[Key; BURST]]) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut burst = Burst::default();
+        for keys in keys {
+            self.prefetch(&mut burst, keys);
+            self.resolve(&mut burst, keys, &mut outcome);
+        }
+        outcome
+    }
+
+    /// Each burst is prefetched before the one before it is resolved: the worker's way.
+    pub fn pipelined(&self, keys: &[[Key; BURST]]) -> Outcome {
+        let mut outcome = Outcome::default();
+        let (mut now, mut next) = (Burst::default(), Burst::default());
+        let Some(first) = keys.first() else { return outcome };
+        self.prefetch(&mut now, first);
+        for pair in keys.windows(2) {
+            self.prefetch(&mut next, &pair[1]);
+            self.resolve(&mut now, &pair[0], &mut outcome);
+            std::mem::swap(&mut now, &mut next);
+        }
+        self.resolve(&mut now, &keys[keys.len() - 1], &mut outcome);
+        outcome
+    }
+}
+
+/// hashbrown in the place of natlb's table: the same keys, entries of the same content, the same
+/// rewrite records. It can't prefetch.
+#[derive(Debug)]
+pub struct Hashbrown {
+    map: HashMap<u64, u64>,
+    snapshot: Snapshot,
+}
+
+impl Hashbrown {
+    /// So many flows.
+    pub fn filled(flows: u32) -> Self {
+        let map = (0..flows).map(|flow| (Key::of(flow).near, u64::from(real_of(flow).0))).collect();
+        Self { map, snapshot: snapshot(REALS) }
+    }
+
+    /// One after the other.
+    pub fn one_by_one(&self, keys: &[[Key; BURST]]) -> Outcome {
+        let mut outcome = Outcome::default();
+        for key in keys.as_flattened() {
+            let Some(value) = self.map.get(&key.near) else { continue };
+            let rewrite = self.snapshot.rewrite(RealId(*value as u32));
+            if rewrite.matches(Direction::Forward, key.far) {
+                outcome.add(rewrite.becomes[Direction::Forward as usize]);
+            }
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flows::shuffled;
+
+    #[test]
+    fn all_tables_find_the_same() {
+        let keys: Vec<Key> = shuffled(10_240).into_iter().map(Key::of).collect();
+        let (bursts, _) = keys.as_chunks();
+        let natlb = Natlb::filled(10_240, memory::Huge::Never);
+        let outcome = natlb.bursts(bursts);
+        assert_eq!(outcome.found, 10_240);
+        assert_eq!(natlb.pipelined(bursts), outcome);
+        assert_eq!(Hashbrown::filled(10_240).one_by_one(bursts), outcome);
+    }
+}

@@ -1,0 +1,104 @@
+//! A worker between two ports of prepared frames, its connections established.
+
+use crate::frames::Prepared;
+use crate::world::{START, worker};
+use dataplane::connection::Direction;
+use dataplane::message::ControlEnd;
+use dataplane::time::Now;
+use dataplane::worker::{SWEEP_IDLE, Worker};
+
+/// Virtual time of a turn in nanoseconds: 64 packets at some 30 ns.
+const TURN: u64 = 2_000;
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Path {
+    worker: Worker<Prepared>,
+    control: ControlEnd,
+    now: Now,
+    frames: usize,
+}
+
+impl Path {
+    /// No connection yet; room for `capacity`, and `frames` frames at once.
+    pub fn new(capacity: usize, frames: usize, huge: memory::Huge) -> Self {
+        let (worker, control) = worker(Prepared::new(frames), capacity, 1, huge);
+        let mut path = Self { worker, control, now: START, frames };
+        path.catch_up();
+        path
+    }
+
+    /// Idle turns until the sweep is not late any more: from then on it has as much to do in a turn as
+    /// virtual time goes on.
+    fn catch_up(&mut self) {
+        for _ in 0..self.worker.table().buckets() / SWEEP_IDLE + 2 {
+            self.run();
+        }
+    }
+
+    /// Opens the flows below `count`, and has each answered: TCP becomes ESTABLISHED, UDP answered.
+    ///
+    /// # Panics
+    /// If that is not what comes out.
+    pub fn establish(&mut self, count: u32) {
+        let flows: Vec<u32> = (0..count).collect();
+        let steps = [(Direction::Forward, true), (Direction::Reverse, false), (Direction::Forward, false)];
+        for lap in flows.chunks(self.frames) {
+            for (direction, opens) in steps {
+                self.line_up(lap, direction, opens);
+                assert_eq!(self.run(), lap.len(), "frames come through");
+            }
+        }
+        self.catch_up();
+        let counters = &self.control.counters;
+        assert_eq!(counters.connections_created.observe(), u64::from(count));
+        assert_eq!(counters.connections.observe(), u64::from(count));
+        assert_eq!(counters.tx_packets.observe(), 3 * u64::from(count), "nothing is dropped");
+    }
+
+    /// Puts packets of these flows in line, at most as many as there are frames.
+    pub fn line_up(&mut self, flows: &[u32], direction: Direction, opens: bool) {
+        self.worker.io().line_up(flows, direction, opens);
+    }
+
+    /// Turns until every frame in line has been sent. Returns how many.
+    #[inline(always)]
+    pub fn run(&mut self) -> usize {
+        let mut packets = 0;
+        loop {
+            self.now.nanoseconds += TURN;
+            let received = self.worker.turn(self.now);
+            if received == 0 {
+                return packets;
+            }
+            packets += received;
+        }
+    }
+
+    /// Frames sent so far.
+    pub fn sent(&self) -> u64 {
+        self.control.counters.tx_packets.observe()
+    }
+
+    /// Connections made so far.
+    pub fn created(&self) -> u64 {
+        self.control.counters.connections_created.observe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn established_flows_go_both_ways_without_new_connections() {
+        let mut path = Path::new(1000, 256, memory::Huge::Never);
+        path.establish(1000);
+        let before = path.sent();
+        let flows: Vec<u32> = (500..628).collect();
+        path.line_up(&flows, Direction::Forward, false);
+        path.line_up(&flows, Direction::Reverse, false);
+        assert_eq!(path.run(), 256);
+        assert_eq!((path.sent() - before, path.created()), (256, 1000));
+    }
+}

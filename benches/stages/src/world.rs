@@ -1,0 +1,124 @@
+//! The configuration that benches run on.
+
+use dataplane::connection::Timeouts;
+use dataplane::connection::table::HashKey;
+use dataplane::frame::FrameIo;
+use dataplane::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceKey};
+use dataplane::message::{ControlEnd, Order, channel};
+use dataplane::next_hop::{Mac, NextHop, NextHops};
+use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
+use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Unmatched};
+use dataplane::time::Now;
+use dataplane::worker::Worker;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+/// The port towards clients.
+pub const VIP_PORT: PortIndex = 0;
+/// The port towards reals.
+pub const DIP_PORT: PortIndex = 1;
+/// The virtual address of both services.
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
+/// The first real; the others follow it.
+pub const REAL: Ipv4Addr = Ipv4Addr::new(10, 254, 0, 1);
+/// The clients' router: all of them are behind it.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 2);
+/// MAC of [`VIP_PORT`].
+pub const VIP_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+/// MAC of [`DIP_PORT`].
+pub const DIP_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
+/// Port of the TCP service.
+pub const TCP_PORT: u16 = 80;
+/// Port of the UDP service.
+pub const UDP_PORT: u16 = 53;
+/// Always the same, so that instruction counts are.
+pub const HASH_KEY: HashKey = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0xbf58_476d_1ce4_e5b9 };
+/// The moment that everything begins at.
+pub const START: Now = Now { nanoseconds: 1_000_000_000 };
+
+/// A worker that has adopted [`snapshot`]`(reals)` and knows its next hops, and the other end of it.
+///
+/// # Panics
+/// If there is no memory for the table.
+pub fn worker<Io: FrameIo>(
+    io: Io,
+    capacity: usize,
+    reals: u8,
+    huge: memory::Huge,
+) -> (Worker<Io>, ControlEnd) {
+    let next_hops = Arc::new(NextHops::new());
+    let (end, mut control) = channel(Arc::clone(&next_hops));
+    let mut worker = Worker::new(io, end, capacity, HASH_KEY, huge).expect("memory for the table");
+    control.orders.push(Order::Adopt(Arc::new(snapshot(reals)))).expect("room");
+    let neighbours = (0..reals).map(|index| (real_next_hop(index), DIP_PORT, real_address(index)));
+    for (id, port, address) in neighbours.chain([(NextHopId(1), VIP_PORT, GATEWAY)]) {
+        next_hops.set(id, NextHop::resolved(port, Mac([2, 0, 0, 0, 1, id.0 as u8])));
+        let key = NeighbourKey { port, address };
+        control.orders.push(Order::Reachable(key, id)).expect("room");
+    }
+    worker.turn(START);
+    (worker, control)
+}
+
+fn real_address(index: u8) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(REAL) + u32::from(index))
+}
+
+fn real_next_hop(index: u8) -> NextHopId {
+    NextHopId(2 + u32::from(index))
+}
+
+/// A TCP and a UDP service on [`VIP`], each with so many reals of weight 1: those of TCP have the ids
+/// from 0 on, those of UDP from `reals` on.
+///
+/// # Panics
+/// Never: the addresses in it are written right.
+pub fn snapshot(reals: u8) -> Snapshot {
+    let key_of = |protocol, port| ServiceKey { protocol, listen: SocketAddrV4::new(VIP, port) };
+    let services = [key_of(Protocol::Tcp, TCP_PORT), key_of(Protocol::Udp, UDP_PORT)];
+    let port = |side, mac, address: &str| Port {
+        side,
+        mac,
+        mtu: 1500,
+        addresses: vec![address.parse().expect("an address")],
+    };
+    let all_reals = services.iter().flat_map(|service| (0..reals).map(move |index| (*service, index)));
+    Snapshot::compile(Description {
+        version: 1,
+        ports: vec![port(Side::Vip, VIP_MAC, "10.255.0.1/24"), port(Side::Dip, DIP_MAC, "10.254.0.254/24")],
+        services: (0..)
+            .zip(services)
+            .map(|(index, key)| {
+                let schedule = schedule(index * u32::from(reals), &vec![1; usize::from(reals)]);
+                Some(Service { key, schedule: Arc::new(schedule) })
+            })
+            .collect(),
+        reals: (0..)
+            .zip(all_reals)
+            .map(|(id, (service, index))| Real {
+                id: RealId(id),
+                key: RealKey {
+                    service,
+                    endpoint: SocketAddrV4::new(real_address(index), service.listen.port()),
+                },
+                next_hop: real_next_hop(index),
+                removed: false,
+            })
+            .collect(),
+        routes: vec![Route {
+            prefix: "0.0.0.0/0".parse().expect("a prefix"),
+            port: VIP_PORT,
+            via: Some(GATEWAY),
+        }],
+        timeouts: Timeouts::default(),
+        unmatched: Unmatched::Route,
+    })
+}
+
+/// `wrr` over reals with these weights, numbered from `first` on.
+pub fn schedule(first: u32, weights: &[u32]) -> Schedule {
+    let candidates =
+        (first..).zip(weights).map(|(id, weight)| Candidate { real: RealId(id), weight: *weight }).collect();
+    let changes = vec![Change::of(weights.iter().copied())];
+    Schedule::new(Algorithm::WeightedRoundRobin, 1, candidates, 0, changes)
+}
