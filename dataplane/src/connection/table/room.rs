@@ -7,6 +7,7 @@ use crate::connection::{State, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::ids::{NextHopId, RealId};
 use crate::time::Tick;
+use std::cmp::Reverse;
 
 /// Buckets searched at the sweep's position for one that can make room when the table is full.
 const ROOM_SEARCH: usize = 32;
@@ -84,7 +85,7 @@ impl Table {
         }
     }
 
-    /// The entry that gives way first, and how readily.
+    /// The entry that gives way first, and how readily; of equals, the first.
     fn most_yielding(&self, places: &[usize], now: Tick, timeouts: &Timeouts) -> Option<(Yielding, Slot)> {
         let yielding = |slot: Slot| {
             let entry = self.entry(slot)?;
@@ -100,7 +101,8 @@ impl Table {
             };
             Some((how, slot))
         };
-        Self::slots(places).filter_map(yielding).max_by_key(|(how, _)| *how)
+        // Of equals, `max_by_key` takes the last.
+        Self::slots(places).filter_map(yielding).min_by_key(|(how, _)| Reverse(*how))
     }
 
     /// All places of a key are taken: a dead entry gives way, or one moves to another place of its
@@ -145,14 +147,18 @@ impl Table {
     }
 
     /// The table holds its capacity: looks for an entry that may give way, in a bounded stretch of
-    /// the table that the next call goes on from.
+    /// the table. The next call goes on from the bucket of the one found: were the whole stretch passed
+    /// over for one entry, the number left in each would walk at random, and some would have none.
     fn make_room(&mut self, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) -> Result<(), NoRoom> {
         let mut stretch = [0; ROOM_SEARCH];
+        let mut position = self.sweep_position;
         for place in &mut stretch {
-            *place = self.sweep_position;
-            self.sweep_position = self.after(self.sweep_position);
+            *place = position;
+            position = self.after(position);
         }
-        let (_, slot) = self.most_yielding(&stretch, now, timeouts).ok_or(NoRoom::Capacity)?;
+        let found = self.most_yielding(&stretch, now, timeouts);
+        self.sweep_position = found.map_or(position, |(_, slot)| slot.bucket as usize);
+        let (_, slot) = found.ok_or(NoRoom::Capacity)?;
         self.evict(slot, now, timeouts, counters);
         Ok(())
     }

@@ -124,6 +124,23 @@ fn room_is_made_in_order_dead_then_closing_then_half_open() {
 }
 
 #[test]
+fn a_table_kept_full_by_half_open_connections_refuses_none_and_keeps_the_established() {
+    const CAPACITY: u64 = 1024;
+    const ESTABLISHED: u64 = CAPACITY * 3 / 4;
+    let mut bench = Bench::new(CAPACITY as usize);
+    for client in 0..ESTABLISHED {
+        bench.insert(client, 1, State::Established, Tick::new(100)).unwrap();
+    }
+    for client in ESTABLISHED..ESTABLISHED + 20 * CAPACITY {
+        assert!(bench.insert(client, 1, State::SynRecv, Tick::new(100)).is_ok(), "client {client}");
+    }
+    for client in 0..ESTABLISHED {
+        assert!(bench.find(client, 6, 1).is_some(), "client {client}");
+    }
+    assert_eq!(bench.table.len() as u64, CAPACITY);
+}
+
+#[test]
 fn one_client_endpoint_has_sixteen_places() {
     let mut bench = Bench::new(1000);
     let made = (0..100).filter(|real| bench.insert(7, *real, State::Established, NOW).is_ok()).count();
