@@ -421,4 +421,22 @@ pub struct WorkerView {
     pub connections: u64,
     /// Connections that its table holds.
     pub capacity: u64,
+    /// Connections made.
+    #[serde(default)]
+    pub created: u64,
+    /// Connections that timed out.
+    #[serde(default)]
+    pub expired: u64,
+    /// Connections that gave way to new ones because the table was full.
+    #[serde(default)]
+    pub evicted: u64,
+    /// The most entries that the sweep examined in one turn.
+    #[serde(default)]
+    pub most_swept: u64,
+    /// The most connections that timed out in one turn.
+    #[serde(default)]
+    pub most_expired: u64,
+    /// The most connections that were made in one turn.
+    #[serde(default)]
+    pub most_created: u64,
 }

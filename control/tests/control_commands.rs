@@ -112,7 +112,12 @@ fn status_tells_of_ports_workers_drops_and_trouble() {
     counters.syns[0].set(6);
     counters.partial_checksums[0].set(4);
     counters.merged_segments[1].set(1);
+    counters.connections_evicted.set(5);
+    counters.most_swept.raise(256);
+    counters.most_swept.raise(7);
     let status = lab.ok(r#""command":"status""#);
+    assert_eq!(status["workers"][0]["evicted"], 5);
+    assert_eq!(status["workers"][0]["most_swept"], 256);
     assert_eq!(status["drops"], json!({"no_route": 4}));
     assert_eq!(status["dpdk"], "DPDK 0");
     assert_eq!(status["ports"][1]["name"], "dip0");

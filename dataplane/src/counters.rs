@@ -29,6 +29,14 @@ impl Counter {
         self.0.store(value, Ordering::Relaxed);
     }
 
+    /// Sets to `value` if that is more, for gauges of the most; only the one writer may call it.
+    #[inline(always)]
+    pub fn raise(&self, value: u64) {
+        if value > self.get() {
+            self.set(value);
+        }
+    }
+
     /// The value now.
     #[inline(always)]
     pub fn get(&self) -> u64 {
@@ -124,6 +132,12 @@ pub struct WorkerCounters {
     pub connections_evicted: Counter,
     /// Entries examined by the sweep.
     pub entries_swept: Counter,
+    /// The most entries that the sweep examined in one turn.
+    pub most_swept: Counter,
+    /// The most connections that timed out in one turn.
+    pub most_expired: Counter,
+    /// The most connections that were made in one turn.
+    pub most_created: Counter,
     /// TCP SYNs that made a connection, by `EthPort`.
     pub syns: [Counter; crate::ids::MAX_PORTS],
     /// Those whose checksum was only that of the pseudo-header: the sender's link leaves checksums
@@ -156,6 +170,9 @@ impl WorkerCounters {
             connections_expired: zero(),
             connections_evicted: zero(),
             entries_swept: zero(),
+            most_swept: zero(),
+            most_expired: zero(),
+            most_created: zero(),
             syns: Default::default(),
             partial_checksums: Default::default(),
             merged_segments: Default::default(),

@@ -210,6 +210,12 @@ fn status_lays_out_what_there_is() {
         cycles_per_packet: 412.6,
         connections: 6,
         capacity: 1_048_576,
+        created: 20,
+        expired: 14,
+        evicted: 0,
+        most_swept: 256,
+        most_expired: 3,
+        most_created: 2,
     };
     let mut view = Status {
         version: "0.1.0".into(),

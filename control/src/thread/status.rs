@@ -251,6 +251,12 @@ impl ControlThread {
                 cycles_per_packet: load.busy_nanoseconds_per_packet * cycles,
                 connections: counters.connections.get(),
                 capacity: info.capacity,
+                created: counters.connections_created.get(),
+                expired: counters.connections_expired.get(),
+                evicted: counters.connections_evicted.get(),
+                most_swept: counters.most_swept.get(),
+                most_expired: counters.most_expired.get(),
+                most_created: counters.most_created.get(),
             };
         parts.map(view).collect()
     }

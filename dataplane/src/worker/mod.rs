@@ -16,6 +16,7 @@ mod answer;
 mod arp;
 mod decode;
 mod exception;
+mod extremes;
 mod icmp;
 mod limit;
 mod orders;
@@ -39,6 +40,7 @@ use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
 use arrayvec::ArrayVec;
 use decode::{Decoded, Expected, decode};
+use extremes::Extremes;
 use hashbrown::HashMap;
 use limit::Limits;
 use outgoing::Outgoing;
@@ -72,6 +74,7 @@ pub struct Worker<Io: FrameIo> {
     /// An empty one, for the next.
     spare: Box<Staged<Io::Frame>>,
     last_turn: Option<(u64, bool)>,
+    extremes: Extremes,
 }
 
 /// A burst between its two stages.
@@ -151,6 +154,7 @@ impl<Io: FrameIo> Worker<Io> {
             decoded: Box::default(),
             spare: Box::default(),
             last_turn: None,
+            extremes: Extremes::default(),
         })
     }
 
@@ -186,6 +190,7 @@ impl<Io: FrameIo> Worker<Io> {
         handler.give_up_impatient(now);
         handler.sweep(snapshot, now, received == 0);
         handler.counters.rx_packets.add(received as u64);
+        self.extremes.at_end_of_turn(&handler.counters);
         self.last_turn = Some((now.nanoseconds, received > 0));
         received
     }
