@@ -5,11 +5,14 @@
 //! devices      DPDK, its ports and pools, from the configuration
 //! worker_loop  one worker's polling loop: its clock, and what it does when nothing arrives
 //! logging      what is said on stderr
+//! measure      only with the feature of that name: when the stages of turns are measured
 //! ```
 #![forbid(unsafe_code)]
 
 mod devices;
 mod logging;
+#[cfg(feature = "measure")]
+mod measure;
 mod worker_loop;
 
 use clap::Parser;
@@ -31,6 +34,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use worker_loop::Idling;
+
+/// Where a worker's frames come from: its queues, or those of a measuring build.
+#[cfg(not(feature = "measure"))]
+type WorkerIo = Queues;
+#[cfg(feature = "measure")]
+type WorkerIo = measured::Measured<Queues>;
 
 /// Layer-4 NAT load balancer on DPDK.
 ///
@@ -177,7 +186,9 @@ fn new_worker(
     config: &Config,
     queues: Queues,
     end: dataplane::message::WorkerEnd,
-) -> Result<Worker<Queues>, Failure> {
+) -> Result<Worker<WorkerIo>, Failure> {
+    #[cfg(feature = "measure")]
+    let queues = measure::around(queues).map_err(Failure::Other)?;
     // The standard library's hash keys come from the system's random source.
     let random = || RandomState::new().hash_one(std::process::id());
     let hash_key = HashKey { mask: random(), multiplier: random() };

@@ -44,4 +44,18 @@ pub trait FrameIo {
     fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<Self::Frame, BURST>);
     /// An empty frame from the pool of `port`; `None` when the pool is used up.
     fn allocate(&mut self, port: PortIndex) -> Option<Self::Frame>;
+    /// A stage of a turn is over: for queues that measure. Others do nothing, and it costs nothing.
+    #[inline(always)]
+    fn ended(&mut self, _stage: Stage) {}
+}
+
+/// The stages of a turn whose end the queues do not see by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A burst was decoded, and its buckets prefetched.
+    Decode,
+    /// A burst was resolved and rewritten.
+    Resolve,
+    /// The whole turn, with its slice of the sweep.
+    Turn,
 }

@@ -30,7 +30,7 @@ mod waiting;
 use crate::connection::Direction;
 use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
-use crate::frame::{BURST, Frame, FrameIo};
+use crate::frame::{BURST, Frame, FrameIo, Stage};
 use crate::ids::{NeighbourKey, NextHopId, PortIndex};
 use crate::message::{NeighbourEvent, Order, Return, WorkerEnd};
 use crate::next_hop::NextHops;
@@ -179,6 +179,7 @@ impl<Io: FrameIo> Worker<Io> {
             }
             received += spare.frames.len();
             handler.decode_burst(spare, snapshot);
+            handler.io.ended(Stage::Decode);
             handler.resolve_burst(decoded, snapshot, now);
             std::mem::swap(decoded, spare);
         }
@@ -191,6 +192,7 @@ impl<Io: FrameIo> Worker<Io> {
         handler.sweep(snapshot, now, received == 0);
         handler.counters.rx_packets.add(received as u64);
         self.extremes.at_end_of_turn(&handler.counters);
+        handler.io.ended(Stage::Turn);
         self.last_turn = Some((now.nanoseconds, received > 0));
         received
     }
@@ -249,6 +251,7 @@ impl<Io: FrameIo> Handler<Io> {
             Side::Dip => self.resolve_all::<Backwards>(burst, snapshot, now),
             Side::Both => self.resolve_all::<EitherWay>(burst, snapshot, now),
         }
+        self.io.ended(Stage::Resolve);
     }
 
     #[inline(always)]
