@@ -9,18 +9,25 @@ import sys
 import tempfile
 import time
 
+import churn
+import goals
 import machine
 import measure
 import opening
+import peers
 import report
+import stages
 import stock
-from programs import Failed, Machine
+from programs import Failed, Machine, dpdk_mb
 from traffic import Traffic, human, parse_count
 
 GOAL_FLOWS = (1_000, 64_000, 1_000_000, 10_000_000)
 # Bytes of table for each connection, with room for other programs' pages.
 TABLE_BYTES = 40
-DPDK_MB = 2 * 64 + 16
+DPDK_MB = 2 * 112 + 16
+PARTS = ("flows", "kinds", "stock", "opening", "cost", "changes", "bounds", "full", "traces", "stages")
+# Those that are one run each.
+SINGLE = ("cost", "changes", "bounds", "full")
 
 
 def arguments():
@@ -31,9 +38,12 @@ def arguments():
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="1k and 1M flows, 3 short rounds, nothing else")
-    add("--only", default="flows,kinds,stock,opening,changes",
-        help="what to run: flows, kinds (sides, protocols, sizes, Zipf), stock (net_pcap, no plugin), opening, changes")
-    add("--flows", help="numbers of flows, as 1k,64k,1M,10M")
+    add("--smoke", action="store_true", help="only whether the instrument works: 1k flows, one short round, ordinary pages and priority")
+    add("--only", default=",".join(PARTS),
+        help="what to run: flows; kinds (sides, protocols, sizes, Zipf); stock (4,096 frames of net_pcap, no plugin); opening (connections a second); "
+        "cost (of a new connection's packet); changes (of reals meanwhile); bounds (work in one turn); full (a table kept full); traces (those that other "
+        "balancers were measured on); stages (cycles by stage, times of turns)")
+    add("--flows", help="numbers of flows, as 1k,64k,1M,10M; traces are of 1k,32k,64k,1M")
     add("--rounds", type=int, help="rounds of a point (7; quick: 3)")
     add("--seconds", type=float, help="length of one window (0.7; quick: 0.5)")
     add("--pattern", choices=("uniform", "zipf"), default="uniform")
@@ -49,6 +59,7 @@ def arguments():
     add("--no-priority", action="store_true", help="no real-time priority for the polling threads")
     add("--binaries", required=True, help=argparse.SUPPRESS)
     add("--plugin", required=True, help=argparse.SUPPRESS)
+    add("--measuring", help=argparse.SUPPRESS)
     add("--output", help="folder for perf.json and perf.html")
     add("--page", metavar="JSON", help="only make the page anew from this file")
     return parser.parse_args()
@@ -57,8 +68,10 @@ def arguments():
 def points(options):
     """What is compared, in order."""
     flows = [parse_count(text) for text in options.flows.split(",")] if options.flows else None
-    flows = flows or ([1_000, 1_000_000] if options.quick else GOAL_FLOWS)
-    only = ["flows"] if options.quick else options.only.split(",")
+    flows = flows or ([1_000] if options.smoke else [1_000, 1_000_000] if options.quick else GOAL_FLOWS)
+    only = ["flows"] if options.quick else ["flows", "traces"] if options.smoke else options.only.split(",")
+    if unknown := set(only) - set(PARTS):
+        raise SystemExit(f"perf: --only: {', '.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")
     base = {key: getattr(options, key) for key in ("pattern", "direction", "protocols", "sizes", "services")}
     chosen = [Traffic(flows=count, **base) for count in flows] if "flows" in only else []
     if "kinds" in only:
@@ -96,12 +109,21 @@ def show_proof(proof):
         print(f"    PROBLEM: {problem}", flush=True)
 
 
+def trace_flows(options):
+    if options.smoke:
+        return [1_000]
+    if not options.flows:
+        return peers.FLOWS
+    return [count for count in map(parse_count, options.flows.split(",")) if count <= max(peers.FLOWS)] or [max(peers.FLOWS)]
+
+
 def run(options, result, host):
-    rounds = options.rounds or (3 if options.quick else 7)
-    seconds = options.seconds or (0.5 if options.quick else 0.7)
+    rounds = options.rounds or (1 if options.smoke else 3 if options.quick else 7)
+    seconds = options.seconds or (0.1 if options.smoke else 0.5 if options.quick else 0.7)
     chosen, only = points(options)
     print(f"Mpps by the polling thread's CPU time, medians of {rounds} rounds of {seconds} s; cycles of the TSC, net of io\n")
-    row("traffic", ["io", "5tswap", "natlb", "ratio", "spread", "cycles", "net", "spread"])
+    if chosen or "stock" in only:
+        row("traffic", ["io", "5tswap", "natlb", "ratio", "spread", "cycles", "net", "spread"])
     for number, traffic in enumerate(chosen):
         # The kinds beside the goals get fewer rounds.
         count = rounds if traffic.flows in GOAL_FLOWS and number < len(GOAL_FLOWS) else min(rounds, 3)
@@ -119,12 +141,67 @@ def run(options, result, host):
             result["opening"].append(found)
             opening.show(found)
             show_proof(found["proof"])
-    if "changes" in only:
+    single = {
+        "cost": (lambda: opening.run_cost(host, options.binaries), opening.show_cost),
+        "changes": (lambda: opening.run_changes(host, options.binaries, max(rounds, 5), seconds), opening.show_changes),
+        "bounds": (lambda: churn.run_bounds(host, options.binaries), churn.show_bounds),
+        "full": (lambda: churn.run_full(host, options.binaries), churn.show_full),
+    }
+    for part, (measure_it, show_it) in single.items():
+        if part in only:
+            print()
+            result[part] = measure_it()
+            show_it(result[part])
+            show_proof(result[part]["proof"])
+    if "traces" in only:
+        result["peers"] = peers.data()
+        print(f"\nthe same traces for all; others' figures: {result['peers']['source']}")
+        for way in peers.WAYS[: 1 if options.smoke else 2]:
+            for flows in trace_flows(options):
+                found = peers.run(host, options.binaries, flows, way, seconds)
+                result["traces"].append(found)
+                peers.show(found)
+                show_proof(found["proof"])
+    if "stages" in only:
         print()
-        found = opening.run_changes(host, options.binaries, max(rounds, 5), seconds)
-        result["changes"] = found
-        opening.show_changes(found)
-        show_proof(found["proof"])
+        if not options.measuring:
+            result["skipped"].append("stages: there is no measuring build of lbd")
+        for traffic in stage_traffic(options) if options.measuring else []:
+            found = stages.run(host, traffic, options.measuring, options.capacity)
+            result["stages"].append(found)
+            stages.show(found)
+            show_proof(found["proof"])
+    for skipped in result["skipped"]:
+        print(f"SKIPPED: {skipped}", flush=True)
+
+
+def stage_traffic(options):
+    counts = [parse_count(text) for text in options.flows.split(",")] if options.flows else GOAL_FLOWS
+    return [Traffic(flows=count, services=options.services) for count in counts]
+
+
+def all_proofs(result):
+    found = [*result["points"], *result["opening"], *(result[part] for part in SINGLE if result[part]), *result["traces"], *result["stages"]]
+    return [(each["name"], each["proof"]) for each in found]
+
+
+def pages_needed(options):
+    """MiB of huge pages for the largest of what is to run."""
+    chosen, only = points(options)
+    most = max([options.capacity or 0, measure.DEFAULT_CAPACITY, *(traffic.flows for traffic in chosen)])
+    if "bounds" in only:
+        most = max(most, churn.BOUNDS_CAPACITY)
+    if "opening" in only:
+        most = max(most, opening.MOST_CAPACITY)
+    if "stages" in only and not options.flows:
+        most = max(most, GOAL_FLOWS[-1])
+    needed = DPDK_MB + TABLE_BYTES * most // 10**6 * (2 if options.against else 1) + 64
+    if "cost" in only:
+        needed = max(needed, DPDK_MB + 64 + TABLE_BYTES * (opening.MOST_CAPACITY + opening.ESTABLISHED_FLOWS) // 10**6 + 64)
+    if "traces" in only:
+        trace = peers.Trace(max(trace_flows(options)), trace="a file")
+        needed = max(needed, dpdk_mb(trace) + 16 + TABLE_BYTES * max(trace.flows, measure.DEFAULT_CAPACITY) // 10**6 + 64)
+    return needed
 
 
 def main():
@@ -139,12 +216,8 @@ def main():
             raise SystemExit(f"perf: there is no core {core}")
     if shutil.which("dpdk-testpmd") is None:
         raise SystemExit("perf: dpdk-testpmd is missing: apt install dpdk")
-    chosen, only = points(options)
-    most = max([options.capacity or 0, measure.DEFAULT_CAPACITY, *(traffic.flows for traffic in chosen)])
-    if "opening" in only:
-        most = max(most, opening.MOST_CAPACITY)
-    pages = machine.HugePages(options.memory, DPDK_MB + TABLE_BYTES * most // 10**6 * (2 if options.against else 1) + 64)
-    priority = 0 if options.no_priority else machine.real_time_priority()
+    pages = machine.HugePages("ordinary" if options.smoke else options.memory, pages_needed(options))
+    priority = 0 if options.no_priority or options.smoke else machine.real_time_priority()
     directory = tempfile.mkdtemp(prefix="natlb-perf-")
     host = Machine(options.core, options.main_core, options.plugin, pages.memory, directory, priority)
     began, steal = time.time(), machine.steal_seconds()
@@ -153,7 +226,8 @@ def main():
         "natlb": machine.version(os.path.join(options.binaries, "lbd")),
         "memory": pages.memory, "memory_note": pages.note, "priority": priority,
         "load_before": machine.load(), "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": sys.argv[1:], "points": [], "opening": [], "changes": None,
+        "command": sys.argv[1:], "points": [], "opening": [], "traces": [], "stages": [], "skipped": [],
+        **dict.fromkeys(SINGLE),
     }  # fmt: skip
     print(f"{result['natlb']}; {result['machine']['cpu']}, {pages.memory} pages ({pages.note}), "
           f"{'real-time priority' if priority else 'ORDINARY PRIORITY'}, load {result['load_before']}")  # fmt: skip
@@ -171,11 +245,15 @@ def main():
         if code == 0:
             shutil.rmtree(directory, ignore_errors=True)
     result.update(load_after=machine.load(), seconds=time.time() - began, steal_seconds=machine.steal_seconds() - steal)
-    problems = [p for found in [*result["points"], *result["opening"], result["changes"] or {}] if found for p in found["proof"]["problems"]]
+    problems = [problem for _, proof in all_proofs(result) for problem in proof["problems"]]
+    result["goals"] = goals.judge(result)
     os.makedirs(output, exist_ok=True)
     path = os.path.join(output, "perf.json")
     with open(path, "w") as file:
         json.dump(result, file, indent=1)
+    print()
+    if not options.smoke:
+        goals.show(result["goals"])
     print(f"\n{result['seconds']:.0f} s; load {result['load_after']}, the host took {result['steal_seconds']:.1f} s")
     print(f"figures: {path}\npage:    {report.write(result, output)}")
     if problems:

@@ -1,11 +1,9 @@
-"""Pictures as SVG text, with nothing from outside."""
+"""What pictures are made of: SVG text, with nothing from outside. Colours are classes of the page's style."""
 
 import math
 from html import escape
 
-WIDTH, HEIGHT = 760, 400
-LEFT, RIGHT, TOP, BOTTOM = 62, 150, 18, 46
-COLORS = {"natlb": "#d9480f", "5tswap": "#1c7ed6", "io": "#868e96"}
+WIDTH = 800
 
 
 def text(x, y, content, anchor="middle", kind=""):
@@ -16,85 +14,87 @@ def line(x1, y1, x2, y2, kind):
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
 
 
-def svg(parts, title):
+def bar(x, y, width, height, kind, title=""):
+    title = f"<title>{escape(title)}</title>" if title else ""
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(0, width):.1f}" height="{max(0, height):.1f}" class="{kind}">{title}</rect>'
+
+
+def svg(parts, title, height):
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
-        + "".join(parts)
-        + "</svg>"
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>' + "".join(parts) + "</svg>"
     )
 
 
-def throughput(points, rates):
-    """Mpps over flows, both axes logarithmic; `points`: (flows, {program: spread}), `rates`: (name, Mpps)."""
-    values = [spread[edge] for _, programs in points for spread in programs.values() for edge in ("least", "most")]
-    values += [mpps for _, mpps in rates]
-    low, high = math.log10(min(values) * 0.8), math.log10(max(values) * 1.2)
-    first, last = (math.log10(points[index][0]) for index in (0, -1))
-    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-
-    def across(flows):
-        share = 0.5 if first == last else (math.log10(flows) - first) / (last - first)
-        return LEFT + 20 + share * (right - LEFT - 40)
-
-    def down(mpps):
-        return bottom - (math.log10(mpps) - low) / (high - low) * (bottom - TOP)
-
-    parts = [line(LEFT, bottom, right, bottom, "axis"), line(LEFT, TOP, LEFT, bottom, "axis")]
-    for tick in (1, 2, 5, 10, 20, 50, 100, 200):
-        if low <= math.log10(tick) <= high:
-            parts += [line(LEFT, down(tick), right, down(tick), "grid"), text(LEFT - 8, down(tick) + 4, tick, "end")]
-    for name, mpps in rates:
-        parts += [line(LEFT, down(mpps), right, down(mpps), "rate"), text(right + 6, down(mpps) + 4, name, "start", "faint")]
-    for flows, _ in points:
-        parts.append(text(across(flows), bottom + 18, human(flows)))
-    parts += [text((LEFT + right) / 2, HEIGHT - 8, "established connections"), text(LEFT, TOP - 5, "Mpps, one core", "start")]
-    for program in ("io", "5tswap", "natlb"):
-        color = COLORS[program]
-        path = " ".join(f"{across(flows):.1f},{down(programs[program]['median']):.1f}" for flows, programs in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2.5"/>')
-        for flows, programs in points:
-            spread, x = programs[program], across(flows)
-            parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{down(spread["least"]):.1f}" y2="{down(spread["most"]):.1f}" stroke="{color}" stroke-width="5" opacity=".35"/>')
-            parts.append(f'<circle cx="{x:.1f}" cy="{down(spread["median"]):.1f}" r="4" fill="{color}"/>')
-            if program == "natlb":
-                parts.append(text(x, down(spread["median"]) + 18, f"{spread['median']:.1f}", kind="value"))
-        flows, programs = points[-1]
-        parts.append(f'<text x="{right - 14:.1f}" y="{down(programs[program]["median"]) - 9:.1f}" text-anchor="end" fill="{color}" class="name">{program}</text>')
-    return svg(parts, "Throughput over the number of connections")
-
-
-def cycles(points):
-    """A bar for each number of flows: the packet's way in and out, then what natlb adds; 5tswap beside it."""
-    top_value = max(spread["cycles"]["most"] for _, programs in points for spread in programs.values()) * 1.1
-    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-    step = (right - LEFT) / len(points)
-
-    def down(value):
-        return bottom - value / top_value * (bottom - TOP)
-
-    def bar(x, width, start, end, color, opacity=1.0):
-        return f'<rect x="{x:.1f}" y="{down(end):.1f}" width="{width:.1f}" height="{max(0, down(start) - down(end)):.1f}" fill="{color}" opacity="{opacity}"/>'
-
-    parts = [line(LEFT, bottom, right, bottom, "axis")]
-    unit = 50 if top_value > 120 else 20
-    for tick in range(0, int(top_value) + 1, unit):
-        parts += [line(LEFT, down(tick), right, down(tick), "grid"), text(LEFT - 8, down(tick) + 4, tick, "end")]
-    for index, (flows, programs) in enumerate(points):
-        x, width = LEFT + index * step + step * 0.18, step * 0.3
-        io, swap, natlb = (programs[name]["cycles"]["median"] for name in ("io", "5tswap", "natlb"))
-        for at, total, name in ((x, swap, "5tswap"), (x + width + 4, natlb, "natlb")):
-            parts += [bar(at, width, 0, io, COLORS["io"], 0.6), bar(at, width, io, total, COLORS[name])]
-            parts.append(text(at + width / 2, down(total) - 5, f"+{total - io:.0f}", kind="value"))
-        parts.append(text(x + width, bottom + 18, human(flows)))
-    for number, (name, said) in enumerate((("io", "io: source and driver"), ("5tswap", "what 5tswap adds"), ("natlb", "what natlb adds"))):
-        y = TOP + 16 + 20 * number
-        parts += [f'<rect x="{right + 8}" y="{y - 10}" width="11" height="11" fill="{COLORS[name]}"/>', text(right + 24, y, said, "start", "faint")]
-    parts += [text((LEFT + right) / 2, HEIGHT - 8, "established connections"), text(LEFT, TOP - 5, "cycles of the TSC per packet", "start")]
-    return svg(parts, "Cycles per packet")
+def legend(entries, x, y):
+    """`entries`: (class of the colour, name); one row."""
+    parts = []
+    for kind, name in entries:
+        parts += [bar(x, y - 9, 11, 11, f"fill {kind}"), text(x + 16, y + 1, name, "start")]
+        x += 34 + 6.6 * len(name)
+    return parts
 
 
 def human(number):
     for unit, suffix in ((10**6, " M"), (10**3, " k")):
         if number >= unit:
             return f"{number / unit:g}{suffix}"
-    return str(number)
+    return f"{number:g}"
+
+
+def round_steps(low, high):
+    """1, 2, 5, 10 … between the two."""
+    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        for first in (1, 2, 5):
+            if low <= first * 10.0**power <= high:
+                yield first * 10.0**power
+
+
+class Plot:
+    """Axes that are both logarithmic."""
+
+    def __init__(self, across, down, height=420, left=58, right=120, top=44, bottom=48):
+        self.low_x, self.high_x = (math.log10(end) for end in across)
+        self.low_y, self.high_y = (math.log10(end) for end in down)
+        self.left, self.right, self.top, self.bottom = left, WIDTH - right, top, height - bottom
+        self.height = height
+        self.parts = []
+
+    def x(self, value):
+        return self.left + (math.log10(value) - self.low_x) / (self.high_x - self.low_x) * (self.right - self.left)
+
+    def y(self, value):
+        return self.bottom - (math.log10(value) - self.low_y) / (self.high_y - self.low_y) * (self.bottom - self.top)
+
+    def axes(self, ticks_x, ticks_y, name_x, name_y, format_x=human, format_y=human):
+        for tick in ticks_y:
+            self.parts += [line(self.left, self.y(tick), self.right, self.y(tick), "grid"), text(self.left - 8, self.y(tick) + 4, format_y(tick), "end", "faint")]
+        for tick in ticks_x:
+            self.parts += [line(self.x(tick), self.bottom, self.x(tick), self.bottom + 5, "axis"), text(self.x(tick), self.bottom + 19, format_x(tick))]
+        self.parts += [line(self.left, self.bottom, self.right, self.bottom, "axis")]
+        self.parts += [text((self.left + self.right) / 2, self.height - 8, name_x, kind="faint"), text(self.left, self.top - 8, name_y, "start", "faint")]
+
+    def curve(self, points, kind, dashed=False):
+        path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
+        self.parts.append(f'<polyline points="{path}" class="curve {kind}{" dashed" if dashed else ""}"/>')
+
+    def spread(self, x, least, most, kind):
+        """From the least to the most of the rounds."""
+        self.parts.append(line(self.x(x), self.y(least), self.x(x), self.y(most), f"spread {kind}"))
+
+    def dot(self, x, y, kind, title=""):
+        title = f"<title>{escape(title)}</title>" if title else ""
+        self.parts.append(f'<circle cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="4" class="fill {kind}">{title}</circle>')
+
+    def value(self, x, y, content, below=False):
+        self.parts.append(text(self.x(x), self.y(y) + (20 if below else -10), content, kind="value"))
+
+    def names_at_end(self, names, gap=15):
+        """`names`: (y value, class, text), beside the right edge, moved apart where they would meet."""
+        lowest = -math.inf
+        for value, kind, name in sorted(names, key=lambda each: -each[0]):
+            y = max(self.y(value) + 4, lowest + gap)
+            lowest = y
+            self.parts.append(text(self.right + 8, y, name, "start", f"name {kind}"))
+
+    def svg(self, title):
+        return svg(self.parts, title, self.height)

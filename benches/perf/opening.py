@@ -1,4 +1,4 @@
-"""natlb alone: traffic that opens connections all the time, and changes of the configuration meanwhile."""
+"""Traffic that opens connections all the time, and changes of the configuration meanwhile."""
 
 import json
 import socket
@@ -11,8 +11,12 @@ from traffic import MOST_ENDPOINTS, REALS, Traffic, VIP, VIP_PORT
 
 MOST_CAPACITY = 20_000_000
 FILL_SECONDS = 3
-WINDOWS = 7
+WINDOWS = 10
 WINDOW_SECONDS = 1.0
+# What a new connection's packet is compared with.
+ESTABLISHED_FLOWS = 10_000_000
+COST_ROUNDS = 7
+COST_SECONDS = 0.7
 CHANGES_PER_SECOND = 1000
 
 
@@ -26,8 +30,8 @@ def kinds():
 class Alone(Point):
     """Only lbd."""
 
-    def start(self):
-        self.lbd = self.start_lbd("natlb", self.binaries)
+    def start(self, name="natlb"):
+        self.lbd = self.start_lbd(name, self.binaries)
         self.proof = Proof(self.lbd, self.traffic)
 
 
@@ -40,12 +44,18 @@ def run(machine, traffic, binaries):
         lbd = point.lbd
         time.sleep(FILL_SECONDS)
         windows, live = [], []
+        counted, opened = lbd.worker(), lbd.page.connections
         for _ in range(WINDOWS):
             before, cpu = lbd.page.connections, lbd.cpu_seconds()
             found = window(lbd, WINDOW_SECONDS)
             found["connections"] = (lbd.page.connections - before) / (lbd.cpu_seconds() - cpu)
             live.append(sum(worker["connections"] for worker in lbd.status()["workers"]))
             windows.append(found)
+        opened = lbd.page.connections - opened
+        worker = lbd.worker()
+        balance = {key: worker[key] - counted[key] for key in ("created", "expired", "evicted")}
+        point.proof.found["balance"] = {"opened": opened, **balance}
+        point.proof.expect(f"{balance['evicted']} connections had to give way", balance["evicted"] == 0)
         point.proof.frames("check_after")
         point.proof.connections("after")
         drops = point.proof.found["check_after"]["drops"]
@@ -53,6 +63,8 @@ def run(machine, traffic, binaries):
         if is_new:
             # With entries that live a second, and a sweep a second behind at most.
             rate = statistics.median(found["connections"] for found in windows)
+            point.proof.same("opened", opened, "made", balance["created"])
+            point.proof.same("made", balance["created"], "timed out", balance["expired"])
             point.proof.expect(f"{max(live)} connections live at {rate:.0f} a second with a timeout of 1 s", max(live) < 3 * rate + 10**5)
     return {
         "name": traffic.name(),
@@ -62,6 +74,53 @@ def run(machine, traffic, binaries):
         "live": live,
         "proof": point.proof.found,
     }
+
+
+def run_cost(machine, binaries):
+    """Cycles of a new connection's packet, and of one of 10 M established: UDP from clients alone, in turns."""
+    established = Traffic(flows=ESTABLISHED_FLOWS, protocols="udp", direction="forward")
+    new = Traffic(flows=MOST_ENDPOINTS, pattern="new", protocols="udp")
+    timeouts = {"tcp": 900, "tcp_fin": 120, "udp": 1}
+    with Point(machine, established, binaries) as one, Alone(machine, new, binaries, MOST_CAPACITY, timeouts) as other:
+        one.start()
+        other.start("new")
+        other.lbd.pause()
+        rounds = []
+        for _ in range(COST_ROUNDS):
+            found = {what: one.measure(what, COST_SECONDS) for what in ("io", "natlb")}
+            other.lbd.run()
+            # Whatever lived has timed out meanwhile: until set-up and expiry are in balance again.
+            time.sleep(FILL_SECONDS)
+            found["new"] = window(other.lbd, COST_SECONDS)
+            other.lbd.pause()
+            rounds.append(found)
+        proof = one.finish()
+        other.lbd.run()
+        worker = other.lbd.worker()
+        for what in ("evicted", "connections"):
+            proof[f"new_{what}"] = worker[what]
+        if worker["evicted"]:
+            proof["problems"].append(f"{worker['evicted']} new connections had to give way")
+    cycles = lambda what: [r[what]["cycles"] for r in rounds]
+    net = lambda what: [r[what]["cycles"] - r["io"]["cycles"] for r in rounds]
+    return {
+        "name": "a new connection's packet, against one of 10 M established",
+        "traffic": vars(established),
+        "cycles": {"io": spread(cycles("io")), "established": spread(cycles("natlb")), "new": spread(cycles("new"))},
+        "ratio": spread([new / old for new, old in zip(cycles("new"), cycles("natlb"))]),
+        "net_ratio": spread([new / old for new, old in zip(net("new"), net("natlb"))]),
+        "rounds": rounds,
+        "proof": proof,
+    }
+
+
+def show_cost(found):
+    cycles = {what: found["cycles"][what]["median"] for what in found["cycles"]}
+    print(
+        f"{found['name']}: {cycles['new']:.0f} against {cycles['established']:.0f} cycles, {found['ratio']['median']:.2f} times "
+        f"({found['ratio']['least']:.2f}-{found['ratio']['most']:.2f}); net of io ({cycles['io']:.0f}) {found['net_ratio']['median']:.2f} times",
+        flush=True,
+    )
 
 
 def show(found):

@@ -11,7 +11,7 @@ SIZE = 4096
 FAULTS = ("mac", "ttl", "client", "endpoint", "header_checksum", "transport_checksum", "other")
 
 MAGIC_AT, VERSION_AT, TSC_HZ_AT = 0, 1, 2
-CHECK_EPOCH_AT, CHECK_EVERY_AT, HOLD_AT = 8, 9, 10
+CHECK_EPOCH_AT, CHECK_EVERY_AT, HOLD_AT, NEW_RATE_AT = 8, 9, 10, 11
 FORWARD_AT, REVERSE_AT, RETURNED_AT, WARM_AT, CONNECTIONS_AT, OWN_AT = 16, 17, 18, 19, 20, 21
 CHECKED_AT, UNTOUCHED_AT, ANSWERED_AT, FAULTS_AT = 24, 25, 26, 27
 FAULTY_AT = FAULTS_AT + len(FAULTS)
@@ -85,6 +85,10 @@ class Page:
     def hold(self, held):
         """Whether the source hands out nothing."""
         self._set(HOLD_AT, int(held))
+
+    def open(self, rate):
+        """So many connections a second are opened among uniform traffic from now on, one packet each."""
+        self._set(NEW_RATE_AT, rate)
 
     def check(self, every):
         """Verifies one frame in `every` from now on; 0: none."""

@@ -12,11 +12,13 @@ import time
 
 import machine
 from page import Page
-from traffic import GATEWAY, GATEWAY_MAC, REAL_MAC, REAL_PORT, VIP, VIP_PORT
+from traffic import BUFFERS, GATEWAY, GATEWAY_MAC, REAL_MAC
 
-BUFFERS = 4096  # in all; testpmd has one pool, lbd one for each port
 BURST = 32
 DPDK_MB = 64
+# What a buffer takes beside its data: its mbuf, the pool's header and trailer, the headroom.
+BUFFER_OVERHEAD = 128 + 64 + 64 + 128
+HEADROOM = 128
 START_SECONDS = 60
 
 
@@ -24,6 +26,12 @@ def end_with_parent():
     """In a child: it does not outlive us, not even paused."""
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def dpdk_mb(traffic):
+    """MiB for a program's pools: half of the buffers are those of each port."""
+    count, _, size = traffic.buffers()
+    return DPDK_MB if count <= BUFFERS else DPDK_MB + (count * (size + BUFFER_OVERHEAD) >> 20)
 
 
 class Failed(Exception):
@@ -52,15 +60,14 @@ class Program:
     def __init__(self, machine, traffic, name):
         self.machine, self.traffic, self.name = machine, traffic, name
         self.page = Page(os.path.join(machine.directory, f"{name}.page"))
-        # net_pcap keeps its trace in buffers of the program's pool.
-        self.buffers, self.cache = (4 * traffic.flows, 256) if traffic.trace else (BUFFERS, 0)
+        self.buffers, self.cache, self.size = traffic.buffers()
         self.log = os.path.join(machine.directory, f"{name}.log")
         self.process = None
         self.thread = None
 
-    def _start(self, command, **more):
+    def _start(self, command, environment=None, **more):
         self.command = command
-        environment = {**os.environ, **self.traffic.environment(self.page.path)}
+        environment = {**os.environ, **self.traffic.environment(self.page.path), **(environment or {})}
         self.process = subprocess.Popen(command, env=environment, preexec_fn=end_with_parent, **more)
 
     def _fail(self, what):
@@ -131,8 +138,8 @@ class Testpmd(Program):
         devices = [argument for device in traffic.devices() for argument in ("--vdev", device)]
         command = [
             "stdbuf", "-oL", "dpdk-testpmd", "--lcores", f"0@{machine.main_core},1@{machine.core}", "--main-lcore=0",
-            "-m", str(DPDK_MB), "--no-pci", *machine.eal("testpmd", traffic), *devices, "--", "-i", f"--burst={BURST}", f"--mbcache={self.cache}",
-            f"--total-num-mbufs={self.buffers}", "--no-flush-rx",
+            "-m", str(dpdk_mb(traffic)), "--no-pci", *machine.eal("testpmd", traffic), *devices, "--", "-i", f"--burst={BURST}", f"--mbcache={self.cache}",
+            f"--total-num-mbufs={self.buffers}", f"--mbuf-size={self.size + HEADROOM}", "--no-flush-rx",
         ]  # fmt: skip
         with open(self.log, "wb") as log:
             self._start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
@@ -177,7 +184,7 @@ class Testpmd(Program):
 class Lbd(Program):
     """lbd and its lbctl."""
 
-    def __init__(self, machine, traffic, binaries, capacity, timeouts, name="natlb"):
+    def __init__(self, machine, traffic, binaries, capacity, timeouts, name="natlb", environment=None):
         super().__init__(machine, traffic, name)
         self.socket = os.path.join(machine.directory, f"{name}.sock")
         self.capacity = capacity
@@ -186,7 +193,7 @@ class Lbd(Program):
         with open(path, "w") as file:
             file.write(self.configuration())
         with open(self.log, "wb") as log:
-            self._start([os.path.join(binaries, "lbd"), "--config", path], stdout=log, stderr=log)
+            self._start([os.path.join(binaries, "lbd"), "--config", path], environment, stdout=log, stderr=log)
         self.wait_for(self._is_ready, "\"ready\" in its log")
         self.find_thread()
 
@@ -197,8 +204,8 @@ class Lbd(Program):
         hugepages = "auto" if machine.memory == "huge" else "never"
         lines = [
             "[eal]", f"main_lcore = {machine.main_core}", f"workers = [{machine.core}]", f'hugepages = "{hugepages}"',
-            f"memory_mb = {DPDK_MB}", 'idle = "spin"', f"args = [{arguments}]",
-            "[buffers]", f"count = {self.buffers // 2}", f"cache = {self.cache}", "size = 2048",
+            f"memory_mb = {dpdk_mb(traffic)}", 'idle = "spin"', f"args = [{arguments}]",
+            "[buffers]", f"count = {self.buffers // 2}", f"cache = {self.cache}", f"size = {self.size}",
             "[control]", f'socket = "{self.socket}"',
             "[[port]]", 'name = "vip0"', 'side = "vip"', f'device = "{vip}"', 'addresses = ["10.0.0.1/24"]', f'gateway = "{GATEWAY}"',
             "[[port]]", 'name = "dip0"', 'side = "dip"', f'device = "{dip}"', 'addresses = ["10.2.255.254/16"]',
@@ -206,12 +213,11 @@ class Lbd(Program):
             "[connections]", f"capacity = {self.capacity}",
             "[timeouts]", *(f"{name} = {seconds}" for name, seconds in self.timeouts.items()),
         ]  # fmt: skip
-        for real in traffic.reals():
-            lines += ["[[neighbour]]", f'address = "{real}"', f'mac = "{REAL_MAC}"']
-        for protocol in {"mix": ("tcp", "udp"), "tcp": ("tcp",), "udp": ("udp",)}[traffic.protocols]:
-            for index, real in enumerate(traffic.reals()):
-                lines += ["[[service]]", f'listen = "{protocol}://{VIP}:{VIP_PORT + index}"']
-                lines += ["[[service.real]]", f'address = "{real}:{REAL_PORT}"', "weight = 1"]
+        for address in dict.fromkeys(real.partition(":")[0] for _, _, real in traffic.endpoints()):
+            lines += ["[[neighbour]]", f'address = "{address}"', f'mac = "{REAL_MAC}"']
+        for protocol, listen, real in traffic.endpoints():
+            lines += ["[[service]]", f'listen = "{protocol}://{listen}"']
+            lines += ["[[service.real]]", f'address = "{real}"', "weight = 1"]
         return "\n".join(lines) + "\n"
 
     def _is_ready(self):
@@ -229,6 +235,10 @@ class Lbd(Program):
         if "ok" not in answer:
             self._fail(f"status: {answer}")
         return answer["ok"]
+
+    def worker(self):
+        """Its one worker's part of the status."""
+        return self.status()["workers"][0]
 
     def warm_up(self):
         """Waits until the source has shown every flow."""

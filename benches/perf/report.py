@@ -3,31 +3,27 @@
 import os
 from html import escape
 
-import drawing
+import goals
+import pictures
+from drawing import human
+from peers import compare
 
 # Frames of 64 bytes a second that fill an Ethernet link: 20 bytes of preamble and gap with each.
 LINE_RATES = [(f"{gigabits} GbE", gigabits * 1e9 / 8 / 84 / 1e6) for gigabits in (10, 25, 40, 100)]
-GOALS = {1_000: (0.93, 31), 64_000: (0.85, 39), 1_000_000: (0.76, 49), 10_000_000: (0.67, 63)}
-STYLE = """
-:root { color-scheme: light dark; --text: #212529; --faint: #868e96; --paper: #fff; --grid: #e9ecef; --bad: #c92a2a }
-@media (prefers-color-scheme: dark) { :root { --text: #e9ecef; --faint: #909296; --paper: #1a1b1e; --grid: #2c2e33; --bad: #ff8787 } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--paper); max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } .faint { color: var(--faint); fill: var(--faint) }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--grid) }
-td:first-child, th:first-child { text-align: left; padding-left: 0 } .wide { overflow-x: auto } .bad { color: var(--bad) }
-svg { width: 100%; height: auto; font: 12px system-ui, sans-serif } svg text { fill: var(--text) } svg text.faint { fill: var(--faint) }
-svg .value { font-weight: 600 } svg .name { font-weight: 600; font-size: 13px } .axis { stroke: var(--faint) } .grid { stroke: var(--grid) }
-.rate { stroke: var(--faint); stroke-dasharray: 4 4 } code { font-size: .85em; overflow-wrap: anywhere }
-"""
+HEAD = ["traffic", "io", "5tswap", "natlb", "natlb : 5tswap", "ns", "net cycles"]
 
 
 def table(head, rows):
     cells = lambda row, tag: "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in row) + "</tr>"
-    return f'<div class="wide"><table>{cells(head, "th")}{"".join(cells(row, "td") for row in rows)}</table></div>'
+    return f'<div class="wide"><table>{cells(head, "th") if any(head) else ""}{"".join(cells(row, "td") for row in rows)}</table></div>'
 
 
 def middle(spread, digits=1):
     return f'{spread["median"]:.{digits}f} <span class="faint">{spread["least"]:.{digits}f}–{spread["most"]:.{digits}f}</span>'
+
+
+def note(content):
+    return f'<p class="faint">{content}</p>'
 
 
 def point_row(point):
@@ -40,80 +36,186 @@ def point_row(point):
     ]
 
 
-def is_goal(point):
-    traffic = point["traffic"]
-    plain = {"pattern": "uniform", "direction": "mixed", "protocols": "mix", "sizes": "64"}
-    return not traffic["trace"] and all(traffic[key] == value for key, value in plain.items())
+def reached(result):
+    """The goals that this run says something of."""
+    mark = lambda met: '<span class="good">✓ met</span>' if met else '<span class="bad">✗ not met</span>'
+    rows = [
+        [escape(each["name"]), each["goal"], f'<b>{each["reached"]:g}</b> {escape(each["unit"])}', mark(each["met"])] for each in result["goals"]
+    ]
+    return ["<h2>Goals</h2>", table(["", "goal", "reached", ""], rows)] if rows else []
 
 
-def goal_cells(point):
-    ratio, net = GOALS.get(point["traffic"]["flows"], (None, None))
-    return ["", ""] if ratio is None else [f"≥ {ratio}", f"≤ {net}"]
+def throughput(points):
+    if not points:
+        return []
+    series = [(p["traffic"]["flows"], {name: p[name]["mpps"] for name in pictures.PROGRAMS}) for p in points]
+    return [
+        "<h2>Throughput</h2>",
+        note(
+            "Every packet of another connection at random, both directions, half TCP and half UDP, 64-byte frames. <b>io</b> forwards without looking, "
+            "<b>5tswap</b> swaps MACs, addresses and ports and keeps no table. The dotted lines: 64-byte frames a second that fill a link."
+        ),
+        pictures.throughput(series, LINE_RATES),
+        table(HEAD, [point_row(point) for point in points]),
+        "<h2>What forwarding adds</h2>",
+        note("The polled core also makes each frame and takes it back: that is io’s part. What is above it is the program’s own."),
+        pictures.net([(p["traffic"]["flows"], {name: p[name] for name in pictures.PROGRAMS}) for p in points]),
+    ]
 
 
-def proof_rows(result):
+def stages(result):
+    found = result.get("stages")
+    if not found:
+        return []
+    ends = [str(at) for at, _ in found[0]["turn_ns"]["percentiles"]]
+    micro = lambda nanoseconds: f"{nanoseconds / 1000:.1f}"
+    rows = [
+        [human(each["flows"]), f"{each['packets_a_turn']:.0f}", *(micro(ns) for _, ns in each["turn_ns"]["percentiles"]), micro(each["turn_ns"]["most"])]
+        for each in found
+    ]
+    return [
+        "<h2>Where the cycles go</h2>",
+        note(
+            "Of a build of lbd that reads the time stamp counter at the end of every stage, five to eight times in a turn of 64 packets; so the sum is a little "
+            "above the figures of the plain build. Prefetches are issued in <b>decode</b>; what of a cache miss is left is waited for in <b>resolve</b>."
+        ),
+        pictures.stages(found),
+        "<h2>How long a turn takes</h2>",
+        note(
+            "A turn takes what both ports have, 64 packets here, and a slice of the sweep. By an HDR histogram with three digits. The far right is not the program’s "
+            "work, which is bounded, but what the machine takes: timer ticks, the host, and the 50 ms in each second that the kernel keeps from real-time threads."
+        ),
+        pictures.turns(found),
+        table(["flows", "packets", *(f"p{at.removesuffix('.0')}, µs" for at in ends), "most, µs"], rows),
+    ]
+
+
+def peers(result):
+    traces = result.get("traces")
+    if not traces:
+        return []
+    others = result["peers"]
+    parts = ["<h2>On the traces that other balancers were measured on</h2>", note(escape(others["source"]))]
+    for way in ("one-way", "two-way"):
+        mine = {each["flows"]: each for each in traces if each["way"] == way}
+        if not mine:
+            continue
+        if len(mine) > 1:
+            parts.append(pictures.peers(traces, others, way))
+        flows = sorted(mine)
+        shown = lambda range_: "" if range_ is None else f"{range_[0]:g}" if range_[0] == range_[1] else f"{range_[0]:g}–{range_[1]:g}"
+        for unit, digits in (("mpps", 1), ("cycles", 0)):
+            rows = [[f"<b>{name}</b>", *(middle(mine[count][name][unit], digits) for count in flows)] for name in ("natlb", "5tswap", "io")]
+            if unit == "mpps":
+                # The same program, when the others were measured: how fast the machine was then.
+                rows.append(["5tswap, then", *(shown(others["5tswap"].get(str(count))) for count in flows)])
+            rows += [[name, *(shown(others[way].get(name, {}).get(unit, {}).get(str(count))) for count in flows)] for name in others["names"] if name in others[way]]
+            head = {"mpps": "Mpps", "cycles": "cycles a packet"}[unit]
+            parts.append(table([f"{way}, {head}", *(f"{human(count)} flows" for count in flows)], rows))
+        ratios = [[name, *(compare(mine[count], others, name) for count in flows)] for name in others["names"] if name in others[way]]
+        rows = [[name, *("" if r is None else f"{r[1]:.1f}" for r in found)] for name, *found in ratios]
+        parts.append(table([f"{way}, natlb is so many times", *(f"{human(count)} flows" for count in flows)], rows))
+    parts.append(note("How many times: " + escape(others["5tswap_note"]) + " Two-way, their 5tswap is the one-way’s."))
+    parts.append(note("Mpps per second of the polling thread’s CPU time; cycles of natlb and testpmd with the source. Others’: " + escape(others["cycles_note"])))
+    return parts
+
+
+def opening(result):
+    if not result["opening"]:
+        return []
+    millions = lambda spread: {key: value / 1e6 for key, value in spread.items()}
+    rows = [
+        [escape(f["name"]), middle(millions(f["connections"]), 2), middle(f["mpps"]), middle(f["cycles"], 0), f"{f['live'][-1] / 1e6:.1f} M"]
+        for f in result["opening"]
+    ]
+    return ["<h2>New connections</h2>", table(["traffic", "M connections/s", "Mpps", "cycles a packet", "live"], rows)]
+
+
+def sentences(result):
+    """What is one figure each."""
+    said = []
+    if cost := result.get("cost"):
+        cycles = {what: cost["cycles"][what]["median"] for what in cost["cycles"]}
+        said.append(
+            f"A packet that opens a UDP connection, while another times out: {cycles['new']:.0f} cycles, against {cycles['established']:.0f} of a packet of "
+            f"10 M established ones: {middle(cost['ratio'], 2)} times (net of io’s {cycles['io']:.0f}: {middle(cost['net_ratio'], 2)} times)."
+        )
+    if bounds := result.get("bounds"):
+        most, per_second = bounds["most"], bounds["per_second"]
+        said.append(
+            f"The most work of any turn, with {bounds['live'][-1] / 1e6:.1f} M connections of which {per_second['expired'] / 1e6:.2f} M a second time out: "
+            + ", ".join(f"{most[key]} entries {what} (bound {bounds['bounds'][key]})" for key, what in (("most_swept", "examined"), ("most_expired", "expired"), ("most_created", "made")))
+            + "."
+        )
+    if full := result.get("full"):
+        said.append(
+            f"A table of {full['capacity']:,} places with {full['traffic']['flows']:,} established connections, kept full by {full['opened']:,} short ones of which "
+            f"{full['evicted']:,} gave way: none was refused, no established one was lost ({full['verified']:,} frames verified)."
+            if not full["proof"]["problems"]
+            else "A table kept full: see the problems below."
+        )
+    if changes := result.get("changes"):
+        said.append(
+            f"A real added or removed {changes['changes_per_second']['median']:.0f} times a second, 1 M connections: {middle(changes['ratio'], 3)} of the "
+            "throughput without, and every connection keeps its real."
+        )
+    return ["<h2>Under strain</h2><ul>", *(f"<li>{each}</li>" for each in said), "</ul>"] if said else []
+
+
+def proof(result):
+    named = [(each["name"], each["proof"]) for each in result["points"] + result["opening"] + result.get("traces", []) + result.get("stages", [])]
+    named += [(result[part]["name"], result[part]["proof"]) for part in ("cost", "changes", "bounds", "full") if result.get(part)]
     rows = []
-    for found in [*result["points"], *result["opening"], *([result["changes"]] if result["changes"] else [])]:
-        proof = found["proof"]
-        check = proof.get("check_after") or proof.get("check_before") or {}
+    for name, found in named:
+        check = found.get("check_after") or found.get("check_before") or {}
         drops = ", ".join(f"{reason} {count:,}" for reason, count in check.get("drops", {}).items()) or "none"
-        problems = "; ".join(proof["problems"])
+        problems = "; ".join(found["problems"])
+        verified = f"{check['checked']:,}" if "checked" in check else "–"
         rows.append([
-            escape(found["name"]), f"{proof.get('connections_after', 0):,}", f"{check.get('checked', 0):,}", check.get("faulty", ""),
-            escape(drops), f'<span class="bad">{escape(problems)}</span>' if problems else "none",
+            escape(name), f"{found.get('connections_after', 0):,}", verified, check.get("faulty", "–"), escape(drops),
+            f'<span class="bad">{escape(problems)}</span>' if problems else "none",
         ])  # fmt: skip
-    return rows
+    return [
+        "<h2>Proof</h2>",
+        note(
+            "Connections by the table’s own count at the end; frames that came back and were verified in full (addresses, ports, MACs, TTL, both checksums "
+            "summed anew, the same real for the same connection); what was dropped, by reason. Frames of net_pcap are counted, not verified."
+        ),
+        table(["traffic", "connections", "verified", "wrong", "drops", "problems"], rows),
+    ]
+
+
+def machine(result):
+    what = {
+        **result["machine"], "pages": result["memory_note"], "real-time priority": result["priority"],
+        "load before, after": f"{result['load_before']}, {result.get('load_after')}",
+        "taken by the host": f"{result.get('steal_seconds', 0):.1f} s of {result.get('seconds', 0):.0f} s", "scripts/perf": " ".join(result["command"]),
+    }  # fmt: skip
+    skipped = [note(f'<span class="bad">Skipped: {escape(each)}</span>') for each in result.get("skipped", [])]
+    return ["<h2>Machine</h2>", *skipped, table(["", ""], [[escape(key), escape(str(value))] for key, value in what.items()])]
 
 
 def write(result, output):
-    machine = result["machine"]
-    head = ["traffic", "io", "5tswap", "natlb", "natlb : 5tswap", "ns", "net cycles"]
-    goals = sorted((point for point in result["points"] if is_goal(point)), key=lambda point: point["traffic"]["flows"])
-    others = [point for point in result["points"] if not is_goal(point)]
+    uniform = sorted((point for point in result["points"] if goals.is_uniform(point)), key=lambda point: point["traffic"]["flows"])
+    others = [point for point in result["points"] if not goals.is_uniform(point)]
     parts = [
         "<h1>natlb on one core, against testpmd</h1>",
-        f'<p>{escape(result["natlb"])} · {escape(str(machine["cpu"]))} · {escape(result["memory"])} pages · {escape(result["began"])}</p>',
-        '<p class="faint">Every packet of another connection at random, both directions, half TCP and half UDP, 64-byte frames, one polled core that also makes '
-        "and takes back the frames. <b>io</b> forwards without looking, <b>5tswap</b> swaps MACs, addresses and ports without any table. "
-        "Mpps are per second of the polling thread’s CPU time; medians, with the least and most of the rounds. Net cycles are natlb’s less those of io.</p>",
-    ]
-    if goals:
-        series = [(p["traffic"]["flows"], {name: p[name]["mpps"] for name in ("io", "5tswap", "natlb")}) for p in goals]
-        parts += ["<h2>Throughput</h2>", drawing.throughput(series, LINE_RATES)]
-        parts += ["<h2>Where the cycles go</h2>", drawing.cycles([(p["traffic"]["flows"], {name: p[name] for name in drawing.COLORS}) for p in goals])]
-        rows = [point_row(point) + goal_cells(point) for point in goals]
-        parts.append(table([*head, "goal", "goal, net"], rows))
-    if others:
-        parts += ["<h2>Other kinds of traffic</h2>", table(head, [point_row(point) for point in others])]
-        parts.append('<p class="faint">IMIX: IPv4 lengths of 46, 576 and 1500 bytes as 7 : 4 : 1, in frames of 1514 bytes: net_null delivers one length only.</p>')
-    if result["opening"]:
-        rows = [
-            [escape(f["name"]), middle({k: v / 1e6 for k, v in f["connections"].items()}, 2), middle(f["mpps"]), middle(f["cycles"], 0), f"{f['live'][-1]:,}"]
-            for f in result["opening"]
-        ]
-        parts += ["<h2>New connections</h2>", table(["traffic", "M connections/s", "Mpps", "cycles a packet", "live"], rows)]
-    if result["changes"]:
-        changes = result["changes"]
-        parts.append("<h2>Changes meanwhile</h2>")
-        parts.append(
-            f"<p>A real added or removed {changes['changes_per_second']['median']:.0f} times a second, 1 M connections: "
-            f"{middle(changes['ratio'], 3)} of the throughput without.</p>"
-        )
-    parts += [
-        "<h2>Proof</h2>",
-        '<p class="faint">Connections by the table’s own count at the end; frames that came back and were verified in full (addresses, ports, MACs, TTL, '
-        "both checksums summed anew, the same real for the same connection); what was dropped, by reason.</p>",
-        table(["traffic", "connections", "verified", "wrong", "drops", "problems"], proof_rows(result)),
-        "<h2>Machine</h2>",
-        table(["", ""], [[escape(key), escape(str(value))] for key, value in {
-            **machine, "pages": result["memory_note"], "real-time priority": result["priority"], "load before, after": f"{result['load_before']}, {result.get('load_after')}",
-            "taken by the host": f"{result.get('steal_seconds', 0):.1f} s of {result.get('seconds', 0):.0f} s", "scripts/perf": " ".join(result["command"]),
-        }.items()]),
+        f'<p>{escape(result["natlb"])} · {escape(str(result["machine"]["cpu"]))} · {escape(result["memory"])} pages · {escape(result["began"])}</p>',
+        note(
+            "One polled core, no NIC: it also makes the frames and takes them back. Programs run in turns under the same conditions; Mpps are per second of the "
+            "polling thread’s CPU time; medians, with the least and most of the rounds. Net cycles are natlb’s less those of io."
+        ),
+        *reached(result), *throughput(uniform), *stages(result),
+        *(["<h2>Other kinds of traffic</h2>", table(HEAD, [point_row(point) for point in others])] if others else []),
+        *([note("IMIX: IPv4 lengths of 46, 576 and 1500 bytes as 7 : 4 : 1, in frames of 1514 bytes: net_null delivers one length only.")] if others else []),
+        *opening(result), *sentences(result), *peers(result), *proof(result), *machine(result),
     ]  # fmt: skip
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.css")) as file:
+        style = file.read()
     path = os.path.join(output, "perf.html")
     with open(path, "w") as file:
         file.write(
             f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>natlb: performance</title>'
-            f"<style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
+            f"<style>{style}</style><body>{''.join(parts)}</body></html>\n"
         )
     return path

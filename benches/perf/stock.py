@@ -1,50 +1,12 @@
 """The same comparison with stock parts alone: a trace that net_pcap repeats, forward only, no plugin."""
 
 import os
-import random
-import struct
 
+import traces
 from measure import Point, Proof, spread
-from traffic import CLIENTS, GATEWAY_MAC, Traffic, VIP, VIP_PORT
+from traffic import CLIENTS, VIP, VIP_PORT, Traffic
 
 FRAMES = 4096
-PCAP_MAC = bytes.fromhex("027063617000")  # net_pcap's own, of its first port
-SEED = 1
-
-
-def checksum(data):
-    if len(data) % 2:
-        data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def address(text):
-    return bytes(int(part) for part in text.split("."))
-
-
-def frame(flow, services):
-    """60 bytes of UDP from client `flow` to one of the services, both checksums right."""
-    client = (int.from_bytes(address(CLIENTS), "big") + flow % 1024 + 1).to_bytes(4, "big")
-    payload = bytes(range(18))
-    udp = struct.pack("!HHHH", 1024 + flow // 1024, VIP_PORT + flow % services, 8 + len(payload), 0) + payload
-    pseudo = client + address(VIP) + struct.pack("!BBH", 0, 17, len(udp))
-    udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp) or 0xFFFF) + udp[8:]
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0x4000, 64, 17, 0) + client + address(VIP)
-    header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
-    return PCAP_MAC + bytes.fromhex(GATEWAY_MAC.replace(":", "")) + b"\x08\x00" + header + udp
-
-
-def write_trace(path, count, services):
-    flows = list(range(count))
-    random.Random(SEED).shuffle(flows)
-    with open(path, "wb") as file:
-        file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        for flow in flows:
-            data = frame(flow, services)
-            file.write(struct.pack("=IIII", 0, 0, len(data), len(data)) + data)
 
 
 class Stock(Point):
@@ -60,7 +22,7 @@ class Stock(Point):
 def run(machine, binaries, rounds, seconds):
     trace = os.path.join(machine.directory, "trace.pcap")
     traffic = Traffic(flows=FRAMES, protocols="udp", direction="forward", trace=trace)
-    write_trace(trace, FRAMES, traffic.services)
+    traces.write(trace, FRAMES, traces.Frames(vip=VIP, clients=CLIENTS, port=VIP_PORT, services=traffic.services))
     with Stock(machine, traffic, binaries) as point:
         point.start()
         found = point.rounds(rounds, seconds, lambda *_: None)

@@ -12,6 +12,7 @@ GATEWAY_MAC = "02:00:00:00:01:01"
 REAL_MAC = "02:00:00:00:02:01"
 # Addresses times ports that the source has for clients: MOST_FLOWS in traffic_source/frames.h.
 MOST_ENDPOINTS = (65536 - 1024) << 16
+BUFFERS = 4096  # in all; testpmd has one pool, lbd one for each port
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,13 @@ class Traffic:
     protocols: str = "mix"  # mix | udp | tcp
     sizes: str = "64"  # 64 | imix
     services: int = 16  # of each protocol, with one real each
+    new_rate: int = 0  # new connections a second among uniform traffic, of one packet each
     trace: str = ""  # a file that net_pcap repeats, instead of the plugin
 
     @property
     def opens(self):
         """Whether it opens connections all the time."""
-        return self.pattern in ("new", "connections")
+        return self.pattern in ("new", "connections") or self.new_rate > 0
 
     @property
     def frame_bytes(self):
@@ -40,6 +42,19 @@ class Traffic:
         if self.trace:
             return [f"net_pcap0,rx_pcap={self.trace},infinite_rx=1", "net_null0,no-rx=1"]
         return [f"net_null{port},size={self.frame_bytes}" for port in (0, 1)]
+
+    def buffers(self):
+        """Of each pool: (count, cache, size). The plugin works without a cache; net_pcap keeps its trace in the pool."""
+        return (4 * self.flows, 256, 2048) if self.trace else (BUFFERS, 0, 2048)
+
+    def endpoints(self):
+        """(protocol, the service's listening endpoint, its real's endpoint), of all services."""
+        protocols = {"mix": ("tcp", "udp"), "tcp": ("tcp",), "udp": ("udp",)}[self.protocols]
+        return [
+            (protocol, f"{VIP}:{VIP_PORT + index}", f"{real}:{REAL_PORT}")
+            for protocol in protocols
+            for index, real in enumerate(self.reals())
+        ]
 
     def environment(self, page):
         return {
@@ -68,11 +83,13 @@ class Traffic:
         """As in a table's first column."""
         if self.trace:
             return f"{self.flows:,} frames repeated by net_pcap"
-        words = [human(self.flows) + (" endpoints" if self.opens else " flows")]
+        words = [human(self.flows) + (" endpoints" if self.pattern in ("new", "connections") else " flows")]
         if self.pattern != "uniform":
             words.append({"new": "every packet new", "connections": "7-packet connections"}.get(self.pattern, "Zipf"))
         if self.direction != "mixed" and not self.opens:
             words.append(self.direction + " only")
+        if self.new_rate:
+            words.append(f"{human(self.new_rate)} new a second")
         if self.protocols != "mix":
             words.append(self.protocols.upper())
         if self.sizes != "64":

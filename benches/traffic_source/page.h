@@ -32,7 +32,8 @@ struct page {
 	uint64_t check_epoch;	/* 0: do not check; another number than last time: check from now on */
 	uint64_t check_every;	/* one frame in so many */
 	uint64_t hold;		/* not 0: hand out nothing */
-	uint64_t wanted[5];
+	uint64_t new_rate;	/* new connections a second among uniform traffic */
+	uint64_t wanted[4];
 
 	/* Written by the polling thread. */
 	uint64_t given[2];	/* frames handed out, forward and reverse, the warm-up's included */

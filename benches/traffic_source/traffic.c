@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <rte_cycles.h>
+
 #include "environment.h"
 
 enum pattern { UNIFORM, ZIPF, NEW, CONNECTIONS };
@@ -38,6 +40,9 @@ static struct {
 	uint64_t warmed;	/* those given */
 	uint64_t random;
 	uint64_t next;		/* connection to open next */
+	uint64_t rate;		/* new connections a second among the others, */
+	uint64_t rate_since;	/* since this reading of the time stamp counter, */
+	uint64_t rate_opened;	/* of which so many were opened */
 	uint64_t bursts;
 	struct group groups[GROUPS];
 	unsigned group;
@@ -116,6 +121,31 @@ static unsigned warm_up(struct order *orders, unsigned count)
 	return count;
 }
 
+/*
+ * Puts new connections in the place of packets of the others, as many as are due by now. They begin past the others,
+ * and none is used again before all were. A source that was held or paused does not make up for it.
+ */
+static void open_some(struct order *orders, unsigned count)
+{
+	uint64_t now = rte_rdtsc(), rate = set.page->new_rate;
+	uint64_t due = (uint64_t)((__uint128_t)(now - set.rate_since) * rate / set.page->tsc_hz);
+	unsigned index;
+
+	if (rate != set.rate || due - set.rate_opened > rate / 10) {
+		set.rate = rate;
+		set.rate_since = now;
+		set.rate_opened = due = 0;
+	}
+	for (index = 0; index < count && set.rate_opened < due; index++, set.rate_opened++)
+		orders[index] = (struct order){
+			.flow = (uint32_t)(set.flows + set.next++ % (MOST_FLOWS - set.flows)),
+			.direction = FORWARD,
+			.kind = SYN,
+			.size = 0,
+		};
+	set.page->connections += index;
+}
+
 /* The next step of a group that has to go this way; all bursts have to ask for equally many. */
 static unsigned next_step(enum direction direction, struct order *orders, unsigned count)
 {
@@ -157,6 +187,8 @@ unsigned traffic_next(enum direction direction, struct order *orders, unsigned c
 	case UNIFORM:
 		for (unsigned index = 0; index < count; index++)
 			orders[index] = (struct order){ below(random32(), set.flows), (uint8_t)direction, DATA, draw_size() };
+		if (set.page->new_rate && direction == FORWARD && set.flows < MOST_FLOWS)
+			open_some(orders, count);
 		return count;
 	case ZIPF:
 		for (unsigned index = 0; index < count; index++)

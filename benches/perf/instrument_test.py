@@ -1,0 +1,145 @@
+"""Tests of what scripts/perf computes, without any program run: python3 -m unittest discover -s benches/perf -p '*_test.py'"""
+
+import os
+import re
+import struct
+import tempfile
+import unittest
+from xml.etree import ElementTree
+
+import goals
+import peers
+import report
+import traces
+from traffic import Traffic, human, parse_count
+
+
+def spread(median):
+    return {"median": median, "least": median * 0.9, "most": median * 1.1, "rounds": 3}
+
+
+def point(flows, rates, **traffic):
+    """A point of the comparison, as measure.run_point makes it; `rates`: Mpps of io, 5tswap, natlb."""
+    kind = Traffic(flows=flows, **traffic)
+    cycles = [2600 / rate for rate in rates]
+    return {
+        "name": kind.name(),
+        "traffic": vars(kind),
+        "ratio": spread(rates[2] / rates[1]),
+        "net_cycles": {"natlb": spread(cycles[2] - cycles[0])},
+        "memory": ["memory: 64 MiB for DPDK on 2 MiB pages, 381 MiB of connection table on 2 MiB pages"],
+        "proof": {"problems": [], "connections_after": flows, "check_after": {"checked": 5, "faulty": 0, "drops": {"no_route": 2}}},
+        **{
+            name: {"mpps": spread(rate), "cycles": spread(2600 / rate), "nanoseconds": spread(1000 / rate)}
+            for name, rate in zip(("io", "5tswap", "natlb"), rates)
+        },
+    }
+
+
+def trace(flows, way, mpps):
+    figures = {"mpps": spread(mpps), "cycles": spread(2600 / mpps)}
+    return {"name": f"{flows} {way}", "flows": flows, "way": way, **dict.fromkeys(("io", "5tswap", "5tswap after", "natlb"), figures), "proof": {"problems": []}}
+
+
+def staged(flows):
+    return {
+        "name": str(flows), "flows": flows, "turns": 10, "packets_a_turn": 64.0,
+        "cycles": dict.fromkeys(("receive", "decode", "resolve", "transmit", "rest"), 12.0),
+        "turn_ns": {"percentiles": [(50.0, 1500.0), (99.9, 9000.0)], "most": 50e6, "histogram": [(1000.0, 2000.0, 9), (4e7, 5e7, 1)]},
+        "proof": {"problems": ["<none & nothing>"]},
+    }  # fmt: skip
+
+
+def a_result():
+    strain = {"proof": {"problems": []}, "name": "strain"}
+    bounds = dict.fromkeys(("most_swept", "most_expired", "most_created"), 256)
+    result = {
+        "natlb": "lbd 1", "machine": {"cpu": "some"}, "memory": "huge", "memory_note": "", "priority": 20, "load_before": [], "began": "now",
+        "command": ["--only", "flows"], "skipped": ["stages: why"],
+        "points": [point(count, (50, 36, 30)) for count in (1_000, 64_000, 10_000_000)] + [point(10_000_000, (50, 36, 28), pattern="zipf")],
+        "opening": [], "peers": peers.data(), "traces": [trace(flows, way, 30) for way in peers.WAYS for flows in peers.FLOWS],
+        "stages": [staged(1_000), staged(1_000_000)],
+        "cost": {**strain, "cycles": {what: spread(100) for what in ("io", "established", "new")}, "ratio": spread(1.9), "net_ratio": spread(2.1)},
+        "bounds": {**strain, "most": bounds, "bounds": {**bounds, "most_created": 96}, "live": [10**7], "per_second": {"expired": 5e5}},
+        "full": {**strain, "capacity": 9, "traffic": {"flows": 4}, "opened": 3, "evicted": 2, "verified": 1},
+        "changes": {**strain, "changes_per_second": spread(1000), "ratio": spread(0.995)},
+    }  # fmt: skip
+    return {**result, "goals": goals.judge(result)}
+
+
+class Traces(unittest.TestCase):
+    def frame_is_right(self, frame, source, destination):
+        self.assertEqual(len(frame), 60)
+        self.assertEqual(traces.checksum(frame[14:34]), 0)
+        pseudo = frame[26:34] + struct.pack("!BBH", 0, 17, len(frame) - 34)
+        self.assertEqual(traces.checksum(pseudo + frame[34:]), 0)
+        ends = [(".".join(map(str, frame[at : at + 4])), struct.unpack_from("!H", frame, port)[0]) for at, port in ((26, 34), (30, 36))]
+        self.assertEqual(ends, [source, destination])
+
+    def test_frames_of_both_directions_are_right(self):
+        for flow, client in ((0, ("10.1.0.1", 1024)), (1023, ("10.1.4.0", 1024)), (1024, ("10.1.0.1", 1025)), (999_999, ("10.1.2.64", 2000))):
+            self.frame_is_right(traces.Frames().frame(flow), client, ("10.0.0.100", 80))
+            self.frame_is_right(traces.Frames(replies=True).frame(flow), ("10.2.0.2", 80), client)
+
+    def test_a_trace_has_every_flow_once_and_not_in_order(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "trace.pcap")
+            traces.write(path, 3000, traces.Frames())
+            with open(path, "rb") as file:
+                data = file.read()
+        frames = [data[at + 16 : at + 76] for at in range(24, len(data), 76)]
+        self.assertEqual(len(set(frames)), 3000)
+        ordered = [traces.Frames().frame(flow) for flow in range(3000)]
+        self.assertNotEqual(frames, ordered)
+        self.assertEqual(sorted(frames), sorted(ordered))
+
+    def test_too_many_flows_are_refused(self):
+        self.assertRaises(ValueError, traces.write, os.devnull, traces.MOST_FLOWS + 1, traces.Frames())
+
+
+class Goals(unittest.TestCase):
+    def test_each_goal_is_judged_on_its_side(self):
+        judged = {each["name"]: each for each in goals.judge(a_result())}
+        expected = {
+            "natlb : 5tswap, 1 k flows": False,
+            "natlb : 5tswap, 10 M flows": True,
+            "net of io, 10 M flows": True,
+            "10 M connections, memory of the table": True,
+            "Zipf over 10 M flows : uniform over 64 k, each to its 5tswap": True,
+            "a new connection's packet : an established one's, 10 M": True,
+            "entries examined in one turn": True,
+            "entries made in one turn": False,
+            "throughput with 1,000 changes of reals a second": True,
+            "1 M flows of a trace, natlb : VPP nat44-ed, each to its sitting’s 5tswap": True,
+        }
+        for name, met in expected.items():
+            self.assertEqual(judged[name]["met"], met, judged[name])
+
+    def test_what_was_not_run_is_not_judged(self):
+        empty = {"points": [], "opening": []}
+        self.assertEqual(goals.judge(empty), [])
+
+
+class Report(unittest.TestCase):
+    def test_the_page_is_whole_and_needs_nothing_from_outside(self):
+        with tempfile.TemporaryDirectory() as directory:
+            with open(report.write(a_result(), directory)) as file:
+                page = file.read()
+        pictures = re.findall(r"<svg.*?</svg>", page, re.S)
+        self.assertEqual(len(pictures), 6)
+        for picture in pictures:
+            ElementTree.fromstring(picture)
+        for outside in ("http", "src=", "@import", "url("):
+            self.assertNotIn(outside, page)
+        self.assertIn("&lt;none &amp; nothing&gt;", page)
+        self.assertIn("no_route 2", page)
+
+
+class Counts(unittest.TestCase):
+    def test_counts_are_read_and_written(self):
+        self.assertEqual([parse_count(text) for text in ("64k", "1M", "7")], [64_000, 1_000_000, 7])
+        self.assertEqual([human(number) for number in (64_000, 1_000_000, 7)], ["64 k", "1 M", "7"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,132 @@
+"""The page's pictures, from the figures of perf.json."""
+
+import drawing
+from drawing import Plot, bar, human, legend, line, round_steps, svg, text
+
+PROGRAMS = ("io", "5tswap", "natlb")
+KINDS = {"io": "io", "5tswap": "swap", "natlb": "natlb"}
+STAGES = (
+    ("receive", "stage1", "receive, source included"), ("decode", "stage2", "decode, prefetch"), ("resolve", "stage3", "resolve, rewrite"),
+    ("transmit", "stage4", "transmit"), ("rest", "stage5", "sweep, loop"),
+)  # fmt: skip
+PEERS = {"DPVS NAT": "peer1", "VPP nat44-ed": "peer2", "VPP cnat": "peer3", "VPP lb nat4": "peer4"}
+LEFT = 58
+
+
+def ends(values, room=1.15):
+    return min(values) / room, max(values) * room
+
+
+def throughput(points, rates):
+    """`points`: (flows, {program: spread of Mpps}); `rates`: (name, Mpps) of links."""
+    values = [spread[edge] for _, programs in points for spread in programs.values() for edge in ("least", "most")]
+    flows = [count for count, _ in points]
+    plot = Plot(ends(flows, 1.6), ends([*values, *(mpps for _, mpps in rates)]))
+    plot.axes(flows, round_steps(*ends([*values, *(mpps for _, mpps in rates)])), "established connections", "Mpps on one core")
+    for name, mpps in rates:
+        plot.parts += [line(plot.left, plot.y(mpps), plot.right, plot.y(mpps), "rate"), text(plot.right + 8, plot.y(mpps) + 4, name, "start", "faint")]
+    for program in PROGRAMS:
+        kind = KINDS[program]
+        plot.curve([(count, programs[program]["median"]) for count, programs in points], kind)
+        for count, programs in points:
+            spread = programs[program]
+            plot.spread(count, spread["least"], spread["most"], kind)
+            plot.dot(count, spread["median"], kind, f"{program}, {human(count)} flows: {spread['median']:.1f} Mpps ({spread['least']:.1f} to {spread['most']:.1f})")
+            if program != "io":
+                plot.value(count, spread["median"], f"{spread['median']:.1f}", below=program == "natlb")
+    plot.parts += legend([(KINDS[program], program) for program in reversed(PROGRAMS)], plot.left, 14)
+    return plot.svg("Throughput over the number of connections")
+
+
+def net(points):
+    """Two bars for each number of flows: what 5tswap and what natlb add to io. `points`: (flows, {program: its figures})."""
+    most = max(programs[program]["cycles"]["median"] for _, programs in points for program in PROGRAMS) * 1.12
+    height, right, top = 360, drawing.WIDTH - 20, 44
+    bottom = height - 48
+    step = (right - LEFT) / len(points)
+    y = lambda cycles: bottom - cycles / most * (bottom - top)
+    parts = []
+    for tick in range(0, int(most) + 1, 50 if most > 150 else 20):
+        parts += [line(LEFT, y(tick), right, y(tick), "grid"), text(LEFT - 8, y(tick) + 4, tick, "end", "faint")]
+    for index, (flows, programs) in enumerate(points):
+        width = min(step * 0.3, 70)
+        x = LEFT + (index + 0.5) * step - width - 3
+        io = programs["io"]["cycles"]["median"]
+        for at, name in ((x, "5tswap"), (x + width + 6, "natlb")):
+            total = programs[name]["cycles"]["median"]
+            said = f"{name}, {human(flows)} flows: {total:.1f} cycles, {total - io:.1f} more than io"
+            parts += [bar(at, y(io), width, bottom - y(io), "fill io pale", said), bar(at, y(total), width, y(io) - y(total), f"fill {KINDS[name]}", said)]
+            parts.append(text(at + width / 2, y(total) - 6, f"+{total - io:.0f}", kind="value"))
+        parts.append(text(x + width + 3, bottom + 19, human(flows)))
+    parts += [line(LEFT, bottom, right, bottom, "axis"), text((LEFT + right) / 2, height - 8, "established connections", kind="faint")]
+    parts += [text(LEFT, top - 8, "TSC cycles a packet", "start", "faint")]
+    parts += legend([("io pale", "io: source and driver"), ("swap", "what 5tswap adds"), ("natlb", "what natlb adds")], LEFT, 14)
+    return svg(parts, "Cycles of a packet, over those of io", height)
+
+
+def stages(found):
+    """A row for each number of flows, with the cycles of each stage one after the other."""
+    row, top, right = 46, 44, drawing.WIDTH - 60
+    height = top + row * len(found) + 44
+    left = 84
+    most = max(sum(each["cycles"].values()) for each in found)
+    x = lambda cycles: left + cycles / most * (right - left)
+    parts = []
+    for tick in range(0, int(most) + 1, 20 if most < 150 else 50):
+        parts += [line(x(tick), top, x(tick), height - 40, "grid"), text(x(tick), height - 24, tick, kind="faint")]
+    for index, each in enumerate(found):
+        y, at = top + row * index + 7, 0.0
+        parts.append(text(left - 10, y + 21, human(each["flows"]), "end"))
+        for stage, kind, name in STAGES:
+            cycles = each["cycles"][stage]
+            parts.append(bar(x(at), y, x(at + cycles) - x(at) - 1, row - 14, f"fill {kind}", f"{name}: {cycles:.1f} cycles"))
+            if x(at + cycles) - x(at) > 26:
+                parts.append(text((x(at) + x(at + cycles)) / 2, y + 21, f"{cycles:.0f}", kind="inside"))
+            at += cycles
+        parts.append(text(x(at) + 6, y + 21, f"{at:.0f}", "start", "value"))
+    parts += [text((left + right) / 2, height - 6, "TSC cycles a packet", kind="faint"), text(left - 10, top - 6, "connections", "end", "faint")]
+    parts += legend([(kind, name) for _, kind, name in STAGES], left, 14)
+    return svg(parts, "Cycles of a packet by stage", height)
+
+
+def turns(found):
+    """How often turns took how long: shares of each number of flows, both axes logarithmic."""
+    kinds = ("io", "swap", "natlb", "stage4")
+    shares = []
+    for each in found:
+        steps = [(start, end, count) for start, end, count in each["turn_ns"]["histogram"] if count]
+        shares.append([((max(start, 1) * end) ** 0.5 / 1000, count / each["turns"]) for start, end, count in steps])
+    times = [at for points in shares for at, _ in points]
+    across, down = ends(times, 1.3), (min(share for points in shares for _, share in points) / 1.5, 1.0)
+    plot = Plot(across, down, right=30)
+    percent = lambda share: f"{100 * share:g} %"
+    micro = lambda value: f"{value:g}"
+    ticks_y = [10.0**power for power in range(-8, 1) if down[0] <= 10.0**power <= 1]
+    plot.axes(round_steps(*across), ticks_y, "time of a turn, microseconds", "share of turns", micro, percent)
+    for each, points, kind in zip(found, shares, kinds):
+        plot.curve(points, kind)
+    plot.parts += legend([(kind, f"{human(each['flows'])} flows") for each, kind in zip(found, kinds)], plot.left, 14)
+    return plot.svg("Times of turns")
+
+
+def peers(traces, others, way):
+    """Mpps over flows: natlb and 5tswap of this run, and what others reached in another sitting."""
+    mine = sorted((each for each in traces if each["way"] == way), key=lambda each: each["flows"])
+    curves = {"5tswap": [(t["flows"], t["5tswap"]["mpps"]["median"]) for t in mine], "natlb": [(t["flows"], t["natlb"]["mpps"]["median"]) for t in mine]}
+    for name in others["names"]:
+        figures = others[way].get(name, {}).get("mpps", {})
+        if figures:
+            curves[name] = sorted((int(flows), sum(range_) / 2) for flows, range_ in figures.items())
+    flows = sorted({count for points in curves.values() for count, _ in points})
+    values = [mpps for points in curves.values() for _, mpps in points]
+    plot = Plot(ends(flows, 1.4), ends(values, 1.25), height=400)
+    plot.axes(flows, round_steps(*ends(values, 1.25)), "established connections", f"Mpps on one core, {way}")
+    for name, points in curves.items():
+        kind = KINDS.get(name) or PEERS[name]
+        plot.curve(points, kind, dashed=name in PEERS)
+        for count, mpps in points:
+            plot.dot(count, mpps, kind, f"{name}, {human(count)} flows: {mpps:.1f} Mpps")
+            if name == "natlb":
+                plot.value(count, mpps, f"{mpps:.1f}")
+    plot.names_at_end([(points[-1][1], KINDS.get(name) or PEERS[name], name) for name, points in curves.items()])
+    return plot.svg(f"Traces that other balancers were measured on, {way}")
