@@ -61,7 +61,7 @@ def arguments():
     add("--plugin", required=True, help=argparse.SUPPRESS)
     add("--measuring", help=argparse.SUPPRESS)
     add("--output", help="folder for perf.json and perf.html")
-    add("--page", metavar="JSON", help="only make the page anew from this file")
+    add("--page", metavar="JSON", nargs="+", help="only make the page anew, from one file or from those of several runs on one machine")
     return parser.parse_args()
 
 
@@ -185,6 +185,26 @@ def all_proofs(result):
     return [(each["name"], each["proof"]) for each in found]
 
 
+def merged(paths):
+    """The figures of several runs as those of one, judged together."""
+    results = []
+    for path in paths:
+        with open(path) as file:
+            results.append(json.load(file))
+    first, *others = results
+    for other in others:
+        for key in ("points", "opening", "traces", "stages", "skipped"):
+            first[key] += other[key]
+        for key in (*SINGLE, "peers"):
+            first[key] = first.get(key) or other.get(key)
+        for key in ("seconds", "steal_seconds"):
+            first[key] += other[key]
+        first["load_after"] = other["load_after"]
+        first["command"] += ["and", *other["command"]]
+    first["goals"] = goals.judge(first)
+    return first
+
+
 def pages_needed(options):
     """MiB of huge pages for the largest of what is to run."""
     chosen, only = points(options)
@@ -208,8 +228,8 @@ def main():
     options = arguments()
     output = options.output or os.path.dirname(options.plugin)
     if options.page:
-        with open(options.page) as file:
-            print(report.write(json.load(file), output))
+        os.makedirs(output, exist_ok=True)
+        print(report.write(merged(options.page), output))
         return 0
     for core in (options.core, options.main_core):
         if not os.path.isdir(f"/sys/devices/system/cpu/cpu{core}"):

@@ -5,10 +5,12 @@ import time
 from measure import Point, Proof, spread, window
 from traffic import Traffic
 
-# Half of the connections are long, the other half live 10 s: half a million a second expire.
-BOUNDS_FLOWS = 5_000_000
+# A quarter of the connections are long, the others live 15 s: half a million a second expire. Few enough are long that
+# none of them is without a packet for so long, on a slow machine either.
+BOUNDS_LIVE = 10_000_000
+BOUNDS_FLOWS = 2_500_000
 BOUNDS_RATE = 500_000
-BOUNDS_TIMEOUT = 10
+BOUNDS_TIMEOUT = 15
 BOUNDS_CAPACITY = 16_000_000
 BOUNDS_SECONDS = 10
 # A pass of the sweep over so large a table takes four seconds.
@@ -67,7 +69,7 @@ def run_bounds(machine, binaries):
     drops = proof.found["check_after"]["drops"]
     proof.expect(f"dropped: {drops}", not drops)
     proof.expect(f"{rates['expired']:.0f} connections expired a second", rates["expired"] > 0.9 * BOUNDS_RATE)
-    proof.expect(f"{min(live)} connections were live at least", min(live) >= 2 * BOUNDS_FLOWS)
+    proof.expect(f"{min(live)} connections were live at least", min(live) >= BOUNDS_LIVE)
     proof.expect(f"{rates['evicted']:.0f} connections a second had to give way", rates["evicted"] == 0)
     for key, bound in (("most_swept", MOST_SWEPT), ("most_expired", MOST_EXPIRED), ("most_created", MOST_CREATED)):
         proof.expect(f"{key}: {most[key]} in one turn, at most {bound} are allowed", 0 < most[key] <= bound)

@@ -84,6 +84,7 @@ def kept(result):
         lost = len(full["proof"]["problems"])
         judged.append(at_most("a full table: refused or lost", 0, lost, "problems", 0))
     if changes := result.get("changes"):
+        judged.append(at_least("changes of reals a second meanwhile", 950, changes["changes_per_second"]["median"], digits=0))
         judged.append(at_least("throughput with 1,000 changes of reals a second", 0.99, changes["ratio"]["median"], digits=3))
     return judged
 

@@ -1,6 +1,7 @@
 """Traffic that opens connections all the time, and changes of the configuration meanwhile."""
 
 import json
+import os
 import socket
 import statistics
 import threading
@@ -18,6 +19,7 @@ ESTABLISHED_FLOWS = 10_000_000
 COST_ROUNDS = 7
 COST_SECONDS = 0.7
 CHANGES_PER_SECOND = 1000
+CHANGES_PRIORITY = 1  # below that of the polling thread
 
 
 def kinds():
@@ -61,11 +63,11 @@ def run(machine, traffic, binaries):
         drops = point.proof.found["check_after"]["drops"]
         point.proof.expect(f"dropped: {drops}", not drops)
         if is_new:
-            # With entries that live a second, and a sweep a second behind at most.
-            rate = statistics.median(found["connections"] for found in windows)
+            # Entries live a second, and until the sweep comes by: four seconds at most for so large a table.
+            rate = max(found["connections"] * found["cpu_share"] for found in windows)
             point.proof.same("opened", opened, "made", balance["created"])
             point.proof.same("made", balance["created"], "timed out", balance["expired"])
-            point.proof.expect(f"{max(live)} connections live at {rate:.0f} a second with a timeout of 1 s", max(live) < 3 * rate + 10**5)
+            point.proof.expect(f"{max(live)} connections live at {rate:.0f} a second with a timeout of 1 s", max(live) < 5.5 * rate)
     return {
         "name": traffic.name(),
         "traffic": vars(traffic),
@@ -135,8 +137,9 @@ def show(found):
 class Changer(threading.Thread):
     """Adds a real to a service and removes it again, at a fixed pace."""
 
-    def __init__(self, path):
+    def __init__(self, path, prioritised):
         super().__init__(daemon=True)
+        self._prioritised = prioritised
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(path)
         self._answers = self._socket.makefile("r")
@@ -152,6 +155,8 @@ class Changer(threading.Thread):
             self.refused.append(answer)
 
     def run(self):
+        if self._prioritised:
+            prioritise(0)
         while not self._end:
             self._go.wait()
             due, added = time.monotonic(), False
@@ -172,13 +177,20 @@ class Changer(threading.Thread):
         self._go.clear()
 
 
+def prioritise(thread):
+    """So that the pace is kept on a busy machine; 0: this thread."""
+    os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(CHANGES_PRIORITY))
+
+
 def run_changes(machine, binaries, rounds, seconds):
     """Throughput with and without a real added and removed 1,000 times a second."""
     traffic = Traffic(flows=1_000_000)
     with Alone(machine, traffic, binaries) as point:
         point.start()
         point.proof.frames("check_before")
-        changer = Changer(point.lbd.socket)
+        if machine.priority:
+            prioritise(point.lbd.process.pid)
+        changer = Changer(point.lbd.socket, bool(machine.priority))
         changer.start()
         quiet, busy, rates = [], [], []
         for number in range(2 * rounds):
@@ -196,6 +208,7 @@ def run_changes(machine, binaries, rounds, seconds):
         point.proof.frames("check_after")
         point.proof.connections("after")
         changer.end()
+        point.proof.expect(f"{statistics.median(rates):.0f} changes a second only", statistics.median(rates) > 0.95 * CHANGES_PER_SECOND)
         point.proof.expect(f"changes were refused: {changer.refused[:1]}", not changer.refused)
     return {
         "name": "a real added and removed meanwhile",

@@ -21,8 +21,9 @@ def throughput(points, rates):
     """`points`: (flows, {program: spread of Mpps}); `rates`: (name, Mpps) of links."""
     values = [spread[edge] for _, programs in points for spread in programs.values() for edge in ("least", "most")]
     flows = [count for count, _ in points]
-    plot = Plot(ends(flows, 1.6), ends([*values, *(mpps for _, mpps in rates)]))
-    plot.axes(flows, round_steps(*ends([*values, *(mpps for _, mpps in rates)])), "established connections", "Mpps on one core")
+    across, down = ends(flows, 1.6), ends([*values, *(mpps for _, mpps in rates)], 1.3)
+    plot = Plot(across, down)
+    plot.axes(flows, round_steps(*down), "established connections", "Mpps on one core")
     for name, mpps in rates:
         plot.parts += [line(plot.left, plot.y(mpps), plot.right, plot.y(mpps), "rate"), text(plot.right + 8, plot.y(mpps) + 4, name, "start", "faint")]
     for program in PROGRAMS:
@@ -32,8 +33,10 @@ def throughput(points, rates):
             spread = programs[program]
             plot.spread(count, spread["least"], spread["most"], kind)
             plot.dot(count, spread["median"], kind, f"{program}, {human(count)} flows: {spread['median']:.1f} Mpps ({spread['least']:.1f} to {spread['most']:.1f})")
-            if program != "io":
-                plot.value(count, spread["median"], f"{spread['median']:.1f}", below=program == "natlb")
+    # Last, so that no curve runs over them.
+    for program in PROGRAMS[1:]:
+        for count, programs in points:
+            plot.value(count, programs[program]["median"], f"{programs[program]['median']:.1f}", below=program == "natlb")
     plot.parts += legend([(KINDS[program], program) for program in reversed(PROGRAMS)], plot.left, 14)
     return plot.svg("Throughput over the number of connections")
 
@@ -127,6 +130,6 @@ def peers(traces, others, way):
         for count, mpps in points:
             plot.dot(count, mpps, kind, f"{name}, {human(count)} flows: {mpps:.1f} Mpps")
             if name == "natlb":
-                plot.value(count, mpps, f"{mpps:.1f}")
+                plot.value(count, mpps, f"{mpps:.1f}", below=True)
     plot.names_at_end([(points[-1][1], KINDS.get(name) or PEERS[name], name) for name, points in curves.items()])
     return plot.svg(f"Traces that other balancers were measured on, {way}")
