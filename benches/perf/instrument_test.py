@@ -38,7 +38,7 @@ def point(flows, rates, **traffic):
 
 def trace(flows, way, mpps):
     figures = {"mpps": spread(mpps), "cycles": spread(2600 / mpps)}
-    return {"name": f"{flows} {way}", "flows": flows, "way": way, **dict.fromkeys(("io", "5tswap", "5tswap after", "natlb"), figures), "proof": {"problems": []}}
+    return {"name": f"{flows} {way}", "flows": flows, "way": way, "steady": True, **dict.fromkeys(("io", "5tswap", "5tswap after", "natlb"), figures), "proof": {"problems": []}}
 
 
 def staged(flows):

@@ -26,7 +26,10 @@ class Staged(Point):
         self.lbd.process.send_signal(signal.SIGUSR2)
         self.lbd.wait_for(lambda: os.path.exists(self.path), "the stages' figures", 10)
         with open(self.path) as file:
-            return json.load(file)
+            found = json.load(file)
+        # The next run waits for a file of its own.
+        os.remove(self.path)
+        return found
 
 
 def run(machine, traffic, binaries, capacity=None):
