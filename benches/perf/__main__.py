@@ -16,6 +16,7 @@ import measure
 import opening
 import peers
 import report
+import skew
 import stages
 import stock
 from programs import Failed, Machine, dpdk_mb
@@ -25,9 +26,11 @@ GOAL_FLOWS = (1_000, 64_000, 1_000_000, 10_000_000)
 # Bytes of table for each connection, with room for other programs' pages.
 TABLE_BYTES = 40
 DPDK_MB = 2 * 112 + 16
-PARTS = ("flows", "kinds", "stock", "opening", "cost", "changes", "bounds", "full", "traces", "stages")
+PARTS = ("flows", "kinds", "skew", "stock", "opening", "cost", "changes", "bounds", "full", "traces", "stages")
+# Points of "kinds".
+KINDS = 5
 # Those that are one run each.
-SINGLE = ("cost", "changes", "bounds", "full")
+SINGLE = ("skew", "cost", "changes", "bounds", "full")
 
 
 def arguments():
@@ -40,7 +43,7 @@ def arguments():
     add("--quick", action="store_true", help="1k and 1M flows, 3 short rounds, nothing else")
     add("--smoke", action="store_true", help="only whether the instrument works: 1k flows, one short round, ordinary pages and priority")
     add("--only", default=",".join(PARTS),
-        help="what to run: flows; kinds (sides, protocols, sizes, Zipf); stock (4,096 frames of net_pcap, no plugin); opening (connections a second); "
+        help="what to run: flows; kinds (sides, protocols, sizes); skew (Zipf, against 64k); stock (4,096 frames of net_pcap, no plugin); opening (connections a second); "
         "cost (of a new connection's packet); changes (of reals meanwhile); bounds (work in one turn); full (a table kept full); traces (those that other "
         "balancers were measured on); stages (cycles by stage, times of turns)")
     add("--flows", help="numbers of flows, as 1k,64k,1M,10M; traces are of 1k,32k,64k,1M")
@@ -79,7 +82,7 @@ def points(options):
         chosen += [
             Traffic(**million, direction="forward"), Traffic(**million, direction="reverse"),
             Traffic(**million, protocols="udp"), Traffic(**million, protocols="tcp"),
-            Traffic(**million, sizes="imix"), Traffic(flows=10_000_000, pattern="zipf"),
+            Traffic(**million, sizes="imix"),
         ]  # fmt: skip
     return chosen, only
 
@@ -125,8 +128,9 @@ def run(options, result, host):
     if chosen or "stock" in only:
         row("traffic", ["io", "5tswap", "natlb", "ratio", "spread", "cycles", "net", "spread"])
     for number, traffic in enumerate(chosen):
-        # The kinds beside the goals get fewer rounds.
-        count = rounds if traffic.flows in GOAL_FLOWS and number < len(GOAL_FLOWS) else min(rounds, 3)
+        # The kinds beside the goals get fewer rounds, if not asked for more.
+        is_kind = "kinds" in only and number >= len(chosen) - KINDS
+        count = min(rounds, 3) if is_kind and not options.rounds else rounds
         point = measure.run_point(host, traffic, options.binaries, count, seconds, lambda *_: None, capacity=options.capacity, against=options.against)
         result["points"].append(point)
         show(point)
@@ -142,6 +146,7 @@ def run(options, result, host):
             opening.show(found)
             show_proof(found["proof"])
     single = {
+        "skew": (lambda: skew.run(host, options.binaries, rounds, seconds), skew.show),
         "cost": (lambda: opening.run_cost(host, options.binaries), opening.show_cost),
         "changes": (lambda: opening.run_changes(host, options.binaries, max(rounds, 5), seconds), opening.show_changes),
         "bounds": (lambda: churn.run_bounds(host, options.binaries), churn.show_bounds),
@@ -216,6 +221,8 @@ def pages_needed(options):
     if "stages" in only and not options.flows:
         most = max(most, GOAL_FLOWS[-1])
     needed = DPDK_MB + TABLE_BYTES * most // 10**6 * (2 if options.against else 1) + 64
+    if "skew" in only:
+        needed = max(needed, 2 * DPDK_MB + TABLE_BYTES * (GOAL_FLOWS[-1] + measure.DEFAULT_CAPACITY) // 10**6 + 64)
     if "cost" in only:
         needed = max(needed, DPDK_MB + 64 + TABLE_BYTES * (opening.MOST_CAPACITY + opening.ESTABLISHED_FLOWS) // 10**6 + 64)
     if "traces" in only:

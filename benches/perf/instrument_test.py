@@ -56,9 +56,10 @@ def a_result():
     result = {
         "natlb": "lbd 1", "machine": {"cpu": "some"}, "memory": "huge", "memory_note": "", "priority": 20, "load_before": [], "began": "now",
         "command": ["--only", "flows"], "skipped": ["stages: why"],
-        "points": [point(count, (50, 36, 30)) for count in (1_000, 64_000, 10_000_000)] + [point(10_000_000, (50, 36, 28), pattern="zipf")],
+        "points": [point(count, (50, 36, 30)) for count in (1_000, 64_000, 10_000_000)] + [point(1_000_000, (50, 36, 28), direction="forward")],
         "opening": [], "peers": peers.data(), "traces": [trace(flows, way, 30) for way in peers.WAYS for flows in peers.FLOWS],
         "stages": [staged(1_000), staged(1_000_000)],
+        "skew": {**strain, "ratio": spread(0.95), "to_5tswap": {"zipf": spread(0.6), "uniform": spread(0.63)}},
         "cost": {**strain, "cycles": {what: spread(100) for what in ("io", "established", "new")}, "ratio": spread(1.9), "net_ratio": spread(2.1)},
         "bounds": {**strain, "most": bounds, "bounds": {**bounds, "most_created": 96}, "live": [10**7], "per_second": {"expired": 5e5}},
         "full": {**strain, "capacity": 9, "traffic": {"flows": 4}, "opened": 3, "evicted": 2, "verified": 1},

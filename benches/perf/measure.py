@@ -123,7 +123,8 @@ class Proof:
 class Point:
     """The programs of one point, alive at the same time, of which one runs."""
 
-    def __init__(self, machine, traffic, binaries, capacity=None, timeouts=None, against=None):
+    def __init__(self, machine, traffic, binaries, capacity=None, timeouts=None, against=None, label=""):
+        self.label = label  # of its programs, where two points are alive at once
         self.machine, self.traffic, self.against = machine, traffic, against
         self.capacity = capacity or max(DEFAULT_CAPACITY, traffic.flows)
         self.settle_seconds = SETTLE_SECONDS + SETTLE_SECONDS_PER_MILLION * self.capacity / 1e6
@@ -139,7 +140,7 @@ class Point:
             program.stop()
 
     def start(self):
-        self.lbd = self.start_lbd("natlb", self.binaries)
+        self.lbd = self.start_lbd("natlb" + self.label, self.binaries)
         self.proof = Proof(self.lbd, self.traffic)
         self.proof.connections("before")
         self.proof.frames("check_before")
@@ -156,7 +157,7 @@ class Point:
         # Known before it has started: what fails on the way is ended too.
         self.testpmd = Testpmd.__new__(Testpmd)
         self.programs.append(self.testpmd)
-        self.testpmd.__init__(self.machine, self.traffic)
+        self.testpmd.__init__(self.machine, self.traffic, "testpmd" + self.label)
 
     def start_lbd(self, name, binaries, environment=None):
         lbd = Lbd.__new__(Lbd)

@@ -133,12 +133,12 @@ class Program:
 class Testpmd(Program):
     """dpdk-testpmd, driven by its prompt."""
 
-    def __init__(self, machine, traffic):
-        super().__init__(machine, traffic, "testpmd")
+    def __init__(self, machine, traffic, name="testpmd"):
+        super().__init__(machine, traffic, name)
         devices = [argument for device in traffic.devices() for argument in ("--vdev", device)]
         command = [
             "stdbuf", "-oL", "dpdk-testpmd", "--lcores", f"0@{machine.main_core},1@{machine.core}", "--main-lcore=0",
-            "-m", str(dpdk_mb(traffic)), "--no-pci", *machine.eal("testpmd", traffic), *devices, "--", "-i", f"--burst={BURST}", f"--mbcache={self.cache}",
+            "-m", str(dpdk_mb(traffic)), "--no-pci", *machine.eal(name, traffic), *devices, "--", "-i", f"--burst={BURST}", f"--mbcache={self.cache}",
             f"--total-num-mbufs={self.buffers}", f"--mbuf-size={self.size + HEADROOM}", "--no-flush-rx",
         ]  # fmt: skip
         with open(self.log, "wb") as log:

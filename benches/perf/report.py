@@ -134,6 +134,12 @@ def opening(result):
 def sentences(result):
     """What is one figure each."""
     said = []
+    if skew := result.get("skew"):
+        to = {kind: f"{skew['to_5tswap'][kind]['median']:.2f}" for kind in ("zipf", "uniform")}
+        said.append(
+            f"Zipf(1.0) over 10 M connections: {to['zipf']} of 5tswap, uniform traffic over 64 k in turns with it: {to['uniform']}; the one is "
+            f"{middle(skew['ratio'], 2)} of the other."
+        )
     if cost := result.get("cost"):
         cycles = {what: cost["cycles"][what]["median"] for what in cost["cycles"]}
         said.append(
@@ -164,7 +170,7 @@ def sentences(result):
 
 def proof(result):
     named = [(each["name"], each["proof"]) for each in result["points"] + result["opening"] + result.get("traces", []) + result.get("stages", [])]
-    named += [(result[part]["name"], result[part]["proof"]) for part in ("cost", "changes", "bounds", "full") if result.get(part)]
+    named += [(result[part]["name"], result[part]["proof"]) for part in ("skew", "cost", "changes", "bounds", "full") if result.get(part)]
     rows = []
     for name, found in named:
         check = found.get("check_after") or found.get("check_before") or {}
