@@ -27,11 +27,11 @@ def goal(name, wanted, reached, met, unit=""):
 
 
 def at_least(name, wanted, reached, unit="", digits=2):
-    return goal(name, f"≥ {wanted:g}", round(reached, digits), reached >= wanted, unit)
+    return goal(name, f"≥\u00a0{wanted:g}", round(reached, digits), reached >= wanted, unit)
 
 
 def at_most(name, wanted, reached, unit="", digits=2):
-    return goal(name, f"≤ {wanted:g}", round(reached, digits), reached <= wanted, unit)
+    return goal(name, f"≤\u00a0{wanted:g}", round(reached, digits), reached <= wanted, unit)
 
 
 def judge(result):

@@ -26,7 +26,7 @@ def point(flows, rates, **traffic):
         "name": kind.name(),
         "traffic": vars(kind),
         "ratio": spread(rates[2] / rates[1]),
-        "net_cycles": {"natlb": spread(cycles[2] - cycles[0])},
+        "net_cycles": {"5tswap": spread(cycles[1] - cycles[0]), "natlb": spread(cycles[2] - cycles[0])},
         "memory": ["memory: 64 MiB for DPDK on 2 MiB pages, 381 MiB of connection table on 2 MiB pages"],
         "proof": {"problems": [], "connections_after": flows, "check_after": {"checked": 5, "faulty": 0, "drops": {"no_route": 2}}},
         **{

@@ -42,8 +42,8 @@ def throughput(points, rates):
 
 
 def net(points):
-    """Two bars for each number of flows: what 5tswap and what natlb add to io. `points`: (flows, {program: its figures})."""
-    most = max(programs[program]["cycles"]["median"] for _, programs in points for program in PROGRAMS) * 1.12
+    """Two bars for each number of flows: what 5tswap and what natlb add to io. `points`: (flows, cycles of io, {program: more than io})."""
+    most = max(io + max(more.values()) for _, io, more in points) * 1.12
     height, right, top = 360, drawing.WIDTH - 20, 44
     bottom = height - 48
     step = (right - LEFT) / len(points)
@@ -51,15 +51,14 @@ def net(points):
     parts = []
     for tick in range(0, int(most) + 1, 50 if most > 150 else 20):
         parts += [line(LEFT, y(tick), right, y(tick), "grid"), text(LEFT - 8, y(tick) + 4, tick, "end", "faint")]
-    for index, (flows, programs) in enumerate(points):
+    for index, (flows, io, more) in enumerate(points):
         width = min(step * 0.3, 70)
         x = LEFT + (index + 0.5) * step - width - 3
-        io = programs["io"]["cycles"]["median"]
         for at, name in ((x, "5tswap"), (x + width + 6, "natlb")):
-            total = programs[name]["cycles"]["median"]
-            said = f"{name}, {human(flows)} flows: {total:.1f} cycles, {total - io:.1f} more than io"
+            total = io + more[name]
+            said = f"{name}, {human(flows)} flows: {more[name]:.1f} cycles more than io, which takes {io:.1f}"
             parts += [bar(at, y(io), width, bottom - y(io), "fill io pale", said), bar(at, y(total), width, y(io) - y(total), f"fill {KINDS[name]}", said)]
-            parts.append(text(at + width / 2, y(total) - 6, f"+{total - io:.0f}", kind="value"))
+            parts.append(text(at + width / 2, y(total) - 6, f"+{more[name]:.0f}", kind="value"))
         parts.append(text(x + width + 3, bottom + 19, human(flows)))
     parts += [line(LEFT, bottom, right, bottom, "axis"), text((LEFT + right) / 2, height - 8, "established connections", kind="faint")]
     parts += [text(LEFT, top - 8, "TSC cycles a packet", "start", "faint")]
@@ -103,9 +102,8 @@ def turns(found):
     across, down = ends(times, 1.3), (min(share for points in shares for _, share in points) / 1.5, 1.0)
     plot = Plot(across, down, right=30)
     percent = lambda share: f"{100 * share:g} %"
-    micro = lambda value: f"{value:g}"
     ticks_y = [10.0**power for power in range(-8, 1) if down[0] <= 10.0**power <= 1]
-    plot.axes(round_steps(*across), ticks_y, "time of a turn, microseconds", "share of turns", micro, percent)
+    plot.axes(round_steps(*across), ticks_y, "time of a turn, microseconds", "share of turns", format_y=percent)
     for each, points, kind in zip(found, shares, kinds):
         plot.curve(points, kind)
     plot.parts += legend([(kind, f"{human(each['flows'])} flows") for each, kind in zip(found, kinds)], plot.left, 14)
