@@ -113,11 +113,13 @@ def turns(found):
 def peers(traces, others, way):
     """Mpps over flows: natlb and 5tswap of this run, and what others reached in another sitting."""
     mine = sorted((each for each in traces if each["way"] == way), key=lambda each: each["flows"])
-    curves = {"5tswap": [(t["flows"], t["5tswap"]["mpps"]["median"]) for t in mine], "natlb": [(t["flows"], t["natlb"]["mpps"]["median"]) for t in mine]}
+    curves = {}
     for name in others["names"]:
         figures = others[way].get(name, {}).get("mpps", {})
         if figures:
             curves[name] = sorted((int(flows), sum(range_) / 2) for flows, range_ in figures.items())
+    # Last, so that it is on top.
+    curves |= {name: [(t["flows"], t[name]["mpps"]["median"]) for t in mine] for name in PROGRAMS[1:]}
     flows = sorted({count for points in curves.values() for count, _ in points})
     values = [mpps for points in curves.values() for _, mpps in points]
     plot = Plot(ends(flows, 1.4), ends(values, 1.25), height=400)

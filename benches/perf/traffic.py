@@ -83,9 +83,12 @@ class Traffic:
         """As in a table's first column."""
         if self.trace:
             return f"{self.flows:,} frames repeated by net_pcap"
-        words = [human(self.flows) + (" endpoints" if self.pattern in ("new", "connections") else " flows")]
-        if self.pattern != "uniform":
-            words.append({"new": "every packet new", "connections": "7-packet connections"}.get(self.pattern, "Zipf"))
+        if self.pattern == "new":
+            words = ["every packet a new connection"]
+        elif self.pattern == "connections":
+            words = ["connections of 7 packets", human(self.flows) + " endpoints"]
+        else:
+            words = [human(self.flows) + " flows", *(["Zipf"] if self.pattern == "zipf" else [])]
         if self.direction != "mixed" and not self.opens:
             words.append(self.direction + " only")
         if self.new_rate:
