@@ -10,6 +10,7 @@
 //!   rewrite    addresses, ports, checksums, MACs
 //!   exception  everything else, one packet at a time: new connections, ICMP, ARP, routing
 //! connection the table: one entry per connection, found from both directions
+//! fragment   which datagram a fragment is of, and those that come before its first
 //! schedule   which real a new connection gets
 //! snapshot   the configuration a worker runs on, immutable
 //! wire       formats of the headers, checksums, and the answers made in place
@@ -21,6 +22,7 @@
 
 pub mod connection;
 pub mod counters;
+pub mod fragment;
 pub mod frame;
 pub mod ids;
 pub mod message;
