@@ -4,6 +4,7 @@
 //! ```text
 //! ethernet  arp  ipv4  tcp  udp  icmp   one header each
 //! checksum                              RFC 1071, 1624
+//! fragmentation                         cutting a packet into fragments
 //! answer                                RST, echo reply, ICMP errors
 //! icmp_error                            ICMP errors about translated packets
 //! ```
@@ -12,6 +13,7 @@ pub mod answer;
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
+pub mod fragmentation;
 pub mod icmp;
 pub mod icmp_error;
 pub mod ipv4;
