@@ -114,6 +114,10 @@ pub struct WorkerCounters {
     pub answers_suppressed: Counter,
     /// Packets routed without translation.
     pub routed: Counter,
+    /// Packets cut into fragments because they were longer than the MTU on the way out.
+    pub fragmented: Counter,
+    /// Fragments made of them.
+    pub fragments_made: Counter,
     /// Turns in which anything was received.
     pub busy_turns: Counter,
     /// Nanoseconds spent in those turns.
@@ -161,6 +165,8 @@ impl WorkerCounters {
             answers: zero(),
             answers_suppressed: zero(),
             routed: zero(),
+            fragmented: zero(),
+            fragments_made: zero(),
             busy_turns: zero(),
             busy_nanoseconds: zero(),
             turns: zero(),

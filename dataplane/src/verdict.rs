@@ -7,6 +7,13 @@ use crate::ids::PortIndex;
 pub enum Verdict {
     /// Sent on, translated or routed, out of this port.
     Forward(PortIndex),
+    /// Sent on as fragments: it is longer than the MTU of this port.
+    Fragment {
+        /// Where it leaves.
+        port: PortIndex,
+        /// The longest that each may be, in bytes.
+        mtu: u16,
+    },
     /// Turned into an answer (ARP reply, echo reply, RST, ICMP error) and sent back.
     Answer(PortIndex),
     /// Given to the control thread in substance (an ARP message heard); the frame is freed.
@@ -53,10 +60,15 @@ drop_reasons! {
     Arp "arp" "an ARP message that is malformed or concerns nobody we know"
     Martian "martian" "source or destination is an address that must not be on the wire"
     Broadcast "broadcast" "a broadcast or multicast packet"
-    Fragment "fragment" "IPv4 fragments are not supported yet"
+    Fragment "fragment" "a fragment of a ping to an own address, or of an ICMP error: these are not followed"
+    FragmentMalformed "fragment_malformed" "a fragment that is empty, of an odd length, or cuts the transport header (RFC 1858, RFC 3128)"
+    FragmentOverlap "fragment_overlap" "a fragment that repeats or overlaps another of its datagram"
+    FragmentRefused "fragment_refused" "a fragment whose datagram was given up: its first one was dropped or refused, or two overlapped"
+    FragmentExpired "fragment_expired" "a fragment that waited in vain for the first one of its datagram"
+    FragmentQueueFull "fragment_queue_full" "a fragment that there was no room for: too many wait for the first of their datagrams, or too many are missing"
     TtlExceeded "ttl_exceeded" "the time to live ran out here"
     TooBig "too_big" "larger than the MTU on the way out and DF is set: ICMP says so to the sender"
-    WouldFragment "would_fragment" "larger than the MTU on the way out, and fragmenting is not supported yet"
+    WouldFragment "would_fragment" "larger than the MTU on the way out: a ping whose answer would be, or what would make more than 64 fragments"
     NoReal "no_real" "the service has no available real"
     NoService "no_service" "an own address, but no service and no connection"
     NoConnection "no_connection" "a TCP segment to a service that neither belongs to nor opens a connection"
@@ -67,7 +79,7 @@ drop_reasons! {
     ClientEndpointFull "client_endpoint_full" "one client address and port has too many connections"
     ReplyCollision "reply_collision" "every available real already serves this client endpoint for another service"
     IcmpChecksum "icmp_checksum" "the ICMP checksum is wrong"
-    IcmpUnmatched "icmp_unmatched" "an ICMP message to an own address that belongs to no connection"
+    IcmpUnmatched "icmp_unmatched" "an ICMP message to an own address that belongs to no connection, or about a later fragment, which has no ports"
     Protocol "protocol" "a protocol other than TCP, UDP and ICMP to an own address"
     NoRoute "no_route" "no route to the destination"
     Unrouted "unrouted" "of no connection, and unmatched packets are not routed"

@@ -8,6 +8,7 @@ use dataplane::frame::plain::{PlainFrame, PlainIo};
 use dataplane::frame::{BURST, FrameIo};
 use dataplane::ids::PortIndex;
 use dataplane::time::Now;
+use dataplane::verdict::DropReason;
 use memory::CountingAllocator;
 use support::packet::{ACK, FIN, Packet, RST, SYN};
 use support::*;
@@ -19,6 +20,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 struct Prepared {
     arriving: [Vec<PlainFrame>; 2],
     sent: Vec<PlainFrame>,
+    pool: Vec<PlainFrame>,
 }
 
 impl FrameIo for Prepared {
@@ -35,7 +37,7 @@ impl FrameIo for Prepared {
     }
 
     fn allocate(&mut self, _port: PortIndex) -> Option<PlainFrame> {
-        None
+        self.pool.pop()
     }
 }
 
@@ -46,9 +48,16 @@ fn no_packet_makes_the_worker_allocate() {
         let source = at(CLIENT, 30000 + (n % 30000) as u16);
         Packet::tcp(source, at(VIP, 80), flags).macs(CLIENT_MAC, VIP_MAC).frame()
     };
-    // New connections, established ones, closings, resets, refusals, ping, routed packets, ARP, and
+    // Fragments in order and early, some of which never see a first or are never complete; packets that
+    // are cut. New connections, established ones, closings, resets, refusals, ping, routed packets, ARP, and
     // packets whose next hop is not known.
     for n in 0..2000 {
+        let datagram =
+            |id| Packet { id, dont_fragment: false, ..Packet::udp(at(CLIENT, 7), at(VIP, 53), &[7; 2000]) };
+        let datagram = |id| datagram(id).macs(CLIENT_MAC, VIP_MAC);
+        let (fragments, early) =
+            (datagram(n as u16).fragments(1000), datagram(n as u16 + 10_000).fragments(1000));
+        let large = Packet { payload: vec![7; 1440], ..datagram(0) };
         for frame in [
             client(n, SYN),
             client(n, ACK),
@@ -58,6 +67,11 @@ fn no_packet_makes_the_worker_allocate() {
             Packet::udp(at(CLIENT, n as u16), at(VIP, 9), b"?").macs(CLIENT_MAC, VIP_MAC).frame(),
             Packet::icmp(CLIENT, VIP, [8, 0], [0; 4], b"ping").macs(CLIENT_MAC, VIP_MAC).frame(),
             dataplane::wire::arp::request(CLIENT_MAC, CLIENT, VIP, VIP_MAC).to_vec(),
+            fragments[0].clone(),
+            fragments[if n % 3 == 0 { 1 } else { 2 }].clone(),
+            early[1].clone(),
+            early[if n % 5 == 0 { 2 } else { 0 }].clone(),
+            large.frame(),
         ] {
             plain.arrive(VIP0, &frame);
         }
@@ -84,13 +98,15 @@ fn no_packet_makes_the_worker_allocate() {
     };
     let arriving = [take(VIP0), take(DIP0)];
     let total = arriving[0].len() + arriving[1].len();
-    let io = Prepared { arriving, sent: Vec::with_capacity(total) };
+    let pool: Vec<_> = (0..2000).map_while(|_| plain.allocate(VIP0)).collect();
+    let io = Prepared { arriving, sent: Vec::with_capacity(total + pool.len()), pool };
 
     let key = HashKey { mask: 1, multiplier: 3 };
     let mut lab = Lab::serving();
     let (end, mut control) = dataplane::message::channel(lab.next_hops.clone());
     let mut worker = dataplane::worker::Worker::new(io, end, 4096, key, memory::Huge::Never).unwrap();
     lab.description.version += 1;
+    lab.description.ports[usize::from(DIP0)].mtu = 1400;
     let snapshot = dataplane::snapshot::Snapshot::compile(lab.description.clone());
     control.orders.push(dataplane::message::Order::Adopt(snapshot.into())).unwrap();
     for (key, id) in lab.neighbours.clone() {
@@ -108,5 +124,8 @@ fn no_packet_makes_the_worker_allocate() {
     let allocations = CountingAllocator::allocations() - before;
     assert!(received + 2 * BURST >= total, "{received} of {total}"); // the rest came in the first turn
     assert!(control.counters.connections_created.get() > 1000);
+    assert_eq!(control.counters.fragmented.get(), 2000);
+    let expired = control.counters.dropped(DropReason::FragmentExpired).get();
+    assert!(expired > 0 && worker.frames_held() > 0, "{expired} expired");
     assert_eq!(allocations, 0);
 }

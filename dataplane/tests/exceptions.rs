@@ -41,7 +41,6 @@ fn what_is_not_for_us_or_wrong_is_dropped_and_counted_under_its_reason() {
     }
     let martian =
         |source: [u8; 4]| from_client(Packet::udp(at(source.into(), 5000), at(VIP, 53), b"question"));
-    let fragment = |fragment: u16| from_client(Packet { fragment, dont_fragment: false, ..good() });
     let cases: Vec<(&str, DropReason, Vec<u8>)> = vec![
         ("another MAC", DropReason::OtherHost, good().macs(CLIENT_MAC, Mac([2; 6])).frame()),
         ("a runt", DropReason::Malformed, changed(&|frame| frame.truncate(13))),
@@ -61,8 +60,6 @@ fn what_is_not_for_us_or_wrong_is_dropped_and_counted_under_its_reason() {
                 frame[20] = 0x20; // a fragment, so that it leaves the fast path
             }),
         ),
-        ("a first fragment", DropReason::Fragment, fragment(0x2000)),
-        ("a last fragment", DropReason::Fragment, fragment(185)),
         ("a VLAN tag", DropReason::Vlan, changed(&|frame| frame[12..14].copy_from_slice(&[0x81, 0]))),
         ("IPv6", DropReason::Ipv6, changed(&|frame| frame[12..14].copy_from_slice(&[0x86, 0xdd]))),
         ("another EtherType", DropReason::EtherType, changed(&|frame| frame[12] = 0x12)),
@@ -220,9 +217,6 @@ fn too_big_is_said_with_the_mtu_by_the_right_address() {
     assert_eq!((*seen.source.ip(), *seen.destination.ip()), (VIP, CLIENT));
     assert_eq!(seen.payload[..2], [3, 4]);
     assert_eq!(seen.payload[6..8], 1400u16.to_be_bytes());
-    let fragmentable = Packet { dont_fragment: false, ..big };
-    assert_eq!(lab.arrive(VIP0, &from_client(fragmentable)), []);
-    assert_eq!(lab.dropped(DropReason::WouldFragment), 1);
 
     lab.description.ports[usize::from(DIP0)].mtu = 1500;
     lab.description.ports[usize::from(VIP0)].mtu = 1400;

@@ -11,14 +11,16 @@ use proptest::test_runner::{Config, TestRunner};
 use support::packet::{ACK, Packet, SYN};
 use support::*;
 
-/// Every frame that came in has left, was dropped under a reason, was taken in by the ARP listener,
-/// or is still held.
+/// Every frame that came in has left, in fragments perhaps, was dropped under a reason, was taken in by
+/// the ARP listener, or is still held.
 fn assert_conserved(lab: &mut Lab, arrived: u64) {
     let dropped: u64 = DropReason::ALL.iter().map(|reason| lab.dropped(*reason)).sum();
     let counters = lab.counters();
     let (received, sent) = (counters.rx_packets.get(), counters.tx_packets.get());
     assert_eq!(received, arrived);
+    let made = counters.fragments_made.get() - counters.fragmented.get();
     let accounted = sent + dropped + lab.worker.frames_held() as u64;
+    let arrived = arrived + made;
     let answers = counters.answers.get();
     // An answer may count twice: the packet under its reason, and the answer as sent. A neighbour's
     // message may count as neither: it was told to the control thread.
@@ -41,8 +43,14 @@ fn plausible() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let client = (0..4u8).prop_map(|n| std::net::Ipv4Addr::new(192, 168, 10, n + 5));
     let real = prop_oneof![Just(RS1), Just(RS2)];
     let flags = prop_oneof![Just(SYN), Just(ACK), any::<u8>()];
-    let kind = (0..8u8, client, real, 0..6u16, flags, 0..3u8);
-    kind.prop_map(|(kind, client, real, port, flags, ttl)| {
+    let kind = (0..10u8, client, real, 0..6u16, flags, 0..3u8, 0..4usize);
+    kind.prop_map(|(kind, client, real, port, flags, ttl, piece)| {
+        // Of 80 bytes of payload in pieces of 24, and a TTL that is not worth losing them for.
+        let fragment = |packet: Packet| {
+            let whole =
+                Packet { payload: vec![flags; 72], dont_fragment: false, id: port, ..packet.ttl(ttl + 1) };
+            whole.fragments(44).swap_remove(piece)
+        };
         let client_end = at(client, 40000 + port);
         let from_client = |packet: Packet| (VIP0, packet.ttl(ttl).macs(CLIENT_MAC, VIP_MAC).frame());
         let from_real = |packet: Packet| (DIP0, packet.ttl(ttl).macs(RS1_MAC, DIP_MAC).frame());
@@ -60,6 +68,11 @@ fn plausible() -> impl Strategy<Value = (u8, Vec<u8>)> {
                 let message = dataplane::wire::arp::request(CLIENT_MAC, client, VIP, Mac::BROADCAST);
                 (VIP0, message.to_vec())
             }
+            7 => {
+                let packet = Packet::udp(client_end, at(VIP, 53), &[]).macs(CLIENT_MAC, VIP_MAC);
+                (VIP0, fragment(packet))
+            }
+            8 => (DIP0, fragment(Packet::udp(at(real, 5353), client_end, &[]).macs(RS1_MAC, DIP_MAC))),
             _ => from_real(Packet::tcp(at(real, 33000), client_end, flags)),
         }
     })
@@ -77,6 +90,10 @@ enum Event {
     Unreachable(u8),
     SlowDevice(Option<usize>),
     SmallPool(Option<usize>),
+    /// The MTU of both ports.
+    Mtu(u16),
+    /// A packet that may be cut.
+    Large(usize),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -93,6 +110,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..4u8).prop_map(Event::Unreachable),
         1 => prop::option::of(0..3usize).prop_map(Event::SlowDevice),
         1 => prop::option::of(0..3usize).prop_map(Event::SmallPool),
+        1 => prop_oneof![Just(1500), 40..200u16].prop_map(Event::Mtu),
+        2 => (0..1400usize).prop_map(Event::Large),
     ]
 }
 
@@ -143,6 +162,16 @@ fn run(events: Vec<Event>) {
             }
             Event::SlowDevice(limit) => lab.worker.io().transmit_limit = limit,
             Event::SmallPool(size) => lab.worker.io().pool_size = size,
+            Event::Mtu(mtu) => {
+                lab.description.ports.iter_mut().for_each(|port| port.mtu = mtu);
+                lab.apply();
+            }
+            Event::Large(length) => {
+                let packet = Packet::udp(at(CLIENT, 5000), at(VIP, 53), &vec![7; length]);
+                let packet = Packet { dont_fragment: false, ..packet.macs(CLIENT_MAC, VIP_MAC) };
+                lab.arrive(VIP0, &packet.frame());
+                arrived += 1;
+            }
         }
     }
     lab.worker.io().transmit_limit = None;

@@ -124,6 +124,7 @@ pub struct Snapshot {
     keys: Vec<Option<RealKey>>,
     listening: HashMap<ServiceKey, ServiceId>,
     endpoints: HashSet<(Protocol, SocketAddrV4)>,
+    servers: HashSet<Ipv4Addr>,
     local: HashMap<Ipv4Addr, Local>,
     broadcast: HashSet<Ipv4Addr>,
 }
@@ -162,6 +163,7 @@ impl Snapshot {
             rewrites,
             keys,
             listening,
+            servers: reals.iter().map(|real| *real.key.endpoint.ip()).collect(),
             endpoints,
         }
     }
@@ -211,6 +213,11 @@ impl Snapshot {
     /// Whether some real, removed ones with connections included, has this address and port.
     pub fn is_endpoint(&self, protocol: Protocol, endpoint: SocketAddrV4) -> bool {
         self.endpoints.contains(&(protocol, endpoint))
+    }
+
+    /// Whether some real, removed ones with connections included, has this address.
+    pub fn is_server(&self, address: Ipv4Addr) -> bool {
+        self.servers.contains(&address)
     }
 
     /// Whether the address is our own, and where.

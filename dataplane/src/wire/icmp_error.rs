@@ -43,6 +43,14 @@ impl Quoted {
     }
 }
 
+/// Where the packet was going that the ICMP error in `packet` quotes, if it is a TCP or UDP fragment other
+/// than the first. Its ports are not in it; no router should send such an error (RFC 1812 §4.3.2.7).
+pub fn later_fragments_destination(packet: &Packet<'_>) -> Option<Ipv4Addr> {
+    let quote = Quote::of_any_fragment(packet)?;
+    let quoted = packet.bytes().get(quote.header..)?;
+    quote.is_later_fragment(packet).then(|| ipv4::address_at(quoted, ipv4::DESTINATION))
+}
+
 /// Where in the outer packet the quoted one is.
 #[derive(Clone, Copy, Debug)]
 struct Quote {
@@ -52,7 +60,18 @@ struct Quote {
 }
 
 impl Quote {
+    /// The beginning of a TCP segment or UDP datagram.
     fn find(packet: &Packet<'_>) -> Option<Self> {
+        let quote = Self::of_any_fragment(packet)?;
+        let complete = packet.bytes().len() >= quote.transport + LEAST_TRANSPORT;
+        (!quote.is_later_fragment(packet) && complete).then_some(quote)
+    }
+
+    fn is_later_fragment(&self, packet: &Packet<'_>) -> bool {
+        u16_at(packet.bytes(), self.header + 6) & 0x1fff != 0
+    }
+
+    fn of_any_fragment(packet: &Packet<'_>) -> Option<Self> {
         if packet.protocol() != ipv4::ICMP || packet.is_fragment() {
             return None;
         }
@@ -64,10 +83,8 @@ impl Quote {
         let quoted = message.data();
         let header_length = ipv4::header_length(quoted)?;
         let protocol = Protocol::from_number(quoted[9])?;
-        let first = u16_at(quoted, 6) & 0x1fff == 0;
         let header = packet.header_length() + icmp::HEADER;
-        let complete = quoted.len() >= header_length + LEAST_TRANSPORT;
-        (first && complete).then_some(Self { protocol, header, transport: header + header_length })
+        Some(Self { protocol, header, transport: header + header_length })
     }
 }
 

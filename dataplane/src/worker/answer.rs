@@ -83,9 +83,6 @@ impl<Io: FrameIo> Handler<Io> {
                 let code = icmp::NETWORK_UNREACHABLE;
                 (IcmpError::DestinationUnreachable { code }, DropReason::NoRoute)
             }
-            Obstacle::WouldFragment => {
-                return Judgement::Conclude(Verdict::Drop(DropReason::WouldFragment));
-            }
         };
         self.icmp_error(frame, kind, speaker, reason, context)
     }

@@ -7,6 +7,7 @@ use super::decode::at;
 use super::rewrite;
 use crate::connection::table::{ClientKey, Entry, Slot};
 use crate::connection::{Direction, State, TcpEvent};
+use crate::fragment;
 use crate::frame::{Frame, FrameIo};
 use crate::ids::{NeighbourKey, NextHopId, PortIndex, Protocol};
 use crate::next_hop::Mac;
@@ -33,8 +34,23 @@ pub(super) struct Ip {
     pub(super) ttl: u8,
     pub(super) length: u16,
     pub(super) dont_fragment: bool,
+    pub(super) id: u16,
+    /// Of a fragment: where in the datagram's payload its own begins, in bytes.
+    pub(super) fragment_offset: u16,
+    pub(super) more_fragments: bool,
     /// Offset of the payload in the frame.
     pub(super) payload: usize,
+}
+
+impl Ip {
+    pub(super) const fn is_fragment(&self) -> bool {
+        self.fragment_offset != 0 || self.more_fragments
+    }
+
+    /// Whether the transport header is in another fragment.
+    pub(super) const fn is_later_fragment(&self) -> bool {
+        self.fragment_offset != 0
+    }
 }
 
 /// What it knows of a TCP or UDP packet.
@@ -57,11 +73,16 @@ pub(super) struct Found {
 
 impl<Io: FrameIo> Handler<Io> {
     /// Handles one frame to its end.
-    pub(super) fn exception(&mut self, port: PortIndex, mut frame: Io::Frame, snapshot: &Snapshot, now: Now) {
-        let context = Context { snapshot, port, now };
+    pub(super) fn exception(&mut self, port: PortIndex, frame: Io::Frame, snapshot: &Snapshot, now: Now) {
+        self.handle(frame, Context { snapshot, port, now });
+        self.handle_released_fragments(snapshot, now);
+    }
+
+    pub(super) fn handle(&mut self, mut frame: Io::Frame, context: Context<'_>) {
         match self.judge(&mut frame, context) {
             Judgement::Conclude(verdict) => self.conclude(verdict, frame),
             Judgement::Await(key) => self.hold(key, frame, context),
+            Judgement::Early(key) => self.hold_fragment(key, frame, context),
         }
     }
 
@@ -124,14 +145,12 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let local = snapshot.local(ip.destination).is_some();
         match Protocol::from_number(ip.protocol) {
+            Some(protocol) if ip.is_fragment() => self.fragment(frame, ip, protocol, context),
             Some(protocol) => {
                 let segment = read_segment(frame.bytes(), &ip, protocol)?;
-                if local {
-                    self.client_side(frame, ip, segment, context)
-                } else {
-                    self.passing(frame, ip, segment, context)
-                }
+                self.transport_layer(frame, ip, segment, context)
             }
+            None if ip.protocol == ipv4::ICMP && ip.is_fragment() => self.icmp_fragment(frame, ip, context),
             None if ip.protocol == ipv4::ICMP => {
                 if local {
                     self.icmp_to_us(frame, ip, context)
@@ -141,6 +160,21 @@ impl<Io: FrameIo> Handler<Io> {
             }
             None if local => Ok(self.protocol_unreachable(frame, ip, context)),
             None => self.route(frame, ip, context),
+        }
+    }
+
+    /// TCP or UDP, or a fragment of it whose ports are known.
+    pub(super) fn transport_layer(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        segment: Segment,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        if context.snapshot.local(ip.destination).is_some() {
+            self.client_side(frame, ip, segment, context)
+        } else {
+            self.passing(frame, ip, segment, context)
         }
     }
 
@@ -162,6 +196,9 @@ impl<Io: FrameIo> Handler<Io> {
             }
             // conn_reuse_mode=1: the old connection is forgotten, the SYN is scheduled.
             self.table.remove(found.slot, &self.counters);
+        }
+        if ip.is_later_fragment() {
+            return Err(DropReason::FragmentRefused); // its connection went while it was on its way
         }
         match self.new_connection(frame, &ip, &segment, context) {
             Ok(found) => self.translate(frame, ip, &segment, found, context),
@@ -231,7 +268,7 @@ impl<Io: FrameIo> Handler<Io> {
         let hop = becomes.and_then(|next| snapshot.routes.next(next)).ok_or(DropReason::NoRoute)?;
 
         if let Some(obstacle) = self.obstacle(&ip, hop.port, context) {
-            self.note(found.slot, found.direction, segment.event, ip.length, context.now.tick());
+            self.note_packet(found, segment.event, &ip, context);
             let speaker = match found.direction {
                 Direction::Forward => Some(ip.destination),
                 Direction::Reverse => snapshot.own_address(context.port),
@@ -248,12 +285,25 @@ impl<Io: FrameIo> Handler<Io> {
         if found.direction == Direction::Reverse && id != known {
             self.table.set_next_hop(found.slot, id);
         }
-        self.note(found.slot, found.direction, segment.event, ip.length, context.now.tick());
+        self.note_packet(found, segment.event, &ip, context);
         let bytes = frame.bytes_mut();
-        let check_at = ip.payload + rewrite::checksum_offset(segment.protocol);
-        rewrite::translate(bytes, ip.payload, check_at, found.direction, record);
+        if ip.is_later_fragment() {
+            rewrite::translate_later_fragment(bytes, found.direction, record);
+        } else {
+            let check_at = ip.payload + rewrite::checksum_offset(segment.protocol);
+            rewrite::translate(bytes, ip.payload, check_at, found.direction, record);
+        }
         rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(hop.port));
-        Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
+        Ok(leaving(&ip, hop.port, snapshot))
+    }
+
+    /// A fragment other than the first only counts as traffic.
+    fn note_packet(&mut self, found: Found, event: TcpEvent, ip: &Ip, context: Context<'_>) {
+        if ip.is_later_fragment() {
+            self.counters.real(found.entry.real()).count(found.direction, ip.length);
+        } else {
+            self.note(found.slot, found.direction, event, ip.length, context.now.tick());
+        }
     }
 
     /// A packet of no connection, towards somebody else.
@@ -281,7 +331,7 @@ impl<Io: FrameIo> Handler<Io> {
         rewrite::decrement_ttl(bytes);
         rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(hop.port));
         self.counters.routed.add(1);
-        Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
+        Ok(leaving(&ip, hop.port, snapshot))
     }
 
     /// What keeps a packet from leaving on `out`.
@@ -289,12 +339,10 @@ impl<Io: FrameIo> Handler<Io> {
         let mtu = context.snapshot.ports[usize::from(out)].mtu;
         if ip.ttl <= 1 {
             Some(Obstacle::Ttl)
-        } else if ip.length <= mtu {
-            None
-        } else if ip.dont_fragment {
+        } else if ip.length > mtu && ip.dont_fragment {
             Some(Obstacle::TooBig { mtu })
         } else {
-            Some(Obstacle::WouldFragment)
+            None
         }
     }
 
@@ -311,6 +359,8 @@ pub(super) enum Judgement {
     Conclude(Verdict),
     /// The packet is as it came in, and waits until this neighbour's MAC is known.
     Await(NeighbourKey),
+    /// The packet is as it came in, a fragment that waits for the first of this datagram.
+    Early(fragment::Key),
 }
 
 /// Why a packet cannot go on.
@@ -318,8 +368,14 @@ pub(super) enum Judgement {
 pub(super) enum Obstacle {
     Ttl,
     TooBig { mtu: u16 },
-    WouldFragment,
     NoRoute,
+}
+
+/// How a packet that nothing keeps from it leaves on `out`: whole, or in fragments.
+pub(super) fn leaving(ip: &Ip, out: PortIndex, snapshot: &Snapshot) -> Judgement {
+    let mtu = snapshot.ports[usize::from(out)].mtu;
+    let fits = ip.length <= mtu;
+    Judgement::Conclude(if fits { Verdict::Forward(out) } else { Verdict::Fragment { port: out, mtu } })
 }
 
 /// The key that finds a client's connections.
@@ -336,9 +392,6 @@ pub(super) fn read_ip(bytes: &[u8]) -> Result<Ip, DropReason> {
     if !packet.has_right_checksum() {
         return Err(DropReason::HeaderChecksum);
     }
-    if packet.is_fragment() {
-        return Err(DropReason::Fragment);
-    }
     Ok(Ip {
         source: packet.source(),
         destination: packet.destination(),
@@ -346,12 +399,15 @@ pub(super) fn read_ip(bytes: &[u8]) -> Result<Ip, DropReason> {
         ttl: packet.ttl(),
         length: packet.total_length(),
         dont_fragment: packet.dont_fragment(),
+        id: packet.id(),
+        fragment_offset: packet.fragment_offset(),
+        more_fragments: packet.more_fragments(),
         payload: at::IPV4 + packet.header_length(),
     })
 }
 
 /// Reads the transport header as far as it is needed. A header that is cut short is malformed.
-fn read_segment(bytes: &[u8], ip: &Ip, protocol: Protocol) -> Result<Segment, DropReason> {
+pub(super) fn read_segment(bytes: &[u8], ip: &Ip, protocol: Protocol) -> Result<Segment, DropReason> {
     let end = at::IPV4 + usize::from(ip.length);
     let transport = &bytes[ip.payload..end];
     let least = if protocol == Protocol::Tcp { 20 } else { 8 };

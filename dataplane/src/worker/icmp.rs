@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::decode::at;
-use super::exception::{Context, Found, Ip, Judgement, Segment};
+use super::exception::{Context, Found, Ip, Judgement, Segment, leaving};
 use super::rewrite;
 use crate::connection::{Direction, TcpEvent};
 use crate::frame::{Frame, FrameIo};
@@ -64,6 +64,9 @@ impl<Io: FrameIo> Handler<Io> {
     ) -> Result<Judgement, DropReason> {
         let message = message(frame.bytes(), &ip).ok_or(DropReason::Malformed)?;
         let Some(quoted) = quoted(frame.bytes()) else {
+            if about_later_fragment_to_server(frame.bytes(), context) {
+                return Err(DropReason::IcmpUnmatched);
+            }
             return self.route(frame, ip, context);
         };
         // The quoted packet is a client's as the reals' side saw it: from the client to the real.
@@ -125,8 +128,16 @@ impl<Io: FrameIo> Handler<Io> {
         rewrite::decrement_ttl(bytes);
         rewrite::address_frame(bytes, mac.bits(), snapshot.mac_bits(hop.port));
         self.counters.real(real).count(found.direction, ip.length);
-        Ok(Judgement::Conclude(Verdict::Forward(hop.port)))
+        Ok(leaving(&ip, hop.port, snapshot))
     }
+}
+
+/// Whether a packet is an error about a fragment without ports on its way to a real: it may be a
+/// connection's, and its receiver does not know the real. No error about it is due (RFC 1812 §4.3.2.7).
+fn about_later_fragment_to_server(bytes: &[u8], context: Context<'_>) -> bool {
+    let packet = ipv4::Packet::in_frame(bytes).ok();
+    let destination = packet.and_then(|packet| icmp_error::later_fragments_destination(&packet));
+    destination.is_some_and(|destination| context.snapshot.is_server(destination))
 }
 
 /// The TCP or UDP packet that an ICMP error quotes.

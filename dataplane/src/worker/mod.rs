@@ -17,6 +17,8 @@ mod arp;
 mod decode;
 mod exception;
 mod extremes;
+mod fragment;
+mod fragmentation;
 mod icmp;
 mod limit;
 mod orders;
@@ -30,6 +32,7 @@ mod waiting;
 use crate::connection::Direction;
 use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
+use crate::fragment::Tracker;
 use crate::frame::{BURST, Frame, FrameIo, Stage};
 use crate::ids::{NeighbourKey, NextHopId, PortIndex};
 use crate::message::{NeighbourEvent, Order, Return, WorkerEnd};
@@ -113,6 +116,7 @@ struct Handler<Io: FrameIo> {
     neighbours: HashMap<NeighbourKey, NextHopId>,
     outgoing: Outgoing<Io>,
     waiting: Waiting<Io::Frame>,
+    fragments: Tracker<Io::Frame>,
     limits: Limits,
     returns: Producer<Return>,
     neighbour_events: Producer<NeighbourEvent>,
@@ -141,6 +145,7 @@ impl<Io: FrameIo> Worker<Io> {
             neighbours: HashMap::with_capacity(NextHops::CAPACITY),
             outgoing: Outgoing::new(),
             waiting: Waiting::new(),
+            fragments: Tracker::new(hash_key),
             limits: Limits::new(),
             returns,
             neighbour_events,
@@ -212,9 +217,12 @@ impl<Io: FrameIo> Worker<Io> {
         &mut self.handler.io
     }
 
-    /// Frames that the worker holds between two turns: those that wait for a next hop or a device.
+    /// Frames that the worker holds between two turns: those that wait for a next hop, for the
+    /// first fragment of their datagram, or for a device.
     pub fn frames_held(&self) -> usize {
-        self.decoded.frames.len() + self.handler.waiting.len() + self.handler.outgoing.len()
+        let handler = &self.handler;
+        let waiting = handler.waiting.len() + handler.fragments.held();
+        self.decoded.frames.len() + waiting + handler.outgoing.len()
     }
 
     /// A turn lasts until the next one begins: one reading of the clock serves both.
@@ -325,6 +333,7 @@ impl<Io: FrameIo> Handler<Io> {
     fn conclude(&mut self, verdict: Verdict, frame: Io::Frame) {
         match verdict {
             Verdict::Forward(port) => self.outgoing.push(&mut self.io, port, frame, &self.counters),
+            Verdict::Fragment { port, mtu } => self.send_in_fragments(port, mtu, frame),
             Verdict::Answer(port) => {
                 self.counters.answers.add(1);
                 self.outgoing.push(&mut self.io, port, frame, &self.counters);
@@ -334,11 +343,12 @@ impl<Io: FrameIo> Handler<Io> {
         }
     }
 
-    /// Drops what has waited too long for a next hop.
+    /// Drops what has waited too long for a next hop, or for the first fragment of its datagram.
     fn give_up_impatient(&mut self, now: Now) {
         while let Some(frame) = self.waiting.take_impatient(now) {
             self.conclude(Verdict::Drop(DropReason::NextHopUnresolved), frame);
         }
+        self.expire_fragments(now);
     }
 
     /// A slice of the sweep: as much as has to be done by now for a pass a second, within a bound.

@@ -38,6 +38,17 @@ pub(super) fn decrement_ttl(bytes: &mut [u8]) {
     store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, checksum::TTL_DELTA));
 }
 
+/// Translates a fragment other than the first, which has no ports and no transport checksum: one address
+/// and one off the TTL, with the header checksum.
+pub(super) fn translate_later_fragment(bytes: &mut [u8], direction: Direction, rewrite: &Rewrite) {
+    let index = direction as usize;
+    let address = at::DESTINATION - 4 * index;
+    bytes[address..address + 4].copy_from_slice(&rewrite.becomes[index].to_le_bytes()[..4]);
+    bytes[at::TTL] -= 1;
+    let check = load(bytes, at::HEADER_CHECKSUM);
+    store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta[index]));
+}
+
 /// Translates a packet: one address, one port, one off the TTL (which is above 0), and both checksums
 /// by what these change (RFC 1624), so that a wrong checksum stays wrong. A UDP checksum of 0 says that there is none, and stays.
 /// `transport` is the offset of the TCP or UDP header, `check_at` that of its checksum.

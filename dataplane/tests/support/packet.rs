@@ -20,6 +20,7 @@ pub struct Packet {
     pub protocol: u8,
     pub flags: u8,
     pub ttl: u8,
+    pub id: u16,
     pub dont_fragment: bool,
     pub fragment: u16,
     pub options: Vec<u8>,
@@ -39,6 +40,7 @@ impl Packet {
             protocol,
             flags: 0,
             ttl: 64,
+            id: 0x1234,
             dont_fragment: true,
             fragment: 0,
             options: Vec::new(),
@@ -88,7 +90,7 @@ impl Packet {
         let header = 20 + self.options.len();
         let mut bytes = vec![0x40 | (header / 4) as u8, 0];
         bytes.extend(((header + transport.len()) as u16).to_be_bytes());
-        bytes.extend(0x1234u16.to_be_bytes());
+        bytes.extend(self.id.to_be_bytes());
         bytes.extend((self.fragment | u16::from(self.dont_fragment) << 14).to_be_bytes());
         bytes.extend([self.ttl, self.protocol, 0, 0]);
         bytes.extend(self.source.ip().octets());
@@ -107,6 +109,25 @@ impl Packet {
         bytes.extend([8, 0]);
         bytes.extend(self.datagram());
         bytes
+    }
+
+    /// The frames of its fragments, each IPv4 packet at most `mtu` bytes long. Options go into all.
+    pub fn fragments(&self, mtu: usize) -> Vec<Vec<u8>> {
+        let whole = self.frame();
+        let header = 20 + self.options.len();
+        let (headers, payload) = whole.split_at(14 + header);
+        let step = (mtu - header) & !7;
+        let count = payload.len().div_ceil(step);
+        let piece = |(index, part): (usize, &[u8])| {
+            let mut frame = headers.to_vec();
+            frame.extend(part);
+            let word = (index * step / 8) as u16 | if index + 1 < count { 0x2000 } else { 0 };
+            frame[16..18].copy_from_slice(&((header + part.len()) as u16).to_be_bytes());
+            frame[20..22].copy_from_slice(&word.to_be_bytes());
+            seal(&mut frame);
+            frame
+        };
+        payload.chunks(step).enumerate().map(piece).collect()
     }
 
     fn pseudo_header(&self, length: usize) -> u32 {
@@ -143,6 +164,42 @@ impl Packet {
         }
         bytes
     }
+}
+
+/// Makes the IPv4 header's checksum right.
+pub fn seal(frame: &mut [u8]) {
+    let header = usize::from(frame[14] & 15) * 4;
+    frame[24..26].fill(0);
+    let check = internet_checksum(&frame[14..14 + header], 0);
+    frame[24..26].copy_from_slice(&check.to_be_bytes());
+}
+
+/// The frame of the datagram that these frames are all the fragments of, in any order.
+///
+/// # Panics
+/// If they are not, or a header checksum is wrong.
+pub fn reassemble(frames: &[Vec<u8>]) -> Vec<u8> {
+    let word = |frame: &[u8]| u16::from_be_bytes([frame[20], frame[21]]);
+    let mut pieces: Vec<_> = frames.to_vec();
+    pieces.sort_by_key(|frame| word(frame) & 0x1fff);
+    let mut whole = pieces[0].clone();
+    let header = 14 + usize::from(whole[14] & 15) * 4;
+    whole.truncate(header);
+    for (index, piece) in pieces.iter().enumerate() {
+        assert_eq!(internet_checksum(&piece[14..header], 0), 0, "IPv4 header checksum");
+        assert_eq!(piece[..14], whole[..14], "MACs");
+        assert_eq!((&piece[18..20], &piece[22..24]), (&whole[18..20], &whole[22..24]), "id, TTL, protocol");
+        assert_eq!(piece[26..34], whole[26..34], "addresses");
+        assert_eq!(usize::from(word(piece) & 0x1fff) * 8, whole.len() - header, "no gap and no overlap");
+        assert_eq!(word(piece) & 0x2000 != 0, index + 1 < pieces.len(), "more fragments");
+        let end = 14 + usize::from(u16::from_be_bytes([piece[16], piece[17]]));
+        whole.extend(&piece[header..end]);
+    }
+    let length = (whole.len() - 14) as u16;
+    whole[16..18].copy_from_slice(&length.to_be_bytes());
+    whole[20..22].fill(0);
+    seal(&mut whole);
+    whole
 }
 
 /// Plain and slow, not the implementation under test.

@@ -1,0 +1,117 @@
+//! Fragments on the exception path: which connection they belong to, in what order they go on.
+//!
+//! Two halves that know little of each other: the tracker resolves a fragment to its ports, and
+//! [`transport_layer`](Handler::transport_layer) does with a packet of known ports what is to be done.
+
+use super::Handler;
+use super::decode::at;
+use super::exception::{Context, Ip, Judgement, Segment, read_segment};
+use crate::connection::TcpEvent;
+use crate::fragment::{Key, Outcome, Piece, Ports};
+use crate::frame::{Frame, FrameIo};
+use crate::ids::Protocol;
+use crate::snapshot::Snapshot;
+use crate::time::Now;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::icmp;
+use std::net::SocketAddrV4;
+
+impl<Io: FrameIo> Handler<Io> {
+    /// A fragment of TCP or UDP.
+    pub(super) fn fragment(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        protocol: Protocol,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        let Context { snapshot, port, now } = context;
+        // Neither to a service nor from a real: no connection's, whatever its ports.
+        if snapshot.local(ip.destination).is_none() && !snapshot.is_server(ip.source) {
+            return self.route(frame, ip, context);
+        }
+        let length = at::IPV4 + usize::from(ip.length) - ip.payload;
+        let piece = Piece::new(ip.fragment_offset, length, ip.more_fragments, protocol)
+            .ok_or(DropReason::FragmentMalformed)?;
+        let side = snapshot.ports[usize::from(port)].side;
+        let key = Key::new(ip.source, ip.destination, protocol, ip.id, side);
+        let segment = match self.fragments.resolve(key, piece, now) {
+            Outcome::Begins => read_segment(frame.bytes(), &ip, protocol)?,
+            Outcome::Follows(ports) => following(&ip, protocol, ports),
+            Outcome::Early => return Ok(Judgement::Early(key)),
+            Outcome::Refused => return Err(DropReason::FragmentRefused),
+            Outcome::Repeats => return Err(DropReason::FragmentOverlap),
+            Outcome::Overlaps => {
+                let given_up = self.fragments.refuse(key, now);
+                self.give_up_fragments(DropReason::FragmentQueueFull, given_up);
+                return Err(DropReason::FragmentOverlap);
+            }
+            Outcome::TooManyGaps => return Err(DropReason::FragmentQueueFull),
+        };
+        let result = self.transport_layer(frame, ip, segment, context);
+        let given_up = match result {
+            // It comes this way again.
+            Ok(Judgement::Await(_) | Judgement::Early(_)) => 0,
+            Ok(Judgement::Conclude(Verdict::Forward(_) | Verdict::Fragment { .. })) => {
+                let ports = Ports { source: segment.source.port(), destination: segment.destination.port() };
+                self.fragments.pass(key, piece, ports, now)
+            }
+            // Without one of its fragments the datagram is worth nothing to anybody.
+            _ => self.fragments.refuse(key, now),
+        };
+        self.give_up_fragments(DropReason::FragmentQueueFull, given_up);
+        result
+    }
+
+    /// A fragment of an ICMP message. Nothing is put together here, so a ping in fragments is not
+    /// answered, and an error that comes in fragments, which none needs to (RFC 1812 §4.3.2.3), would
+    /// leave untranslated. Others are routed.
+    pub(super) fn icmp_fragment(
+        &mut self,
+        frame: &mut Io::Frame,
+        ip: Ip,
+        context: Context<'_>,
+    ) -> Result<Judgement, DropReason> {
+        let local = context.snapshot.local(ip.destination).is_some();
+        let is_error =
+            !ip.is_later_fragment() && frame.bytes().get(ip.payload).is_none_or(|kind| icmp::is_error(*kind));
+        if local || is_error { Err(DropReason::Fragment) } else { self.route(frame, ip, context) }
+    }
+
+    /// Keeps a fragment until the first of its datagram comes.
+    pub(super) fn hold_fragment(&mut self, key: Key, frame: Io::Frame, context: Context<'_>) {
+        let given_up = self.fragments.hold(key, context.port, frame, context.now);
+        self.give_up_fragments(DropReason::FragmentQueueFull, given_up);
+    }
+
+    /// Fragments that waited for the one just handled. They hold for none themselves, so there is no end
+    /// to come to but theirs.
+    pub(super) fn handle_released_fragments(&mut self, snapshot: &Snapshot, now: Now) {
+        let Some(released) = self.fragments.take_released() else { return };
+        for (port, frame) in released {
+            self.handle(frame, Context { snapshot, port, now });
+        }
+    }
+
+    /// Drops fragments that have waited too long for the first.
+    pub(super) fn expire_fragments(&mut self, now: Now) {
+        let given_up = self.fragments.expire(now);
+        self.give_up_fragments(DropReason::FragmentExpired, given_up);
+    }
+
+    fn give_up_fragments(&self, reason: DropReason, count: usize) {
+        if count > 0 {
+            self.counters.dropped(reason).add(count as u64);
+        }
+    }
+}
+
+/// A fragment other than the first, with the ports of the first. It is no event of its connection.
+fn following(ip: &Ip, protocol: Protocol, ports: Ports) -> Segment {
+    Segment {
+        protocol,
+        source: SocketAddrV4::new(ip.source, ports.source),
+        destination: SocketAddrV4::new(ip.destination, ports.destination),
+        event: TcpEvent::Ack,
+    }
+}

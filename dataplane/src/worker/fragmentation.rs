@@ -1,0 +1,61 @@
+//! Packets that are longer than the MTU on the way out, and may be cut: all of their fragments leave, or
+//! none.
+
+use super::Handler;
+use crate::frame::{Frame, FrameIo};
+use crate::ids::PortIndex;
+use crate::verdict::DropReason;
+use crate::wire::ethernet;
+use crate::wire::fragmentation::Plan;
+use crate::wire::ipv4::Packet;
+use arrayvec::ArrayVec;
+
+/// Fragments that a packet is cut into, at most: 9000 bytes make 17 of 576.
+const MOST_FRAGMENTS: usize = 64;
+
+impl<Io: FrameIo> Handler<Io> {
+    /// Sends a packet, that is addressed and translated already, in fragments of at most `mtu` bytes. The
+    /// first is made in place; the others take buffers of the port's pool.
+    #[cold]
+    pub(super) fn send_in_fragments(&mut self, port: PortIndex, mtu: u16, mut frame: Io::Frame) {
+        match self.cut(port, mtu, &mut frame) {
+            Ok(others) => {
+                self.counters.fragmented.add(1);
+                self.counters.fragments_made.add(1 + others.len() as u64);
+                self.outgoing.push(&mut self.io, port, frame, &self.counters);
+                for other in others {
+                    self.outgoing.push(&mut self.io, port, other, &self.counters);
+                }
+            }
+            Err(reason) => self.counters.dropped(reason).add(1),
+        }
+    }
+
+    /// Makes `frame` its own first fragment and returns the others.
+    fn cut(
+        &mut self,
+        port: PortIndex,
+        mtu: u16,
+        frame: &mut Io::Frame,
+    ) -> Result<ArrayVec<Io::Frame, MOST_FRAGMENTS>, DropReason> {
+        let original = Packet::in_frame(frame.bytes()).map_err(|_| DropReason::Malformed)?;
+        let plan = Plan::new(&original, mtu).ok_or(DropReason::WouldFragment)?;
+        if plan.count() > MOST_FRAGMENTS {
+            return Err(DropReason::WouldFragment);
+        }
+        let mut others = ArrayVec::new();
+        for index in 1..plan.count() {
+            let mut other = self.io.allocate(port).ok_or(DropReason::NoBuffer)?;
+            if !other.set_length(ethernet::HEADER + plan.length(index)) {
+                return Err(DropReason::NoBuffer);
+            }
+            let (link, packet) = other.bytes_mut().split_at_mut(ethernet::HEADER);
+            link.copy_from_slice(&frame.bytes()[..ethernet::HEADER]);
+            plan.write_later(index, original.bytes(), packet);
+            others.push(other);
+        }
+        plan.cut_first(&mut frame.bytes_mut()[ethernet::HEADER..]);
+        frame.set_length(ethernet::HEADER + plan.length(0));
+        Ok(others)
+    }
+}
