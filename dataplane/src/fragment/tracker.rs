@@ -39,9 +39,9 @@ impl Key {
 /// What is known of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is the first: its ports are its own.
+    /// It is the first, that has not passed yet: its ports are its own.
     Begins,
-    /// It follows a first one with these ports.
+    /// It follows a first one with these ports, or is to.
     Follows(Ports),
     /// It came before the first one: see [`Tracker::hold`].
     Early,
@@ -112,8 +112,8 @@ impl<F: Frame> Tracker<F> {
         };
         match (datagram.fate, datagram.seen.check(piece)) {
             (Fate::Refused, _) => Outcome::Refused,
-            (Fate::Unknown, _) if !piece.is_first() => Outcome::Early,
-            (Fate::Unknown, _) => Outcome::Begins,
+            (Fate::Unknown, _) | (Fate::Known(_), Ok(())) if piece.is_first() => Outcome::Begins,
+            (Fate::Unknown, _) => Outcome::Early,
             (Fate::Known(_), Err(Misfit::Repeated)) => Outcome::Repeats,
             (Fate::Known(_), Err(Misfit::Contradicts)) => Outcome::Overlaps,
             (Fate::Known(_), Err(Misfit::TooManyGaps)) => Outcome::TooManyGaps,
@@ -121,24 +121,28 @@ impl<F: Frame> Tracker<F> {
         }
     }
 
-    /// Notes that a fragment with these ports, which [begins](Outcome::Begins) its datagram or
-    /// [follows](Outcome::Follows), has passed. Those that waited for the first are released. Returns how
-    /// many held fragments of another datagram were given up for it.
-    pub fn pass(&mut self, key: Key, piece: Piece, ports: Ports, now: Now) -> usize {
+    /// Notes the ports of a first fragment. Those that waited for it are released, to go wherever it goes.
+    /// Returns how many held fragments of another datagram were given up for it.
+    pub fn learn(&mut self, key: Key, ports: Ports, now: Now) -> usize {
         let (index, given_up) = self.find_or_begin(key, now);
+        self.datagrams[index].heard = now.nanoseconds;
+        self.datagrams[index].fate = Fate::Known(ports);
+        self.release(index);
+        given_up
+    }
+
+    /// Notes that a fragment, which [begins](Outcome::Begins) its datagram and was [learnt](Self::learn) or
+    /// [follows](Outcome::Follows), has passed.
+    pub fn pass(&mut self, key: Key, piece: Piece, now: Now) {
+        let Some(index) = self.find(key, now) else { return };
         let datagram = &mut self.datagrams[index];
         datagram.heard = now.nanoseconds;
         if datagram.seen.check(piece).is_ok() {
             datagram.seen.add(piece);
         }
-        if piece.is_first() {
-            datagram.fate = Fate::Known(ports);
-            self.release(index);
-        }
-        if self.datagrams[index].seen.is_complete() {
+        if datagram.seen.is_complete() {
             self.forget(index);
         }
-        given_up
     }
 
     /// Lets nothing more of a datagram pass: its first fragment did not, or a fragment [overlaps](Outcome::Overlaps)

@@ -49,16 +49,21 @@ impl<Io: FrameIo> Handler<Io> {
             Outcome::TooManyGaps => return Err(DropReason::FragmentQueueFull),
         };
         let result = self.transport_layer(frame, ip, segment, context);
-        let given_up = match result {
-            // It comes this way again.
-            Ok(Judgement::Await(_) | Judgement::Early(_)) => 0,
-            Ok(Judgement::Conclude(Verdict::Forward(_) | Verdict::Fragment { .. })) => {
-                let ports = Ports { source: segment.source.port(), destination: segment.destination.port() };
-                self.fragments.pass(key, piece, ports, now)
-            }
-            // Without one of its fragments the datagram is worth nothing to anybody.
-            _ => self.fragments.refuse(key, now),
+        let passes =
+            matches!(result, Ok(Judgement::Conclude(Verdict::Forward(_) | Verdict::Fragment { .. })));
+        // It comes this way again, and the others wait behind it.
+        let waits = matches!(result, Ok(Judgement::Await(_)));
+        let given_up = if !passes && !waits {
+            self.fragments.refuse(key, now) // without one fragment the datagram is worth nothing to anybody
+        } else if piece.is_first() {
+            let (source, destination) = (segment.source.port(), segment.destination.port());
+            self.fragments.learn(key, Ports { source, destination }, now)
+        } else {
+            0
         };
+        if passes {
+            self.fragments.pass(key, piece, now);
+        }
         self.give_up_fragments(DropReason::FragmentQueueFull, given_up);
         result
     }

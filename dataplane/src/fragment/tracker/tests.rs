@@ -39,7 +39,9 @@ impl Lab {
     }
 
     fn pass(&mut self, key: Key, piece: Piece) -> usize {
-        self.tracker.pass(key, piece, PORTS, self.now)
+        let given_up = if piece.is_first() { self.tracker.learn(key, PORTS, self.now) } else { 0 };
+        self.tracker.pass(key, piece, self.now);
+        given_up
     }
 
     fn hold(&mut self, key: Key, length: usize) -> usize {
@@ -117,6 +119,18 @@ fn early_ones_are_released_by_the_first_in_their_order() {
         lab.tracker.keys.iter().flatten().filter(|key| **key != 0).count() == 1,
         "only the one that began"
     );
+}
+
+#[test]
+fn a_first_that_waits_elsewhere_begins_again_and_the_others_are_not_kept_here() {
+    let mut lab = Lab::new();
+    lab.hold(key(1), 100);
+    lab.tracker.learn(key(1), PORTS, lab.now);
+    assert_eq!(lab.tracker.take_released().unwrap().len(), 1);
+    assert_eq!(lab.resolve(key(1), piece(8, 16)), Outcome::Follows(PORTS));
+    assert_eq!(lab.resolve(key(1), piece(0, 8)), Outcome::Begins);
+    lab.pass(key(1), piece(0, 8));
+    assert_eq!(lab.resolve(key(1), piece(0, 8)), Outcome::Repeats);
 }
 
 #[test]
