@@ -10,6 +10,8 @@ import time
 
 from .testbed import background
 
+IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0
+
 
 def tcp_listener(bed, host, port, backlog=64):
     """A listening socket on `host`."""
@@ -49,16 +51,22 @@ def reset(connection):
     connection.close()
 
 
+def may_be_cut(udp):
+    """What the socket sends leaves without DF."""
+    udp.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+
+
 @contextlib.contextmanager
-def udp_echo(bed, host, port):
-    """Sends each datagram back to where it came from."""
+def udp_echo(bed, host, port, answer=lambda data: data, prepare=lambda udp: None):
+    """Sends each datagram, or what `answer` makes of it, back to where it came from; `prepare` may set options of the socket."""
     server = udp_socket(bed, host, port, seconds=None)
+    prepare(server)
 
     def serve():
         with contextlib.suppress(OSError):
             while True:
                 data, peer = server.recvfrom(65535)
-                server.sendto(data, peer)
+                server.sendto(answer(data), peer)
 
     background(serve)
     try:

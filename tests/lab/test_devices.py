@@ -1,5 +1,6 @@
 """Kinds of devices: each becomes ready, is named in `status` and stops cleanly; what can carry traffic does."""
 
+import contextlib
 import socket
 
 from .runner import Skip, test
@@ -46,11 +47,11 @@ def pcap(bed):
         assert bed.curls(4) == ["rs2", "rs1"] * 2
 
 
-@test()
-def tap(bed):
-    with bed.lbd(on(bed, "net_tap0,iface=dtap0", "net_tap1,iface=dtap1"), services=[SERVICE]) as lbd:
-        assert "tap" in lbd.json("status")["ports"][0]["driver"]
-        # The kernel of lb is the client here, through dtap0; dtap1 is plugged into the reals' bridge in place of eth0.
+@contextlib.contextmanager
+def on_taps(bed, services):
+    """lbd on two taps. The kernel of lb is the client, 192.168.10.7 on dtap0; dtap1 is plugged into the reals' bridge
+    in place of eth0."""
+    with bed.lbd(on(bed, "net_tap0,iface=dtap0", "net_tap1,iface=dtap1"), services=services) as lbd:
         bed.run("sw", "ip", "link", "set", "p0", "nomaster")
         try:
             # A tap's kernel side starts with the MAC of lbd's side; here it is another host.
@@ -60,9 +61,16 @@ def tap(bed):
             bed.run("lb", "ip", "link", "set", "dtap0", "up")
             bed.run("lb", "ip", "link", "set", "dtap1", "netns", bed.dir.name + "-sw")
             bed.run("sw", "ip", "link", "set", "dtap1", "master", "br0", "up")
-            assert [bed.curl(host="lb").split()[1] for _ in range(4)] == ["rs2", "rs1"] * 2
+            yield lbd
         finally:
             bed.run("sw", "ip", "link", "set", "p0", "master", "br0")
+
+
+@test()
+def tap(bed):
+    with on_taps(bed, [SERVICE]) as lbd:
+        assert "tap" in lbd.json("status")["ports"][0]["driver"]
+        assert [bed.curl(host="lb").split()[1] for _ in range(4)] == ["rs2", "rs1"] * 2
 
 
 @test()

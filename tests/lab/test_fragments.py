@@ -1,0 +1,153 @@
+"""Datagrams in fragments through the balancer. af_packet puts them together by itself: so on devices that do not."""
+
+import contextlib
+import hashlib
+import random
+import socket
+import struct
+
+from .capture import Capture, ones_complement_sum
+from .runner import test
+from .sockets import may_be_cut, udp_echo, udp_socket
+from .test_devices import on, on_taps
+from .test_noise import buffers
+from .test_path_mtu import forget_path_mtu, with_mtu
+from .testbed import CLIENT, REALS, VIP, wait_for
+
+RS1 = REALS["rs1"]
+SERVICES = [("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]
+MTU, MORE = 1500, 0x2000
+FLOOD = 100_000
+
+
+def content(size, seed=4000):
+    return random.Random(seed).randbytes(size)
+
+
+def fragments(port, data, number, service=5000, mtu=MTU):
+    """The IPv4 packets of a datagram from the client's `port` to the service, with the id `number`, made by hand."""
+    addresses = socket.inet_aton(CLIENT) + socket.inet_aton(VIP)
+    head = struct.pack("!HHHH", port, service, 8 + len(data), 0)
+    pseudo = addresses + struct.pack("!BBH", 0, socket.IPPROTO_UDP, 8 + len(data))
+    check = 0xFFFF - ones_complement_sum(pseudo + head + data)
+    payload = head[:6] + struct.pack("!H", check or 0xFFFF) + data
+    step = (mtu - 20) & ~7
+    for start in range(0, len(payload), step):
+        part = payload[start:start + step]
+        word = start // 8 | (MORE if start + step < len(payload) else 0)
+        # The kernel fills in the header's checksum.
+        yield struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(part), number, word, 64, socket.IPPROTO_UDP, 0) + addresses + part
+
+
+@contextlib.contextmanager
+def by_hand(bed):
+    """Sends IPv4 packets as they are given."""
+    with bed.inside("client"), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        yield lambda packets: [raw.sendto(packet, (VIP, 0)) for packet in packets]
+
+
+def on_pcap(bed):
+    # af_packet gives the interface the port's MTU, and leaves it so; pcap does not.
+    for device in ("eth0", "eth1"):
+        bed.run("lb", "ip", "link", "set", device, "mtu", MTU)
+    return on(bed, "net_pcap0,iface=eth1", "net_pcap1,iface=eth0")
+
+
+def udp_fragments(frames, target):
+    """(length, flags and offset) of IPv4 fragments of UDP to `target`."""
+    wanted = [f for f in frames if f[12:14] == b"\x08\x00" and f[23] == socket.IPPROTO_UDP and f[30:34] == socket.inet_aton(target)]
+    words = [(int.from_bytes(f[16:18], "big"), int.from_bytes(f[20:22], "big")) for f in wanted]
+    return [(length, word) for length, word in words if word & 0x3FFF]
+
+
+def received_and_missed(lbd):
+    port = lbd.json("status")["ports"][0]
+    return port["rx_packets"], port["rx_missed"]
+
+
+def echoes(client, data, target=(VIP, 5000)):
+    client.sendto(data, target)
+    return client.recvfrom(65535) == (data, target)
+
+
+@test()
+def a_large_datagram_is_echoed_whole(bed):
+    with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=SERVICES) as lbd, udp_socket(bed, "client", seconds=10) as client:
+        with Capture(bed, "rs1", "eth0", "udp or (ip[6:2] & 0x1fff != 0)") as at_real:
+            assert echoes(client, content(4000))
+        assert len(udp_fragments(at_real.frames, RS1)) == 3, "they came as fragments"
+        for size in (1473, 8000, 65_507):
+            assert echoes(client, content(size)), size
+        drops = lbd.json("status")["drops"]
+        assert not [reason for reason, count in drops.items() if count and "fragment" in reason], drops
+
+
+@test()
+def in_any_order_and_interleaved(bed):
+    with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=SERVICES) as lbd, udp_socket(bed, "client", seconds=10) as client:
+        port = client.getsockname()[1]
+        with by_hand(bed) as send:
+            data = content(4000, 1)
+            send(reversed(list(fragments(port, data, 1))))
+            assert client.recvfrom(65535) == (data, (VIP, 5000))
+            # Ten datagrams: all last fragments, then all middle ones, then all first ones.
+            texts = {content(4000, seed) for seed in range(10)}
+            datagrams = [list(fragments(port, text, 100 + number)) for number, text in enumerate(texts)]
+            for index in (2, 1, 0):
+                send(datagram[index] for datagram in datagrams)
+            assert {client.recv(65535) for _ in texts} == texts
+        drops = lbd.json("status")["drops"]
+        assert not [reason for reason, count in drops.items() if count and "fragment" in reason], drops
+
+
+@test()
+def on_taps_too(bed):
+    with udp_echo(bed, "rs1", 5000), on_taps(bed, SERVICES), udp_socket(bed, "lb", seconds=10) as client:
+        for size in (4000, 20_000):
+            assert echoes(client, content(size)), size
+
+
+@test(timeout=120)
+def a_flood_of_first_fragments_exhausts_nothing(bed):
+    # The flood goes to another real: the first one's kernel holds no more of it than lbd does.
+    services = [*SERVICES, ("udp", f"{VIP}:5001", [(f"{REALS['rs2']}:5001", 1)])]
+    with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=services) as lbd, udp_socket(bed, "client", seconds=10) as client:
+        assert echoes(client, content(4000))
+        before = buffers(lbd)
+        received, missed = received_and_missed(lbd)
+        with by_hand(bed) as send:
+            for number in range(FLOOD):
+                first, _ = fragments(number % 60_000 + 1024, bytes(80), number % 65_536, 5001, mtu=92)
+                send([first])
+                # No faster than the capture behind the device takes them.
+                if number % 2000 == 1999:
+                    assert wait_for(lambda: sum(received_and_missed(lbd)) - received - missed > number, 20)
+        arrived = received_and_missed(lbd)[0] - received
+        assert arrived > FLOOD * 0.9, f"{arrived} reached lbd"
+        assert wait_for(lambda: buffers(lbd) == before, 10, 0.2), (before, buffers(lbd))
+        assert echoes(client, content(4000)), "it still follows fragments"
+
+
+@test()
+def what_may_be_cut_is_cut_towards_the_reals(bed):
+    forget_path_mtu(bed)
+    digest = lambda data: hashlib.sha256(data).digest()
+    with udp_echo(bed, "rs1", 5000, digest), bed.lbd(with_mtu(bed, "dip", 1400), services=SERVICES):
+        with udp_socket(bed, "client", seconds=10) as client, Capture(bed, "rs1", "eth0") as at_real:
+            may_be_cut(client)
+            client.sendto(content(1472), (VIP, 5000))
+            assert client.recv(100) == digest(content(1472))
+    assert udp_fragments(at_real.frames, RS1) == [(1396, MORE), (124, 172)]
+    forget_path_mtu(bed)
+
+
+@test()
+def what_may_be_cut_is_cut_towards_the_client(bed):
+    forget_path_mtu(bed)
+    large = lambda data: content(int(data))
+    with udp_echo(bed, "rs1", 5000, large, may_be_cut), bed.lbd(with_mtu(bed, "vip", 1400), services=SERVICES):
+        with udp_socket(bed, "client", seconds=10) as client, Capture(bed, "client", "eth0") as at_client:
+            client.sendto(b"1472", (VIP, 5000))
+            assert client.recv(2000) == content(1472)
+    assert udp_fragments(at_client.frames, CLIENT) == [(1396, MORE), (124, 172)]
+    forget_path_mtu(bed)
