@@ -12,6 +12,7 @@
 //! connection the table: one entry per connection, found from both directions
 //! fragment   which datagram a fragment is of, and those that come before its first
 //! schedule   which real a new connection gets
+//! steering   which worker owns a connection, and how NICs are made to agree
 //! snapshot   the configuration a worker runs on, immutable
 //! wire       formats of the headers, checksums, and the answers made in place
 //! ```
@@ -29,6 +30,7 @@ pub mod message;
 pub mod next_hop;
 pub mod schedule;
 pub mod snapshot;
+pub mod steering;
 pub mod time;
 pub mod verdict;
 pub mod wire;

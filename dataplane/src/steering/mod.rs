@@ -1,0 +1,46 @@
+//! Which worker a connection belongs to, and how a NIC is made to agree.
+//!
+//! Both directions of a NATed connection share one thing alone: the client's address and port. So its
+//! owner is a function of these, the [`OwnerMap`], and no worker needs to know of another's
+//! connections. Software can always compute it; a NIC's receive-side scaling (RSS) can save the
+//! hand-over where it is given the same function.
+//!
+//! ```text
+//! owner       client endpoint → worker
+//! indirection the table from a hash's low bits to a worker (RETA)
+//! ```
+
+mod indirection;
+mod owner;
+
+pub use indirection::{Indirection, LARGEST_TABLE, MOST_WORKERS, SMALLEST_TABLE};
+pub use owner::{ClientBits, OwnerMap};
+
+/// Why there is no such map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsuitable {
+    /// Entries of an indirection table: a power of two from [`SMALLEST_TABLE`] to [`LARGEST_TABLE`].
+    Table(usize),
+    /// Workers: from one to [`MOST_WORKERS`], and no more than the table has entries.
+    Workers(usize),
+    /// Bytes of a hash key: too few for the fields that are hashed.
+    KeyLength(usize),
+}
+
+impl std::fmt::Display for Unsuitable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Table(entries) => write!(
+                f,
+                "an indirection table has a power of two from {SMALLEST_TABLE} to {LARGEST_TABLE} entries, \
+                 not {entries}"
+            ),
+            Self::Workers(workers) => {
+                write!(f, "an indirection table serves 1 to {MOST_WORKERS} workers, not {workers}")
+            }
+            Self::KeyLength(bytes) => write!(f, "a hash key of {bytes} bytes is too short"),
+        }
+    }
+}
+
+impl std::error::Error for Unsuitable {}

@@ -1,0 +1,125 @@
+//! From a client's endpoint to the worker that owns its connections.
+
+use super::{Indirection, Unsuitable};
+
+/// Bits of a client's address.
+const ADDRESS_BITS: usize = 32;
+/// Bytes of a client's endpoint.
+const ENDPOINT_BYTES: usize = 6;
+
+/// Where the client's fields lie in what is hashed, in bits from its beginning. RSS over IPv4 hashes
+/// source address, destination address, source port, destination port, in the order of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientBits {
+    /// The address.
+    pub address: usize,
+    /// The port; `None` where ports are not hashed.
+    pub port: Option<usize>,
+}
+
+impl ClientBits {
+    /// From clients: the client is the source.
+    pub const SOURCE: Self = Self { address: 0, port: Some(64) };
+    /// From reals: the client is the destination.
+    pub const DESTINATION: Self = Self { address: 32, port: Some(80) };
+    /// Where the NIC hashes the client's fields alone.
+    pub const ALONE: Self = Self { address: 0, port: Some(32) };
+
+    /// The same without ports.
+    #[must_use]
+    pub const fn without_port(self) -> Self {
+        Self { port: None, ..self }
+    }
+}
+
+/// The one owner map: the same whichever way packets are steered, on every port, in both directions.
+///
+/// It is a Toeplitz hash (Microsoft, "RSS hashing functions") of the client's endpoint and an
+/// indirection table. As the hash is linear, its low bits are the exclusive-or of a value for each of
+/// the endpoint's bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OwnerMap {
+    /// For each byte of the endpoint, what its value adds to the table's index.
+    parts: [[u16; 256]; ENDPOINT_BYTES],
+    indirection: Indirection,
+}
+
+impl OwnerMap {
+    /// One worker owns everything.
+    pub const fn single() -> Self {
+        Self { parts: [[0; 256]; ENDPOINT_BYTES], indirection: Indirection::single() }
+    }
+
+    /// The map of a NIC with this hash `key` (bytes, as given to it) and table, if it hashes all fields
+    /// and everything but the client's at `client` has no influence.
+    ///
+    /// # Errors
+    /// If the key is too short.
+    pub fn from_key(key: &[u8], client: ClientBits, indirection: Indirection) -> Result<Self, Unsuitable> {
+        let width = indirection.bits() as usize;
+        let mut parts = [[0; 256]; ENDPOINT_BYTES];
+        for (position, part) in parts.iter_mut().enumerate() {
+            let bit = position * 8;
+            let field = match (bit < ADDRESS_BITS, client.port) {
+                (true, _) => client.address + bit,
+                (false, Some(port)) => port + bit - ADDRESS_BITS,
+                (false, None) => continue,
+            };
+            let mut windows = [0; 8];
+            for (bit, window) in windows.iter_mut().enumerate() {
+                *window =
+                    low_bits_of_window(key, field + bit, width).ok_or(Unsuitable::KeyLength(key.len()))?;
+            }
+            for (value, sum) in part.iter_mut().enumerate() {
+                let set = (0..8).filter(|bit| value & (0x80 >> bit) != 0);
+                *sum = set.fold(0, |sum, bit| sum ^ windows[bit]);
+            }
+        }
+        Ok(Self { parts, indirection })
+    }
+
+    /// The worker that owns the connections of a client: its address and port, 48 bits in the order of
+    /// the wire, the first byte lowest (as [`endpoint_bits`](crate::snapshot::endpoint_bits)).
+    #[inline(always)]
+    pub fn owner(&self, client: u64) -> usize {
+        self.indirection.worker(u32::from(self.index(client)))
+    }
+
+    /// The table's index for a client: the low bits of its hash.
+    #[inline(always)]
+    fn index(&self, client: u64) -> u16 {
+        let bytes = client.to_le_bytes();
+        self.parts.iter().zip(bytes).fold(0, |sum, (part, byte)| sum ^ part[usize::from(byte)])
+    }
+
+    /// How many workers there are.
+    pub const fn workers(&self) -> usize {
+        self.indirection.workers()
+    }
+
+    /// Its table.
+    pub const fn indirection(&self) -> &Indirection {
+        &self.indirection
+    }
+}
+
+/// What one bit of the input at `bit` adds to the hash: the 32 bits of the key from there on; the low
+/// `width` of them.
+fn low_bits_of_window(key: &[u8], bit: usize, width: usize) -> Option<u16> {
+    let positions = bit + 32 - width..bit + 32;
+    let mut low = 0;
+    for position in positions {
+        let byte = key.get(position / 8)?;
+        low = low << 1 | u16::from(byte >> (7 - position % 8) & 1);
+    }
+    Some(low)
+}
+
+impl std::fmt::Debug for OwnerMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OwnerMap").field("indirection", &self.indirection).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
