@@ -8,13 +8,21 @@
 //! ```text
 //! owner       client endpoint → worker
 //! indirection the table from a hash's low bits to a worker (RETA)
+//! zero_window hash keys under which a NIC that hashes all fields computes the same
+//! free_key    one for a NIC, or software, that hashes the client's fields alone
+//! spreading   what a key must do to be used
 //! ```
 
+mod free_key;
 mod indirection;
 mod owner;
+mod spreading;
+mod zero_window;
 
+pub use free_key::free_key;
 pub use indirection::{Indirection, LARGEST_TABLE, MOST_WORKERS, SMALLEST_TABLE};
 pub use owner::{ClientBits, OwnerMap};
+pub use zero_window::{Family, Hashed, ZeroWindow};
 
 /// Why there is no such map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +33,8 @@ pub enum Unsuitable {
     Workers(usize),
     /// Bytes of a hash key: too few for the fields that are hashed.
     KeyLength(usize),
+    /// No key of those drawn spreads clients.
+    Random,
 }
 
 impl std::fmt::Display for Unsuitable {
@@ -39,6 +49,7 @@ impl std::fmt::Display for Unsuitable {
                 write!(f, "an indirection table serves 1 to {MOST_WORKERS} workers, not {workers}")
             }
             Self::KeyLength(bytes) => write!(f, "a hash key of {bytes} bytes is too short"),
+            Self::Random => f.write_str("the source of randomness gives no hash key that spreads clients"),
         }
     }
 }

@@ -7,8 +7,8 @@ const ADDRESS_BITS: usize = 32;
 /// Bytes of a client's endpoint.
 const ENDPOINT_BYTES: usize = 6;
 
-/// Where the client's fields lie in what is hashed, in bits from its beginning. RSS over IPv4 hashes
-/// source address, destination address, source port, destination port, in the order of the wire.
+/// Where the client's fields lie in what is hashed, in bits from its beginning. RSS hashes source
+/// address, destination address, source port, destination port, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientBits {
     /// The address.
@@ -22,7 +22,11 @@ impl ClientBits {
     pub const SOURCE: Self = Self { address: 0, port: Some(64) };
     /// From reals: the client is the destination.
     pub const DESTINATION: Self = Self { address: 32, port: Some(80) };
-    /// Where the NIC hashes the client's fields alone.
+    /// From IPv6 clients.
+    pub const SOURCE_V6: Self = Self { address: 0, port: Some(256) };
+    /// To IPv6 clients.
+    pub const DESTINATION_V6: Self = Self { address: 128, port: Some(272) };
+    /// Where the NIC hashes the client's fields alone, one behind the other.
     pub const ALONE: Self = Self { address: 0, port: Some(32) };
 
     /// The same without ports.
@@ -105,7 +109,7 @@ impl OwnerMap {
 
 /// What one bit of the input at `bit` adds to the hash: the 32 bits of the key from there on; the low
 /// `width` of them.
-fn low_bits_of_window(key: &[u8], bit: usize, width: usize) -> Option<u16> {
+pub(super) fn low_bits_of_window(key: &[u8], bit: usize, width: usize) -> Option<u16> {
     let positions = bit + 32 - width..bit + 32;
     let mut low = 0;
     for position in positions {

@@ -1,0 +1,25 @@
+//! A hash key without any restriction, for ports where the client's fields are hashed alone: by
+//! software, or by a NIC that takes source-only and destination-only RSS.
+
+use super::owner::low_bits_of_window;
+use super::spreading::{draw, spreads};
+use super::{ClientBits, Indirection, Unsuitable};
+
+/// A random key, of 52 bytes (of which a NIC may take the first 40), for
+/// [`OwnerMap::from_key`](super::OwnerMap::from_key) with [`ClientBits::ALONE`] and this table. It is
+/// harder to guess than a [`ZeroWindow`](super::ZeroWindow): 47 + L bits of it count.
+///
+/// # Errors
+/// If `random` is not random.
+pub fn free_key(table: &Indirection, mut random: impl FnMut() -> u64) -> Result<[u8; 52], Unsuitable> {
+    let index_bits = table.bits() as usize;
+    let bytes = || {
+        let mut key = [0; 52];
+        key.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&random().to_le_bytes()[..chunk.len()]));
+        key
+    };
+    draw(bytes, |key| {
+        let adds = |bit| low_bits_of_window(key, ClientBits::ALONE.address + bit, index_bits).unwrap_or(0);
+        spreads(&std::array::from_fn::<_, 48, _>(adds), 32, index_bits)
+    })
+}
