@@ -75,7 +75,13 @@ fn open_port(eal: &Eal, config: &Config, port: &control::config::Port) -> Result
     };
     let pools = (0..config.eal.workers.len()).map(pool).collect::<Result<_, _>>()?;
     // Frames to other MACs are not wanted: they would only be dropped, and counted as such.
-    device.configure(PortConfig { pools, descriptors: None, mtu: port.mtu, promiscuous: false })?;
+    device.configure(PortConfig {
+        pools,
+        descriptors: None,
+        mtu: port.mtu,
+        promiscuous: false,
+        rss: None,
+    })?;
     device.start()?;
     log::info!("{}: {} ({}), MAC {}", port.name, port.device, device.driver(), Mac(device.mac()));
     for note in device.notes() {

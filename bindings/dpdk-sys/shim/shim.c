@@ -5,6 +5,8 @@
 #include <rte_cycles.h>
 #include <rte_errno.h>
 #include <rte_ether.h>
+#include <rte_flow.h>
+#include <rte_thash.h>
 #include <rte_version.h>
 
 _Static_assert(RTE_VERSION >= RTE_VERSION_NUM(22, 11, 0, 0), "DPDK 22.11 or later is needed");
@@ -21,10 +23,21 @@ FIELD(nb_segs, uint16_t, sizeof(void *) + 12);
 FIELD(ol_flags, uint64_t, 24);
 FIELD(pkt_len, uint32_t, 36);
 FIELD(data_len, uint16_t, 40);
+FIELD(hash.rss, uint32_t, 44);
 FIELD(buf_len, uint16_t, 54);
 _Static_assert(sizeof(void *) == 8, "64-bit machines only");
 
 const uint64_t natlb_rx_flag_vlan_stripped = RTE_MBUF_F_RX_VLAN_STRIPPED;
+const uint64_t natlb_rx_flag_rss_hash = RTE_MBUF_F_RX_RSS_HASH;
+const uint64_t natlb_rss_ipv4 = RTE_ETH_RSS_IPV4;
+const uint64_t natlb_rss_frag_ipv4 = RTE_ETH_RSS_FRAG_IPV4;
+const uint64_t natlb_rss_ipv4_tcp = RTE_ETH_RSS_NONFRAG_IPV4_TCP;
+const uint64_t natlb_rss_ipv4_udp = RTE_ETH_RSS_NONFRAG_IPV4_UDP;
+const uint64_t natlb_rss_ipv4_other = RTE_ETH_RSS_NONFRAG_IPV4_OTHER;
+const uint64_t natlb_rss_l3_src_only = RTE_ETH_RSS_L3_SRC_ONLY;
+const uint64_t natlb_rss_l3_dst_only = RTE_ETH_RSS_L3_DST_ONLY;
+const uint64_t natlb_rss_l4_src_only = RTE_ETH_RSS_L4_SRC_ONLY;
+const uint64_t natlb_rss_l4_dst_only = RTE_ETH_RSS_L4_DST_ONLY;
 
 uint16_t natlb_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count)
 {
@@ -76,20 +89,147 @@ int natlb_port_info(uint16_t port, struct natlb_port_info *info)
 		.max_rx_pktlen = all.max_rx_pktlen,
 		.preferred_rx_descriptors = all.default_rxportconf.ring_size,
 		.preferred_tx_descriptors = all.default_txportconf.ring_size,
+		.reta_size = all.reta_size,
+		.hash_key_size = all.hash_key_size,
+		.rss_types = all.flow_type_rss_offloads,
 	};
 	if (all.driver_name != NULL)
 		strncpy(info->driver, all.driver_name, sizeof(info->driver) - 1);
 	return 0;
 }
 
-int natlb_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu)
+int natlb_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu,
+			 const struct natlb_rss *rss)
 {
 	struct rte_eth_conf conf;
 
 	/* All zero: no offload, no multi-queue mode, no interrupt. */
 	memset(&conf, 0, sizeof(conf));
 	conf.rxmode.mtu = mtu;
+	if (rss != NULL) {
+		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+		if (rss->key_length != 0)
+			conf.rx_adv_conf.rss_conf.rss_key = (uint8_t *)(uintptr_t)rss->key;
+		conf.rx_adv_conf.rss_conf.rss_key_len = rss->key_length;
+		conf.rx_adv_conf.rss_conf.rss_hf = rss->types;
+	}
 	return rte_eth_dev_configure(port, rx_queues, tx_queues, &conf);
+}
+
+#define RETA_GROUPS (NATLB_RETA_MAX / RTE_ETH_RETA_GROUP_SIZE)
+
+int natlb_port_set_reta(uint16_t port, const uint16_t *queues, uint16_t size)
+{
+	struct rte_eth_rss_reta_entry64 groups[RETA_GROUPS];
+
+	if (size > NATLB_RETA_MAX)
+		return -EINVAL;
+	memset(groups, 0, sizeof(groups));
+	for (uint16_t i = 0; i < size; i++) {
+		struct rte_eth_rss_reta_entry64 *group = &groups[i / RTE_ETH_RETA_GROUP_SIZE];
+
+		group->mask |= RTE_BIT64(i % RTE_ETH_RETA_GROUP_SIZE);
+		group->reta[i % RTE_ETH_RETA_GROUP_SIZE] = queues[i];
+	}
+	return rte_eth_dev_rss_reta_update(port, groups, size);
+}
+
+int natlb_port_reta(uint16_t port, uint16_t *queues, uint16_t size)
+{
+	struct rte_eth_rss_reta_entry64 groups[RETA_GROUPS];
+	int error;
+
+	if (size > NATLB_RETA_MAX)
+		return -EINVAL;
+	memset(groups, 0, sizeof(groups));
+	for (uint16_t i = 0; i < size; i++)
+		groups[i / RTE_ETH_RETA_GROUP_SIZE].mask |= RTE_BIT64(i % RTE_ETH_RETA_GROUP_SIZE);
+	error = rte_eth_dev_rss_reta_query(port, groups, size);
+	for (uint16_t i = 0; error == 0 && i < size; i++)
+		queues[i] = groups[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+	return error;
+}
+
+int natlb_port_rss(uint16_t port, uint8_t *key, uint8_t key_length, uint64_t *types)
+{
+	struct rte_eth_rss_conf conf;
+	/* net_null of 22.11 writes 40 bytes, whatever the length. */
+	uint8_t whole[UINT8_MAX + 1] = { 0 };
+	int error;
+
+	memset(&conf, 0, sizeof(conf));
+	conf.rss_key = whole;
+	conf.rss_key_len = key_length;
+	error = rte_eth_dev_rss_hash_conf_get(port, &conf);
+	memcpy(key, whole, key_length);
+	*types = conf.rss_hf;
+	return error;
+}
+
+/* One rule. ice takes neither key nor queues in it, i40e and mlx5 take both. */
+static struct rte_flow *rss_rule(uint16_t port, enum rte_flow_item_type protocol, uint64_t types,
+				 const struct natlb_rss *rss, const uint16_t *queues, uint16_t queue_count)
+{
+	const struct rte_flow_attr attributes = { .ingress = 1 };
+	const struct rte_flow_item pattern[] = {
+		{ .type = RTE_FLOW_ITEM_TYPE_ETH },
+		{ .type = RTE_FLOW_ITEM_TYPE_IPV4 },
+		{ .type = protocol },
+		{ .type = RTE_FLOW_ITEM_TYPE_END },
+	};
+	struct rte_flow_action_rss action = {
+		.types = types,
+		.key = rss->key,
+		.key_len = rss->key_length,
+		.queue = queues,
+		.queue_num = queue_count,
+	};
+	const struct rte_flow_action actions[] = {
+		{ .type = RTE_FLOW_ACTION_TYPE_RSS, .conf = &action },
+		{ .type = RTE_FLOW_ACTION_TYPE_END },
+	};
+	struct rte_flow_error error;
+	struct rte_flow *rule;
+
+	memset(&error, 0, sizeof(error));
+	rule = rte_flow_create(port, &attributes, pattern, actions, &error);
+	if (rule == NULL) {
+		action.key = NULL;
+		action.key_len = 0;
+		action.queue = NULL;
+		action.queue_num = 0;
+		rule = rte_flow_create(port, &attributes, pattern, actions, &error);
+	}
+	return rule;
+}
+
+int natlb_port_rss_rules(uint16_t port, const struct natlb_rss *rss, const uint16_t *queues,
+			 uint16_t queue_count)
+{
+	const uint64_t narrowing = RTE_ETH_RSS_L3_SRC_ONLY | RTE_ETH_RSS_L3_DST_ONLY |
+				   RTE_ETH_RSS_L4_SRC_ONLY | RTE_ETH_RSS_L4_DST_ONLY;
+	const uint64_t narrowed = rss->types & narrowing;
+	struct rte_flow_error error;
+	struct rte_flow *tcp, *udp;
+	int reason;
+
+	tcp = rss_rule(port, RTE_FLOW_ITEM_TYPE_TCP, RTE_ETH_RSS_NONFRAG_IPV4_TCP | narrowed, rss, queues,
+		       queue_count);
+	if (tcp == NULL)
+		return rte_errno > 0 ? -rte_errno : -ENOTSUP;
+	udp = rss_rule(port, RTE_FLOW_ITEM_TYPE_UDP, RTE_ETH_RSS_NONFRAG_IPV4_UDP | narrowed, rss, queues,
+		       queue_count);
+	if (udp != NULL)
+		return 0;
+	reason = rte_errno > 0 ? -rte_errno : -ENOTSUP;
+	memset(&error, 0, sizeof(error));
+	rte_flow_destroy(port, tcp, &error);
+	return reason;
+}
+
+uint32_t natlb_softrss(const uint32_t *input, uint32_t words, const uint8_t *key)
+{
+	return rte_softrss((uint32_t *)(uintptr_t)input, words, key);
 }
 
 int natlb_port_stats(uint16_t port, struct natlb_port_stats *stats)

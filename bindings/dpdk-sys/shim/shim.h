@@ -18,6 +18,7 @@ enum natlb_mbuf_layout {
 	NATLB_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs),
 	NATLB_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags),
 	NATLB_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len),
+	NATLB_MBUF_RSS_HASH = offsetof(struct rte_mbuf, hash.rss),
 	NATLB_MBUF_DATA_LEN = offsetof(struct rte_mbuf, data_len),
 	NATLB_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len),
 };
@@ -31,10 +32,22 @@ enum natlb_limits {
 	NATLB_ETHER_MTU = RTE_ETHER_MTU,
 	/* Ethernet header and frame check sequence. */
 	NATLB_ETHER_OVERHEAD = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN,
+	/* Entries of the largest redirection table that is handled. */
+	NATLB_RETA_MAX = RTE_ETH_RSS_RETA_SIZE_512 * 4,
 };
 
 /* bindgen leaves macros out that are made of BIT64. */
 extern const uint64_t natlb_rx_flag_vlan_stripped;
+extern const uint64_t natlb_rx_flag_rss_hash;
+extern const uint64_t natlb_rss_ipv4;
+extern const uint64_t natlb_rss_frag_ipv4;
+extern const uint64_t natlb_rss_ipv4_tcp;
+extern const uint64_t natlb_rss_ipv4_udp;
+extern const uint64_t natlb_rss_ipv4_other;
+extern const uint64_t natlb_rss_l3_src_only;
+extern const uint64_t natlb_rss_l3_dst_only;
+extern const uint64_t natlb_rss_l4_src_only;
+extern const uint64_t natlb_rss_l4_dst_only;
 
 /* The part of rte_eth_dev_info that is used. */
 struct natlb_port_info {
@@ -48,6 +61,18 @@ struct natlb_port_info {
 	uint32_t max_rx_pktlen;
 	uint16_t preferred_rx_descriptors;
 	uint16_t preferred_tx_descriptors;
+	/* Receive-side scaling: entries of the redirection table, bytes of the key (0: not told), hash types. */
+	uint16_t reta_size;
+	uint8_t hash_key_size;
+	uint64_t rss_types;
+};
+
+/* Receive-side scaling as a port is configured with it. */
+struct natlb_rss {
+	/* NULL: the driver's own. */
+	const uint8_t *key;
+	uint8_t key_length;
+	uint64_t types;
 };
 
 struct natlb_port_stats {
@@ -78,7 +103,20 @@ int natlb_errno(void);
 
 /* Negative errno on failure, as the functions of DPDK that they call. */
 int natlb_port_info(uint16_t port, struct natlb_port_info *info);
-int natlb_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu);
+/* Without RSS if `rss` is NULL. */
+int natlb_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu,
+			 const struct natlb_rss *rss);
+/* `size` is that of the device, at most NATLB_RETA_MAX. */
+int natlb_port_set_reta(uint16_t port, const uint16_t *queues, uint16_t size);
+int natlb_port_reta(uint16_t port, uint16_t *queues, uint16_t size);
+/* Reads `key_length` bytes of key, and the types that are in force. */
+int natlb_port_rss(uint16_t port, uint8_t *key, uint8_t key_length, uint64_t *types);
+/* Flow rules that hash IPv4 TCP and UDP by `rss`. If the driver takes no queues or no key in a rule,
+ * those of the port hold. 0 if all rules are in force, else none is. */
+int natlb_port_rss_rules(uint16_t port, const struct natlb_rss *rss, const uint16_t *queues,
+			 uint16_t queue_count);
+/* The Toeplitz hash as DPDK computes it, of `words` 32-bit words in the host's order. */
+uint32_t natlb_softrss(const uint32_t *input, uint32_t words, const uint8_t *key);
 int natlb_port_stats(uint16_t port, struct natlb_port_stats *stats);
 int natlb_port_link(uint16_t port, struct natlb_link *link);
 int natlb_port_mac(uint16_t port, uint8_t mac[6]);

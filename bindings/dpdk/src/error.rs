@@ -10,6 +10,8 @@ pub struct Errno(pub i32);
 impl Errno {
     /// `ENOTSUP`: the device can't do it.
     pub const NOT_SUPPORTED: Self = Self(95);
+    /// `EINVAL`: what was asked for can't be.
+    pub const INVALID: Self = Self(22);
 
     /// `rte_errno` of this thread.
     pub(crate) fn last() -> Self {

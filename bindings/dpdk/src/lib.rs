@@ -10,6 +10,7 @@
 //! mbuf      one frame that we own
 //! port      an `EthPort`: opening, configuring, starting, asking
 //! queue     the queues of one worker: bursts in and out
+//! rss       receive-side scaling: which queue a frame is received on
 //! stats     counters
 //! clock     the time stamp counter
 //! hash      DPDK's own hash table, for benches to compare with (feature `hash`)
@@ -28,6 +29,7 @@ mod mbuf;
 mod pool;
 mod port;
 mod queue;
+mod rss;
 mod stats;
 
 pub use clock::{tsc, tsc_hz};
@@ -42,4 +44,5 @@ pub use mbuf::Mbuf;
 pub use pool::Pool;
 pub use port::{EthPort, Link, PortConfig};
 pub use queue::{PortQueue, Queues};
+pub use rss::{HashType, HashTypes, RssCapabilities, RssConfig, softrss};
 pub use stats::PortStats;

@@ -5,6 +5,7 @@ use crate::eal::{Eal, Runtime};
 use crate::error::{Errno, Error};
 use crate::pool::Pool;
 use crate::queue::PortQueue;
+use crate::rss::RssConfig;
 use crate::stats::{self, PortStats};
 use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,8 @@ pub struct PortConfig {
     pub mtu: u16,
     /// Whether frames to other MACs are received too.
     pub promiscuous: bool,
+    /// How frames are spread over the receive queues; `None`: as the device likes.
+    pub rss: Option<RssConfig>,
 }
 
 /// The state of a port's link.
@@ -133,8 +136,11 @@ impl EthPort {
         self.check_queues("transmit", queues, self.info.max_tx_queues)?;
         let mtu = self.fit_mtu(&config);
         let id = self.started.id;
-        // SAFETY: the port exists, is ours, and is not started (`&mut self`; starting makes queues).
-        let result = unsafe { dpdk_sys::natlb_port_configure(id, queues, queues, mtu) };
+        let rss = config.rss.as_ref().map(RssConfig::as_raw);
+        let rss = rss.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the port exists, is ours, and is not started (`&mut self`; starting makes queues); the
+        // hash key is the configuration's, which is still there.
+        let result = unsafe { dpdk_sys::natlb_port_configure(id, queues, queues, mtu, rss) };
         Errno::check(result).map_err(|errno| self.fail("configure it", errno))?;
 
         let (rx, tx) = self.fit_descriptors(&config);
@@ -214,6 +220,14 @@ impl EthPort {
     /// The largest IP packet, in bytes.
     pub fn mtu(&self) -> u16 {
         self.mtu
+    }
+
+    pub(crate) fn id(&self) -> u16 {
+        self.started.id
+    }
+
+    pub(crate) fn info(&self) -> &dpdk_sys::natlb_port_info {
+        &self.info
     }
 
     /// The most workers that can have queues of their own.

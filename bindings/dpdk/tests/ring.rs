@@ -65,16 +65,27 @@ fn frames_pass_and_come_back_to_their_pools() {
     eal.launch(0, Box::new(|| ())).unwrap().join().unwrap();
 
     assert!(
-        ring.configure(PortConfig { pools: vec![], descriptors: None, mtu: 1500, promiscuous: false })
-            .is_err()
+        ring.configure(PortConfig {
+            pools: vec![],
+            descriptors: None,
+            mtu: 1500,
+            promiscuous: false,
+            rss: None
+        })
+        .is_err()
     );
 }
 
 fn start(eal: &Eal, device: &str, pool: &Pool) -> EthPort {
     let mut port = EthPort::open(eal, device).unwrap();
     assert!(port.queue(0).is_none(), "no queue before the start");
-    let config =
-        PortConfig { pools: vec![pool.clone()], descriptors: Some(512), mtu: 1500, promiscuous: true };
+    let config = PortConfig {
+        pools: vec![pool.clone()],
+        descriptors: Some(512),
+        mtu: 1500,
+        promiscuous: true,
+        rss: None,
+    };
     port.configure(config).unwrap();
     port.start().unwrap();
     assert_eq!(port.mtu(), 1500);
