@@ -1,9 +1,11 @@
 //! DPDK, its ports and pools, from the configuration.
 
 use crate::Failure;
+use crate::steering::Steering;
 use control::config::{Config, Hugepages};
 use control::thread::{DeviceStatus, Devices};
 use dataplane::next_hop::Mac;
+use dataplane::steering::OwnerMap;
 use dpdk::{Eal, EalOptions, EthPort, LogLevel, Pool, PortConfig, Queues};
 use std::path::Path;
 
@@ -41,6 +43,7 @@ fn file_prefix(socket: &Path) -> String {
 /// The `EthPort`s, in the order of the file.
 pub(crate) struct DpdkDevices {
     ports: Vec<EthPort>,
+    steering: Steering,
     /// Every port's pools. They go after all ports (fields are dropped in order): a port's transmit
     /// ring holds frames of the others' pools until it is closed.
     _pools: Vec<Pool>,
@@ -49,10 +52,20 @@ pub(crate) struct DpdkDevices {
 impl DpdkDevices {
     /// Opens, configures and starts every port, with a pool for each port and worker.
     pub(crate) fn open(eal: &Eal, config: &Config) -> Result<Self, Failure> {
-        let ports = config.ports.iter().map(|port| open_port(eal, config, port));
-        let ports: Vec<_> = ports.collect::<Result<_, _>>()?;
+        let ports = config.ports.iter().map(|port| EthPort::open(eal, &port.device));
+        let mut ports: Vec<_> = ports.collect::<Result<_, _>>()?;
+        // All ports follow one map, so all must be known before the first is configured.
+        let mut steering = Steering::choose(config, &ports)?;
+        for (index, device) in ports.iter_mut().enumerate() {
+            start_port(eal, config, index, device, &mut steering)?;
+        }
         let pools = ports.iter().flat_map(|port| port.pools().iter().cloned()).collect();
-        Ok(Self { ports, _pools: pools })
+        Ok(Self { ports, steering, _pools: pools })
+    }
+
+    /// Which worker owns a client's connections.
+    pub(crate) fn owner_map(&self) -> &OwnerMap {
+        self.steering.owner_map()
     }
 
     /// The queues of one worker.
@@ -65,41 +78,59 @@ impl DpdkDevices {
     }
 }
 
-fn open_port(eal: &Eal, config: &Config, port: &control::config::Port) -> Result<EthPort, Failure> {
-    let mut device = EthPort::open(eal, &port.device)?;
-    let buffers = &config.buffers;
+/// Configures and starts the port with this index in the file.
+fn start_port(
+    eal: &Eal,
+    config: &Config,
+    index: usize,
+    device: &mut EthPort,
+    steering: &mut Steering,
+) -> Result<(), Failure> {
+    let (port, buffers, node) = (&config.ports[index], &config.buffers, device.numa_node());
     let pool = |worker: usize| {
         let name = format!("{}-w{worker}", port.name);
         let (count, cache) = (buffers.count as u32, buffers.cache as u32);
-        Pool::new(eal, &name, count, cache, buffers.size as u16, device.numa_node())
+        Pool::new(eal, &name, count, cache, buffers.size as u16, node)
     };
-    let pools = (0..config.eal.workers.len()).map(pool).collect::<Result<_, _>>()?;
+    let pools: Vec<_> = (0..config.eal.workers.len()).map(pool).collect::<Result<_, _>>()?;
+    let rss = steering.rss(index, port.side, device);
     // Frames to other MACs are not wanted: they would only be dropped, and counted as such.
-    device.configure(PortConfig {
-        pools,
-        descriptors: None,
-        mtu: port.mtu,
-        promiscuous: false,
-        rss: None,
-    })?;
-    device.start()?;
+    let settings =
+        |rss| PortConfig { pools: pools.clone(), descriptors: None, mtu: port.mtu, promiscuous: false, rss };
+    match (device.configure(settings(rss.clone())), &rss) {
+        (Err(error), Some(_)) => {
+            steering.fall_back(index, format!("{} refuses RSS with a key: {error}", device.driver()));
+            device.configure(settings(None))?;
+            device.start()?;
+        }
+        (configured, rss) => {
+            configured?;
+            device.start()?;
+            if let Some(rss) = rss {
+                steering.complete(index, device, rss);
+            }
+        }
+    }
     log::info!("{}: {} ({}), MAC {}", port.name, port.device, device.driver(), Mac(device.mac()));
+    if config.eal.workers.len() > 1 {
+        log::info!("{}: packets find their worker {}", port.name, steering.ways[index]);
+    }
     for note in device.notes() {
         log::warn!("{}: {note}", port.name);
     }
-    Ok(device)
+    Ok(())
 }
 
 impl Devices for DpdkDevices {
-    fn status(&self, port: usize) -> DeviceStatus {
-        let port = &self.ports[port];
+    fn status(&self, index: usize) -> DeviceStatus {
+        let port = &self.ports[index];
         let stats = port.stats().unwrap_or_default();
         DeviceStatus {
             driver: port.driver(),
             mac: Mac(port.mac()),
             mtu: port.mtu(),
             link_up: port.link().up,
-            steering: "one worker: all packets are its own".into(),
+            steering: self.steering.ways[index].to_string(),
             rx_packets: stats.rx_packets,
             tx_packets: stats.tx_packets,
             rx_bytes: stats.rx_bytes,

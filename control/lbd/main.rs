@@ -3,6 +3,7 @@
 //! ```text
 //! main         options, the order of start and stop, exit codes
 //! devices      DPDK, its ports and pools, from the configuration
+//! steering     what the NICs are told, so that packets reach their connection's owner
 //! worker_loop  one worker's polling loop: its clock, and what it does when nothing arrives
 //! logging      what is said on stderr
 //! measure      only with the feature of that name: when the stages of turns are measured
@@ -13,6 +14,7 @@ mod devices;
 mod logging;
 #[cfg(feature = "measure")]
 mod measure;
+mod steering;
 mod worker_loop;
 
 use clap::Parser;
@@ -128,6 +130,8 @@ fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(
 
     let eal = devices::start_eal(config)?;
     let mut devices = DpdkDevices::open(&eal, config)?;
+    let map = devices.owner_map();
+    log::debug!("workers: {}, clients shared out by {} entries", map.workers(), map.indirection().entries());
     let next_hops = Arc::new(NextHops::new());
     let (end, control_end) = channel(Arc::clone(&next_hops));
     let worker = new_worker(config, devices.queues(0)?, end)?;

@@ -12,6 +12,7 @@
 //! compile    model → what the workers run on, and the ids of reals and next hops
 //! workers    publishing it, and collecting counters and dumps
 //! neighbours next hops: asking by ARP, ageing
+//! steering   which way each EthPort's packets find their worker (pure)
 //! ```
 //!
 //! `config` reads the file of `lbd`, `state_file` keeps the model over a restart, `statistics` and
@@ -34,5 +35,6 @@ pub mod schedulers;
 pub mod server;
 pub mod state_file;
 pub mod statistics;
+pub mod steering;
 pub mod thread;
 pub mod workers;

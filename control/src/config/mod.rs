@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! section    one table: its keys, each of the right kind, no others
-//! settings   [eal] [buffers] [control] [connections] [forward] [timeouts]
+//! settings   [eal] [buffers] [control] [connections] [steering] [forward] [timeouts]
 //! network    [[port]] [[route]] [[neighbour]], and what they must agree on
 //! services   [[service]] [[service.real]], and whether a way leads there
 //! ```
@@ -15,6 +15,7 @@ mod settings;
 
 pub use problem::Problem;
 
+use crate::steering;
 use dataplane::ids::ServiceKey;
 use dataplane::next_hop::Mac;
 use dataplane::schedule::Algorithm;
@@ -88,11 +89,24 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
     let neighbours = file.tables("neighbour", "[[neighbour]]", problems);
     let network = Network::read(ports, routes, neighbours, buffers.size, problems);
     let capacity = settings::capacity(file.table("connections", "[connections]", problems), problems);
+    let steering = settings::steering(file.table("steering", "[steering]", problems), problems);
     let unmatched = settings::unmatched(file.table("forward", "[forward]", problems), problems);
     let timeouts = settings::timeouts(file.table("timeouts", "[timeouts]", problems), problems);
     let services = services::read(file.tables("service", "[[service]]", problems), &network, problems);
     let Network { ports, routes, neighbours, .. } = network;
-    Config { eal, buffers, control, ports, routes, neighbours, capacity, unmatched, timeouts, services }
+    Config {
+        eal,
+        buffers,
+        control,
+        ports,
+        routes,
+        neighbours,
+        capacity,
+        steering,
+        unmatched,
+        timeouts,
+        services,
+    }
 }
 
 /// A configuration without contradictions.
@@ -112,6 +126,8 @@ pub struct Config {
     pub neighbours: Vec<StaticNeighbour>,
     /// `[connections] capacity`: connections per worker.
     pub capacity: usize,
+    /// `[steering] mode`.
+    pub steering: steering::Mode,
     /// `[forward] unmatched`.
     pub unmatched: Unmatched,
     /// `[timeouts]`: TCP, TCP after FIN, UDP in seconds.

@@ -1,8 +1,9 @@
-//! `[eal]`, `[buffers]`, `[control]`, `[connections]`, `[forward]` and `[timeouts]`.
+//! `[eal]`, `[buffers]`, `[control]`, `[connections]`, `[steering]`, `[forward]` and `[timeouts]`.
 
 use super::problem::Problems;
 use super::section::{self, Section};
 use super::{Buffers, Control, Eal, Hugepages, Idle};
+use crate::steering::Mode;
 use dataplane::connection::Timeouts;
 use dataplane::snapshot::Unmatched;
 use nix::unistd::Group;
@@ -138,6 +139,14 @@ pub(super) fn capacity(section: Option<Section<'_>>, problems: &mut Problems) ->
     let capacity = section.number("capacity", 16..=1 << 28, problems);
     section.finish(problems);
     capacity.map_or(1 << 20, |capacity| capacity.value as usize)
+}
+
+pub(super) fn steering(section: Option<Section<'_>>, problems: &mut Problems) -> Mode {
+    let Some(mut section) = section else { return Mode::Auto };
+    let words = [("auto", Mode::Auto), ("source-only", Mode::SourceOnly), ("software", Mode::Software)];
+    let mode = section.word("mode", &words, problems);
+    section.finish(problems);
+    mode.map_or(Mode::Auto, |mode| mode.value)
 }
 
 pub(super) fn unmatched(section: Option<Section<'_>>, problems: &mut Problems) -> Unmatched {
