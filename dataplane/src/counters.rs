@@ -3,6 +3,7 @@
 use crate::connection::Direction;
 use crate::ids::{MAX_REALS, RealId};
 use crate::verdict::DropReason;
+use crate::worker::footprint;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that one thread writes. Adding is a load and a store, never a locked instruction.
@@ -94,20 +95,30 @@ impl RealCounters {
     }
 }
 
-/// What one worker counts.
+/// What one worker counts: whole cache lines, two by two as processors fetch them, so that no line is
+/// written by two workers.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct WorkerCounters {
     /// By [`RealId`].
     reals: Box<[RealCounters; MAX_REALS]>,
-    drops: Box<[Counter]>,
+    drops: [Counter; DropReason::ALL.len()],
     /// The version of the snapshot in use, stored after the last packet of the older one.
     pub snapshot_version: Counter,
     /// Frames received.
     pub rx_packets: Counter,
     /// Frames sent.
     pub tx_packets: Counter,
-    /// Packets handed to another worker.
+    /// Frames received and handed to another worker, which owns them.
     pub handed_over: Counter,
+    /// Frames that other workers have handed to this one, its own.
+    pub taken_over: Counter,
+    /// Frames that another worker sends, where this one has no transmit queue.
+    pub sent_by_others: Counter,
+    /// Bursts handled: received, or taken over.
+    pub bursts: Counter,
+    /// Packets that a device put into the wrong worker's queue, by `EthPort`.
+    pub misdirected: [Counter; crate::ids::MAX_PORTS],
     /// Answers made (ARP, echo, RST, ICMP errors).
     pub answers: Counter,
     /// Answers that were not made because of the rate limit.
@@ -157,11 +168,15 @@ impl WorkerCounters {
         let zero = Counter::default;
         Self {
             reals: fixed((0..MAX_REALS).map(|_| RealCounters::default()).collect()),
-            drops: DropReason::ALL.iter().map(|_| zero()).collect(),
+            drops: std::array::from_fn(|_| zero()),
             snapshot_version: zero(),
             rx_packets: zero(),
             tx_packets: zero(),
             handed_over: zero(),
+            taken_over: zero(),
+            sent_by_others: zero(),
+            bursts: zero(),
+            misdirected: Default::default(),
             answers: zero(),
             answers_suppressed: zero(),
             routed: zero(),
@@ -189,6 +204,11 @@ impl WorkerCounters {
     #[inline(always)]
     pub(crate) fn reals(&self) -> &[RealCounters; MAX_REALS] {
         &self.reals
+    }
+
+    /// The addresses of all of them.
+    pub(crate) fn footprint(&self) -> [std::ops::Range<usize>; 2] {
+        [footprint::of(self), footprint::of(&*self.reals)]
     }
 
     /// The counters of one real.

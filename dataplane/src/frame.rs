@@ -16,8 +16,8 @@ pub const BURST: usize = 32;
 pub const HEAD: usize = 64;
 
 /// A frame that we own, in one piece of memory, beginning with the Ethernet destination address.
-/// Dropping it gives its buffer back.
-pub trait Frame {
+/// Dropping it gives its buffer back, on whatever thread: workers hand frames to each other.
+pub trait Frame: Send {
     /// Length in bytes, without the frame check sequence.
     fn length(&self) -> usize;
     /// The whole frame.

@@ -9,6 +9,8 @@
 //!   resolve    their connections
 //!   rewrite    addresses, ports, checksums, MACs
 //!   exception  everything else, one packet at a time: new connections, ICMP, ARP, routing
+//!   hand_over  whose a packet is, where there are several workers
+//! hand_over  frames on their way from one worker to another
 //! connection the table: one entry per connection, found from both directions
 //! fragment   which datagram a fragment is of, and those that come before its first
 //! schedule   which real a new connection gets
@@ -25,6 +27,7 @@ pub mod connection;
 pub mod counters;
 pub mod fragment;
 pub mod frame;
+pub mod hand_over;
 pub mod ids;
 pub mod message;
 pub mod next_hop;

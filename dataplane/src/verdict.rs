@@ -16,6 +16,13 @@ pub enum Verdict {
     },
     /// Turned into an answer (ARP reply, echo reply, RST, ICMP error) and sent back.
     Answer(PortIndex),
+    /// Handed to the worker that owns it.
+    HandOver {
+        /// Which.
+        to: usize,
+        /// The port that it was received on.
+        port: PortIndex,
+    },
     /// Given to the control thread in substance (an ARP message heard); the frame is freed.
     Consumed,
     /// Freed, and counted under this reason.
@@ -85,6 +92,7 @@ drop_reasons! {
     Unrouted "unrouted" "of no connection, and unmatched packets are not routed"
     NextHopUnresolved "next_hop_unresolved" "the next hop does not answer ARP"
     NextHopQueueFull "next_hop_queue_full" "too many packets wait for next hops"
+    HandOverFull "hand_over_full" "the ring to the worker that owns the packet is full"
     NoBuffer "no_buffer" "the mempool is used up"
     TransmitFull "transmit_full" "the device did not take the frame in time"
 }

@@ -129,3 +129,52 @@ fn no_packet_makes_the_worker_allocate() {
     assert!(expired > 0 && worker.frames_held() > 0, "{expired} expired");
     assert_eq!(allocations, 0);
 }
+
+#[test]
+fn handing_over_allocates_nothing() {
+    let lab = Lab::serving();
+    let mut plain = PlainIo::new(2);
+    let clients = 0..6000u16;
+    for port in clients.clone() {
+        let packet = Packet::udp(at(CLIENT, 20000 + port), at(VIP, 53), b"?");
+        plain.arrive(VIP0, &packet.macs(CLIENT_MAC, VIP_MAC).frame());
+    }
+    let mut frames = Vec::new();
+    let mut burst = ArrayVec::new();
+    while frames.len() < clients.len() {
+        plain.receive(VIP0, &mut burst);
+        frames.extend(burst.drain(..));
+    }
+    let (mut workers, mut controls) = (Vec::new(), Vec::new());
+    let snapshot = std::sync::Arc::new(dataplane::snapshot::Snapshot::compile(lab.description.clone()));
+    for peers in dataplane::hand_over::mesh(&support::cluster::owners(2)) {
+        let (end, mut control) = dataplane::message::channel(lab.next_hops.clone());
+        let arriving = [std::mem::take(&mut frames), Vec::new()];
+        let io = Prepared { arriving, sent: Vec::with_capacity(clients.len()) };
+        let key = HashKey { mask: 1, multiplier: 3 };
+        let worker = dataplane::worker::Worker::new(io, end, 8192, key, memory::Huge::Never).unwrap();
+        workers.push(worker.with_peers(peers));
+        control.orders.push(dataplane::message::Order::Adopt(snapshot.clone())).unwrap();
+        for (key, id) in lab.neighbours.clone() {
+            control.orders.push(dataplane::message::Order::Reachable(key, id)).unwrap();
+        }
+        controls.push(control);
+    }
+    let mut now = 1_000_000_000_000;
+    let mut turn_all = || {
+        now += 50_000;
+        for worker in &mut workers {
+            worker.turn(Now { nanoseconds: now });
+        }
+    };
+    turn_all();
+    let before = CountingAllocator::allocations();
+    for _ in 0..clients.len() / BURST + 10 {
+        turn_all();
+    }
+    let allocations = CountingAllocator::allocations() - before;
+    let made = controls.iter().map(|control| control.counters.connections_created.get());
+    assert_eq!(made.sum::<u64>(), clients.len() as u64);
+    assert!(controls[1].counters.taken_over.get() > 2000);
+    assert_eq!(allocations, 0);
+}

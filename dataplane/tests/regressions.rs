@@ -89,6 +89,7 @@ fn large_and_small_packets_of_a_burst_stay_in_order() {
         mac: Mac([2, 0, 0, 0, 0, 9]),
         mtu: 1000,
         addresses: vec!["10.9.0.1/24".parse().unwrap()],
+        steering: dataplane::snapshot::Steering::Software,
     });
     *lab.worker.io() = dataplane::frame::plain::PlainIo::new(3);
     lab.apply();

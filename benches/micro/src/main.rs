@@ -14,7 +14,7 @@ use dataplane::ids::{NeighbourKey, NextHopId, Protocol, RealId, RealKey, Service
 use dataplane::message::{Order, channel};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
-use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Unmatched};
+use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched};
 use dataplane::time::Now;
 use dataplane::worker::Worker;
 use source::{DIP_MAC, REAL, Source, TCP_PORT, Traffic, UDP_PORT, VIP, VIP_MAC};
@@ -110,6 +110,7 @@ fn snapshot() -> Snapshot {
         mac,
         mtu: 1500,
         addresses: vec![address.parse().expect("an address")],
+        steering: Steering::Software,
     };
     let service = |index: u32| {
         let candidates = vec![Candidate { real: RealId(index), weight: 1 }];

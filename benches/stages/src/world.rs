@@ -7,7 +7,7 @@ use dataplane::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealK
 use dataplane::message::{ControlEnd, Order, channel};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
-use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Unmatched};
+use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched};
 use dataplane::time::Now;
 use dataplane::worker::Worker;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -81,6 +81,7 @@ pub fn snapshot(reals: u8) -> Snapshot {
         mac,
         mtu: 1500,
         addresses: vec![address.parse().expect("an address")],
+        steering: Steering::Software,
     };
     let all_reals = services.iter().flat_map(|service| (0..reals).map(move |index| (*service, index)));
     Snapshot::compile(Description {

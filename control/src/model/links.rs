@@ -3,7 +3,7 @@
 use crate::config::Config;
 use dataplane::ids::NeighbourKey;
 use dataplane::next_hop::Mac;
-use dataplane::snapshot::{Port, Route, Routes, Side, Unmatched};
+use dataplane::snapshot::{Port, Route, Routes, Side, Steering, Unmatched};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
@@ -28,7 +28,13 @@ impl Links {
     pub fn new(config: &Config, device: impl Fn(usize) -> (Mac, u16)) -> Self {
         let ports = config.ports.iter().enumerate().map(|(index, port)| {
             let (mac, mtu) = device(index);
-            Port { side: port.side, mac, mtu: port.mtu.min(mtu), addresses: port.addresses.clone() }
+            Port {
+                side: port.side,
+                mac,
+                mtu: port.mtu.min(mtu),
+                addresses: port.addresses.clone(),
+                steering: Steering::Software,
+            }
         });
         let ports: Vec<Port> = ports.collect();
         let written = config.routes.iter().map(|route| Route {

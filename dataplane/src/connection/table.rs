@@ -99,6 +99,11 @@ impl Table {
         })
     }
 
+    /// The addresses of its buckets.
+    pub(crate) fn footprint(&self) -> std::ops::Range<usize> {
+        crate::worker::footprint::of(&self.buckets[..])
+    }
+
     /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
         self.buckets.memory()

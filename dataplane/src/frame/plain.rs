@@ -3,9 +3,9 @@
 use super::{BURST, Frame, FrameIo, HEAD};
 use crate::ids::PortIndex;
 use arrayvec::ArrayVec;
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Size of a plain buffer, as of an mbuf's data room.
 pub const ROOM: usize = 2048;
@@ -15,12 +15,12 @@ pub const ROOM: usize = 2048;
 pub struct PlainFrame {
     bytes: Box<[u8; ROOM]>,
     length: usize,
-    live: Rc<Cell<usize>>,
+    live: Arc<AtomicUsize>,
 }
 
 impl Drop for PlainFrame {
     fn drop(&mut self) {
-        self.live.set(self.live.get() - 1);
+        self.live.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -57,7 +57,7 @@ impl Frame for PlainFrame {
 pub struct PlainIo {
     arriving: Vec<VecDeque<PlainFrame>>,
     sent: Vec<Vec<Vec<u8>>>,
-    live: Rc<Cell<usize>>,
+    live: Arc<AtomicUsize>,
     /// Frames that may exist at once, as a pool's size; `None`: any number.
     pub pool_size: Option<usize>,
     /// Frames that each `transmit` call takes, as a slow device's; `None`: all.
@@ -89,13 +89,13 @@ impl PlainIo {
 
     /// Frames that exist: waiting to be received, or held by the packet path.
     pub fn live_frames(&self) -> usize {
-        self.live.get()
+        self.live.load(Ordering::Relaxed)
     }
 
     fn empty_frame(&self) -> PlainFrame {
-        self.live.set(self.live.get() + 1);
+        self.live.fetch_add(1, Ordering::Relaxed);
         // Stale bytes are not zero on a NIC either.
-        PlainFrame { bytes: Box::new([0xA5; ROOM]), length: 0, live: Rc::clone(&self.live) }
+        PlainFrame { bytes: Box::new([0xA5; ROOM]), length: 0, live: Arc::clone(&self.live) }
     }
 }
 
@@ -116,7 +116,7 @@ impl FrameIo for PlainIo {
     }
 
     fn allocate(&mut self, _port: PortIndex) -> Option<PlainFrame> {
-        let room = self.pool_size.is_none_or(|size| self.live.get() < size);
+        let room = self.pool_size.is_none_or(|size| self.live_frames() < size);
         room.then(|| self.empty_frame())
     }
 }

@@ -5,7 +5,9 @@ use crate::ids::RealId;
 
 /// The worker's own part of scheduling one service. The default stands before anything; every
 /// [`Schedule`] is adopted once, in the order in which they come, before anything is picked from it.
+/// A cache line, so that no two workers' lie in one.
 #[derive(Clone, Debug, Default)]
+#[repr(align(64))]
 pub struct Position {
     /// Place of the real that was picked last; `None`: at the head of the list.
     last: Option<usize>,
@@ -21,8 +23,10 @@ impl Position {
     ///
     /// `wrr` goes back to the head with each change, its level adjusted. `rr` keeps its place at
     /// the real picked last or, if that is gone, at the nearest one before it that is still there.
-    /// Takes time in proportion to the changes and the reals deleted.
-    pub fn adopt(&mut self, old: Option<&Schedule>, new: &Schedule) {
+    /// Takes time in proportion to the changes and the reals deleted. Returns whether it begins at the
+    /// head again.
+    pub fn adopt(&mut self, old: Option<&Schedule>, new: &Schedule) -> bool {
+        let mut at_head = old.is_none_or(|old| old.generation != new.generation);
         let old = old.filter(|old| old.generation == new.generation);
         if old.is_none() {
             *self = Self::default();
@@ -34,6 +38,7 @@ impl Position {
                 }
                 if new.next_sequence() != self.next_sequence {
                     self.last = None;
+                    at_head = true;
                 }
             }
             Algorithm::RoundRobin => {
@@ -44,6 +49,15 @@ impl Position {
             }
         }
         self.next_sequence = new.next_sequence();
+        at_head
+    }
+
+    /// Passes over so many picks: several workers that begin at the head are staggered like this, so that
+    /// few connections spread over the reals whichever workers they reach.
+    pub fn skip(&mut self, picks: usize, schedule: &Schedule) {
+        for _ in 0..picks {
+            self.pick(schedule);
+        }
     }
 
     /// The real for the next new connection; `None` if none has a weight above 0.

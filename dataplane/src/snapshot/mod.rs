@@ -29,6 +29,15 @@ pub enum Side {
     Both,
 }
 
+/// Who tells which worker a port's packets belong to, where there are several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// The device puts them into their workers' queues; what it puts wrong is handed over.
+    Device,
+    /// The worker that receives a packet finds its owner.
+    Software,
+}
+
 /// An `EthPort`.
 #[derive(Clone, Debug)]
 pub struct Port {
@@ -40,6 +49,8 @@ pub struct Port {
     pub mtu: u16,
     /// Its addresses, with the prefixes that are on its link.
     pub addresses: Vec<Ipv4Net>,
+    /// How its packets find their worker.
+    pub steering: Steering,
 }
 
 /// A virtual service.

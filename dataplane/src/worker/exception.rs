@@ -79,6 +79,11 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     pub(super) fn handle(&mut self, mut frame: Io::Frame, context: Context<'_>) {
+        if !self.io.peers.is_alone()
+            && let Some(verdict) = self.hand_over(&frame, context.port, context.snapshot)
+        {
+            return self.conclude(verdict, frame);
+        }
         match self.judge(&mut frame, context) {
             Judgement::Conclude(verdict) => self.conclude(verdict, frame),
             Judgement::Await(key) => self.hold(key, frame, context),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! turn ─► orders of the control thread
-//!      ─► each port: receive ─► decode all, prefetch ─► the burst before it:
+//!      ─► each port, then what other workers have handed over:
+//!         receive ─► (hand over what is others') ─► decode all, prefetch ─► the burst before it:
 //!      │                                                resolve and rewrite each ─┐
 //!      │                                                └─ anything else:         │
 //!      │                                                   exception ─────────────┤
@@ -17,10 +18,13 @@ mod arp;
 mod decode;
 mod exception;
 mod extremes;
+pub(crate) mod footprint;
 mod fragment;
 mod fragmentation;
+mod hand_over;
 mod icmp;
 mod limit;
+mod linked;
 mod orders;
 mod outgoing;
 mod resolve;
@@ -34,11 +38,12 @@ use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
 use crate::fragment::Tracker;
 use crate::frame::{BURST, Frame, FrameIo, Stage};
+use crate::hand_over::{Peers, Purpose};
 use crate::ids::{NeighbourKey, NextHopId, PortIndex};
 use crate::message::{NeighbourEvent, Order, Return, WorkerEnd};
 use crate::next_hop::NextHops;
 use crate::schedule::Position;
-use crate::snapshot::{Side, Snapshot};
+use crate::snapshot::{Side, Snapshot, Steering};
 use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
 use arrayvec::ArrayVec;
@@ -46,6 +51,7 @@ use decode::{Decoded, Expected, decode};
 use extremes::Extremes;
 use hashbrown::HashMap;
 use limit::Limits;
+use linked::Linked;
 use outgoing::Outgoing;
 use rtrb::{Consumer, Producer};
 use std::net::Ipv4Addr;
@@ -66,7 +72,8 @@ const SWEEP_SLOWEST: usize = 4;
 /// Orders of the control thread carried out in a turn, at most.
 const ORDERS_IN_A_TURN: usize = 32;
 
-/// See the module's text. `Io` is where its frames come from.
+/// See the module's text. `Io` is where its frames come from. It shares its cache lines with nothing else.
+#[repr(align(128))]
 pub struct Worker<Io: FrameIo> {
     snapshot: Arc<Snapshot>,
     handler: Handler<Io>,
@@ -80,7 +87,8 @@ pub struct Worker<Io: FrameIo> {
     extremes: Extremes,
 }
 
-/// A burst between its two stages.
+/// A burst between its two stages: in whole cache lines, for it is written with every burst.
+#[repr(align(128))]
 struct Staged<F> {
     port: PortIndex,
     frames: ArrayVec<F, BURST>,
@@ -106,7 +114,7 @@ impl<F> Default for Staged<F> {
 /// All of a worker but the configuration that it runs on, which is lent to it: taking part in its
 /// ownership would cost a locked instruction a burst.
 struct Handler<Io: FrameIo> {
-    io: Io,
+    io: Linked<Io>,
     counters: Arc<WorkerCounters>,
     next_hops: Arc<NextHops>,
     table: Table,
@@ -114,7 +122,7 @@ struct Handler<Io: FrameIo> {
     positions: Vec<Position>,
     /// The neighbours that have an id.
     neighbours: HashMap<NeighbourKey, NextHopId>,
-    outgoing: Outgoing<Io>,
+    outgoing: Outgoing<Linked<Io>>,
     waiting: Waiting<Io::Frame>,
     fragments: Tracker<Io::Frame>,
     limits: Limits,
@@ -137,7 +145,7 @@ impl<Io: FrameIo> Worker<Io> {
     ) -> Result<Self, memory::Error> {
         let WorkerEnd { orders, returns, neighbour_events, counters, next_hops, stop } = end;
         let handler = Handler {
-            io,
+            io: Linked::new(io, Arc::clone(&counters)),
             counters,
             next_hops,
             table: Table::new(capacity, hash_key, huge)?,
@@ -163,7 +171,14 @@ impl<Io: FrameIo> Worker<Io> {
         })
     }
 
-    /// One turn. Returns the number of frames received.
+    /// Makes it one of several workers.
+    #[must_use]
+    pub fn with_peers(mut self, peers: Peers<Io::Frame>) -> Self {
+        self.handler.io.peers = peers;
+        self
+    }
+
+    /// One turn. Returns the number of frames received, from devices and from other workers.
     ///
     /// A burst is decoded, and its buckets prefetched, before the burst before it is resolved: so the
     /// queue of prefetches does not run dry under load.
@@ -175,7 +190,8 @@ impl<Io: FrameIo> Worker<Io> {
             self.carry_out_orders(now);
         }
         let Self { handler, snapshot, decoded, spare, .. } = self;
-        let mut received = 0;
+        let alone = handler.io.peers.is_alone();
+        let (mut received, mut bursts, mut taken) = (0, 0, 0);
         for port in 0..snapshot.ports.len() as PortIndex {
             spare.port = port;
             handler.io.receive(port, &mut spare.frames);
@@ -183,23 +199,38 @@ impl<Io: FrameIo> Worker<Io> {
                 continue;
             }
             received += spare.frames.len();
+            bursts += 1;
+            if !alone && snapshot.ports[usize::from(port)].steering == Steering::Software {
+                handler.steer(spare, snapshot);
+                if spare.frames.is_empty() {
+                    continue;
+                }
+            }
             handler.decode_burst(spare, snapshot);
             handler.io.ended(Stage::Decode);
             handler.resolve_burst(decoded, snapshot, now);
             std::mem::swap(decoded, spare);
         }
+        if !alone {
+            taken = handler.take_over(decoded, spare, snapshot, now);
+        }
         // A full burst comes from a busy device, which has more. Anything less is finished at once.
-        if received == 0 || !decoded.frames.is_full() {
+        let handled = received + taken;
+        if handled == 0 || !decoded.frames.is_full() {
             handler.resolve_burst(decoded, snapshot, now);
         }
         handler.outgoing.flush(&mut handler.io, &handler.counters);
+        if !alone {
+            handler.io.peers.flush(&handler.counters);
+        }
         handler.give_up_impatient(now);
-        handler.sweep(snapshot, now, received == 0);
+        handler.sweep(snapshot, now, handled == 0);
         handler.counters.rx_packets.add(received as u64);
+        handler.counters.bursts.add(bursts);
         self.extremes.at_end_of_turn(&handler.counters);
         handler.io.ended(Stage::Turn);
-        self.last_turn = Some((now.nanoseconds, received > 0));
-        received
+        self.last_turn = Some((now.nanoseconds, handled > 0));
+        handled
     }
 
     /// Whether the control thread wants the loop to end.
@@ -214,7 +245,7 @@ impl<Io: FrameIo> Worker<Io> {
 
     /// Where frames come from, for tests to fill and empty.
     pub const fn io(&mut self) -> &mut Io {
-        &mut self.handler.io
+        &mut self.handler.io.io
     }
 
     /// Frames that the worker holds between two turns: those that wait for a next hop, for the
@@ -339,6 +370,9 @@ impl<Io: FrameIo> Handler<Io> {
                 self.outgoing.push(&mut self.io, port, frame, &self.counters);
             }
             Verdict::Drop(reason) => self.counters.dropped(reason).add(1),
+            Verdict::HandOver { to, port } => {
+                self.io.peers.pass(to, Purpose::Received, port, frame, &self.counters);
+            }
             Verdict::Consumed => {}
         }
     }

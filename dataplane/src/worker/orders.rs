@@ -40,7 +40,10 @@ impl<Io: FrameIo> Worker<Io> {
             let Some(service) = service else { continue };
             let before = old.services.get(index).and_then(Option::as_ref).map(|old| &old.schedule);
             if before.is_none_or(|before| !Arc::ptr_eq(before, &service.schedule)) {
-                handler.positions[index].adopt(before.map(Arc::as_ref), &service.schedule);
+                let position = &mut handler.positions[index];
+                if position.adopt(before.map(Arc::as_ref), &service.schedule) {
+                    position.skip(handler.io.peers.own(), &service.schedule);
+                }
             }
         }
         // The ring holds more snapshots than the control thread lets be on their way, so that it is

@@ -1,6 +1,7 @@
 //! A lab in plain memory: one worker between a client and two reals, time by hand.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part")]
 
+pub mod cluster;
 pub mod packet;
 
 use dataplane::connection::table::HashKey;
@@ -11,7 +12,7 @@ use dataplane::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealK
 use dataplane::message::{ControlEnd, Order, Return, Slice, channel};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
-use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Unmatched};
+use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched};
 use dataplane::time::Now;
 use dataplane::verdict::DropReason;
 use dataplane::worker::Worker;
@@ -90,12 +91,14 @@ impl Lab {
                     mac: VIP_MAC,
                     mtu: 1500,
                     addresses: vec!["192.168.10.100/24".parse().unwrap()],
+                    steering: Steering::Software,
                 },
                 Port {
                     side: Side::Dip,
                     mac: DIP_MAC,
                     mtu: 1500,
                     addresses: vec!["10.0.0.8/24".parse().unwrap()],
+                    steering: Steering::Software,
                 },
             ],
             services: Vec::new(),

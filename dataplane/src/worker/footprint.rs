@@ -1,0 +1,25 @@
+//! The memory that a worker writes as it forwards: for the test that no cache line is written by two.
+
+use super::{Handler, Worker};
+use crate::frame::FrameIo;
+use std::ops::Range;
+
+impl<Io: FrameIo> Worker<Io> {
+    /// Ranges of addresses that this worker writes in steady state: with packets of connections that are
+    /// there, with new ones, and with what is handed over. Not what it writes only when it carries out an order
+    /// or waits for a next hop, and not the slots of its rings, which are aligned as what lies in them.
+    pub fn footprint(&self) -> Vec<Range<usize>> {
+        let Self { handler, decoded, spare, .. } = self;
+        let Handler { counters, positions, table, io, .. } = handler;
+        let mut ranges = vec![of(self), of(&**decoded), of(&**spare), of(&positions[..]), table.footprint()];
+        ranges.extend(counters.footprint());
+        ranges.push(io.peers.footprint());
+        ranges
+    }
+}
+
+/// The addresses of a value.
+pub(crate) fn of<T: ?Sized>(value: &T) -> Range<usize> {
+    let start = std::ptr::from_ref(value).addr();
+    start..start + size_of_val(value)
+}

@@ -1,0 +1,179 @@
+//! Whose a packet is, where there are several workers, and passing it on.
+//!
+//! A connection's owner follows from the client's address and port. On a port that is steered by
+//! software every frame received is looked at; where the NIC steers, only what leaves the fast path
+//! for want of a connection. What has no client endpoint (ARP, ping, other protocols) or cannot belong to a
+//! connection (routed packets) stays with whoever received it: a NIC queue keeps its order.
+
+use super::{Handler, Staged};
+use crate::connection::Direction;
+use crate::frame::{BURST, Frame, FrameIo, HEAD};
+use crate::hand_over::Purpose;
+use crate::ids::{PortIndex, Protocol};
+use crate::snapshot::{Side, Snapshot, Steering, endpoint_bits};
+use crate::time::Now;
+use crate::verdict::Verdict;
+use crate::wire::{icmp_error, ipv4};
+use arrayvec::ArrayVec;
+use memory::prefetch;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::decode::at;
+
+/// Parcels taken from each other worker in a turn, at most.
+const PARCELS_IN_A_TURN: usize = 16;
+
+/// Whose connection a packet would belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Claim {
+    /// 48 bits in the order of the wire.
+    client: u64,
+    direction: Direction,
+    /// What it would be a reply from, or is about; `None` for what comes from a client.
+    far: Option<(Protocol, SocketAddrV4)>,
+    /// A plain packet, which a NIC's hash can tell.
+    by_ports: bool,
+}
+
+impl<Io: FrameIo> Handler<Io> {
+    /// Keeps of a burst received what is this worker's own, and hands the rest over. Out of line, as
+    /// [`take_over`](Self::take_over): one worker is to run the code that it ran without.
+    #[inline(never)]
+    pub(super) fn steer(&mut self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
+        let port = burst.port;
+        let own = self.io.peers.own();
+        let mut kept: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
+        for frame in burst.frames.drain(..) {
+            let client = client_of(&frame, snapshot);
+            let owner = client.map_or(own, |client| self.io.peers.owner(client));
+            if owner == own {
+                kept.push(frame);
+            } else {
+                self.io.peers.pass(owner, Purpose::Received, port, frame, &self.counters);
+            }
+        }
+        burst.frames = kept;
+    }
+
+    /// The other worker that a packet which left the fast path has to be handed to.
+    pub(super) fn hand_over(
+        &self,
+        frame: &Io::Frame,
+        port: PortIndex,
+        snapshot: &Snapshot,
+    ) -> Option<Verdict> {
+        let entry = &snapshot.ports[usize::from(port)];
+        let is_ours = frame.head()[..6] == entry.mac.0;
+        let claim = claim(frame, snapshot).filter(|_| is_ours && frame.is_whole())?;
+        let to = self.io.peers.owner(claim.client);
+        let may_belong = claim.far.is_none_or(|(protocol, far)| snapshot.is_endpoint(protocol, far));
+        if to == self.io.peers.own() || !may_belong {
+            return None;
+        }
+        let as_expected = matches!(
+            (entry.side, claim.direction),
+            (Side::Vip, Direction::Forward) | (Side::Dip, Direction::Reverse)
+        );
+        if entry.steering == Steering::Device && claim.by_ports && as_expected {
+            self.counters.misdirected[usize::from(port)].add(1);
+        }
+        Some(Verdict::HandOver { to, port })
+    }
+
+    /// Handles what the other workers have handed over since the last turn. Returns how many frames.
+    #[inline(never)]
+    pub(super) fn take_over(
+        &mut self,
+        decoded: &mut Box<Staged<Io::Frame>>,
+        spare: &mut Box<Staged<Io::Frame>>,
+        snapshot: &Snapshot,
+        now: Now,
+    ) -> usize {
+        let (mut taken, mut bursts) = (0, 0);
+        for worker in 0..self.io.peers.workers() {
+            let mut parcels = PARCELS_IN_A_TURN;
+            while let Some((port, purpose)) = self.io.peers.take(worker, &mut spare.frames, &mut parcels) {
+                if purpose == Purpose::ToSend {
+                    for frame in spare.frames.drain(..) {
+                        self.outgoing.push(&mut self.io, port, frame, &self.counters);
+                    }
+                    continue;
+                }
+                // Another core has written them last: all are fetched at once.
+                spare.frames.iter().for_each(|frame| prefetch(frame.head()));
+                taken += spare.frames.len();
+                bursts += 1;
+                spare.port = port;
+                self.decode_burst(spare, snapshot);
+                self.resolve_burst(decoded, snapshot, now);
+                std::mem::swap(decoded, spare);
+            }
+        }
+        self.counters.taken_over.add(taken as u64);
+        self.counters.bursts.add(bursts);
+        taken
+    }
+}
+
+/// The client endpoint of a received frame: first where it nearly always is.
+#[inline(always)]
+fn client_of(frame: &impl Frame, snapshot: &Snapshot) -> Option<u64> {
+    let head: &[u8; HEAD] = frame.head();
+    let is_plain = (head[at::ETHER_TYPE..=at::IPV4] == [8, 0, 0x45])
+        & (head[at::FRAGMENT] & 0x3f == 0)
+        & (head[at::FRAGMENT + 1] == 0)
+        & ((head[at::PROTOCOL] == 6) | (head[at::PROTOCOL] == 17))
+        & (frame.length() >= at::TRANSPORT + 8);
+    if !is_plain {
+        return claim(frame, snapshot).map(|claim| claim.client);
+    }
+    let destination = address(head, at::DESTINATION);
+    let (address, port) = match direction_to(destination, snapshot) {
+        Direction::Forward => (at::SOURCE, at::TRANSPORT),
+        Direction::Reverse => (at::DESTINATION, at::TRANSPORT + 2),
+    };
+    let [a, b, c, d] = [head[address], head[address + 1], head[address + 2], head[address + 3]];
+    Some(u64::from_le_bytes([a, b, c, d, head[port], head[port + 1], 0, 0]))
+}
+
+/// What is addressed to us comes from a client, all else goes to one.
+#[inline(always)]
+fn direction_to(destination: Ipv4Addr, snapshot: &Snapshot) -> Direction {
+    if snapshot.local(destination).is_some() { Direction::Forward } else { Direction::Reverse }
+}
+
+/// The same for any frame. Fragments are claimed by the client's address alone: all but the first of a
+/// datagram have no ports. ICMP errors by the packet that they quote.
+fn claim(frame: &impl Frame, snapshot: &Snapshot) -> Option<Claim> {
+    if frame.head()[at::ETHER_TYPE..at::IPV4] != [8, 0] {
+        return None;
+    }
+    let packet = ipv4::Packet::in_frame(frame.bytes()).ok()?;
+    let direction = direction_to(packet.destination(), snapshot);
+    let is_error = packet.protocol() == ipv4::ICMP;
+    let (protocol, source, destination) = if is_error {
+        let quoted = icmp_error::Quoted::parse(&packet)?;
+        // Its sender is who the error goes to: it was on the way back.
+        (quoted.protocol, quoted.destination, quoted.source)
+    } else {
+        let protocol = Protocol::from_number(packet.protocol())?;
+        let port = |at: usize| match packet.payload().get(at..at + 2) {
+            Some(&[high, low]) if !packet.is_fragment() => u16::from_be_bytes([high, low]),
+            _ => 0,
+        };
+        let source = SocketAddrV4::new(packet.source(), port(0));
+        (protocol, source, SocketAddrV4::new(packet.destination(), port(2)))
+    };
+    let (client, far) = match direction {
+        Direction::Forward => (source, None),
+        Direction::Reverse => (destination, Some((protocol, source))),
+    };
+    let far = far.filter(|_| !packet.is_fragment());
+    let by_ports = !is_error && !packet.is_fragment();
+    Some(Claim { client: endpoint_bits(client), direction, far, by_ports })
+}
+
+#[inline(always)]
+fn address(head: &[u8; HEAD], at: usize) -> Ipv4Addr {
+    Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3])
+}

@@ -1,0 +1,57 @@
+//! A worker's own queues, and other workers' where it has none.
+
+use crate::counters::WorkerCounters;
+use crate::frame::{BURST, FrameIo, Stage};
+use crate::hand_over::{Peers, Purpose};
+use crate::ids::PortIndex;
+use arrayvec::ArrayVec;
+use std::sync::Arc;
+
+/// Sends by another worker on ports where this one has no transmit queue.
+pub(super) struct Linked<Io: FrameIo> {
+    pub(super) io: Io,
+    pub(super) peers: Peers<Io::Frame>,
+    counters: Arc<WorkerCounters>,
+}
+
+impl<Io: FrameIo> Linked<Io> {
+    pub(super) fn new(io: Io, counters: Arc<WorkerCounters>) -> Self {
+        Self { io, peers: Peers::none(), counters }
+    }
+
+    /// Whoever sends them counts them as sent.
+    #[cold]
+    fn pass(&mut self, sender: usize, port: PortIndex, from: &mut ArrayVec<Io::Frame, BURST>) {
+        self.counters.tx_packets.subtract(from.len() as u64);
+        for frame in from.drain(..) {
+            self.peers.pass(sender, Purpose::ToSend, port, frame, &self.counters);
+        }
+    }
+}
+
+impl<Io: FrameIo> FrameIo for Linked<Io> {
+    type Frame = Io::Frame;
+
+    #[inline(always)]
+    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<Io::Frame, BURST>) {
+        self.io.receive(port, into);
+    }
+
+    #[inline(always)]
+    fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<Io::Frame, BURST>) {
+        match self.peers.sender(port) {
+            None => self.io.transmit(port, from),
+            Some(sender) => self.pass(sender, port, from),
+        }
+    }
+
+    #[inline(always)]
+    fn ended(&mut self, stage: Stage) {
+        self.io.ended(stage);
+    }
+
+    #[inline(always)]
+    fn allocate(&mut self, port: PortIndex) -> Option<Io::Frame> {
+        self.io.allocate(port)
+    }
+}

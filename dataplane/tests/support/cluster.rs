@@ -1,0 +1,142 @@
+//! Several workers in plain memory, turned in one thread, with the rings between them.
+
+use super::{CLIENT, DIP0, Lab, Sent, VIP0};
+use dataplane::connection::table::HashKey;
+use dataplane::counters::WorkerCounters;
+use dataplane::frame::plain::PlainIo;
+use dataplane::hand_over::mesh;
+use dataplane::ids::PortIndex;
+use dataplane::message::{ControlEnd, Order, Return, channel};
+use dataplane::snapshot::{Snapshot, Steering, endpoint_bits};
+use dataplane::steering::{ClientBits, Indirection, OwnerMap};
+use dataplane::time::Now;
+use dataplane::verdict::DropReason;
+use dataplane::worker::Worker;
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+pub struct Cluster {
+    pub workers: Vec<Worker<PlainIo>>,
+    pub controls: Vec<ControlEnd>,
+    pub owners: Arc<OwnerMap>,
+    now: u64,
+}
+
+/// An owner map with a fixed key.
+pub fn owners(workers: usize) -> Arc<OwnerMap> {
+    let mut state = 7u64;
+    let random = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        state
+    };
+    let table = Indirection::shuffled(64, workers, random).unwrap();
+    let key = [0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67];
+    Arc::new(OwnerMap::from_key(&key, ClientBits::ALONE, table).unwrap())
+}
+
+impl Cluster {
+    /// So many workers on what `lab` has configured, with its neighbours.
+    pub fn new(lab: &Lab, workers: usize, steering: Steering) -> Self {
+        Self::with_senders(lab, workers, steering, &[])
+    }
+
+    /// The same, where some workers have no transmit queue on a port: (worker, port, who sends).
+    pub fn with_senders(
+        lab: &Lab,
+        workers: usize,
+        steering: Steering,
+        senders: &[(usize, PortIndex, usize)],
+    ) -> Self {
+        let owners = owners(workers);
+        let (mut all, mut controls) = (Vec::new(), Vec::new());
+        for mut peers in mesh(&owners) {
+            let own = peers.own();
+            for (_, port, sender) in senders.iter().filter(|(worker, ..)| *worker == own) {
+                peers.send_through(*port, *sender);
+            }
+            let (end, control) = channel(Arc::clone(&lab.next_hops));
+            let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
+            let worker = Worker::new(PlainIo::new(2), end, 4096, key, memory::Huge::Never).unwrap();
+            all.push(worker.with_peers(peers));
+            controls.push(control);
+        }
+        let mut cluster = Self { workers: all, controls, owners, now: lab.now().nanoseconds };
+        cluster.adopt(lab, steering);
+        for (key, id) in &lab.neighbours {
+            for control in &mut cluster.controls {
+                control.orders.push(Order::Reachable(*key, *id)).unwrap();
+            }
+        }
+        cluster.turn();
+        cluster
+    }
+
+    /// Has every worker run on what `lab` has configured.
+    pub fn adopt(&mut self, lab: &Lab, steering: Steering) {
+        let mut description = lab.description.clone();
+        description.version += 1000;
+        for port in &mut description.ports {
+            port.steering = steering;
+        }
+        let snapshot = Arc::new(Snapshot::compile(description));
+        for control in &mut self.controls {
+            control.orders.push(Order::Adopt(Arc::clone(&snapshot))).unwrap();
+        }
+        self.turn();
+        for control in &mut self.controls {
+            while let Ok(returned) = control.returns.pop() {
+                assert!(matches!(returned, Return::Retired(_)));
+            }
+        }
+    }
+
+    pub fn owner(&self, client: SocketAddrV4) -> usize {
+        self.owners.owner(endpoint_bits(client))
+    }
+
+    /// The first port of the usual client, from `from` on, that `worker` owns.
+    pub fn client_of(&self, worker: usize, from: u16) -> SocketAddrV4 {
+        let clients = (from..).map(|port| SocketAddrV4::new(CLIENT, port));
+        clients.into_iter().find(|client| self.owner(*client) == worker).unwrap()
+    }
+
+    /// One turn of one worker; what it sends.
+    pub fn turn_one(&mut self, worker: usize) -> Vec<Sent> {
+        self.now += 1000;
+        self.workers[worker].turn(Now { nanoseconds: self.now });
+        let io = self.workers[worker].io();
+        let mut sent = Vec::new();
+        for port in [VIP0, DIP0] {
+            sent.extend(io.take_sent(port).into_iter().map(|bytes| Sent { port, bytes }));
+        }
+        sent
+    }
+
+    /// A turn of every worker.
+    pub fn turn(&mut self) -> Vec<Sent> {
+        (0..self.workers.len()).flat_map(|worker| self.turn_one(worker)).collect()
+    }
+
+    /// Turns until nothing happens any more.
+    pub fn settle(&mut self) -> Vec<Sent> {
+        (0..8).flat_map(|_| self.turn()).collect()
+    }
+
+    /// Lets a frame arrive in a worker's queue.
+    pub fn arrive(&mut self, worker: usize, port: PortIndex, bytes: &[u8]) {
+        self.workers[worker].io().arrive(port, bytes);
+    }
+
+    pub fn counters(&self, worker: usize) -> &WorkerCounters {
+        &self.controls[worker].counters
+    }
+
+    /// Over all workers.
+    pub fn sum(&self, counter: impl Fn(&WorkerCounters) -> u64) -> u64 {
+        self.controls.iter().map(|control| counter(&control.counters)).sum()
+    }
+
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.sum(|counters| counters.dropped(reason).get())
+    }
+}
