@@ -1,12 +1,16 @@
-//! DPDK, its ports and pools, from the configuration.
+//! DPDK, its ports, queues and pools, from the configuration.
 
 use crate::Failure;
+use crate::placement::{QueuePlan, numa_node};
 use crate::steering::Steering;
 use control::config::{Config, Hugepages};
+use control::steering::Way;
 use control::thread::{DeviceStatus, Devices};
+use dataplane::hand_over::Peers;
 use dataplane::next_hop::Mac;
+use dataplane::snapshot;
 use dataplane::steering::OwnerMap;
-use dpdk::{Eal, EalOptions, EthPort, LogLevel, Pool, PortConfig, Queues};
+use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues};
 use std::path::Path;
 
 /// Starts the EAL with all devices of the file.
@@ -43,6 +47,7 @@ fn file_prefix(socket: &Path) -> String {
 /// The `EthPort`s, in the order of the file.
 pub(crate) struct DpdkDevices {
     ports: Vec<EthPort>,
+    plans: Vec<QueuePlan>,
     steering: Steering,
     /// Every port's pools. They go after all ports (fields are dropped in order): a port's transmit
     /// ring holds frames of the others' pools until it is closed.
@@ -50,17 +55,18 @@ pub(crate) struct DpdkDevices {
 }
 
 impl DpdkDevices {
-    /// Opens, configures and starts every port, with a pool for each port and worker.
+    /// Opens, configures and starts every port, with a pool for each receive queue.
     pub(crate) fn open(eal: &Eal, config: &Config) -> Result<Self, Failure> {
         let ports = config.ports.iter().map(|port| EthPort::open(eal, &port.device));
         let mut ports: Vec<_> = ports.collect::<Result<_, _>>()?;
         // All ports follow one map, so all must be known before the first is configured.
         let mut steering = Steering::choose(config, &ports)?;
+        let mut plans = Vec::new();
         for (index, device) in ports.iter_mut().enumerate() {
-            start_port(eal, config, index, device, &mut steering)?;
+            plans.push(start_port(eal, config, index, device, &mut steering)?);
         }
         let pools = ports.iter().flat_map(|port| port.pools().iter().cloned()).collect();
-        Ok(Self { ports, steering, _pools: pools })
+        Ok(Self { ports, plans, steering, _pools: pools })
     }
 
     /// Which worker owns a client's connections.
@@ -68,13 +74,52 @@ impl DpdkDevices {
         self.steering.owner_map()
     }
 
-    /// The queues of one worker.
-    pub(crate) fn queues(&mut self, worker: u16) -> Result<Queues, Failure> {
-        let queue = |port: &EthPort| {
-            port.queue(worker)
-                .ok_or_else(|| Failure::Other(format!("{} has no queue for worker {worker}", port.device())))
-        };
-        Ok(Queues::new(self.ports.iter().map(queue).collect::<Result<_, _>>()?))
+    /// The queues of one worker; where it has none to transmit, `peers` learns who sends for it.
+    pub(crate) fn queues(&self, worker: usize, peers: &mut Peers<Mbuf>) -> Result<Queues, Failure> {
+        let mut queues = Vec::new();
+        for (index, (port, plan)) in (0..).zip(self.ports.iter().zip(&self.plans)) {
+            peers.send_through(index, plan.sender_of(worker));
+            let queue = match plan.queue_of(worker) {
+                Some(queue) => port.queue(queue as u16),
+                None => port.without_queue(),
+            };
+            let missing = || Failure::Other(format!("{} has no queue for worker {worker}", port.device()));
+            queues.push(queue.ok_or_else(missing)?);
+        }
+        Ok(Queues::new(queues))
+    }
+}
+
+/// On its worker's NUMA node, where the memory is DPDK's to place.
+fn new_pool(
+    eal: &Eal,
+    config: &Config,
+    port: &control::config::Port,
+    worker: usize,
+) -> Result<Pool, Failure> {
+    let buffers = &config.buffers;
+    let name = format!("{}-w{worker}", port.name);
+    let (count, cache, size) = (buffers.count as u32, buffers.cache as u32, buffers.size as u16);
+    let node = match eal.memory() {
+        MemoryMode::Ordinary(_) => None,
+        MemoryMode::Huge => numa_node(config.eal.workers[worker]),
+    };
+    let pool = Pool::new(eal, &name, count, cache, size, node);
+    if let (Err(error), Some(node)) = (&pool, node) {
+        log::warn!("pool {name} is not on NUMA node {node}: {error}");
+        return Ok(Pool::new(eal, &name, count, cache, size, None)?);
+    }
+    Ok(pool?)
+}
+
+/// Memory of another node costs every packet.
+fn warn_of_remote_workers(name: &str, node: Option<u32>, cores: impl Iterator<Item = usize>) {
+    let Some(node) = node else { return };
+    let remote = cores.filter(|core| numa_node(*core).is_some_and(|of_core| of_core != node));
+    let remote: Vec<String> = remote.map(|core| core.to_string()).collect();
+    if !remote.is_empty() {
+        let cores = remote.join(", ");
+        log::warn!("port {name} is on NUMA node {node}, the workers on these cores are not: {cores}");
     }
 }
 
@@ -85,18 +130,30 @@ fn start_port(
     index: usize,
     device: &mut EthPort,
     steering: &mut Steering,
-) -> Result<(), Failure> {
-    let (port, buffers, node) = (&config.ports[index], &config.buffers, device.numa_node());
-    let pool = |worker: usize| {
-        let name = format!("{}-w{worker}", port.name);
-        let (count, cache) = (buffers.count as u32, buffers.cache as u32);
-        Pool::new(eal, &name, count, cache, buffers.size as u16, node)
-    };
-    let pools: Vec<_> = (0..config.eal.workers.len()).map(pool).collect::<Result<_, _>>()?;
+) -> Result<QueuePlan, Failure> {
+    let port = &config.ports[index];
+    let workers = config.eal.workers.len();
+    let plan = QueuePlan::new(index, workers, device.max_rx_queues().into(), device.max_tx_queues().into());
+    if plan.rx < workers && !matches!(steering.ways[index], Way::Software { .. }) {
+        steering.fall_back(index, format!("the device has {} queues for {workers} workers", plan.rx));
+    }
+    let mut receiving: Vec<_> =
+        (0..workers).filter_map(|worker| Some((plan.queue_of(worker)?, worker))).collect();
+    receiving.sort_unstable();
+    receiving.truncate(plan.rx);
+    let pools = receiving.iter().map(|(_, worker)| new_pool(eal, config, port, *worker));
+    let pools: Vec<_> = pools.collect::<Result<_, _>>()?;
+    let tx_queues = plan.tx as u16;
     let rss = steering.rss(index, port.side, device);
     // Frames to other MACs are not wanted: they would only be dropped, and counted as such.
-    let settings =
-        |rss| PortConfig { pools: pools.clone(), descriptors: None, mtu: port.mtu, promiscuous: false, rss };
+    let settings = |rss| PortConfig {
+        pools: pools.clone(),
+        tx_queues,
+        descriptors: None,
+        mtu: port.mtu,
+        promiscuous: false,
+        rss,
+    };
     match (device.configure(settings(rss.clone())), &rss) {
         (Err(error), Some(_)) => {
             steering.fall_back(index, format!("{} refuses RSS with a key: {error}", device.driver()));
@@ -112,13 +169,18 @@ fn start_port(
         }
     }
     log::info!("{}: {} ({}), MAC {}", port.name, port.device, device.driver(), Mac(device.mac()));
-    if config.eal.workers.len() > 1 {
-        log::info!("{}: packets find their worker {}", port.name, steering.ways[index]);
+    if workers > 1 {
+        let (way, rx, tx) = (&steering.ways[index], plan.rx, plan.tx);
+        log::info!(
+            "{}: packets find their worker {way}; {rx} queues to receive, {tx} to transmit",
+            port.name
+        );
     }
+    warn_of_remote_workers(&port.name, device.numa_node(), config.eal.workers.iter().copied());
     for note in device.notes() {
         log::warn!("{}: {note}", port.name);
     }
-    Ok(())
+    Ok(plan)
 }
 
 impl Devices for DpdkDevices {
@@ -130,6 +192,10 @@ impl Devices for DpdkDevices {
             mac: Mac(port.mac()),
             mtu: port.mtu(),
             link_up: port.link().up,
+            steered_by: match self.steering.ways[index] {
+                Way::ZeroWindow { .. } | Way::ClientAlone { .. } => snapshot::Steering::Device,
+                Way::OneWorker | Way::Software { .. } => snapshot::Steering::Software,
+            },
             steering: self.steering.ways[index].to_string(),
             rx_packets: stats.rx_packets,
             tx_packets: stats.tx_packets,

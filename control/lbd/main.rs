@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! main         options, the order of start and stop, exit codes
-//! devices      DPDK, its ports and pools, from the configuration
+//! devices      DPDK, its ports, queues and pools, from the configuration
+//! placement    which worker has which queue, and on which NUMA node what is
 //! steering     what the NICs are told, so that packets reach their connection's owner
+//! fleet        all workers, each on its core
 //! worker_loop  one worker's polling loop: its clock, and what it does when nothing arrives
 //! logging      what is said on stderr
 //! measure      only with the feature of that name: when the stages of turns are measured
@@ -11,37 +13,29 @@
 #![forbid(unsafe_code)]
 
 mod devices;
+mod fleet;
 mod logging;
 #[cfg(feature = "measure")]
 mod measure;
+mod placement;
 mod steering;
 mod worker_loop;
 
 use clap::Parser;
 use control::config::{self, Config};
 use control::thread::{ControlThread, StartError, WorkerInfo};
-use dataplane::connection::table::HashKey;
-use dataplane::message::channel;
 use dataplane::next_hop::NextHops;
-use dataplane::worker::Worker;
 use devices::DpdkDevices;
-use dpdk::{Eal, Queues};
+use dpdk::Eal;
+use fleet::Fleet;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use worker_loop::Idling;
-
-/// Where a worker's frames come from: its queues, or those of a measuring build.
-#[cfg(not(feature = "measure"))]
-type WorkerIo = Queues;
-#[cfg(feature = "measure")]
-type WorkerIo = measured::Measured<Queues>;
 
 /// Layer-4 NAT load balancer on DPDK.
 ///
@@ -129,45 +123,24 @@ fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(
     refuse_second(&config.control.socket)?;
 
     let eal = devices::start_eal(config)?;
-    let mut devices = DpdkDevices::open(&eal, config)?;
+    let devices = DpdkDevices::open(&eal, config)?;
     let map = devices.owner_map();
     log::debug!("workers: {}, clients shared out by {} entries", map.workers(), map.indirection().entries());
     let next_hops = Arc::new(NextHops::new());
-    let (end, control_end) = channel(Arc::clone(&next_hops));
-    let worker = new_worker(config, devices.queues(0)?, end)?;
-    let worker_stop = Arc::clone(&control_end.stop);
-    let infos: Vec<_> = config
-        .eal
-        .workers
-        .iter()
-        .map(|core| WorkerInfo { core: *core, capacity: config.capacity as u64 })
-        .collect();
-    log::info!(
-        "memory: {} MiB for DPDK on {}, {} MiB of connection table on {}",
-        config.eal.memory_mb,
-        eal.memory(),
-        worker.table().bytes() >> 20,
-        worker.table().backing(),
-    );
+    let (fleet, ends) = Fleet::launch(&eal, config, &devices, &next_hops, &stop)?;
+    let infos =
+        config.eal.workers.iter().map(|core| WorkerInfo { core: *core, capacity: config.capacity as u64 });
 
-    let mut control = ControlThread::new(config, vec![control_end], next_hops, Box::new(devices), infos)
-        .map_err(|error| start_failure(path, &error))?;
-    let idling = Idling::choose(config);
-    let at_end = worker_loop::StopAll(Arc::clone(&stop));
-    let running = eal.launch(0, Box::new(move || worker_loop::run(worker, idling, at_end)))?;
-    let served = control.start().map_err(|error| start_failure(path, &error)).and_then(|()| {
-        logging::ready();
-        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-            log::debug!("systemd is not told: {error}");
+    let control = ControlThread::new(config, ends, next_hops, Box::new(devices), infos.collect());
+    let mut control = match control {
+        Ok(control) => control,
+        Err(error) => {
+            fleet.end()?;
+            return Err(start_failure(path, &error));
         }
-        let reported = stats_period.map_or(Ok(()), |period| control.report_every(period, io::stdout()));
-        reported
-            .and_then(|()| control.run(&stop))
-            .map_err(|error| Failure::Other(format!("the control thread: {error}")))
-    });
-
-    worker_stop.store(true, Ordering::Relaxed);
-    running.join().map_err(|panic| Failure::Other(format!("worker 0: {panic}")))?;
+    };
+    let served = serve(path, &mut control, stats_period, &stop);
+    fleet.end()?;
     drop(control); // stops and closes the ports
     if served.is_ok() {
         log::info!("stopped");
@@ -186,24 +159,22 @@ fn refuse_second(socket: &Path) -> Result<(), Failure> {
     }
 }
 
-fn new_worker(
-    config: &Config,
-    queues: Queues,
-    end: dataplane::message::WorkerEnd,
-) -> Result<Worker<WorkerIo>, Failure> {
-    #[cfg(feature = "measure")]
-    let queues = measure::around(queues).map_err(Failure::Other)?;
-    // The standard library's hash keys come from the system's random source.
-    let random = || RandomState::new().hash_one(std::process::id());
-    let hash_key = HashKey { mask: random(), multiplier: random() };
-    let huge = match config.eal.hugepages {
-        config::Hugepages::Never => memory::Huge::Never,
-        // `require` is about DPDK's memory; the table takes what is left.
-        config::Hugepages::Auto | config::Hugepages::Require => memory::Huge::Auto,
-    };
-    Worker::new(queues, end, config.capacity, hash_key, huge).map_err(|error| {
-        Failure::Other(format!("the connection table: {error}; lower [connections] capacity"))
-    })
+/// Publishes the configuration and obeys commands until `stop` is set.
+fn serve(
+    path: &Path,
+    control: &mut ControlThread,
+    stats_period: Option<Duration>,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
+    control.start().map_err(|error| start_failure(path, &error))?;
+    logging::ready();
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        log::debug!("systemd is not told: {error}");
+    }
+    stats_period
+        .map_or(Ok(()), |period| control.report_every(period, io::stdout()))
+        .and_then(|()| control.run(stop))
+        .map_err(|error| Failure::Other(format!("the control thread: {error}")))
 }
 
 /// What the file or the state file asks for is a configuration error.

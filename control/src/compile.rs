@@ -6,7 +6,7 @@ use crate::model::{Links, Model, Service};
 use dataplane::connection::Timeouts;
 use dataplane::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceKey};
 use dataplane::schedule::{Candidate, Schedule};
-use dataplane::snapshot::{self, Description, Snapshot};
+use dataplane::snapshot::{self, Description, Snapshot, Steering};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,6 +28,11 @@ impl Compiler {
     /// Ports and routes.
     pub fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// From the next snapshot on software steers this port.
+    pub fn steer_by_software(&mut self, port: usize) {
+        self.links.ports[port].steering = Steering::Software;
     }
 
     /// The ids in use.

@@ -386,6 +386,9 @@ pub struct PortView {
     pub link_up: bool,
     /// How packets find their worker.
     pub steering: String,
+    /// Packets that the device put into the wrong worker's queue.
+    #[serde(default)]
+    pub misdirected: u64,
     /// Frames received.
     pub rx_packets: u64,
     /// Frames sent.
@@ -411,12 +414,18 @@ pub struct WorkerView {
     pub rx_packets: u64,
     /// Frames sent.
     pub tx_packets: u64,
-    /// Frames handed to another worker.
+    /// Frames received and handed to another worker, which owns them.
     pub handed_over: u64,
+    /// Frames of its own that other workers have received.
+    #[serde(default)]
+    pub taken_over: u64,
     /// Share of time in turns that had packets, 0 to 1, over the last seconds.
     pub busy_share: f64,
-    /// TSC cycles a received packet in those turns.
+    /// TSC cycles a packet, received or taken over, in those turns.
     pub cycles_per_packet: f64,
+    /// Packets handled at once, on average.
+    #[serde(default)]
+    pub packets_per_burst: f64,
     /// Connections in its table.
     pub connections: u64,
     /// Connections that its table holds.

@@ -80,6 +80,11 @@ impl Workers {
         self.ends.iter().map(|end| &*end.counters)
     }
 
+    /// Packets that a port's device put into the wrong workers' queues.
+    pub fn misdirected(&self, port: usize) -> u64 {
+        self.counters().map(|counters| counters.misdirected[port].get()).sum()
+    }
+
     /// Whether every worker runs on this version: then another one can follow.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use control::model::{Links, Model};
 use control::protocol::{Command, Listen, Refusal};
 use dataplane::next_hop::Mac;
 use dataplane::schedule::Change;
+use dataplane::snapshot::Steering;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 
@@ -19,7 +20,9 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        let links = Links::new(&control_lab::without_default(), |_| (Mac([2, 0, 0, 0, 0, 1]), 9216));
+        let links = Links::new(&control_lab::without_default(), |_| {
+            (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software)
+        });
         Self { model: Model::new([900, 120, 300]), links }
     }
 

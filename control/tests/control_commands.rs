@@ -6,6 +6,7 @@ use control_lab::{Lab, config_in, until};
 use dataplane::ids::{NeighbourKey, RealId};
 use dataplane::message::NeighbourEvent;
 use dataplane::next_hop::Mac;
+use dataplane::snapshot::Steering;
 use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -266,4 +267,26 @@ fn ten_thousand_reals_are_restored_edited_and_listed() {
     assert_eq!(saved, 10_002);
     assert_eq!(lab.ok(r#""command":"list""#)["services"][0]["reals"].as_array().unwrap().len(), 10_000);
     println!("{:?} an edit", start.elapsed() / 10);
+}
+
+#[test]
+fn software_steers_where_the_device_does_it_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 2, 0).unwrap();
+    let steering = |port: usize| {
+        let told = lab.workers[1].told.lock().unwrap();
+        told.snapshot.as_ref().unwrap().ports[port].steering
+    };
+    assert_eq!(steering(0), Steering::Device);
+    until("the port falls back", || {
+        // Some 200 a second, on one of the workers.
+        lab.workers[1].counters.misdirected[0].add(1);
+        steering(0) == Steering::Software
+    });
+    assert_eq!(steering(1), Steering::Device, "the other port goes on");
+    let status = lab.ok(r#""command":"status""#);
+    let line = status["ports"][0]["steering"].as_str().unwrap();
+    assert!(line.starts_with("by software: ") && line.ends_with("(by the device)"), "{line}");
+    assert!(status["ports"][0]["misdirected"].as_u64().unwrap() >= 300);
+    assert_eq!(status["ports"][1]["steering"], "by the device");
 }

@@ -8,7 +8,7 @@ use control::model::{Links, Model};
 use control::protocol::Command;
 use dataplane::ids::{MAX_REALS, NeighbourKey, NextHopId, RealId, RealKey, ServiceKey};
 use dataplane::next_hop::Mac;
-use dataplane::snapshot::Snapshot;
+use dataplane::snapshot::{Snapshot, Steering};
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,7 +20,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let links = Links::new(&control_lab::without_default(), |_| (Mac([2, 0, 0, 0, 0, 1]), 9216));
+        let links = Links::new(&control_lab::without_default(), |_| {
+            (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software)
+        });
         Self { model: Model::new([900, 120, 300]), compiler: Compiler::new(links) }
     }
 
@@ -229,7 +231,7 @@ fn the_smaller_mtu_of_the_file_and_the_device_counts() {
     let config = control_lab::without_default();
     assert_eq!(config.ports[0].mtu, 1500);
     for (device, expected) in [(1400, 1400), (1500, 1500), (9216, 1500)] {
-        let links = Links::new(&config, |_| (Mac([2, 0, 0, 0, 0, 1]), device));
+        let links = Links::new(&config, |_| (Mac([2, 0, 0, 0, 0, 1]), device, Steering::Software));
         assert!(links.ports.iter().all(|port| port.mtu == expected));
         let mut compiler = Compiler::new(links);
         let snapshot = compiler.compile(&Model::new([900, 120, 300]), way);

@@ -8,6 +8,7 @@ use control::protocol::Outcome;
 use control::state_file::StateFile;
 use control_lab::{Lab, config_in};
 use dataplane::next_hop::Mac;
+use dataplane::snapshot::Steering;
 use std::fs;
 use std::path::Path;
 
@@ -18,7 +19,7 @@ const WEB: [&str; 3] = [
 ];
 
 fn links() -> Links {
-    Links::new(&control_lab::without_default(), |_| (Mac([2, 0, 0, 0, 0, 1]), 9216))
+    Links::new(&control_lab::without_default(), |_| (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software))
 }
 
 fn model(lines: &[&str]) -> Model {

@@ -150,7 +150,7 @@ fn handing_over_allocates_nothing() {
     for peers in dataplane::hand_over::mesh(&support::cluster::owners(2)) {
         let (end, mut control) = dataplane::message::channel(lab.next_hops.clone());
         let arriving = [std::mem::take(&mut frames), Vec::new()];
-        let io = Prepared { arriving, sent: Vec::with_capacity(clients.len()) };
+        let io = Prepared { arriving, sent: Vec::with_capacity(clients.len()), pool: Vec::new() };
         let key = HashKey { mask: 1, multiplier: 3 };
         let worker = dataplane::worker::Worker::new(io, end, 8192, key, memory::Huge::Never).unwrap();
         workers.push(worker.with_peers(peers));

@@ -78,7 +78,14 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     for device in &options.devices {
         let mut port = EthPort::open(&eal, device)?;
         let pools = vec![pool.clone()];
-        port.configure(PortConfig { pools, descriptors: None, mtu: 1500, promiscuous: true, rss: None })?;
+        port.configure(PortConfig {
+            pools,
+            tx_queues: 1,
+            descriptors: None,
+            mtu: 1500,
+            promiscuous: true,
+            rss: None,
+        })?;
         port.start()?;
         for note in port.notes() {
             eprintln!("{device}: {note}");

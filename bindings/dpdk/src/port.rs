@@ -14,9 +14,10 @@ use std::sync::{Arc, Mutex};
 /// What a port is configured with.
 #[derive(Debug)]
 pub struct PortConfig {
-    /// One for each receive queue, of the worker that polls it. There are as many transmit queues.
-    /// At most 64.
+    /// One for each receive queue, of the worker that polls it. At most 64.
     pub pools: Vec<Pool>,
+    /// Transmit queues, at most 64.
+    pub tx_queues: u16,
     /// Slots of each queue's ring; `None`: what the driver prefers, or 1024.
     pub descriptors: Option<u16>,
     /// The largest IP packet, in bytes.
@@ -45,6 +46,7 @@ pub struct EthPort {
     mac: [u8; 6],
     mtu: u16,
     pools: Vec<Pool>,
+    tx_queues: u16,
     notes: Vec<String>,
     running: bool,
     /// The queues that were handed out: a bit for each.
@@ -119,6 +121,7 @@ impl EthPort {
             mac,
             mtu: dpdk_sys::NATLB_ETHER_MTU as u16,
             pools: Vec::new(),
+            tx_queues: 0,
             notes: Vec::new(),
             running: false,
             taken: AtomicU64::new(0),
@@ -131,34 +134,38 @@ impl EthPort {
     /// # Errors
     /// Too few queues, or the driver's refusal.
     pub fn configure(&mut self, config: PortConfig) -> Result<(), Error> {
-        let queues = config.pools.len().min(64) as u16;
-        self.check_queues("receive", queues, self.info.max_rx_queues)?;
-        self.check_queues("transmit", queues, self.info.max_tx_queues)?;
+        let rx_queues = config.pools.len().min(64) as u16;
+        let tx_queues = config.tx_queues.min(64);
+        self.check_queues("receive", rx_queues, self.info.max_rx_queues)?;
+        self.check_queues("transmit", tx_queues, self.info.max_tx_queues)?;
         let mtu = self.fit_mtu(&config);
         let id = self.started.id;
         let rss = config.rss.as_ref().map(RssConfig::as_raw);
         let rss = rss.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: the port exists, is ours, and is not started (`&mut self`; starting makes queues); the
         // hash key is the configuration's, which is still there.
-        let result = unsafe { dpdk_sys::natlb_port_configure(id, queues, queues, mtu, rss) };
+        let result = unsafe { dpdk_sys::natlb_port_configure(id, rx_queues, tx_queues, mtu, rss) };
         Errno::check(result).map_err(|errno| self.fail("configure it", errno))?;
 
         let (rx, tx) = self.fit_descriptors(&config);
         // DPDK's SOCKET_ID_ANY where the node is not known.
         let socket = self.numa_node().unwrap_or(u32::MAX);
         self.started.pools.lock().expect("nothing panics while it is held").extend_from_slice(&config.pools);
-        for (queue, pool) in (0..queues).zip(&config.pools) {
+        for (queue, pool) in (0..rx_queues).zip(&config.pools) {
             // SAFETY: the port is configured with so many queues; without a configuration of the queue
             // the driver's own is taken; the pool lives as long as the port (`Started::pools`).
             let result = unsafe {
                 dpdk_sys::rte_eth_rx_queue_setup(id, queue, rx, socket, std::ptr::null(), pool.as_ptr())
             };
             Errno::check(result).map_err(|errno| self.fail("set a receive queue up", errno))?;
+        }
+        for queue in 0..tx_queues {
             // SAFETY: as above.
             let result = unsafe { dpdk_sys::rte_eth_tx_queue_setup(id, queue, tx, socket, std::ptr::null()) };
             Errno::check(result).map_err(|errno| self.fail("set a transmit queue up", errno))?;
         }
         self.pools = config.pools;
+        self.tx_queues = tx_queues;
         self.set_mtu(mtu);
         self.set_mac_if_none();
         if config.promiscuous {
@@ -183,13 +190,29 @@ impl EthPort {
         Ok(())
     }
 
-    /// The queues with number `queue`; `None` if there are none, or they were handed out before, or the
-    /// port is not started.
+    /// The queues with number `queue`, to receive, to transmit or both; `None` if there are none, or they
+    /// were handed out before, or the port is not started.
     pub fn queue(&self, queue: u16) -> Option<PortQueue> {
-        let pool = self.pools.get(usize::from(queue)).filter(|_| self.running && queue < 64)?;
+        let rx = Some(queue).filter(|queue| usize::from(*queue) < self.pools.len());
+        let tx = Some(queue).filter(|queue| *queue < self.tx_queues);
+        if !self.running || queue >= 64 || rx.or(tx).is_none() {
+            return None;
+        }
         let bit = 1 << queue;
         let before = self.taken.fetch_or(bit, Ordering::AcqRel);
-        (before & bit == 0).then(|| PortQueue::new(Arc::clone(&self.started), queue, pool.clone()))
+        (before & bit == 0).then(|| self.port_queue(rx, tx))
+    }
+
+    /// For a worker that has no queue on this port: receives nothing, takes nothing to transmit, but
+    /// allocates. `None` if the port is not started.
+    pub fn without_queue(&self) -> Option<PortQueue> {
+        self.running.then(|| self.port_queue(None, None))
+    }
+
+    fn port_queue(&self, rx: Option<u16>, tx: Option<u16>) -> PortQueue {
+        let own = rx.and_then(|queue| self.pools.get(usize::from(queue)));
+        let pool = own.unwrap_or(&self.pools[0]).clone(); // a port that is started has one
+        PortQueue::new(Arc::clone(&self.started), rx, tx, pool)
     }
 
     /// What the device lacks, in sentences for the operator.
@@ -230,9 +253,14 @@ impl EthPort {
         &self.info
     }
 
-    /// The most workers that can have queues of their own.
-    pub fn max_queues(&self) -> u16 {
-        self.info.max_rx_queues.min(self.info.max_tx_queues)
+    /// The most queues to receive that can be configured.
+    pub fn max_rx_queues(&self) -> u16 {
+        self.info.max_rx_queues
+    }
+
+    /// The most queues to transmit that can be configured.
+    pub fn max_tx_queues(&self) -> u16 {
+        self.info.max_tx_queues
     }
 
     /// The NUMA node that the device is at; `None` if it is at none.

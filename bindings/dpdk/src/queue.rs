@@ -8,27 +8,29 @@ use dataplane::frame::{BURST, FrameIo};
 use dataplane::ids::PortIndex;
 use std::sync::Arc;
 
-/// One receive and one transmit queue of a started port, with the pool that receiving draws from.
-/// There is one of each number, so that nobody else uses the queues.
+/// One receive and one transmit queue of a started port, or one of them or none, with the pool that
+/// receiving draws from. There is one of each number, so that nobody else uses the queues.
 #[derive(Debug)]
 pub struct PortQueue {
     /// DPDK's number of the port.
     port: u16,
-    queue: u16,
+    rx: Option<u16>,
+    tx: Option<u16>,
     pool: Pool,
     /// Stops and closes the port when the last user is gone.
     _started: Arc<Started>,
 }
 
 impl PortQueue {
-    pub(crate) fn new(started: Arc<Started>, queue: u16, pool: Pool) -> Self {
-        Self { port: started.id(), queue, pool, _started: started }
+    pub(crate) fn new(started: Arc<Started>, rx: Option<u16>, tx: Option<u16>, pool: Pool) -> Self {
+        Self { port: started.id(), rx, tx, pool, _started: started }
     }
 
     /// Appends the frames that have arrived, as many as fit. Some drivers deliver nothing where fewer
     /// than four fit.
     #[inline(always)]
     pub fn receive(&mut self, into: &mut ArrayVec<Mbuf, BURST>) {
+        let Some(queue) = self.rx else { return };
         let held = into.len();
         let room = into.remaining_capacity();
         // SAFETY: the array has room for so many more, and an `Mbuf` is laid out as the pointer that
@@ -36,21 +38,23 @@ impl PortQueue {
         // user, as DPDK demands.
         let count = unsafe {
             let free = into.as_mut_ptr().add(held).cast();
-            dpdk_sys::natlb_rx_burst(self.port, self.queue, free, room as u16)
+            dpdk_sys::natlb_rx_burst(self.port, queue, free, room as u16)
         };
         debug_assert!(usize::from(count) <= room);
         // SAFETY: the driver has written `count` mbufs, at most `room`, and given them to us.
         unsafe { into.set_len(held + usize::from(count)) };
     }
 
-    /// Sends frames from the front of `from`; those that the device does not take now remain.
+    /// Sends frames from the front of `from`; those that the device does not take now remain, and all of
+    /// them without a transmit queue.
     #[inline(always)]
     pub fn transmit(&mut self, from: &mut ArrayVec<Mbuf, BURST>) {
+        let Some(queue) = self.tx else { return };
         let held = from.len();
         // SAFETY: the array holds so many mbufs that are ours; the driver takes over the first of them,
         // and tells how many. For the queue, see `receive`.
         let count =
-            unsafe { dpdk_sys::natlb_tx_burst(self.port, self.queue, from.as_mut_ptr().cast(), held as u16) };
+            unsafe { dpdk_sys::natlb_tx_burst(self.port, queue, from.as_mut_ptr().cast(), held as u16) };
         let taken = usize::from(count);
         debug_assert!(taken <= held);
         // SAFETY: the first `taken` are the driver's now and must be forgotten, not dropped; the others
@@ -68,6 +72,11 @@ impl PortQueue {
     #[inline(always)]
     pub fn allocate(&mut self) -> Option<Mbuf> {
         self.pool.allocate()
+    }
+
+    /// Whether it has a transmit queue.
+    pub fn transmits(&self) -> bool {
+        self.tx.is_some()
     }
 
     /// The pool that receiving draws from.

@@ -33,7 +33,14 @@ fn bytes_are_unchanged_from_file_to_file() {
 
     let pool = Pool::new(&eal, "pcap0", 1023, 0, 2048, None).unwrap();
     let mut port = EthPort::open(&eal, &device).unwrap();
-    let config = |pools| PortConfig { pools, descriptors: None, mtu: 9000, promiscuous: true, rss: None };
+    let config = |pools: Vec<Pool>| PortConfig {
+        tx_queues: pools.len() as u16,
+        pools,
+        descriptors: None,
+        mtu: 9000,
+        promiscuous: true,
+        rss: None,
+    };
     let too_many = port.configure(config(vec![pool.clone(), pool.clone()])).unwrap_err().to_string();
     assert!(too_many.contains("2 receive queues are needed, it has 1"), "{too_many}");
     port.configure(config(vec![pool.clone()])).unwrap();

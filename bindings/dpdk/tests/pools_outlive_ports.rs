@@ -17,8 +17,15 @@ fn a_pool_kept_until_the_last_port_is_closed_is_freed() {
     let open = |name: &str| {
         let mut port = EthPort::open(&eal, name).unwrap();
         let pools = vec![pool(name).unwrap()];
-        port.configure(PortConfig { pools, descriptors: None, mtu: 1500, promiscuous: false, rss: None })
-            .unwrap();
+        port.configure(PortConfig {
+            pools,
+            tx_queues: 1,
+            descriptors: None,
+            mtu: 1500,
+            promiscuous: false,
+            rss: None,
+        })
+        .unwrap();
         port.start().unwrap();
         port
     };

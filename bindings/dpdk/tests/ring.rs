@@ -67,10 +67,11 @@ fn frames_pass_and_come_back_to_their_pools() {
     assert!(
         ring.configure(PortConfig {
             pools: vec![],
+            tx_queues: 0,
             descriptors: None,
             mtu: 1500,
             promiscuous: false,
-            rss: None
+            rss: None,
         })
         .is_err()
     );
@@ -81,6 +82,7 @@ fn start(eal: &Eal, device: &str, pool: &Pool) -> EthPort {
     assert!(port.queue(0).is_none(), "no queue before the start");
     let config = PortConfig {
         pools: vec![pool.clone()],
+        tx_queues: 1,
         descriptors: Some(512),
         mtu: 1500,
         promiscuous: true,

@@ -67,8 +67,14 @@ fn a_port_tells_and_takes_its_table() {
     let eal = Eal::start(&options).unwrap();
     let pools: Vec<_> =
         ["rss0", "rss1"].map(|name| Pool::new(&eal, name, 511, 0, 2048, None).unwrap()).into();
-    let config =
-        |rss| PortConfig { pools: pools.clone(), descriptors: Some(128), mtu: 1500, promiscuous: false, rss };
+    let config = |rss| PortConfig {
+        pools: pools.clone(),
+        tx_queues: pools.len() as u16,
+        descriptors: Some(128),
+        mtu: 1500,
+        promiscuous: false,
+        rss,
+    };
 
     // net_null hashes nothing, but keeps a table and a list of types.
     let mut null = EthPort::open(&eal, "net_null0").unwrap();

@@ -6,6 +6,7 @@ use super::{Buffers, Control, Eal, Hugepages, Idle};
 use crate::steering::Mode;
 use dataplane::connection::Timeouts;
 use dataplane::snapshot::Unmatched;
+use dataplane::steering::MOST_WORKERS;
 use nix::unistd::Group;
 use std::path::PathBuf;
 use toml::de::DeValue;
@@ -33,7 +34,7 @@ pub(super) fn eal(section: Option<Section<'_>>, problems: &mut Problems) -> Eal 
     if let Some(core) = section.number("main_lcore", 0..=HIGHEST_CORE, problems) {
         eal.main_lcore = core.value as usize;
     }
-    if let Some(workers) = workers(&mut section, problems) {
+    if let Some(workers) = workers(&mut section, eal.main_lcore, problems) {
         eal.workers = workers;
     }
     let words = [("auto", Hugepages::Auto), ("require", Hugepages::Require), ("never", Hugepages::Never)];
@@ -54,30 +55,41 @@ pub(super) fn eal(section: Option<Section<'_>>, problems: &mut Problems) -> Eal 
     eal
 }
 
-fn workers(section: &mut Section<'_>, problems: &mut Problems) -> Option<Vec<usize>> {
+/// The cores of the workers. `auto`: all that this process may use but the control thread's, if there are
+/// others.
+fn workers(section: &mut Section<'_>, main_lcore: usize, problems: &mut Problems) -> Option<Vec<usize>> {
     let value = section.any("workers")?;
     let at = value.span().start;
     let cores = match value.get_ref() {
         DeValue::Array(cores) => cores,
-        DeValue::String(text) if text == "auto" => {
-            problems.add(at, "not supported yet: workers = \"auto\"; name one core, as in workers = [1]");
-            return None;
-        }
+        DeValue::String(text) if text == "auto" => return Some(all_cores_but(main_lcore)),
         _ => {
-            problems.add(at, "workers: expected a list of cores, as in workers = [1]");
+            problems.add(at, "workers: expected a list of cores, as in workers = [1, 2], or \"auto\"");
             return None;
         }
     };
     let mut numbers = Vec::new();
     for core in cores.iter() {
-        numbers.push(section::number("workers", core, 0..=HIGHEST_CORE, problems)?.value as usize);
+        let number = section::number("workers", core, 0..=HIGHEST_CORE, problems)?;
+        if numbers.contains(&(number.value as usize)) {
+            problems.add(number.at, format!("workers: core {} is named twice", number.value));
+            return None;
+        }
+        numbers.push(number.value as usize);
     }
     match numbers.len() {
-        0 => problems.add(at, "workers: expected one core, as in workers = [1], found none"),
-        1 => return Some(numbers),
-        _ => problems.add(at, "not supported yet: more than one worker; name one core, as in workers = [1]"),
+        0 => problems.add(at, "workers: expected cores, as in workers = [1, 2], found none"),
+        1..=MOST_WORKERS => return Some(numbers),
+        many => problems.add(at, format!("workers: expected at most {MOST_WORKERS} cores, found {many}")),
     }
     None
+}
+
+fn all_cores_but(main_lcore: usize) -> Vec<usize> {
+    let all = core_affinity::get_core_ids().unwrap_or_default();
+    let mut cores: Vec<usize> = all.iter().map(|core| core.id).filter(|core| *core != main_lcore).collect();
+    cores.truncate(MOST_WORKERS);
+    if cores.is_empty() { vec![main_lcore] } else { cores }
 }
 
 pub(super) fn buffers(section: Option<Section<'_>>, problems: &mut Problems) -> Buffers {

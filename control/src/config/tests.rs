@@ -112,16 +112,25 @@ fn the_values_given_are_taken() {
 }
 
 #[test]
+fn several_workers_or_all_cores_can_be_named() {
+    let workers =
+        |text: &str| parse(&format!("{LEAST}[eal]\nmain_lcore = 0\nworkers = {text}\n")).unwrap().eal.workers;
+    assert_eq!(workers("[1, 0, 7]"), [1, 0, 7]);
+    let all = workers("\"auto\"");
+    let others = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+    assert!(!all.is_empty() && (!others || !all.contains(&0)), "{all:?}");
+}
+
+#[test]
 fn settings_that_are_wrong_are_named_with_their_line() {
-    let example = "name one core, as in workers = [1]";
     for (addition, expected) in [
         ("[eal]\nmain_lcore = -1", "2: main_lcore: expected a number from 0 to 1023, found -1".to_owned()),
         ("[eal]\nmain_lcore = 1.5", "2: main_lcore: expected a number from 0 to 1023, found a fraction".into()),
-        ("[eal]\nworkers = []", "2: workers: expected one core, as in workers = [1], found none".into()),
-        ("[eal]\nworkers = 1", "2: workers: expected a list of cores, as in workers = [1]".into()),
-        ("[eal]\nworkers = [1,\n2]", format!("2: not supported yet: more than one worker; {example}")),
+        ("[eal]\nworkers = []", "2: workers: expected cores, as in workers = [1, 2], found none".into()),
+        ("[eal]\nworkers = 1", "2: workers: expected a list of cores, as in workers = [1, 2], or \"auto\"".into()),
+        ("[eal]\nworkers = [1,\n1]", "3: workers: core 1 is named twice".into()),
         ("[eal]\nworkers = [\n\"1\"]", "3: workers: expected a number from 0 to 1023, found a string".into()),
-        ("[eal]\nworkers = \"auto\"", format!("2: not supported yet: workers = \"auto\"; {example}")),
+        ("[eal]\nworkers = \"all\"", "2: workers: expected a list of cores, as in workers = [1, 2], or \"auto\"".into()),
         (
             "[eal]\nhugepages = true",
             "2: hugepages: expected a string, found a truth value".into(),

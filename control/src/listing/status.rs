@@ -64,15 +64,17 @@ fn ports(status: &Status) -> Table<10> {
     Table { head, rows: rows.collect() }
 }
 
-fn workers(status: &Status) -> Table<8> {
+fn workers(status: &Status) -> Table<10> {
     let head = [
         ("id", Right),
         ("core", Right),
         ("rx packets", Right),
         ("tx packets", Right),
         ("handed over", Right),
+        ("taken over", Right),
         ("busy", Right),
         ("cycles/packet", Right),
+        ("packets/burst", Right),
         ("connections", Right),
     ];
     let rows = status.workers.iter().map(|worker| {
@@ -83,8 +85,10 @@ fn workers(status: &Status) -> Table<8> {
             worker.rx_packets.to_string(),
             worker.tx_packets.to_string(),
             worker.handed_over.to_string(),
+            worker.taken_over.to_string(),
             format!("{:.1}%", 100.0 * worker.busy_share),
             format!("{:.0}", worker.cycles_per_packet),
+            format!("{:.1}", worker.packets_per_burst),
             format!("{} of {} ({used:.1}%)", worker.connections, worker.capacity),
         ]
     });

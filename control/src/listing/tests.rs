@@ -194,6 +194,7 @@ fn status_lays_out_what_there_is() {
         mac: "02:00:00:00:10:64".into(),
         link_up: true,
         steering: "software".into(),
+        misdirected: 0,
         rx_packets: 36,
         tx_packets: 24,
         rx_missed: 0,
@@ -205,9 +206,11 @@ fn status_lays_out_what_there_is() {
         core: 1,
         rx_packets: 60,
         tx_packets: 60,
-        handed_over: 0,
+        handed_over: 8,
+        taken_over: 9,
         busy_share: 0.125,
         cycles_per_packet: 412.6,
+        packets_per_burst: 3.25,
         connections: 6,
         capacity: 1_048_576,
         created: 20,
@@ -235,8 +238,8 @@ Ports
   vip0  vip   net_af_packet  02:00:00:00:10:64  up    software          36          24          0  3 of 8192
 
 Workers
-  id  core  rx packets  tx packets  handed over   busy  cycles/packet          connections
-   0     1          60          60            0  12.5%            413  6 of 1048576 (0.0%)
+  id  core  rx packets  tx packets  handed over  taken over   busy  cycles/packet  packets/burst          connections
+   0     1          60          60            8           9  12.5%            413            3.2  6 of 1048576 (0.0%)
 
 Drops
   reason      packets  meaning

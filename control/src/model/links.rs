@@ -23,18 +23,12 @@ pub struct Links {
 }
 
 impl Links {
-    /// From the file, and the devices' MACs and MTUs (largest IPv4 packets in bytes) by index. What counts is
-    /// the smaller MTU of the file's and the device's.
-    pub fn new(config: &Config, device: impl Fn(usize) -> (Mac, u16)) -> Self {
+    /// From the file, and the devices' MACs, MTUs (largest IPv4 packets in bytes) and ways of steering by
+    /// index. What counts is the smaller MTU of the file's and the device's.
+    pub fn new(config: &Config, device: impl Fn(usize) -> (Mac, u16, Steering)) -> Self {
         let ports = config.ports.iter().enumerate().map(|(index, port)| {
-            let (mac, mtu) = device(index);
-            Port {
-                side: port.side,
-                mac,
-                mtu: port.mtu.min(mtu),
-                addresses: port.addresses.clone(),
-                steering: Steering::Software,
-            }
+            let (mac, mtu, steering) = device(index);
+            Port { side: port.side, mac, mtu: port.mtu.min(mtu), addresses: port.addresses.clone(), steering }
         });
         let ports: Vec<Port> = ports.collect();
         let written = config.routes.iter().map(|route| Route {

@@ -1,6 +1,7 @@
 //! What the control thread asks the devices and is told of the workers.
 
 use dataplane::next_hop::Mac;
+use dataplane::snapshot::Steering;
 
 /// The devices, as far as the control thread sees them: DPDK's in `lbd`, made up ones in tests.
 pub trait Devices {
@@ -23,7 +24,9 @@ pub struct DeviceStatus {
     pub mtu: u16,
     /// Whether there is a link.
     pub link_up: bool,
-    /// How packets find their worker.
+    /// Who tells which worker a packet belongs to, as set up at the start.
+    pub steered_by: Steering,
+    /// The same in a line that an operator understands.
     pub steering: String,
     /// Frames received.
     pub rx_packets: u64,

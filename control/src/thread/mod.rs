@@ -7,6 +7,7 @@
 //! dump       the connections, slice by slice
 //! status     how the daemon does
 //! periodic   what passed, on the terminal at a fixed interval
+//! steering   whether devices put packets into the right workers' queues
 //! devices    what it asks the devices
 //! ```
 
@@ -15,6 +16,7 @@ mod devices;
 mod dump;
 mod periodic;
 mod status;
+mod steering;
 mod views;
 
 pub use devices::{DeviceStatus, Devices, WorkerInfo};
@@ -43,6 +45,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use steering::Misdirection;
 use thiserror::Error;
 
 /// The longest the loop waits for the socket: how late a neighbour's event may be seen.
@@ -90,6 +93,8 @@ pub struct ControlThread {
     dumps: Dumps,
     watch: Watch,
     periodic: Option<Periodic>,
+    /// By port.
+    misdirection: Vec<Misdirection>,
     devices: Box<dyn Devices>,
     started: Instant,
     watched: Instant,
@@ -111,8 +116,8 @@ impl ControlThread {
     ) -> Result<Self, StartError> {
         let server = Server::bind(&config.control.socket, config.control.group.as_deref())?;
         let links = Links::new(config, |port| {
-            let DeviceStatus { mac, mtu, .. } = devices.status(port);
-            (mac, mtu)
+            let DeviceStatus { mac, mtu, steered_by, .. } = devices.status(port);
+            (mac, mtu, steered_by)
         });
         let state = config.control.state.as_deref().map(StateFile::new);
         let model = first_model(config, &links, state.as_ref())?;
@@ -138,6 +143,7 @@ impl ControlThread {
             dumps: Dumps::default(),
             watch: Watch::new(config, workers),
             periodic: None,
+            misdirection: vec![Misdirection::default(); config.ports.len()],
             devices,
             started: now,
             watched: now,
@@ -199,6 +205,7 @@ impl ControlThread {
             self.watch_links(self.moment(now));
             self.watch.sample(&self.workers);
             self.watch.warn(&self.workers);
+            self.watch_steering();
             self.release();
         }
         self.report(now);

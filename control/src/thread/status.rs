@@ -32,13 +32,15 @@ struct Load {
     samples: VecDeque<Sample>,
     /// The last that could be computed: an idle worker has none.
     busy_nanoseconds_per_packet: f64,
+    packets_per_burst: f64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Sample {
     busy: u64,
     total: u64,
     packets: u64,
+    bursts: u64,
 }
 
 impl Load {
@@ -49,24 +51,33 @@ impl Load {
         self.samples.push_back(Sample {
             busy: counters.busy_nanoseconds.get(),
             total: counters.total_nanoseconds.get(),
-            packets: counters.rx_packets.get(),
+            packets: counters.rx_packets.get() + counters.taken_over.get(),
+            bursts: counters.bursts.get(),
         });
-        let (busy, _, packets) = self.passed();
-        if packets > 0 {
-            self.busy_nanoseconds_per_packet = busy as f64 / packets as f64;
+        let passed = self.passed();
+        if passed.packets > 0 {
+            self.busy_nanoseconds_per_packet = passed.busy as f64 / passed.packets as f64;
+            self.packets_per_burst = passed.packets as f64 / passed.bursts.max(1) as f64;
         }
     }
 
-    fn passed(&self) -> (u64, u64, u64) {
-        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else { return (0, 0, 0) };
+    fn passed(&self) -> Sample {
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
+            return Sample::default();
+        };
         let passed = |value: fn(&Sample) -> u64| value(last).saturating_sub(value(first));
-        (passed(|sample| sample.busy), passed(|sample| sample.total), passed(|sample| sample.packets))
+        Sample {
+            busy: passed(|sample| sample.busy),
+            total: passed(|sample| sample.total),
+            packets: passed(|sample| sample.packets),
+            bursts: passed(|sample| sample.bursts),
+        }
     }
 
     fn busy_share(&self) -> f64 {
         match self.passed() {
-            (_, 0, _) => 0.0,
-            (busy, total, _) => (busy as f64 / total as f64).min(1.0),
+            Sample { total: 0, .. } => 0.0,
+            Sample { busy, total, .. } => (busy as f64 / total as f64).min(1.0),
         }
     }
 }
@@ -121,6 +132,7 @@ impl Watch {
         Self { names, infos, loads, openings, warned: HashSet::new() }
     }
 
+    /// A port's name.
     pub(super) fn name(&self, port: usize) -> &str {
         &self.names[port]
     }
@@ -228,7 +240,8 @@ impl ControlThread {
             driver: device.driver,
             mac: device.mac.to_string(),
             link_up: device.link_up,
-            steering: device.steering,
+            steering: self.steering(port, (device.steered_by, device.steering)),
+            misdirected: self.workers.misdirected(port),
             rx_packets: device.rx_packets,
             tx_packets: device.tx_packets,
             rx_missed: device.rx_missed,
@@ -247,8 +260,10 @@ impl ControlThread {
                 rx_packets: counters.rx_packets.get(),
                 tx_packets: counters.tx_packets.get(),
                 handed_over: counters.handed_over.get(),
+                taken_over: counters.taken_over.get(),
                 busy_share: load.busy_share(),
                 cycles_per_packet: load.busy_nanoseconds_per_packet * cycles,
+                packets_per_burst: load.packets_per_burst,
                 connections: counters.connections.get(),
                 capacity: info.capacity,
                 created: counters.connections_created.get(),

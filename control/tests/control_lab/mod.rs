@@ -9,7 +9,7 @@ use dataplane::counters::WorkerCounters;
 use dataplane::ids::{Protocol, RealId};
 use dataplane::message::{NeighbourEvent, Order, Return, WorkerEnd, channel};
 use dataplane::next_hop::{Mac, NextHops};
-use dataplane::snapshot::Snapshot;
+use dataplane::snapshot::{Snapshot, Steering};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -63,7 +63,8 @@ impl Devices for MadeUp {
             mac: Mac([2, 0, 0, 0, 1, port as u8]),
             mtu: 9216,
             link_up: true,
-            steering: "single queue".into(),
+            steered_by: Steering::Device,
+            steering: "by the device".into(),
             rx_packets: 1,
             tx_packets: 2,
             rx_bytes: 60,

@@ -1,0 +1,101 @@
+//! Whether devices put packets into the right workers' queues, and what is done if not.
+
+use super::ControlThread;
+use dataplane::snapshot::Steering;
+
+/// Of so many packets that a port received one may be in the wrong worker's queue.
+const ONE_OF: u64 = 100;
+/// Fewer than so many a second do not matter.
+const LEAST: u64 = 100;
+/// Seconds in a row after which software takes over.
+const SECONDS: u32 = 3;
+
+/// What a port's device has put wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Misdirection {
+    misdirected: u64,
+    received: u64,
+    bad_seconds: u32,
+}
+
+impl Misdirection {
+    /// Takes the totals, once a second. Whether it has been too much for too long.
+    fn sample(&mut self, misdirected: u64, received: u64) -> bool {
+        let wrong = misdirected.saturating_sub(self.misdirected);
+        let of = received.saturating_sub(self.received);
+        let is_bad = wrong >= LEAST && wrong > of / ONE_OF;
+        let bad_seconds = if is_bad { self.bad_seconds + 1 } else { 0 };
+        *self = Self { misdirected, received, bad_seconds };
+        bad_seconds >= SECONDS
+    }
+}
+
+impl ControlThread {
+    /// Has software steer the ports whose devices do not do it right. For good: connections do not move,
+    /// so that nothing is lost by it but the time that the hand-over takes.
+    pub(super) fn watch_steering(&mut self) {
+        let mut changed = false;
+        for port in 0..self.compiler.links().ports.len() {
+            if self.compiler.links().ports[port].steering == Steering::Software {
+                continue;
+            }
+            let misdirected = self.workers.misdirected(port);
+            let received = self.devices.status(port).rx_packets;
+            if self.misdirection[port].sample(misdirected, received) {
+                let name = self.watch.name(port);
+                log::warn!(
+                    "port {name}: its device puts packets into the wrong workers' queues ({misdirected} of \
+                     {received} so far): software steers from now on"
+                );
+                self.compiler.steer_by_software(port);
+                changed = true;
+            }
+        }
+        if changed && let Err(refused) = self.put_in_force(self.model.clone()) {
+            log::error!("{refused}");
+        }
+    }
+
+    /// How a port's packets find their worker, in a line.
+    pub(super) fn steering(&self, port: usize, by_device: (Steering, String)) -> String {
+        match (by_device, self.compiler.links().ports[port].steering) {
+            ((Steering::Device, text), Steering::Software) => {
+                let misdirected = self.workers.misdirected(port);
+                format!(
+                    "by software: {misdirected} packets came by the device's way to the wrong worker ({text})"
+                )
+            }
+            ((_, text), _) => text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lasting_share_is_too_much() {
+        let mut misdirection = Misdirection::default();
+        assert!(!misdirection.sample(200, 10_000));
+        assert!(!misdirection.sample(400, 20_000));
+        assert!(misdirection.sample(600, 30_000));
+    }
+
+    #[test]
+    fn a_pause_few_packets_or_a_small_share_are_not() {
+        let mut misdirection = Misdirection::default();
+        for second in 1..10 {
+            assert!(!misdirection.sample(second * 100, second * 10_000), "one of a hundred");
+        }
+        let mut misdirection = Misdirection::default();
+        for second in 1..10 {
+            assert!(!misdirection.sample(second * 99, second * 99), "few");
+        }
+        let mut misdirection = Misdirection::default();
+        for second in 1..30 {
+            let total = (second - second / 3) * 200;
+            assert!(!misdirection.sample(total, total), "never three seconds in a row");
+        }
+    }
+}
