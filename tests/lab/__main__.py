@@ -10,12 +10,13 @@ from .testbed import Testbed, Unavailable
 # Importing a module registers its tests.
 from . import test_scheduling, test_listing, test_connections, test_transfer, test_wire  # noqa: F401
 from . import test_changes, test_gateway, test_icmp, test_path_mtu, test_neighbours  # noqa: F401
-from . import test_fragments, test_lifecycle, test_devices, test_offloads, test_noise  # noqa: F401
+from . import test_fragments, test_lifecycle, test_devices, test_offloads, test_noise, test_workers  # noqa: F401
 
 
 def main():
     arguments = argparse.ArgumentParser(prog="tests/lab/run", description=__doc__)
     arguments.add_argument("--list", action="store_true", help="only print the tests' names")
+    arguments.add_argument("--workers", type=int, default=1, help="run lbd with so many (default: 1)")
     arguments.add_argument("names", nargs="*", help="run the tests whose names contain one of these")
     options = arguments.parse_args()
     tests = [t for t in runner.TESTS if not options.names or any(name in t.name for name in options.names)]
@@ -26,7 +27,7 @@ def main():
         print("no test has such a name: see --list", file=sys.stderr)
         return 2
     try:
-        bed = Testbed()
+        bed = Testbed(options.workers)
     except Unavailable as reason:
         return runner.finish([runner.skipped(test, str(reason)) for test in tests], in_ci())
     try:

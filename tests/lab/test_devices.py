@@ -44,7 +44,7 @@ def memif(bed):
 def pcap(bed):
     with bed.lbd(on(bed, "net_pcap0,iface=eth1", "net_pcap1,iface=eth0"), services=[SERVICE]) as lbd:
         assert "pcap" in lbd.json("status")["ports"][0]["driver"]
-        assert bed.curls(4) == ["rs2", "rs1"] * 2
+        bed.expect(["rs2", "rs1"] * 2)
 
 
 @contextlib.contextmanager
@@ -70,14 +70,14 @@ def on_taps(bed, services):
 def tap(bed):
     with on_taps(bed, [SERVICE]) as lbd:
         assert "tap" in lbd.json("status")["ports"][0]["driver"]
-        assert [bed.curl(host="lb").split()[1] for _ in range(4)] == ["rs2", "rs1"] * 2
+        bed.expect(["rs2", "rs1"] * 2, host="lb")
 
 
 @test()
 def af_packet_with_queues_and_ring_sizes_of_its_own(bed):
     sizes = "framesz=2048,blocksz=1048576,framecnt=1024"
     with bed.lbd(on(bed, f"net_af_packet0,iface=eth1,{sizes}", f"net_af_packet1,iface=eth0,{sizes}"), services=[SERVICE]):
-        assert bed.curls(4) == ["rs2", "rs1"] * 2
+        bed.expect(["rs2", "rs1"] * 2)
 
 
 @test()
@@ -89,7 +89,7 @@ def af_xdp(bed):
     try:
         with bed.lbd(on(bed, "net_af_xdp0,iface=eth1", "net_af_xdp1,iface=eth0"), services=[SERVICE]) as lbd:
             assert "xdp" in lbd.json("status")["ports"][0]["driver"]
-            assert bed.curls(4) == ["rs2", "rs1"] * 2
+            bed.expect(["rs2", "rs1"] * 2)
     finally:
         # A daemon that was killed leaves its program attached, which would take the next test's packets.
         for device in ("eth0", "eth1"):

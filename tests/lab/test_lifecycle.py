@@ -26,13 +26,13 @@ def lbd(*words, timeout=20):
 @test()
 def a_killed_daemon_comes_back_with_its_services(bed):
     with bed.lbd(with_state(bed), services=[SERVICE]) as daemon:
-        assert bed.curls(2) == ["rs2", "rs1"]
+        bed.expect(["rs2", "rs1"])
         saved = daemon.ctl("save")
         for _ in range(3):
             daemon.kill()
             daemon.start()
             ready = time.monotonic()
-            assert bed.curls(2) == ["rs2", "rs1"]
+            bed.expect(["rs2", "rs1"])
             assert time.monotonic() - ready < 2
             assert daemon.ctl("save") == saved
 
@@ -61,7 +61,7 @@ def a_second_daemon_on_the_socket_is_refused(bed):
         finally:
             second.kill()
         assert config["control"]["socket"] in second.log(), second.log()
-        assert bed.curls(2) == ["rs2", "rs1"]
+        bed.expect(["rs2", "rs1"])
         assert first.lbctl("list").returncode == 0
     second.log_file.unlink()
 
@@ -154,7 +154,7 @@ def bad_peers_on_the_socket_disturb_nobody(bed):
             except (BlockingIOError, BrokenPipeError):
                 pass
             peers.append(peer)
-        assert bed.curls(4) == ["rs2", "rs1"] * 2
+        bed.expect(["rs2", "rs1"] * 2)
         assert daemon.lbctl("list", timeout=2).returncode == 0
         for peer in peers:
             peer.close()

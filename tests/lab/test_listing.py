@@ -24,8 +24,9 @@ def the_how_tos_session(bed):
         lbd.ctl("add-real", "-t", f"{VIP}:80", "-r", "10.0.0.7:80", "-m")
         lbd.ctl("add-real", "-t", f"{VIP}:80", "-r", "10.0.0.17:80", "-m")
         assert lbd.ctl("list") == LIST.format(0)
-        assert bed.curls(6) == ["rs2", "rs1"] * 3
-        assert wait_for(lambda: lbd.ctl("list") == LIST.format(3), 3), lbd.ctl("list")
+        bed.expect(["rs2", "rs1"] * 3)
+        if bed.workers == 1:
+            assert wait_for(lambda: lbd.ctl("list") == LIST.format(3), 3), lbd.ctl("list")
 
 
 @test()
@@ -54,7 +55,8 @@ def statistics_add_up(bed):
         rows = [line.split()[-5:] for line in lines[2:]]
         service, *reals = [[int(figure) for figure in row] for row in rows]
         assert service == [sum(column) for column in zip(*reals)], lines
-        assert service[0] == 6 and [real[0] for real in reals] == [3, 3], lines
+        assert service[0] == 6, lines
+        assert bed.workers > 1 or [real[0] for real in reals] == [3, 3], lines
         # SYN, ACK, request, FIN at the least; SYN+ACK, answer, FIN.
         assert 24 <= service[1] <= 60 and 18 <= service[2] <= 60, lines
         json = lbd.service("stats")
@@ -95,8 +97,8 @@ def json_has_the_keys_of_the_interface(bed):
 def the_servers_log_shows_the_clients_true_address(bed):
     log = bed.dir / "rs2" / "access.log"
     before = log.stat().st_size
-    with bed.lbd(services=[SERVICE]):
-        assert bed.curls(1) == ["rs2"]
+    with bed.lbd(services=[("tcp", f"{VIP}:80", [(f"{REALS['rs2']}:80", 1)])]):
+        bed.expect(["rs2"])
     lines = log.read_text()[before:].splitlines()
     assert len(lines) == 1 and lines[0].split(":")[0] == CLIENT, lines
 
@@ -112,4 +114,4 @@ def save_and_restore_bring_the_same_picks_back(bed):
         assert "192.168" not in lbd.ctl("list")
         lbd.ctl("restore", input=saved)
         assert lbd.ctl("save") == saved
-        assert bed.curls(4) == ["rs2", "rs1"] * 2
+        bed.expect(["rs2", "rs1"] * 2)

@@ -50,7 +50,8 @@ def two_thousand_connections_fifty_at_a_time(bed):
         # A real may still know a connection of the test before from the same client port: it does not take the SYN,
         # and the client's next one on the closed connection is scheduled anew, which counts again (as in IPVS).
         assert 2000 <= stats["conns"] <= 2010, stats
-        assert max(real["conns"] for real in stats["reals"]) <= -(-stats["conns"] // 3), stats
+        # Each worker goes round by itself.
+        assert max(real["conns"] for real in stats["reals"]) <= -(-stats["conns"] // 3) + bed.workers - 1, stats
 
 
 @test(timeout=90)
@@ -73,4 +74,5 @@ def datagrams_alternate_by_client_port(bed):
                 for text in (b"first", b"second"):
                     client.sendto(text, (VIP, 5000))
                     assert client.recvfrom(100) == (text, (VIP, 5000))
-        assert [real["conns"] for real in lbd.service("stats")["reals"]] == [5, 5]
+        shares = [real["conns"] for real in lbd.service("stats")["reals"]]
+        assert sum(shares) == 10 and max(shares) < 5 + bed.workers, shares

@@ -13,6 +13,8 @@ import time
 import tomllib
 from pathlib import Path
 
+from .runner import Skip
+
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "scripts" / "lab"
 VIP = "192.168.10.100"
@@ -40,7 +42,8 @@ def binary(name):
 class Testbed:
     """Namespaces and web servers, shared by all tests; each test starts its own lbd."""
 
-    def __init__(self):
+    def __init__(self, workers=1):
+        self.workers = workers
         if os.geteuid() != 0:
             raise Unavailable("namespaces need root")
         for name in ("lbd", "lbctl"):
@@ -90,9 +93,30 @@ class Testbed:
         """The names of the reals that answer `count` requests, one after the other."""
         return [self.curl(url).split()[1] for _ in range(count)]
 
-    def config(self):
+    def expect(self, names, host="client"):
+        """As many requests as `names` are answered by these reals: with one worker in this order. Several have a
+        position each, so that which of them a client's port belongs to decides; the shares are the same."""
+        answers = [self.curl(host=host).split()[1] for _ in names]
+        if self.workers == 1:
+            assert answers == names, answers
+            return
+        shares = {name: (answers.count(name), names.count(name)) for name in {*answers, *names}}
+        off = {name: share for name, share in shares.items() if abs(share[0] - share[1]) > 2 * self.workers}
+        assert set(answers) <= set(names) and not off, answers
+
+    def config(self, workers=None):
         """The lab's configuration as a dictionary, to be changed and given to `lbd`."""
-        return tomllib.loads((self.dir / "lbd.toml").read_text())
+        config = tomllib.loads((self.dir / "lbd.toml").read_text())
+        workers = workers or self.workers
+        if workers > 1:
+            cores = sorted(os.sched_getaffinity(0))[:workers]
+            if len(cores) < workers:
+                raise Skip(f"{workers} workers need as many cores, this machine has {len(cores)}")
+            config["eal"]["workers"] = cores
+            config["eal"]["memory_mb"] *= workers
+            for port in config["port"]:
+                port["device"] += f",qpairs={workers}"
+        return config
 
     @contextlib.contextmanager
     def lbd(self, config=None, services=()):
