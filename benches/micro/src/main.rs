@@ -1,9 +1,11 @@
 //! Cycles a packet of the packet path on plain memory, net of the source's own.
 //!
-//! `micro [FLOWS …]`: for each number of flows the median over windows of 64 turns, of the source
-//! alone (receive and send back) and of a worker in between. TSC cycles.
+//! `micro [--hand-over] [FLOWS …]`: for each number of flows the median over windows of 64 turns, of the source
+//! alone (receive and send back) and of a worker in between. TSC cycles. With `--hand-over` instead what
+//! it costs that a packet is another worker's.
 #![forbid(unsafe_code)]
 
+mod hand_over;
 mod source;
 
 use arrayvec::ArrayVec;
@@ -27,6 +29,9 @@ const WINDOW: usize = 64;
 const WINDOWS: usize = 2001;
 
 fn main() {
+    if std::env::args().any(|argument| argument == "--hand-over") {
+        return hand_over::print();
+    }
     let named: Vec<u32> = std::env::args().skip(1).filter_map(|flows| flows.parse().ok()).collect();
     let flows = if named.is_empty() { vec![1_000, 64_000, 1_000_000] } else { named };
     println!("{:>10} {:>8} {:>8} {:>8} {:>8}", "flows", "traffic", "source", "worker", "net");
@@ -53,7 +58,7 @@ fn median(mut turn: impl FnMut() -> usize) -> f64 {
 }
 
 fn bare(flows: u32, traffic: Traffic) -> f64 {
-    let mut source = Source::new(flows);
+    let mut source: Source = Source::new(flows);
     source.traffic = traffic;
     median(|| {
         let mut packets = 0;
@@ -70,22 +75,16 @@ fn bare(flows: u32, traffic: Traffic) -> f64 {
 fn through_worker(flows: u32, traffic: Traffic) -> f64 {
     let next_hops = Arc::new(NextHops::new());
     let (end, mut control) = channel(Arc::clone(&next_hops));
-    let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0xbf58_476d_1ce4_e5b9 };
     let capacity = flows as usize;
-    let mut worker = Worker::new(Source::new(flows), end, capacity, key, memory::Huge::Auto)
+    let mut worker = Worker::new(Source::<false>::new(flows), end, capacity, KEY, memory::Huge::Auto)
         .expect("memory for the table");
-    control.orders.push(Order::Adopt(Arc::new(snapshot()))).expect("room");
+    control.orders.push(Order::Adopt(Arc::new(snapshot(Steering::Software)))).expect("room");
     for (id, (port, address)) in (1..).zip([(0, GATEWAY), (1, REAL)]) {
         next_hops.set(NextHopId(id), NextHop::resolved(port, Mac([2, 0, 0, 0, 1, port])));
         let key = NeighbourKey { port, address };
         control.orders.push(Order::Reachable(key, NextHopId(id))).expect("room");
     }
-    let began = dpdk::tsc();
-    let hz = dpdk::tsc_hz().max(2_600_000_000);
-    let now = || {
-        let cycles = u128::from(dpdk::tsc() - began);
-        Now { nanoseconds: (cycles * 1_000_000_000 / u128::from(hz)) as u64 + 1_000_000_000 }
-    };
+    let now = clock();
     while !worker.io().is_open() {
         worker.turn(now());
     }
@@ -96,10 +95,23 @@ fn through_worker(flows: u32, traffic: Traffic) -> f64 {
     median(|| worker.turn(now()))
 }
 
+/// A clock that a worker is turned by.
+fn clock() -> impl Fn() -> Now {
+    let began = dpdk::tsc();
+    let hz = dpdk::tsc_hz().max(2_600_000_000);
+    move || {
+        let cycles = u128::from(dpdk::tsc() - began);
+        Now { nanoseconds: (cycles * 1_000_000_000 / u128::from(hz)) as u64 + 1_000_000_000 }
+    }
+}
+
+/// Of the table's hash.
+const KEY: HashKey = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0xbf58_476d_1ce4_e5b9 };
+
 /// The clients' router: all of them are behind it.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 2);
 
-fn snapshot() -> Snapshot {
+fn snapshot(steering: Steering) -> Snapshot {
     let real_of = |protocol, port| RealKey {
         service: ServiceKey { protocol, listen: SocketAddrV4::new(VIP, port) },
         endpoint: SocketAddrV4::new(REAL, port),
@@ -110,7 +122,7 @@ fn snapshot() -> Snapshot {
         mac,
         mtu: 1500,
         addresses: vec![address.parse().expect("an address")],
-        steering: Steering::Software,
+        steering,
     };
     let service = |index: u32| {
         let candidates = vec![Candidate { real: RealId(index), weight: 1 }];

@@ -64,34 +64,63 @@ pub(crate) enum Traffic {
     Forward,
     /// Random flows, a burst from the clients, a burst from the reals.
     Mixed,
+    /// Nothing.
+    None,
 }
 
-pub(crate) struct Source {
+/// `CHOSEN`: only flows of a list. The others do without looking into it, so that what they cost stays what it was.
+pub(crate) struct Source<const CHOSEN: bool = false> {
     ring: VecDeque<RingFrame>,
     flows: u32,
+    /// The flows by their numbers up to `flows`.
+    chosen: Vec<u32>,
     next: u32,
     random: u64,
     pub(crate) traffic: Traffic,
 }
 
-impl Source {
+impl<const CHOSEN: bool> Source<CHOSEN> {
     pub(crate) fn new(flows: u32) -> Self {
         let ring = (0..RING).map(|_| RingFrame(Box::new([0; ROOM]))).collect();
-        Self { ring, flows, next: 0, random: 0x9e37_79b9_7f4a_7c15, traffic: Traffic::Openings }
+        let chosen = Vec::new();
+        Self { ring, flows, chosen, next: 0, random: 0x9e37_79b9_7f4a_7c15, traffic: Traffic::Openings }
+    }
+
+    /// Only these flows.
+    pub(crate) fn of_flows(chosen: Vec<u32>) -> Self {
+        Self { chosen: chosen.clone(), ..Self::new(chosen.len() as u32) }
+    }
+
+    /// Sends nothing until [`go_on`](Self::go_on).
+    pub(crate) fn pause(&mut self) {
+        self.traffic = Traffic::None;
+    }
+
+    /// Sends both ways from now on: other flows, if there are any in `instead`.
+    pub(crate) fn go_on(&mut self, instead: Vec<u32>) {
+        self.traffic = Traffic::Mixed;
+        if !instead.is_empty() {
+            (self.flows, self.chosen) = (instead.len() as u32, instead);
+        }
     }
 
     #[inline(always)]
     fn flow(&mut self) -> u32 {
         if self.traffic == Traffic::Openings {
             self.next += 1;
-            return self.next - 1;
+            return self.numbered(self.next - 1);
         }
         // xorshift64*, then a multiplication in place of a division.
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
         let random = (self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32;
-        ((u64::from(random) * u64::from(self.flows)) >> 32) as u32
+        self.numbered(((u64::from(random) * u64::from(self.flows)) >> 32) as u32)
+    }
+
+    #[inline(always)]
+    fn numbered(&self, flow: u32) -> u32 {
+        if CHOSEN { self.chosen[flow as usize] } else { flow }
     }
 
     /// Whether the openings are done.
@@ -101,7 +130,7 @@ impl Source {
 }
 
 /// A client's address and port, both in the order of the wire.
-fn client(flow: u32) -> ([u8; 4], [u8; 2]) {
+pub(crate) fn client(flow: u32) -> ([u8; 4], [u8; 2]) {
     let address = 0x1000_0000 + flow / 2 / 50_000;
     let port = 1024 + (flow / 2 % 50_000) as u16;
     (address.to_be_bytes(), port.to_be_bytes())
@@ -133,18 +162,26 @@ fn write(bytes: &mut [u8; ROOM], flow: u32, forward: bool, opening: bool) {
     }
 }
 
-impl FrameIo for Source {
+impl<const CHOSEN: bool> FrameIo for Source<CHOSEN> {
     type Frame = RingFrame;
 
     #[inline(always)]
     fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<RingFrame, BURST>) {
         let forward = port == 0;
         let opening = self.traffic == Traffic::Openings;
+        if CHOSEN && self.traffic == Traffic::None {
+            return;
+        }
         if !forward && self.traffic != Traffic::Mixed || opening && self.is_open() {
             return;
         }
         while !into.is_full() {
-            let Some(mut frame) = self.ring.pop_front() else { return };
+            let mut frame = match self.ring.pop_front() {
+                Some(frame) => frame,
+                // Another worker's ring has it, or it was dropped on its way there.
+                None if CHOSEN => RingFrame(Box::new([0; ROOM])),
+                None => return,
+            };
             let flow = self.flow();
             write(&mut frame.0, flow, forward, opening);
             into.push(frame);

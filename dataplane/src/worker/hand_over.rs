@@ -42,9 +42,10 @@ impl<Io: FrameIo> Handler<Io> {
     pub(super) fn steer(&mut self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
         let port = burst.port;
         let own = self.io.peers.own();
+        let mac = snapshot.mac_bits(port);
         let mut kept: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
         for frame in burst.frames.drain(..) {
-            let client = client_of(&frame, snapshot);
+            let client = client_of(&frame, mac, snapshot);
             let owner = client.map_or(own, |client| self.io.peers.owner(client));
             if owner == own {
                 kept.push(frame);
@@ -115,10 +116,15 @@ impl<Io: FrameIo> Handler<Io> {
     }
 }
 
-/// The client endpoint of a received frame: first where it nearly always is.
+/// The client endpoint of a frame received by `mac`: first where it nearly always is. What is addressed to
+/// others, or to all, is nobody's.
 #[inline(always)]
-fn client_of(frame: &impl Frame, snapshot: &Snapshot) -> Option<u64> {
+fn client_of(frame: &impl Frame, mac: u64, snapshot: &Snapshot) -> Option<u64> {
     let head: &[u8; HEAD] = frame.head();
+    let &[a, b, c, d, e, f, ..] = head;
+    if u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) != mac {
+        return None;
+    }
     let is_plain = (head[at::ETHER_TYPE..=at::IPV4] == [8, 0, 0x45])
         & (head[at::FRAGMENT] & 0x3f == 0)
         & (head[at::FRAGMENT + 1] == 0)
