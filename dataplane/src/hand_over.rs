@@ -32,6 +32,8 @@ pub const PARCELS: usize = 512;
 pub enum Purpose {
     /// They were received on a port, and their connection is the other's.
     Received,
+    /// They are fragments whose ports their worker has found, and their connection is the other's.
+    Fragment,
     /// They are to be sent on a port on which the giver has no transmit queue.
     ToSend,
 }
@@ -42,6 +44,8 @@ pub enum Purpose {
 struct Parcel<F> {
     /// The first `count` are there.
     frames: [Option<F>; FRAMES],
+    /// Of the fragments' datagrams: source and destination, as the tracker has them.
+    ports: u32,
     count: u8,
     port: PortIndex,
     purpose: Purpose,
@@ -49,7 +53,7 @@ struct Parcel<F> {
 
 impl<F> Default for Parcel<F> {
     fn default() -> Self {
-        Self { frames: [const { None }; FRAMES], count: 0, port: 0, purpose: Purpose::Received }
+        Self { frames: [const { None }; FRAMES], ports: 0, count: 0, port: 0, purpose: Purpose::Received }
     }
 }
 
@@ -156,12 +160,27 @@ impl<F> Peers<F> {
         frame: F,
         counters: &WorkerCounters,
     ) {
+        self.pass_with_ports(worker, purpose, port, 0, frame, counters);
+    }
+
+    /// The same for a fragment, with the ports of its datagram.
+    #[inline]
+    pub fn pass_with_ports(
+        &mut self,
+        worker: usize,
+        purpose: Purpose,
+        port: PortIndex,
+        ports: u32,
+        frame: F,
+        counters: &WorkerCounters,
+    ) {
         let Some(lane) = self.lanes.get_mut(worker).and_then(Option::as_mut) else { return };
         let fits = usize::from(lane.open.count) < FRAMES;
-        let alike = lane.open.port == port && lane.open.purpose == purpose;
+        let open = &lane.open;
+        let alike = (open.port, open.purpose, open.ports) == (port, purpose, ports);
         if !(fits && alike) {
             lane.close(counters);
-            (lane.open.port, lane.open.purpose) = (port, purpose);
+            (lane.open.port, lane.open.purpose, lane.open.ports) = (port, purpose, ports);
         }
         lane.open.frames[usize::from(lane.open.count)] = Some(frame);
         lane.open.count += 1;
@@ -174,19 +193,19 @@ impl<F> Peers<F> {
         }
     }
 
-    /// Appends frames that `worker` has handed over, all of one port and purpose, as long as whole
-    /// parcels fit, and takes what it took off `parcels`. `None`: there are none.
+    /// Appends frames that `worker` has handed over, all of one port, purpose and ports, as long as
+    /// whole parcels fit, and takes what it took off `parcels`. `None`: there are none.
     pub fn take(
         &mut self,
         worker: usize,
         into: &mut ArrayVec<F, BURST>,
         parcels: &mut usize,
-    ) -> Option<(PortIndex, Purpose)> {
+    ) -> Option<(PortIndex, Purpose, u32)> {
         let lane = self.lanes.get_mut(worker)?.as_mut()?;
         let mut kind = None;
         while *parcels > 0 && into.remaining_capacity() >= FRAMES {
             let Ok(next) = lane.from.peek() else { break };
-            let this = (next.port, next.purpose);
+            let this = (next.port, next.purpose, next.ports);
             if *kind.get_or_insert(this) != this {
                 break;
             }
@@ -206,7 +225,7 @@ impl<F> Lane<F> {
         }
         let parcel = std::mem::take(&mut self.open);
         let counter = match parcel.purpose {
-            Purpose::Received => &counters.handed_over,
+            Purpose::Received | Purpose::Fragment => &counters.handed_over,
             Purpose::ToSend => &counters.sent_by_others,
         };
         match self.to.push(parcel) {

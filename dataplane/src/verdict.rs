@@ -23,6 +23,15 @@ pub enum Verdict {
         /// The port that it was received on.
         port: PortIndex,
     },
+    /// A fragment whose ports are known, handed to the worker that owns its connection.
+    HandOverFragment {
+        /// Which.
+        to: usize,
+        /// The port that it was received on.
+        port: PortIndex,
+        /// The source's and the destination's port of its datagram.
+        ports: u32,
+    },
     /// Given to the control thread in substance (an ARP message heard); the frame is freed.
     Consumed,
     /// Freed, and counted under this reason.

@@ -356,3 +356,42 @@ fn no_cache_line_is_written_by_two_workers() {
     // Tables, counters of 65,536 reals …: it is not an empty walk.
     assert!(lines.len() > 4 * 65_536, "{}", lines.len());
 }
+
+/// Fragments have no ports but in the first: all of a client meet on one worker, and go on to the one
+/// that has its connection.
+#[test]
+fn fragments_reach_their_connections_worker() {
+    for (workers, steering) in [(2, Steering::Software), (3, Steering::Device)] {
+        let lab = one_real_each();
+        let mut cluster = Cluster::new(&lab, workers, steering);
+        let text: Vec<u8> = (0..4000u32).map(|n| (n * 31) as u8).collect();
+        for (number, client) in (0..30u16).map(|n| (n, at(CLIENT, 40000 + n))) {
+            let id = 100 + number;
+            let question = Packet { id, dont_fragment: false, ..Packet::udp(client, at(VIP, 53), &text) };
+            let answer = Packet { id, dont_fragment: false, ..Packet::udp(at(RS2, 5353), client, &text) };
+            let ways = [
+                (VIP0, question.macs(CLIENT_MAC, VIP_MAC), at(RS2, 5353)),
+                (DIP0, answer.macs(RS2_MAC, DIP_MAC), client),
+            ];
+            for (port, packet, destination) in ways {
+                let mut fragments = packet.fragments(1500);
+                fragments.rotate_left(usize::from(number) % 3);
+                for (index, fragment) in fragments.iter().enumerate() {
+                    cluster.arrive((index + usize::from(number)) % workers, port, fragment);
+                }
+                let sent: Vec<_> = cluster.settle().into_iter().map(|sent| sent.bytes).collect();
+                assert_eq!(sent.len(), 3, "{client}");
+                let seen = read(&support::packet::reassemble(&sent));
+                assert_eq!((seen.destination, &seen.payload), (destination, &text));
+            }
+            // A whole packet of the same connection is found by its owner.
+            let whole = Packet::udp(client, at(VIP, 53), b"?").macs(CLIENT_MAC, VIP_MAC);
+            cluster.arrive(usize::from(number) % workers, VIP0, &whole.frame());
+            assert_eq!(cluster.settle().len(), 1);
+            let entry = cluster.counters(cluster.owner(client)).connections.get();
+            assert!(entry > 0, "{client}");
+        }
+        assert_eq!(cluster.sum(|counters| counters.connections_created.get()), 30);
+        assert!(DropReason::ALL.iter().all(|reason| cluster.dropped(*reason) == 0));
+    }
+}

@@ -5,12 +5,12 @@
 
 use super::Handler;
 use super::decode::at;
-use super::exception::{Context, Ip, Judgement, Segment, read_segment};
+use super::exception::{Context, Ip, Judgement, Segment, read_ip, read_segment};
 use crate::connection::TcpEvent;
 use crate::fragment::{Key, Outcome, Piece, Ports};
 use crate::frame::{Frame, FrameIo};
 use crate::ids::Protocol;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, endpoint_bits};
 use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::icmp;
@@ -48,9 +48,21 @@ impl<Io: FrameIo> Handler<Io> {
             }
             Outcome::TooManyGaps => return Err(DropReason::FragmentQueueFull),
         };
-        let result = self.transport_layer(frame, ip, segment, context);
-        let passes =
-            matches!(result, Ok(Judgement::Conclude(Verdict::Forward(_) | Verdict::Fragment { .. })));
+        let result = match self.owner_elsewhere(&segment, context) {
+            Some(to) => {
+                let [source, destination] =
+                    [segment.source, segment.destination].map(|end| u32::from(end.port()));
+                let ports = source << 16 | destination;
+                Ok(Judgement::Conclude(Verdict::HandOverFragment { to, port, ports }))
+            }
+            None => self.transport_layer(frame, ip, segment, context),
+        };
+        let passes = matches!(
+            result,
+            Ok(Judgement::Conclude(
+                Verdict::Forward(_) | Verdict::Fragment { .. } | Verdict::HandOverFragment { .. }
+            ))
+        );
         // It comes this way again, and the others wait behind it.
         let waits = matches!(result, Ok(Judgement::Await(_)));
         let given_up = if !passes && !waits {
@@ -66,6 +78,42 @@ impl<Io: FrameIo> Handler<Io> {
         }
         self.give_up_fragments(DropReason::FragmentQueueFull, given_up);
         result
+    }
+
+    /// All fragments of a client meet on one worker, which finds their ports. That of their connection may be
+    /// another.
+    fn owner_elsewhere(&self, segment: &Segment, context: Context<'_>) -> Option<usize> {
+        if self.io.peers.is_alone() {
+            return None;
+        }
+        let local = context.snapshot.local(*segment.destination.ip()).is_some();
+        let client = if local { segment.source } else { segment.destination };
+        let owner = self.io.peers.owner(endpoint_bits(client));
+        (owner != self.io.peers.own()).then_some(owner)
+    }
+
+    /// A fragment that another worker has found the ports of. One that has to wait for its next hop goes
+    /// that way again, and is dropped there.
+    pub(super) fn resolved_fragment(&mut self, mut frame: Io::Frame, ports: u32, context: Context<'_>) {
+        let ports = Ports { source: (ports >> 16) as u16, destination: ports as u16 };
+        let segment = |ip: &Ip, frame: &Io::Frame| {
+            let protocol = Protocol::from_number(ip.protocol).ok_or(DropReason::Protocol)?;
+            if ip.is_later_fragment() {
+                Ok(following(ip, protocol, ports))
+            } else {
+                read_segment(frame.bytes(), ip, protocol)
+            }
+        };
+        let judgement = read_ip(frame.bytes()).and_then(|ip| {
+            let segment = segment(&ip, &frame)?;
+            self.transport_layer(&mut frame, ip, segment, context)
+        });
+        match judgement {
+            Ok(Judgement::Await(key)) => self.hold(key, frame, context),
+            Ok(Judgement::Conclude(verdict)) => self.conclude(verdict, frame),
+            Ok(Judgement::Early(_)) => {} // its ports are known
+            Err(reason) => self.conclude(Verdict::Drop(reason), frame),
+        }
     }
 
     /// A fragment of an ICMP message. Nothing is put together here, so a ping in fragments is not

@@ -5,6 +5,7 @@
 //! for want of a connection. What has no client endpoint (ARP, ping, other protocols) or cannot belong to a
 //! connection (routed packets) stays with whoever received it: a NIC queue keeps its order.
 
+use super::exception::Context;
 use super::{Handler, Staged};
 use crate::connection::Direction;
 use crate::frame::{BURST, Frame, FrameIo, HEAD};
@@ -93,10 +94,21 @@ impl<Io: FrameIo> Handler<Io> {
         let (mut taken, mut bursts) = (0, 0);
         for worker in 0..self.io.peers.workers() {
             let mut parcels = PARCELS_IN_A_TURN;
-            while let Some((port, purpose)) = self.io.peers.take(worker, &mut spare.frames, &mut parcels) {
+            while let Some((port, purpose, ports)) =
+                self.io.peers.take(worker, &mut spare.frames, &mut parcels)
+            {
                 if purpose == Purpose::ToSend {
                     for frame in spare.frames.drain(..) {
                         self.outgoing.push(&mut self.io, port, frame, &self.counters);
+                    }
+                    continue;
+                }
+                if purpose == Purpose::Fragment {
+                    self.resolve_burst(decoded, snapshot, now); // nothing overtakes what came before
+                    taken += spare.frames.len();
+                    bursts += 1;
+                    for frame in spare.frames.drain(..) {
+                        self.resolved_fragment(frame, ports, Context { snapshot, port, now });
                     }
                     continue;
                 }

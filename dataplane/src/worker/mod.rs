@@ -373,6 +373,10 @@ impl<Io: FrameIo> Handler<Io> {
             Verdict::HandOver { to, port } => {
                 self.io.peers.pass(to, Purpose::Received, port, frame, &self.counters);
             }
+            Verdict::HandOverFragment { to, port, ports } => {
+                let peers = &mut self.io.peers;
+                peers.pass_with_ports(to, Purpose::Fragment, port, ports, frame, &self.counters);
+            }
             Verdict::Consumed => {}
         }
     }
