@@ -5,9 +5,11 @@
 
 mod real;
 mod route;
+mod word_hash;
 
 pub use real::{Rewrite, endpoint_bits};
 pub use route::{Route, Routes};
+use word_hash::BuildWordHasher;
 
 use crate::connection::Timeouts;
 use crate::ids::{MAX_PORTS, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceId, ServiceKey};
@@ -133,11 +135,13 @@ pub struct Snapshot {
     sources: [SourceMac; MAX_PORTS],
     rewrites: Vec<Rewrite>,
     keys: Vec<Option<RealKey>>,
-    listening: HashMap<ServiceKey, ServiceId>,
+    listening: HashMap<u64, ServiceId, BuildWordHasher>,
     endpoints: HashSet<(Protocol, SocketAddrV4)>,
     servers: HashSet<Ipv4Addr>,
     local: HashMap<Ipv4Addr, Local>,
     broadcast: HashSet<Ipv4Addr>,
+    /// The last bytes of the addresses in `local` and `broadcast`, as a set of bits.
+    last_bytes: [u64; 4],
 }
 
 impl Snapshot {
@@ -155,16 +159,26 @@ impl Snapshot {
             rewrites[real.id.0 as usize] = Rewrite::of(real);
             keys[real.id.0 as usize] = Some(real.key);
         }
-        let listening = ServiceId::numbered(&services).map(|(id, service)| (service.key, id)).collect();
+        let listening = ServiceId::numbered(&services)
+            .map(|(id, service)| (listener(service.key.protocol, endpoint_bits(service.key.listen)), id))
+            .collect();
         let endpoints = reals.iter().map(|real| (real.key.service.protocol, real.key.endpoint)).collect();
+        let local = local_addresses(&ports, &services, &reals);
+        let broadcast = link_broadcasts(&ports);
+        let mut last_bytes = [0; 4];
+        for address in local.keys().chain(&broadcast) {
+            let last = usize::from(address.octets()[3]);
+            last_bytes[last / 64] |= 1 << (last % 64);
+        }
         Self {
             version,
             macs: std::array::from_fn(|port| ports.get(port).map_or(0, |port| port.mac.bits())),
             sources: std::array::from_fn(|port| {
                 ports.get(port).map_or(SourceMac::default(), |it| SourceMac::new(port as PortIndex, it.mac))
             }),
-            local: local_addresses(&ports, &services, &reals),
-            broadcast: link_broadcasts(&ports),
+            local,
+            broadcast,
+            last_bytes,
             smallest_mtu: ports.iter().map(|port| port.mtu).min().unwrap_or(u16::MAX),
             routes: Routes::new(&ports, &routes),
             ports,
@@ -217,8 +231,21 @@ impl Snapshot {
 
     /// The service that listens there.
     pub fn service(&self, key: &ServiceKey) -> Option<(ServiceId, &Service)> {
-        let id = *self.listening.get(key)?;
+        let id = self.service_at(key.protocol, endpoint_bits(key.listen))?;
         Some((id, self.services[id.0 as usize].as_ref()?))
+    }
+
+    /// The service that listens there, by 48 bits in the order of the wire ([`endpoint_bits`]).
+    pub fn service_at(&self, protocol: Protocol, listen: u64) -> Option<ServiceId> {
+        self.listening.get(&listener(protocol, listen)).copied()
+    }
+
+    /// Whether the address is our own, or the broadcast address of one of our links: no client's.
+    pub fn is_own_or_broadcast(&self, address: Ipv4Addr) -> bool {
+        // Nearly always told by the last byte alone.
+        let last = usize::from(address.octets()[3]);
+        self.last_bytes[last / 64] >> (last % 64) & 1 != 0
+            && (self.local(address).is_some() || self.is_link_broadcast(address))
     }
 
     /// Whether some real, removed ones with connections included, has this address and port.
@@ -256,6 +283,11 @@ impl ServiceId {
     fn numbered(services: &[Option<Service>]) -> impl Iterator<Item = (Self, &Service)> {
         (0..).map(Self).zip(services).filter_map(|(id, service)| Some((id, service.as_ref()?)))
     }
+}
+
+/// What a service is looked up by: its endpoint and protocol in one word.
+const fn listener(protocol: Protocol, listen: u64) -> u64 {
+    listen | (protocol.number() as u64) << 48
 }
 
 /// A link of one or two addresses has no broadcast address (RFC 3021).

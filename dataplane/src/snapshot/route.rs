@@ -1,6 +1,7 @@
 //! The routing table: longest prefix first.
 
 use super::Port;
+use super::word_hash::BuildWordHasher;
 use crate::ids::{NeighbourKey, PortIndex};
 use hashbrown::HashMap;
 use ipnet::Ipv4Net;
@@ -21,7 +22,8 @@ pub struct Route {
 /// their number.
 #[derive(Debug, Default)]
 pub struct Routes {
-    by_length: Vec<(u8, HashMap<Ipv4Addr, Route>)>,
+    /// By netmask, the longest first; in each by network.
+    by_length: Vec<(u32, HashMap<u32, Route, BuildWordHasher>)>,
 }
 
 impl Routes {
@@ -31,25 +33,22 @@ impl Routes {
             let prefixes = port.addresses.iter();
             prefixes.map(move |prefix| Route { prefix: *prefix, port: index, via: None })
         });
-        let mut by_length: Vec<(u8, HashMap<Ipv4Addr, Route>)> = Vec::new();
+        let mut by_length: Vec<(u32, HashMap<u32, Route, BuildWordHasher>)> = Vec::new();
         for route in on_link.chain(routes.iter().copied()) {
-            let length = route.prefix.prefix_len();
-            let place = by_length.binary_search_by(|(other, _)| length.cmp(other));
+            let mask = route.prefix.netmask().to_bits();
+            let place = by_length.binary_search_by(|(other, _)| mask.cmp(other));
             let place = place.unwrap_or_else(|place| {
-                by_length.insert(place, (length, HashMap::new()));
+                by_length.insert(place, (mask, HashMap::default()));
                 place
             });
-            by_length[place].1.entry(route.prefix.network()).or_insert(route);
+            by_length[place].1.entry(route.prefix.network().to_bits()).or_insert(route);
         }
         Self { by_length }
     }
 
     /// The route to `destination`.
     pub fn find(&self, destination: Ipv4Addr) -> Option<&Route> {
-        self.by_length.iter().find_map(|(length, routes)| {
-            let mask = u32::MAX.checked_shl(32 - u32::from(*length)).unwrap_or(0);
-            routes.get(&Ipv4Addr::from_bits(destination.to_bits() & mask))
-        })
+        self.by_length.iter().find_map(|(mask, routes)| routes.get(&(destination.to_bits() & mask)))
     }
 
     /// The host that a packet to `destination` is sent to next.

@@ -15,6 +15,7 @@
 
 mod answer;
 mod arp;
+mod burst;
 mod decode;
 mod exception;
 mod extremes;
@@ -25,6 +26,7 @@ mod hand_over;
 mod icmp;
 mod limit;
 mod linked;
+mod open;
 mod orders;
 mod outgoing;
 mod resolve;
@@ -33,28 +35,25 @@ mod schedule;
 pub mod stages;
 mod waiting;
 
-use crate::connection::Direction;
 use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
 use crate::fragment::Tracker;
-use crate::frame::{BURST, Frame, FrameIo, Stage};
+use crate::frame::{FrameIo, Stage};
 use crate::hand_over::{Peers, Purpose};
 use crate::ids::{NeighbourKey, NextHopId, PortIndex};
 use crate::message::{NeighbourEvent, Order, Return, WorkerEnd};
 use crate::next_hop::NextHops;
 use crate::schedule::Position;
-use crate::snapshot::{Side, Snapshot, Steering};
+use crate::snapshot::{Snapshot, Steering};
 use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
-use arrayvec::ArrayVec;
-use decode::{Decoded, Expected, decode};
+use burst::Staged;
 use extremes::Extremes;
 use hashbrown::HashMap;
 use limit::Limits;
 use linked::Linked;
 use outgoing::Outgoing;
 use rtrb::{Consumer, Producer};
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use waiting::Waiting;
@@ -85,30 +84,6 @@ pub struct Worker<Io: FrameIo> {
     spare: Box<Staged<Io::Frame>>,
     last_turn: Option<(u64, bool)>,
     extremes: Extremes,
-}
-
-/// A burst between its two stages: in whole cache lines, for it is written with every burst.
-#[repr(align(128))]
-struct Staged<F> {
-    port: PortIndex,
-    frames: ArrayVec<F, BURST>,
-    /// Those that may take the fast path.
-    plain: FrameSet,
-    decoded: [Decoded; BURST],
-    /// Where those leave that took it.
-    outs: [PortIndex; BURST],
-}
-
-impl<F> Default for Staged<F> {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            frames: ArrayVec::new(),
-            plain: 0,
-            decoded: [Decoded::default(); BURST],
-            outs: [0; BURST],
-        }
-    }
 }
 
 /// All of a worker but the configuration that it runs on, which is lent to it: taking part in its
@@ -271,95 +246,6 @@ impl<Io: FrameIo> Worker<Io> {
 }
 
 impl<Io: FrameIo> Handler<Io> {
-    /// First stage: decodes a burst and prefetches its buckets.
-    fn decode_burst(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
-        match snapshot.ports[usize::from(burst.port)].side {
-            Side::Vip => self.decode_all::<Forwards>(burst, snapshot),
-            Side::Dip => self.decode_all::<Backwards>(burst, snapshot),
-            Side::Both => self.decode_all::<EitherWay>(burst, snapshot),
-        }
-    }
-
-    /// Second stage: resolves and rewrites a decoded burst, and empties it.
-    fn resolve_burst(&mut self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot, now: Now) {
-        if burst.frames.is_empty() {
-            return;
-        }
-        match snapshot.ports[usize::from(burst.port)].side {
-            Side::Vip => self.resolve_all::<Forwards>(burst, snapshot, now),
-            Side::Dip => self.resolve_all::<Backwards>(burst, snapshot, now),
-            Side::Both => self.resolve_all::<EitherWay>(burst, snapshot, now),
-        }
-        self.io.ended(Stage::Resolve);
-    }
-
-    #[inline(always)]
-    fn decode_all<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
-        let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
-        let mut plain = 0;
-        for (index, (frame, place)) in burst.frames.iter().zip(&mut burst.decoded).enumerate() {
-            let (mut decoded, is_plain) = decode(frame, Way::of_frame(snapshot, frame), expected);
-            decoded.home = self.table.prefetch_home(decoded.key);
-            *place = decoded;
-            plain |= FrameSet::from(is_plain) << index;
-        }
-        burst.plain = plain;
-    }
-
-    /// What is not plain TCP or UDP of a known connection is handled after the rest, in order of
-    /// arrival.
-    #[inline(always)]
-    fn resolve_all<Way: DirectionOf>(
-        &mut self,
-        burst: &mut Staged<Io::Frame>,
-        snapshot: &Snapshot,
-        now: Now,
-    ) {
-        let tick = now.tick();
-        // Short, so that many of the lines which are still on their way are waited for at once.
-        for decoded in &mut burst.decoded[..burst.frames.len()] {
-            decoded.probed = self.table.probe(decoded.home, decoded.key);
-        }
-        let mut behind = Behind::default();
-        let mut ports: u16 = 0;
-        let mut path = self.path(snapshot, tick);
-        let stages = burst.frames.iter_mut().zip(&burst.decoded).zip(&mut burst.outs);
-        for (index, ((frame, decoded), out)) in stages.enumerate() {
-            let direction = Way::of_decoded(decoded);
-            if burst.plain >> index & 1 != 0
-                && !behind.includes(decoded)
-                && let Some(port) = path.forward(frame, decoded, direction)
-            {
-                *out = port;
-                ports |= 1 << port;
-            } else {
-                behind.add(index, decoded, frame);
-            }
-        }
-        if behind.frames == 0 && ports.is_power_of_two() {
-            let port = ports.trailing_zeros() as PortIndex;
-            self.outgoing.push_burst(&mut self.io, port, &mut burst.frames, &self.counters);
-        } else {
-            self.part_burst(burst, behind.frames, snapshot, now);
-        }
-    }
-
-    /// Sends the frames of a burst, but for those of `others`, which are handled one by one.
-    #[inline(never)]
-    fn part_burst(&mut self, burst: &mut Staged<Io::Frame>, others: FrameSet, snapshot: &Snapshot, now: Now) {
-        let mut exceptions: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
-        for (index, (frame, out)) in burst.frames.drain(..).zip(&burst.outs).enumerate() {
-            if others >> index & 1 == 0 {
-                self.outgoing.push(&mut self.io, *out, frame, &self.counters);
-            } else {
-                exceptions.push(frame);
-            }
-        }
-        for frame in exceptions {
-            self.exception(burst.port, frame, snapshot, now);
-        }
-    }
-
     /// Counts a frame's verdict, and frees or sends it accordingly.
     fn conclude(&mut self, verdict: Verdict, frame: Io::Frame) {
         match verdict {
@@ -411,86 +297,6 @@ impl<Io: FrameIo> Handler<Io> {
         let slowest = if is_filling { 1 } else { SWEEP_SLOWEST };
         let seconds = self.table.buckets().div_ceil(SWEEP_BUCKETS_A_SECOND).clamp(1, slowest);
         SWEEP_PASS_NANOSECONDS * seconds as u64
-    }
-}
-
-/// A set of a burst's frames: bit `i` for the frame at `i`.
-type FrameSet = u32;
-
-/// The frames of a burst that have left the fast path, and their connections as a set of bits of their
-/// home buckets: what follows on them leaves it too, so that nothing is overtaken. A false hit costs
-/// that packet some time.
-#[derive(Default)]
-struct Behind {
-    frames: FrameSet,
-    homes: u64,
-}
-
-impl Behind {
-    #[inline(always)]
-    fn includes(&self, decoded: &Decoded) -> bool {
-        self.homes >> decoded.home.low_bits() & 1 != 0
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn add(&mut self, index: usize, decoded: &Decoded, frame: &impl Frame) {
-        self.frames |= 1 << index;
-        let head = frame.head();
-        if head[decode::at::ETHER_TYPE..decode::at::IPV4] != [8, 0] {
-            return;
-        }
-        // With options the ports were read in the wrong place: then all that follow go the same way.
-        let has_options = head[decode::at::IPV4] != 0x45;
-        self.homes |= if has_options { u64::MAX } else { 1 << decoded.home.low_bits() };
-    }
-}
-
-/// How the direction of a port's frames is told. On a port of one side it is a constant, for which
-/// the stages are compiled on their own.
-trait DirectionOf {
-    fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction;
-    fn of_decoded(decoded: &Decoded) -> Direction;
-}
-
-/// A port towards clients.
-struct Forwards;
-/// A port towards reals.
-struct Backwards;
-/// One-arm: what is addressed to us comes from a client, all else from a real.
-struct EitherWay;
-
-impl DirectionOf for Forwards {
-    #[inline(always)]
-    fn of_frame(_: &Snapshot, _: &impl Frame) -> Direction {
-        Direction::Forward
-    }
-    #[inline(always)]
-    fn of_decoded(_: &Decoded) -> Direction {
-        Direction::Forward
-    }
-}
-
-impl DirectionOf for Backwards {
-    #[inline(always)]
-    fn of_frame(_: &Snapshot, _: &impl Frame) -> Direction {
-        Direction::Reverse
-    }
-    #[inline(always)]
-    fn of_decoded(_: &Decoded) -> Direction {
-        Direction::Reverse
-    }
-}
-
-impl DirectionOf for EitherWay {
-    fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction {
-        let at = decode::at::DESTINATION;
-        let octets: &[u8; 4] = frame.head()[at..].first_chunk().expect("within the head");
-        let local = snapshot.local(Ipv4Addr::from(*octets)).is_some();
-        if local { Direction::Forward } else { Direction::Reverse }
-    }
-    fn of_decoded(decoded: &Decoded) -> Direction {
-        decoded.direction
     }
 }
 

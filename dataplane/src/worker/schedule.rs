@@ -3,16 +3,18 @@
 
 use super::Handler;
 use super::exception::{Context, Found, Ip, Judgement, Segment, client_key, first_state};
-use crate::connection::table::{Entry, NoRoom};
-use crate::connection::{Direction, TcpEvent};
+use crate::connection::table::{ClientKey, Entry, Hash, NoRoom, Slot};
+use crate::connection::{Direction, State, TcpEvent};
 use crate::frame::{Frame, FrameIo};
-use crate::ids::{NextHopId, Protocol, RealId, RealKey, ServiceKey};
+use crate::ids::{NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceKey};
 use crate::snapshot::Snapshot;
+use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::checksum;
+use crate::wire::{checksum, ipv4};
+use std::net::Ipv4Addr;
 
 /// The port that an FTP server's data connections come from; IPVS never schedules it.
-const FTP_DATA: u16 = 20;
+pub(super) const FTP_DATA: u16 = 20;
 /// Reals tried beside the one picked before a connection is refused because of colliding replies.
 const OTHERS_TRIED: usize = 64;
 
@@ -72,30 +74,35 @@ impl<Io: FrameIo> Handler<Io> {
             .find(|real| is_free(*real))
             .ok_or(DropReason::ReplyCollision)?;
 
-        let back = snapshot.routes.next(ip.source);
-        let back = back.and_then(|hop| self.neighbours.get(&hop)).copied();
         let state = first_state(segment.protocol, segment.event);
-        let slot = self
-            .table
-            .insert(
-                hash,
-                key,
-                real,
-                back.unwrap_or(NextHopId::UNKNOWN),
-                state,
-                now.tick(),
-                &snapshot.timeouts,
-                &self.counters,
-            )
-            .map_err(|no_room| match no_room {
-                NoRoom::Places => DropReason::ClientEndpointFull,
-                NoRoom::Capacity => DropReason::TableFull,
-            })?;
+        let slot = self.enter(hash, key, real, ip.source, state, snapshot, now)?;
         if segment.protocol == Protocol::Tcp {
-            self.watch_for_partial_checksums(frame, ip, port.into());
+            self.watch_for_partial_checksums(frame.bytes(), ip.payload, port);
         }
         let entry = self.table.entry(slot).ok_or(DropReason::TableFull)?;
         Ok(Found { slot, entry, direction: Direction::Forward })
+    }
+
+    /// Makes the entry of a new connection, with the way back to its client.
+    #[expect(clippy::too_many_arguments, reason = "what an entry is made of, and what it is made in")]
+    pub(super) fn enter(
+        &mut self,
+        hash: Hash,
+        key: ClientKey,
+        real: RealId,
+        client: Ipv4Addr,
+        state: State,
+        snapshot: &Snapshot,
+        now: Now,
+    ) -> Result<Slot, DropReason> {
+        let back = snapshot.routes.next(client).and_then(|hop| self.neighbours.get(&hop)).copied();
+        let back = back.unwrap_or(NextHopId::UNKNOWN);
+        let (tick, timeouts, counters) = (now.tick(), &snapshot.timeouts, &self.counters);
+        let made = self.table.insert(hash, key, real, back, state, tick, timeouts, counters);
+        made.map_err(|no_room| match no_room {
+            NoRoom::Places => DropReason::ClientEndpointFull,
+            NoRoom::Capacity => DropReason::TableFull,
+        })
     }
 
     /// What a refused opening is answered with, as IPVS and the host's stack do: RST where TCP finds
@@ -123,14 +130,14 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// On a veth the sender's kernel leaves the checksum to a device that is not there: then every
     /// SYN carries only the pseudo-header's sum. Looked at once a connection.
-    fn watch_for_partial_checksums(&self, frame: &Io::Frame, ip: &Ip, port: usize) {
-        let bytes = frame.bytes();
-        let check = checksum::read(bytes, ip.payload + 16);
-        let length = ip.length - (ip.payload - super::decode::at::IPV4) as u16;
+    pub(super) fn watch_for_partial_checksums(&self, bytes: &[u8], transport: usize, port: PortIndex) {
+        self.counters.syns[usize::from(port)].add(1);
+        let Ok(packet) = ipv4::Packet::in_frame(bytes) else { return };
+        let check = checksum::read(bytes, transport + 16);
+        let length = packet.total_length() - packet.header_length() as u16;
         let protocol = Protocol::Tcp.number();
-        self.counters.syns[port].add(1);
-        if checksum::is_pseudo_header_only(check, ip.source, ip.destination, protocol, length) {
-            self.counters.partial_checksums[port].add(1);
+        if checksum::is_pseudo_header_only(check, packet.source(), packet.destination(), protocol, length) {
+            self.counters.partial_checksums[usize::from(port)].add(1);
         }
     }
 }

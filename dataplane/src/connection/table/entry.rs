@@ -55,7 +55,13 @@ impl ClientKey {
         SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p, q]))
     }
 
-    pub(super) fn protocol(self) -> Option<Protocol> {
+    /// The client's endpoint, as 48 bits in the order of the wire.
+    pub const fn endpoint_bits(self) -> u64 {
+        self.0 & ((1 << PROTOCOL_SHIFT) - 1)
+    }
+
+    /// TCP or UDP; `None` for the key of no packet.
+    pub fn protocol(self) -> Option<Protocol> {
         Protocol::from_number((self.0 >> PROTOCOL_SHIFT) as u8)
     }
 }

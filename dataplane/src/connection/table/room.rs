@@ -169,12 +169,17 @@ impl Table {
 
     fn evict(&mut self, slot: Slot, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) {
         let Some(entry) = self.entry(slot) else { return };
-        let kind = if entry.is_dead(now, timeouts) {
-            &counters.connections_expired
+        if entry.is_dead(now, timeouts) {
+            self.expire(slot, counters);
         } else {
-            &counters.connections_evicted
-        };
-        kind.add(1);
+            counters.connections_evicted.add(1);
+            self.remove(slot, counters);
+        }
+    }
+
+    /// Takes out an entry that is dead.
+    pub fn expire(&mut self, slot: Slot, counters: &WorkerCounters) {
+        counters.connections_expired.add(1);
         self.remove(slot, counters);
     }
 
