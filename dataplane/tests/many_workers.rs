@@ -281,6 +281,24 @@ fn a_worker_without_a_transmit_queue_sends_through_another() {
     assert_eq!(cluster.counters(1).tx_packets.get(), 1);
 }
 
+/// The first configuration reaches one worker before another, which may get frames before it.
+#[test]
+fn frames_wait_for_a_worker_that_has_no_configuration_yet() {
+    let lab = one_real_each();
+    let mut cluster = Cluster::unconfigured(&lab, 2, &[]);
+    cluster.begin(0..1, &lab, Steering::Software);
+    let client = cluster.client_of(1, 40000);
+    cluster.turn_one(0);
+    for number in 0..40u8 {
+        let packet = Packet::udp(client, at(VIP, 53), &[number]).macs(CLIENT_MAC, VIP_MAC);
+        cluster.arrive(0, VIP0, &packet.frame());
+    }
+    assert!(cluster.settle().is_empty());
+    cluster.begin(1..2, &lab, Steering::Software);
+    let seen: Vec<u8> = cluster.settle().iter().map(|sent| read(&sent.bytes).payload[0]).collect();
+    assert_eq!(seen, (0..40).collect::<Vec<_>>());
+}
+
 #[test]
 fn few_connections_spread_whichever_workers_they_reach() {
     let lab = Lab::serving();

@@ -91,6 +91,9 @@ impl<Io: FrameIo> Handler<Io> {
         snapshot: &Snapshot,
         now: Now,
     ) -> usize {
+        if snapshot.ports.is_empty() {
+            return 0; // another worker has its first configuration already: it knows the ports, this one does not
+        }
         let (mut taken, mut bursts) = (0, 0);
         for worker in 0..self.io.peers.workers() {
             let mut parcels = PARCELS_IN_A_TURN;

@@ -13,6 +13,7 @@ use dataplane::time::Now;
 use dataplane::verdict::DropReason;
 use dataplane::worker::Worker;
 use std::net::SocketAddrV4;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub struct Cluster {
@@ -47,6 +48,14 @@ impl Cluster {
         steering: Steering,
         senders: &[(usize, PortIndex, usize)],
     ) -> Self {
+        let mut cluster = Self::unconfigured(lab, workers, senders);
+        cluster.begin(0..workers, lab, steering);
+        cluster.turn();
+        cluster
+    }
+
+    /// The same, but no worker has a configuration yet: see [`begin`](Self::begin).
+    pub fn unconfigured(lab: &Lab, workers: usize, senders: &[(usize, PortIndex, usize)]) -> Self {
         let owners = owners(workers);
         let (mut all, mut controls) = (Vec::new(), Vec::new());
         for mut peers in mesh(&owners) {
@@ -60,33 +69,39 @@ impl Cluster {
             all.push(worker.with_peers(peers));
             controls.push(control);
         }
-        let mut cluster = Self { workers: all, controls, owners, now: lab.now().nanoseconds };
-        cluster.adopt(lab, steering);
-        for (key, id) in &lab.neighbours {
-            for control in &mut cluster.controls {
+        Self { workers: all, controls, owners, now: lab.now().nanoseconds }
+    }
+
+    /// Has these workers know the neighbours of `lab`, and run on what it has configured.
+    pub fn begin(&mut self, workers: Range<usize>, lab: &Lab, steering: Steering) {
+        self.order(workers.clone(), lab, steering);
+        for control in &mut self.controls[workers] {
+            for (key, id) in &lab.neighbours {
                 control.orders.push(Order::Reachable(*key, *id)).unwrap();
             }
         }
-        cluster.turn();
-        cluster
     }
 
     /// Has every worker run on what `lab` has configured.
     pub fn adopt(&mut self, lab: &Lab, steering: Steering) {
+        self.order(0..self.workers.len(), lab, steering);
+        self.turn();
+        for control in &mut self.controls {
+            while let Ok(returned) = control.returns.pop() {
+                assert!(matches!(returned, Return::Retired(_)));
+            }
+        }
+    }
+
+    fn order(&mut self, workers: Range<usize>, lab: &Lab, steering: Steering) {
         let mut description = lab.description.clone();
         description.version += 1000;
         for port in &mut description.ports {
             port.steering = steering;
         }
         let snapshot = Arc::new(Snapshot::compile(description));
-        for control in &mut self.controls {
+        for control in &mut self.controls[workers] {
             control.orders.push(Order::Adopt(Arc::clone(&snapshot))).unwrap();
-        }
-        self.turn();
-        for control in &mut self.controls {
-            while let Ok(returned) = control.returns.pop() {
-                assert!(matches!(returned, Return::Retired(_)));
-            }
         }
     }
 
