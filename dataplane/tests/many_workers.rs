@@ -4,6 +4,7 @@ mod support;
 
 use dataplane::ids::PortIndex;
 use dataplane::snapshot::Steering;
+use dataplane::time::Now;
 use dataplane::verdict::DropReason;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -297,6 +298,23 @@ fn frames_wait_for_a_worker_that_has_no_configuration_yet() {
     cluster.begin(1..2, &lab, Steering::Software);
     let seen: Vec<u8> = cluster.settle().iter().map(|sent| read(&sent.bytes).payload[0]).collect();
     assert_eq!(seen, (0..40).collect::<Vec<_>>());
+}
+
+/// Else the loop would put it to sleep, and its load would be told as none.
+#[test]
+fn a_worker_that_only_sends_for_others_is_busy() {
+    let lab = one_real_each();
+    let mut cluster = Cluster::with_senders(&lab, 2, Steering::Software, &[(1, DIP0, 0)]);
+    let client = cluster.client_of(1, 40000);
+    let busy_before = cluster.counters(0).busy_turns.get();
+    for turn in 1..=10 {
+        cluster.arrive(1, VIP0, &Packet::udp(client, at(VIP, 53), b"?").macs(CLIENT_MAC, VIP_MAC).frame());
+        cluster.turn_one(1);
+        let now = Now { nanoseconds: lab.now().nanoseconds + turn * 1_000_000 };
+        assert_eq!(cluster.workers[0].turn(now), 1);
+    }
+    assert_eq!(cluster.counters(0).busy_turns.get() - busy_before, 9, "of the last, the end is not known");
+    assert_eq!(cluster.counters(0).taken_over.get(), 0, "it has not handled them");
 }
 
 #[test]

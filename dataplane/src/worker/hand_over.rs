@@ -82,7 +82,8 @@ impl<Io: FrameIo> Handler<Io> {
         Some(Verdict::HandOver { to, port })
     }
 
-    /// Handles what the other workers have handed over since the last turn. Returns how many frames.
+    /// Handles what the other workers have handed over since the last turn. Returns how many frames, those
+    /// that only had to be sent among them.
     #[inline(never)]
     pub(super) fn take_over(
         &mut self,
@@ -94,13 +95,15 @@ impl<Io: FrameIo> Handler<Io> {
         if snapshot.ports.is_empty() {
             return 0; // another worker has its first configuration already: it knows the ports, this one does not
         }
-        let (mut taken, mut bursts) = (0, 0);
+        let (mut taken, mut to_send, mut bursts) = (0, 0, 0);
         for worker in 0..self.io.peers.workers() {
             let mut parcels = PARCELS_IN_A_TURN;
             while let Some((port, purpose, ports)) =
                 self.io.peers.take(worker, &mut spare.frames, &mut parcels)
             {
                 if purpose == Purpose::ToSend {
+                    self.resolve_burst(decoded, snapshot, now); // it is not to wait while there are such
+                    to_send += spare.frames.len();
                     for frame in spare.frames.drain(..) {
                         self.outgoing.push(&mut self.io, port, frame, &self.counters);
                     }
@@ -127,7 +130,7 @@ impl<Io: FrameIo> Handler<Io> {
         }
         self.counters.taken_over.add(taken as u64);
         self.counters.bursts.add(bursts);
-        taken
+        taken + to_send
     }
 }
 
