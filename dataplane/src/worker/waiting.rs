@@ -3,6 +3,7 @@
 
 use crate::ids::{NeighbourKey, PortIndex};
 use crate::time::Now;
+use std::collections::VecDeque;
 
 /// Packets that wait in all.
 pub(super) const CAPACITY: usize = 512;
@@ -18,13 +19,24 @@ struct Held<F> {
     for_key: NeighbourKey,
     arrived_on: PortIndex,
     since: u64,
-    asked: Option<u64>,
     frame: F,
+}
+
+/// A next hop that packets wait for.
+struct Awaited {
+    key: NeighbourKey,
+    /// How many.
+    count: usize,
+    /// When the control thread was asked last.
+    asked: Option<u64>,
 }
 
 /// A bounded queue, in order of arrival. Searched from end to end: it is short, and mostly empty.
 pub(super) struct Waiting<F> {
-    held: Vec<Held<F>>,
+    held: VecDeque<Held<F>>,
+    /// In the order in which they came to be awaited. Counted here, not among the packets: a flood to hosts
+    /// that are not there has one made room for by each that comes.
+    awaited: Vec<Awaited>,
 }
 
 /// What keeping a packet came to.
@@ -32,14 +44,14 @@ pub(super) struct Kept<F> {
     /// Whether the control thread should be asked for the next hop now.
     pub(super) ask: bool,
     /// What has to go in its place: the packet itself if too many wait for this next hop, else the
-    /// oldest of those that wait for the next hop with the most, so that a few silent hosts do not
-    /// keep others from being resolved.
+    /// oldest of those that wait for the next hop with the most (of equals, the one awaited for longest), so
+    /// that a few silent hosts do not keep others from being resolved.
     pub(super) instead_of: Option<F>,
 }
 
 impl<F> Waiting<F> {
     pub(super) fn new() -> Self {
-        Self { held: Vec::with_capacity(CAPACITY) }
+        Self { held: VecDeque::with_capacity(CAPACITY), awaited: Vec::with_capacity(CAPACITY) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -48,54 +60,134 @@ impl<F> Waiting<F> {
 
     /// Keeps a frame until `key` is resolved.
     pub(super) fn keep(&mut self, key: NeighbourKey, arrived_on: PortIndex, frame: F, now: Now) -> Kept<F> {
-        let for_same = self.held.iter().filter(|held| held.for_key == key);
-        let (count, asked) =
-            for_same.fold((0, None), |(count, asked), held| (count + 1, asked.max(held.asked)));
+        let (count, asked) = self.find(key).map_or((0, None), |awaited| (awaited.count, awaited.asked));
         let ask = asked.is_none_or(|asked| now.nanoseconds >= asked + ASK_AGAIN_NANOSECONDS);
         if count >= PER_NEIGHBOUR {
             return Kept { ask, instead_of: Some(frame) };
         }
         let instead_of = (self.held.len() >= CAPACITY).then(|| self.take_from_most()).flatten();
-        self.held.push(Held { for_key: key, arrived_on, since: now.nanoseconds, asked, frame });
+        match self.find_mut(key) {
+            Some(awaited) => awaited.count += 1,
+            None => self.awaited.push(Awaited { key, count: 1, asked }),
+        }
+        self.held.push_back(Held { for_key: key, arrived_on, since: now.nanoseconds, frame });
         Kept { ask, instead_of }
     }
 
     /// The oldest frame of the next hop for which most wait.
     fn take_from_most(&mut self) -> Option<F> {
-        let most = self.held.iter().map(|held| held.for_key).max_by_key(|key| self.count(*key))?;
-        self.take(most).map(|(_, frame)| frame)
+        let longer = |most: &Awaited, other: &Awaited| most.count >= other.count;
+        let most =
+            self.awaited.iter().reduce(|most, other| if longer(most, other) { most } else { other })?;
+        self.take(most.key).map(|(_, frame)| frame)
     }
 
     /// The control thread has been asked for `key`.
     pub(super) fn asked(&mut self, key: NeighbourKey, now: Now) {
-        for held in self.held.iter_mut().filter(|held| held.for_key == key) {
-            held.asked = Some(now.nanoseconds);
+        if let Some(awaited) = self.find_mut(key) {
+            awaited.asked = Some(now.nanoseconds);
         }
     }
 
     /// Frames that wait for `key`.
     pub(super) fn count(&self, key: NeighbourKey) -> usize {
-        self.held.iter().filter(|held| held.for_key == key).count()
+        self.find(key).map_or(0, |awaited| awaited.count)
     }
 
     /// Whether anything waits for `key`.
     pub(super) fn is_awaited(&self, key: NeighbourKey) -> bool {
-        self.held.iter().any(|held| held.for_key == key)
+        self.find(key).is_some()
     }
 
     /// The oldest frame that waits for `key`, and the port that it came in on.
     pub(super) fn take(&mut self, key: NeighbourKey) -> Option<(PortIndex, F)> {
+        self.find(key)?;
         let index = self.held.iter().position(|held| held.for_key == key)?;
-        let held = self.held.remove(index);
-        Some((held.arrived_on, held.frame))
+        self.remove(index).map(|held| (held.arrived_on, held.frame))
     }
 
     /// A frame that has waited too long.
     pub(super) fn take_impatient(&mut self, now: Now) -> Option<F> {
-        let oldest = self.held.first()?;
+        let oldest = self.held.front()?;
         if now.nanoseconds.saturating_sub(oldest.since) < PATIENCE_NANOSECONDS {
             return None;
         }
-        Some(self.held.remove(0).frame)
+        self.remove(0).map(|held| held.frame)
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Held<F>> {
+        let held = self.held.remove(index)?;
+        let of = self.awaited.iter().position(|awaited| awaited.key == held.for_key)?;
+        self.awaited[of].count -= 1;
+        if self.awaited[of].count == 0 {
+            self.awaited.remove(of);
+        }
+        Some(held)
+    }
+
+    fn find(&self, key: NeighbourKey) -> Option<&Awaited> {
+        self.awaited.iter().find(|awaited| awaited.key == key)
+    }
+
+    fn find_mut(&mut self, key: NeighbourKey) -> Option<&mut Awaited> {
+        self.awaited.iter_mut().find(|awaited| awaited.key == key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const NOW: Now = Now { nanoseconds: 1 };
+
+    fn key(host: usize) -> NeighbourKey {
+        NeighbourKey { port: 1, address: Ipv4Addr::from_bits(host as u32) }
+    }
+
+    /// Frames are numbers.
+    fn filled(host_of: impl Fn(usize) -> usize) -> Waiting<usize> {
+        let mut waiting = Waiting::new();
+        for number in 0..CAPACITY {
+            assert_eq!(waiting.keep(key(host_of(number)), 0, number, NOW).instead_of, None);
+        }
+        waiting
+    }
+
+    #[test]
+    fn whoever_has_most_waiting_makes_room() {
+        let mut waiting = filled(|number| if number % 10 == 3 { 7 } else { 1000 + number });
+        assert_eq!(waiting.keep(key(1), 0, 600, NOW).instead_of, Some(3));
+        assert_eq!(waiting.keep(key(2), 0, 601, NOW).instead_of, Some(13));
+        assert_eq!((waiting.count(key(7)), waiting.count(key(2)), waiting.len()), (49, 1, CAPACITY));
+    }
+
+    #[test]
+    fn of_equals_the_one_awaited_for_longest_makes_room() {
+        let mut waiting = filled(|number| number);
+        for number in CAPACITY..3 * CAPACITY {
+            let gone = number - CAPACITY;
+            assert_eq!(waiting.keep(key(number), 0, number, NOW).instead_of, Some(gone));
+            assert!(!waiting.is_awaited(key(gone)) && waiting.is_awaited(key(gone + 1)));
+        }
+        assert_eq!(waiting.awaited.len(), CAPACITY);
+    }
+
+    /// That it was asked for is known as long as packets wait.
+    #[test]
+    fn one_is_asked_for_again_after_a_second() {
+        let mut waiting = Waiting::new();
+        let at = |nanoseconds| Now { nanoseconds };
+        assert!(waiting.keep(key(1), 0, 0, at(1)).ask);
+        assert!(waiting.keep(key(1), 0, 1, at(2)).ask, "nobody has been asked");
+        waiting.asked(key(1), at(3));
+        assert_eq!(waiting.take(key(1)), Some((0, 0)));
+        assert!(!waiting.keep(key(1), 0, 2, at(4)).ask);
+        assert!(waiting.keep(key(2), 0, 3, at(4)).ask);
+        assert!(waiting.keep(key(1), 0, 4, at(3 + ASK_AGAIN_NANOSECONDS)).ask);
+        let late = at(5 + PATIENCE_NANOSECONDS);
+        let gone: Vec<_> = std::iter::from_fn(|| waiting.take_impatient(late)).collect();
+        assert_eq!(gone, [1, 2, 3]);
+        assert_eq!((waiting.count(key(1)), waiting.is_awaited(key(2)), waiting.len()), (1, false, 1));
     }
 }
