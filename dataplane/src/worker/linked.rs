@@ -7,7 +7,8 @@ use crate::ids::PortIndex;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
-/// Sends by another worker on ports where this one has no transmit queue.
+/// Sends by another worker on ports where this one has no transmit queue. Whoever sends a frame counts it
+/// as sent.
 pub(super) struct Linked<Io: FrameIo> {
     pub(super) io: Io,
     pub(super) peers: Peers<Io::Frame>,
@@ -19,10 +20,8 @@ impl<Io: FrameIo> Linked<Io> {
         Self { io, peers: Peers::none(), counters }
     }
 
-    /// Whoever sends them counts them as sent.
     #[cold]
     fn pass(&mut self, sender: usize, port: PortIndex, from: &mut ArrayVec<Io::Frame, BURST>) {
-        self.counters.tx_packets.subtract(from.len() as u64);
         for frame in from.drain(..) {
             self.peers.pass(sender, Purpose::ToSend, port, frame, &self.counters);
         }
@@ -40,7 +39,11 @@ impl<Io: FrameIo> FrameIo for Linked<Io> {
     #[inline(always)]
     fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<Io::Frame, BURST>) {
         match self.peers.sender(port) {
-            None => self.io.transmit(port, from),
+            None => {
+                let before = from.len();
+                self.io.transmit(port, from);
+                self.counters.tx_packets.add((before - from.len()) as u64);
+            }
             Some(sender) => self.pass(sender, port, from),
         }
     }

@@ -194,7 +194,7 @@ impl<Io: FrameIo> Worker<Io> {
         if handled == 0 || !decoded.frames.is_full() {
             handler.resolve_burst(decoded, snapshot, now);
         }
-        handler.outgoing.flush(&mut handler.io, &handler.counters);
+        handler.outgoing.flush(&mut handler.io);
         if !alone {
             handler.io.peers.flush(&handler.counters);
         }

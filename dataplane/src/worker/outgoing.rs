@@ -36,7 +36,7 @@ impl<Io: FrameIo> Outgoing<Io> {
         counters: &WorkerCounters,
     ) {
         if frames.len() >= BURST / 2 && self.ports[usize::from(port) % MAX_PORTS].is_empty() {
-            transmit(io, port, frames, counters);
+            io.transmit(port, frames);
         }
         for frame in frames.drain(..) {
             self.push(io, port, frame, counters);
@@ -44,10 +44,10 @@ impl<Io: FrameIo> Outgoing<Io> {
     }
 
     /// Hands every buffer to its device, once.
-    pub(super) fn flush(&mut self, io: &mut Io, counters: &WorkerCounters) {
+    pub(super) fn flush(&mut self, io: &mut Io) {
         for (port, buffer) in (0..).zip(&mut self.ports) {
             if !buffer.is_empty() {
-                transmit(io, port, buffer, counters);
+                io.transmit(port, buffer);
             }
         }
     }
@@ -66,19 +66,8 @@ fn push_to_full<Io: FrameIo>(
     frame: Io::Frame,
     counters: &WorkerCounters,
 ) {
-    transmit(io, port, buffer, counters);
+    io.transmit(port, buffer);
     if buffer.try_push(frame).is_err() {
         counters.dropped(DropReason::TransmitFull).add(1);
     }
-}
-
-fn transmit<Io: FrameIo>(
-    io: &mut Io,
-    port: PortIndex,
-    buffer: &mut ArrayVec<Io::Frame, BURST>,
-    counters: &WorkerCounters,
-) {
-    let before = buffer.len();
-    io.transmit(port, buffer);
-    counters.tx_packets.add((before - buffer.len()) as u64);
 }
