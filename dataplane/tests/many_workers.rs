@@ -317,6 +317,32 @@ fn a_worker_that_only_sends_for_others_is_busy() {
     assert_eq!(cluster.counters(0).taken_over.get(), 0, "it has not handled them");
 }
 
+/// A device may put them anywhere, and a client that sends them would have its steering taken.
+#[test]
+fn what_no_device_can_tell_by_its_ports_is_not_held_against_it() {
+    let lab = one_real_each();
+    let mut cluster = Cluster::new(&lab, 2, Steering::Device);
+    let client = cluster.client_of(1, 40000);
+    let ask = || Packet::udp(client, at(VIP, 53), b"?").macs(CLIENT_MAC, VIP_MAC);
+    let with_options = Packet { options: vec![1; 4], ..ask() }.frame();
+    let mut wrong_checksum = ask().frame();
+    wrong_checksum[24] ^= 1;
+    let mut cut_short = Packet::tcp(client, at(VIP, 80), SYN).macs(CLIENT_MAC, VIP_MAC).datagram();
+    cut_short.truncate(22);
+    cut_short[2..4].copy_from_slice(&22u16.to_be_bytes());
+    let check = support::packet::internet_checksum(&[&cut_short[..10], &cut_short[12..20]].concat(), 0);
+    cut_short[10..12].copy_from_slice(&check.to_be_bytes());
+    let cut_short = [&ask().frame()[..14], &cut_short].concat();
+    for frame in [&with_options, &wrong_checksum, &cut_short] {
+        cluster.arrive(0, VIP0, frame);
+        cluster.settle();
+    }
+    assert_eq!(misdirected(&cluster), 0);
+    assert_eq!(cluster.counters(0).handed_over.get(), 3);
+    cluster.arrive(0, VIP0, &ask().frame());
+    assert_eq!((cluster.settle().len(), misdirected(&cluster)), (1, 1));
+}
+
 #[test]
 fn few_connections_spread_whichever_workers_they_reach() {
     let lab = Lab::serving();

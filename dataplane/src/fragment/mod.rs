@@ -23,6 +23,7 @@ mod seen;
 mod tracker;
 
 pub use held::{HELD, HELD_BYTES, HELD_NANOSECONDS, PER_DATAGRAM};
+pub(crate) use piece::least_header;
 pub use piece::{Piece, Ports};
 pub use seen::RANGES;
 pub use tracker::{DATAGRAMS, Key, Outcome, Released, SILENCE_NANOSECONDS, Tracker};

@@ -8,6 +8,7 @@
 use super::exception::Context;
 use super::{Handler, Staged};
 use crate::connection::Direction;
+use crate::fragment::least_header;
 use crate::frame::{BURST, Frame, FrameIo, HEAD};
 use crate::hand_over::Purpose;
 use crate::ids::{PortIndex, Protocol};
@@ -32,7 +33,9 @@ struct Claim {
     direction: Direction,
     /// What it would be a reply from, or is about; `None` for what comes from a client.
     far: Option<(Protocol, SocketAddrV4)>,
-    /// A plain packet, which a NIC's hash can tell.
+    /// A packet that every NIC's hash can tell: sound and not a fragment, without options, with a whole
+    /// transport header. Any other is in the wrong queue by no fault of the device, and whoever sends such is not
+    /// to have steering taken from it.
     by_ports: bool,
 }
 
@@ -193,7 +196,11 @@ fn claim(frame: &impl Frame, snapshot: &Snapshot) -> Option<Claim> {
         Direction::Reverse => (destination, Some((protocol, source))),
     };
     let far = far.filter(|_| !packet.is_fragment());
-    let by_ports = !is_error && !packet.is_fragment();
+    let by_ports = !is_error
+        && !packet.is_fragment()
+        && packet.header_length() == ipv4::HEADER
+        && packet.payload().len() >= least_header(protocol)
+        && packet.has_right_checksum();
     Some(Claim { client: endpoint_bits(client), direction, far, by_ports })
 }
 
