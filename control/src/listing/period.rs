@@ -42,6 +42,8 @@ pub struct WorkerTotals {
     pub core: usize,
     /// Frames received.
     pub rx_packets: u64,
+    /// Frames that other workers have handed to this one.
+    pub taken_over: u64,
     /// Nanoseconds of turns in which anything was received.
     pub busy_nanoseconds: u64,
     /// Nanoseconds of all turns.
@@ -53,7 +55,8 @@ pub struct WorkerTotals {
 }
 
 /// What passed from `before` to `now`: rates are a second, `Rx-missed` and drops are the period's. `-`
-/// stands for what is not known: bits where the driver counts no bytes, cycles where nothing was received.
+/// stands for what is not known: bits where the driver counts no bytes, cycles where nothing was received,
+/// also not from other workers.
 /// Drop reasons that did not go up are left out.
 pub fn period(before: &Totals, now: &Totals, tsc_hz: f64) -> String {
     let seconds = (now.up.saturating_sub(before.up)).as_secs_f64().max(f64::MIN_POSITIVE);
@@ -100,7 +103,7 @@ fn workers(before: &Totals, now: &Totals, seconds: f64, tsc_hz: f64) -> Table<7>
         let passed = |total: fn(&WorkerTotals) -> u64| total(now).saturating_sub(total(before));
         let (packets, busy) = (passed(|worker| worker.rx_packets), passed(|worker| worker.busy_nanoseconds));
         let share = busy as f64 / passed(|worker| worker.total_nanoseconds).max(1) as f64;
-        let cycles = match packets {
+        let cycles = match packets + passed(|worker| worker.taken_over) {
             0 => "-".to_owned(),
             packets => format!("{:.0}", busy as f64 / packets as f64 * tsc_hz / 1e9),
         };
@@ -170,7 +173,7 @@ mod tests {
             total_nanoseconds: 10_000_000_000,
             connections: 900,
             created: 40_000,
-            core: 2,
+            ..before.workers[0]
         };
         before.drops[DropReason::NoService as usize] = 99;
         let mut now = before.clone();
@@ -203,6 +206,17 @@ Drops
 
 ";
         assert_eq!(period(&before, &now, 2.6e9), expected);
+    }
+
+    #[test]
+    fn what_others_hand_over_costs_cycles_too() {
+        let before = totals(1.0);
+        let mut now = totals(2.0);
+        now.workers[0].taken_over = 1_000_000;
+        now.workers[0].busy_nanoseconds = 100_000_000;
+        now.workers[0].total_nanoseconds = 1_000_000_000;
+        let text = period(&before, &now, 2.0e9);
+        assert!(text.contains("   0     2       0            200  10.0%            0      0\n"), "{text}");
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl ControlThread {
         let workers = workers.map(|(info, counters)| WorkerTotals {
             core: info.core,
             rx_packets: counters.rx_packets.get(),
+            taken_over: counters.taken_over.get(),
             busy_nanoseconds: counters.busy_nanoseconds.get(),
             total_nanoseconds: counters.total_nanoseconds.get(),
             connections: counters.connections.get(),
