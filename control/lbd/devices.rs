@@ -1,7 +1,7 @@
 //! DPDK, its ports, queues and pools, from the configuration.
 
 use crate::Failure;
-use crate::placement::{QueuePlan, numa_node};
+use crate::placement::{QueuePlan, most_in_use, numa_node};
 use crate::steering::Steering;
 use control::config::{Config, Hugepages};
 use control::steering::Way;
@@ -123,6 +123,20 @@ fn warn_of_remote_workers(name: &str, node: Option<u32>, cores: impl Iterator<It
     }
 }
 
+/// A pool whose buffers are all in other workers' rings and caches has none to receive into; and without
+/// new frames nothing pushes the old ones out of there.
+fn warn_of_few_buffers(name: &str, config: &Config, descriptors: (u16, u16)) {
+    let (rx, tx) = descriptors;
+    let needed = most_in_use(config.eal.workers.len(), (rx.into(), tx.into()), config.buffers.cache);
+    if needed > config.buffers.count {
+        log::warn!(
+            "port {name}: its packets are handed over between workers, which can hold {needed} buffers: set \
+             [buffers] count to as many (it is {}), and memory_mb accordingly",
+            config.buffers.count
+        );
+    }
+}
+
 /// Configures and starts the port with this index in the file.
 fn start_port(
     eal: &Eal,
@@ -170,6 +184,9 @@ fn start_port(
     }
     log::info!("{}: {} ({}), MAC {}", port.name, port.device, device.driver(), Mac(device.mac()));
     if workers > 1 {
+        if matches!(steering.ways[index], Way::Software { .. }) {
+            warn_of_few_buffers(&port.name, config, device.descriptors());
+        }
         let (way, rx, tx) = (&steering.ways[index], plan.rx, plan.tx);
         log::info!(
             "{}: packets find their worker {way}; {rx} queues to receive, {tx} to transmit",

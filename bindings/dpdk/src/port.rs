@@ -47,6 +47,8 @@ pub struct EthPort {
     mtu: u16,
     pools: Vec<Pool>,
     tx_queues: u16,
+    /// Of each queue's ring: to receive, to transmit.
+    descriptors: (u16, u16),
     notes: Vec<String>,
     running: bool,
     /// The queues that were handed out: a bit for each.
@@ -122,6 +124,7 @@ impl EthPort {
             mtu: dpdk_sys::NATLB_ETHER_MTU as u16,
             pools: Vec::new(),
             tx_queues: 0,
+            descriptors: (0, 0),
             notes: Vec::new(),
             running: false,
             taken: AtomicU64::new(0),
@@ -166,6 +169,7 @@ impl EthPort {
         }
         self.pools = config.pools;
         self.tx_queues = tx_queues;
+        self.descriptors = (rx, tx);
         self.set_mtu(mtu);
         self.set_mac_if_none();
         if config.promiscuous {
@@ -223,6 +227,11 @@ impl EthPort {
     /// The pools of its receive queues.
     pub fn pools(&self) -> &[Pool] {
         &self.pools
+    }
+
+    /// Slots of each receive queue's ring and of each transmit queue's; 0 before it is configured.
+    pub fn descriptors(&self) -> (u16, u16) {
+        self.descriptors
     }
 
     /// The device as it was named.
