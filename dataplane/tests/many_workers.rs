@@ -343,6 +343,23 @@ fn what_no_device_can_tell_by_its_ports_is_not_held_against_it() {
     assert_eq!((cluster.settle().len(), misdirected(&cluster)), (1, 1));
 }
 
+/// A full burst waits to be resolved until the next is decoded. If all that comes is handed over, none is.
+#[test]
+fn a_full_burst_does_not_wait_while_only_others_packets_come() {
+    let lab = one_real_each();
+    let mut cluster = Cluster::new(&lab, 2, Steering::Software);
+    let [own, other] = [0, 1].map(|worker| {
+        Packet::udp(cluster.client_of(worker, 40000), at(VIP, 53), b"?").macs(CLIENT_MAC, VIP_MAC).frame()
+    });
+    for _ in 0..dataplane::frame::BURST {
+        cluster.arrive(0, VIP0, &own);
+    }
+    let mut sent = cluster.turn_one(0).len();
+    cluster.arrive(0, VIP0, &other);
+    sent += cluster.turn_one(0).len();
+    assert_eq!(sent, dataplane::frame::BURST);
+}
+
 #[test]
 fn few_connections_spread_whichever_workers_they_reach() {
     let lab = Lab::serving();

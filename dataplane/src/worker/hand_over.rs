@@ -105,7 +105,6 @@ impl<Io: FrameIo> Handler<Io> {
                 self.io.peers.take(worker, &mut spare.frames, &mut parcels)
             {
                 if purpose == Purpose::ToSend {
-                    self.resolve_burst(decoded, snapshot, now); // it is not to wait while there are such
                     to_send += spare.frames.len();
                     for frame in spare.frames.drain(..) {
                         self.outgoing.push(&mut self.io, port, frame, &self.counters);

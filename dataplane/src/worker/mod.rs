@@ -167,6 +167,7 @@ impl<Io: FrameIo> Worker<Io> {
         let Self { handler, snapshot, decoded, spare, .. } = self;
         let alone = handler.io.peers.is_alone();
         let (mut received, mut bursts, mut taken) = (0, 0, 0);
+        let mut has_staged = false;
         for port in 0..snapshot.ports.len() as PortIndex {
             spare.port = port;
             handler.io.receive(port, &mut spare.frames);
@@ -185,15 +186,17 @@ impl<Io: FrameIo> Worker<Io> {
             handler.io.ended(Stage::Decode);
             handler.resolve_burst(decoded, snapshot, now);
             std::mem::swap(decoded, spare);
+            has_staged = true;
         }
         if !alone {
             taken = handler.take_over(decoded, spare, snapshot, now);
         }
-        // A full burst comes from a busy device, which has more. Anything less is finished at once.
-        let handled = received + taken;
-        if handled == 0 || !decoded.frames.is_full() {
+        // A full burst comes from a busy device, which has more. Anything less is finished at once, and so is one
+        // that nothing followed: what comes may all be other workers'.
+        if !has_staged || !decoded.frames.is_full() {
             handler.resolve_burst(decoded, snapshot, now);
         }
+        let handled = received + taken;
         handler.outgoing.flush(&mut handler.io);
         if !alone {
             handler.io.peers.flush(&handler.counters);
