@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const PERIOD: Duration = Duration::from_millis(100);
+const TRIES: usize = 20;
 
 fn lab(out: impl Write + Send + 'static) -> (TempDir, Lab) {
     let directory = tempfile::tempdir().unwrap();
@@ -54,6 +55,37 @@ fn each_period_tells_what_passed_in_it() {
     }
     assert_eq!(number(&first, "0", 2), Some(0.0), "{first}");
 
+    // The counters are not written at one moment, so that two blocks can share them: then it is done again.
+    let whole = |block: &String| {
+        let above_zero = |column| number(block, "0", column).is_some_and(|rate| rate > 0.0);
+        number(block, "no_route", 1) == Some(50.0) && above_zero(2) && above_zero(6)
+    };
+    let mut found = None;
+    for _ in 0..TRIES {
+        while blocks.try_recv().is_ok() {} // those that came while this thread had to wait
+        next(&blocks);
+        pass(&lab);
+        let mut of_this =
+            std::iter::repeat_with(|| next(&blocks)).skip_while(|block| !block.contains("no_route"));
+        found = of_this.next().filter(whole);
+        if found.is_some() {
+            break;
+        }
+    }
+    let block = found.expect("once all falls into one period");
+    let (packets, created) = (number(&block, "0", 2).unwrap(), number(&block, "0", 6).unwrap());
+    let seconds = 2000.0 / packets;
+    assert!(seconds > 0.05 && seconds < 5.0, "{block}");
+    assert!((created / packets - 0.05).abs() < 0.01, "{block}");
+    assert_eq!(number(&block, "0", 5), Some(77.0), "{block}");
+
+    let quiet = next(&blocks);
+    assert!(!quiet.contains("no_route"), "{quiet}");
+    assert!(began.elapsed() >= 2 * PERIOD);
+}
+
+/// What one period is to tell of.
+fn pass(lab: &Lab) {
     let counters = &lab.workers[0].counters;
     counters.rx_packets.add(2000);
     counters.total_nanoseconds.add(4_000_000);
@@ -61,21 +93,6 @@ fn each_period_tells_what_passed_in_it() {
     counters.connections.set(77);
     counters.connections_created.add(100);
     counters.dropped(DropReason::NoRoute).add(50);
-    // The counters are not written at one moment: two blocks can share them.
-    let two: Vec<_> = (0..2).map(|_| next(&blocks)).collect();
-    let passed = |first: &str, column: usize| -> f64 {
-        two.iter().filter_map(|block| number(block, first, column)).sum()
-    };
-    assert!(two.iter().any(|block| number(block, "0", 5) == Some(77.0)), "{two:?}");
-    assert_eq!(passed("no_route", 1), 50.0, "{two:?}");
-    let (packets, created) = (passed("0", 2), passed("0", 6));
-    let seconds = 2000.0 / packets;
-    assert!(seconds > 0.05 && seconds < 5.0, "{two:?}");
-    assert!((created / packets - 0.05).abs() < 0.01, "{two:?}");
-
-    let quiet = next(&blocks);
-    assert!(!quiet.contains("no_route"), "{quiet}");
-    assert!(began.elapsed() >= 3 * PERIOD);
 }
 
 #[test]

@@ -206,7 +206,8 @@ impl Lab {
                     Ok(control) => control,
                     Err(error) => return said.send(Err(error)).unwrap(),
                 };
-                control.set_patience(Duration::from_millis(300));
+                // Long enough for workers of a machine that is busy with other things.
+                control.set_patience(Duration::from_secs(2));
                 let started = control.start();
                 if let Some((period, out)) = report {
                     control.report_every(period, out).unwrap();
