@@ -242,7 +242,7 @@ def main():
         if not os.path.isdir(f"/sys/devices/system/cpu/cpu{core}"):
             raise SystemExit(f"perf: there is no core {core}")
     if shutil.which("dpdk-testpmd") is None:
-        raise SystemExit("perf: dpdk-testpmd is missing: apt install dpdk")
+        raise SystemExit("perf: dpdk-testpmd is missing: scripts/setup test")
     pages = machine.HugePages("ordinary" if options.smoke else options.memory, pages_needed(options))
     priority = 0 if options.no_priority or options.smoke else machine.real_time_priority()
     directory = tempfile.mkdtemp(prefix="natlb-perf-")

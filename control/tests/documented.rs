@@ -1,7 +1,10 @@
 //! What the README and the example configuration say, held against the code.
 
+mod control_lab;
+
 use control::client::{Surroundings, run};
 use control::{config, model, server};
+use control_lab::{Lab, config_in};
 use dataplane::ids::{MAX_PORTS, MAX_REALS};
 use dataplane::verdict::DropReason;
 use std::fs;
@@ -47,6 +50,20 @@ fn the_readme_names_every_command() {
     assert!(commands.len() > 10, "{help}");
     for command in commands.into_iter().filter(|command| *command != "help") {
         assert!(readme.contains(&format!("`{command}")), "README.md lacks {command}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_key_of_the_status() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
+    let status = lab.ok(r#""command":"status""#);
+    let readme = readme();
+    let row = readme.lines().find(|line| line.starts_with("| `status` | `version`")).expect("a row");
+    for object in [&status, &status["ports"][0], &status["workers"][0]] {
+        for key in object.as_object().unwrap().keys() {
+            assert!(row.contains(&format!("`{key}`")), "README.md lacks {key} in: {row}");
+        }
     }
 }
 
