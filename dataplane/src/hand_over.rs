@@ -6,7 +6,7 @@
 //!           take ◄───────────────── ring 1→0 ◄─ open parcel ◄─ pass
 //! ```
 //!
-//! What crosses is a [`Parcel`]: a cache line with up to [`FRAMES`] frames of one `EthPort`. A ring keeps
+//! What crosses is a `Parcel`: a cache line with up to [`FRAMES`] frames of one `EthPort`. A ring keeps
 //! their order, and all that one worker passes to another goes the same way, so that no frame
 //! overtakes another. Each line that changes has one writer: a parcel's and a ring's head and tail.
 
