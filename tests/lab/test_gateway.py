@@ -27,14 +27,14 @@ def unmatched_drop(bed):
 @test()
 def a_real_reaches_the_client_untranslated(bed):
     with route_to_the_reals(bed), http_server(bed, "client", 8000, "client sees"), bed.lbd(services=[SERVICE]):
-        bed.run("rs1", "ping", "-c", 3, "-i", 0.1, "-W", 2, CLIENT)
+        bed.run("rs1", "ping", "-c", 3, "-i", 0.1, "-W", 5, CLIENT)
         assert bed.curl(f"http://{CLIENT}:8000/", host="rs1") == f"client sees {RS1}\n"
 
 
 @test()
 def the_client_reaches_a_real_untranslated(bed):
     with route_to_the_reals(bed), bed.lbd(services=[SERVICE]), udp_echo(bed, "rs1", 5005):
-        ping = bed.run("client", "ping", "-c", 3, "-i", 0.1, "-W", 2, RS1).stdout
+        ping = bed.run("client", "ping", "-c", 3, "-i", 0.1, "-W", 5, RS1).stdout
         assert "ttl=63" in ping, ping
         assert bed.curl(f"http://{RS1}:8080/") == f"{RS1} rs1\n"
         with udp_socket(bed, "client") as client:
@@ -63,7 +63,7 @@ def nothing_is_routed_where_unmatched_is_drop(bed):
 def a_route_leads_to_clients_behind_a_router(bed):
     with route_to_the_reals(bed), far_client(bed), bed.lbd(far_config(bed), services=[SERVICE]):
         assert bed.curl(host="far") == f"{RS1} rs1\n"
-        bed.run("rs1", "ping", "-c", 1, "-W", 2, FAR)
+        bed.run("rs1", "ping", "-c", 1, "-W", 5, FAR)
 
 
 @test()

@@ -62,14 +62,14 @@ def addresses_are_announced_when_they_appear(bed):
             lbd.add_service("tcp", f"{SECOND_VIP}:80", [(f"{RS2}:80", 1)])
             assert outside.wait(announces(SECOND_VIP, MACS["vip0"]), 3), "a new service's VIP was not announced"
             assert bed.curl(f"http://{SECOND_VIP}/") == f"{RS2} rs2\n"
-            bed.run("client", "ping", "-c", 1, "-W", 2, SECOND_VIP)
+            bed.run("client", "ping", "-c", 1, "-W", 5, SECOND_VIP)
 
 
 @test()
 def arp_is_answered_for_own_addresses_only(bed):
     with bed.lbd(services=[SERVICE]):
         bed.run("client", "ip", "neigh", "flush", "dev", "eth0")
-        bed.run("client", "ping", "-c", 1, "-W", 2, VIP)
+        bed.run("client", "ping", "-c", 1, "-W", 5, VIP)
         neighbours = bed.run("client", "ip", "neigh", "show", VIP).stdout
         assert MACS["vip0"] in neighbours, neighbours
         assert bed.run("client", "ping", "-c", 1, "-W", 1, "192.168.10.77", check=False).returncode == 1

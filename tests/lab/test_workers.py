@@ -40,7 +40,9 @@ def every_connection_is_one_workers(bed):
         nothing_strays(status)
         # The kernel spreads by both endpoints, so that about half is to be handed over.
         assert 0.2 < total(status, "handed_over") / total(status, "rx_packets") < 0.8, status
-        assert total(status, "handed_over") == total(status, "taken_over"), status
+        # A packet of the last connection may still be on its way from one to the other.
+        both = lambda: [total(lbd.json("status"), key) for key in ("handed_over", "taken_over")]
+        assert wait_for(lambda: len(set(both())) == 1, 10), both()
         assert all("by software" in port["steering"] for port in status["ports"]), status
 
 
@@ -128,7 +130,7 @@ def two_workers_share_devices_with_one_queue(bed):
                 client.sendto(b"x" * 1000, (VIP, 5000))
                 assert client.recvfrom(2000) == (b"x" * 1000, (VIP, 5000))
         assert len(bed.curls(20)) == 20
-        assert bed.run("client", "ping", "-c", 2, "-i", "0.2", "-W", 1, VIP)
+        assert bed.run("client", "ping", "-c", 2, "-i", "0.2", "-W", 5, VIP)
         status = lbd.json("status")
         # One receives what clients send, the other what reals send; both have connections, and each sends by the other.
         assert all(worker["rx_packets"] > 0 and worker["connections"] > 0 for worker in status["workers"]), status
@@ -141,9 +143,9 @@ def commands_hold_on_every_worker(bed):
     with bed.lbd(bed.config(workers=2), services=[WEB]) as lbd:
         bed.curls(30)
         assert lbd.service("stats")["conns"] == 30
-        lbd.ctl("zero")
-        stats = lbd.service("stats")
-        assert (stats["conns"], stats["in_packets"], stats["out_bytes"]) == (0, 0, 0), stats
+        zeros = lambda stats: (stats["conns"], stats["in_packets"], stats["out_bytes"]) == (0, 0, 0)
+        # Again where the last connection's last packet came after it.
+        assert wait_for(lambda: lbd.ctl("zero") == "" and zeros(lbd.service("stats")), 10), lbd.service("stats")
         for name in ("rs1", "rs2"):
             assert lbd.lbctl("drain", "-t", f"{VIP}:80", "-r", f"{REALS[name]}:80", "--wait", 10).returncode == 0
         # No worker picks a drained real from the next packet on.
