@@ -16,6 +16,7 @@ import measure
 import opening
 import peers
 import report
+import scaling
 import skew
 import stages
 import stock
@@ -26,7 +27,7 @@ GOAL_FLOWS = (1_000, 64_000, 1_000_000, 10_000_000)
 # Bytes of table for each connection, with room for other programs' pages.
 TABLE_BYTES = 40
 DPDK_MB = 2 * 112 + 16
-PARTS = ("flows", "kinds", "skew", "stock", "opening", "cost", "changes", "bounds", "full", "traces", "stages")
+PARTS = ("flows", "kinds", "skew", "stock", "opening", "cost", "changes", "bounds", "full", "traces", "stages", "scaling")
 # Points of "kinds".
 KINDS = 5
 # Those that are one run each.
@@ -45,7 +46,7 @@ def arguments():
     add("--only", default=",".join(PARTS),
         help="what to run: flows; kinds (sides, protocols, sizes); skew (Zipf, against 64k); stock (4,096 frames of net_pcap, no plugin); opening (connections a second); "
         "cost (of a new connection's packet); changes (of reals meanwhile); bounds (work in one turn); full (a table kept full); traces (those that other "
-        "balancers were measured on); stages (cycles by stage, times of turns)")
+        "balancers were measured on); stages (cycles by stage, times of turns); scaling (workers on both cores, over a simulated NIC with RSS)")
     add("--flows", help="numbers of flows, as 1k,64k,1M,10M; traces are of 1k,32k,64k,1M")
     add("--rounds", type=int, help="rounds of a point (7; quick: 3)")
     add("--seconds", type=float, help="length of one window (0.7; quick: 0.5)")
@@ -124,7 +125,8 @@ def run(options, result, host):
     rounds = options.rounds or (1 if options.smoke else 3 if options.quick else 7)
     seconds = options.seconds or (0.1 if options.smoke else 0.5 if options.quick else 0.7)
     chosen, only = points(options)
-    print(f"Mpps by the polling thread's CPU time, medians of {rounds} rounds of {seconds} s; cycles of the TSC, net of io\n")
+    if only != ["scaling"]:
+        print(f"Mpps by the polling thread's CPU time, medians of {rounds} rounds of {seconds} s; cycles of the TSC, net of io\n")
     if chosen or "stock" in only:
         row("traffic", ["io", "5tswap", "natlb", "ratio", "spread", "cycles", "net", "spread"])
     for number, traffic in enumerate(chosen):
@@ -176,6 +178,13 @@ def run(options, result, host):
             result["stages"].append(found)
             stages.show(found)
             show_proof(found["proof"])
+    if "scaling" in only:
+        print()
+        for flows in scaling_flows(options, result):
+            found = scaling.run(host, options.binaries, flows, options.rounds or scaling.ROUNDS, options.seconds or scaling.SECONDS)
+            result["scaling"].append(found)
+            scaling.show(found)
+            show_proof(found["proof"])
     for skipped in result["skipped"]:
         print(f"SKIPPED: {skipped}", flush=True)
 
@@ -185,8 +194,16 @@ def stage_traffic(options):
     return [Traffic(flows=count, services=options.services) for count in counts]
 
 
+def scaling_flows(options, result):
+    """Of each of two threads; none where they would share a core."""
+    if options.core == options.main_core:
+        result["skipped"].append("scaling: --core and --main-core are the same")
+        return []
+    return [parse_count(text) for text in options.flows.split(",")] if options.flows else scaling.FLOWS
+
+
 def all_proofs(result):
-    found = [*result["points"], *result["opening"], *(result[part] for part in SINGLE if result[part]), *result["traces"], *result["stages"]]
+    found = [*result["points"], *result["opening"], *(result[part] for part in SINGLE if result[part]), *result["traces"], *result["stages"], *result["scaling"]]
     return [(each["name"], each["proof"]) for each in found]
 
 
@@ -198,8 +215,8 @@ def merged(paths):
             results.append(json.load(file))
     first, *others = results
     for other in others:
-        for key in ("points", "opening", "traces", "stages", "skipped"):
-            first[key] += other[key]
+        for key in ("points", "opening", "traces", "stages", "scaling", "skipped"):
+            first[key] = first.get(key, []) + other.get(key, [])
         for key in (*SINGLE, "peers"):
             first[key] = first.get(key) or other.get(key)
         for key in ("seconds", "steal_seconds"):
@@ -228,6 +245,9 @@ def pages_needed(options):
     if "traces" in only:
         trace = peers.Trace(max(trace_flows(options)), trace="a file")
         needed = max(needed, dpdk_mb(trace) + 16 + TABLE_BYTES * max(trace.flows, measure.DEFAULT_CAPACITY) // 10**6 + 64)
+    if "scaling" in only:
+        # Two lbd with two workers, one with one, four testpmd.
+        needed = max(needed, 7 * (DPDK_MB // 2 + 64) + 5 * TABLE_BYTES * measure.DEFAULT_CAPACITY // 10**6 + 64)
     return needed
 
 
@@ -253,7 +273,7 @@ def main():
         "natlb": machine.version(os.path.join(options.binaries, "lbd")),
         "memory": pages.memory, "memory_note": pages.note, "priority": priority,
         "load_before": machine.load(), "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": sys.argv[1:], "points": [], "opening": [], "traces": [], "stages": [], "skipped": [],
+        "command": sys.argv[1:], "points": [], "opening": [], "traces": [], "stages": [], "scaling": [], "skipped": [],
         **dict.fromkeys(SINGLE),
     }  # fmt: skip
     print(f"{result['natlb']}; {result['machine']['cpu']}, {pages.memory} pages ({pages.note}), "

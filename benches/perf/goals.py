@@ -45,7 +45,7 @@ def judge(result):
         if flows in uniform:
             found = uniform[flows]["net_cycles"]["natlb"]["median"]
             judged.append(at_most(f"net of io, {human(flows)} flows", net, found, "cycles a packet", 1))
-    judged += table(uniform) + skewed(result) + opened(result) + kept(result) + traced(result)
+    judged += table(uniform) + skewed(result) + opened(result) + kept(result) + traced(result) + scaled(result)
     return judged
 
 
@@ -98,6 +98,16 @@ def traced(result):
                 line.update(met=False, unit="(the machine was not steady)")
             judged.append(line)
     return judged
+
+
+def scaled(result):
+    """Nothing without priority: two polling threads would share their cores with everything else."""
+    if not result.get("priority"):
+        return []
+    return [
+        at_least(f"two workers : one, to what io scales, {human(found['flows'])} flows each", 0.97, found["to_io"]["natlb"]["median"], digits=3)
+        for found in result.get("scaling", [])
+    ]
 
 
 def show(judged):

@@ -10,7 +10,9 @@ from xml.etree import ElementTree
 import goals
 import peers
 import report
+import scaling
 import traces
+from page import STRETCH_BYTE, STRETCHES, STRETCHES_AT, Page
 from traffic import Traffic, human, parse_count
 
 
@@ -50,6 +52,19 @@ def staged(flows):
     }  # fmt: skip
 
 
+def scaling_rounds():
+    """Two starts of two rounds, half of the packets handed over: io scales 2 times, natlb 1.9 times."""
+    cycles = {"io 1": 50, "io 2": 50, "5tswap 1": 75, "5tswap 2": 75, "natlb 1": 95, "natlb 2": 100, "natlb 2 software": 220}
+    windows = {name: scaling.combine([[each]] * int(name.split()[1]), 2.6e9) for name, each in cycles.items()}
+    return [([windows, windows], 0.5)] * 2
+
+
+def scaled(flows):
+    starts = scaling_rounds()
+    software = {"handed_over_share": 0.5, "ring_full_share": 0.04}
+    return {"name": "scaled", "flows": flows, **scaling.judged(starts), "workers": {"natlb-2-software": software}, "proof": {"problems": []}}
+
+
 def a_result():
     strain = {"proof": {"problems": []}, "name": "strain"}
     bounds = dict.fromkeys(("most_swept", "most_expired", "most_created"), 256)
@@ -58,7 +73,7 @@ def a_result():
         "command": ["--only", "flows"], "skipped": ["stages: why"],
         "points": [point(count, (50, 36, 30)) for count in (1_000, 64_000, 10_000_000)] + [point(1_000_000, (50, 36, 28), direction="forward")],
         "opening": [], "peers": peers.data(), "traces": [trace(flows, way, 30) for way in peers.WAYS for flows in peers.FLOWS],
-        "stages": [staged(1_000), staged(1_000_000)],
+        "stages": [staged(1_000), staged(1_000_000)], "scaling": [scaled(1_000), scaled(64_000)],
         "skew": {**strain, "ratio": spread(0.95), "to_5tswap": {"zipf": spread(0.6), "uniform": spread(0.63)}},
         "cost": {**strain, "cycles": {what: spread(100) for what in ("io", "established", "new")}, "ratio": spread(1.9), "net_ratio": spread(2.1)},
         "bounds": {**strain, "most": bounds, "bounds": {**bounds, "most_created": 96}, "live": [10**7], "per_second": {"expired": 5e5}},
@@ -111,14 +126,51 @@ class Goals(unittest.TestCase):
             "entries examined in one turn": True,
             "entries made in one turn": False,
             "throughput with 1,000 changes of reals a second": True,
+            "two workers : one, to what io scales, 1 k flows each": False,
             "1 M flows of a trace, natlb : VPP nat44-ed, each to its sitting’s 5tswap": True,
         }
         for name, met in expected.items():
             self.assertEqual(judged[name]["met"], met, judged[name])
 
+    def test_scaling_without_priority_is_not_judged(self):
+        self.assertFalse([each for each in goals.judge({**a_result(), "priority": 0}) if "two workers" in each["name"]])
+
     def test_what_was_not_run_is_not_judged(self):
         empty = {"points": [], "opening": []}
         self.assertEqual(goals.judge(empty), [])
+
+
+class Scaling(unittest.TestCase):
+    def test_rates_of_threads_add_up(self):
+        found = scaling.combine([[100.0, 90.0, 900.0], [50.0]], 2e9)
+        self.assertAlmostEqual(found["mpps"], 20 + 40)
+        self.assertAlmostEqual(found["cycles"], 2e9 * 2 / 60e6)
+        self.assertEqual(found["stretches"], [3, 1])
+
+    def test_scaling_is_to_io_of_the_same_round(self):
+        found = scaled(1_000)
+        self.assertAlmostEqual(found["scaling"]["io"]["median"], 2)
+        self.assertAlmostEqual(found["scaling"]["natlb"]["median"], 1.9)
+        self.assertAlmostEqual(found["to_io"]["natlb"]["median"], 0.95)
+        self.assertEqual(found["scaling"]["io"]["rounds"], 4)
+        self.assertEqual(len(found["start_medians"]), 2)
+
+    def test_a_hand_over_costs_what_its_share_does_not_explain(self):
+        self.assertAlmostEqual(scaled(1_000)["hand_over_cycles"]["median"], (220 - 100) / 0.5)
+
+    def test_nothing_handed_over_costs_nothing(self):
+        (windows, _), _ = scaling_rounds()
+        self.assertIsNone(scaling.judged([(windows, 0)])["hand_over_cycles"])
+
+    def test_the_page_remembers_the_last_stretches(self):
+        with tempfile.TemporaryDirectory() as directory:
+            page = Page(os.path.join(directory, "page"))
+            for number in range(STRETCHES + 10):
+                struct.pack_into("=I", page._map, STRETCH_BYTE + 4 * (number % STRETCHES), 256 * number)
+            page._set(STRETCHES_AT, STRETCHES + 10)
+            self.assertEqual(page.stretch_cycles(STRETCHES), [STRETCHES + each for each in range(10)])
+            # The oldest may be being written.
+            self.assertEqual(len(page.stretch_cycles(0)), STRETCHES - 1)
 
 
 class Report(unittest.TestCase):
@@ -127,7 +179,7 @@ class Report(unittest.TestCase):
             with open(report.write(a_result(), directory)) as file:
                 page = file.read()
         pictures = re.findall(r"<svg.*?</svg>", page, re.S)
-        self.assertEqual(len(pictures), 6)
+        self.assertEqual(len(pictures), 7)
         for picture in pictures:
             ElementTree.fromstring(picture)
         for outside in ("http", "src=", "@import", "url("):

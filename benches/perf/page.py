@@ -10,13 +10,15 @@ VERSION = 1
 SIZE = 4096
 FAULTS = ("mac", "ttl", "client", "endpoint", "header_checksum", "transport_checksum", "other")
 
-MAGIC_AT, VERSION_AT, TSC_HZ_AT = 0, 1, 2
+MAGIC_AT, VERSION_AT, TSC_HZ_AT, THREAD_AT, FLOWS_AT, STRETCHES_AT = 0, 1, 2, 3, 4, 6
 CHECK_EPOCH_AT, CHECK_EVERY_AT, HOLD_AT, NEW_RATE_AT = 8, 9, 10, 11
 FORWARD_AT, REVERSE_AT, RETURNED_AT, WARM_AT, CONNECTIONS_AT, OWN_AT = 16, 17, 18, 19, 20, 21
 CHECKED_AT, UNTOUCHED_AT, ANSWERED_AT, FAULTS_AT = 24, 25, 26, 27
 FAULTY_AT = FAULTS_AT + len(FAULTS)
 EXAMPLE_AT = FAULTY_AT + 1
 FRAME = 64
+# 32-bit, behind the example's two frames.
+STRETCH_BYTE, STRETCHES = 8 * (EXAMPLE_AT + 2) + 2 * FRAME, 512
 
 
 class Page:
@@ -44,6 +46,27 @@ class Page:
     @property
     def tsc_hz(self):
         return self._get(TSC_HZ_AT)
+
+    @property
+    def thread(self):
+        """The thread that polls, where several do; 0: none yet."""
+        return self._get(THREAD_AT)
+
+    @property
+    def flows_by_direction(self):
+        """Of a source that has a part of them."""
+        return self._get(FLOWS_AT), self._get(FLOWS_AT + 1)
+
+    @property
+    def stretches(self):
+        """How many stretches of turns were timed."""
+        return self._get(STRETCHES_AT)
+
+    def stretch_cycles(self, first):
+        """Cycles a frame in each stretch from `first` on, as far as they are remembered."""
+        end = self.stretches
+        at = lambda number: struct.unpack_from("=I", self._map, STRETCH_BYTE + 4 * (number % STRETCHES))[0]
+        return [at(number) / 256 for number in range(max(first, end - STRETCHES + 1), end)]
 
     @property
     def warm(self):

@@ -133,3 +133,32 @@ def peers(traces, others, way):
                 plot.value(count, mpps, f"{mpps:.1f}", below=True)
     plot.names_at_end([(points[-1][1], KINDS.get(name) or PEERS[name], name) for name, points in curves.items()])
     return plot.svg(f"Traces that other balancers were measured on, {way}")
+
+
+SCALED = {"io": "io", "5tswap": "swap", "natlb": "natlb", "software": "stage5"}
+
+
+def scaling(found):
+    """For each number of flows, how many times one thread's rate two have: a bar for each program, with the quartiles."""
+    height, right, top = 320, drawing.WIDTH - 20, 44
+    bottom = height - 48
+    most = max(2.2, max(spread["upper"] for each in found for spread in each["scaling"].values()) * 1.1)
+    step = (right - LEFT) / len(found)
+    y = lambda times: bottom - times / most * (bottom - top)
+    parts = []
+    for tick in range(int(most) + 1):
+        parts += [line(LEFT, y(tick), right, y(tick), "grid"), text(LEFT - 8, y(tick) + 4, tick, "end", "faint")]
+    for index, each in enumerate(found):
+        width = min(step / 6, 60)
+        x = LEFT + (index + 0.5) * step - 2 * width
+        for number, (name, kind) in enumerate(SCALED.items()):
+            spread, at = each["scaling"][name], x + number * width
+            said = f"{name}, {human(each['flows'])} flows each: {spread['median']:.2f} times ({spread['lower']:.2f} to {spread['upper']:.2f})"
+            parts.append(bar(at + 2, y(spread["median"]), width - 4, bottom - y(spread["median"]), f"fill {kind}", said))
+            parts.append(line(at + width / 2, y(spread["lower"]), at + width / 2, y(spread["upper"]), "axis"))
+            parts.append(text(at + width / 2, y(spread["upper"]) - 6, f"{spread['median']:.2f}", kind="value"))
+        parts.append(text(LEFT + (index + 0.5) * step, bottom + 19, f"{human(each['flows'])} flows each"))
+    parts += [line(LEFT, bottom, right, bottom, "axis"), text(LEFT, top - 8, "two threads, times one", "start", "faint")]
+    names = {"software": "natlb, software steers"}
+    parts += legend([(kind, names.get(name, name)) for name, kind in SCALED.items()], LEFT, 14)
+    return svg(parts, "Two threads against one", height)

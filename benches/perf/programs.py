@@ -43,6 +43,7 @@ class Machine:
 
     def __init__(self, core, main_core, plugin, memory, directory, priority):
         self.core, self.main_core, self.plugin = core, main_core, plugin
+        self.rss_source = os.path.join(os.path.dirname(plugin), "librss_source.so")
         self.memory = memory  # "huge" or "ordinary"
         self.directory = directory
         self.priority = priority  # real-time priority of the polling thread; 0: none
@@ -50,15 +51,16 @@ class Machine:
     def eal(self, prefix, traffic):
         """Arguments that both programs get, but for cores and devices."""
         pages = ["--in-memory"] if self.memory == "huge" else ["--no-huge"]
-        source = [] if traffic.trace else ["-d", self.plugin, "--mbuf-pool-ops-name=traffic_source"]
+        source = [] if not traffic.from_pools else ["-d", self.plugin, "--mbuf-pool-ops-name=traffic_source"]
         return [*pages, f"--file-prefix=perf-{prefix}-{os.getpid()}", *source]
 
 
 class Program:
     """A running program. `thread` is the one that polls."""
 
-    def __init__(self, machine, traffic, name):
+    def __init__(self, machine, traffic, name, cores=None):
         self.machine, self.traffic, self.name = machine, traffic, name
+        self.cores = cores or [machine.core]
         self.page = Page(os.path.join(machine.directory, f"{name}.page"))
         self.buffers, self.cache, self.size = traffic.buffers()
         self.log = os.path.join(machine.directory, f"{name}.log")
@@ -133,13 +135,16 @@ class Program:
 class Testpmd(Program):
     """dpdk-testpmd, driven by its prompt."""
 
-    def __init__(self, machine, traffic, name="testpmd"):
-        super().__init__(machine, traffic, name)
+    def __init__(self, machine, traffic, name="testpmd", cores=None):
+        super().__init__(machine, traffic, name, cores)
+        lcores = ",".join(f"{number}@{core}" for number, core in enumerate([machine.main_core, *self.cores]))
+        count = len(self.cores)
+        queues = [f"--rxq={count}", f"--txq={count}", f"--nb-cores={count}"] if count > 1 else []
         devices = [argument for device in traffic.devices() for argument in ("--vdev", device)]
         command = [
-            "stdbuf", "-oL", "dpdk-testpmd", "--lcores", f"0@{machine.main_core},1@{machine.core}", "--main-lcore=0",
+            "stdbuf", "-oL", "dpdk-testpmd", "--lcores", lcores, "--main-lcore=0",
             "-m", str(dpdk_mb(traffic)), "--no-pci", *machine.eal(name, traffic), *devices, "--", "-i", f"--burst={BURST}", f"--mbcache={self.cache}",
-            f"--total-num-mbufs={self.buffers}", f"--mbuf-size={self.size + HEADROOM}", "--no-flush-rx",
+            f"--total-num-mbufs={self.buffers}", f"--mbuf-size={self.size + HEADROOM}", "--no-flush-rx", *queues,
         ]  # fmt: skip
         with open(self.log, "wb") as log:
             self._start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
@@ -184,8 +189,9 @@ class Testpmd(Program):
 class Lbd(Program):
     """lbd and its lbctl."""
 
-    def __init__(self, machine, traffic, binaries, capacity, timeouts, name="natlb", environment=None):
-        super().__init__(machine, traffic, name)
+    def __init__(self, machine, traffic, binaries, capacity, timeouts, name="natlb", environment=None, cores=None, steering="auto"):
+        super().__init__(machine, traffic, name, cores)
+        self.steering = steering
         self.socket = os.path.join(machine.directory, f"{name}.sock")
         self.capacity = capacity
         self.timeouts = timeouts
@@ -203,7 +209,7 @@ class Lbd(Program):
         vip, dip = traffic.devices()
         hugepages = "auto" if machine.memory == "huge" else "never"
         lines = [
-            "[eal]", f"main_lcore = {machine.main_core}", f"workers = [{machine.core}]", f'hugepages = "{hugepages}"',
+            "[eal]", f"main_lcore = {machine.main_core}", f"workers = {self.cores}", f'hugepages = "{hugepages}"',
             f"memory_mb = {dpdk_mb(traffic)}", 'idle = "spin"', f"args = [{arguments}]",
             "[buffers]", f"count = {self.buffers // 2}", f"cache = {self.cache}", f"size = {self.size}",
             "[control]", f'socket = "{self.socket}"',
@@ -213,6 +219,8 @@ class Lbd(Program):
             "[connections]", f"capacity = {self.capacity}",
             "[timeouts]", *(f"{name} = {seconds}" for name, seconds in self.timeouts.items()),
         ]  # fmt: skip
+        # Builds of before know no such section.
+        lines += ["[steering]", f'mode = "{self.steering}"'] if self.steering != "auto" else []
         for address in dict.fromkeys(real.partition(":")[0] for _, _, real in traffic.endpoints()):
             lines += ["[[neighbour]]", f'address = "{address}"', f'mac = "{REAL_MAC}"']
         for protocol, listen, real in traffic.endpoints():

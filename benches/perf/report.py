@@ -133,6 +133,41 @@ def opening(result):
     return ["<h2>New connections</h2>", table(["traffic", "M connections/s", "Mpps", "cycles a packet", "live"], rows)]
 
 
+def scaling(result):
+    found = result.get("scaling")
+    if not found:
+        return []
+    rows = []
+    for each in found:
+        for name in ("io", "5tswap", "natlb", "software"):
+            more = " software" if name == "software" else ""
+            program = "natlb" if more else name
+            rows.append([
+                f"{human(each['flows'])} flows each", "natlb, software steers" if more else name, middle(each["mpps"][f"{program} 1"]),
+                middle(each["mpps"][f"{program} 2{more}"]), middle(each["scaling"][name], 2), middle(each["to_io"][name], 3) if name in each["to_io"] else "",
+            ])  # fmt: skip
+    costs = []
+    for each in found:
+        software = each["workers"]["natlb-2-software"]
+        if each["hand_over_cycles"]:
+            costs.append(
+                f"{human(each['flows'])} flows: {middle(each['hand_over_cycles'], 0)} cycles, {software['handed_over_share']:.0%} of packets handed over, "
+                f"{software['ring_full_share']:.1%} lost in full rings"
+            )
+    return [
+        "<h2>Two workers</h2>",
+        note(
+            "Over a simulated NIC with RSS (two ports, a queue of each and a source for every thread, nothing shared), which leads flows to queues by the hash "
+            "key and the table that the program has set: natlb’s zero-window keys. Medians over windows of the medians of stretches of 128 turns, with least and "
+            "most. <b>Software steers</b>: the NIC spreads by a key of its own, and workers hand packets to their owner; its rate is of frames taken, lost ones "
+            "included."
+        ),
+        pictures.scaling(found),
+        table(["", "", "one thread, Mpps", "two, Mpps", "times", "to io’s"], rows),
+        note("What a hand-over costs, on both cores together: " + "; ".join(costs) + ".") if costs else "",
+    ]
+
+
 def sentences(result):
     """What is one figure each."""
     said = []
@@ -171,7 +206,7 @@ def sentences(result):
 
 
 def proof(result):
-    named = [(each["name"], each["proof"]) for each in result["points"] + result["opening"] + result.get("traces", []) + result.get("stages", [])]
+    named = [(each["name"], each["proof"]) for each in result["points"] + result["opening"] + result.get("traces", []) + result.get("stages", []) + result.get("scaling", [])]
     named += [(result[part]["name"], result[part]["proof"]) for part in ("skew", "cost", "changes", "bounds", "full") if result.get(part)]
     rows = []
     for name, found in named:
@@ -216,7 +251,7 @@ def write(result, output):
         *reached(result), *throughput(uniform), *stages(result),
         *(["<h2>Other kinds of traffic</h2>", table(HEAD, [point_row(point) for point in others])] if others else []),
         *([note("IMIX: IPv4 lengths of 46, 576 and 1500 bytes as 7 : 4 : 1, in frames of 1514 bytes: net_null delivers one length only.")] if others else []),
-        *opening(result), *sentences(result), *peers(result), *proof(result), *machine(result),
+        *opening(result), *scaling(result), *sentences(result), *peers(result), *proof(result), *machine(result),
     ]  # fmt: skip
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.css")) as file:
         style = file.read()

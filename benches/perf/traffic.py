@@ -34,6 +34,11 @@ class Traffic:
         return self.pattern in ("new", "connections") or self.new_rate > 0
 
     @property
+    def from_pools(self):
+        """Whether the plugin makes the frames."""
+        return not self.trace
+
+    @property
     def frame_bytes(self):
         """What net_null delivers, without the frame check sequence: it knows one length only."""
         return 60 if self.sizes == "64" else 1514

@@ -9,6 +9,9 @@
 #define PAGE_MAGIC 0x6e61746c62736f75ull
 #define PAGE_VERSION 1
 #define PAGE_FRAME 64
+/* Stretches that are remembered, and turns of the polling thread in one. */
+#define PAGE_STRETCHES 512
+#define PAGE_TURNS 128
 
 /* Why a returned frame is not what the balancer should have made of it. */
 enum fault {
@@ -26,7 +29,10 @@ struct page {
 	uint64_t magic;
 	uint64_t version;
 	uint64_t tsc_hz;
-	uint64_t reserved[5];
+	uint64_t thread;	/* that polls, where several do */
+	uint64_t flows[2];	/* forward and reverse, of a source that has a part of them */
+	uint64_t stretches;	/* that were timed; where they are */
+	uint64_t reserved;
 
 	/* Written by the measuring program. */
 	uint64_t check_epoch;	/* 0: do not check; another number than last time: check from now on */
@@ -54,4 +60,7 @@ struct page {
 	uint64_t example_direction;
 	uint8_t example_given[PAGE_FRAME];
 	uint8_t example_found[PAGE_FRAME];
+
+	/* Cycles of the time stamp counter for a frame handed out, as a fraction of 256: the last stretches. */
+	uint32_t stretch[PAGE_STRETCHES];
 };
