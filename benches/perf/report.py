@@ -138,28 +138,29 @@ def scaling(result):
     if not found:
         return []
     rows = []
+    middle_half = lambda spread, digits=1: middle({**spread, "least": spread["lower"], "most": spread["upper"]}, digits)
     for each in found:
         for name in ("io", "5tswap", "natlb", "software"):
             more = " software" if name == "software" else ""
             program = "natlb" if more else name
             rows.append([
-                f"{human(each['flows'])} flows each", "natlb, software steers" if more else name, middle(each["mpps"][f"{program} 1"]),
-                middle(each["mpps"][f"{program} 2{more}"]), middle(each["scaling"][name], 2), middle(each["to_io"][name], 3) if name in each["to_io"] else "",
+                f"{human(each['flows'])} flows each", "natlb, software steers" if more else name, middle_half(each["mpps"][f"{program} 1"]),
+                middle_half(each["mpps"][f"{program} 2{more}"]), middle_half(each["scaling"][name], 2), middle_half(each["to_io"][name], 3) if name in each["to_io"] else "",
             ])  # fmt: skip
     costs = []
     for each in found:
         software = each["workers"]["natlb-2-software"]
         if each["hand_over_cycles"]:
             costs.append(
-                f"{human(each['flows'])} flows: {middle(each['hand_over_cycles'], 0)} cycles, {software['handed_over_share']:.0%} of packets handed over, "
+                f"{human(each['flows'])} flows: {middle_half(each['hand_over_cycles'], 0)} cycles, {software['handed_over_share']:.0%} of packets handed over, "
                 f"{software['ring_full_share']:.1%} lost in full rings"
             )
     return [
         "<h2>Two workers</h2>",
         note(
             "Over a simulated NIC with RSS (two ports, a queue of each and a source for every thread, nothing shared), which leads flows to queues by the hash "
-            "key and the table that the program has set: natlb’s zero-window keys. Medians over windows of the medians of stretches of 128 turns, with least and "
-            "most. <b>Software steers</b>: the NIC spreads by a key of its own, and workers hand packets to their owner; its rate is of frames taken, lost ones "
+            "key and the table that the program has set: natlb’s zero-window keys. Medians over windows of the medians of stretches of 128 turns, with their "
+            "quartiles. <b>Software steers</b>: the NIC spreads by a key of its own, and workers hand packets to their owner; its rate is of frames taken, lost ones "
             "included."
         ),
         pictures.scaling(found),
