@@ -8,6 +8,7 @@ import unittest
 from xml.etree import ElementTree
 
 import goals
+import measure
 import peers
 import report
 import scaling
@@ -81,6 +82,29 @@ def a_result():
         "changes": {**strain, "changes_per_second": spread(1000), "ratio": spread(0.995)},
     }  # fmt: skip
     return {**result, "goals": goals.judge(result)}
+
+
+class Window(unittest.TestCase):
+    def test_it_goes_on_until_the_thread_has_run(self):
+        class Starved:
+            """Runs for 0.1 s, in which it gets 2 million frames, before the fourth question."""
+
+            name, asked = "starved", 0
+
+            def cpu_seconds(self):
+                self.asked += 1
+                return 0.1 if self.asked > 3 else 0.0
+
+            def frames_at(self):
+                return (2_000_000 if self.asked > 3 else 0), float(self.asked)
+
+            def tsc_hz(self):
+                return 2e9
+
+        found = measure.window(Starved(), 0)
+        self.assertAlmostEqual(found["mpps"], 20)
+        self.assertAlmostEqual(found["cycles"], 100)
+        self.assertAlmostEqual(found["wall_mpps"], 2 / 3)
 
 
 class Traces(unittest.TestCase):
