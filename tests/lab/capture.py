@@ -5,6 +5,7 @@ import signal
 import socket
 import struct
 import subprocess
+import time
 from dataclasses import dataclass
 
 from .testbed import wait_for
@@ -32,6 +33,10 @@ class Capture:
         return self
 
     def __exit__(self, *_):
+        # What it has not written when the signal comes is lost: on a busy machine it may be behind.
+        size = -1
+        while size != (size := self.file.stat().st_size):
+            time.sleep(0.3)
         self.process.send_signal(signal.SIGINT)
         _, summary = self.process.communicate(timeout=10)
         lost = re.search(r"(\d+) packets? dropped by kernel", summary)

@@ -137,7 +137,8 @@ def what_may_be_cut_is_cut_towards_the_reals(bed):
             may_be_cut(client)
             client.sendto(content(1472), (VIP, 5000))
             assert client.recv(100) == digest(content(1472))
-    assert udp_fragments(at_real.frames, RS1) == [(1396, MORE), (124, 172)]
+    found = udp_fragments(at_real.frames, RS1)
+    assert found == [(1396, MORE), (124, 172)], found
     forget_path_mtu(bed)
 
 
@@ -149,5 +150,6 @@ def what_may_be_cut_is_cut_towards_the_client(bed):
         with udp_socket(bed, "client", seconds=10) as client, Capture(bed, "client", "eth0") as at_client:
             client.sendto(b"1472", (VIP, 5000))
             assert client.recv(2000) == content(1472)
-    assert udp_fragments(at_client.frames, CLIENT) == [(1396, MORE), (124, 172)]
+    found = udp_fragments(at_client.frames, CLIENT)
+    assert found == [(1396, MORE), (124, 172)], found
     forget_path_mtu(bed)
