@@ -5,10 +5,12 @@
 //! ```text
 //! frame      where frames come from and go to: a NIC's queues, or plain memory in tests
 //! worker     one turn of the polling loop: receive, stages, transmit, a slice of the sweep
-//!   decode     which of a burst's frames are plain TCP or UDP, and of which client endpoint
-//!   resolve    their connections
+//!   burst      the stages over a whole burst, and which of its frames leave the fast path
+//!   decode     which frames are plain TCP or UDP, and of which client endpoint
+//!   resolve    an established connection's packet, from its entry to its last byte
 //!   rewrite    addresses, ports, checksums, MACs
-//!   exception  everything else, one packet at a time: new connections, ICMP, ARP, routing
+//!   open       the usual first packet of a connection
+//!   exception  everything else, one packet at a time: other openings, ICMP, ARP, routing
 //!   hand_over  whose a packet is, where there are several workers
 //! hand_over  frames on their way from one worker to another
 //! connection the table: one entry per connection, found from both directions

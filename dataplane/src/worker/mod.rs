@@ -5,8 +5,8 @@
 //!      ─► each port, then what other workers have handed over:
 //!         receive ─► (hand over what is others') ─► decode all, prefetch ─► the burst before it:
 //!      │                                                resolve and rewrite each ─┐
-//!      │                                                └─ anything else:         │
-//!      │                                                   exception ─────────────┤
+//!      │                                                └─ anything else: open,   │
+//!      │                                                   or exception ──────────┤
 //!      ◄─ a slice of the sweep ◄─ transmit ◄────────────────────────────────────────┘
 //! ```
 //!
