@@ -82,17 +82,6 @@ pub const fn adjust_udp(check: u16, delta: u16) -> u16 {
     non_zero(adjust(check, delta))
 }
 
-/// [`adjust`] for TCP, [`adjust_udp`] for UDP, without a branch: in mixed traffic which it is cannot be
-/// predicted.
-#[inline(always)]
-pub const fn adjust_transport(check: u16, delta: u16, is_tcp: bool) -> u16 {
-    let adjusted = adjust(check, delta);
-    let is_udp = !is_tcp as u16;
-    let none = is_udp & (check == 0) as u16;
-    let zero = is_udp & (adjusted == 0) as u16;
-    (adjusted | zero.wrapping_neg()) & !none.wrapping_neg()
-}
-
 /// A computed UDP checksum as it is sent: 0 as `0xffff` (RFC 768).
 #[inline(always)]
 pub const fn non_zero(check: u16) -> u16 {
@@ -195,12 +184,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_branch_free_adjustment_is_the_protocols(check: u16, delta: u16) {
-            prop_assert_eq!(adjust_transport(check, delta, true), adjust(check, delta));
-            prop_assert_eq!(adjust_transport(check, delta, false), adjust_udp(check, delta));
-            prop_assert_eq!(adjust_transport(0, delta, false), 0);
-            // What is adjusted to zero is sent as its other form by UDP.
-            prop_assert_eq!(adjust_transport(check, !check, false), adjust_udp(check, !check));
+        fn an_adjustment_is_equation_3_of_rfc_1624(check: u16, delta: u16) {
+            prop_assert_eq!(adjust(check, delta), !add(!check, delta));
         }
 
         #[test]

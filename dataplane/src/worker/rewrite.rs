@@ -104,3 +104,27 @@ pub(super) fn address_frame(bytes: &mut [u8], destination: u64, source: u64) {
     bytes[..8].copy_from_slice(&(destination | source << 48).to_le_bytes());
     bytes[8..12].copy_from_slice(&((source >> 16) as u32).to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn each_protocol_has_its_own_zero(check in prop_oneof![Just(0), any::<u16>()], delta: u16, comes_to_zero: bool) {
+            let delta = if comes_to_zero { check } else { delta };
+            for (protocol, expected) in [
+                (Protocol::Tcp, checksum::adjust(check, delta)),
+                (Protocol::Udp, checksum::adjust_udp(check, delta)),
+            ] {
+                let mut bytes = [1; HEAD];
+                let check_at = at::TRANSPORT + checksum_offset(protocol);
+                store(&mut bytes, check_at, check);
+                let rewrite = Rewrite { transport_delta: [delta; 2], ..Rewrite::VACANT };
+                translate(&mut bytes, at::TRANSPORT, check_at, Direction::Forward, &rewrite);
+                prop_assert_eq!(load(&bytes, check_at), expected);
+            }
+        }
+    }
+}
