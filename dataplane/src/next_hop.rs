@@ -73,7 +73,7 @@ impl NextHop {
     /// The `EthPort` it is behind.
     #[inline(always)]
     pub const fn port(self) -> PortIndex {
-        (self.0 >> 48) as u8 & (MAX_PORTS as u8 - 1)
+        ((self.0 >> 48) & (MAX_PORTS as u64 - 1)) as u8
     }
 
     /// The first twelve bytes of a frame to it, if it is resolved, as words in memory order: its MAC, and

@@ -94,24 +94,25 @@ impl Natlb {
 
     #[inline(always)]
     fn resolve(&self, burst: &mut Burst, keys: &[Key; BURST], outcome: &mut Outcome) {
+        let homes = self.table.homes();
         for ((home, probed), key) in burst.iter_mut().zip(keys) {
-            *probed = self.table.probe(*home, key.client());
+            *probed = homes.probe(*home, key.client());
         }
-        for ((home, probed), key) in burst.iter().zip(keys) {
-            if let Some(rewrite) = self.value(*home, *probed, *key) {
+        for ((_, probed), key) in burst.iter().zip(keys) {
+            if let Some(rewrite) = self.value(*probed, *key) {
                 outcome.add(rewrite.becomes[Direction::Forward as usize]);
             }
         }
     }
 
     #[inline(always)]
-    fn value(&self, home: Home, probed: Probed, key: Key) -> Option<&Rewrite> {
+    fn value(&self, probed: Probed, key: Key) -> Option<&Rewrite> {
         let belongs = |entry: Entry| {
             self.snapshot.rewrite(entry.real()).matches(Direction::Forward, key.far)
                 && (entry.tick() == NOW || !entry.is_dead(NOW, &self.snapshot.timeouts))
         };
-        let entry = match self.table.probed(home, probed) {
-            Some((_, entry)) if belongs(entry) => entry,
+        let entry = match self.table.probed(probed) {
+            Some(entry) if belongs(entry) => entry,
             _ => self.elsewhere(key, &belongs)?,
         };
         Some(self.snapshot.rewrite(entry.real()))

@@ -143,24 +143,25 @@ const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
     ],
 ];
 
-/// The same by the flags of a segment: one look-up on the packet path. UDP's rows are equal all along.
-const AFTER_FLAGS: [[[State; TcpEvent::FLAGS]; State::ROWS]; 2] = {
-    let mut after = [[[NO; TcpEvent::FLAGS]; State::ROWS]; 2];
+/// Which flags of a segment change the state, bit `f` for the flags `f`: one look-up on the packet path. UDP's rows
+/// are equal all along, whatever is in the place of flags.
+const CHANGES: [[u32; State::ROWS]; 2] = {
+    let mut changes = [[0; State::ROWS]; 2];
     let mut direction = 0;
     while direction < 2 {
         let mut row = 0;
         while row < State::ROWS {
             let mut flags = 0;
             while flags < TcpEvent::FLAGS {
-                let event = TcpEvent::of(flags as u8);
-                after[direction][row][flags] = TRANSITIONS[direction][row][event as usize];
+                let after = TRANSITIONS[direction][row][TcpEvent::of(flags as u8) as usize];
+                changes[direction][row] |= ((after as usize != row) as u32) << flags;
                 flags += 1;
             }
             row += 1;
         }
         direction += 1;
     }
-    after
+    changes
 };
 
 impl State {
@@ -186,10 +187,10 @@ impl State {
         TRANSITIONS[direction as usize][self as usize][event as usize]
     }
 
-    /// The state after a segment with these flags, from the four bits of the one before.
+    /// Whether a segment with these flags changes the state of these four bits.
     #[inline(always)]
-    pub(super) const fn after_flags(bits: u8, direction: Direction, flags: u8) -> Self {
-        AFTER_FLAGS[direction as usize][bits as usize % Self::ROWS][flags as usize % TcpEvent::FLAGS]
+    pub(super) const fn changes(bits: u8, direction: Direction, flags: u8) -> bool {
+        CHANGES[direction as usize][bits as usize % Self::ROWS] >> (flags as usize % TcpEvent::FLAGS) & 1 != 0
     }
 
     /// As listings show it.

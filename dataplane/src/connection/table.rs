@@ -39,6 +39,9 @@ pub const PLACES: usize = 4;
 /// entries lie away from home.
 const BUCKETS_PER_16_CONNECTIONS: usize = 10;
 
+/// Words of a bucket: its keys, and then its values.
+const WORDS: u32 = 2 * WAYS as u32;
+
 /// The keyed hash of a [`ClientKey`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hash(u64);
@@ -55,12 +58,35 @@ impl Home {
     }
 }
 
-/// Where in its home bucket a key was first found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Probed(u8);
+/// Where in its home bucket a key was first found: the index of its word among those of all buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probed(u32);
 
 impl Probed {
-    const NOT_HOME: Self = Self(WAYS as u8);
+    /// Not at home. No table has so many words: the largest, of 2^28 connections, has 1.3 · 2^30.
+    const NOT_HOME: Self = Self(u32::MAX);
+    /// Neither at home nor anywhere else.
+    pub(crate) const NOWHERE: Self = Self(u32::MAX - 1);
+}
+
+impl From<Probed> for Slot {
+    #[inline(always)]
+    fn from(probed: Probed) -> Self {
+        Self { bucket: probed.0 / WORDS, way: (probed.0 % WORDS) as u8 }
+    }
+}
+
+impl From<Slot> for Probed {
+    #[inline(always)]
+    fn from(slot: Slot) -> Self {
+        Self(slot.bucket * WORDS + u32::from(slot.way))
+    }
+}
+
+impl Default for Probed {
+    fn default() -> Self {
+        Self::NOT_HOME
+    }
 }
 
 /// The secret that the hash depends on; random at each start, so that nobody can aim at a bucket.
@@ -165,19 +191,10 @@ impl Table {
         Home(home as u32)
     }
 
-    /// Looks for the key in its home bucket, which has been prefetched. If it is not there but may lie
-    /// elsewhere, the other places are brought close until [`find`](Self::find) looks at them.
+    /// To look for many keys in their home buckets.
     #[inline(always)]
-    pub fn probe(&self, home: Home, key: ClientKey) -> Probed {
-        let line = &self.buckets[home.0 as usize];
-        let candidates = equal_under_mask(&line.keys, KEY_MASK, key.0);
-        if candidates == 0 {
-            if line.keys[0] & SPILL_MASK != 0 {
-                self.prefetch_away(key);
-            }
-            return Probed::NOT_HOME;
-        }
-        Probed(candidates.trailing_zeros() as u8)
+    pub fn homes(&self) -> Homes<'_> {
+        Homes { table: self, buckets: &self.buckets }
     }
 
     #[cold]
@@ -190,12 +207,11 @@ impl Table {
     /// The first entry with its key that was found at home: nearly always the only one. If it is not
     /// the right one, [`find`](Self::find) looks at all.
     #[inline(always)]
-    pub fn probed(&self, home: Home, probed: Probed) -> Option<(Slot, Entry)> {
-        if probed == Probed::NOT_HOME {
-            return None;
-        }
-        let slot = Slot { bucket: home.0, way: probed.0 % WAYS as u8 };
-        Some((slot, self.taken(slot)))
+    pub fn probed(&self, probed: Probed) -> Option<Entry> {
+        let words: &[u64] = bytemuck::cast_slice(&self.buckets);
+        let at = probed.0 as usize;
+        let (value, key) = (*words.get(at + WAYS)?, *words.get(at)?);
+        Some(Entry { key, value })
     }
 
     /// The entry with this key for which `belongs` holds.
@@ -285,6 +301,31 @@ impl Table {
             (0..WAYS as u8).map(move |way| Slot { bucket, way })
         };
         places.iter().flat_map(ways)
+    }
+}
+
+/// The buckets of a table, where to find them at hand.
+#[derive(Debug)]
+pub struct Homes<'a> {
+    table: &'a Table,
+    buckets: &'a [Bucket],
+}
+
+impl Homes<'_> {
+    /// Looks for the key in its home bucket, which has been prefetched. If it is not there but may lie
+    /// elsewhere, the other places are brought close until [`find`](Table::find) looks at them.
+    #[inline(always)]
+    pub fn probe(&self, home: Home, key: ClientKey) -> Probed {
+        let line = &self.buckets[home.0 as usize];
+        let candidates = equal_under_mask(&line.keys, KEY_MASK, key.0);
+        if candidates == 0 {
+            if line.keys[0] & SPILL_MASK == 0 {
+                return Probed::NOWHERE;
+            }
+            self.table.prefetch_away(key);
+            return Probed::NOT_HOME;
+        }
+        Probed(home.0 * WORDS + candidates.trailing_zeros())
     }
 }
 

@@ -212,6 +212,12 @@ impl Snapshot {
         self.rewrites.get(id.0 as usize).unwrap_or(&Rewrite::VACANT)
     }
 
+    /// The same by the id as an index.
+    #[inline(always)]
+    pub(crate) fn rewrite_at(&self, index: usize) -> Option<&Rewrite> {
+        self.rewrites.get(index)
+    }
+
     /// The MAC of a port, as [`Mac::bits`]; zero if there is none.
     #[inline(always)]
     pub const fn mac_bits(&self, port: PortIndex) -> u64 {

@@ -17,8 +17,8 @@ use std::net::Ipv4Addr;
 pub(super) struct Staged<F> {
     pub(super) port: PortIndex,
     pub(super) frames: ArrayVec<F, BURST>,
-    /// Those that may take the fast path.
-    plain: FrameSet,
+    /// Those that may not take the fast path.
+    others: FrameSet,
     decoded: [Decoded; BURST],
     /// Where those leave that took it.
     outs: [PortIndex; BURST],
@@ -29,10 +29,25 @@ impl<F> Default for Staged<F> {
         Self {
             port: 0,
             frames: ArrayVec::new(),
-            plain: 0,
+            others: 0,
             decoded: [Decoded::default(); BURST],
             outs: [0; BURST],
         }
+    }
+}
+
+impl<F> Staged<F> {
+    /// The port that all frames leave on, if it is one.
+    #[inline(always)]
+    fn only_port(&self) -> Option<PortIndex> {
+        let first = self.outs[0];
+        let is_only = if self.frames.is_full() {
+            // All of a known number, without a branch: a few instructions for 16 at once.
+            self.outs.iter().fold(0, |differs, out| differs | (out ^ first)) == 0
+        } else {
+            self.outs[..self.frames.len()].iter().all(|out| *out == first)
+        };
+        is_only.then_some(first)
     }
 }
 
@@ -62,14 +77,19 @@ impl<Io: FrameIo> Handler<Io> {
     #[inline(always)]
     fn decode_all<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
         let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
-        let mut plain = 0;
+        let mut others = 0;
         for (index, (frame, place)) in burst.frames.iter().zip(&mut burst.decoded).enumerate() {
-            let (mut decoded, is_plain) = decode(frame, Way::of_frame(snapshot, frame), expected);
-            decoded.home = self.table.prefetch_home(decoded.key);
-            *place = decoded;
-            plain |= FrameSet::from(is_plain) << index;
+            let (decoded, is_plain) = decode(frame, Way::of_frame(snapshot, frame), expected);
+            // One by one: not what is told a stage later.
+            place.key = decoded.key;
+            place.home = self.table.prefetch_home(decoded.key);
+            place.length = decoded.length;
+            place.direction = decoded.direction;
+            if !is_plain {
+                others = with(others, index);
+            }
         }
-        burst.plain = plain;
+        burst.others = others;
     }
 
     /// What is not plain TCP or UDP of a known connection is handled after the rest, in order of
@@ -83,31 +103,61 @@ impl<Io: FrameIo> Handler<Io> {
     ) {
         let tick = now.tick();
         // Short, so that many of the lines which are still on their way are waited for at once.
+        let homes = self.table.homes();
         for decoded in &mut burst.decoded[..burst.frames.len()] {
-            decoded.probed = self.table.probe(decoded.home, decoded.key);
+            decoded.probed = homes.probe(decoded.home, decoded.key);
         }
+        let mut done = 0;
+        if burst.others == 0 {
+            let mut path = self.path(snapshot, tick);
+            let stages = burst.frames.iter_mut().zip(&burst.decoded).zip(&mut burst.outs);
+            for ((frame, decoded), out) in stages {
+                // Not as one function: the compiler would wrap and unwrap what both return.
+                if let Some(port) = path.forward_at_home(frame, decoded, Way::of_decoded(decoded)) {
+                    *out = port;
+                } else if let Some(port) = path.forward_elsewhere(frame, decoded, Way::of_decoded(decoded)) {
+                    *out = port;
+                } else {
+                    break;
+                }
+                done += 1;
+            }
+        }
+        if done == burst.frames.len()
+            && let Some(port) = burst.only_port()
+        {
+            self.outgoing.push_burst(&mut self.io, port, &mut burst.frames, &self.counters);
+        } else {
+            self.resolve_rest::<Way>(burst, done, snapshot, now);
+        }
+    }
+
+    /// The frames of a burst from `done` on, of which the first has just failed to take the fast path, or some
+    /// may not; then sends all.
+    #[inline(never)]
+    fn resolve_rest<Way: DirectionOf>(
+        &mut self,
+        burst: &mut Staged<Io::Frame>,
+        done: usize,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
+        let failed = (burst.others == 0).then_some(done);
         let mut behind = Behind::default();
-        let mut ports: u16 = 0;
-        let mut path = self.path(snapshot, tick);
+        let mut path = self.path(snapshot, now.tick());
         let stages = burst.frames.iter_mut().zip(&burst.decoded).zip(&mut burst.outs);
-        for (index, ((frame, decoded), out)) in stages.enumerate() {
-            let direction = Way::of_decoded(decoded);
-            if burst.plain >> index & 1 != 0
+        for (index, ((frame, decoded), out)) in stages.enumerate().skip(done) {
+            if burst.others >> index & 1 == 0
+                && failed != Some(index)
                 && !behind.includes(decoded)
-                && let Some(port) = path.forward(frame, decoded, direction)
+                && let Some(port) = path.forward(frame, decoded, Way::of_decoded(decoded))
             {
                 *out = port;
-                ports |= 1 << port;
             } else {
                 behind.add(index, decoded, frame);
             }
         }
-        if behind.frames == 0 && ports.is_power_of_two() {
-            let port = ports.trailing_zeros() as PortIndex;
-            self.outgoing.push_burst(&mut self.io, port, &mut burst.frames, &self.counters);
-        } else {
-            self.part_burst(burst, behind.frames, snapshot, now);
-        }
+        self.part_burst(burst, behind.frames, snapshot, now);
     }
 
     /// Sends the frames of a burst, but for those of `others`, which are handled one by one.
@@ -120,7 +170,7 @@ impl<Io: FrameIo> Handler<Io> {
                 self.outgoing.push(&mut self.io, *out, frame, &self.counters);
             } else {
                 // A frame that is not plain has nothing to be opened by.
-                let plain = burst.plain >> index & 1 != 0;
+                let plain = burst.others >> index & 1 == 0;
                 exceptions.push((frame, if plain { *decoded } else { Decoded::default() }));
             }
         }
@@ -136,6 +186,13 @@ impl<Io: FrameIo> Handler<Io> {
 
 /// A set of a burst's frames: bit `i` for the frame at `i`.
 type FrameSet = u32;
+
+/// Out of line, so that the others need one branch and nothing more.
+#[cold]
+#[inline(never)]
+const fn with(frames: FrameSet, index: usize) -> FrameSet {
+    frames | 1 << index
+}
 
 /// The frames of a burst that have left the fast path, and their connections as a set of bits of their
 /// home buckets: what follows on them leaves it too, so that nothing is overtaken. A false hit costs

@@ -3,10 +3,10 @@
 //! quite that is left to the exception path, before anything is done.
 
 use super::Handler;
-use super::decode::{Decoded, at};
+use super::decode::{Decoded, at, far};
 use super::exception::{Context, first_state};
 use super::schedule::FTP_DATA;
-use crate::connection::table::Hash;
+use crate::connection::table::{ClientKey, Hash};
 use crate::connection::{Direction, TcpEvent};
 use crate::frame::{Frame, FrameIo, HEAD};
 use crate::ids::{PortIndex, Protocol, ServiceId};
@@ -31,9 +31,9 @@ impl<Io: FrameIo> Handler<Io> {
     ) -> Result<Option<PortIndex>, DropReason> {
         let Context { snapshot, port, now } = context;
         let Some(opening) = self.is_opening(frame.head(), &decoded, snapshot) else { return Ok(None) };
-        let Opening { protocol, service, event, source } = opening;
+        let Opening { protocol, service, event, source, far } = opening;
         let hash = self.table.hash(decoded.key);
-        if !self.is_free(hash, &decoded, event, snapshot, now.tick()) {
+        if !self.is_free(hash, decoded.key, far, event, snapshot, now.tick()) {
             return Ok(None);
         }
         let Some(position) = self.positions.get_mut(service.0 as usize) else { return Ok(None) };
@@ -43,14 +43,15 @@ impl<Io: FrameIo> Handler<Io> {
         if protocol == Protocol::Tcp {
             self.watch_for_partial_checksums(frame.bytes(), at::TRANSPORT, port);
         }
-        decoded.probed = self.table.probe(decoded.home, decoded.key);
+        decoded.probed = self.table.homes().probe(decoded.home, decoded.key);
         Ok(self.path(snapshot, now.tick()).forward(frame, &decoded, Direction::Forward))
     }
 
     /// What the packet opens, if it does so without any doubt.
     fn is_opening(&self, head: &[u8; HEAD], decoded: &Decoded, snapshot: &Snapshot) -> Option<Opening> {
         let protocol = decoded.key.protocol().filter(|_| decoded.direction == Direction::Forward)?;
-        let service = snapshot.service_at(protocol, decoded.far)?;
+        let far = far(head, Direction::Forward);
+        let service = snapshot.service_at(protocol, far)?;
         let event = match protocol {
             Protocol::Tcp => TcpEvent::of(head[at::TCP_FLAGS]),
             Protocol::Udp => TcpEvent::Ack,
@@ -62,20 +63,21 @@ impl<Io: FrameIo> Handler<Io> {
             && !ipv4::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
             && !self.is_of_another_worker(decoded);
-        opens.then_some(Opening { protocol, service, event, source })
+        opens.then_some(Opening { protocol, service, event, source, far })
     }
 
     /// Whether the client endpoint has no connection any more; one that is over goes.
     fn is_free(
         &mut self,
         hash: Hash,
-        decoded: &Decoded,
+        key: ClientKey,
+        far: u64,
         event: TcpEvent,
         snapshot: &Snapshot,
         tick: Tick,
     ) -> bool {
-        let Some((slot, entry)) = self.table.find(hash, decoded.key, |_| true) else { return true };
-        let belongs = snapshot.rewrite(entry.real()).matches(Direction::Forward, decoded.far);
+        let Some((slot, entry)) = self.table.find(hash, key, |_| true) else { return true };
+        let belongs = snapshot.rewrite(entry.real()).matches(Direction::Forward, far);
         if entry.is_dead(tick, &snapshot.timeouts) {
             self.table.expire(slot, &self.counters);
         } else if belongs && entry.state().is_closing() && event == TcpEvent::Syn {
@@ -83,7 +85,7 @@ impl<Io: FrameIo> Handler<Io> {
         } else {
             return false;
         }
-        self.table.find(hash, decoded.key, |_| true).is_none()
+        self.table.find(hash, key, |_| true).is_none()
     }
 
     /// Where a NIC steers, a packet without connection may have come to the wrong worker.
@@ -99,4 +101,6 @@ struct Opening {
     service: ServiceId,
     event: TcpEvent,
     source: Ipv4Addr,
+    /// The service's address and port, as they lie on the wire.
+    far: u64,
 }

@@ -1,34 +1,16 @@
 //! Second stage: the walk of an established connection's packet, from its entry to its last byte.
 
 use super::Handler;
-use super::decode::{Decoded, at, check_at};
+use super::decode::{Decoded, at, check_at, far};
 use super::rewrite;
-use crate::connection::table::{Entry, Slot, Table, recount_state};
-use crate::connection::{Direction, State, TcpEvent};
+use crate::connection::table::{Entry, Probed, Slot, Table, recount_state};
+use crate::connection::{Direction, TcpEvent};
 use crate::counters::{RealCounters, WorkerCounters};
-use crate::frame::{Frame, FrameIo};
+use crate::frame::{Frame, FrameIo, HEAD};
 use crate::ids::{MAX_REALS, PortIndex};
 use crate::next_hop::{self, NextHop};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Rewrite, Snapshot};
 use crate::time::Tick;
-
-/// Where the live connection of a plain frame is, if not first at home: one client endpoint may have
-/// several, and an entry may lie away from home.
-#[cold]
-#[inline(never)]
-fn elsewhere(
-    table: &Table,
-    snapshot: &Snapshot,
-    decoded: &Decoded,
-    direction: Direction,
-    tick: Tick,
-) -> Option<Slot> {
-    let belongs = |entry: Entry| {
-        snapshot.rewrite(entry.real()).matches(direction, decoded.far)
-            && !entry.is_dead(tick, &snapshot.timeouts)
-    };
-    table.find(table.hash(decoded.key), decoded.key, belongs).map(|(slot, _)| slot)
-}
 
 /// What the packets of established connections meet on their way, borrowed once a burst.
 pub(super) struct Path<'a> {
@@ -42,8 +24,8 @@ pub(super) struct Path<'a> {
 
 impl Path<'_> {
     /// For one packet: finds its connection, notes it in the entry, rewrites it and counts it. Returns
-    /// the port that it leaves on; `None`, and nothing done, if there is more to it: it is of no
-    /// connection, or a SYN that opens a closed one anew, or its next hop is not known.
+    /// the port that it leaves on; `None`, and nothing done but its tick noted, if there is more to it: it is of
+    /// no connection, or a SYN that opens a closed one anew, or its next hop is not known.
     #[inline(always)]
     pub(super) fn forward(
         &mut self,
@@ -51,20 +33,78 @@ impl Path<'_> {
         decoded: &Decoded,
         direction: Direction,
     ) -> Option<PortIndex> {
-        let Self { snapshot, tick, .. } = *self;
-        let (slot, entry, rewrite) = 'found: {
-            if let Some((slot, entry)) = self.table.probed(decoded.home, decoded.probed) {
-                let rewrite = snapshot.rewrite(entry.real());
-                if rewrite.matches(direction, decoded.far)
-                    && (entry.tick() == tick || !entry.is_dead(tick, &snapshot.timeouts))
-                {
-                    break 'found (slot, entry, rewrite);
-                }
-            }
-            let slot = elsewhere(self.table, snapshot, decoded, direction, tick)?;
-            let entry = self.table.taken(slot);
-            (slot, entry, snapshot.rewrite(entry.real()))
+        if let Some(out) = self.forward_at_home(frame, decoded, direction) {
+            return Some(out);
+        }
+        self.forward_elsewhere(frame, decoded, direction)
+    }
+
+    /// The same for a packet whose connection is the first with its key at home, as it nearly always is.
+    #[inline(always)]
+    pub(super) fn forward_at_home(
+        &mut self,
+        frame: &mut impl Frame,
+        decoded: &Decoded,
+        direction: Direction,
+    ) -> Option<PortIndex> {
+        let head = frame.head_mut();
+        let far = far(head, direction);
+        if let Some(entry) = self.table.probed(decoded.probed)
+            && let Some(rewrite) = self.snapshot.rewrite_at(entry.real_index())
+            && rewrite.matches(direction, far)
+            && (entry.tick() == self.tick || self.refresh(decoded.probed, entry))
+        {
+            return self.translate(head, decoded.probed, entry, rewrite, direction, decoded.length);
+        }
+        None
+    }
+
+    /// The same for a packet whose connection is not that: one client endpoint may have several, and an
+    /// entry may lie away from home.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn forward_elsewhere(
+        &mut self,
+        frame: &mut impl Frame,
+        decoded: &Decoded,
+        direction: Direction,
+    ) -> Option<PortIndex> {
+        if decoded.probed == Probed::NOWHERE {
+            return None;
+        }
+        let Decoded { key, length, .. } = *decoded;
+        let head = frame.head_mut();
+        let (far, tick, snapshot) = (far(head, direction), self.tick, self.snapshot);
+        let belongs = |entry: Entry| {
+            snapshot.rewrite(entry.real()).matches(direction, far) && !entry.is_dead(tick, &snapshot.timeouts)
         };
+        let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
+        self.table.touch(slot, tick);
+        self.translate(head, slot.into(), entry, snapshot.rewrite(entry.real()), direction, length)
+    }
+
+    /// Notes the tick of a packet, so that no line gets dirty without need; false, and nothing done, for a
+    /// connection that has timed out. Out of line, for what it needs would crowd out the rest.
+    #[inline(never)]
+    fn refresh(&mut self, probed: Probed, entry: Entry) -> bool {
+        let lives = !entry.is_dead(self.tick, &self.snapshot.timeouts);
+        if lives {
+            self.table.touch(probed.into(), self.tick);
+        }
+        lives
+    }
+
+    /// Rewrites and counts a packet of the connection of `entry`, at `probed`.
+    #[inline(always)]
+    fn translate(
+        &mut self,
+        head: &mut [u8; HEAD],
+        probed: Probed,
+        entry: Entry,
+        rewrite: &Rewrite,
+        direction: Direction,
+        length: u16,
+    ) -> Option<PortIndex> {
         let id = match direction {
             Direction::Forward => rewrite.next_hop,
             Direction::Reverse => entry.next_hop(),
@@ -73,32 +113,29 @@ impl Path<'_> {
         if !next_hop.is_resolved() {
             return None;
         }
-        let head = frame.head_mut();
         let flags = head[at::TCP_FLAGS];
-        let after = entry.state_after(direction, flags);
-        if !entry.is_in(after) && !self.change_state(slot, direction, flags, after) {
+        if entry.changes_state(direction, flags) && !self.change_state(probed, direction, flags) {
             return None;
-        }
-        if entry.tick() != tick {
-            self.table.touch(slot, tick); // no line gets dirty without need
         }
         let check_at = check_at(head);
         rewrite::translate(head, at::TRANSPORT, check_at, direction, rewrite);
         let out = next_hop.port();
-        rewrite::address_established(head, next_hop.addresses(snapshot.source_mac(out)));
-        self.reals[entry.real().0 as usize & (MAX_REALS - 1)].count(direction, decoded.length);
+        rewrite::address_established(head, next_hop.addresses(self.snapshot.source_mac(out)));
+        self.reals[entry.real_index()].count(direction, length);
         Some(out)
     }
 
     /// Kept out of line: a connection changes its state a few times in its life. False, and nothing
     /// done, for a SYN that opens a closed one anew.
     #[inline(never)]
-    fn change_state(&mut self, slot: Slot, direction: Direction, flags: u8, after: State) -> bool {
+    fn change_state(&mut self, probed: Probed, direction: Direction, flags: u8) -> bool {
+        let slot = probed.into();
         let entry = self.table.taken(slot);
-        let before = entry.state();
-        if direction == Direction::Forward && before.is_closing() && TcpEvent::of(flags) == TcpEvent::Syn {
+        let (before, event) = (entry.state(), TcpEvent::of(flags));
+        if direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn {
             return false;
         }
+        let after = before.after(direction, event);
         self.table.set_state(slot, after);
         recount_state(self.counters, entry.real(), before, after);
         true

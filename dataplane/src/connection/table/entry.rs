@@ -12,7 +12,7 @@
 //! ```
 
 use crate::connection::{Direction, State, Timeouts};
-use crate::ids::{NextHopId, Protocol, RealId};
+use crate::ids::{MAX_REALS, NextHopId, Protocol, RealId};
 use crate::time::Tick;
 use bytemuck::{Pod, Zeroable};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -32,7 +32,7 @@ pub(super) const TICK_SHIFT: u32 = 40;
 pub(super) const ID_MASK: u64 = (1 << 20) - 1;
 
 /// A cache line of entries.
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(super) struct Bucket {
     pub(super) keys: [u64; WAYS],
@@ -87,22 +87,22 @@ impl Entry {
         State::of_bits((self.key >> STATE_SHIFT) as u8)
     }
 
-    /// Its state after a packet with these TCP flags.
+    /// Whether a packet with these TCP flags changes its state.
     #[inline(always)]
-    pub const fn state_after(self, direction: Direction, flags: u8) -> State {
-        State::after_flags((self.key >> STATE_SHIFT) as u8, direction, flags)
-    }
-
-    /// Whether it is in this state.
-    #[inline(always)]
-    pub const fn is_in(self, state: State) -> bool {
-        (self.key >> STATE_SHIFT) as u8 % State::ROWS as u8 == state as u8
+    pub const fn changes_state(self, direction: Direction, flags: u8) -> bool {
+        State::changes((self.key >> STATE_SHIFT) as u8, direction, flags)
     }
 
     /// Its real.
     #[inline(always)]
     pub const fn real(self) -> RealId {
         RealId((self.value >> REAL_SHIFT & ID_MASK) as u32)
+    }
+
+    /// Its real, as an index.
+    #[inline(always)]
+    pub(crate) const fn real_index(self) -> usize {
+        (self.value >> REAL_SHIFT) as usize & (MAX_REALS - 1)
     }
 
     /// The way back to its client.
