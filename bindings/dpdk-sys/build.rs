@@ -36,6 +36,7 @@ const OPAQUE: &[&str] = &[
     "rte_eth_txconf",
     "rte_.*_hdr",
     "rte_arp_ipv4",
+    "rte_flow",
     "rte_flow_.*",
     "rte_hash",
 ];

@@ -1,5 +1,7 @@
 #include "shim.h"
 
+#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <rte_cycles.h>
@@ -166,22 +168,25 @@ int natlb_port_rss(uint16_t port, uint8_t *key, uint8_t key_length, uint64_t *ty
 	return error;
 }
 
-/* One rule. ice takes neither key nor queues in it, i40e and mlx5 take both. */
-static struct rte_flow *rss_rule(uint16_t port, enum rte_flow_item_type protocol, uint64_t types,
-				 const struct natlb_rss *rss, const uint16_t *queues, uint16_t queue_count)
+struct rte_flow *natlb_rss_rule(uint16_t port, uint8_t protocol, const uint8_t *destination,
+				const struct natlb_rss *rss, const uint16_t *queues, uint16_t queue_count,
+				char *why, size_t why_size)
 {
 	const struct rte_flow_attr attributes = { .ingress = 1 };
-	const struct rte_flow_item pattern[] = {
+	struct rte_flow_item_ipv4 address, mask;
+	struct rte_flow_item pattern[] = {
 		{ .type = RTE_FLOW_ITEM_TYPE_ETH },
 		{ .type = RTE_FLOW_ITEM_TYPE_IPV4 },
-		{ .type = protocol },
+		{ .type = protocol == IPPROTO_TCP ? RTE_FLOW_ITEM_TYPE_TCP :
+			  protocol == IPPROTO_UDP ? RTE_FLOW_ITEM_TYPE_UDP :
+						    RTE_FLOW_ITEM_TYPE_END },
 		{ .type = RTE_FLOW_ITEM_TYPE_END },
 	};
-	struct rte_flow_action_rss action = {
-		.types = types,
-		.key = rss->key,
+	const struct rte_flow_action_rss action = {
+		.types = rss->types,
+		.key = rss->key_length != 0 ? rss->key : NULL,
 		.key_len = rss->key_length,
-		.queue = queues,
+		.queue = queue_count != 0 ? queues : NULL,
 		.queue_num = queue_count,
 	};
 	const struct rte_flow_action actions[] = {
@@ -191,40 +196,26 @@ static struct rte_flow *rss_rule(uint16_t port, enum rte_flow_item_type protocol
 	struct rte_flow_error error;
 	struct rte_flow *rule;
 
+	if (destination != NULL) {
+		memset(&address, 0, sizeof(address));
+		memset(&mask, 0, sizeof(mask));
+		memcpy(&address.hdr.dst_addr, destination, sizeof(address.hdr.dst_addr));
+		memset(&mask.hdr.dst_addr, 0xff, sizeof(mask.hdr.dst_addr));
+		pattern[1].spec = &address;
+		pattern[1].mask = &mask;
+	}
 	memset(&error, 0, sizeof(error));
 	rule = rte_flow_create(port, &attributes, pattern, actions, &error);
-	if (rule == NULL) {
-		action.key = NULL;
-		action.key_len = 0;
-		action.queue = NULL;
-		action.queue_num = 0;
-		rule = rte_flow_create(port, &attributes, pattern, actions, &error);
-	}
+	snprintf(why, why_size, "%s", rule == NULL && error.message != NULL ? error.message : "");
 	return rule;
 }
 
-int natlb_port_rss_rules(uint16_t port, const struct natlb_rss *rss, const uint16_t *queues,
-			 uint16_t queue_count)
+int natlb_rule_destroy(uint16_t port, struct rte_flow *rule)
 {
-	const uint64_t narrowing = RTE_ETH_RSS_L3_SRC_ONLY | RTE_ETH_RSS_L3_DST_ONLY |
-				   RTE_ETH_RSS_L4_SRC_ONLY | RTE_ETH_RSS_L4_DST_ONLY;
-	const uint64_t narrowed = rss->types & narrowing;
 	struct rte_flow_error error;
-	struct rte_flow *tcp, *udp;
-	int reason;
 
-	tcp = rss_rule(port, RTE_FLOW_ITEM_TYPE_TCP, RTE_ETH_RSS_NONFRAG_IPV4_TCP | narrowed, rss, queues,
-		       queue_count);
-	if (tcp == NULL)
-		return rte_errno > 0 ? -rte_errno : -ENOTSUP;
-	udp = rss_rule(port, RTE_FLOW_ITEM_TYPE_UDP, RTE_ETH_RSS_NONFRAG_IPV4_UDP | narrowed, rss, queues,
-		       queue_count);
-	if (udp != NULL)
-		return 0;
-	reason = rte_errno > 0 ? -rte_errno : -ENOTSUP;
 	memset(&error, 0, sizeof(error));
-	rte_flow_destroy(port, tcp, &error);
-	return reason;
+	return rte_flow_destroy(port, rule, &error);
 }
 
 uint32_t natlb_softrss(const uint32_t *input, uint32_t words, const uint8_t *key)

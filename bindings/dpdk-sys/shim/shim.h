@@ -11,6 +11,8 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
+struct rte_flow;
+
 /* Where the fields that Rust reads itself are. The field names are nested differently from 24.07 on. */
 enum natlb_mbuf_layout {
 	NATLB_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr),
@@ -111,10 +113,12 @@ int natlb_port_set_reta(uint16_t port, const uint16_t *queues, uint16_t size);
 int natlb_port_reta(uint16_t port, uint16_t *queues, uint16_t size);
 /* Reads `key_length` bytes of key, and the types that are in force. */
 int natlb_port_rss(uint16_t port, uint8_t *key, uint8_t key_length, uint64_t *types);
-/* Flow rules that hash IPv4 TCP and UDP by `rss`. If the driver takes no queues or no key in a rule,
- * those of the port hold. 0 if all rules are in force, else none is. */
-int natlb_port_rss_rules(uint16_t port, const struct natlb_rss *rss, const uint16_t *queues,
-			 uint16_t queue_count);
+/* A flow rule for IPv4, of one protocol (TCP or UDP; 0: any) and to one destination (four bytes; NULL: any): `rss`, over a table
+ * of queues. Where it has no key or no queues those of the port hold. NULL: refused, with rte_errno and the driver's words. */
+struct rte_flow *natlb_rss_rule(uint16_t port, uint8_t protocol, const uint8_t *destination,
+				const struct natlb_rss *rss, const uint16_t *queues, uint16_t queue_count,
+				char *why, size_t why_size);
+int natlb_rule_destroy(uint16_t port, struct rte_flow *rule);
 /* The Toeplitz hash as DPDK computes it, of `words` 32-bit words in the host's order. */
 uint32_t natlb_softrss(const uint32_t *input, uint32_t words, const uint8_t *key);
 int natlb_port_stats(uint16_t port, struct natlb_port_stats *stats);

@@ -10,6 +10,8 @@ pub struct Errno(pub i32);
 impl Errno {
     /// `ENOTSUP`: the device can't do it.
     pub const NOT_SUPPORTED: Self = Self(95);
+    /// `EBUSY`: it is in use.
+    pub(crate) const BUSY: Self = Self(16);
     /// `EINVAL`: what was asked for can't be.
     pub const INVALID: Self = Self(22);
 
@@ -32,6 +34,16 @@ impl fmt::Display for Errno {
         let text = unsafe { CStr::from_ptr(dpdk_sys::rte_strerror(self.0)) };
         f.write_str(&text.to_string_lossy())
     }
+}
+
+/// A flow rule that a driver refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{errno}{}{why}", if why.is_empty() { "" } else { ": " })]
+pub struct RuleRefused {
+    /// The reason.
+    pub errno: Errno,
+    /// The driver's own words, or nothing.
+    pub why: String,
 }
 
 /// Why something of DPDK can't be had. The text says what failed, why, and the remedy.

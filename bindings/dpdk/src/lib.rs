@@ -36,7 +36,7 @@ pub use clock::{tsc, tsc_hz};
 pub use eal::device::{Device, port_name, with_ring_sizes};
 pub use eal::hugepages::{Hugepages, MemoryMode};
 pub use eal::{Eal, EalOptions, LogLevel};
-pub use error::{Errno, Error};
+pub use error::{Errno, Error, RuleRefused};
 #[cfg(feature = "hash")]
 pub use hash::{Hash, HashKey16};
 pub use lcore::RunningLcore;
@@ -44,5 +44,5 @@ pub use mbuf::Mbuf;
 pub use pool::Pool;
 pub use port::{EthPort, Link, PortConfig};
 pub use queue::{PortQueue, Queues};
-pub use rss::{HashType, HashTypes, RssCapabilities, RssConfig, softrss};
+pub use rss::{HashType, HashTypes, RssCapabilities, RssConfig, RssRule, softrss};
 pub use stats::PortStats;

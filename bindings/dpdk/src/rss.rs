@@ -1,7 +1,10 @@
 //! Receive-side scaling (RSS): which queue a frame is received on.
 
-use crate::error::Errno;
-use crate::port::EthPort;
+use crate::error::{Errno, RuleRefused};
+use crate::port::{EthPort, Started};
+use std::net::Ipv4Addr;
+use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// What a frame is hashed by, or what of it: `RTE_ETH_RSS_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,15 +155,88 @@ impl EthPort {
     }
 
     /// Makes flow rules on the started port that hash TCP and UDP over IPv4 so, for a driver that takes
-    /// narrowed types (source or destination only) there alone.
+    /// narrowed types (source or destination only) there alone. Key and table are the port's where the
+    /// driver takes none in a rule.
     ///
     /// # Errors
-    /// If the driver refuses; then there is none of them.
-    pub fn add_rss_rules(&self, rss: &RssConfig) -> Result<(), Errno> {
+    /// If the driver refuses one; then there is none of them.
+    pub fn add_rss_rules(&self, rss: &RssConfig) -> Result<[RssRule; 2], RuleRefused> {
         let queues: Vec<u16> = (0..self.pools().len() as u16).collect();
-        let (raw, count) = (rss.as_raw(), queues.len() as u16);
-        // SAFETY: the port exists and is ours; key and queues live during the call.
-        Errno::check(unsafe { dpdk_sys::natlb_port_rss_rules(self.id(), &raw, queues.as_ptr(), count) })
+        let rule = |protocol, kind: HashType| {
+            let types = HashTypes(rss.types.0 | kind.bit());
+            // ice takes neither key nor queues in it, i40e no queues.
+            self.rule(protocol, None, &RssConfig { key: rss.key.clone(), types }, &queues)
+                .or_else(|_| self.rule(protocol, None, &RssConfig { key: Vec::new(), types }, &[]))
+        };
+        Ok([rule(TCP, HashType::Ipv4Tcp)?, rule(UDP, HashType::Ipv4Udp)?])
+    }
+
+    /// Makes a flow rule on the started port: what goes to this IPv4 address is hashed by `rss` and led to a
+    /// queue by a table of its own, as long as a redirection table. Drivers that take such a rule take the list
+    /// of queues for that table, as mlx5 does; others refuse. Setting the port's table afterwards may restart the
+    /// device, and rules with it.
+    ///
+    /// # Errors
+    /// If the driver refuses.
+    pub fn add_rss_rule_to(
+        &self,
+        address: Ipv4Addr,
+        rss: &RssConfig,
+        table: &[u16],
+    ) -> Result<RssRule, RuleRefused> {
+        self.rule(ANY_PROTOCOL, Some(address), rss, table)
+    }
+
+    fn rule(
+        &self,
+        protocol: u8,
+        destination: Option<Ipv4Addr>,
+        rss: &RssConfig,
+        queues: &[u16],
+    ) -> Result<RssRule, RuleRefused> {
+        let destination = destination.map(|address| address.octets());
+        let address = destination.as_ref().map_or(std::ptr::null(), |octets| octets.as_ptr());
+        let (raw, count) = (rss.as_raw(), u16::try_from(queues.len()).unwrap_or(u16::MAX));
+        let mut why = [0; 128];
+        // SAFETY: the port exists and is ours; the address is null or has four bytes; address, key and `count`
+        // queues live during the call; no more than `why` has room for is written, its end included.
+        let rule = unsafe {
+            let (to, room) = (why.as_mut_ptr().cast(), why.len());
+            dpdk_sys::natlb_rss_rule(self.id(), protocol, address, &raw, queues.as_ptr(), count, to, room)
+        };
+        let Some(rule) = NonNull::new(rule) else {
+            let words: Vec<u8> = why.into_iter().take_while(|byte| *byte != 0).collect();
+            return Err(RuleRefused {
+                errno: Errno::last(),
+                why: String::from_utf8_lossy(&words).into_owned(),
+            });
+        };
+        Ok(RssRule { rule, port: Arc::clone(self.started()) })
+    }
+}
+
+/// Protocol numbers (IANA), as the shim takes them.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ANY_PROTOCOL: u8 = 0;
+
+/// A flow rule of a port; it goes when this is dropped. As a queue it keeps its port from being stopped.
+#[derive(Debug)]
+pub struct RssRule {
+    rule: NonNull<dpdk_sys::rte_flow>,
+    port: Arc<Started>,
+}
+
+// SAFETY: DPDK's flow rules belong to no thread.
+unsafe impl Send for RssRule {}
+
+impl Drop for RssRule {
+    fn drop(&mut self) {
+        // SAFETY: the rule exists: only this destroys it, and the port that it is of has not been stopped since.
+        let result = unsafe { dpdk_sys::natlb_rule_destroy(self.port.id(), self.rule.as_ptr()) };
+        if let Err(errno) = Errno::check(result) {
+            log::warn!("an RSS rule of port {} does not go: {errno}", self.port.id());
+        }
     }
 }
 
