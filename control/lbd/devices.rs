@@ -8,9 +8,10 @@ use control::steering::Way;
 use control::thread::{DeviceStatus, Devices};
 use dataplane::hand_over::Peers;
 use dataplane::next_hop::Mac;
-use dataplane::snapshot;
+use dataplane::snapshot::{self, Side};
 use dataplane::steering::OwnerMap;
 use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 /// Starts the EAL with all devices of the file.
@@ -48,7 +49,7 @@ fn file_prefix(socket: &Path) -> String {
 pub(crate) struct DpdkDevices {
     ports: Vec<EthPort>,
     plans: Vec<QueuePlan>,
-    steering: Steering,
+    steering: Steering<EthPort>,
     /// Every port's pools. They go after all ports (fields are dropped in order): a port's transmit
     /// ring holds frames of the others' pools until it is closed.
     _pools: Vec<Pool>,
@@ -60,7 +61,8 @@ impl DpdkDevices {
         let ports = config.ports.iter().map(|port| EthPort::open(eal, &port.device));
         let mut ports: Vec<_> = ports.collect::<Result<_, _>>()?;
         // All ports follow one map, so all must be known before the first is configured.
-        let mut steering = Steering::choose(config, &ports)?;
+        let sides: Vec<_> = config.ports.iter().map(|port| port.side).collect();
+        let mut steering = Steering::choose(&sides, &ports, config.eal.workers.len(), config.steering)?;
         let mut plans = Vec::new();
         for (index, device) in ports.iter_mut().enumerate() {
             plans.push(start_port(eal, config, index, device, &mut steering)?);
@@ -143,7 +145,7 @@ fn start_port(
     config: &Config,
     index: usize,
     device: &mut EthPort,
-    steering: &mut Steering,
+    steering: &mut Steering<EthPort>,
 ) -> Result<QueuePlan, Failure> {
     let port = &config.ports[index];
     let workers = config.eal.workers.len();
@@ -158,7 +160,7 @@ fn start_port(
     let pools = receiving.iter().map(|(_, worker)| new_pool(eal, config, port, *worker));
     let pools: Vec<_> = pools.collect::<Result<_, _>>()?;
     let tx_queues = plan.tx as u16;
-    let rss = steering.rss(index, port.side, device);
+    let rss = steering.rss(index, device);
     // Frames to other MACs are not wanted: they would only be dropped, and counted as such.
     let settings = |rss| PortConfig {
         pools: pools.clone(),
@@ -178,7 +180,15 @@ fn start_port(
             configured?;
             device.start()?;
             if let Some(rss) = rss {
-                steering.complete(index, device, rss);
+                let addresses = config.ports.iter().flat_map(|port| &port.addresses);
+                let own = addresses.map(|prefix| prefix.addr()).collect();
+                steering.complete(index, device, rss, &own);
+                if port.side == Side::Both && matches!(steering.ways[index], Way::Software { .. }) {
+                    // By its key all that comes for a VIP would be received by one worker.
+                    device.stop()?;
+                    device.configure(settings(None))?;
+                    device.start()?;
+                }
             }
         }
     }
@@ -223,6 +233,10 @@ impl Devices for DpdkDevices {
             buffers: port.pools().iter().map(|pool| u64::from(pool.count())).sum(),
             notes: port.notes().to_vec(),
         }
+    }
+
+    fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize> {
+        self.steering.follow(&self.ports, own)
     }
 
     fn dpdk_version(&self) -> String {

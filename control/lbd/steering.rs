@@ -1,15 +1,71 @@
 //! What the ports' NICs are told, so that packets reach their connection's owner.
 
 use crate::Failure;
-use control::config::{self, Config};
-use control::steering::{Abilities, Narrowing, Plan, Way, plan};
+use control::steering::{Abilities, Client, Mode, Narrowing, Plan, Way, plan};
 use dataplane::snapshot::Side;
 use dataplane::steering::{ClientBits, Family, Indirection, OwnerMap, Unsuitable, ZeroWindow, free_key};
-use dpdk::{EthPort, HashType, HashTypes, RssConfig};
+use dpdk::{Errno, EthPort, HashType, HashTypes, RssCapabilities, RssConfig, RssRule, RuleRefused};
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::net::Ipv4Addr;
 
 /// Drivers that narrow a hash to the source or the destination by flow rules alone.
 const BY_RULES: [&str; 3] = ["net_ice", "net_i40e", "net_iavf"];
+
+/// What is asked of a device: an `EthPort`, simulated in tests.
+pub(crate) trait Nic {
+    /// A flow rule, which goes when it is dropped.
+    type Rule;
+    fn driver(&self) -> String;
+    fn rss_capabilities(&self) -> RssCapabilities;
+    fn set_redirection(&self, table: &[u16]) -> Result<(), Errno>;
+    fn redirection(&self) -> Result<Vec<u16>, Errno>;
+    fn rss(&self) -> Result<RssConfig, Errno>;
+    fn add_rss_rules(&self, rss: &RssConfig) -> Result<[Self::Rule; 2], RuleRefused>;
+    fn add_rss_rule_to(
+        &self,
+        address: Ipv4Addr,
+        rss: &RssConfig,
+        table: &[u16],
+    ) -> Result<Self::Rule, RuleRefused>;
+}
+
+impl Nic for EthPort {
+    type Rule = RssRule;
+
+    fn driver(&self) -> String {
+        self.driver()
+    }
+
+    fn rss_capabilities(&self) -> RssCapabilities {
+        self.rss_capabilities()
+    }
+
+    fn set_redirection(&self, table: &[u16]) -> Result<(), Errno> {
+        self.set_redirection(table)
+    }
+
+    fn redirection(&self) -> Result<Vec<u16>, Errno> {
+        self.redirection()
+    }
+
+    fn rss(&self) -> Result<RssConfig, Errno> {
+        self.rss()
+    }
+
+    fn add_rss_rules(&self, rss: &RssConfig) -> Result<[RssRule; 2], RuleRefused> {
+        self.add_rss_rules(rss)
+    }
+
+    fn add_rss_rule_to(
+        &self,
+        address: Ipv4Addr,
+        rss: &RssConfig,
+        table: &[u16],
+    ) -> Result<RssRule, RuleRefused> {
+        self.add_rss_rule_to(address, rss, table)
+    }
+}
 
 /// The secret behind the owner map.
 enum Key {
@@ -17,20 +73,29 @@ enum Key {
     Free([u8; 52]),
 }
 
+/// The flow rules of a port.
+struct Rules<R> {
+    /// Those that narrow the hash of all packets.
+    narrowing: Vec<R>,
+    /// Those for own addresses.
+    to: HashMap<Ipv4Addr, R>,
+}
+
 /// The way of each port, and the one map that all of them follow.
-pub(crate) struct Steering {
+pub(crate) struct Steering<N: Nic> {
     pub(crate) ways: Vec<Way>,
     map: OwnerMap,
     key: Key,
+    /// By port.
+    rules: Vec<Rules<N::Rule>>,
 }
 
-impl Steering {
-    /// Chooses, and draws the secrets.
-    pub(crate) fn choose(config: &Config, ports: &[EthPort]) -> Result<Self, Failure> {
-        let abilities: Vec<_> =
-            config.ports.iter().zip(ports).map(|(configured, port)| abilities(configured, port)).collect();
-        let workers = config.eal.workers.len();
-        let Plan { ways, entries, zero_window } = plan(&abilities, workers, config.steering);
+impl<N: Nic> Steering<N> {
+    /// Chooses for ports with these sides, and draws the secrets.
+    pub(crate) fn choose(sides: &[Side], nics: &[N], workers: usize, mode: Mode) -> Result<Self, Failure> {
+        let abilities: Vec<_> = sides.iter().zip(nics).map(|(side, nic)| abilities(*side, nic)).collect();
+        let Plan { ways, entries, zero_window } = plan(&abilities, workers, mode);
+        let rules = ways.iter().map(|_| Rules { narrowing: Vec::new(), to: HashMap::new() }).collect();
         // The standard library's hash keys come from the system's random source.
         let random = || RandomState::new().hash_one(workers);
         let chosen = Indirection::shuffled(entries, workers, random).and_then(|table| {
@@ -44,7 +109,7 @@ impl Steering {
                     (Key::Free(key), OwnerMap::from_key(&key, ClientBits::ALONE, table)?)
                 }
             };
-            Ok(Self { ways, map, key })
+            Ok(Self { ways, map, key, rules })
         });
         chosen.map_err(|why: Unsuitable| Failure::Other(format!("no map from clients to workers: {why}")))
     }
@@ -55,21 +120,27 @@ impl Steering {
     }
 
     /// What the port is to be configured with; `None` if it is steered by software.
-    pub(crate) fn rss(&self, index: usize, side: Side, port: &EthPort) -> Option<RssConfig> {
-        let told = port.rss_capabilities();
-        let length = told.key_length;
-        let client = match (&self.ways[index], side) {
-            (Way::ClientAlone { .. }, _) => ClientBits::ALONE,
-            (Way::ZeroWindow { .. }, Side::Dip) => ClientBits::DESTINATION,
-            (Way::ZeroWindow { .. }, _) => ClientBits::SOURCE,
-            (Way::OneWorker | Way::Software { .. }, _) => return None,
+    pub(crate) fn rss(&self, index: usize, nic: &N) -> Option<RssConfig> {
+        let source = match self.ways[index] {
+            Way::ZeroWindow { client, .. } | Way::ClientAlone { client, .. } => client == Client::Source,
+            Way::OneWorker | Way::Software { .. } => return None,
         };
+        // The plan takes no port with a key that is too short.
+        self.config(index, nic, source).ok()
+    }
+
+    /// How packets are hashed of which the client is the source, or else the destination.
+    fn config(&self, index: usize, nic: &N, source: bool) -> Result<RssConfig, Unsuitable> {
+        let told = nic.rss_capabilities();
+        let client = if source { ClientBits::SOURCE } else { ClientBits::DESTINATION };
         let mut key = match &self.key {
-            // The plan takes no port with a key that is too short.
-            Key::ZeroWindow(pair) => pair.key(client, length).ok()?,
+            Key::ZeroWindow(pair) if matches!(self.ways[index], Way::ClientAlone { .. }) => {
+                pair.key(ClientBits::ALONE, told.key_length)?
+            }
+            Key::ZeroWindow(pair) => pair.key(client, told.key_length)?,
             Key::Free(key) => key.to_vec(),
         };
-        key.resize(length, 0);
+        key.resize(told.key_length, 0);
         let mut types: Vec<_> = [
             HashType::Ipv4,
             HashType::Ipv4Fragment,
@@ -80,16 +151,17 @@ impl Steering {
         .into_iter()
         .filter(|kind| told.types.contains(*kind))
         .collect();
-        if let Way::ClientAlone { source, rules: false } = self.ways[index] {
+        if let Way::ClientAlone { rules: false, .. } = self.ways[index] {
             types.extend(narrowed(source));
         }
-        Some(RssConfig { key, types: types.into_iter().collect() })
+        Ok(RssConfig { key, types: types.into_iter().collect() })
     }
 
-    /// Completes what can be set on a started port alone, and reads it back. A port that does not take
-    /// it is steered by software, by the same map.
-    pub(crate) fn complete(&mut self, index: usize, port: &EthPort, rss: &RssConfig) {
-        if let Err(because) = self.try_complete(index, port, rss) {
+    /// Completes what can be set on a started port alone, with rules for its `own` addresses where it needs them,
+    /// and reads it back. A port that does not take it is steered by software, by the same map, and has no rules.
+    pub(crate) fn complete(&mut self, index: usize, nic: &N, rss: &RssConfig, own: &HashSet<Ipv4Addr>) {
+        if let Err(because) = self.try_complete(index, nic, rss, own) {
+            self.rules[index] = Rules { narrowing: Vec::new(), to: HashMap::new() };
             self.fall_back(index, because);
         }
     }
@@ -99,21 +171,68 @@ impl Steering {
         self.ways[index] = Way::Software { because };
     }
 
-    fn try_complete(&self, index: usize, port: &EthPort, rss: &RssConfig) -> Result<(), String> {
-        let driver = port.driver();
-        let table: Vec<_> = self.map.indirection().repeated(port.rss_capabilities().table_size).collect();
-        port.set_redirection(&table).map_err(|errno| format!("{driver} refuses the RSS table: {errno}"))?;
-        if let Way::ClientAlone { source, rules: true } = self.ways[index] {
-            let types: HashTypes = narrowed(source).into_iter().collect();
-            let rules = RssConfig { key: rss.key.clone(), types };
-            port.add_rss_rules(&rules).map_err(|errno| format!("{driver} refuses the RSS rules: {errno}"))?;
+    fn try_complete(
+        &mut self,
+        index: usize,
+        nic: &N,
+        rss: &RssConfig,
+        own: &HashSet<Ipv4Addr>,
+    ) -> Result<(), String> {
+        let driver = nic.driver();
+        let table: Vec<_> = self.map.indirection().repeated(nic.rss_capabilities().table_size).collect();
+        nic.set_redirection(&table).map_err(|errno| format!("{driver} refuses the RSS table: {errno}"))?;
+        if let Way::ClientAlone { client, rules: true } = self.ways[index] {
+            let types: HashTypes = narrowed(client == Client::Source).into_iter().collect();
+            let rules = nic.add_rss_rules(&RssConfig { key: rss.key.clone(), types });
+            let rules = rules.map_err(|why| format!("{driver} refuses the RSS rules: {why}"))?;
+            self.rules[index].narrowing.extend(rules);
         }
-        // Not every driver tells; one that does must tell the same.
-        if port.redirection().is_ok_and(|told| told != table) {
+        if self.ways[index].has_rules_for_addresses() {
+            self.follow_on(index, nic, own)?;
+        }
+        // Not every driver tells; one that does must tell the same. A rule's key may have replaced the port's.
+        if nic.redirection().is_ok_and(|told| told != table) {
             return Err(format!("{driver} has another RSS table than it was given"));
         }
-        if port.rss().is_ok_and(|told| told.key != rss.key) {
+        if nic.rss().is_ok_and(|told| told.key != rss.key) {
             return Err(format!("{driver} has another RSS key than it was given"));
+        }
+        Ok(())
+    }
+
+    /// Has every port that needs rules have one for each `own` address, and no other. Returns the ports that
+    /// refuse one: these are steered by software from now on, and keep the rules that they have.
+    pub(crate) fn follow(&mut self, nics: &[N], own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize> {
+        let mut refusing = Vec::new();
+        if !self.ways.iter().any(Way::has_rules_for_addresses) {
+            return refusing;
+        }
+        let own: HashSet<_> = own.collect();
+        for (index, nic) in nics.iter().enumerate() {
+            if self.ways[index].has_rules_for_addresses()
+                && let Err(because) = self.follow_on(index, nic, &own)
+            {
+                self.fall_back(index, because);
+                refusing.push(index);
+            }
+        }
+        refusing
+    }
+
+    fn follow_on(&mut self, index: usize, nic: &N, own: &HashSet<Ipv4Addr>) -> Result<(), String> {
+        self.rules[index].to.retain(|address, _| own.contains(address));
+        let missing: Vec<_> =
+            own.iter().filter(|address| !self.rules[index].to.contains_key(address)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let rss = self.config(index, nic, true).map_err(|why| why.to_string())?;
+        let table: Vec<_> = self.map.indirection().repeated(self.map.indirection().entries()).collect();
+        for address in missing {
+            let rule = nic.add_rss_rule_to(*address, &rss, &table).map_err(|why| {
+                format!("one-arm, and {} refuses an RSS rule for {address}: {why}", nic.driver())
+            })?;
+            self.rules[index].to.insert(*address, rule);
         }
         Ok(())
     }
@@ -127,11 +246,12 @@ fn narrowed(source: bool) -> [HashType; 2] {
     }
 }
 
-fn abilities(configured: &config::Port, port: &EthPort) -> Abilities {
-    let told = port.rss_capabilities();
+fn abilities(side: Side, nic: &impl Nic) -> Abilities {
+    let told = nic.rss_capabilities();
     let has = |kind| told.types.contains(kind);
-    let driver = port.driver();
-    let narrowing = if narrowed(configured.side != Side::Dip).into_iter().all(has) {
+    let driver = nic.driver();
+    let narrows = |source: bool| narrowed(source).into_iter().all(has);
+    let narrowing = if (side == Side::Dip || narrows(true)) && (side == Side::Vip || narrows(false)) {
         Narrowing::Port
     } else if BY_RULES.contains(&driver.as_str()) {
         Narrowing::Rules
@@ -140,7 +260,7 @@ fn abilities(configured: &config::Port, port: &EthPort) -> Abilities {
     };
     Abilities {
         driver,
-        side: configured.side,
+        side,
         table_size: told.table_size,
         key_length: told.key_length,
         hashes_addresses: has(HashType::Ipv4),
@@ -148,3 +268,6 @@ fn abilities(configured: &config::Port, port: &EthPort) -> Abilities {
         narrowing,
     }
 }
+
+#[cfg(test)]
+mod tests;

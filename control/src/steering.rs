@@ -50,6 +50,18 @@ pub struct Abilities {
     pub narrowing: Narrowing,
 }
 
+/// Which end of a port's packets is the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// Of all of them the source.
+    Source,
+    /// Of all of them the destination.
+    Destination,
+    /// One-arm: of those to an own address the source, of all others the destination. The device is told by a
+    /// flow rule for each own address.
+    Either,
+}
+
 /// How packets of a port find their worker. Its text is what `status` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -59,11 +71,13 @@ pub enum Way {
     ZeroWindow {
         /// What of the client counts.
         hashed: Hashed,
+        /// Where the client is.
+        client: Client,
     },
     /// The NIC hashes the client's fields alone.
     ClientAlone {
-        /// Whether the client is the source (`true`) or the destination.
-        source: bool,
+        /// Where the client is.
+        client: Client,
         /// Whether flow rules are needed for it.
         rules: bool,
     },
@@ -74,20 +88,34 @@ pub enum Way {
     },
 }
 
+impl Way {
+    /// Whether the device needs a flow rule for each own address.
+    pub fn has_rules_for_addresses(&self) -> bool {
+        matches!(self, Self::ZeroWindow { client, .. } | Self::ClientAlone { client, .. } if *client == Client::Either)
+    }
+}
+
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OneWorker => f.write_str("one worker: all packets are its own"),
-            Self::ZeroWindow { hashed: Hashed::AddressesAndPorts } => {
-                f.write_str("by the NIC: RSS by client address and port")
+            Self::ZeroWindow { hashed, client } => {
+                f.write_str("by the NIC: RSS by client address")?;
+                f.write_str(match hashed {
+                    Hashed::AddressesAndPorts => " and port",
+                    Hashed::Addresses => "; ports can't be hashed",
+                })?;
+                f.write_str(if *client == Client::Either { "; a rule for each VIP" } else { "" })
             }
-            Self::ZeroWindow { hashed: Hashed::Addresses } => {
-                f.write_str("by the NIC: RSS by client address; ports can't be hashed")
-            }
-            Self::ClientAlone { source, rules } => {
-                let end = if *source { "source" } else { "destination" };
-                let how = if *rules { " (flow rules)" } else { "" };
-                write!(f, "by the NIC: {end}-only RSS{how}")
+            Self::ClientAlone { client, rules } => {
+                f.write_str(match client {
+                    Client::Source => "by the NIC: source-only RSS",
+                    Client::Destination => "by the NIC: destination-only RSS",
+                    Client::Either => {
+                        "by the NIC: source-only RSS by a rule for each VIP, else destination-only"
+                    }
+                })?;
+                f.write_str(if *rules { " (flow rules)" } else { "" })
             }
             Self::Software { because } => write!(f, "by software: {because}"),
         }
@@ -141,13 +169,13 @@ pub fn plan(ports: &[Abilities], workers: usize, mode: Mode) -> Plan {
 
     // Ports count if all that use such keys hash them.
     let hashed = ways.iter().filter_map(|way| match way {
-        Way::ZeroWindow { hashed } => Some(*hashed),
+        Way::ZeroWindow { hashed, .. } => Some(*hashed),
         _ => None,
     });
     let zero_window = hashed.reduce(|all, one| if one == Hashed::Addresses { one } else { all });
     if let Some(common) = zero_window {
         for way in &mut ways {
-            if let Way::ZeroWindow { hashed } = way {
+            if let Way::ZeroWindow { hashed, .. } = way {
                 *hashed = common;
             }
         }
@@ -168,9 +196,6 @@ fn way(port: &Abilities, workers: usize, mode: Mode) -> Way {
     if mode == Mode::Software {
         return software("[steering] mode says so".into());
     }
-    if port.side == Side::Both {
-        return software("one-arm, so a client is now the source, now the destination".into());
-    }
     if WITHOUT_RSS.contains(&port.driver.as_str()) || port.table_size == 0 {
         return software(format!("{} has no RSS with a table to set", port.driver));
     }
@@ -188,12 +213,18 @@ fn way(port: &Abilities, workers: usize, mode: Mode) -> Way {
         return software("its RSS does not hash TCP and UDP over IPv4".into());
     }
     let hashed = if port.hashes_ports { Hashed::AddressesAndPorts } else { Hashed::Addresses };
+    let client = match port.side {
+        Side::Vip => Client::Source,
+        Side::Dip => Client::Destination,
+        Side::Both => Client::Either,
+    };
     let alone = port.narrowing != Narrowing::None && port.hashes_ports && port.key_length >= KEY_OF_CLIENT;
     if alone && (mode == Mode::SourceOnly || port.key_length < KEY_OF_ALL_FIELDS) {
-        return Way::ClientAlone {
-            source: port.side == Side::Vip,
-            rules: port.narrowing == Narrowing::Rules,
-        };
+        let rules = port.narrowing == Narrowing::Rules;
+        if rules && client == Client::Either {
+            return software("one-arm, and its RSS is narrowed by rules that take no address".into());
+        }
+        return Way::ClientAlone { client, rules };
     }
     if mode == Mode::SourceOnly {
         return software("its RSS can't hash the source or the destination alone".into());
@@ -204,7 +235,7 @@ fn way(port: &Abilities, workers: usize, mode: Mode) -> Way {
             port.key_length
         ));
     }
-    Way::ZeroWindow { hashed }
+    Way::ZeroWindow { hashed, client }
 }
 
 #[cfg(test)]

@@ -290,3 +290,51 @@ fn software_steers_where_the_device_does_it_wrong() {
     assert!(status["ports"][0]["misdirected"].as_u64().unwrap() >= 300);
     assert_eq!(status["ports"][1]["steering"], "by the device");
 }
+
+/// What is own before or after a change is told the devices before the workers, what no longer is after them.
+#[test]
+fn devices_are_told_of_an_address_in_time() {
+    let (_directory, lab) = lab(2, 0);
+    let (own, vip) = (["10.0.0.8", "192.168.10.100"], "192.168.10.101");
+    let calls = |lab: &Lab| -> Vec<Vec<String>> {
+        let mut rules = lab.rules.lock().unwrap();
+        rules.calls.drain(..).map(|call| call.iter().map(ToString::to_string).collect()).collect()
+    };
+    assert_eq!(calls(&lab), [own, own]);
+    let service = format!(r#""service":"udp://{vip}:53""#);
+    lab.ok(&format!(r#""command":"add-service",{service}"#));
+    let with = [own[0], own[1], vip];
+    assert_eq!(calls(&lab), [with, with]);
+    lab.ok(&format!(r#""command":"del-service",{service}"#));
+    assert_eq!(calls(&lab), [with.to_vec(), own.to_vec()]);
+
+    // As long as a worker runs on the snapshot before, its addresses stay.
+    lab.ok(&format!(r#""command":"add-service",{service}"#));
+    lab.workers[1].obeys.store(false, Ordering::Relaxed);
+    calls(&lab);
+    assert_eq!(lab.refused(&format!(r#""command":"del-service",{service}"#)).code, "worker_stuck");
+    assert_eq!(calls(&lab), [with.to_vec()]);
+    lab.workers[1].obeys.store(true, Ordering::Relaxed);
+    until("the worker follows", || lab.workers[1].counters.snapshot_version.get() == 4);
+    lab.ok(r#""command":"clear""#);
+}
+
+#[test]
+fn software_steers_where_the_device_refuses_a_rule() {
+    let (_directory, lab) = lab(2, 0);
+    let status = |lab: &Lab| lab.ok(r#""command":"status""#)["ports"][0]["steering"].clone();
+    let steering = |port: usize| {
+        let told = lab.workers[1].told.lock().unwrap();
+        told.snapshot.as_ref().unwrap().ports[port].steering
+    };
+    assert_eq!((status(&lab), steering(0)), (json!("by the device"), Steering::Device));
+    lab.rules.lock().unwrap().refused = Some("192.168.10.101".parse().unwrap());
+    lab.ok(r#""command":"add-service","service":"udp://192.168.10.100:53""#);
+    assert_eq!(steering(0), Steering::Device);
+    // In force with the service, not after it.
+    lab.ok(r#""command":"add-service","service":"udp://192.168.10.101:53""#);
+    assert_eq!((steering(0), steering(1)), (Steering::Software, Steering::Device));
+    assert_eq!(status(&lab), "by software: it refuses a rule");
+    let all = lab.ok(r#""command":"list""#);
+    assert_eq!(all["services"].as_array().unwrap().len(), 2);
+}

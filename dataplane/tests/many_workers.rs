@@ -2,8 +2,8 @@
 
 mod support;
 
-use dataplane::ids::PortIndex;
-use dataplane::snapshot::Steering;
+use dataplane::ids::{NeighbourKey, NextHopId, PortIndex};
+use dataplane::snapshot::{Side, Steering};
 use dataplane::time::Now;
 use dataplane::verdict::DropReason;
 use std::collections::HashMap;
@@ -341,6 +341,37 @@ fn what_no_device_can_tell_by_its_ports_is_not_held_against_it() {
     assert_eq!(cluster.counters(0).handed_over.get(), 3);
     cluster.arrive(0, VIP0, &ask().frame());
     assert_eq!((cluster.settle().len(), misdirected(&cluster)), (1, 1));
+}
+
+/// On a one-arm port the device is blamed for either direction, and only for what it puts wrong.
+#[test]
+fn one_arm_packets_in_the_wrong_queue_are_handed_over_and_counted() {
+    let mut lab = one_real_each();
+    lab.description.ports[usize::from(VIP0)].side = Side::Both;
+    lab.description.ports[usize::from(VIP0)].addresses.push("10.0.0.8/24".parse().unwrap());
+    lab.description.ports.truncate(1);
+    for real in &mut lab.description.reals {
+        real.next_hop = NextHopId::UNKNOWN;
+    }
+    lab.apply();
+    lab.reachable(NeighbourKey { port: VIP0, address: RS2 }, RS2_MAC);
+    let mut cluster = Cluster::new(&lab, 3, Steering::Device);
+    for port in 40000..40300 {
+        let client = at(CLIENT, port);
+        let (owner, wrong) = (cluster.owner(client), u64::from(port % 10 == 0));
+        let queue = (owner + usize::from(wrong == 1)) % 3;
+        let ask = Packet::udp(client, at(VIP, 53), b"?").macs(CLIENT_MAC, VIP_MAC);
+        let answer = Packet::udp(at(RS2, 5353), client, b"!").macs(RS2_MAC, VIP_MAC);
+        let before = misdirected(&cluster);
+        for (packet, to) in [(ask, at(RS2, 5353)), (answer, client)] {
+            cluster.arrive(queue, VIP0, &packet.frame());
+            let sent = cluster.settle();
+            assert_eq!(sent.iter().map(|sent| read(&sent.bytes).destination).collect::<Vec<_>>(), [to]);
+        }
+        assert_eq!(misdirected(&cluster) - before, 2 * wrong, "{client}");
+    }
+    assert_eq!(cluster.sum(|counters| counters.handed_over.get()), 60);
+    assert_eq!(cluster.sum(|counters| counters.connections_created.get()), 300);
 }
 
 /// A full burst waits to be resolved until the next is decoded. If all that comes is handed over, none is.

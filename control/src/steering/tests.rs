@@ -52,10 +52,29 @@ fn each_kind_of_device_goes_its_way() {
         lines(&[device("mlx5_pci", Side::Dip)], 2, Mode::SourceOnly),
         ["by the NIC: destination-only RSS"]
     );
+}
+
+#[test]
+fn one_arm_takes_a_rule_for_each_vip() {
+    let port = [device("mlx5_pci", Side::Both)];
+    assert_eq!(lines(&port, 2, Mode::Auto), [format!("{BY_KEY}; a rule for each VIP")]);
+    let addresses = Abilities { hashes_ports: false, ..port[0].clone() };
     assert_eq!(
-        lines(&[device("mlx5_pci", Side::Both)], 2, Mode::Auto),
-        ["by software: one-arm, so a client is now the source, now the destination"]
+        lines(&[addresses], 2, Mode::Auto),
+        ["by the NIC: RSS by client address; ports can't be hashed; a rule for each VIP"]
     );
+    let source_only = "by the NIC: source-only RSS by a rule for each VIP, else destination-only";
+    assert_eq!(lines(&port, 2, Mode::SourceOnly), [source_only]);
+    assert_eq!(
+        lines(&[device("net_ice", Side::Both)], 2, Mode::SourceOnly),
+        ["by software: one-arm, and its RSS is narrowed by rules that take no address"]
+    );
+    for (side, one_arm) in [(Side::Vip, false), (Side::Dip, false), (Side::Both, true)] {
+        for mode in [Mode::Auto, Mode::SourceOnly] {
+            let chosen = plan(&[device("mlx5_pci", side)], 2, mode);
+            assert_eq!(chosen.ways[0].has_rules_for_addresses(), one_arm, "{chosen:?}");
+        }
+    }
 }
 
 #[test]

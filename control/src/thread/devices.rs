@@ -2,11 +2,15 @@
 
 use dataplane::next_hop::Mac;
 use dataplane::snapshot::Steering;
+use std::net::Ipv4Addr;
 
 /// The devices, as far as the control thread sees them: DPDK's in `lbd`, made up ones in tests.
 pub trait Devices {
     /// What is to be said of an `EthPort` now.
     fn status(&self, port: usize) -> DeviceStatus;
+    /// Has the devices that tell packets from clients by rules for own addresses know these, and no others. Returns
+    /// the ports whose devices refuse: software has to steer them from now on.
+    fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize>;
     /// DPDK's release.
     fn dpdk_version(&self) -> String;
     /// TSC cycles a second.

@@ -7,7 +7,7 @@
 //! dump       the connections, slice by slice
 //! status     how the daemon does
 //! periodic   what passed, on the terminal at a fixed interval
-//! steering   whether devices put packets into the right workers' queues
+//! steering   what devices are told of own addresses, and whether they put packets into the right queues
 //! devices    what it asks the devices
 //! ```
 
@@ -286,18 +286,30 @@ impl ControlThread {
     /// Compiles, publishes, and lets everything else follow. Even if a worker is stuck the model is the
     /// new one: the others run on it.
     fn put_in_force(&mut self, next: Model) -> Result<(), Refused> {
-        let Self { compiler, neighbours, .. } = self;
-        self.snapshot = compiler.compile(&next, |key| neighbours.id(key));
+        let before = Arc::clone(&self.snapshot);
+        self.compile(&next);
+        // What is own by either counts until all run on the new one.
+        if self.follow_addresses(Some(&before)) {
+            self.compile(&next);
+        }
         self.statistics.open(&next, |key| self.compiler.ids().real(key), &self.workers);
         let now = self.moment(Instant::now());
         self.follow_next_hops(&next, now);
         let published = self.workers.publish(&self.snapshot);
+        if published.is_ok() {
+            self.follow_addresses(None); // lets go only
+        }
         self.statistics.close(&next, |key| self.compiler.ids().real(key).is_some(), &self.workers);
         self.model = next;
         let addresses = self.snapshot.local_addresses().map(|(address, local)| (address, local.ports));
         self.announcer.set_addresses(addresses, now);
         self.act();
         published
+    }
+
+    fn compile(&mut self, next: &Model) {
+        let Self { compiler, neighbours, .. } = self;
+        self.snapshot = compiler.compile(next, |key| neighbours.id(key));
     }
 
     /// The ways to reals and the gateways are asked for from the start.

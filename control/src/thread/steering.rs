@@ -1,7 +1,8 @@
-//! Whether devices put packets into the right workers' queues, and what is done if not.
+//! What devices are told of own addresses; whether they put packets into the right workers' queues, and what is
+//! done if not.
 
 use super::ControlThread;
-use dataplane::snapshot::Steering;
+use dataplane::snapshot::{Snapshot, Steering};
 
 /// Of so many packets that a port received one may be in the wrong worker's queue.
 const ONE_OF: u64 = 100;
@@ -31,6 +32,19 @@ impl Misdirection {
 }
 
 impl ControlThread {
+    /// Has the devices know the own addresses of the snapshot and of the one before. Whether one refuses: its port is
+    /// steered by software from the next snapshot on.
+    pub(super) fn follow_addresses(&mut self, before: Option<&Snapshot>) -> bool {
+        let snapshots = before.into_iter().chain([&*self.snapshot]);
+        let mut own = snapshots.flat_map(Snapshot::local_addresses).map(|(address, _)| address);
+        let refusing = self.devices.follow_addresses(&mut own);
+        for port in &refusing {
+            log::warn!("port {}: {}", self.watch.name(*port), self.devices.status(*port).steering);
+            self.compiler.steer_by_software(*port);
+        }
+        !refusing.is_empty()
+    }
+
     /// Has software steer the ports whose devices do not do it right. For good: connections do not move,
     /// so that nothing is lost by it but the time that the hand-over takes.
     pub(super) fn watch_steering(&mut self) {

@@ -11,7 +11,9 @@ use dataplane::message::{NeighbourEvent, Order, Return, WorkerEnd, channel};
 use dataplane::next_hop::{Mac, NextHops};
 use dataplane::snapshot::{Snapshot, Steering};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,10 +56,33 @@ pub fn config_in(directory: &Path) -> Config {
     config
 }
 
-struct MadeUp;
+/// What the made up devices are told, and which address they refuse.
+#[derive(Default)]
+pub struct Rules {
+    /// The own addresses of each call, in their order.
+    pub calls: Vec<Vec<Ipv4Addr>>,
+    /// A rule for it is refused; the port is 0.
+    pub refused: Option<Ipv4Addr>,
+    has_refused: bool,
+}
+
+struct MadeUp(Arc<Mutex<Rules>>);
 
 impl Devices for MadeUp {
+    fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize> {
+        let mut rules = self.0.lock().unwrap();
+        let own: BTreeSet<_> = own.collect();
+        let refuses = !rules.has_refused && rules.refused.is_some_and(|address| own.contains(&address));
+        rules.has_refused |= refuses;
+        rules.calls.push(own.into_iter().collect());
+        Vec::from_iter(refuses.then_some(0))
+    }
+
     fn status(&self, port: usize) -> DeviceStatus {
+        if port == 0 && self.0.lock().unwrap().has_refused {
+            let steering = "by software: it refuses a rule".into();
+            return DeviceStatus { steered_by: Steering::Software, steering, ..self.status(1) };
+        }
         DeviceStatus {
             driver: "net_null".into(),
             mac: Mac([2, 0, 0, 0, 1, port as u8]),
@@ -90,7 +115,7 @@ impl Devices for MadeUp {
 pub struct Told {
     pub snapshot: Option<Arc<Snapshot>>,
     pub frames: Vec<(u8, Vec<u8>)>,
-    pub reachable: Vec<std::net::Ipv4Addr>,
+    pub reachable: Vec<Ipv4Addr>,
 }
 
 /// A worker that adopts what it is told, and has `connections` connections on real 0.
@@ -175,6 +200,7 @@ pub struct Lab {
     pub config: Config,
     pub workers: Vec<Worker>,
     pub next_hops: Arc<NextHops>,
+    pub rules: Arc<Mutex<Rules>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -198,10 +224,11 @@ impl Lab {
         let hops = Arc::clone(&next_hops);
         let stop = Arc::new(AtomicBool::new(false));
         let (said, says) = std::sync::mpsc::channel();
+        let rules: Arc<Mutex<Rules>> = Arc::default();
         let thread = {
-            let (config, stop) = (config.clone(), Arc::clone(&stop));
+            let (config, stop, devices) = (config.clone(), Arc::clone(&stop), MadeUp(Arc::clone(&rules)));
             thread::spawn(move || {
-                let made = ControlThread::new(&config, control_ends, hops, Box::new(MadeUp), infos);
+                let made = ControlThread::new(&config, control_ends, hops, Box::new(devices), infos);
                 let mut control = match made {
                     Ok(control) => control,
                     Err(error) => return said.send(Err(error)).unwrap(),
@@ -219,7 +246,7 @@ impl Lab {
         };
         let workers = worker_ends.into_iter().map(|end| Worker::launch(end, connections)).collect();
         let started = says.recv().unwrap();
-        let lab = Self { config, workers, next_hops, stop, thread: Some(thread) };
+        let lab = Self { config, workers, next_hops, rules, stop, thread: Some(thread) };
         started.map(|()| lab)
     }
 

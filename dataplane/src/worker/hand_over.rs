@@ -77,7 +77,7 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let as_expected = matches!(
             (entry.side, claim.direction),
-            (Side::Vip, Direction::Forward) | (Side::Dip, Direction::Reverse)
+            (Side::Vip, Direction::Forward) | (Side::Dip, Direction::Reverse) | (Side::Both, _)
         );
         if entry.steering == Steering::Device && claim.by_ports && as_expected {
             self.counters.misdirected[usize::from(port)].add(1);
