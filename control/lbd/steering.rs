@@ -119,14 +119,19 @@ impl<N: Nic> Steering<N> {
         &self.map
     }
 
-    /// What the port is to be configured with; `None` if it is steered by software.
-    pub(crate) fn rss(&self, index: usize, nic: &N) -> Option<RssConfig> {
+    /// What the port is to be configured with; `None` if it is steered by software, as is one that no key fits.
+    pub(crate) fn rss(&mut self, index: usize, nic: &N) -> Option<RssConfig> {
         let source = match self.ways[index] {
             Way::ZeroWindow { client, .. } | Way::ClientAlone { client, .. } => client == Client::Source,
             Way::OneWorker | Way::Software { .. } => return None,
         };
-        // The plan takes no port with a key that is too short.
-        self.config(index, nic, source).ok()
+        match self.config(index, nic, source) {
+            Ok(rss) => Some(rss),
+            Err(why) => {
+                self.fall_back(index, why.to_string());
+                None
+            }
+        }
     }
 
     /// How packets are hashed of which the client is the source, or else the destination.

@@ -275,7 +275,7 @@ fn a_device_that_refuses_a_rule_is_left_to_software() {
     };
     let nics = [Simulated::new("mlx5_pci")];
     nics[0].0.borrow_mut().room = 0;
-    let steering = set_up(&[Side::Both], &nics, 4, Mode::Auto);
+    let mut steering = set_up(&[Side::Both], &nics, 4, Mode::Auto);
     assert_eq!(steering.ways[0].to_string(), refused(OWN));
     assert!(steering.rss(0, &nics[0]).is_none());
 
@@ -298,4 +298,13 @@ fn a_device_with_one_key_for_all_rules_is_left_to_software() {
     let steering = set_up(&[Side::Both], &nics, 2, Mode::Auto);
     assert_eq!(steering.ways[0].to_string(), "by software: mlx5_pci has another RSS key than it was given");
     assert_eq!(nics[0].rules(), 0);
+}
+
+#[test]
+fn a_device_that_no_key_fits_is_left_to_software() {
+    let nics = [Simulated::new("net_ixgbe")];
+    let Ok(mut steering) = Steering::choose(&[Side::Vip], &nics, 2, Mode::Auto) else { panic!("no map") };
+    nics[0].0.borrow_mut().told.key_length = 12; // it was longer when it was asked first
+    assert!(steering.rss(0, &nics[0]).is_none());
+    assert_eq!(steering.ways[0].to_string(), "by software: a hash key of 12 bytes is too short");
 }
