@@ -10,7 +10,7 @@ use dataplane::hand_over::Peers;
 use dataplane::next_hop::Mac;
 use dataplane::snapshot::{self, Side};
 use dataplane::steering::OwnerMap;
-use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues};
+use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues, RssConfig};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -150,7 +150,7 @@ fn start_port(
     let port = &config.ports[index];
     let workers = config.eal.workers.len();
     let plan = QueuePlan::new(index, workers, device.max_rx_queues().into(), device.max_tx_queues().into());
-    if plan.rx < workers && !matches!(steering.ways[index], Way::Software { .. }) {
+    if plan.rx < workers && !steering.is_software(index) {
         steering.fall_back(index, format!("the device has {} queues for {workers} workers", plan.rx));
     }
     let mut receiving: Vec<_> =
@@ -170,31 +170,33 @@ fn start_port(
         promiscuous: false,
         rss,
     };
-    match (device.configure(settings(rss.clone())), &rss) {
-        (Err(error), Some(_)) => {
-            steering.fall_back(index, format!("{} refuses RSS with a key: {error}", device.driver()));
-            device.configure(settings(None))?;
-            device.start()?;
+    // Without RSS if it refuses, and why it did.
+    let configure = |device: &mut EthPort, rss: Option<RssConfig>| {
+        let can_do_without = rss.is_some();
+        match device.configure(settings(rss)) {
+            Err(error) if can_do_without => device.configure(settings(None)).map(|()| Some(error)),
+            configured => configured.map(|()| None),
         }
-        (configured, rss) => {
-            configured?;
+    };
+    if let Some(error) = configure(device, rss.clone())?
+        && !steering.is_software(index)
+    {
+        steering.fall_back(index, format!("{} refuses RSS with a key: {error}", device.driver()));
+    }
+    device.start()?;
+    if let Some(rss) = rss.filter(|_| !steering.is_software(index)) {
+        let addresses = config.ports.iter().flat_map(|port| &port.addresses);
+        steering.complete(index, device, &rss, &addresses.map(|prefix| prefix.addr()).collect());
+        if port.side == Side::Both && steering.is_software(index) {
+            // By its key all that comes for a VIP would be received by one worker.
+            device.stop()?;
+            configure(device, steering.rss(index, device))?;
             device.start()?;
-            if let Some(rss) = rss {
-                let addresses = config.ports.iter().flat_map(|port| &port.addresses);
-                let own = addresses.map(|prefix| prefix.addr()).collect();
-                steering.complete(index, device, rss, &own);
-                if port.side == Side::Both && matches!(steering.ways[index], Way::Software { .. }) {
-                    // By its key all that comes for a VIP would be received by one worker.
-                    device.stop()?;
-                    device.configure(settings(None))?;
-                    device.start()?;
-                }
-            }
         }
     }
     log::info!("{}: {} ({}), MAC {}", port.name, port.device, device.driver(), Mac(device.mac()));
     if workers > 1 {
-        if matches!(steering.ways[index], Way::Software { .. }) {
+        if steering.is_software(index) {
             warn_of_few_buffers(&port.name, config, device.descriptors());
         }
         let (way, rx, tx) = (&steering.ways[index], plan.rx, plan.tx);

@@ -119,17 +119,19 @@ impl<N: Nic> Steering<N> {
         &self.map
     }
 
-    /// What the port is to be configured with; `None` if it is steered by software, as is one that no key fits.
+    /// What the port is to be configured with. One that software steers, as one that no key fits, spreads packets over
+    /// its queues by a key of its own; `None`: it hashes nothing, or there is one worker.
     pub(crate) fn rss(&mut self, index: usize, nic: &N) -> Option<RssConfig> {
         let source = match self.ways[index] {
             Way::ZeroWindow { client, .. } | Way::ClientAlone { client, .. } => client == Client::Source,
-            Way::OneWorker | Way::Software { .. } => return None,
+            Way::OneWorker => return None,
+            Way::Software { .. } => return spread(nic),
         };
         match self.config(index, nic, source) {
             Ok(rss) => Some(rss),
             Err(why) => {
                 self.fall_back(index, why.to_string());
-                None
+                spread(nic)
             }
         }
     }
@@ -146,16 +148,7 @@ impl<N: Nic> Steering<N> {
             Key::Free(key) => key.to_vec(),
         };
         key.resize(told.key_length, 0);
-        let mut types: Vec<_> = [
-            HashType::Ipv4,
-            HashType::Ipv4Fragment,
-            HashType::Ipv4Tcp,
-            HashType::Ipv4Udp,
-            HashType::Ipv4Other,
-        ]
-        .into_iter()
-        .filter(|kind| told.types.contains(*kind))
-        .collect();
+        let mut types: Vec<_> = whole(&told).collect();
         if let Way::ClientAlone { rules: false, .. } = self.ways[index] {
             types.extend(narrowed(source));
         }
@@ -169,6 +162,11 @@ impl<N: Nic> Steering<N> {
             self.rules[index] = Rules { narrowing: Vec::new(), to: HashMap::new() };
             self.fall_back(index, because);
         }
+    }
+
+    /// Whether a port is left to software.
+    pub(crate) fn is_software(&self, index: usize) -> bool {
+        matches!(self.ways[index], Way::Software { .. })
     }
 
     /// Leaves a port to software.
@@ -241,6 +239,20 @@ impl<N: Nic> Steering<N> {
         }
         Ok(())
     }
+}
+
+/// What it can hash of IPv4 packets.
+fn whole(told: &RssCapabilities) -> impl Iterator<Item = HashType> {
+    use HashType::{Ipv4, Ipv4Fragment, Ipv4Other, Ipv4Tcp, Ipv4Udp};
+    let all = [Ipv4, Ipv4Fragment, Ipv4Tcp, Ipv4Udp, Ipv4Other];
+    all.into_iter().filter(|kind| told.types.contains(*kind))
+}
+
+/// Without it all packets come to the first queue of most NICs.
+fn spread(nic: &impl Nic) -> Option<RssConfig> {
+    let told = nic.rss_capabilities();
+    let hashes = told.table_size > 0 && told.key_length > 0 && whole(&told).next().is_some();
+    hashes.then(|| RssConfig { key: Vec::new(), types: whole(&told).collect() })
 }
 
 fn narrowed(source: bool) -> [HashType; 2] {

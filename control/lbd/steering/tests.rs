@@ -174,7 +174,7 @@ fn set_up(sides: &[Side], nics: &[Simulated], workers: usize, mode: Mode) -> Ste
     for (index, nic) in nics.iter().enumerate() {
         let rss = steering.rss(index, nic);
         nic.0.borrow_mut().configured.clone_from(&rss);
-        if let Some(rss) = rss {
+        if let Some(rss) = rss.filter(|_| !steering.is_software(index)) {
             steering.complete(index, nic, &rss, &HashSet::from([OWN]));
         }
     }
@@ -275,9 +275,8 @@ fn a_device_that_refuses_a_rule_is_left_to_software() {
     };
     let nics = [Simulated::new("mlx5_pci")];
     nics[0].0.borrow_mut().room = 0;
-    let mut steering = set_up(&[Side::Both], &nics, 4, Mode::Auto);
+    let steering = set_up(&[Side::Both], &nics, 4, Mode::Auto);
     assert_eq!(steering.ways[0].to_string(), refused(OWN));
-    assert!(steering.rss(0, &nics[0]).is_none());
 
     let nics = [Simulated::new("mlx5_pci"), Simulated::new("mlx5_pci")];
     nics[1].0.borrow_mut().room = 3;
@@ -305,6 +304,24 @@ fn a_device_that_no_key_fits_is_left_to_software() {
     let nics = [Simulated::new("net_ixgbe")];
     let Ok(mut steering) = Steering::choose(&[Side::Vip], &nics, 2, Mode::Auto) else { panic!("no map") };
     nics[0].0.borrow_mut().told.key_length = 12; // it was longer when it was asked first
-    assert!(steering.rss(0, &nics[0]).is_none());
+    assert!(steering.rss(0, &nics[0]).unwrap().key.is_empty());
     assert_eq!(steering.ways[0].to_string(), "by software: a hash key of 12 bytes is too short");
+}
+
+#[test]
+fn a_nic_that_software_steers_spreads_by_a_key_of_its_own() {
+    let nics = [Simulated::new("net_ixgbe")];
+    let mut steering = set_up(&[Side::Vip], &nics, 2, Mode::Software);
+    let rss = steering.rss(0, &nics[0]).unwrap();
+    assert!(rss.key.is_empty() && rss.types.contains(HashType::Ipv4Tcp), "{rss:?}");
+    assert!(!rss.types.contains(HashType::SourceAddressOnly));
+    for lacking in [
+        RssCapabilities { table_size: 0, ..nics[0].rss_capabilities() },
+        RssCapabilities { key_length: 0, ..nics[0].rss_capabilities() },
+        RssCapabilities { types: HashTypes::default(), ..nics[0].rss_capabilities() },
+    ] {
+        nics[0].0.borrow_mut().told = lacking;
+        assert!(steering.rss(0, &nics[0]).is_none(), "{lacking:?}");
+    }
+    assert!(set_up(&[Side::Vip], &nics, 1, Mode::Software).rss(0, &nics[0]).is_none());
 }
