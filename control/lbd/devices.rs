@@ -5,7 +5,7 @@ use crate::placement::{QueuePlan, most_in_use, numa_node};
 use crate::steering::Steering;
 use control::config::{Config, Hugepages};
 use control::steering::Way;
-use control::thread::{DeviceStatus, Devices};
+use control::thread::{Counted, DeviceStatus, Devices};
 use dataplane::hand_over::Peers;
 use dataplane::next_hop::Mac;
 use dataplane::snapshot::{self, Side};
@@ -215,7 +215,6 @@ fn start_port(
 impl Devices for DpdkDevices {
     fn status(&self, index: usize) -> DeviceStatus {
         let port = &self.ports[index];
-        let stats = port.stats().unwrap_or_default();
         DeviceStatus {
             driver: port.driver(),
             mac: Mac(port.mac()),
@@ -226,11 +225,13 @@ impl Devices for DpdkDevices {
                 Way::OneWorker | Way::Software { .. } => snapshot::Steering::Software,
             },
             steering: self.steering.ways[index].to_string(),
-            rx_packets: stats.rx_packets,
-            tx_packets: stats.tx_packets,
-            rx_bytes: stats.rx_bytes,
-            tx_bytes: stats.tx_bytes,
-            rx_missed: stats.rx_missed + stats.rx_no_mbuf,
+            counted: port.stats().ok().map(|stats| Counted {
+                rx_packets: stats.rx_packets,
+                tx_packets: stats.tx_packets,
+                rx_bytes: stats.rx_bytes,
+                tx_bytes: stats.tx_bytes,
+                rx_missed: stats.rx_missed + stats.rx_no_mbuf,
+            }),
             buffers_in_use: port.pools().iter().map(|pool| u64::from(pool.in_use())).sum(),
             buffers: port.pools().iter().map(|pool| u64::from(pool.count())).sum(),
             notes: port.notes().to_vec(),

@@ -291,14 +291,53 @@ fn software_steers_where_the_device_does_it_wrong() {
     assert_eq!(status["ports"][1]["steering"], "by the device");
 }
 
+/// Whatever a worker does that is stuck, the control thread goes on; and it does not judge by a total that is not told.
+#[test]
+fn steering_is_not_taken_while_a_worker_is_stuck_or_the_device_tells_nothing() {
+    let (_directory, lab) = lab(2, 0);
+    let steering = |worker: usize| {
+        let told = lab.workers[worker].told.lock().unwrap();
+        told.snapshot.as_ref().unwrap().ports[0].steering
+    };
+    let misdirect = |seconds: u64| {
+        let start = Instant::now();
+        let mut slowest = Duration::ZERO;
+        while start.elapsed() < Duration::from_secs(seconds) {
+            lab.workers[1].counters.misdirected[0].add(3);
+            let asked = Instant::now();
+            lab.ok(r#""command":"timeouts""#);
+            slowest = slowest.max(asked.elapsed());
+            std::thread::sleep(Duration::from_millis(4));
+        }
+        slowest
+    };
+    // It stays behind once a change is published.
+    lab.workers[1].obeys.store(false, Ordering::Relaxed);
+    assert_eq!(lab.refused(&format!(r#""command":"add-service",{WEB}"#)).code, "worker_stuck");
+    let slowest = misdirect(6);
+    assert!(slowest < Duration::from_secs(1), "the control thread waited {slowest:?}");
+    assert_eq!(steering(0), Steering::Device);
+
+    lab.state.lock().unwrap().is_silent = true;
+    std::thread::sleep(Duration::from_millis(1200)); // what was judged before is not judged again
+    lab.workers[1].obeys.store(true, Ordering::Relaxed);
+    misdirect(5);
+    assert_eq!(steering(1), Steering::Device);
+    lab.state.lock().unwrap().is_silent = false;
+    until("the port falls back", || {
+        lab.workers[1].counters.misdirected[0].add(1);
+        steering(1) == Steering::Software
+    });
+}
+
 /// What is own before or after a change is told the devices before the workers, what no longer is after them.
 #[test]
 fn devices_are_told_of_an_address_in_time() {
     let (_directory, lab) = lab(2, 0);
     let (own, vip) = (["10.0.0.8", "192.168.10.100"], "192.168.10.101");
     let calls = |lab: &Lab| -> Vec<Vec<String>> {
-        let mut rules = lab.rules.lock().unwrap();
-        rules.calls.drain(..).map(|call| call.iter().map(ToString::to_string).collect()).collect()
+        let mut state = lab.state.lock().unwrap();
+        state.calls.drain(..).map(|call| call.iter().map(ToString::to_string).collect()).collect()
     };
     assert_eq!(calls(&lab), [own, own]);
     let service = format!(r#""service":"udp://{vip}:53""#);
@@ -328,7 +367,7 @@ fn software_steers_where_the_device_refuses_a_rule() {
         told.snapshot.as_ref().unwrap().ports[port].steering
     };
     assert_eq!((status(&lab), steering(0)), (json!("by the device"), Steering::Device));
-    lab.rules.lock().unwrap().refused = Some("192.168.10.101".parse().unwrap());
+    lab.state.lock().unwrap().refused = Some("192.168.10.101".parse().unwrap());
     lab.ok(r#""command":"add-service","service":"udp://192.168.10.100:53""#);
     assert_eq!(steering(0), Steering::Device);
     // In force with the service, not after it.

@@ -32,6 +32,19 @@ pub struct DeviceStatus {
     pub steered_by: Steering,
     /// The same in a line that an operator understands.
     pub steering: String,
+    /// What it has counted; `None`: the driver does not tell now.
+    pub counted: Option<Counted>,
+    /// Buffers of its pools that are in use, by the device or the packet path.
+    pub buffers_in_use: u64,
+    /// Buffers of its pools.
+    pub buffers: u64,
+    /// What the device lacks.
+    pub notes: Vec<String>,
+}
+
+/// What an `EthPort` has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
     /// Frames received.
     pub rx_packets: u64,
     /// Frames sent.
@@ -42,12 +55,6 @@ pub struct DeviceStatus {
     pub tx_bytes: u64,
     /// Frames that came while no buffer was free.
     pub rx_missed: u64,
-    /// Buffers of its pools that are in use, by the device or the packet path.
-    pub buffers_in_use: u64,
-    /// Buffers of its pools.
-    pub buffers: u64,
-    /// What the device lacks.
-    pub notes: Vec<String>,
 }
 
 /// What is fixed of a worker.

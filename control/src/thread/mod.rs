@@ -19,7 +19,7 @@ mod status;
 mod steering;
 mod views;
 
-pub use devices::{DeviceStatus, Devices, WorkerInfo};
+pub use devices::{Counted, DeviceStatus, Devices, WorkerInfo};
 
 use crate::change::{self, Refused};
 use crate::compile::Compiler;

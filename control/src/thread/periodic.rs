@@ -65,7 +65,7 @@ impl ControlThread {
     fn totals(&self, now: Instant) -> Totals {
         let ports = self.compiler.links().ports.len();
         let ports = (0..ports).map(|port| {
-            let device = self.devices.status(port);
+            let device = self.devices.status(port).counted.unwrap_or_default();
             PortTotals {
                 name: self.watch.name(port).to_owned(),
                 rx_packets: device.rx_packets,

@@ -227,6 +227,7 @@ impl ControlThread {
 
     fn port_view(&self, port: usize, notes: &mut Vec<String>) -> PortView {
         let device = self.devices.status(port);
+        let counted = device.counted.unwrap_or_default();
         let name = &self.watch.names[port];
         notes.extend(device.notes.iter().map(|note| format!("port {name}: {note}")));
         let side = match self.compiler.links().ports[port].side {
@@ -242,9 +243,9 @@ impl ControlThread {
             link_up: device.link_up,
             steering: self.steering(port, (device.steered_by, device.steering)),
             misdirected: self.workers.misdirected(port),
-            rx_packets: device.rx_packets,
-            tx_packets: device.tx_packets,
-            rx_missed: device.rx_missed,
+            rx_packets: counted.rx_packets,
+            tx_packets: counted.tx_packets,
+            rx_missed: counted.rx_missed,
             buffers_in_use: device.buffers_in_use,
             buffers: device.buffers,
         }

@@ -48,24 +48,31 @@ impl ControlThread {
     /// Has software steer the ports whose devices do not do it right. For good: connections do not move,
     /// so that nothing is lost by it but the time that the hand-over takes.
     pub(super) fn watch_steering(&mut self) {
-        let mut changed = false;
+        let mut wrong = Vec::new();
         for port in 0..self.compiler.links().ports.len() {
             if self.compiler.links().ports[port].steering == Steering::Software {
                 continue;
             }
+            // Without the total nothing can be said of the share: the next second is judged with this one.
+            let Some(counted) = self.devices.status(port).counted else { continue };
             let misdirected = self.workers.misdirected(port);
-            let received = self.devices.status(port).rx_packets;
-            if self.misdirection[port].sample(misdirected, received) {
-                let name = self.watch.name(port);
-                log::warn!(
-                    "port {name}: its device puts packets into the wrong workers' queues ({misdirected} of \
-                     {received} so far): software steers from now on"
-                );
-                self.compiler.steer_by_software(port);
-                changed = true;
+            if self.misdirection[port].sample(misdirected, counted.rx_packets) {
+                wrong.push((port, misdirected, counted.rx_packets));
             }
         }
-        if changed && let Err(refused) = self.put_in_force(self.model.clone()) {
+        // Nobody waits here for a worker that is stuck: as long as it is wrong it is seen each second.
+        if wrong.is_empty() || self.workers.run_on(self.compiler.version()).is_err() {
+            return;
+        }
+        for (port, misdirected, received) in wrong {
+            let name = self.watch.name(port);
+            log::warn!(
+                "port {name}: its device puts packets into the wrong workers' queues ({misdirected} of {received} \
+                 so far): software steers from now on"
+            );
+            self.compiler.steer_by_software(port);
+        }
+        if let Err(refused) = self.put_in_force(self.model.clone()) {
             log::error!("{refused}");
         }
     }

@@ -3,7 +3,7 @@
 
 use control::config::{self, Config};
 use control::protocol::{Answer, Command, Outcome, Refusal};
-use control::thread::{ControlThread, DeviceStatus, Devices, StartError, WorkerInfo};
+use control::thread::{ControlThread, Counted, DeviceStatus, Devices, StartError, WorkerInfo};
 use dataplane::connection::{Row, State};
 use dataplane::counters::WorkerCounters;
 use dataplane::ids::{Protocol, RealId};
@@ -56,25 +56,27 @@ pub fn config_in(directory: &Path) -> Config {
     config
 }
 
-/// What the made up devices are told, and which address they refuse.
+/// What the made up devices are told, and how they fail.
 #[derive(Default)]
-pub struct Rules {
+pub struct DeviceState {
     /// The own addresses of each call, in their order.
     pub calls: Vec<Vec<Ipv4Addr>>,
     /// A rule for it is refused; the port is 0.
     pub refused: Option<Ipv4Addr>,
+    /// They do not tell what they have counted.
+    pub is_silent: bool,
     has_refused: bool,
 }
 
-struct MadeUp(Arc<Mutex<Rules>>);
+struct MadeUp(Arc<Mutex<DeviceState>>);
 
 impl Devices for MadeUp {
     fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize> {
-        let mut rules = self.0.lock().unwrap();
+        let mut state = self.0.lock().unwrap();
         let own: BTreeSet<_> = own.collect();
-        let refuses = !rules.has_refused && rules.refused.is_some_and(|address| own.contains(&address));
-        rules.has_refused |= refuses;
-        rules.calls.push(own.into_iter().collect());
+        let refuses = !state.has_refused && state.refused.is_some_and(|address| own.contains(&address));
+        state.has_refused |= refuses;
+        state.calls.push(own.into_iter().collect());
         Vec::from_iter(refuses.then_some(0))
     }
 
@@ -90,11 +92,13 @@ impl Devices for MadeUp {
             link_up: true,
             steered_by: Steering::Device,
             steering: "by the device".into(),
-            rx_packets: 1,
-            tx_packets: 2,
-            rx_bytes: 60,
-            tx_bytes: 120,
-            rx_missed: 0,
+            counted: (!self.0.lock().unwrap().is_silent).then_some(Counted {
+                rx_packets: 1,
+                tx_packets: 2,
+                rx_bytes: 60,
+                tx_bytes: 120,
+                rx_missed: 0,
+            }),
             buffers_in_use: 3,
             buffers: 8192,
             notes: vec!["no MTU".into()],
@@ -200,7 +204,7 @@ pub struct Lab {
     pub config: Config,
     pub workers: Vec<Worker>,
     pub next_hops: Arc<NextHops>,
-    pub rules: Arc<Mutex<Rules>>,
+    pub state: Arc<Mutex<DeviceState>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -224,9 +228,9 @@ impl Lab {
         let hops = Arc::clone(&next_hops);
         let stop = Arc::new(AtomicBool::new(false));
         let (said, says) = std::sync::mpsc::channel();
-        let rules: Arc<Mutex<Rules>> = Arc::default();
+        let state: Arc<Mutex<DeviceState>> = Arc::default();
         let thread = {
-            let (config, stop, devices) = (config.clone(), Arc::clone(&stop), MadeUp(Arc::clone(&rules)));
+            let (config, stop, devices) = (config.clone(), Arc::clone(&stop), MadeUp(Arc::clone(&state)));
             thread::spawn(move || {
                 let made = ControlThread::new(&config, control_ends, hops, Box::new(devices), infos);
                 let mut control = match made {
@@ -246,7 +250,7 @@ impl Lab {
         };
         let workers = worker_ends.into_iter().map(|end| Worker::launch(end, connections)).collect();
         let started = says.recv().unwrap();
-        let lab = Self { config, workers, next_hops, rules, stop, thread: Some(thread) };
+        let lab = Self { config, workers, next_hops, state, stop, thread: Some(thread) };
         started.map(|()| lab)
     }
 
