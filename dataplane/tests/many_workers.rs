@@ -343,6 +343,43 @@ fn what_no_device_can_tell_by_its_ports_is_not_held_against_it() {
     assert_eq!((cluster.settle().len(), misdirected(&cluster)), (1, 1));
 }
 
+/// However many others have frames for a worker, its turn ends; and all of them get their share.
+#[test]
+fn a_turn_takes_a_bounded_number_of_frames_fairly() {
+    const EACH: u32 = 448;
+    let lab = one_real_each();
+    let mut cluster = Cluster::new(&lab, 8, Steering::Software);
+    let client = cluster.client_of(0, 40000);
+    for peer in 1..8 {
+        for number in 0..EACH {
+            let text = [peer as u32, number].map(u32::to_be_bytes).concat();
+            let packet = Packet::udp(client, at(VIP, 53), &text).macs(CLIENT_MAC, VIP_MAC);
+            cluster.arrive(peer, VIP0, &packet.frame());
+        }
+        (0..EACH / 32).for_each(|_| assert!(cluster.turn_one(peer).is_empty()));
+    }
+    let mut seen = [0; 8];
+    let mut turns = 0;
+    while seen.iter().sum::<u32>() < 7 * EACH {
+        turns += 1;
+        let before = cluster.counters(0).taken_over.get();
+        for sent in cluster.turn_one(0) {
+            let payload = read(&sent.bytes).payload;
+            let [peer, number] = [0, 4].map(|at| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap()));
+            assert_eq!(number, seen[peer as usize], "in order");
+            seen[peer as usize] += 1;
+        }
+        let taken = cluster.counters(0).taken_over.get() - before;
+        assert!(taken <= 256, "{taken} in one turn");
+        // The last burst may not have left yet.
+        if turns == 8 {
+            assert!(seen[1..].iter().all(|of_peer| (200..400).contains(of_peer)), "{seen:?}");
+        }
+        assert!(turns < 30, "{seen:?}");
+    }
+    assert_eq!(cluster.dropped(DropReason::HandOverFull), 0);
+}
+
 /// On a one-arm port the device is blamed for either direction, and only for what it puts wrong.
 #[test]
 fn one_arm_packets_in_the_wrong_queue_are_handed_over_and_counted() {

@@ -10,7 +10,7 @@ use super::{Handler, Staged};
 use crate::connection::Direction;
 use crate::fragment::least_header;
 use crate::frame::{BURST, Frame, FrameIo, HEAD};
-use crate::hand_over::Purpose;
+use crate::hand_over::{FRAMES, Purpose};
 use crate::ids::{PortIndex, Protocol};
 use crate::snapshot::{Side, Snapshot, Steering, endpoint_bits};
 use crate::time::Now;
@@ -23,7 +23,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::decode::at;
 
 /// Parcels taken from each other worker in a turn, at most.
-const PARCELS_IN_A_TURN: usize = 16;
+const PARCELS_OF_A_PEER: usize = 16;
+/// Frames taken from all of them in a turn, at most: as many as eight ports give.
+const FRAMES_IN_A_TURN: usize = 8 * BURST;
 
 /// Whose connection a packet would belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +101,12 @@ impl<Io: FrameIo> Handler<Io> {
             return 0; // another worker has its first configuration already: it knows the ports, this one does not
         }
         let (mut taken, mut to_send, mut bursts) = (0, 0, 0);
-        for worker in 0..self.io.peers.workers() {
-            let mut parcels = PARCELS_IN_A_TURN;
+        let workers = self.io.peers.workers();
+        // Each turn begins with another one, so that none always finds the room used up.
+        self.first_peer = if self.first_peer + 1 < workers { self.first_peer + 1 } else { 0 };
+        for worker in (self.first_peer..workers).chain(0..self.first_peer) {
+            let room = FRAMES_IN_A_TURN - taken - to_send;
+            let mut parcels = PARCELS_OF_A_PEER.min(room / FRAMES);
             while let Some((port, purpose, ports)) =
                 self.io.peers.take(worker, &mut spare.frames, &mut parcels)
             {

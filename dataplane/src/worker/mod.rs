@@ -104,6 +104,8 @@ struct Handler<Io: FrameIo> {
     returns: Producer<Return>,
     neighbour_events: Producer<NeighbourEvent>,
     swept_until: u64,
+    /// The worker whose frames are taken first.
+    first_peer: usize,
 }
 
 impl<Io: FrameIo> Worker<Io> {
@@ -133,6 +135,7 @@ impl<Io: FrameIo> Worker<Io> {
             returns,
             neighbour_events,
             swept_until: 0,
+            first_peer: 0,
         };
         Ok(Self {
             snapshot: Arc::new(Snapshot::empty()),
