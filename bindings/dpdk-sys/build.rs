@@ -17,6 +17,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_[rt]x_queue_setup",
     "rte_eth_xstats_get(_names)?",
     "rte_get_tsc_hz",
+    "rte_mbuf_best_mempool_ops",
     "rte_mempool_(avail_count|free|in_use_count)",
     "rte_pdump_init",
     "rte_pktmbuf_pool_create",

@@ -21,8 +21,8 @@ struct Owned {
     runtime: Arc<Runtime>,
 }
 
-// SAFETY: DPDK's functions on a pool may be called from any thread: its default operations are those
-// for several producers and consumers, and its caches belong to one lcore each.
+// SAFETY: DPDK's functions on a pool may be called from any thread: its operations are those for several
+// producers and consumers where there are several workers (`Eal::start`), and its caches belong to one lcore each.
 unsafe impl Send for Owned {}
 // SAFETY: as above.
 unsafe impl Sync for Owned {}

@@ -64,6 +64,10 @@ impl Default for EalOptions {
     }
 }
 
+/// DPDK's mempool operations that are for a single producer or a single consumer. A worker gives buffers of others'
+/// back, and where it has no queue takes those of another.
+const FOR_ONE_THREAD: [&str; 3] = ["ring_sp_sc", "ring_sp_mc", "ring_mp_sc"];
+
 /// The running EAL. Ports, pools and queues keep it up; the last of them to go cleans it up.
 #[derive(Debug)]
 pub struct Eal {
@@ -114,7 +118,8 @@ impl Eal {
     /// inherit that.
     ///
     /// # Errors
-    /// In a process that started it before, and where the EAL refuses. That a device is there is not
+    /// In a process that started it before, where the EAL refuses, and with mempool operations that several workers
+    /// would break. That a device is there is not
     /// known before [`EthPort::open`](crate::EthPort::open): the EAL goes on without some that fail.
     pub fn start(options: &EalOptions) -> Result<Self, Error> {
         static STARTED: AtomicBool = AtomicBool::new(false);
@@ -134,11 +139,7 @@ impl Eal {
             let errno = Errno::last();
             return Err(Error::EalStart { arguments: arguments.join(" "), errno, remedy: remedy(errno) });
         }
-        // For dpdk-dumpcap. Where it can't work (memory that is not shared) nobody misses it.
-        // SAFETY: the EAL is up; has no other precondition.
-        let captures = unsafe { dpdk_sys::rte_pdump_init() } == 0;
-        log::debug!("packet capture by dpdk-dumpcap: {}", if captures { "possible" } else { "not possible" });
-        Ok(Self {
+        let eal = Self {
             runtime: Arc::new(Runtime {
                 claimed: Mutex::default(),
                 file_prefix: options.names_prefix().then(|| options.file_prefix.clone()),
@@ -146,7 +147,21 @@ impl Eal {
             memory,
             worker_cores: options.worker_cores.clone(),
             file_prefix: options.file_prefix.clone(),
-        })
+        };
+        // SAFETY: the EAL is up; the result is a string that ends in 0 and stays as long.
+        let operations = unsafe { CStr::from_ptr(dpdk_sys::rte_mbuf_best_mempool_ops()) }.to_string_lossy();
+        if options.worker_cores.len() > 1 && FOR_ONE_THREAD.contains(&&*operations) {
+            let option = format!("--mbuf-pool-ops-name={operations}");
+            return Err(Error::Option(
+                option,
+                "several workers take from and give back to one pool: leave it out, or name others, as ring_mp_mc",
+            ));
+        }
+        // For dpdk-dumpcap. Where it can't work (memory that is not shared) nobody misses it.
+        // SAFETY: the EAL is up; has no other precondition.
+        let captures = unsafe { dpdk_sys::rte_pdump_init() } == 0;
+        log::debug!("packet capture by dpdk-dumpcap: {}", if captures { "possible" } else { "not possible" });
+        Ok(eal)
     }
 
     /// The memory that it runs on.
