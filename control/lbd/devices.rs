@@ -8,9 +8,9 @@ use control::steering::Way;
 use control::thread::{Counted, DeviceStatus, Devices};
 use dataplane::hand_over::Peers;
 use dataplane::next_hop::Mac;
-use dataplane::snapshot::{self, Side};
+use dataplane::snapshot;
 use dataplane::steering::OwnerMap;
-use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues, RssConfig};
+use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -170,29 +170,19 @@ fn start_port(
         promiscuous: false,
         rss,
     };
-    // Without RSS if it refuses, and why it did.
-    let configure = |device: &mut EthPort, rss: Option<RssConfig>| {
-        let can_do_without = rss.is_some();
-        match device.configure(settings(rss)) {
-            Err(error) if can_do_without => device.configure(settings(None)).map(|()| Some(error)),
-            configured => configured.map(|()| None),
+    match (device.configure(settings(rss.clone())), &rss) {
+        (Err(error), Some(_)) => {
+            if !steering.is_software(index) {
+                steering.fall_back(index, format!("{} refuses RSS with a key: {error}", device.driver()));
+            }
+            device.configure(settings(None))?;
         }
-    };
-    if let Some(error) = configure(device, rss.clone())?
-        && !steering.is_software(index)
-    {
-        steering.fall_back(index, format!("{} refuses RSS with a key: {error}", device.driver()));
+        (configured, _) => configured?,
     }
     device.start()?;
     if let Some(rss) = rss.filter(|_| !steering.is_software(index)) {
         let addresses = config.ports.iter().flat_map(|port| &port.addresses);
         steering.complete(index, device, &rss, &addresses.map(|prefix| prefix.addr()).collect());
-        if port.side == Side::Both && steering.is_software(index) {
-            // By its key all that comes for a VIP would be received by one worker.
-            device.stop()?;
-            configure(device, steering.rss(index, device))?;
-            device.start()?;
-        }
     }
     log::info!("{}: {} ({}), MAC {}", port.name, port.device, device.driver(), Mac(device.mac()));
     if workers > 1 {

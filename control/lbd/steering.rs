@@ -21,6 +21,7 @@ pub(crate) trait Nic {
     fn set_redirection(&self, table: &[u16]) -> Result<(), Errno>;
     fn redirection(&self) -> Result<Vec<u16>, Errno>;
     fn rss(&self) -> Result<RssConfig, Errno>;
+    fn set_rss(&self, rss: &RssConfig) -> Result<(), Errno>;
     fn add_rss_rules(&self, rss: &RssConfig) -> Result<[Self::Rule; 2], RuleRefused>;
     fn add_rss_rule_to(
         &self,
@@ -53,6 +54,10 @@ impl Nic for EthPort {
         self.rss()
     }
 
+    fn set_rss(&self, rss: &RssConfig) -> Result<(), Errno> {
+        self.set_rss(rss)
+    }
+
     fn add_rss_rules(&self, rss: &RssConfig) -> Result<[RssRule; 2], RuleRefused> {
         self.add_rss_rules(rss)
     }
@@ -65,6 +70,11 @@ impl Nic for EthPort {
     ) -> Result<RssRule, RuleRefused> {
         self.add_rss_rule_to(address, rss, table)
     }
+}
+
+/// The standard library's hash keys come from the system's random source.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 /// The secret behind the owner map.
@@ -96,8 +106,6 @@ impl<N: Nic> Steering<N> {
         let abilities: Vec<_> = sides.iter().zip(nics).map(|(side, nic)| abilities(*side, nic)).collect();
         let Plan { ways, entries, zero_window } = plan(&abilities, workers, mode);
         let rules = ways.iter().map(|_| Rules { narrowing: Vec::new(), to: HashMap::new() }).collect();
-        // The standard library's hash keys come from the system's random source.
-        let random = || RandomState::new().hash_one(workers);
         let chosen = Indirection::shuffled(entries, workers, random).and_then(|table| {
             let (key, map) = match zero_window {
                 Some(hashed) => {
@@ -160,6 +168,19 @@ impl<N: Nic> Steering<N> {
     pub(crate) fn complete(&mut self, index: usize, nic: &N, rss: &RssConfig, own: &HashSet<Ipv4Addr>) {
         if let Err(because) = self.try_complete(index, nic, rss, own) {
             self.rules[index] = Rules { narrowing: Vec::new(), to: HashMap::new() };
+            if self.ways[index].has_rules_for_addresses() {
+                // By the key for packets from reals one queue would get all that comes for a VIP.
+                let told = nic.rss_capabilities();
+                let key = std::iter::repeat_with(|| random().to_le_bytes()).flatten().take(told.key_length);
+                if let Err(errno) =
+                    nic.set_rss(&RssConfig { key: key.collect(), types: whole(&told).collect() })
+                {
+                    log::warn!(
+                        "{} takes no other RSS key, so that one worker receives most: {errno}",
+                        nic.driver()
+                    );
+                }
+            }
             self.fall_back(index, because);
         }
     }

@@ -21,7 +21,7 @@ IPV4 = 0x0800
 START_SECONDS = 60
 
 
-def config(workers, mode):
+def config(workers, mode, side):
     return {
         # Four of the four cores at most; yielding leaves the host some of its two.
         "eal": {"main_lcore": 0, "workers": list(range(4 - workers, 4)), "hugepages": "require", "memory_mb": 256,
@@ -29,7 +29,7 @@ def config(workers, mode):
         "buffers": {"count": 2048, "cache": 64},
         "control": {"socket": SOCKET},
         "port": [
-            {"name": "vip0", "side": "vip", "device": DEVICES["vip0"], "addresses": [f"{VIP}/24"], "gateway": CLIENT},
+            {"name": "vip0", "side": side, "device": DEVICES["vip0"], "addresses": [f"{VIP}/24"], "gateway": CLIENT},
             {"name": "dip0", "side": "dip", "device": DEVICES["dip0"], "addresses": ["10.0.0.8/24"]},
         ],
         "connections": {"capacity": 65536},
@@ -46,10 +46,10 @@ class Rig:
         bed.run("client", "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
 
     @contextlib.contextmanager
-    def lbd(self, workers, mode="auto"):
+    def lbd(self, workers, mode="auto", side="vip"):
         """lbd with so many workers and the services of a web server and of the UDP echo server that it yields."""
         self.stop_lbd()
-        self.guest.write(CONFIG, to_toml(config(workers, mode)))
+        self.guest.write(CONFIG, to_toml(config(workers, mode, side)))
         self.guest.run(f"lbd --config {CONFIG} >{LOG} 2>&1 & echo $! >/tmp/lbd.pid; for i in $(seq {START_SECONDS * 2}); do "
                        f"grep -q ready$ {LOG} && exit; sleep 0.5; done; cat {LOG}; exit 1", timeout=2 * START_SECONDS)
         for letter, port in (("-t", WEB_PORT), ("-u", ECHO_PORT)):

@@ -168,6 +168,18 @@ int natlb_port_rss(uint16_t port, uint8_t *key, uint8_t key_length, uint64_t *ty
 	return error;
 }
 
+int natlb_port_set_rss(uint16_t port, const struct natlb_rss *rss)
+{
+	struct rte_eth_rss_conf conf;
+
+	memset(&conf, 0, sizeof(conf));
+	if (rss->key_length != 0)
+		conf.rss_key = (uint8_t *)(uintptr_t)rss->key;
+	conf.rss_key_len = rss->key_length;
+	conf.rss_hf = rss->types;
+	return rte_eth_dev_rss_hash_update(port, &conf);
+}
+
 struct rte_flow *natlb_rss_rule(uint16_t port, uint8_t protocol, const uint8_t *destination,
 				const struct natlb_rss *rss, const uint16_t *queues, uint16_t queue_count,
 				char *why, size_t why_size)

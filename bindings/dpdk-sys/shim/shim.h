@@ -113,6 +113,7 @@ int natlb_port_set_reta(uint16_t port, const uint16_t *queues, uint16_t size);
 int natlb_port_reta(uint16_t port, uint16_t *queues, uint16_t size);
 /* Reads `key_length` bytes of key, and the types that are in force. */
 int natlb_port_rss(uint16_t port, uint8_t *key, uint8_t key_length, uint64_t *types);
+int natlb_port_set_rss(uint16_t port, const struct natlb_rss *rss);
 /* A flow rule for IPv4, of one protocol (TCP or UDP; 0: any) and to one destination (four bytes; NULL: any): `rss`, over a table
  * of queues. Where it has no key or no queues those of the port hold. NULL: refused, with rte_errno and the driver's words. */
 struct rte_flow *natlb_rss_rule(uint16_t port, uint8_t protocol, const uint8_t *destination,

@@ -10,8 +10,6 @@ pub struct Errno(pub i32);
 impl Errno {
     /// `ENOTSUP`: the device can't do it.
     pub const NOT_SUPPORTED: Self = Self(95);
-    /// `EBUSY`: it is in use.
-    pub(crate) const BUSY: Self = Self(16);
     /// `EINVAL`: what was asked for can't be.
     pub const INVALID: Self = Self(22);
 

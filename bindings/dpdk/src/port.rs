@@ -194,21 +194,6 @@ impl EthPort {
         Ok(())
     }
 
-    /// Stops the port, to be configured anew.
-    ///
-    /// # Errors
-    /// If there are queues or rules of it, or the driver refuses.
-    pub fn stop(&mut self) -> Result<(), Error> {
-        if Arc::strong_count(&self.started) > 1 {
-            return Err(self.fail("stop it", Errno::BUSY));
-        }
-        // SAFETY: the port exists and is ours; no queue or rule of it is there, for they hold it.
-        let result = unsafe { dpdk_sys::rte_eth_dev_stop(self.started.id) };
-        Errno::check(result).map_err(|errno| self.fail("stop it", errno))?;
-        self.running = false;
-        Ok(())
-    }
-
     /// The queues with number `queue`, to receive, to transmit or both; `None` if there are none, or they
     /// were handed out before, or the port is not started.
     pub fn queue(&self, queue: u16) -> Option<PortQueue> {

@@ -154,6 +154,15 @@ impl EthPort {
         Ok(rss)
     }
 
+    /// Gives the started device another hash key, and types.
+    ///
+    /// # Errors
+    /// If the driver refuses.
+    pub fn set_rss(&self, rss: &RssConfig) -> Result<(), Errno> {
+        // SAFETY: the port exists and is ours; the key lives during the call, in which the driver copies it.
+        Errno::check(unsafe { dpdk_sys::natlb_port_set_rss(self.id(), &rss.as_raw()) })
+    }
+
     /// Makes flow rules on the started port that hash TCP and UDP over IPv4 so, for a driver that takes
     /// narrowed types (source or destination only) there alone. Key and table are the port's where the
     /// driver takes none in a rule.
@@ -206,10 +215,10 @@ impl EthPort {
         };
         let Some(rule) = NonNull::new(rule) else {
             let words: Vec<u8> = why.into_iter().take_while(|byte| *byte != 0).collect();
-            return Err(RuleRefused {
-                errno: Errno::last(),
-                why: String::from_utf8_lossy(&words).into_owned(),
-            });
+            let (errno, why) = (Errno::last(), String::from_utf8_lossy(&words).into_owned());
+            // Where the driver says nothing, DPDK may say what the number does.
+            let why = if why == errno.to_string() { String::new() } else { why };
+            return Err(RuleRefused { errno, why });
         };
         Ok(RssRule { rule, port: Arc::clone(self.started()) })
     }
@@ -220,7 +229,7 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ANY_PROTOCOL: u8 = 0;
 
-/// A flow rule of a port; it goes when this is dropped. As a queue it keeps its port from being stopped.
+/// A flow rule of a port; it goes when this is dropped. As a queue it keeps its port up.
 #[derive(Debug)]
 pub struct RssRule {
     rule: NonNull<dpdk_sys::rte_flow>,
@@ -232,7 +241,7 @@ unsafe impl Send for RssRule {}
 
 impl Drop for RssRule {
     fn drop(&mut self) {
-        // SAFETY: the rule exists: only this destroys it, and the port that it is of has not been stopped since.
+        // SAFETY: the rule exists: only this destroys it, and the port that it is of is not stopped before.
         let result = unsafe { dpdk_sys::natlb_rule_destroy(self.port.id(), self.rule.as_ptr()) };
         if let Err(errno) = Errno::check(result) {
             log::warn!("an RSS rule of port {} does not go: {errno}", self.port.id());

@@ -121,15 +121,15 @@ fn rules_are_asked_for_and_go() {
     let eal = Eal::start(&options).unwrap();
     let mut port = EthPort::open(&eal, "net_null0").unwrap();
     let pool = Pool::new(&eal, "rules", 511, 0, 2048, None).unwrap();
-    let config = || PortConfig {
-        pools: vec![pool.clone()],
+    let config = PortConfig {
+        pools: vec![pool],
         tx_queues: 1,
         descriptors: Some(128),
         mtu: 1500,
         promiscuous: false,
         rss: None,
     };
-    port.configure(config()).unwrap();
+    port.configure(config).unwrap();
     port.start().unwrap();
     let rss = RssConfig { key: (1..=40).collect(), types: [HashType::Ipv4].into_iter().collect() };
     let vip = Ipv4Addr::new(192, 168, 10, 100);
@@ -154,13 +154,6 @@ fn rules_are_asked_for_and_go() {
     assert_eq!(ASKED.lock().unwrap().0[2..], [all.clone(), all]);
     assert_eq!(ASKED.lock().unwrap().1, [1, 3, 4]);
 
-    assert!(port.stop().is_err(), "rules would be left");
     drop((rule, narrowing));
     assert!(ASKED.lock().unwrap().1.is_empty());
-    port.stop().unwrap();
-    port.configure(config()).unwrap();
-    port.start().unwrap();
-    let queue = port.queue(0).unwrap();
-    assert!(port.stop().is_err(), "a queue would be left");
-    drop(queue);
 }

@@ -115,6 +115,11 @@ impl Nic for Simulated {
         Ok(self.0.borrow().configured.clone().unwrap())
     }
 
+    fn set_rss(&self, rss: &RssConfig) -> Result<(), Errno> {
+        self.0.borrow_mut().configured = Some(rss.clone());
+        Ok(())
+    }
+
     fn add_rss_rules(&self, rss: &RssConfig) -> Result<[Rule; 2], RuleRefused> {
         assert_eq!(self.driver(), "net_ice");
         let table = self.0.borrow().table.clone();
@@ -277,6 +282,10 @@ fn a_device_that_refuses_a_rule_is_left_to_software() {
     nics[0].0.borrow_mut().room = 0;
     let steering = set_up(&[Side::Both], &nics, 4, Mode::Auto);
     assert_eq!(steering.ways[0].to_string(), refused(OWN));
+    // What comes for a VIP is spread nevertheless.
+    let (mut random, mut received) = (Random(3), [0; 4]);
+    (0..1000).for_each(|_| received[nics[0].queue(random.endpoint(), SocketAddrV4::new(vip(1), 80))] += 1);
+    assert!(received.iter().all(|count| (150..350).contains(count)), "{received:?}");
 
     let nics = [Simulated::new("mlx5_pci"), Simulated::new("mlx5_pci")];
     nics[1].0.borrow_mut().room = 3;
