@@ -81,6 +81,8 @@ fn random() -> u64 {
 enum Key {
     ZeroWindow(ZeroWindow),
     Free([u8; 52]),
+    /// No NIC has one.
+    None,
 }
 
 /// The flow rules of a port.
@@ -107,11 +109,13 @@ impl<N: Nic> Steering<N> {
         let Plan { ways, entries, zero_window } = plan(&abilities, workers, mode);
         let rules = ways.iter().map(|_| Rules { narrowing: Vec::new(), to: HashMap::new() }).collect();
         let chosen = Indirection::shuffled(entries, workers, random).and_then(|table| {
+            let alone = ways.iter().any(|way| matches!(way, Way::ClientAlone { .. }));
             let (key, map) = match zero_window {
                 Some(hashed) => {
                     let pair = ZeroWindow::random(Family::V4, hashed, &table, random)?;
                     (Key::ZeroWindow(pair), pair.owner_map(table)?)
                 }
+                None if !alone => (Key::None, OwnerMap::random(table, random)?),
                 None => {
                     let key = free_key(&table, random)?;
                     (Key::Free(key), OwnerMap::from_key(&key, ClientBits::ALONE, table)?)
@@ -154,6 +158,8 @@ impl<N: Nic> Steering<N> {
             }
             Key::ZeroWindow(pair) => pair.key(client, told.key_length)?,
             Key::Free(key) => key.to_vec(),
+            // Only where software steers every port.
+            Key::None => return Err(Unsuitable::KeyLength(0)),
         };
         key.resize(told.key_length, 0);
         let mut types: Vec<_> = whole(&told).collect();

@@ -160,6 +160,7 @@ fn every_key_has_full_rank() {
             let drawn = ZeroWindow::random(Family::V4, Hashed::Addresses, &table, || constant);
             assert_eq!(drawn.unwrap_err(), Unsuitable::Random);
             assert_eq!(free_key(&table, || constant), Err(Unsuitable::Random));
+            assert_eq!(OwnerMap::random(table.clone(), || constant), Err(Unsuitable::Random));
         }
     }
 }
@@ -207,7 +208,8 @@ fn clients_spread_as_evenly_as_the_table_allows() {
                 .into();
             let key = free_key(&table, || random.next()).unwrap();
             maps.push(OwnerMap::from_key(&key, ClientBits::ALONE, table.clone()).unwrap());
-            for (map, ports_count) in maps.iter().zip([false, true, true]) {
+            maps.push(OwnerMap::random(table.clone(), || random.next()).unwrap());
+            for (map, ports_count) in maps.iter().zip([false, true, true, true]) {
                 let best = entries.div_ceil(workers) as f64 / entries as f64;
                 for population in [&anyone, &addresses, &ports] {
                     if !ports_count && std::ptr::eq(population, &ports) {
@@ -223,12 +225,39 @@ fn clients_spread_as_evenly_as_the_table_allows() {
     }
 }
 
+/// Indices that agree in all but the lowest and highest bits: what clients reach who differ in the first and
+/// last bits of their fields alone.
+#[test]
+fn no_worker_has_much_more_than_its_share_of_a_block() {
+    let mut random = Random(5);
+    for entries in TABLES {
+        for workers in (2..=16).step_by(if cfg!(debug_assertions) { 7 } else { 1 }) {
+            let table = table(entries, workers, &mut random);
+            let bits = table.bits();
+            let (mut blocks, mut uneven) = (0, 0);
+            for free in (1..bits).filter(|free| 1 << free >= 2 * workers) {
+                for low in 0..=free {
+                    let mut counts = std::collections::HashMap::new();
+                    for index in 0..entries as u32 {
+                        let block = index % (1 << (bits - free + low)) >> low;
+                        *counts.entry((block, table.worker(index))).or_insert(0) += 1;
+                    }
+                    let twice = |count: &&usize| **count * workers > 2 << free;
+                    blocks += entries >> free;
+                    uneven += counts.values().filter(twice).count();
+                }
+            }
+            assert!(uneven * 50 <= blocks, "{uneven} of {blocks}: {entries} entries, {workers} workers");
+        }
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused() {
     let mut random = Random(4);
     let (small, large) = (table(128, 2, &mut random), table(512, 2, &mut random));
     let generated = pair(Family::V4, Hashed::AddressesAndPorts, &small, &mut random);
     assert_eq!(generated.owner_map(large), Err(Unsuitable::Table(512)));
-    assert_eq!(generated.key(ClientBits::DESTINATION, 15), Err(Unsuitable::KeyLength(15)));
+    assert_eq!(generated.key(ClientBits::DESTINATION, 14), Err(Unsuitable::KeyLength(14)));
     assert_eq!(generated.key(ClientBits::DESTINATION, 16).unwrap().len(), 16);
 }

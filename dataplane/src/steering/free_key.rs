@@ -1,5 +1,5 @@
-//! A hash key without any restriction, for ports where the client's fields are hashed alone: by
-//! software, or by a NIC that takes source-only and destination-only RSS.
+//! A hash key without any restriction, for ports where a NIC hashes the client's fields alone
+//! (source-only and destination-only RSS).
 
 use super::owner::low_bits_of_window;
 use super::spreading::{draw, spreads};

@@ -1,6 +1,7 @@
 //! The table from the low bits of a hash to a worker: RSS's redirection table (RETA).
 
 use super::Unsuitable;
+use super::evening::even_out;
 
 /// Entries of the smallest table that is used.
 pub const SMALLEST_TABLE: usize = 16;
@@ -25,7 +26,7 @@ impl Indirection {
     }
 
     /// Shares `entries` out to `workers` in an order made of `random` bits (Fisher-Yates), so that
-    /// nobody can tell which hashes have a worker in common.
+    /// nobody can tell which hashes have a worker in common, evened out over hashes that are easily had.
     ///
     /// # Errors
     /// If there is no table of that size, or for so many workers.
@@ -44,9 +45,12 @@ impl Indirection {
         for (entry, worker) in worker_of.iter_mut().take(entries).enumerate() {
             *worker = (entry % workers) as u8;
         }
+        let mut below = |limit: usize| ((u128::from(random()) * limit as u128) >> 64) as usize;
         for last in (1..entries).rev() {
-            let other = (u128::from(random()) * (last as u128 + 1)) >> 64;
-            worker_of.swap(last, other as usize);
+            worker_of.swap(last, below(last + 1));
+        }
+        if workers > 1 {
+            even_out(&mut worker_of[..entries], workers, below);
         }
         for entry in entries..LARGEST_TABLE {
             worker_of[entry] = worker_of[entry % entries];

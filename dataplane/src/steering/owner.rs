@@ -1,11 +1,14 @@
 //! From a client's endpoint to the worker that owns its connections.
 
+use super::spreading::{draw, spreads};
 use super::{Indirection, Unsuitable};
 
 /// Bits of a client's address.
 const ADDRESS_BITS: usize = 32;
 /// Bytes of a client's endpoint.
 const ENDPOINT_BYTES: usize = 6;
+/// Bits of a client's endpoint.
+const ENDPOINT_BITS: usize = ENDPOINT_BYTES * 8;
 
 /// Where the client's fields lie in what is hashed, in bits from its beginning. RSS hashes source
 /// address, destination address, source port, destination port, in the order of the wire.
@@ -38,8 +41,8 @@ impl ClientBits {
 
 /// The one owner map: the same whichever way packets are steered, on every port, in both directions.
 ///
-/// It is a Toeplitz hash (Microsoft, "RSS hashing functions") of the client's endpoint and an
-/// indirection table. As the hash is linear, its low bits are the exclusive-or of a value for each of
+/// It is a Toeplitz hash (Microsoft, "RSS hashing functions") of the client's endpoint, or where no NIC
+/// computes it another linear one, and an indirection table. As the hash is linear, its low bits are the exclusive-or of a value for each of
 /// the endpoint's bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OwnerMap {
@@ -61,25 +64,40 @@ impl OwnerMap {
     /// If the key is too short.
     pub fn from_key(key: &[u8], client: ClientBits, indirection: Indirection) -> Result<Self, Unsuitable> {
         let width = indirection.bits() as usize;
-        let mut parts = [[0; 256]; ENDPOINT_BYTES];
-        for (position, part) in parts.iter_mut().enumerate() {
-            let bit = position * 8;
+        let mut adds = [0; ENDPOINT_BITS];
+        for (bit, adds) in adds.iter_mut().enumerate() {
             let field = match (bit < ADDRESS_BITS, client.port) {
                 (true, _) => client.address + bit,
                 (false, Some(port)) => port + bit - ADDRESS_BITS,
                 (false, None) => continue,
             };
-            let mut windows = [0; 8];
-            for (bit, window) in windows.iter_mut().enumerate() {
-                *window =
-                    low_bits_of_window(key, field + bit, width).ok_or(Unsuitable::KeyLength(key.len()))?;
-            }
+            *adds = low_bits_of_window(key, field, width).ok_or(Unsuitable::KeyLength(key.len()))?;
+        }
+        Ok(Self::from_adds(&adds, indirection))
+    }
+
+    /// A map for software alone, of which 48 L bits are secret: what each bit of the endpoint adds is
+    /// drawn for itself, while in a key neighbours share all but one bit.
+    ///
+    /// # Errors
+    /// If `random` is not random.
+    pub fn random(indirection: Indirection, mut random: impl FnMut() -> u64) -> Result<Self, Unsuitable> {
+        let last = (indirection.entries() - 1) as u16;
+        let adds = || std::array::from_fn::<_, ENDPOINT_BITS, _>(|_| random() as u16 & last);
+        let adds = draw(adds, |adds| spreads(adds, ADDRESS_BITS, indirection.bits() as usize))?;
+        Ok(Self::from_adds(&adds, indirection))
+    }
+
+    /// From what each bit of the endpoint, in the order of the wire, adds to the table's index.
+    fn from_adds(adds: &[u16; ENDPOINT_BITS], indirection: Indirection) -> Self {
+        let mut parts = [[0; 256]; ENDPOINT_BYTES];
+        for (part, adds) in parts.iter_mut().zip(adds.chunks(8)) {
             for (value, sum) in part.iter_mut().enumerate() {
                 let set = (0..8).filter(|bit| value & (0x80 >> bit) != 0);
-                *sum = set.fold(0, |sum, bit| sum ^ windows[bit]);
+                *sum = set.fold(0, |sum, bit| sum ^ adds[bit]);
             }
         }
-        Ok(Self { parts, indirection })
+        Self { parts, indirection }
     }
 
     /// The worker that owns the connections of a client: its address and port, 48 bits in the order of

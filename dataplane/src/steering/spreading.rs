@@ -2,8 +2,8 @@
 
 use super::Unsuitable;
 
-/// Bits in which clients are thought to differ: 16,384 ports or addresses in a row, or a grid of both.
-const RUN: usize = 14;
+/// Bits in which clients are thought to differ: 8,192 ports or addresses in a row, or a grid of both.
+const RUN: usize = 13;
 
 /// Index bits that must be reached in each such case. A zero window leaves the first and the last bits
 /// of a field so many.
