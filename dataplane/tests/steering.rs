@@ -239,7 +239,7 @@ fn no_worker_has_much_more_than_its_share_of_a_block() {
                 for low in 0..=free {
                     let mut counts = std::collections::HashMap::new();
                     for index in 0..entries as u32 {
-                        let block = index % (1 << (bits - free + low)) >> low;
+                        let block = (index % (1 << (bits - free + low))) >> low;
                         *counts.entry((block, table.worker(index))).or_insert(0) += 1;
                     }
                     let twice = |count: &&usize| **count * workers > 2 << free;

@@ -20,7 +20,7 @@ struct Blocks {
 impl Blocks {
     /// Where it is counted how many entries of the block of `index` worker 0 has.
     fn count(&self, index: usize, workers: usize) -> usize {
-        self.counts + (index % (1 << self.high) >> self.low) * workers
+        self.counts + ((index % (1 << self.high)) >> self.low) * workers
     }
 }
 
