@@ -109,23 +109,19 @@ impl Churn {
         for (home, key) in homes.iter().zip(&self.clients[begin..begin + BURST]) {
             std::hint::black_box(self.table.homes().probe(*home, *key));
         }
-        for key in &self.clients[begin..begin + BURST] {
-            let hash = self.table.hash(*key);
-            let known = self.table.find(hash, *key, |entry| !entry.is_dead(now, &self.timeouts));
+        for (home, key) in homes.iter().zip(&self.clients[begin..begin + BURST]) {
+            let Self { table, counters, timeouts, .. } = self;
+            let (back, state) = (NextHopId(1), State::UdpUnanswered);
+            if let Some(vacancy) = table.vacancy(*home, *key) {
+                let real = self.position.pick(&self.schedule).expect("there are reals");
+                table.insert_at_home(vacancy, *key, real, back, state, now, counters);
+                continue;
+            }
+            let hash = table.hash(*key);
+            let known = table.find(hash, *key, |entry| !entry.is_dead(now, timeouts));
             assert!(known.is_none(), "the client is new");
             let real = self.position.pick(&self.schedule).expect("there are reals");
-            self.table
-                .insert(
-                    hash,
-                    *key,
-                    real,
-                    NextHopId(1),
-                    State::UdpUnanswered,
-                    now,
-                    &self.timeouts,
-                    &self.counters,
-                )
-                .expect("room");
+            table.insert(hash, *key, real, back, state, now, timeouts, counters).expect("room");
         }
         self.made += BURST as u64;
     }

@@ -211,17 +211,28 @@ impl State {
         }
     }
 
+    /// Told by a bit, not by branches: which it is cannot be predicted.
+    #[inline(always)]
+    const fn is_among(self, states: &[Self]) -> bool {
+        let (mut set, mut index) = (0u16, 0);
+        while index < states.len() {
+            set |= 1 << states[index] as u16;
+            index += 1;
+        }
+        set >> self as u16 & 1 != 0
+    }
+
     /// Whether it counts as `ActiveConn`.
     #[inline(always)]
     pub const fn is_active(self) -> bool {
-        matches!(self, ES | SS | SR | SA)
+        self.is_among(&[ES, SS, SR, SA])
     }
 
     /// Whether the connection is over but for stragglers: TIME_WAIT and CLOSE. A new SYN on one of
     /// these opens a new connection.
     #[inline(always)]
     pub const fn is_closing(self) -> bool {
-        matches!(self, TW | CL)
+        self.is_among(&[TW, CL])
     }
 
     /// Whether no one has proved yet that it is more than a SYN: first to make room after the closing ones.

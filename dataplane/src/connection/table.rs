@@ -25,7 +25,7 @@ mod sweep;
 
 pub use entry::{ClientKey, Entry, Slot};
 pub use gauges::recount_state;
-pub use room::NoRoom;
+pub use room::{NoRoom, Vacancy};
 
 use crate::connection::State;
 use crate::ids::NextHopId;
@@ -66,7 +66,13 @@ impl Probed {
     /// Not at home. No table has so many words: the largest, of 2^28 connections, has 1.3 · 2^30.
     const NOT_HOME: Self = Self(u32::MAX);
     /// Neither at home nor anywhere else.
-    pub(crate) const NOWHERE: Self = Self(u32::MAX - 1);
+    const NOWHERE: Self = Self(u32::MAX - 1);
+
+    /// Whether there was none with that key, neither at home nor anywhere else.
+    #[inline(always)]
+    pub const fn is_nowhere(self) -> bool {
+        self.0 == Self::NOWHERE.0
+    }
 }
 
 impl From<Probed> for Slot {
@@ -292,7 +298,10 @@ impl Table {
     }
 
     fn free_slot(&self, places: &[usize]) -> Option<Slot> {
-        Self::slots(places).find(|slot| self.entry(*slot).is_none())
+        places.iter().find_map(|place| {
+            let free = equal_under_mask(&self.buckets[*place].keys, KEY_MASK, 0);
+            (free != 0).then(|| Slot { bucket: *place as u32, way: free.trailing_zeros() as u8 })
+        })
     }
 
     fn slots(places: &[usize]) -> impl Iterator<Item = Slot> + '_ {

@@ -69,7 +69,7 @@ impl Path<'_> {
         decoded: &Decoded,
         direction: Direction,
     ) -> Option<PortIndex> {
-        if decoded.probed == Probed::NOWHERE {
+        if decoded.probed.is_nowhere() {
             return None;
         }
         let Decoded { key, length, .. } = *decoded;

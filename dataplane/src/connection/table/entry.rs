@@ -7,7 +7,8 @@
 //!             56..59  state
 //!             60..63  in slot 0 only: how many entries at home here lie elsewhere (15: that many or more)
 //! value  bits  0..19  next hop towards the client
-//!             20..39  real
+//!             20..38  real
+//!                 39  whether it lies away from home
 //!             40..63  tick of the last packet
 //! ```
 
@@ -19,6 +20,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Entries in a bucket.
 pub(super) const WAYS: usize = 4;
+/// All of a bucket's, as a set of bits.
+pub(super) const ALL_WAYS: u32 = (1 << WAYS) - 1;
 
 pub(super) const KEY_MASK: u64 = (1 << 56) - 1;
 pub(super) const STATE_SHIFT: u32 = 56;
@@ -30,6 +33,9 @@ pub(super) const PROTOCOL_SHIFT: u32 = 48;
 pub(super) const REAL_SHIFT: u32 = 20;
 pub(super) const TICK_SHIFT: u32 = 40;
 pub(super) const ID_MASK: u64 = (1 << 20) - 1;
+pub(super) const REAL_MASK: u64 = (1 << 19) - 1;
+pub(super) const AWAY: u64 = 1 << 39;
+const _: () = assert!(MAX_REALS <= 1 << 19 && REAL_MASK << REAL_SHIFT & AWAY == 0);
 
 /// A cache line of entries.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -58,6 +64,12 @@ impl ClientKey {
     /// The client's endpoint, as 48 bits in the order of the wire.
     pub const fn endpoint_bits(self) -> u64 {
         self.0 & ((1 << PROTOCOL_SHIFT) - 1)
+    }
+
+    /// The protocol number where it is in the key, nothing else.
+    #[inline(always)]
+    pub(crate) const fn protocol_bits(self) -> u64 {
+        self.0 >> PROTOCOL_SHIFT << PROTOCOL_SHIFT
     }
 
     /// TCP or UDP; `None` for the key of no packet.
@@ -96,7 +108,7 @@ impl Entry {
     /// Its real.
     #[inline(always)]
     pub const fn real(self) -> RealId {
-        RealId((self.value >> REAL_SHIFT & ID_MASK) as u32)
+        RealId((self.value >> REAL_SHIFT & REAL_MASK) as u32)
     }
 
     /// Its real, as an index.

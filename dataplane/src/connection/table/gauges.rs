@@ -8,30 +8,23 @@ use crate::ids::RealId;
 #[inline]
 pub fn recount_state(counters: &WorkerCounters, real: RealId, from: State, to: State) {
     let of_real = counters.real(real);
-    leave(of_real, from);
-    enter(of_real, to);
+    // One store each: no reader sees the connection in neither state.
+    of_real.active.add(u64::from(to.is_active()).wrapping_sub(u64::from(from.is_active())));
+    of_real.closing.add(u64::from(to.is_closing()).wrapping_sub(u64::from(from.is_closing())));
 }
 
 /// Counts a new connection.
-pub(super) fn count_state(counters: &WorkerCounters, real: RealId, state: State) {
-    let of_real = counters.real(real);
+#[inline(always)]
+pub(super) fn count_state(of_real: &RealCounters, state: State) {
     of_real.total.add(1);
-    enter(of_real, state);
-}
-
-/// Takes a connection off the counts.
-pub(super) fn uncount_state(counters: &WorkerCounters, real: RealId, state: State) {
-    let of_real = counters.real(real);
-    leave(of_real, state);
-    of_real.total.subtract(1);
-}
-
-fn enter(of_real: &RealCounters, state: State) {
     of_real.active.add(u64::from(state.is_active()));
     of_real.closing.add(u64::from(state.is_closing()));
 }
 
-fn leave(of_real: &RealCounters, state: State) {
+/// Takes a connection off the counts.
+#[inline(always)]
+pub(super) fn uncount_state(of_real: &RealCounters, state: State) {
     of_real.active.subtract(u64::from(state.is_active()));
     of_real.closing.subtract(u64::from(state.is_closing()));
+    of_real.total.subtract(1);
 }

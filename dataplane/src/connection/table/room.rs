@@ -1,12 +1,15 @@
 //! Making entries and taking them out, and finding room where there is none.
 
-use super::entry::{ID_MASK, REAL_SHIFT, SPILL_MASK, SPILL_ONE, STATE_SHIFT, TICK_SHIFT, WAYS};
+use super::entry::{
+    AWAY, ID_MASK, KEY_MASK, REAL_MASK, REAL_SHIFT, SPILL_MASK, SPILL_ONE, STATE_SHIFT, TICK_SHIFT, WAYS,
+};
 use super::gauges::{count_state, uncount_state};
-use super::{ClientKey, Entry, Hash, Slot, Table};
+use super::{ClientKey, Entry, Hash, Home, Slot, Table};
 use crate::connection::{State, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::ids::{NextHopId, RealId};
 use crate::time::Tick;
+use memory::equal_under_mask;
 use std::cmp::Reverse;
 
 /// Buckets searched at the sweep's position for one that can make room when the table is full.
@@ -20,6 +23,10 @@ pub enum NoRoom {
     /// The table holds its capacity of connections that may not give way.
     Capacity,
 }
+
+/// A free slot in a key's home bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Vacancy(Slot);
 
 /// How soon an entry gives way to a new connection when there is no other room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,8 +64,58 @@ impl Table {
             self.make_room(tick, timeouts, counters)?;
         }
         self.count_spill(places[0], slot);
+        let away = slot.bucket as usize != places[0];
+        self.fill(slot, away, key, real, next_hop, state, tick, counters);
+        Ok(slot)
+    }
+
+    /// Room in the home bucket of a key that has no entry there or anywhere else. `None` if it has one, or
+    /// if finding room may take more than that: then see [`find`](Self::find) and [`insert`](Self::insert).
+    #[inline(always)]
+    pub fn vacancy(&self, home: Home, key: ClientKey) -> Option<Vacancy> {
+        let line = &self.buckets[home.0 as usize];
+        let has_entry = equal_under_mask(&line.keys, KEY_MASK, key.0) != 0;
+        let free = equal_under_mask(&line.keys, KEY_MASK, 0);
+        let has_spilled = line.keys[0] & SPILL_MASK != 0;
+        if has_entry | has_spilled | (free == 0) | (self.live >= self.capacity) {
+            return None;
+        }
+        Some(Vacancy(Slot { bucket: home.0, way: free.trailing_zeros() as u8 }))
+    }
+
+    /// Makes an entry as [`insert`](Self::insert) does, where room for it has been found: nothing may have been
+    /// done to the table since.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "the fields of an entry, and what it is made in")]
+    pub fn insert_at_home(
+        &mut self,
+        Vacancy(slot): Vacancy,
+        key: ClientKey,
+        real: RealId,
+        next_hop: NextHopId,
+        state: State,
+        tick: Tick,
+        counters: &WorkerCounters,
+    ) {
+        self.fill(slot, false, key, real, next_hop, state, tick, counters);
+    }
+
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "the fields of an entry, and what it is made in")]
+    fn fill(
+        &mut self,
+        slot: Slot,
+        away: bool,
+        key: ClientKey,
+        real: RealId,
+        next_hop: NextHopId,
+        state: State,
+        tick: Tick,
+        counters: &WorkerCounters,
+    ) {
         let value = u64::from(next_hop.0) & ID_MASK
-            | (u64::from(real.0) & ID_MASK) << REAL_SHIFT
+            | (u64::from(real.0) & REAL_MASK) << REAL_SHIFT
+            | if away { AWAY } else { 0 }
             | u64::from(tick.raw()) << TICK_SHIFT;
         self.write(slot, Entry { key: key.0 | (state as u64) << STATE_SHIFT, value });
         self.live += 1;
@@ -66,8 +123,7 @@ impl Table {
         counters.connections.set(self.live as u64);
         let of_real = counters.real(real);
         of_real.connections.add(1);
-        count_state(counters, real, state);
-        Ok(slot)
+        count_state(of_real, state);
     }
 
     fn count_spill(&mut self, home: usize, slot: Slot) {
@@ -134,11 +190,13 @@ impl Table {
         let entry = self.entry(from)?;
         self.uncount_spill(home, from);
         self.count_spill(home, to);
+        let away = if to.bucket as usize == home { 0 } else { AWAY };
         self.write(from, Entry { key: 0, value: 0 });
-        self.write(to, entry);
+        self.write(to, Entry { value: entry.value & !AWAY | away, ..entry });
         Some(from)
     }
 
+    #[inline(always)]
     fn write(&mut self, slot: Slot, entry: Entry) {
         let line = &mut self.buckets[slot.bucket as usize];
         let way = usize::from(slot.way) % WAYS;
@@ -186,11 +244,24 @@ impl Table {
     /// Takes an entry out, and off its real's counts.
     pub fn remove(&mut self, slot: Slot, counters: &WorkerCounters) {
         let Some(entry) = self.entry(slot) else { return };
-        let home = self.home(self.hash(entry.client_key()));
-        self.write(slot, Entry { key: 0, value: 0 });
-        self.uncount_spill(home, slot);
+        self.vacate(slot, entry, counters);
         self.live -= 1;
         counters.connections.set(self.live as u64);
-        uncount_state(counters, entry.real(), entry.state());
+    }
+
+    /// Takes an entry out, and off its real's counts, but not yet off the table's.
+    #[inline(always)]
+    pub(super) fn vacate(&mut self, slot: Slot, entry: Entry, counters: &WorkerCounters) {
+        self.write(slot, Entry { key: 0, value: 0 });
+        if entry.value & AWAY != 0 {
+            self.come_home(slot, entry);
+        }
+        uncount_state(counters.real(entry.real()), entry.state());
+    }
+
+    /// An entry that lay away from home is no more.
+    #[cold]
+    fn come_home(&mut self, slot: Slot, entry: Entry) {
+        self.uncount_spill(self.home(self.hash(entry.client_key())), slot);
     }
 }

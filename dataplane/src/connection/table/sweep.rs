@@ -1,11 +1,11 @@
 //! Passing over the table: to take dead entries out, and to copy live ones out.
 
-use super::entry::{KEY_MASK, WAYS};
+use super::entry::{ALL_WAYS, KEY_MASK, WAYS};
 use super::{Entry, Slot, Table};
 use crate::connection::{Row, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::time::Tick;
-use memory::prefetch;
+use memory::equal_under_mask;
 
 /// Buckets that the sweep prefetches ahead.
 const AHEAD: usize = 16;
@@ -23,22 +23,25 @@ impl Table {
         for _ in 0..buckets {
             let bucket = self.sweep_position;
             self.sweep_position = self.after(bucket);
-            prefetch(&self.buckets[(bucket + AHEAD).min(self.buckets.len() - 1)]);
+            self.buckets.prefetch(bucket + AHEAD);
             let line = &self.buckets[bucket];
-            let mut dead = 0u32;
+            let taken = !equal_under_mask(&line.keys, KEY_MASK, 0) & ALL_WAYS;
+            let mut dead = 0;
             for way in 0..WAYS {
                 let entry = Entry { key: line.keys[way], value: line.values[way] };
-                let is_taken = entry.key & KEY_MASK != 0;
-                examined += u64::from(is_taken);
-                dead |= u32::from(is_taken & entry.is_dead(now, timeouts)) << way;
+                dead |= u32::from(entry.is_dead(now, timeouts)) << way;
             }
+            dead &= taken;
+            examined += u64::from(taken.count_ones());
             while dead != 0 {
-                let way = dead.trailing_zeros() as u8;
-                self.remove(Slot { bucket: bucket as u32, way }, counters);
+                let slot = Slot { bucket: bucket as u32, way: dead.trailing_zeros() as u8 };
+                self.vacate(slot, self.taken(slot), counters);
                 expired += 1;
                 dead &= dead - 1;
             }
         }
+        self.live -= expired;
+        counters.connections.set(self.live as u64);
         counters.entries_swept.add(examined);
         counters.connections_expired.add(expired as u64);
         expired

@@ -30,6 +30,51 @@ impl Bench {
         table.insert(hash, key, RealId(real), NextHopId(9), state, tick, timeouts, counters)
     }
 
+    /// As the packet path does: at home if that is simple.
+    fn open(&mut self, client: u64, real: u32, state: State, tick: Tick) -> Result<(), NoRoom> {
+        let key = ClientKey::new(client, 6);
+        let Self { table, counters, .. } = self;
+        let home = table.prefetch_home(key);
+        let nowhere = table.homes().probe(home, key).is_nowhere();
+        let known = table.find(table.hash(key), key, |_| true).is_some();
+        assert!(!(nowhere && known), "client {client} is somewhere");
+        match table.vacancy(home, key) {
+            Some(vacancy) => {
+                assert!(!known, "client {client} has an entry");
+                table.insert_at_home(vacancy, key, RealId(real), NextHopId(9), state, tick, counters);
+                Ok(())
+            }
+            None => self.insert(client, real, state, tick).map(|_| ()),
+        }
+    }
+
+    /// Every entry can be found, is told to lie where it does, and is counted everywhere.
+    fn assert_sound(&self) {
+        let table = &self.table;
+        let mut away = vec![0; table.buckets.len()];
+        let mut taken = 0;
+        for bucket in 0..table.buckets.len() {
+            for slot in Table::slots(&[bucket]) {
+                let Some(entry) = table.entry(slot) else { continue };
+                let places = table.places(table.hash(entry.client_key()));
+                assert!(places.contains(&bucket));
+                assert_eq!(entry.value & entry::AWAY != 0, bucket != places[0]);
+                away[places[0]] += u64::from(bucket != places[0]);
+                taken += 1;
+            }
+        }
+        for (bucket, away) in table.buckets.iter().zip(away) {
+            let spilled = bucket.keys[0] >> 60;
+            assert!(spilled == away || spilled == 15, "{spilled} for {away}");
+        }
+        assert_eq!(table.len(), taken);
+        assert_eq!(self.counters.connections.get(), taken as u64);
+        let gone = self.counters.connections_expired.get() + self.counters.connections_evicted.get();
+        assert_eq!(self.counters.connections_created.get() - gone, taken as u64);
+        let total = |real| self.counters.real(RealId(real)).total.get();
+        assert_eq!((0..3).map(total).sum::<u64>(), taken as u64);
+    }
+
     fn find(&self, client: u64, protocol: u8, real: u32) -> Option<(Slot, Entry)> {
         let key = ClientKey::new(client, protocol);
         self.table.find(self.table.hash(key), key, |entry| entry.real() == RealId(real))
@@ -141,6 +186,34 @@ fn a_table_kept_full_by_half_open_connections_refuses_none_and_keeps_the_establi
 }
 
 #[test]
+fn a_home_bucket_is_filled_up_and_then_no_vacancy_any_more() {
+    let mut bench = Bench::new(1000);
+    let home = |bench: &Bench, client| bench.table.home(bench.table.hash(ClientKey::new(client, 6)));
+    let first = home(&bench, 0);
+    let mut together = (0..).filter(|client| home(&bench, *client) == first).take(6).collect::<Vec<u64>>();
+    for (n, client) in together.drain(..5).enumerate() {
+        let key = ClientKey::new(client, 6);
+        let is_vacant = bench.table.vacancy(Home(first as u32), key).is_some();
+        assert_eq!(is_vacant, n < WAYS, "{n}");
+        bench.open(client, 1, State::SynRecv, NOW).unwrap();
+        assert!(bench.table.vacancy(Home(first as u32), key).is_none(), "it is there");
+        bench.assert_sound();
+    }
+    // One slot is free again, but the home has an entry elsewhere: any key's may be that.
+    bench.table.expire(Slot { bucket: first as u32, way: 2 }, &bench.counters);
+    assert!(bench.table.vacancy(Home(first as u32), ClientKey::new(together[0], 6)).is_none());
+    bench.assert_sound();
+}
+
+#[test]
+fn a_full_table_has_no_vacancy() {
+    let mut bench = Bench::new(2);
+    bench.open(1, 1, State::Established, NOW).unwrap();
+    bench.open(2, 1, State::Established, NOW).unwrap();
+    assert_eq!(bench.open(3, 1, State::SynRecv, NOW), Err(NoRoom::Capacity));
+}
+
+#[test]
 fn one_client_endpoint_has_sixteen_places() {
     let mut bench = Bench::new(1000);
     let made = (0..100).filter(|real| bench.insert(7, *real, State::Established, NOW).is_ok()).count();
@@ -217,6 +290,42 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    /// In a table of 64 slots that may be filled to the last: entries lie away from home, move, and give way.
+    #[test]
+    fn a_crowded_table_stays_sound(steps in prop::collection::vec(step(), 1..400)) {
+        let mut bench = Bench::new(16);
+        bench.table.capacity = 64;
+        let mut ticks = 5_000;
+        for step in steps {
+            let now = Tick::new(ticks);
+            match step {
+                Step::Insert(client, real, state) => {
+                    if bench.find(client, 6, real).is_none() {
+                        let _ = bench.open(client, real, State::ALL[state], now);
+                        let (slot, entry) = bench.find(client, 6, real).unzip();
+                        prop_assert!(slot.is_none() || entry.map(Entry::tick) == Some(now));
+                    }
+                }
+                Step::Remove(client, real) => {
+                    if let Some((slot, _)) = bench.find(client, 6, real) {
+                        bench.table.expire(slot, &bench.counters);
+                    }
+                }
+                Step::Touch(client, real, _) => {
+                    if let Some((slot, _)) = bench.find(client, 6, real) {
+                        bench.table.touch(slot, now);
+                        bench.table.set_next_hop(slot, NextHopId((1 << 17) - 1));
+                    }
+                }
+                Step::Sweep => {
+                    bench.sweep_all(now);
+                }
+                Step::Pass(more) => ticks += more,
+            }
+            bench.assert_sound();
+        }
+    }
+
     /// Against a plain map: what is alive there is found here with the same contents, and nothing else.
     #[test]
     fn the_table_holds_what_a_map_would(steps in prop::collection::vec(step(), 1..300)) {
