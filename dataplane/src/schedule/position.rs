@@ -61,12 +61,27 @@ impl Position {
     }
 
     /// The real for the next new connection; `None` if none has a weight above 0.
+    #[inline(always)]
     pub fn pick(&mut self, schedule: &Schedule) -> Option<RealId> {
+        let after = self.last.map_or(0, |last| last + 1);
+        let level = match schedule.algorithm {
+            Algorithm::WeightedRoundRobin => self.level,
+            Algorithm::RoundRobin => 1,
+        };
+        // Nearly always the next in the list will do.
+        if level != 0 && level <= schedule.now.top && schedule.weights.reaches(after, level) {
+            self.last = Some(after);
+            return Some(schedule.candidates[after].real);
+        }
+        self.pick_further(after, schedule)
+    }
+
+    #[inline(never)]
+    fn pick_further(&mut self, after: usize, schedule: &Schedule) -> Option<RealId> {
         let Change { divisor, top } = schedule.now;
         if top == 0 {
             return None;
         }
-        let after = self.last.map_or(0, |last| last + 1);
         let place = match schedule.algorithm {
             Algorithm::WeightedRoundRobin => {
                 if self.level == 0 || self.level > top {

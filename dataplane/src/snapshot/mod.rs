@@ -6,10 +6,11 @@
 mod real;
 mod route;
 mod word_hash;
+mod word_map;
 
 pub use real::{Rewrite, endpoint_bits};
-pub use route::{Route, Routes};
-use word_hash::BuildWordHasher;
+pub use route::{NextOnWay, Route, Routes};
+use word_map::WordMap;
 
 use crate::connection::Timeouts;
 use crate::ids::{MAX_PORTS, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceId, ServiceKey};
@@ -135,7 +136,7 @@ pub struct Snapshot {
     sources: [SourceMac; MAX_PORTS],
     rewrites: Vec<Rewrite>,
     keys: Vec<Option<RealKey>>,
-    listening: HashMap<u64, ServiceId, BuildWordHasher>,
+    listening: WordMap,
     endpoints: HashSet<(Protocol, SocketAddrV4)>,
     servers: HashSet<Ipv4Addr>,
     local: HashMap<Ipv4Addr, Local>,
@@ -159,9 +160,9 @@ impl Snapshot {
             rewrites[real.id.0 as usize] = Rewrite::of(real);
             keys[real.id.0 as usize] = Some(real.key);
         }
-        let listening = ServiceId::numbered(&services)
-            .map(|(id, service)| (listener(service.key.protocol, endpoint_bits(service.key.listen)), id))
-            .collect();
+        let listeners = ServiceId::numbered(&services)
+            .map(|(id, service)| (listener(service.key.protocol, endpoint_bits(service.key.listen)), id.0));
+        let listening = WordMap::new(&listeners.collect::<Vec<_>>());
         let endpoints = reals.iter().map(|real| (real.key.service.protocol, real.key.endpoint)).collect();
         let local = local_addresses(&ports, &services, &reals);
         let broadcast = link_broadcasts(&ports);
@@ -237,16 +238,19 @@ impl Snapshot {
 
     /// The service that listens there.
     pub fn service(&self, key: &ServiceKey) -> Option<(ServiceId, &Service)> {
-        let id = self.service_at(key.protocol, endpoint_bits(key.listen))?;
+        let id = self.service_at(listener(key.protocol, endpoint_bits(key.listen)))?;
         Some((id, self.services[id.0 as usize].as_ref()?))
     }
 
-    /// The service that listens there, by 48 bits in the order of the wire ([`endpoint_bits`]).
-    pub fn service_at(&self, protocol: Protocol, listen: u64) -> Option<ServiceId> {
-        self.listening.get(&listener(protocol, listen)).copied()
+    /// The service that listens there: its endpoint as 48 bits in the order of the wire ([`endpoint_bits`]),
+    /// then the protocol number.
+    #[inline(always)]
+    pub fn service_at(&self, listener: u64) -> Option<ServiceId> {
+        self.listening.get(listener).map(ServiceId)
     }
 
     /// Whether the address is our own, or the broadcast address of one of our links: no client's.
+    #[inline(always)]
     pub fn is_own_or_broadcast(&self, address: Ipv4Addr) -> bool {
         // Nearly always told by the last byte alone.
         let last = usize::from(address.octets()[3]);

@@ -48,6 +48,14 @@ pub fn sum(bytes: &[u8]) -> u16 {
     fold(total)
 }
 
+/// Whether an IPv4 header without options has the right checksum: its sum is 0 or `0xffff`, both of which
+/// stand for zero, and is not 0, for the version is in it.
+#[inline(always)]
+pub fn is_right_header(header: &[u8; 20]) -> bool {
+    let (words, _) = header.as_chunks::<4>();
+    words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum::<u64>() % 0xffff == 0
+}
+
 /// 2^16 is 1 in ones' complement arithmetic: the upper words are added to the lowest.
 const fn fold(mut total: u64) -> u16 {
     while total > 0xffff {
@@ -91,9 +99,9 @@ pub const fn non_zero(check: u16) -> u16 {
 /// Sum of the pseudo-header of TCP (RFC 9293 §3.1) and UDP (RFC 768). `length` is that of the
 /// transport header and its data, in bytes.
 pub fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, length: u16) -> u16 {
-    let [high, low] = length.to_be_bytes();
-    let addresses = add(sum(&source.octets()), sum(&destination.octets()));
-    add(addresses, sum(&[0, protocol, high, low]))
+    let address = |address: Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
+    let word = |bytes: [u8; 2]| u64::from(u16::from_ne_bytes(bytes));
+    fold(address(source) + address(destination) + word([0, protocol]) + word(length.to_be_bytes()))
 }
 
 /// The checksum of a TCP segment or UDP datagram (of at most 65,535 bytes) whose checksum field is

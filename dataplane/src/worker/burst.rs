@@ -3,11 +3,12 @@
 use super::Handler;
 use super::decode::{self, Decoded, Expected, decode};
 use super::exception::Context;
+use super::open::Opened;
 use crate::connection::Direction;
 use crate::frame::{BURST, Frame, FrameIo, Stage};
 use crate::ids::PortIndex;
 use crate::snapshot::{Side, Snapshot};
-use crate::time::Now;
+use crate::time::{Now, Tick};
 use crate::verdict::Verdict;
 use arrayvec::ArrayVec;
 use std::net::Ipv4Addr;
@@ -162,25 +163,67 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// Sends the frames of a burst, but for those of `others`, which are handled one by one.
     #[inline(never)]
-    fn part_burst(&mut self, burst: &mut Staged<Io::Frame>, others: FrameSet, snapshot: &Snapshot, now: Now) {
-        let mut exceptions: ArrayVec<(Io::Frame, Decoded), BURST> = ArrayVec::new();
-        let decoded = burst.decoded.iter().zip(&burst.outs);
-        for (index, (frame, (decoded, out))) in burst.frames.drain(..).zip(decoded).enumerate() {
-            if others >> index & 1 == 0 {
-                self.outgoing.push(&mut self.io, *out, frame, &self.counters);
+    fn part_burst(
+        &mut self,
+        burst: &mut Staged<Io::Frame>,
+        mut others: FrameSet,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
+        let (context, tick) = (Context { snapshot, port: burst.port, now }, now.tick());
+        // What opens a connection stays where it is, until one comes that does not.
+        let mut refused = None;
+        while others != 0 {
+            let index = others.trailing_zeros() as usize % BURST;
+            if burst.others >> index & 1 != 0 {
+                break; // nothing in it to open a connection by
+            }
+            match self.open(&mut burst.frames[index], &burst.decoded[index], context, tick) {
+                Opened::Leaves(out) => burst.outs[index] = out,
+                Opened::Exception => break,
+                Opened::Refused(reason) => {
+                    refused = Some(reason);
+                    break;
+                }
+            }
+            others &= others - 1;
+        }
+        if others == 0
+            && let Some(port) = burst.only_port()
+        {
+            return self.outgoing.push_burst(&mut self.io, port, &mut burst.frames, &self.counters);
+        }
+        // From there on one by one, in order of arrival.
+        let first = others.trailing_zeros() as usize;
+        let stages = burst.decoded.iter().zip(&burst.outs);
+        for (index, (mut frame, (decoded, out))) in burst.frames.drain(..).zip(stages).enumerate() {
+            let plain = burst.others >> index & 1 == 0;
+            let opened = if others >> index & 1 == 0 {
+                Opened::Leaves(*out)
+            } else if index == first {
+                refused.map_or(Opened::Exception, Opened::Refused) // it has been tried
+            } else if plain {
+                self.open_one(&mut frame, decoded, context, tick)
             } else {
-                // A frame that is not plain has nothing to be opened by.
-                let plain = burst.others >> index & 1 == 0;
-                exceptions.push((frame, if plain { *decoded } else { Decoded::default() }));
+                Opened::Exception
+            };
+            match opened {
+                Opened::Leaves(out) => self.outgoing.push(&mut self.io, out, frame, &self.counters),
+                Opened::Exception => self.exception(burst.port, frame, snapshot, now),
+                Opened::Refused(reason) => self.conclude(Verdict::Drop(reason), frame),
             }
         }
-        for (mut frame, decoded) in exceptions {
-            match self.open(&mut frame, decoded, Context { snapshot, port: burst.port, now }) {
-                Ok(Some(out)) => self.outgoing.push(&mut self.io, out, frame, &self.counters),
-                Ok(None) => self.exception(burst.port, frame, snapshot, now),
-                Err(reason) => self.conclude(Verdict::Drop(reason), frame),
-            }
-        }
+    }
+
+    #[inline(never)]
+    fn open_one(
+        &mut self,
+        frame: &mut Io::Frame,
+        decoded: &Decoded,
+        context: Context<'_>,
+        tick: Tick,
+    ) -> Opened {
+        self.open(frame, decoded, context, tick)
     }
 }
 

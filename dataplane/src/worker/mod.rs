@@ -34,6 +34,7 @@ mod rewrite;
 mod schedule;
 pub mod stages;
 mod waiting;
+mod way_back;
 
 use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
@@ -57,6 +58,7 @@ use rtrb::{Consumer, Producer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use waiting::Waiting;
+use way_back::Gateways;
 
 /// Buckets that the sweep examines in a turn that has packets, at most.
 pub const SWEEP_BUSY: usize = 64;
@@ -97,6 +99,7 @@ struct Handler<Io: FrameIo> {
     positions: Vec<Position>,
     /// The neighbours that have an id.
     neighbours: HashMap<NeighbourKey, NextHopId>,
+    gateways: Gateways,
     outgoing: Outgoing<Linked<Io>>,
     waiting: Waiting<Io::Frame>,
     fragments: Tracker<Io::Frame>,
@@ -128,6 +131,7 @@ impl<Io: FrameIo> Worker<Io> {
             table: Table::new(capacity, hash_key, huge)?,
             positions: Vec::new(),
             neighbours: HashMap::with_capacity(NextHops::CAPACITY),
+            gateways: Gateways::default(),
             outgoing: Outgoing::new(),
             waiting: Waiting::new(),
             fragments: Tracker::new(hash_key),

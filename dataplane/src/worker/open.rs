@@ -3,92 +3,146 @@
 //! quite that is left to the exception path, before anything is done.
 
 use super::Handler;
-use super::decode::{Decoded, at, far};
+use super::decode::{Decoded, at, check_at, far};
 use super::exception::{Context, first_state};
+use super::rewrite::{self, checksum_offset};
 use super::schedule::FTP_DATA;
-use crate::connection::table::{ClientKey, Hash};
-use crate::connection::{Direction, TcpEvent};
+use crate::connection::table::Slot;
+use crate::connection::{Direction, State, TcpEvent};
 use crate::frame::{Frame, FrameIo, HEAD};
-use crate::ids::{PortIndex, Protocol, ServiceId};
+use crate::ids::{PortIndex, Protocol, RealId, ServiceId};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::verdict::DropReason;
 use crate::wire::{checksum, ipv4};
 use std::net::Ipv4Addr;
 
+/// What has become of a packet that may open a connection.
+pub(super) enum Opened {
+    /// Its connection is made, and it is translated: it leaves on this port.
+    Leaves(PortIndex),
+    /// There is more to it, and nothing is done to it yet; its connection is made all the same if only
+    /// the real's next hop is not known.
+    Exception,
+    /// There is no room for its connection.
+    Refused(DropReason),
+}
+
 impl<Io: FrameIo> Handler<Io> {
     /// Opens the connection that a plain packet from a client asks for, and translates the packet.
-    /// Returns the port that it leaves on; `None` if there is more to it (its connection is made
-    /// all the same where only the real's next hop is not known).
-    ///
-    /// # Errors
-    /// There is no room for the connection.
+    #[inline(always)]
     pub(super) fn open(
         &mut self,
         frame: &mut Io::Frame,
-        mut decoded: Decoded,
+        decoded: &Decoded,
         context: Context<'_>,
-    ) -> Result<Option<PortIndex>, DropReason> {
-        let Context { snapshot, port, now } = context;
-        let Some(opening) = self.is_opening(frame.head(), &decoded, snapshot) else { return Ok(None) };
-        let Opening { protocol, service, event, source, far } = opening;
-        let hash = self.table.hash(decoded.key);
-        if !self.is_free(hash, decoded.key, far, event, snapshot, now.tick()) {
-            return Ok(None);
+        tick: Tick,
+    ) -> Opened {
+        let Context { snapshot, port, .. } = context;
+        let Some(opening) = self.is_opening(frame.head(), decoded, snapshot) else {
+            return Opened::Exception;
+        };
+        let Opening { protocol, service, source } = opening;
+        let mut vacancy = self.table.vacancy(decoded.home, decoded.key);
+        if vacancy.is_none() {
+            if !self.is_free(frame.head(), decoded, protocol, snapshot, tick) {
+                return Opened::Exception;
+            }
+            vacancy = self.table.vacancy(decoded.home, decoded.key);
         }
-        let Some(position) = self.positions.get_mut(service.0 as usize) else { return Ok(None) };
+        let Some(position) = self.positions.get_mut(service.0 as usize) else { return Opened::Exception };
         let schedule = snapshot.services[service.0 as usize].as_ref().map(|service| &service.schedule);
-        let Some(real) = schedule.and_then(|schedule| position.pick(schedule)) else { return Ok(None) };
-        self.enter(hash, decoded.key, real, source, first_state(protocol, event), snapshot, now)?;
-        if protocol == Protocol::Tcp {
-            self.watch_for_partial_checksums(frame.bytes(), at::TRANSPORT, port);
+        let Some(real) = schedule.and_then(|schedule| position.pick(schedule)) else {
+            return Opened::Exception;
+        };
+        let state = match protocol {
+            Protocol::Tcp => const { first_state(Protocol::Tcp, TcpEvent::Syn) },
+            Protocol::Udp => const { first_state(Protocol::Udp, TcpEvent::Ack) },
+        };
+        if let Some(vacancy) = vacancy {
+            let back = self.way_back(source, snapshot);
+            self.table.insert_at_home(vacancy, decoded.key, real, back, state, tick, &self.counters);
+        } else if let Err(reason) = self.enter_anywhere(decoded, real, source, state, context) {
+            return Opened::Refused(reason);
         }
-        decoded.probed = self.table.homes().probe(decoded.home, decoded.key);
-        Ok(self.path(snapshot, now.tick()).forward(frame, &decoded, Direction::Forward))
+        let head = frame.head_mut();
+        if protocol == Protocol::Tcp {
+            let check = checksum::read(head, at::TRANSPORT + checksum_offset(Protocol::Tcp));
+            let length = decoded.length - ipv4::HEADER as u16;
+            self.count_syn(check, source, address_at(head, at::DESTINATION), length, port);
+        }
+        let rewrite = snapshot.rewrite(real);
+        let next_hop = self.next_hops.get(rewrite.next_hop);
+        if !next_hop.is_resolved() {
+            return Opened::Exception;
+        }
+        let check_at = check_at(head);
+        rewrite::translate(head, at::TRANSPORT, check_at, Direction::Forward, rewrite);
+        let out = next_hop.port();
+        rewrite::address_established(head, next_hop.addresses(snapshot.source_mac(out)));
+        self.counters.real(real).count(Direction::Forward, decoded.length);
+        Opened::Leaves(out)
     }
 
     /// What the packet opens, if it does so without any doubt.
+    #[inline(always)]
     fn is_opening(&self, head: &[u8; HEAD], decoded: &Decoded, snapshot: &Snapshot) -> Option<Opening> {
-        let protocol = decoded.key.protocol().filter(|_| decoded.direction == Direction::Forward)?;
-        let far = far(head, Direction::Forward);
-        let service = snapshot.service_at(protocol, far)?;
-        let event = match protocol {
-            Protocol::Tcp => TcpEvent::of(head[at::TCP_FLAGS]),
-            Protocol::Udp => TcpEvent::Ack,
-        };
-        let source = Ipv4Addr::from(*head[at::SOURCE..].first_chunk()?);
-        let opens = (protocol == Protocol::Udp || event == TcpEvent::Syn)
+        if decoded.direction != Direction::Forward {
+            return None;
+        }
+        let service = snapshot.service_at(decoded.key.protocol_bits() | far(head, Direction::Forward))?;
+        let protocol =
+            if head[at::PROTOCOL] == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp };
+        let is_syn = TcpEvent::of(head[at::TCP_FLAGS]) == TcpEvent::Syn;
+        let source = address_at(head, at::SOURCE);
+        let opens = ((protocol == Protocol::Udp) | is_syn)
             && head[at::TRANSPORT..at::TRANSPORT + 2] != FTP_DATA.to_be_bytes()
-            && checksum::sum(&head[at::IPV4..at::TRANSPORT]) == 0xffff
+            && checksum::is_right_header(head[at::IPV4..].first_chunk()?)
             && !ipv4::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
             && !self.is_of_another_worker(decoded);
-        opens.then_some(Opening { protocol, service, event, source, far })
+        opens.then_some(Opening { protocol, service, source })
+    }
+
+    /// Makes the entry where there may be no room at home.
+    #[inline(never)]
+    fn enter_anywhere(
+        &mut self,
+        decoded: &Decoded,
+        real: RealId,
+        source: Ipv4Addr,
+        state: State,
+        Context { snapshot, now, .. }: Context<'_>,
+    ) -> Result<Slot, DropReason> {
+        self.enter(self.table.hash(decoded.key), decoded.key, real, source, state, snapshot, now)
     }
 
     /// Whether the client endpoint has no connection any more; one that is over goes.
+    #[inline(never)]
     fn is_free(
         &mut self,
-        hash: Hash,
-        key: ClientKey,
-        far: u64,
-        event: TcpEvent,
+        head: &[u8; HEAD],
+        decoded: &Decoded,
+        protocol: Protocol,
         snapshot: &Snapshot,
         tick: Tick,
     ) -> bool {
-        let Some((slot, entry)) = self.table.find(hash, key, |_| true) else { return true };
-        let belongs = snapshot.rewrite(entry.real()).matches(Direction::Forward, far);
+        let hash = self.table.hash(decoded.key);
+        let Some((slot, entry)) = self.table.find(hash, decoded.key, |_| true) else { return true };
+        let belongs =
+            snapshot.rewrite(entry.real()).matches(Direction::Forward, far(head, Direction::Forward));
         if entry.is_dead(tick, &snapshot.timeouts) {
             self.table.expire(slot, &self.counters);
-        } else if belongs && entry.state().is_closing() && event == TcpEvent::Syn {
+        } else if belongs && entry.state().is_closing() && protocol == Protocol::Tcp {
             self.table.remove(slot, &self.counters);
         } else {
             return false;
         }
-        self.table.find(hash, key, |_| true).is_none()
+        self.table.find(hash, decoded.key, |_| true).is_none()
     }
 
     /// Where a NIC steers, a packet without connection may have come to the wrong worker.
+    #[inline(always)]
     fn is_of_another_worker(&self, decoded: &Decoded) -> bool {
         let peers = &self.io.peers;
         !peers.is_alone() && peers.owner(decoded.key.endpoint_bits()) != peers.own()
@@ -99,8 +153,10 @@ impl<Io: FrameIo> Handler<Io> {
 struct Opening {
     protocol: Protocol,
     service: ServiceId,
-    event: TcpEvent,
     source: Ipv4Addr,
-    /// The service's address and port, as they lie on the wire.
-    far: u64,
+}
+
+#[inline(always)]
+fn address_at(head: &[u8; HEAD], at: usize) -> Ipv4Addr {
+    Ipv4Addr::from(*head[at..].first_chunk::<4>().expect("within the head"))
 }

@@ -35,6 +35,7 @@ impl<Io: FrameIo> Worker<Io> {
     fn adopt(&mut self, snapshot: Arc<Snapshot>) {
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         let (handler, services) = (&mut self.handler, &self.snapshot.services);
+        handler.gateways.forget(&self.snapshot);
         handler.positions.resize_with(services.len(), Position::default);
         for (index, service) in services.iter().enumerate() {
             let Some(service) = service else { continue };
@@ -71,6 +72,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// What waited for this neighbour walks the exception path again.
     fn reachable(&mut self, key: NeighbourKey, id: NextHopId, snapshot: &Snapshot, now: Now) {
         self.neighbours.insert(key, id);
+        self.gateways.forget(snapshot);
         // As many as wait now: what has to be kept again is not met again here.
         for _ in 0..self.waiting.count(key) {
             let Some((port, frame)) = self.waiting.take(key) else { return };
@@ -81,6 +83,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// What waited for this neighbour is dropped, and its senders are told.
     fn unreachable(&mut self, key: NeighbourKey, snapshot: &Snapshot, now: Now) {
         self.neighbours.remove(&key);
+        self.gateways.forget(snapshot);
         for _ in 0..self.waiting.count(key) {
             let Some((port, frame)) = self.waiting.take(key) else { return };
             self.host_unreachable(port, frame, snapshot, now);

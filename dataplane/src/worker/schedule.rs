@@ -6,7 +6,7 @@ use super::exception::{Context, Found, Ip, Judgement, Segment, client_key, first
 use crate::connection::table::{ClientKey, Entry, Hash, NoRoom, Slot};
 use crate::connection::{Direction, State, TcpEvent};
 use crate::frame::{Frame, FrameIo};
-use crate::ids::{NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceKey};
+use crate::ids::{PortIndex, Protocol, RealId, RealKey, ServiceKey};
 use crate::snapshot::Snapshot;
 use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
@@ -95,8 +95,7 @@ impl<Io: FrameIo> Handler<Io> {
         snapshot: &Snapshot,
         now: Now,
     ) -> Result<Slot, DropReason> {
-        let back = snapshot.routes.next(client).and_then(|hop| self.neighbours.get(&hop)).copied();
-        let back = back.unwrap_or(NextHopId::UNKNOWN);
+        let back = self.way_back(client, snapshot);
         let (tick, timeouts, counters) = (now.tick(), &snapshot.timeouts, &self.counters);
         let made = self.table.insert(hash, key, real, back, state, tick, timeouts, counters);
         made.map_err(|no_room| match no_room {
@@ -131,12 +130,24 @@ impl<Io: FrameIo> Handler<Io> {
     /// On a veth the sender's kernel leaves the checksum to a device that is not there: then every
     /// SYN carries only the pseudo-header's sum. Looked at once a connection.
     pub(super) fn watch_for_partial_checksums(&self, bytes: &[u8], transport: usize, port: PortIndex) {
-        self.counters.syns[usize::from(port)].add(1);
         let Ok(packet) = ipv4::Packet::in_frame(bytes) else { return };
         let check = checksum::read(bytes, transport + 16);
         let length = packet.total_length() - packet.header_length() as u16;
-        let protocol = Protocol::Tcp.number();
-        if checksum::is_pseudo_header_only(check, packet.source(), packet.destination(), protocol, length) {
+        self.count_syn(check, packet.source(), packet.destination(), length, port);
+    }
+
+    /// The same, of a segment that is known to have this checksum, these addresses and this length.
+    #[inline(always)]
+    pub(super) fn count_syn(
+        &self,
+        check: u16,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        length: u16,
+        port: PortIndex,
+    ) {
+        self.counters.syns[usize::from(port)].add(1);
+        if checksum::is_pseudo_header_only(check, source, destination, Protocol::Tcp.number(), length) {
             self.counters.partial_checksums[usize::from(port)].add(1);
         }
     }
