@@ -269,6 +269,12 @@ impl Timeouts {
         self.ticks[state as usize]
     }
 
+    /// The same of a state's four bits.
+    #[inline(always)]
+    pub(super) const fn ticks_of_bits(&self, bits: u8) -> u32 {
+        self.ticks[bits as usize % State::ROWS]
+    }
+
     /// The timeout in seconds.
     pub const fn seconds(&self, state: State) -> u32 {
         self.ticks(state) / Tick::PER_SECOND

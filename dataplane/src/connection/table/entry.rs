@@ -20,8 +20,6 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Entries in a bucket.
 pub(super) const WAYS: usize = 4;
-/// All of a bucket's, as a set of bits.
-pub(super) const ALL_WAYS: u32 = (1 << WAYS) - 1;
 
 pub(super) const KEY_MASK: u64 = (1 << 56) - 1;
 pub(super) const STATE_SHIFT: u32 = 56;
@@ -132,13 +130,13 @@ impl Entry {
     /// Whether it has timed out.
     #[inline(always)]
     pub fn is_dead(self, now: Tick, timeouts: &Timeouts) -> bool {
-        self.ticks_left(now, timeouts) == 0
+        now.since(self.tick()) >= timeouts.ticks_of_bits((self.key >> STATE_SHIFT) as u8)
     }
 
     /// Ticks until it times out if no packet comes.
     #[inline(always)]
     pub fn ticks_left(self, now: Tick, timeouts: &Timeouts) -> u32 {
-        timeouts.ticks(self.state()).saturating_sub(now.since(self.tick()))
+        timeouts.ticks_of_bits((self.key >> STATE_SHIFT) as u8).saturating_sub(now.since(self.tick()))
     }
 
     pub(super) const fn client_key(self) -> ClientKey {

@@ -1,14 +1,15 @@
 //! Passing over the table: to take dead entries out, and to copy live ones out.
 
-use super::entry::{ALL_WAYS, KEY_MASK, WAYS};
+use super::entry::{KEY_MASK, WAYS};
 use super::{Entry, Slot, Table};
 use crate::connection::{Row, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::time::Tick;
-use memory::equal_under_mask;
 
 /// Buckets that the sweep prefetches ahead.
 const AHEAD: usize = 16;
+/// Buckets that it examines before it takes the dead out.
+const STRETCH: usize = 8;
 
 impl Table {
     /// Examines the next `buckets` buckets and takes dead entries out. Returns how many.
@@ -20,25 +21,30 @@ impl Table {
         counters: &WorkerCounters,
     ) -> usize {
         let (mut expired, mut examined) = (0, 0);
-        for _ in 0..buckets {
-            let bucket = self.sweep_position;
-            self.sweep_position = self.after(bucket);
-            self.buckets.prefetch(bucket + AHEAD);
-            let line = &self.buckets[bucket];
-            let taken = !equal_under_mask(&line.keys, KEY_MASK, 0) & ALL_WAYS;
-            let mut dead = 0;
-            for way in 0..WAYS {
-                let entry = Entry { key: line.keys[way], value: line.values[way] };
-                dead |= u32::from(entry.is_dead(now, timeouts)) << way;
+        let mut left = buckets;
+        while left > 0 {
+            let stretch = left.min(STRETCH);
+            left -= stretch;
+            // Noted first, without a branch, and taken out then: which entries are dead cannot be predicted.
+            let mut dead = [Slot::default(); STRETCH * WAYS];
+            let mut count = 0;
+            for _ in 0..stretch {
+                let bucket = self.sweep_position;
+                self.sweep_position = self.after(bucket);
+                self.buckets.prefetch(bucket + AHEAD);
+                let line = &self.buckets[bucket];
+                for way in 0..WAYS {
+                    let entry = Entry { key: line.keys[way], value: line.values[way] };
+                    let is_taken = entry.key & KEY_MASK != 0;
+                    examined += u64::from(is_taken);
+                    dead[count % dead.len()] = Slot { bucket: bucket as u32, way: way as u8 };
+                    count += usize::from(is_taken & entry.is_dead(now, timeouts));
+                }
             }
-            dead &= taken;
-            examined += u64::from(taken.count_ones());
-            while dead != 0 {
-                let slot = Slot { bucket: bucket as u32, way: dead.trailing_zeros() as u8 };
-                self.vacate(slot, self.taken(slot), counters);
-                expired += 1;
-                dead &= dead - 1;
+            for slot in &dead[..count.min(dead.len())] {
+                self.vacate(*slot, self.taken(*slot), counters);
             }
+            expired += count;
         }
         self.live -= expired;
         counters.connections.set(self.live as u64);
