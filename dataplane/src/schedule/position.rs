@@ -64,14 +64,25 @@ impl Position {
     #[inline(always)]
     pub fn pick(&mut self, schedule: &Schedule) -> Option<RealId> {
         let after = self.last.map_or(0, |last| last + 1);
-        let level = match schedule.algorithm {
-            Algorithm::WeightedRoundRobin => self.level,
-            Algorithm::RoundRobin => 1,
-        };
-        // Nearly always the next in the list will do.
-        if level != 0 && level <= schedule.now.top && schedule.weights.reaches(after, level) {
-            self.last = Some(after);
-            return Some(schedule.candidates[after].real);
+        let Change { divisor, top } = schedule.now;
+        let is_weighted = schedule.algorithm == Algorithm::WeightedRoundRobin;
+        let level = if is_weighted { self.level } else { 1 };
+        if level != 0 && level <= top {
+            // Nearly always the next in the list will do, or behind its end the first, one level lower.
+            let (next, level) = if after < schedule.candidates.len() {
+                (after, level)
+            } else if is_weighted {
+                (0, lower(level, divisor, top))
+            } else {
+                (0, 1)
+            };
+            if schedule.weights.reaches(next, level) {
+                if is_weighted {
+                    self.level = level;
+                }
+                self.last = Some(next);
+                return Some(schedule.candidates[next].real);
+            }
         }
         self.pick_further(after, schedule)
     }
@@ -88,7 +99,7 @@ impl Position {
                     self.level = top;
                 }
                 schedule.weights.first_from(after, self.level).or_else(|| {
-                    self.level = if self.level > divisor { self.level - divisor } else { top };
+                    self.level = lower(self.level, divisor, top);
                     // Some weight reaches every level, so one more search finds it.
                     schedule.weights.first_from(0, self.level)
                 })
@@ -100,6 +111,11 @@ impl Position {
         self.last = place;
         Some(schedule.candidates[place?].real)
     }
+}
+
+/// The level that follows on this one once the list has been gone through.
+const fn lower(level: u32, divisor: u32, top: u32) -> u32 {
+    if level > divisor { level - divisor } else { top }
 }
 
 /// What a change makes of `wrr`'s level: it stays where the new levels allow it.

@@ -148,14 +148,16 @@ impl<Io: FrameIo> Handler<Io> {
         let mut path = self.path(snapshot, now.tick());
         let stages = burst.frames.iter_mut().zip(&burst.decoded).zip(&mut burst.outs);
         for (index, ((frame, decoded), out)) in stages.enumerate().skip(done) {
-            if burst.others >> index & 1 == 0
+            if burst.others >> index & 1 != 0 {
+                behind.add_other(index, decoded, frame);
+            } else if !decoded.probed.is_nowhere()
                 && failed != Some(index)
                 && !behind.includes(decoded)
                 && let Some(port) = path.forward(frame, decoded, Way::of_decoded(decoded))
             {
                 *out = port;
             } else {
-                behind.add(index, decoded, frame);
+                behind.add(index, decoded);
             }
         }
         self.part_burst(burst, behind.frames, snapshot, now);
@@ -252,9 +254,16 @@ impl Behind {
         self.homes >> decoded.home.low_bits() & 1 != 0
     }
 
+    #[inline(always)]
+    fn add(&mut self, index: usize, decoded: &Decoded) {
+        self.frames |= 1 << index;
+        self.homes |= 1 << decoded.home.low_bits();
+    }
+
+    /// A frame that is not plain.
     #[cold]
     #[inline(never)]
-    fn add(&mut self, index: usize, decoded: &Decoded, frame: &impl Frame) {
+    fn add_other(&mut self, index: usize, decoded: &Decoded, frame: &impl Frame) {
         self.frames |= 1 << index;
         let head = frame.head();
         if head[decode::at::ETHER_TYPE..decode::at::IPV4] != [8, 0] {
