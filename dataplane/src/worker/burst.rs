@@ -93,7 +93,7 @@ impl<Io: FrameIo> Handler<Io> {
         burst.others = others;
     }
 
-    /// What is not plain TCP or UDP of a known connection is handled after the rest, in order of
+    /// What is not plain TCP or UDP of a known connection is resolved after the rest; all leave in order of
     /// arrival.
     #[inline(always)]
     fn resolve_all<Way: DirectionOf>(

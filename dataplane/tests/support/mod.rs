@@ -251,6 +251,11 @@ impl Lab {
         }
     }
 
+    /// Lets time pass without a turn.
+    pub const fn skip(&mut self, nanoseconds: u64) {
+        self.now += nanoseconds;
+    }
+
     /// Lets time pass at once, with turns enough for a full pass of the sweep.
     pub fn leap(&mut self, seconds: u64) {
         self.now += seconds * 1_000_000_000;

@@ -8,7 +8,7 @@ use crate::ids::RealId;
 #[inline]
 pub fn recount_state(counters: &WorkerCounters, real: RealId, from: State, to: State) {
     let of_real = counters.real(real);
-    // One store each: no reader sees the connection in neither state.
+    // One store each: no reader sees a gauge without a connection that stays in it.
     of_real.active.add(u64::from(to.is_active()).wrapping_sub(u64::from(from.is_active())));
     of_real.closing.add(u64::from(to.is_closing()).wrapping_sub(u64::from(from.is_closing())));
 }
