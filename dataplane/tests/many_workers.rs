@@ -346,11 +346,18 @@ fn what_no_device_can_tell_by_its_ports_is_not_held_against_it() {
 /// However many others have frames for a worker, its turn ends; and all of them get their share.
 #[test]
 fn a_turn_takes_a_bounded_number_of_frames_fairly() {
-    const EACH: u32 = 448;
+    for busy in [7, 4, 3] {
+        take_fairly(busy);
+    }
+}
+
+/// So many of seven others have frames.
+fn take_fairly(busy: usize) {
+    const EACH: u32 = 896;
     let lab = one_real_each();
     let mut cluster = Cluster::new(&lab, 8, Steering::Software);
     let client = cluster.client_of(0, 40000);
-    for peer in 1..8 {
+    for peer in 1..=busy {
         for number in 0..EACH {
             let text = [peer as u32, number].map(u32::to_be_bytes).concat();
             let packet = Packet::udp(client, at(VIP, 53), &text).macs(CLIENT_MAC, VIP_MAC);
@@ -360,7 +367,7 @@ fn a_turn_takes_a_bounded_number_of_frames_fairly() {
     }
     let mut seen = [0; 8];
     let mut turns = 0;
-    while seen.iter().sum::<u32>() < 7 * EACH {
+    while seen.iter().sum::<u32>() < busy as u32 * EACH {
         turns += 1;
         let before = cluster.counters(0).taken_over.get();
         for sent in cluster.turn_one(0) {
@@ -371,11 +378,10 @@ fn a_turn_takes_a_bounded_number_of_frames_fairly() {
         }
         let taken = cluster.counters(0).taken_over.get() - before;
         assert!(taken <= 256, "{taken} in one turn");
-        // The last burst may not have left yet.
-        if turns == 8 {
-            assert!(seen[1..].iter().all(|of_peer| (200..400).contains(of_peer)), "{seen:?}");
-        }
-        assert!(turns < 30, "{seen:?}");
+        // One peer may be a turn ahead, and the last burst may not have left yet.
+        let (most, least) = (seen[1..=busy].iter().max().unwrap(), seen[1..=busy].iter().min().unwrap());
+        assert!(most - least <= 2 * 112, "{seen:?}");
+        assert!(turns < 36, "{seen:?}");
     }
     assert_eq!(cluster.dropped(DropReason::HandOverFull), 0);
 }

@@ -102,11 +102,13 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let (mut taken, mut to_send, mut bursts) = (0, 0, 0);
         let workers = self.io.peers.workers();
-        // Each turn begins with another one, so that none always finds the room used up.
-        self.first_peer = if self.first_peer + 1 < workers { self.first_peer + 1 } else { 0 };
         for worker in (self.first_peer..workers).chain(0..self.first_peer) {
-            let room = FRAMES_IN_A_TURN - taken - to_send;
-            let mut parcels = PARCELS_OF_A_PEER.min(room / FRAMES);
+            // Who does not find room for a whole share is the first in the next turn.
+            if FRAMES_IN_A_TURN - taken - to_send < PARCELS_OF_A_PEER * FRAMES {
+                self.first_peer = worker;
+                break;
+            }
+            let mut parcels = PARCELS_OF_A_PEER;
             while let Some((port, purpose, ports)) =
                 self.io.peers.take(worker, &mut spare.frames, &mut parcels)
             {
