@@ -176,7 +176,7 @@ impl EthPort {
             // SAFETY: the port exists and is ours.
             let result = unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) };
             if let Err(errno) = Errno::check(result) {
-                self.notes.push(format!("promiscuous mode can't be set: {errno}"));
+                self.note(format!("promiscuous mode can't be set: {errno}"));
             }
         }
         Ok(())
@@ -222,6 +222,13 @@ impl EthPort {
     /// What the device lacks, in sentences for the operator.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Once, however often the port is configured.
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// The pools of its receive queues.
@@ -328,7 +335,7 @@ impl EthPort {
         let most = buffers.unwrap_or(u16::MAX).min(device_mtu(self.info.max_mtu, self.info.max_rx_pktlen));
         let mtu = config.mtu.min(most).max(self.info.min_mtu);
         if mtu != config.mtu {
-            self.notes.push(format!(
+            self.note(format!(
                 "an MTU of {} is not possible with this device and these buffers, {mtu} is used",
                 config.mtu
             ));
@@ -346,8 +353,7 @@ impl EthPort {
             // DPDK itself says the configured one from now on, whatever the device has.
             Err(errno) => {
                 self.mtu = mtu.min(dpdk_sys::NATLB_ETHER_MTU as u16);
-                self.notes
-                    .push(format!("the MTU can't be set to {mtu} ({errno}), {} is reckoned with", self.mtu));
+                self.note(format!("the MTU can't be set to {mtu} ({errno}), {} is reckoned with", self.mtu));
             }
         }
     }
@@ -372,7 +378,7 @@ impl EthPort {
             log::debug!("{}: its limits of descriptors are not known: {errno}", self.device);
         }
         if let Some(asked) = config.descriptors.filter(|&asked| (asked, asked) != (rx, tx)) {
-            self.notes.push(format!(
+            self.note(format!(
                 "{asked} descriptors are not possible, {rx} are used to receive and {tx} to transmit"
             ));
         }
@@ -390,7 +396,7 @@ impl EthPort {
         let result = unsafe { dpdk_sys::natlb_port_set_mac(self.started.id, self.mac.as_ptr()) };
         let [a, b, c, d, e, f] = self.mac;
         let known = if result == 0 { "" } else { ", unknown to the device" };
-        self.notes.push(format!(
+        self.note(format!(
             "the device has no MAC, it uses {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}{known}"
         ));
     }
