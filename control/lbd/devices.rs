@@ -160,7 +160,7 @@ fn start_port(
     let pools = receiving.iter().map(|(_, worker)| new_pool(eal, config, port, *worker));
     let pools: Vec<_> = pools.collect::<Result<_, _>>()?;
     let tx_queues = plan.tx as u16;
-    let rss = steering.rss(index, device);
+    let mut rss = steering.rss(index, device);
     // Frames to other MACs are not wanted: they would only be dropped, and counted as such.
     let settings = |rss| PortConfig {
         pools: pools.clone(),
@@ -170,14 +170,15 @@ fn start_port(
         promiscuous: false,
         rss,
     };
-    match (device.configure(settings(rss.clone())), &rss) {
-        (Err(error), Some(_)) => {
-            if !steering.is_software(index) {
+    loop {
+        match device.configure(settings(rss.clone())) {
+            Err(error) if rss.is_some() && !steering.is_software(index) => {
                 steering.fall_back(index, format!("{} refuses RSS with a key: {error}", device.driver()));
+                rss = steering.rss(index, device);
             }
-            device.configure(settings(None))?;
+            Err(_) if rss.is_some() => rss = None,
+            configured => break configured?,
         }
-        (configured, _) => configured?,
     }
     device.start()?;
     if let Some(rss) = rss.filter(|_| !steering.is_software(index)) {

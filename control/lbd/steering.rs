@@ -178,17 +178,24 @@ impl<N: Nic> Steering<N> {
                 // By the key for packets from reals one queue would get all that comes for a VIP.
                 let told = nic.rss_capabilities();
                 let key = std::iter::repeat_with(|| random().to_le_bytes()).flatten().take(told.key_length);
-                if let Err(errno) =
-                    nic.set_rss(&RssConfig { key: key.collect(), types: whole(&told).collect() })
-                {
+                let (key, types) = (key.collect(), whole(&told).collect());
+                if let Err(errno) = nic.set_rss(&RssConfig { key, types }) {
                     log::warn!(
                         "{} takes no other RSS key, so that one worker receives most: {errno}",
                         nic.driver()
                     );
+                } else if let Err(errno) = nic.set_redirection(&self.table(nic)) {
+                    // mlx5 has a key in force from its next start, which setting the table is.
+                    log::warn!("{} refuses the RSS table: {errno}", nic.driver());
                 }
             }
             self.fall_back(index, because);
         }
+    }
+
+    /// The map's table in the size of the device's.
+    fn table(&self, nic: &N) -> Vec<u16> {
+        self.map.indirection().repeated(nic.rss_capabilities().table_size).collect()
     }
 
     /// Whether a port is left to software.
@@ -209,7 +216,7 @@ impl<N: Nic> Steering<N> {
         own: &HashSet<Ipv4Addr>,
     ) -> Result<(), String> {
         let driver = nic.driver();
-        let table: Vec<_> = self.map.indirection().repeated(nic.rss_capabilities().table_size).collect();
+        let table = self.table(nic);
         nic.set_redirection(&table).map_err(|errno| format!("{driver} refuses the RSS table: {errno}"))?;
         if let Way::ClientAlone { client, rules: true } = self.ways[index] {
             let types: HashTypes = narrowed(client == Client::Source).into_iter().collect();
@@ -275,11 +282,10 @@ fn whole(told: &RssCapabilities) -> impl Iterator<Item = HashType> {
     all.into_iter().filter(|kind| told.types.contains(*kind))
 }
 
-/// Without it all packets come to the first queue of most NICs.
+/// Without it all packets come to the first queue of most NICs. Not all that hash tell of their key and table, as vmxnet3.
 fn spread(nic: &impl Nic) -> Option<RssConfig> {
-    let told = nic.rss_capabilities();
-    let hashes = told.table_size > 0 && told.key_length > 0 && whole(&told).next().is_some();
-    hashes.then(|| RssConfig { key: Vec::new(), types: whole(&told).collect() })
+    let types: Vec<_> = whole(&nic.rss_capabilities()).collect();
+    (!types.is_empty()).then(|| RssConfig { key: Vec::new(), types: types.into_iter().collect() })
 }
 
 fn narrowed(source: bool) -> [HashType; 2] {
