@@ -67,6 +67,7 @@ impl DpdkDevices {
         for (index, device) in ports.iter_mut().enumerate() {
             plans.push(start_port(eal, config, index, device, &mut steering)?);
         }
+        steering.settle()?;
         let pools = ports.iter().flat_map(|port| port.pools().iter().cloned()).collect();
         Ok(Self { ports, plans, steering, _pools: pools })
     }

@@ -3,7 +3,9 @@
 use crate::Failure;
 use control::steering::{Abilities, Client, Mode, Narrowing, Plan, Way, plan};
 use dataplane::snapshot::Side;
-use dataplane::steering::{ClientBits, Family, Indirection, OwnerMap, Unsuitable, ZeroWindow, free_key};
+use dataplane::steering::{
+    ClientBits, Family, Indirection, LARGEST_TABLE, OwnerMap, Unsuitable, ZeroWindow, free_key,
+};
 use dpdk::{Errno, EthPort, HashType, HashTypes, RssCapabilities, RssConfig, RssRule, RuleRefused};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -123,7 +125,7 @@ impl<N: Nic> Steering<N> {
             };
             Ok(Self { ways, map, key, rules })
         });
-        chosen.map_err(|why: Unsuitable| Failure::Other(format!("no map from clients to workers: {why}")))
+        chosen.map_err(no_map)
     }
 
     /// Which worker owns a client's connections.
@@ -196,6 +198,17 @@ impl<N: Nic> Steering<N> {
     /// The map's table in the size of the device's.
     fn table(&self, nic: &N) -> Vec<u16> {
         self.map.indirection().repeated(nic.rss_capabilities().table_size).collect()
+    }
+
+    /// Once all ports are started: if software steers all of them after all, the map need not be one that a NIC can
+    /// follow, of which less is secret.
+    pub(crate) fn settle(&mut self) -> Result<(), Failure> {
+        if !matches!(self.key, Key::None) && (0..self.ways.len()).all(|index| self.is_software(index)) {
+            let table = Indirection::shuffled(LARGEST_TABLE, self.map.workers(), random).map_err(no_map)?;
+            self.map = OwnerMap::random(table, random).map_err(no_map)?;
+            self.key = Key::None;
+        }
+        Ok(())
     }
 
     /// Whether a port is left to software.
@@ -273,6 +286,10 @@ impl<N: Nic> Steering<N> {
         }
         Ok(())
     }
+}
+
+fn no_map(why: Unsuitable) -> Failure {
+    Failure::Other(format!("no map from clients to workers: {why}"))
 }
 
 /// What it can hash of IPv4 packets.

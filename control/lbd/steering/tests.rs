@@ -189,6 +189,7 @@ fn set_up(sides: &[Side], nics: &[Simulated], workers: usize, mode: Mode) -> Ste
             steering.complete(index, nic, &rss, &HashSet::from([OWN]));
         }
     }
+    assert!(steering.settle().is_ok());
     steering
 }
 
@@ -288,6 +289,8 @@ fn a_device_that_refuses_a_rule_is_left_to_software() {
     nics[0].0.borrow_mut().room = 0;
     let steering = set_up(&[Side::Both], &nics, 4, Mode::Auto);
     assert_eq!(steering.ways[0].to_string(), refused(OWN));
+    assert!(matches!(steering.key, Key::None), "no NIC asks for a map with fewer secrets");
+    assert_eq!(steering.owner_map().indirection().entries(), LARGEST_TABLE);
     // What comes for a VIP is spread nevertheless.
     let (mut random, mut received) = (Random(3), [0; 4]);
     (0..1000).for_each(|_| received[nics[0].queue(random.endpoint(), SocketAddrV4::new(vip(1), 80))] += 1);
