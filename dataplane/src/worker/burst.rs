@@ -163,20 +163,21 @@ impl<Io: FrameIo> Handler<Io> {
         self.part_burst(burst, behind.frames, snapshot, now);
     }
 
-    /// Sends the frames of a burst, but for those of `others`, which are handled one by one.
+    /// Opens connections for the frames of a burst that are `behind`, and sends all of it. From the first that opens
+    /// none, what is left goes one by one.
     #[inline(never)]
     fn part_burst(
         &mut self,
         burst: &mut Staged<Io::Frame>,
-        mut others: FrameSet,
+        mut behind: FrameSet,
         snapshot: &Snapshot,
         now: Now,
     ) {
         let (context, tick) = (Context { snapshot, port: burst.port, now }, now.tick());
         // What opens a connection stays where it is, until one comes that does not.
         let mut refused = None;
-        while others != 0 {
-            let index = others.trailing_zeros() as usize % BURST;
+        while behind != 0 {
+            let index = behind.trailing_zeros() as usize % BURST;
             if burst.others >> index & 1 != 0 {
                 break; // nothing in it to open a connection by
             }
@@ -188,19 +189,19 @@ impl<Io: FrameIo> Handler<Io> {
                     break;
                 }
             }
-            others &= others - 1;
+            behind &= behind - 1;
         }
-        if others == 0
+        if behind == 0
             && let Some(port) = burst.only_port()
         {
             return self.outgoing.push_burst(&mut self.io, port, &mut burst.frames, &self.counters);
         }
         // From there on one by one, in order of arrival.
-        let first = others.trailing_zeros() as usize;
+        let first = behind.trailing_zeros() as usize;
         let stages = burst.decoded.iter().zip(&burst.outs);
         for (index, (mut frame, (decoded, out))) in burst.frames.drain(..).zip(stages).enumerate() {
             let plain = burst.others >> index & 1 == 0;
-            let opened = if others >> index & 1 == 0 {
+            let opened = if behind >> index & 1 == 0 {
                 Opened::Leaves(*out)
             } else if index == first {
                 refused.map_or(Opened::Exception, Opened::Refused) // it has been tried
@@ -217,6 +218,7 @@ impl<Io: FrameIo> Handler<Io> {
         }
     }
 
+    /// Out of line, where a packet more or less does not count.
     #[inline(never)]
     fn open_one(
         &mut self,
