@@ -20,6 +20,8 @@ BOUNDS_FILL_SECONDS = BOUNDS_TIMEOUT + 5
 SWEEP_BUCKETS, WAYS = 64, 4
 MOST_SWEPT = MOST_EXPIRED = SWEEP_BUCKETS * WAYS
 MOST_CREATED = 3 * 32
+# Regions of 16 buckets: four, and one for each eight connections made in the turn before.
+MOST_MOVED = (4 + MOST_CREATED // 8) * 16 * WAYS
 
 FULL_FLOWS = 200_000
 FULL_CAPACITY = 400_000
@@ -62,7 +64,7 @@ def run_bounds(machine, binaries):
         after, passed = point.lbd.worker(), time.monotonic() - began
         rates = {key: (after[key] - before[key]) / passed for key in ("created", "expired", "evicted")}
         # Since the start: the warm-up, which opens connections alone, is in it.
-        most = {key: after[key] for key in ("most_swept", "most_expired", "most_created")}
+        most = {key: after[key] for key in ("most_swept", "most_expired", "most_created", "most_moved")}
         page.open(0)
         proof.frames("check_after")
         proof.connections("after")
@@ -71,11 +73,12 @@ def run_bounds(machine, binaries):
     proof.expect(f"{rates['expired']:.0f} connections expired a second", rates["expired"] > 0.9 * BOUNDS_RATE)
     proof.expect(f"{min(live)} connections were live at least", min(live) >= BOUNDS_LIVE)
     proof.expect(f"{rates['evicted']:.0f} connections a second had to give way", rates["evicted"] == 0)
-    for key, bound in (("most_swept", MOST_SWEPT), ("most_expired", MOST_EXPIRED), ("most_created", MOST_CREATED)):
+    bounds = {"most_swept": MOST_SWEPT, "most_expired": MOST_EXPIRED, "most_created": MOST_CREATED, "most_moved": MOST_MOVED}
+    for key, bound in bounds.items():
         proof.expect(f"{key}: {most[key]} in one turn, at most {bound} are allowed", 0 < most[key] <= bound)
     return {
         "name": "work in one turn", "traffic": vars(traffic), "capacity": point.capacity, "live": live, "per_second": rates,
-        "most": most, "bounds": {"most_swept": MOST_SWEPT, "most_expired": MOST_EXPIRED, "most_created": MOST_CREATED},
+        "most": most, "bounds": bounds,
         **{key: spread([w[key] for w in found]) for key in ("mpps", "cycles")}, "proof": proof.found,
     }  # fmt: skip
 
@@ -84,7 +87,8 @@ def show_bounds(found):
     most, rates = found["most"], found["per_second"]
     print(
         f"{found['name']}: {found['live'][-1] / 1e6:.1f} M live, {rates['expired'] / 1e6:.2f} M expired and {rates['created'] / 1e6:.2f} M made a "
-        f"second; the most of any turn: {most['most_swept']} examined, {most['most_expired']} expired, {most['most_created']} made "
+        f"second; the most of any turn: {most['most_swept']} examined, {most['most_expired']} expired, {most['most_created']} made, "
+        f"{most['most_moved']} moved "
         f"(bounds {', '.join(str(bound) for bound in found['bounds'].values())})",
         flush=True,
     )

@@ -75,7 +75,7 @@ def opened(result):
 def kept(result):
     judged = []
     if bounds := result.get("bounds"):
-        for key, what in (("most_swept", "examined"), ("most_expired", "expired"), ("most_created", "made")):
+        for key, what in (("most_swept", "examined"), ("most_expired", "expired"), ("most_created", "made"), ("most_moved", "moved")):
             judged.append(at_most(f"entries {what} in one turn", bounds["bounds"][key], bounds["most"][key], digits=0))
     if full := result.get("full"):
         lost = len(full["proof"]["problems"])

@@ -68,7 +68,7 @@ def scaled(flows):
 
 def a_result():
     strain = {"proof": {"problems": []}, "name": "strain"}
-    bounds = dict.fromkeys(("most_swept", "most_expired", "most_created"), 256)
+    bounds = dict.fromkeys(("most_swept", "most_expired", "most_created", "most_moved"), 256)
     result = {
         "natlb": "lbd 1", "machine": {"cpu": "some"}, "memory": "huge", "memory_note": "", "priority": 20, "load_before": [], "began": "now",
         "command": ["--only", "flows"], "skipped": ["stages: why"],

@@ -188,7 +188,7 @@ def sentences(result):
         most, per_second = bounds["most"], bounds["per_second"]
         said.append(
             f"The most work of any turn, with {bounds['live'][-1] / 1e6:.1f} M connections of which {per_second['expired'] / 1e6:.2f} M a second time out: "
-            + ", ".join(f"{most[key]} entries {what} (bound {bounds['bounds'][key]})" for key, what in (("most_swept", "examined"), ("most_expired", "expired"), ("most_created", "made")))
+            + ", ".join(f"{most[key]} entries {what} (bound {bounds['bounds'][key]})" for key, what in (("most_swept", "examined"), ("most_expired", "expired"), ("most_created", "made"), ("most_moved", "moved")))
             + "."
         )
     if full := result.get("full"):

@@ -448,4 +448,7 @@ pub struct WorkerView {
     /// The most connections that were made in one turn.
     #[serde(default)]
     pub most_created: u64,
+    /// The most entries that were moved in one turn because the table came to use more or less of its memory.
+    #[serde(default)]
+    pub most_moved: u64,
 }

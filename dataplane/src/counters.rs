@@ -147,12 +147,16 @@ pub struct WorkerCounters {
     pub connections_evicted: Counter,
     /// Entries examined by the sweep.
     pub entries_swept: Counter,
+    /// Entries moved because the table came to use more or fewer of its buckets.
+    pub entries_moved: Counter,
     /// The most entries that the sweep examined in one turn.
     pub most_swept: Counter,
     /// The most connections that timed out in one turn.
     pub most_expired: Counter,
     /// The most connections that were made in one turn.
     pub most_created: Counter,
+    /// The most entries that were moved in one turn.
+    pub most_moved: Counter,
     /// TCP SYNs that made a connection, by `EthPort`.
     pub syns: [Counter; crate::ids::MAX_PORTS],
     /// Those whose checksum was only that of the pseudo-header: the sender's link leaves checksums
@@ -191,9 +195,11 @@ impl WorkerCounters {
             connections_expired: zero(),
             connections_evicted: zero(),
             entries_swept: zero(),
+            entries_moved: zero(),
             most_swept: zero(),
             most_expired: zero(),
             most_created: zero(),
+            most_moved: zero(),
             syns: Default::default(),
             partial_checksums: Default::default(),
             merged_segments: Default::default(),

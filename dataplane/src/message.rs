@@ -44,7 +44,7 @@ pub enum Order {
 /// A part of the connection table, copied out by the worker between two bursts.
 #[derive(Debug)]
 pub struct Slice {
-    /// Bucket to begin at; the worker sets it to where the next slice begins, or `None` at the end.
+    /// Where to begin, for the worker to tell; it sets it to where the next slice begins, or `None` at the end.
     pub position: Option<usize>,
     /// Filled by the worker up to its capacity, never beyond.
     pub rows: Vec<Row>,

@@ -41,7 +41,7 @@ pub struct Churn {
     made_in_a_tick: u64,
     /// Of the burst that comes next, prefetched.
     homes: [Home; BURST],
-    swept_in_a_burst: usize,
+    alive: usize,
 }
 
 impl Churn {
@@ -57,7 +57,6 @@ impl Churn {
         let clients = (size.alive * 4).next_multiple_of(BURST) as u32;
         let timeouts = Timeouts::new(900, 120, TIMEOUT);
         let mut churn = Self {
-            swept_in_a_burst: (table.buckets() * BURST).div_ceil(size.alive),
             table,
             counters: WorkerCounters::new(),
             schedule,
@@ -68,6 +67,7 @@ impl Churn {
             next: 0,
             made: 0,
             homes: [Home::default(); BURST],
+            alive: size.alive,
         };
         for _ in 0..size.alive * 5 / BURST {
             churn.set_up();
@@ -123,12 +123,16 @@ impl Churn {
             let real = self.position.pick(&self.schedule).expect("there are reals");
             table.insert(hash, *key, real, back, state, now, timeouts, counters).expect("room");
         }
+        if self.table.is_to_resize() {
+            self.table.resize(&self.counters);
+        }
         self.made += BURST as u64;
     }
 
     /// The sweep's share of a burst.
     #[inline(always)]
     pub fn expire(&mut self) -> usize {
-        self.table.sweep(self.swept_in_a_burst, self.now(), &self.timeouts, &self.counters)
+        let buckets = (self.table.buckets() * BURST).div_ceil(self.alive);
+        self.table.sweep(buckets, self.now(), &self.timeouts, &self.counters)
     }
 }

@@ -76,6 +76,7 @@ impl Natlb {
                     &counters,
                 )
                 .expect("room");
+            table.resize(&counters);
         }
         Self { table, snapshot: snapshot(REALS) }
     }

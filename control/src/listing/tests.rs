@@ -219,6 +219,7 @@ fn status_lays_out_what_there_is() {
         most_swept: 256,
         most_expired: 3,
         most_created: 2,
+        most_moved: 64,
     };
     let mut view = Status {
         version: "0.1.0".into(),

@@ -273,6 +273,7 @@ impl ControlThread {
                 most_swept: counters.most_swept.get(),
                 most_expired: counters.most_expired.get(),
                 most_created: counters.most_created.get(),
+                most_moved: counters.most_moved.get(),
             };
         parts.map(view).collect()
     }

@@ -7,19 +7,24 @@
 //!
 //! ```text
 //! entry  the layout of an entry and of a bucket
+//! extent how many of its buckets a table uses
+//! resize moving entries when it comes to use more or fewer
 //! room   making and removing entries, and what gives way when there is no room
 //! sweep  taking dead entries out, copying live ones out
 //! gauges how many connections each real has
 //! ```
 //!
 //! An entry lies in its home bucket, or else in the home's neighbour or the two buckets of a second
-//! choice: [`PLACES`] in all. Only a home that has sent entries elsewhere is searched further.
+//! choice: [`PLACES`] in all, in one region of [`REGION`] buckets. Only a home that has sent entries
+//! elsewhere is searched further.
 //!
 //! There are no timers. An entry older than its state's timeout is dead: a miss for look-ups, free
 //! to be overwritten, and taken out by the [`sweep`](Table::sweep).
 
 mod entry;
+mod extent;
 mod gauges;
+mod resize;
 mod room;
 mod sweep;
 
@@ -31,10 +36,13 @@ use crate::connection::State;
 use crate::ids::NextHopId;
 use crate::time::Tick;
 use entry::{Bucket, ENTRY_MASK, ID_MASK, KEY_MASK, SPILL_MASK, STATE_MASK, STATE_SHIFT, TICK_SHIFT, WAYS};
+use extent::Extent;
 use memory::{HugeSlice, equal_under_mask, prefetch};
 
 /// Buckets that an entry may lie in.
 pub const PLACES: usize = 4;
+/// Buckets among which those are: within a page, and what is moved at once when a table changes its size.
+pub const REGION: usize = 16;
 /// Buckets for each connection of the capacity: 40 bytes of table, a load of 0.4, so that few
 /// entries lie away from home.
 const BUCKETS_PER_16_CONNECTIONS: usize = 10;
@@ -45,6 +53,14 @@ const WORDS: u32 = 2 * WAYS as u32;
 /// The keyed hash of a [`ClientKey`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hash(u64);
+
+impl Hash {
+    /// Those that the home follows from.
+    #[inline(always)]
+    const fn home_bits(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
 
 /// The bucket that a key is at home in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,6 +126,8 @@ pub struct Table {
     hash_key: HashKey,
     capacity: usize,
     live: usize,
+    live_at_resize: usize,
+    extent: Extent,
     sweep_position: usize,
 }
 
@@ -119,14 +137,16 @@ impl Table {
     /// # Errors
     /// If there is not that much memory.
     pub fn new(capacity: usize, hash_key: HashKey, huge: memory::Huge) -> Result<Self, memory::Error> {
-        let buckets = (capacity * BUCKETS_PER_16_CONNECTIONS).div_ceil(16).next_multiple_of(2).max(16);
-        let mut buckets = HugeSlice::zeroed(buckets, huge)?;
+        let extent = Extent::new(capacity);
+        let mut buckets = HugeSlice::zeroed(extent.most(), huge)?;
         buckets.populate()?;
         Ok(Self {
             buckets,
             hash_key: HashKey { multiplier: hash_key.multiplier | 1, ..hash_key },
             capacity,
             live: 0,
+            live_at_resize: 0,
+            extent,
             sweep_position: 0,
         })
     }
@@ -172,20 +192,16 @@ impl Table {
         Hash(mixed ^ mixed >> 32)
     }
 
-    /// Maps 32 bits to a bucket by multiplication, so that any number of buckets will do.
-    #[inline(always)]
-    fn reduce(&self, bits: u32) -> usize {
-        ((u64::from(bits) * self.buckets.len() as u64) >> 32) as usize
-    }
-
     #[inline(always)]
     fn home(&self, hash: Hash) -> usize {
-        self.reduce((hash.0 >> 32) as u32)
+        self.extent.home(hash.home_bits())
     }
 
     fn places(&self, hash: Hash) -> [usize; PLACES] {
         let home = self.home(hash);
-        let second = self.reduce(hash.0 as u32);
+        // Two to fourteen buckets further, round the region, by hash bits that the home does not depend on.
+        let pairs = ((hash.0 & u64::from(u32::MAX)) * (REGION as u64 / 2 - 1)) >> 32;
+        let second = home / REGION * REGION + (home + 2 * (1 + pairs as usize)) % REGION;
         [home, home ^ 1, second, second ^ 1]
     }
 
@@ -193,6 +209,14 @@ impl Table {
     #[inline(always)]
     pub fn prefetch_home(&self, key: ClientKey) -> Home {
         let home = self.home(self.hash(key));
+        self.buckets.prefetch(home);
+        Home(home as u32)
+    }
+
+    /// The same, if the table is not [between two sizes](Self::is_between_sizes): a few instructions less.
+    #[inline(always)]
+    pub fn prefetch_home_at_rest(&self, key: ClientKey) -> Home {
+        let home = self.extent.home_at_rest(self.hash(key).home_bits());
         self.buckets.prefetch(home);
         Home(home as u32)
     }

@@ -5,6 +5,7 @@ use super::decode::{self, Decoded, Expected, decode};
 use super::exception::Context;
 use super::open::Opened;
 use crate::connection::Direction;
+use crate::connection::table::{ClientKey, Home, Table};
 use crate::frame::{BURST, Frame, FrameIo, Stage};
 use crate::ids::PortIndex;
 use crate::snapshot::{Side, Snapshot};
@@ -77,13 +78,28 @@ impl<Io: FrameIo> Handler<Io> {
 
     #[inline(always)]
     fn decode_all<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
+        // Two loops, for the table is nearly always at rest.
+        if self.table.is_between_sizes() {
+            self.decode_each::<Way>(burst, snapshot, Table::prefetch_home);
+        } else {
+            self.decode_each::<Way>(burst, snapshot, Table::prefetch_home_at_rest);
+        }
+    }
+
+    #[inline(always)]
+    fn decode_each<Way: DirectionOf>(
+        &self,
+        burst: &mut Staged<Io::Frame>,
+        snapshot: &Snapshot,
+        prefetch_home: impl Fn(&Table, ClientKey) -> Home,
+    ) {
         let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
         let mut others = 0;
         for (index, (frame, place)) in burst.frames.iter().zip(&mut burst.decoded).enumerate() {
             let (decoded, is_plain) = decode(frame, Way::of_frame(snapshot, frame), expected);
             // One by one: not what is told a stage later.
             place.key = decoded.key;
-            place.home = self.table.prefetch_home(decoded.key);
+            place.home = prefetch_home(&self.table, decoded.key);
             place.length = decoded.length;
             place.direction = decoded.direction;
             if !is_plain {

@@ -166,10 +166,11 @@ impl<Io: FrameIo> Worker<Io> {
     /// queue of prefetches does not run dry under load.
     pub fn turn(&mut self, now: Now) -> usize {
         self.account(now);
-        if !self.orders.is_empty() {
-            // No packet is in a stage while the configuration changes.
+        if !self.orders.is_empty() || self.handler.table.is_to_resize() {
+            // No packet is in a stage while the configuration changes, or entries move.
             self.handler.resolve_burst(&mut self.decoded, &self.snapshot, now);
             self.carry_out_orders(now);
+            self.handler.resize_table();
         }
         let Self { handler, snapshot, decoded, spare, .. } = self;
         let alone = handler.io.peers.is_alone();
@@ -283,6 +284,14 @@ impl<Io: FrameIo> Handler<Io> {
             self.conclude(Verdict::Drop(DropReason::NextHopUnresolved), frame);
         }
         self.expire_fragments(now);
+    }
+
+    /// As far as is done in a turn, if the table needs another size.
+    #[inline(never)]
+    fn resize_table(&mut self) {
+        if self.table.is_to_resize() {
+            self.table.resize(&self.counters);
+        }
     }
 
     /// A slice of the sweep: as much as has to be done by now for a pass a second, within a bound.

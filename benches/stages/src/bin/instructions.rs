@@ -32,7 +32,7 @@ fn collected(work: &mut dyn FnMut()) {
 
 type Stage = (&'static str, fn() -> usize);
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     ("decode", decode),
     ("rewrite", rewrite),
     ("established-tcp-forward", || established(1, Direction::Forward)),
@@ -42,6 +42,7 @@ const STAGES: [Stage; 9] = [
     ("burst", burst),
     ("new-connection", new_connection),
     ("expiry", expiry),
+    ("moved", moved),
 ];
 
 fn main() -> ExitCode {
@@ -134,16 +135,50 @@ fn counted(path: &mut Path) -> usize {
     packets as usize
 }
 
-/// Every packet a new connection, TCP and UDP by turns.
+/// Every packet a new connection, TCP and UDP by turns, in a table that has room for them at the size that
+/// others have given it.
 fn new_connection() -> usize {
+    let others = 2 * FLOWS;
     let mut path = Path::new(CAPACITY, FLOWS as usize, Huge::Never);
-    let flows: Vec<u32> = (0..FLOWS).collect();
+    path.establish(others);
+    let flows: Vec<u32> = (others..others + FLOWS).collect();
     path.line_up(&flows, Direction::Forward, true);
     collected(&mut || {
         black_box(path.run());
     });
-    assert_eq!(path.created(), u64::from(FLOWS));
-    path.created() as usize
+    assert_eq!(path.created(), u64::from(others + FLOWS));
+    FLOWS as usize
+}
+
+/// Entries moved, as a table that has come to use twice as many buckets does with all.
+fn moved() -> usize {
+    let mut table = Table::new(CAPACITY, HASH_KEY, Huge::Never).expect("memory");
+    let counters = WorkerCounters::new();
+    let mut flows = 0..;
+    let mut add = |table: &mut Table| insert(table, flows.next().expect("without end"), &counters);
+    while table.len() < FLOWS as usize || table.is_between_sizes() {
+        add(&mut table);
+        table.resize(&counters);
+    }
+    while !table.is_to_resize() {
+        add(&mut table);
+    }
+    let before = counters.entries_moved.get();
+    collected(&mut || {
+        while table.is_to_resize() {
+            table.resize(&counters);
+        }
+    });
+    let moved = counters.entries_moved.get() - before;
+    assert_eq!(moved, table.len() as u64, "all are moved once");
+    moved as usize
+}
+
+fn insert(table: &mut Table, flow: u32, counters: &WorkerCounters) {
+    let key = Key::of(flow).client();
+    let (hash, real, state) = (table.hash(key), RealId(0), State::Established);
+    let timeouts = Timeouts::default();
+    table.insert(hash, key, real, NextHopId(1), state, Tick::new(0), &timeouts, counters).expect("room");
 }
 
 /// A full pass of the sweep over a table that is full, all of it dead: for each entry taken out.
@@ -151,9 +186,8 @@ fn expiry() -> usize {
     let mut table = Table::new(FLOWS as usize, HASH_KEY, Huge::Never).expect("memory");
     let (timeouts, counters) = (Timeouts::default(), WorkerCounters::new());
     for flow in 0..FLOWS {
-        let key = Key::of(flow).client();
-        let (hash, real, state) = (table.hash(key), RealId(0), State::Established);
-        table.insert(hash, key, real, NextHopId(1), state, Tick::new(0), &timeouts, &counters).expect("room");
+        insert(&mut table, flow, &counters);
+        table.resize(&counters);
     }
     let late = Tick::new(u64::from(timeouts.ticks(State::Established)));
     let mut expired = 0;

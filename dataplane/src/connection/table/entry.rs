@@ -43,6 +43,15 @@ pub(super) struct Bucket {
     pub(super) values: [u64; WAYS],
 }
 
+impl Bucket {
+    /// What its slots hold that are taken.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+        let all = self.keys.iter().zip(&self.values);
+        all.map(|(key, value)| Entry { key: key & ENTRY_MASK, value: *value })
+            .filter(|entry| entry.key & KEY_MASK != 0)
+    }
+}
+
 /// What both directions of a connection share: client address, client port, protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientKey(pub(super) u64);

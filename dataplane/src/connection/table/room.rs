@@ -126,7 +126,7 @@ impl Table {
         count_state(of_real, state);
     }
 
-    fn count_spill(&mut self, home: usize, slot: Slot) {
+    pub(super) fn count_spill(&mut self, home: usize, slot: Slot) {
         let spill = &mut self.buckets[home].keys[0];
         if slot.bucket as usize != home && *spill & SPILL_MASK != SPILL_MASK {
             *spill += SPILL_ONE;
@@ -182,7 +182,7 @@ impl Table {
         Ok(slot)
     }
 
-    fn relocate_one(&mut self, places: &[usize]) -> Option<Slot> {
+    pub(super) fn relocate_one(&mut self, places: &[usize]) -> Option<Slot> {
         let (from, to, home) = Self::slots(places).find_map(|slot| {
             let its_places = self.places(self.hash(self.entry(slot)?.client_key()));
             Some((slot, self.free_slot(&its_places)?, its_places[0]))
@@ -197,7 +197,7 @@ impl Table {
     }
 
     #[inline(always)]
-    fn write(&mut self, slot: Slot, entry: Entry) {
+    pub(super) fn write(&mut self, slot: Slot, entry: Entry) {
         let line = &mut self.buckets[slot.bucket as usize];
         let way = usize::from(slot.way) % WAYS;
         line.keys[way] = line.keys[way] & SPILL_MASK | entry.key;
@@ -212,17 +212,13 @@ impl Table {
         let mut position = self.sweep_position;
         for place in &mut stretch {
             *place = position;
-            position = self.after(position);
+            position = self.extent.after(position);
         }
         let found = self.most_yielding(&stretch, now, timeouts);
         self.sweep_position = found.map_or(position, |(_, slot)| slot.bucket as usize);
         let (_, slot) = found.ok_or(NoRoom::Capacity)?;
         self.evict(slot, now, timeouts, counters);
         Ok(())
-    }
-
-    pub(super) fn after(&self, bucket: usize) -> usize {
-        if bucket + 1 < self.buckets.len() { bucket + 1 } else { 0 }
     }
 
     fn evict(&mut self, slot: Slot, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) {

@@ -1,7 +1,7 @@
 //! Passing over the table: to take dead entries out, and to copy live ones out.
 
-use super::entry::{KEY_MASK, WAYS};
-use super::{Entry, Slot, Table};
+use super::entry::{Bucket, KEY_MASK, WAYS};
+use super::{Entry, REGION, Slot, Table};
 use crate::connection::{Row, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::time::Tick;
@@ -30,7 +30,7 @@ impl Table {
             let mut count = 0;
             for _ in 0..stretch {
                 let bucket = self.sweep_position;
-                self.sweep_position = self.after(bucket);
+                self.sweep_position = self.extent.after(bucket);
                 self.buckets.prefetch(bucket + AHEAD);
                 let line = &self.buckets[bucket];
                 for way in 0..WAYS {
@@ -53,42 +53,52 @@ impl Table {
         expired
     }
 
-    /// Buckets that there are: what a full pass of the sweep examines.
-    pub fn buckets(&self) -> usize {
-        self.buckets.len()
+    /// Buckets that may hold entries: what a full pass of the sweep examines.
+    pub const fn buckets(&self) -> usize {
+        self.extent.used()
     }
 
-    /// Copies live entries out, from bucket `position` on, until `rows` is as long as its capacity
-    /// or `buckets` have been examined. Returns where to go on, or `None` at the end.
+    /// Copies live entries out, from `position` on, until there may not be room for more in the capacity of `rows`,
+    /// or `buckets` have been examined. Returns where to go on, or `None` at the end. Entries that live all the while are
+    /// copied once, also if the table changes its size meanwhile.
     pub fn export(
         &self,
-        position: usize,
+        mut position: usize,
         buckets: usize,
         now: Tick,
         timeouts: &Timeouts,
         rows: &mut Vec<Row>,
     ) -> Option<usize> {
-        let end = position.saturating_add(buckets).min(self.buckets.len());
-        for bucket in position..end {
-            if rows.len() + WAYS > rows.capacity() {
-                return Some(bucket);
+        for _ in 0..buckets.div_ceil(REGION) {
+            if position >= self.extent.most() {
+                return None;
             }
-            for slot in Self::slots(&[bucket]) {
-                let Some(entry) = self.entry(slot) else { continue };
-                let Some(protocol) = entry.client_key().protocol() else { continue };
-                let left = entry.ticks_left(now, timeouts);
-                if left == 0 {
-                    continue;
-                }
-                rows.push(Row {
-                    protocol,
-                    state: entry.state(),
-                    expires_seconds: left / Tick::PER_SECOND,
-                    client: entry.client_key().client(),
-                    real: entry.real(),
-                });
+            if rows.len() + REGION * WAYS > rows.capacity() {
+                break;
             }
+            let (region, end) = self.extent.region_at(position);
+            let entries = self.buckets[region..region + REGION].iter().flat_map(Bucket::entries);
+            // In a region that has become smaller since, some have been copied.
+            let is_new = |entry: &Entry| self.position(*entry) >= position;
+            rows.extend(entries.filter(is_new).filter_map(|entry| Self::row(entry, now, timeouts)));
+            position = end;
         }
-        (end < self.buckets.len()).then_some(end)
+        (position < self.extent.most()).then_some(position)
+    }
+
+    /// Where in an export an entry comes: the same for every size of the table.
+    fn position(&self, entry: Entry) -> usize {
+        self.extent.position(self.hash(entry.client_key()).home_bits())
+    }
+
+    fn row(entry: Entry, now: Tick, timeouts: &Timeouts) -> Option<Row> {
+        let left = entry.ticks_left(now, timeouts);
+        (left > 0).then_some(Row {
+            protocol: entry.client_key().protocol()?,
+            state: entry.state(),
+            expires_seconds: left / Tick::PER_SECOND,
+            client: entry.client_key().client(),
+            real: entry.real(),
+        })
     }
 }

@@ -1,0 +1,170 @@
+//! How many of its buckets a table uses: as few as its connections need, so that few connections take
+//! few cache lines and pages, whatever the capacity.
+//!
+//! A table uses `least` buckets, or twice, four times … as many, up to all. Homes are told by the
+//! upper bits of the hash, so what is at home in bucket `b` of `n` is at home in `2b` or `2b + 1` of
+//! `2n`. Between two sizes both layouts are in use, side by side in the same memory: the hashes at the lower
+//! end still (or again) have the smaller one, up to the `front`.
+//!
+//! ```text
+//! 0          front        2 front           buckets
+//! | smaller    |  empty      |  larger         |
+//! ```
+
+use super::{BUCKETS_PER_16_CONNECTIONS, REGION};
+
+/// Regions that a table uses at least, or all if it has fewer: 32 KiB.
+const LEAST_REGIONS: usize = 32;
+/// A table uses twice as many buckets when there are more connections: a load of 0.3, with which 0.8 % of the entries
+/// lie away from home. With 0.4 it is 2 %, which with few connections costs more than the memory saved.
+const CONNECTIONS_IN_10_BUCKETS: usize = 12;
+
+/// Which buckets are in use. Sizes and positions are in buckets, and multiples of [`REGION`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Of the layout in use, the larger one of two.
+    pub(super) buckets: usize,
+    /// End of what lies in the smaller layout; 0: nothing does.
+    pub(super) front: usize,
+    least: usize,
+    most: usize,
+    grows: bool,
+    may_shrink: bool,
+}
+
+/// The next step on the way to another size: the same part of all hashes in both layouts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// Where its region begins in the smaller layout.
+    pub(super) smaller: usize,
+    pub(super) grows: bool,
+}
+
+impl Extent {
+    /// For this many connections at once.
+    pub(super) fn new(capacity: usize) -> Self {
+        let regions = (capacity * BUCKETS_PER_16_CONNECTIONS).div_ceil(16 * REGION).max(1);
+        let doublings = (regions / LEAST_REGIONS).checked_ilog2().unwrap_or(0);
+        // To the nearest: up to 1.6 % more or fewer.
+        let least = (regions << 1 >> doublings).div_ceil(2) * REGION;
+        let most = least << doublings;
+        Self { buckets: least, front: 0, least, most, grows: false, may_shrink: true }
+    }
+
+    /// Buckets that it may come to use.
+    pub(super) const fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Buckets that may hold entries.
+    pub(super) const fn used(&self) -> usize {
+        self.buckets - self.front
+    }
+
+    /// The bucket that entries with these hash bits are at home in.
+    #[inline(always)]
+    pub(super) fn home(&self, bits: u32) -> usize {
+        let in_larger = self.home_at_rest(bits);
+        let in_smaller = in_larger / 2;
+        if in_smaller < self.front { in_smaller } else { in_larger }
+    }
+
+    /// The same when the table is not between two sizes.
+    #[inline(always)]
+    pub(super) fn home_at_rest(&self, bits: u32) -> usize {
+        reduce(bits, self.buckets)
+    }
+
+    /// The bucket after this one, of those that may hold entries; round and round.
+    #[inline(always)]
+    pub(super) const fn after(&self, bucket: usize) -> usize {
+        let mut next = bucket + 1;
+        if next == self.front {
+            next = 2 * self.front;
+        }
+        if next < self.buckets { next } else { 0 }
+    }
+
+    /// The region that has the hashes at `position`, a bucket of the largest layout, and the position
+    /// where the next one's begin. Positions stay what they are while the table changes its size.
+    pub(super) const fn region_at(&self, position: usize) -> (usize, usize) {
+        let larger = (position as u128 * self.buckets as u128 / self.most as u128) as usize;
+        let (bucket, buckets) =
+            if larger / 2 < self.front { (larger / 2, self.buckets / 2) } else { (larger, self.buckets) };
+        let region = bucket / REGION * REGION;
+        (region, (region + REGION) * (self.most / buckets))
+    }
+
+    /// Where, as a bucket of the largest layout, such bits come.
+    pub(super) fn position(&self, bits: u32) -> usize {
+        reduce(bits, self.most)
+    }
+
+    /// Whether `live` connections ask for another size, or one is on its way.
+    #[inline(always)]
+    pub(super) const fn is_to_change(&self, live: usize) -> bool {
+        self.front != 0 || self.is_crowded(live) || self.is_sparse(live)
+    }
+
+    /// More connections than these buckets are used for, if there are more of them.
+    const fn is_crowded(&self, live: usize) -> bool {
+        live * 10 > self.buckets * CONNECTIONS_IN_10_BUCKETS && self.buckets < self.most
+    }
+
+    /// So few that half as many buckets would have half of that.
+    const fn is_sparse(&self, live: usize) -> bool {
+        let few = live * 4 * 10 < self.buckets * CONNECTIONS_IN_10_BUCKETS;
+        few && self.buckets > self.least && self.may_shrink
+    }
+
+    /// What is to be done next for `live` connections: `None` if the size is right.
+    pub(super) fn next_step(&mut self, live: usize) -> Option<Step> {
+        if self.front == 0 {
+            if self.is_crowded(live) {
+                self.front = self.buckets;
+                self.buckets *= 2;
+                self.grows = true;
+                self.may_shrink = true;
+            } else if self.is_sparse(live) {
+                self.grows = false;
+            } else {
+                return None;
+            }
+        }
+        // The smaller layout would be crowded: others have come before it was through.
+        if live * 2 * 10 > self.buckets * CONNECTIONS_IN_10_BUCKETS {
+            self.grows = true;
+        }
+        let smaller = if self.grows { self.front - REGION } else { self.front };
+        Some(Step { smaller, grows: self.grows })
+    }
+
+    /// From now on the hashes of this step have the other layout.
+    pub(super) const fn take(&mut self, step: Step) {
+        self.front = if step.grows { step.smaller } else { step.smaller + REGION };
+    }
+
+    /// When the steps up to here are done: back to one layout if that is all.
+    pub(super) const fn close(&mut self) {
+        if self.front * 2 == self.buckets {
+            self.buckets = self.front;
+            self.front = 0;
+        }
+    }
+
+    /// Goes back, for a region whose entries have no room in the smaller layout, and does not try again before
+    /// it has grown.
+    pub(super) const fn give_up_shrinking(&mut self) {
+        self.grows = true;
+        self.may_shrink = false;
+    }
+}
+
+/// Maps 32 bits to a bucket by multiplication, so that any number of buckets will do.
+#[inline(always)]
+fn reduce(bits: u32, buckets: usize) -> usize {
+    ((u64::from(bits) * buckets as u64) >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests;
