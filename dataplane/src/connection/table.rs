@@ -16,7 +16,7 @@
 //!
 //! An entry lies in its home bucket, or else in the home's neighbour or the two buckets of a second
 //! choice: [`PLACES`] in all, in one region of [`REGION`] buckets. Only a home that has sent entries
-//! elsewhere is searched further.
+//! elsewhere is searched further. A resize that finds no room in these uses the rest of the region.
 //!
 //! There are no timers. An entry older than its state's timeout is dead: a miss for look-ups, free
 //! to be overwritten, and taken out by the [`sweep`](Table::sweep).
@@ -282,7 +282,13 @@ impl Table {
         key: ClientKey,
         belongs: &impl Fn(Entry) -> bool,
     ) -> Option<(Slot, Entry)> {
-        self.places(hash)[1..].iter().find_map(|place| self.find_in(*place, key, belongs))
+        let places = self.places(hash);
+        if self.buckets[places[0]].keys[0] & SPILL_MASK != SPILL_MASK {
+            return places[1..].iter().find_map(|place| self.find_in(*place, key, belongs));
+        }
+        // More than can be counted, or so many that a resize put some elsewhere.
+        let first = places[0] / REGION * REGION;
+        (first..first + REGION).find_map(|place| self.find_in(place, key, belongs))
     }
 
     /// What a slot that is known to be taken holds.

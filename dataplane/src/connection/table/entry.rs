@@ -5,7 +5,7 @@
 //!             32..47  client port         likewise
 //!             48..55  protocol number     0: the slot is free
 //!             56..59  state
-//!             60..63  in slot 0 only: how many entries at home here lie elsewhere (15: that many or more)
+//!             60..63  in slot 0 only: how many entries at home here lie elsewhere (15: that many or more, in the whole region)
 //! value  bits  0..19  next hop towards the client
 //!             20..38  real
 //!                 39  whether it lies away from home

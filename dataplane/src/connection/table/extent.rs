@@ -142,17 +142,13 @@ impl Extent {
     /// From now on the hashes of this step have the other layout.
     pub(super) const fn take(&mut self, step: Step) {
         self.front = if step.grows { step.smaller } else { step.smaller + REGION };
-    }
-
-    /// When the steps up to here are done: back to one layout if that is all.
-    pub(super) const fn close(&mut self) {
         if self.front * 2 == self.buckets {
             self.buckets = self.front;
             self.front = 0;
         }
     }
 
-    /// Goes back, for a region whose entries have no room in the smaller layout, and does not try again before
+    /// Goes back, for entries that have no room in the smaller layout, and does not try again before
     /// it has grown.
     pub(super) const fn give_up_shrinking(&mut self) {
         self.grows = true;

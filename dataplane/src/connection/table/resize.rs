@@ -1,6 +1,6 @@
 //! Moving entries from one layout to the other, region by region, as the table changes its size.
 
-use super::entry::{AWAY, Bucket, KEY_MASK};
+use super::entry::{AWAY, Bucket, KEY_MASK, SPILL_MASK, WAYS};
 use super::extent::Step;
 use super::{Entry, Hash, REGION, Slot, Table};
 use crate::counters::WorkerCounters;
@@ -36,47 +36,36 @@ impl Table {
         self.live_at_resize = self.live;
         for _ in 0..REGIONS + made / CONNECTIONS_A_REGION {
             let Some(step) = self.extent.next_step(self.live) else { return };
-            let is_done = self.move_region(step, counters);
-            self.extent.close();
-            if !is_done {
-                // What has no room now may have it later, when some have gone.
-                return;
-            }
+            self.move_region(step, counters);
         }
     }
 
-    /// Moves the entries of one region of the smaller layout (two of the larger). If there is no room for all, which
-    /// takes many connections of the same client endpoints, nothing is changed, and false returned.
-    fn move_region(&mut self, step: Step, counters: &WorkerCounters) -> bool {
+    /// Moves the entries of one region of the smaller layout to two of the larger, where each finds room; or those of two
+    /// to one, if they all have room there.
+    fn move_region(&mut self, step: Step, counters: &WorkerCounters) {
         let smaller = step.smaller..step.smaller + REGION;
         let larger = 2 * step.smaller..2 * (step.smaller + REGION);
-        let (from, to) = if step.grows { (smaller, larger) } else { (larger, smaller) };
-        let before = self.extent;
+        let from = if step.grows { smaller } else { larger };
         let mut kept = ArrayVec::<Bucket, { 2 * REGION }>::new();
         kept.try_extend_from_slice(&self.buckets[from.clone()]).expect("one region, or two");
+        if !step.grows && kept.iter().flat_map(Bucket::entries).count() > REGION * WAYS {
+            self.extent.give_up_shrinking();
+            return;
+        }
         // The first region's buckets are in both layouts.
-        self.buckets[from.clone()].fill(Bucket::zeroed());
+        self.buckets[from].fill(Bucket::zeroed());
         self.extent.take(step);
         let mut moved = 0;
         for entry in kept.iter().flat_map(Bucket::entries) {
-            if !self.put(entry) {
-                self.buckets[to].fill(Bucket::zeroed());
-                self.buckets[from].copy_from_slice(&kept);
-                self.extent = before;
-                if !step.grows {
-                    self.extent.give_up_shrinking();
-                }
-                return false;
-            }
+            self.put(entry);
             moved += 1;
         }
         counters.entries_moved.add(moved);
-        true
     }
 
-    /// Puts an entry to one of its places, if one is free or can be made free without loss.
+    /// Puts an entry that is moved where there is room.
     #[inline(always)]
-    fn put(&mut self, entry: Entry) -> bool {
+    fn put(&mut self, entry: Entry) {
         let hash = self.hash(entry.client_key());
         let home = self.home(hash);
         let free = equal_under_mask(&self.buckets[home].keys, KEY_MASK, 0);
@@ -85,18 +74,26 @@ impl Table {
         }
         let slot = Slot { bucket: home as u32, way: free.trailing_zeros() as u8 };
         self.write(slot, Entry { value: entry.value & !AWAY, ..entry });
-        true
     }
 
     #[cold]
     #[inline(never)]
-    fn put_away(&mut self, entry: Entry, hash: Hash) -> bool {
+    fn put_away(&mut self, entry: Entry, hash: Hash) {
         let places = self.places(hash);
-        let Some(slot) = self.free_slot(&places).or_else(|| self.relocate_one(&places)) else { return false };
+        let slot = self.free_slot(&places).or_else(|| self.relocate_one(&places));
+        let slot = slot.unwrap_or_else(|| self.anywhere(places[0]));
         self.count_spill(places[0], slot);
         let away = if slot.bucket as usize == places[0] { 0 } else { AWAY };
         self.write(slot, Entry { value: entry.value & !AWAY | away, ..entry });
-        true
+    }
+
+    /// For one of many connections of the same client endpoints, whose places are taken: a slot of the region, which has
+    /// one for each entry. Where the home has so many elsewhere, look-ups search the whole region.
+    fn anywhere(&mut self, home: usize) -> Slot {
+        self.buckets[home].keys[0] |= SPILL_MASK;
+        let first = home / REGION * REGION;
+        let region: [usize; REGION] = std::array::from_fn(|index| first + index);
+        self.free_slot(&region).expect("no more entries than slots are moved to a region")
     }
 }
 

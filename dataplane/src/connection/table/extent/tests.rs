@@ -9,8 +9,6 @@ fn every_stage(capacity: usize, mut check: impl FnMut(&Extent)) {
             check(&extent);
             extent.take(step);
             check(&extent);
-            extent.close();
-            check(&extent);
             steps += 1;
             assert!(steps <= 2 * extent.most / REGION, "comes to an end");
         }
@@ -89,7 +87,6 @@ fn a_size_is_kept_until_there_are_many_more_or_fewer() {
         let mut is_new = false;
         while let Some(step) = extent.next_step(live) {
             extent.take(step);
-            extent.close();
             is_new = true;
         }
         if is_new {
@@ -107,19 +104,16 @@ fn a_table_that_gets_fuller_while_it_shrinks_turns_back() {
     let mut extent = Extent::new(100_000);
     while let Some(step) = extent.next_step(100_000) {
         extent.take(step);
-        extent.close();
     }
     let largest = extent;
     for _ in 0..100 {
         let step = extent.next_step(0).unwrap();
         assert!(!step.grows);
         extent.take(step);
-        extent.close();
     }
     let mut steps = 0;
     while let Some(step) = extent.next_step(90_000) {
         extent.take(step);
-        extent.close();
         steps += 1;
     }
     assert_eq!(steps, 100);
