@@ -22,6 +22,8 @@ pub(super) struct Staged<F> {
     /// Those that may not take the fast path.
     others: FrameSet,
     decoded: [Decoded; BURST],
+    /// Whether its buckets were prefetched when it was decoded.
+    is_prefetched: bool,
     /// Where those leave that took it.
     outs: [PortIndex; BURST],
 }
@@ -33,6 +35,7 @@ impl<F> Default for Staged<F> {
             frames: ArrayVec::new(),
             others: 0,
             decoded: [Decoded::default(); BURST],
+            is_prefetched: false,
             outs: [0; BURST],
         }
     }
@@ -53,8 +56,13 @@ impl<F> Staged<F> {
     }
 }
 
+/// Buckets of a vast table that are prefetched one right after the other. A prefetch whose page's translation is not at
+/// hand holds up all that comes after it until that has been walked for; walks of several run at once. With
+/// more than these at a time the lines wait for each other: a core has some 24 misses open.
+const TOGETHER: usize = 16;
+
 impl<Io: FrameIo> Handler<Io> {
-    /// First stage: decodes a burst and prefetches its buckets.
+    /// First stage: decodes a burst, and prefetches its buckets unless the table is vast.
     pub(super) fn decode_burst(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
         match snapshot.ports[usize::from(burst.port)].side {
             Side::Vip => self.decode_all::<Forwards>(burst, snapshot),
@@ -65,24 +73,52 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// Second stage: resolves and rewrites a decoded burst, and empties it.
     pub(super) fn resolve_burst(&mut self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot, now: Now) {
+        self.resolve_ahead_of::<false>(&[], burst, snapshot, now);
+    }
+
+    /// The same, and prefetches meanwhile the buckets of the burst `next`, which has been decoded, unless that was done then.
+    pub(super) fn resolve_and_prefetch(
+        &mut self,
+        burst: &mut Staged<Io::Frame>,
+        next: &Staged<Io::Frame>,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
+        if next.is_prefetched {
+            self.resolve_burst(burst, snapshot, now);
+        } else {
+            self.resolve_ahead_of::<true>(&next.decoded[..next.frames.len()], burst, snapshot, now);
+        }
+    }
+
+    /// A copy for each, for the loop that prefetches has a register less.
+    #[inline(never)]
+    fn resolve_ahead_of<const PREFETCH: bool>(
+        &mut self,
+        next: &[Decoded],
+        burst: &mut Staged<Io::Frame>,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
         if burst.frames.is_empty() {
-            return;
+            return prefetch_homes(&self.table, next);
         }
         match snapshot.ports[usize::from(burst.port)].side {
-            Side::Vip => self.resolve_all::<Forwards>(burst, snapshot, now),
-            Side::Dip => self.resolve_all::<Backwards>(burst, snapshot, now),
-            Side::Both => self.resolve_all::<EitherWay>(burst, snapshot, now),
+            Side::Vip => self.resolve_all::<Forwards, PREFETCH>(next, burst, snapshot, now),
+            Side::Dip => self.resolve_all::<Backwards, PREFETCH>(next, burst, snapshot, now),
+            Side::Both => self.resolve_all::<EitherWay, PREFETCH>(next, burst, snapshot, now),
         }
         self.io.ended(Stage::Resolve);
     }
 
     #[inline(always)]
     fn decode_all<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
-        // Two loops, for the table is nearly always at rest.
-        if self.table.is_between_sizes() {
-            self.decode_each::<Way>(burst, snapshot, Table::prefetch_home);
-        } else {
+        // Two loops, for the table is nearly always at rest, and small enough.
+        burst.is_prefetched = !self.table.is_between_sizes() && !self.table.is_vast();
+        if burst.is_prefetched {
             self.decode_each::<Way>(burst, snapshot, Table::prefetch_home_at_rest);
+        } else {
+            self.decode_each::<Way>(burst, snapshot, Table::home_of);
         }
     }
 
@@ -91,7 +127,7 @@ impl<Io: FrameIo> Handler<Io> {
         &self,
         burst: &mut Staged<Io::Frame>,
         snapshot: &Snapshot,
-        prefetch_home: impl Fn(&Table, ClientKey) -> Home,
+        home_of: impl Fn(&Table, ClientKey) -> Home,
     ) {
         let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
         let mut others = 0;
@@ -99,7 +135,7 @@ impl<Io: FrameIo> Handler<Io> {
             let (decoded, is_plain) = decode(frame, Way::of_frame(snapshot, frame), expected);
             // One by one: not what is told a stage later.
             place.key = decoded.key;
-            place.home = prefetch_home(&self.table, decoded.key);
+            place.home = home_of(&self.table, decoded.key);
             place.length = decoded.length;
             place.direction = decoded.direction;
             if !is_plain {
@@ -112,13 +148,16 @@ impl<Io: FrameIo> Handler<Io> {
     /// What is not plain TCP or UDP of a known connection is resolved after the rest; all leave in order of
     /// arrival.
     #[inline(always)]
-    fn resolve_all<Way: DirectionOf>(
+    fn resolve_all<Way: DirectionOf, const PREFETCH: bool>(
         &mut self,
+        next: &[Decoded],
         burst: &mut Staged<Io::Frame>,
         snapshot: &Snapshot,
         now: Now,
     ) {
         let tick = now.tick();
+        let (groups, rest) = next.as_chunks::<TOGETHER>();
+        let mut groups = groups.iter();
         // Short, so that many of the lines which are still on their way are waited for at once.
         let homes = self.table.homes();
         for decoded in &mut burst.decoded[..burst.frames.len()] {
@@ -129,6 +168,12 @@ impl<Io: FrameIo> Handler<Io> {
             let mut path = self.path(snapshot, tick);
             let stages = burst.frames.iter_mut().zip(&burst.decoded).zip(&mut burst.outs);
             for ((frame, decoded), out) in stages {
+                if PREFETCH
+                    && done % TOGETHER == 0
+                    && let Some(group) = groups.next()
+                {
+                    prefetch_homes(path.table(), group);
+                }
                 // Not as one function: the compiler would wrap and unwrap what both return.
                 if let Some(port) = path.forward_at_home(frame, decoded, Way::of_decoded(decoded)) {
                     *out = port;
@@ -139,6 +184,10 @@ impl<Io: FrameIo> Handler<Io> {
                 }
                 done += 1;
             }
+        }
+        if PREFETCH {
+            prefetch_homes(&self.table, groups.as_slice().as_flattened());
+            prefetch_homes(&self.table, rest);
         }
         if done == burst.frames.len()
             && let Some(port) = burst.only_port()
@@ -244,6 +293,14 @@ impl<Io: FrameIo> Handler<Io> {
         tick: Tick,
     ) -> Opened {
         self.open(frame, decoded, context, tick)
+    }
+}
+
+/// Brings the home buckets of decoded packets close.
+#[inline(always)]
+fn prefetch_homes(table: &Table, packets: &[Decoded]) {
+    for decoded in packets {
+        table.prefetch(decoded.home);
     }
 }
 

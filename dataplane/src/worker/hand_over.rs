@@ -134,7 +134,7 @@ impl<Io: FrameIo> Handler<Io> {
                 bursts += 1;
                 spare.port = port;
                 self.decode_burst(spare, snapshot);
-                self.resolve_burst(decoded, snapshot, now);
+                self.resolve_and_prefetch(decoded, spare, snapshot, now);
                 std::mem::swap(decoded, spare);
             }
         }

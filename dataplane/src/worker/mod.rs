@@ -162,8 +162,8 @@ impl<Io: FrameIo> Worker<Io> {
 
     /// One turn. Returns the number of frames received, from devices and from other workers.
     ///
-    /// A burst is decoded, and its buckets prefetched, before the burst before it is resolved: so the
-    /// queue of prefetches does not run dry under load.
+    /// A burst is decoded, and its buckets prefetched, before the burst before it is resolved (of a vast table: while
+    /// it is): so the queue of prefetches does not run dry under load.
     pub fn turn(&mut self, now: Now) -> usize {
         self.account(now);
         if !self.orders.is_empty() || self.handler.table.is_to_resize() {
@@ -192,7 +192,7 @@ impl<Io: FrameIo> Worker<Io> {
             }
             handler.decode_burst(spare, snapshot);
             handler.io.ended(Stage::Decode);
-            handler.resolve_burst(decoded, snapshot, now);
+            handler.resolve_and_prefetch(decoded, spare, snapshot, now);
             std::mem::swap(decoded, spare);
             has_staged = true;
         }

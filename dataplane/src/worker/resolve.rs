@@ -23,6 +23,12 @@ pub(super) struct Path<'a> {
 }
 
 impl Path<'_> {
+    /// The table that it looks into.
+    #[inline(always)]
+    pub(super) const fn table(&self) -> &Table {
+        self.table
+    }
+
     /// For one packet: finds its connection, notes it in the entry, rewrites it and counts it. Returns
     /// the port that it leaves on; `None`, and nothing done but its tick noted, if there is more to it: it is of
     /// no connection, or a SYN that opens a closed one anew, or its next hop is not known.
