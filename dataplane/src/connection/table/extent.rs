@@ -85,6 +85,18 @@ impl Extent {
         if next < self.buckets { next } else { 0 }
     }
 
+    /// Buckets up to where [`after`](Self::after) does not simply go on, this one included.
+    #[inline(always)]
+    pub(super) const fn run(&self, bucket: usize) -> usize {
+        if bucket < self.front {
+            self.front - bucket
+        } else if bucket < self.buckets {
+            self.buckets - bucket
+        } else {
+            1 // the table has become smaller since
+        }
+    }
+
     /// The region that has the hashes at `position`, a bucket of the largest layout, and the position
     /// where the next one's begin. Positions stay what they are while the table changes its size.
     pub(super) const fn region_at(&self, position: usize) -> (usize, usize) {

@@ -8,8 +8,8 @@ use crate::time::Tick;
 
 /// Buckets that the sweep prefetches ahead.
 const AHEAD: usize = 16;
-/// Buckets that it examines before it takes the dead out.
-const STRETCH: usize = 8;
+/// Buckets that it examines before it takes the dead out: as many as have a bit for each entry in a word.
+const STRETCH: usize = u32::BITS as usize / WAYS;
 
 impl Table {
     /// Examines the next `buckets` buckets and takes dead entries out. Returns how many.
@@ -23,28 +23,30 @@ impl Table {
         let (mut expired, mut examined) = (0, 0);
         let mut left = buckets;
         while left > 0 {
-            let stretch = left.min(STRETCH);
+            let first = self.sweep_position;
+            let stretch = left.min(STRETCH).min(self.extent.run(first));
             left -= stretch;
+            self.sweep_position = self.extent.after(first + stretch - 1);
             // Noted first, without a branch, and taken out then: which entries are dead cannot be predicted.
-            let mut dead = [Slot::default(); STRETCH * WAYS];
-            let mut count = 0;
-            for _ in 0..stretch {
-                let bucket = self.sweep_position;
-                self.sweep_position = self.extent.after(bucket);
-                self.buckets.prefetch(bucket + AHEAD);
-                let line = &self.buckets[bucket];
+            let mut dead = 0u32;
+            for (index, line) in self.buckets[first..first + stretch].iter().enumerate() {
+                self.buckets.prefetch(first + index + AHEAD);
+                let mut in_bucket = 0;
                 for way in 0..WAYS {
                     let entry = Entry { key: line.keys[way], value: line.values[way] };
                     let is_taken = entry.key & KEY_MASK != 0;
                     examined += u64::from(is_taken);
-                    dead[count % dead.len()] = Slot { bucket: bucket as u32, way: way as u8 };
-                    count += usize::from(is_taken & entry.is_dead(now, timeouts));
+                    in_bucket |= u32::from(is_taken & entry.is_dead(now, timeouts)) << way;
                 }
+                dead |= in_bucket << (index * WAYS);
             }
-            for slot in &dead[..count.min(dead.len())] {
-                self.vacate(*slot, self.taken(*slot), counters);
+            expired += dead.count_ones() as usize;
+            while dead != 0 {
+                let at = dead.trailing_zeros() as usize;
+                let slot = Slot { bucket: (first + at / WAYS) as u32, way: (at % WAYS) as u8 };
+                self.vacate(slot, self.taken(slot), counters);
+                dead &= dead - 1;
             }
-            expired += count;
         }
         self.live -= expired;
         counters.connections.set(self.live as u64);

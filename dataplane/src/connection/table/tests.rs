@@ -268,6 +268,31 @@ fn spills_are_forgotten_with_their_entries() {
 }
 
 #[test]
+fn a_sweep_in_slices_of_any_size_takes_out_the_dead_alone() {
+    for slice in [1, 3, 7, 8, 9, 31, 64, 1000] {
+        let mut bench = Bench::new(2000);
+        for n in 0..2000 {
+            let state = if n % 3 == 0 { State::Close } else { State::Established };
+            bench.insert(n, 1, state, NOW).unwrap();
+        }
+        let now = Tick::new(1_000_000 + 41);
+        let mut expired = 0;
+        let Bench { table, counters, timeouts } = &mut bench;
+        for _ in 0..table.buckets().div_ceil(slice) {
+            expired += table.sweep(slice, now, timeouts, counters);
+        }
+        assert_eq!((expired, bench.table.len()), (667, 1333), "slices of {slice}");
+        assert_eq!(
+            bench.counters.entries_swept.get().div_euclid(2000),
+            1,
+            "once, but for what the last slice goes over"
+        );
+        assert!((0..2000).all(|n| bench.find(n, 6, 1).is_some() == (n % 3 != 0)));
+        bench.assert_sound();
+    }
+}
+
+#[test]
 fn an_entry_keeps_the_largest_ids() {
     let mut bench = Bench::new(10);
     let real = MAX_REALS as u32 - 1;

@@ -52,6 +52,9 @@ fn a_round_visits_every_bucket_that_may_hold_entries_once() {
         let mut bucket = 0;
         for _ in 0..extent.used() {
             assert!(bucket < extent.front || (2 * extent.front..extent.buckets).contains(&bucket));
+            let run = extent.run(bucket);
+            assert!(bucket + run <= extent.buckets);
+            assert_eq!(run > 1, extent.after(bucket) == bucket + 1, "{bucket} in {extent:?}");
             bucket = extent.after(bucket);
         }
         assert_eq!(bucket, 0, "{extent:?}");
