@@ -16,10 +16,11 @@ BOUNDS_SECONDS = 10
 # A pass of the sweep over so large a table takes four seconds.
 BOUNDS_FILL_SECONDS = BOUNDS_TIMEOUT + 5
 # By dataplane/DESIGN.md: buckets examined in a turn that has packets, ways of a bucket; frames of a turn, and of the
-# burst before it that waited.
+# burst before it that waited. What is dead in a new connection's home bucket may go beside.
 SWEEP_BUCKETS, WAYS = 64, 4
-MOST_SWEPT = MOST_EXPIRED = SWEEP_BUCKETS * WAYS
+MOST_SWEPT = SWEEP_BUCKETS * WAYS
 MOST_CREATED = 3 * 32
+MOST_EXPIRED = MOST_SWEPT + MOST_CREATED * WAYS
 # Regions of 16 buckets: four, and one for each eight connections made in the turn before.
 MOST_MOVED = (4 + MOST_CREATED // 8) * 16 * WAYS
 

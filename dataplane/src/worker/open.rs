@@ -48,6 +48,7 @@ impl<Io: FrameIo> Handler<Io> {
             if !self.is_free(frame.head(), decoded, protocol, snapshot, tick) {
                 return Opened::Exception;
             }
+            self.table.expire_at_home(decoded.home, tick, &snapshot.timeouts, &self.counters);
             vacancy = self.table.vacancy(decoded.home, decoded.key);
         }
         let Some(position) = self.positions.get_mut(service.0 as usize) else { return Opened::Exception };

@@ -56,6 +56,9 @@ impl Table {
         counters: &WorkerCounters,
     ) -> Result<Slot, NoRoom> {
         let places = self.places(hash);
+        if self.free_slot(&places[..1]).is_none() {
+            self.expire_in(places[0], tick, timeouts, counters);
+        }
         let slot = match self.free_slot(&places) {
             Some(free) => free,
             None => self.make_place(&places, tick, timeouts, counters)?,
@@ -67,6 +70,21 @@ impl Table {
         let away = slot.bucket as usize != places[0];
         self.fill(slot, away, key, real, next_hop, state, tick, counters);
         Ok(slot)
+    }
+
+    /// Takes out what is dead in a key's home bucket, where it may keep the key from its place.
+    #[cold]
+    pub fn expire_at_home(&mut self, home: Home, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) {
+        self.expire_in(home.0 as usize, now, timeouts, counters);
+    }
+
+    /// Takes the dead out of a bucket.
+    fn expire_in(&mut self, bucket: usize, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) {
+        for slot in Self::slots(&[bucket]) {
+            if self.entry(slot).is_some_and(|entry| entry.is_dead(now, timeouts)) {
+                self.expire(slot, counters);
+            }
+        }
     }
 
     /// Room in the home bucket of a key that has no entry there or anywhere else. `None` if it has one, or

@@ -235,6 +235,35 @@ fn a_home_bucket_is_filled_up_and_then_no_vacancy_any_more() {
 }
 
 #[test]
+fn the_dead_at_home_give_way_before_an_entry_goes_elsewhere() {
+    let mut bench = Bench::new(1000);
+    let home = |bench: &Bench, client| bench.table.home(bench.table.hash(ClientKey::new(client, 6)));
+    let first = home(&bench, 0);
+    let together = (0..).filter(|client| home(&bench, *client) == first).take(6).collect::<Vec<u64>>();
+    let states = [State::Close, State::Established, State::Close, State::SynRecv];
+    for (client, state) in together.iter().zip(states) {
+        bench.open(*client, 1, state, NOW).unwrap();
+    }
+    let late = Tick::new(1_000_000 + 41);
+    let key = ClientKey::new(together[4], 6);
+    assert!(bench.table.vacancy(Home(first as u32), key).is_none());
+    let Bench { table, counters, timeouts } = &mut bench;
+    table.expire_at_home(Home(first as u32), late, timeouts, counters);
+    assert!(table.vacancy(Home(first as u32), key).is_some());
+    assert_eq!((table.len(), counters.connections_expired.get(), counters.connections.get()), (2, 2, 2));
+    // Without that having been asked for first.
+    for client in [together[0], together[2]] {
+        bench.insert(client, 1, State::Close, NOW).unwrap();
+    }
+    for client in &together[4..] {
+        bench.insert(*client, 1, State::SynRecv, late).unwrap();
+    }
+    assert_eq!((bench.table.len(), bench.spills()), (4, 0));
+    assert_eq!((bench.counters.connections_expired.get(), bench.counters.connections_evicted.get()), (4, 0));
+    bench.assert_sound();
+}
+
+#[test]
 fn a_full_table_has_no_vacancy() {
     let mut bench = Bench::new(2);
     bench.open(1, 1, State::Established, NOW).unwrap();
