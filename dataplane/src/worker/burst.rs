@@ -26,6 +26,9 @@ pub(super) struct Staged<F> {
     is_prefetched: bool,
     /// Where those leave that took it.
     outs: [PortIndex; BURST],
+    /// Whether at least half of the frames opened connections, the last time that there were any: then
+    /// the next ones are likely to.
+    opened: bool,
 }
 
 impl<F> Default for Staged<F> {
@@ -37,6 +40,7 @@ impl<F> Default for Staged<F> {
             decoded: [Decoded::default(); BURST],
             is_prefetched: false,
             outs: [0; BURST],
+            opened: false,
         }
     }
 }
@@ -158,10 +162,16 @@ impl<Io: FrameIo> Handler<Io> {
         let tick = now.tick();
         let (groups, rest) = next.as_chunks::<TOGETHER>();
         let mut groups = groups.iter();
-        // Short, so that many of the lines which are still on their way are waited for at once.
-        let homes = self.table.homes();
-        for decoded in &mut burst.decoded[..burst.frames.len()] {
-            decoded.probed = homes.probe(decoded.home, decoded.key);
+        if burst.opened {
+            if self.probe_openings(burst) {
+                if PREFETCH {
+                    prefetch_homes(&self.table, next);
+                }
+                let all = FrameSet::MAX >> (BURST - burst.frames.len());
+                return self.part_burst(burst, all, snapshot, now);
+            }
+        } else {
+            self.probe_all(burst);
         }
         let mut done = 0;
         if burst.others == 0 {
@@ -192,10 +202,33 @@ impl<Io: FrameIo> Handler<Io> {
         if done == burst.frames.len()
             && let Some(port) = burst.only_port()
         {
+            burst.opened = false;
             self.outgoing.push_burst(&mut self.io, port, &mut burst.frames, &self.counters);
         } else {
             self.resolve_rest::<Way>(burst, done, snapshot, now);
         }
+    }
+
+    #[inline(always)]
+    fn probe_all(&self, burst: &mut Staged<Io::Frame>) {
+        // Short, so that many of the lines which are still on their way are waited for at once.
+        let homes = self.table.homes();
+        for decoded in &mut burst.decoded[..burst.frames.len()] {
+            decoded.probed = homes.probe(decoded.home, decoded.key);
+        }
+    }
+
+    /// The same where connections are likely to be opened. Whether there is none yet for any of the frames, and all
+    /// are plain.
+    #[inline(never)]
+    fn probe_openings(&self, burst: &mut Staged<Io::Frame>) -> bool {
+        let homes = self.table.homes();
+        let mut all = burst.others == 0;
+        for decoded in &mut burst.decoded[..burst.frames.len()] {
+            decoded.probed = homes.probe(decoded.home, decoded.key);
+            all &= decoded.probed.is_nowhere();
+        }
+        all
     }
 
     /// The frames of a burst from `done` on, of which the first has just failed to take the fast path, or some
@@ -241,6 +274,7 @@ impl<Io: FrameIo> Handler<Io> {
         let (context, tick) = (Context { snapshot, port: burst.port, now }, now.tick());
         // What opens a connection stays where it is, until one comes that does not.
         let mut refused = None;
+        burst.opened = behind.count_ones() as usize >= BURST / 2;
         while behind != 0 {
             let index = behind.trailing_zeros() as usize % BURST;
             if burst.others >> index & 1 != 0 {
