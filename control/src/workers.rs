@@ -217,9 +217,9 @@ impl Workers {
             self.counters().map(|counters| gauge(counters.real(id))).fold(0, u64::wrapping_add)
         };
         Connections {
-            active: sum(|real| real.active.get()),
+            active: sum(|real| real.states.active()),
             total: sum(|real| real.total.get()),
-            closing: sum(|real| real.closing.get()),
+            closing: sum(|real| real.states.closing()),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod control_lab;
 
 use control_lab::{Lab, config_in, until};
+use dataplane::counters::StateGauges;
 use dataplane::ids::{NeighbourKey, RealId};
 use dataplane::message::NeighbourEvent;
 use dataplane::next_hop::Mac;
@@ -45,9 +46,8 @@ fn listings_have_the_keys_of_the_interface() {
     add_web(&lab);
     for worker in &lab.workers {
         let real = worker.counters.real(RealId(0));
-        real.active.set(2);
+        real.states.add(2 * StateGauges::ACTIVE + StateGauges::CLOSING);
         real.total.set(5);
-        real.closing.set(1);
         real.connections.set(5);
         real.in_packets.set(10);
         real.in_bytes.set(1000);
@@ -88,7 +88,7 @@ fn removed_reals_come_back_with_their_counters_and_are_let_go_without_connection
     add_web(&lab);
     let counters = &lab.workers[0].counters;
     counters.real(RealId(0)).total.set(1);
-    counters.real(RealId(0)).active.set(1);
+    counters.real(RealId(0)).states.add(StateGauges::ACTIVE);
     counters.real(RealId(0)).connections.set(7);
     lab.ok(&format!(r#""command":"del-real",{WEB},{RS1}"#));
     let version = counters.snapshot_version.get();

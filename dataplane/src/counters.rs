@@ -71,10 +71,45 @@ pub struct RealCounters {
     pub out_bytes: Counter,
     /// Gauge: connections in the table. One word, so that whoever sees it zero knows that there is none.
     pub total: Counter,
-    /// Gauge: those in an active state (as `ActiveConn`).
-    pub active: Counter,
-    /// Gauge: those in TIME_WAIT or CLOSE.
-    pub closing: Counter,
+    /// Gauges: those in some states.
+    pub states: StateGauges,
+}
+
+/// Two gauges in one word, so that one addition counts a connection's state, whatever it is: connections in an active
+/// state in the lower half, those that are closing in the upper one. A worker has fewer than either can hold.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct StateGauges(Counter);
+
+impl StateGauges {
+    /// Of a connection in a state that is counted by neither.
+    pub const NONE: u64 = 0;
+    /// Of an active one.
+    pub const ACTIVE: u64 = 1;
+    /// Of one that is closing.
+    pub const CLOSING: u64 = 1 << 32;
+
+    /// Counts connections: some of the constants, or their difference; only the one writer may call it.
+    #[inline(always)]
+    pub fn add(&self, amount: u64) {
+        self.0.add(amount);
+    }
+
+    /// Takes connections off; only the one writer may call it.
+    #[inline(always)]
+    pub fn subtract(&self, amount: u64) {
+        self.0.subtract(amount);
+    }
+
+    /// Those in an active state (as `ActiveConn`).
+    pub fn active(&self) -> u64 {
+        self.0.get() & u64::from(u32::MAX)
+    }
+
+    /// Those in TIME_WAIT or CLOSE.
+    pub fn closing(&self) -> u64 {
+        self.0.get() >> 32
+    }
 }
 
 impl RealCounters {
@@ -91,7 +126,7 @@ impl RealCounters {
 
     /// Connections in any state that is not active (as `InActConn`).
     pub fn inactive(&self) -> u64 {
-        self.total.get().saturating_sub(self.active.get())
+        self.total.get().saturating_sub(self.states.active())
     }
 }
 

@@ -3,7 +3,6 @@
 mod support;
 
 use dataplane::connection::{Row, Timeouts};
-use dataplane::counters::Counter;
 use dataplane::ids::{NeighbourKey, PortIndex};
 use dataplane::message::Order;
 use dataplane::next_hop::{Mac, NextHop};
@@ -135,7 +134,7 @@ fn seen(lab: &Lab) -> Vec<u64> {
 fn gauges(lab: &Lab) -> Vec<u64> {
     let of = |real| {
         let of = lab.counters().real(real);
-        [&of.total, &of.active, &of.closing].map(Counter::get)
+        [of.total.get(), of.states.active(), of.states.closing()]
     };
     lab.description.reals.iter().flat_map(|real| of(real.id)).collect()
 }

@@ -39,7 +39,7 @@ fn assert_counted(lab: &mut Lab, connections: usize, packets: u64) {
     };
     let live = connections as u64;
     assert_eq!(sum(&|real| real.total.get()), live);
-    assert_eq!(sum(&|real| real.active.get() + real.inactive()), live);
+    assert_eq!(sum(&|real| real.states.active() + real.inactive()), live);
     assert_eq!(sum(&|real| real.in_packets.get()), packets);
     assert_eq!(lab.counters().connections.get(), live);
     let counters = lab.counters();

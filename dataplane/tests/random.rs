@@ -181,7 +181,7 @@ fn run(events: Vec<Event>) {
     let (mut active, mut inactive) = (0, 0);
     for id in 0..8 {
         let real = lab.counters().real(dataplane::ids::RealId(id));
-        active += real.active.get();
+        active += real.states.active();
         inactive += real.inactive();
     }
     assert_eq!(active + inactive, live, "the reals' counts are the table's");

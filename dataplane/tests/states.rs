@@ -42,7 +42,7 @@ fn segment(lab: &mut Lab, from: Sender, flags: u8) {
 fn counts(lab: &mut Lab) -> (u64, u64) {
     let id = lab.real_id(RealKey { service: tcp_service(at(VIP, 7400)), endpoint: at(RS1, 7000) });
     let real = lab.counters().real(id);
-    (real.active.get(), real.inactive())
+    (real.states.active(), real.inactive())
 }
 
 /// A segment; the state it leads to, that state's timeout in seconds, and ActiveConn and InActConn.
@@ -149,7 +149,7 @@ fn udp_has_one_state_that_both_sides_refresh() {
     }
     let id = lab.real_id(RealKey { service: udp_service(at(VIP, 5000)), endpoint: at(RS1, 5000) });
     let real = lab.counters().real(id);
-    assert_eq!((real.active.get(), real.inactive()), (0, 1), "UDP is never active");
+    assert_eq!((real.states.active(), real.inactive()), (0, 1), "UDP is never active");
 }
 
 #[test]

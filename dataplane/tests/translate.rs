@@ -151,16 +151,16 @@ fn counters_follow_the_connection() {
     lab.arrive(DIP0, &reply.frame());
     let id = lab.real_id(RealKey { service: tcp_service(at(VIP, 80)), endpoint: at(RS2, 80) });
     let real = lab.counters().real(id);
-    assert_eq!((real.connections.get(), real.active.get(), real.inactive()), (1, 1, 0));
+    assert_eq!((real.connections.get(), real.states.active(), real.inactive()), (1, 1, 0));
     assert_eq!((real.in_packets.get(), real.in_bytes.get()), (1, 40));
     assert_eq!((real.out_packets.get(), real.out_bytes.get()), (2, 80));
     let reset = Packet::tcp(at(RS2, 80), at(CLIENT, 40000), RST).macs(RS2_MAC, DIP_MAC);
     lab.arrive(DIP0, &reset.frame());
     let real = lab.counters().real(id);
-    assert_eq!((real.active.get(), real.inactive(), real.closing.get()), (0, 1, 1));
+    assert_eq!((real.states.active(), real.inactive(), real.states.closing()), (0, 1, 1));
     lab.pass(12);
     let real = lab.counters().real(id);
-    assert_eq!((real.active.get(), real.inactive(), real.closing.get()), (0, 0, 0), "swept");
+    assert_eq!((real.states.active(), real.inactive(), real.states.closing()), (0, 0, 0), "swept");
     assert!(lab.connections().is_empty());
     assert_eq!(lab.counters().connections_expired.get(), 1);
 }

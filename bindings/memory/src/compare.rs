@@ -1,5 +1,8 @@
 //! Comparing the four words of half a cache line at once.
 
+/// Bits above the count of time in a word of [`aged`].
+const TIME_BITS: u32 = 24;
+
 /// Which of `words` equal `wanted` where `mask` has ones: bit `i` for `words[i]`. `wanted` must be zero
 /// where `mask` is.
 #[inline(always)]
@@ -38,9 +41,69 @@ fn sse2(words: &[u64; 4], mask: u64, wanted: u64) -> u32 {
     }
 }
 
+/// Which of `words` are of a time so long before `now` as `limits` say, or longer: bit `i` for `words[i]`. The time
+/// is their upper 24 bits, and wraps; so many bits do `now` and the limits have.
+#[inline(always)]
+pub fn aged(words: &[u64; 4], now: u32, limits: [u32; 4]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    return aged_sse2(words, now, limits);
+    #[cfg(not(target_arch = "x86_64"))]
+    return aged_one_by_one(words, now, limits);
+}
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn aged_one_by_one(words: &[u64; 4], now: u32, limits: [u32; 4]) -> u32 {
+    let age = |word: u64| now.wrapping_sub((word >> (u64::BITS - TIME_BITS)) as u32) & ((1 << TIME_BITS) - 1);
+    (0..4).fold(0, |set, index| set | u32::from(age(words[index]) >= limits[index]) << index)
+}
+
+/// The times as the upper bits of 32, so that they wrap by themselves. SSE2 compares signed numbers alone.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn aged_sse2(words: &[u64; 4], now: u32, limits: [u32; 4]) -> u32 {
+    use std::arch::x86_64::{
+        __m128i, _mm_and_si128, _mm_castps_si128, _mm_castsi128_ps, _mm_cmpgt_epi32, _mm_loadu_ps,
+        _mm_movemask_ps, _mm_set1_epi32, _mm_setr_epi32, _mm_shuffle_ps, _mm_slli_epi32, _mm_sub_epi32,
+        _mm_xor_si128,
+    };
+    const SHIFT: i32 = (u32::BITS - TIME_BITS) as i32;
+    let [a, b, c, d] = limits.map(|limit| limit as i32);
+    // SAFETY: SSE2 is part of the x86-64 baseline; both loads are of 16 bytes within `words` (32
+    // bytes) and need no alignment.
+    unsafe {
+        let start: *const f32 = words.as_ptr().cast();
+        // The high halves of all four.
+        let high = _mm_shuffle_ps::<0b11_01_11_01>(_mm_loadu_ps(start), _mm_loadu_ps(start.add(4)));
+        let times = _mm_and_si128(_mm_castps_si128(high), _mm_set1_epi32(-1 << SHIFT));
+        let ages = _mm_sub_epi32(_mm_set1_epi32((now << SHIFT) as i32), times);
+        let limits: __m128i = _mm_slli_epi32::<SHIFT>(_mm_setr_epi32(a, b, c, d));
+        let sign = _mm_set1_epi32(i32::MIN);
+        let younger = _mm_cmpgt_epi32(_mm_xor_si128(limits, sign), _mm_xor_si128(ages, sign));
+        !_mm_movemask_ps(_mm_castsi128_ps(younger)) as u32 & 0xf
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_are_told_across_a_wrap_and_from_their_limits_on() {
+        let most: u32 = (1 << TIME_BITS) - 1;
+        let numbers = [0, 1, 2, 1 << 23, (1 << 23) + 1, most - 1, most];
+        for now in numbers {
+            for age in numbers {
+                for limit in numbers {
+                    let word = u64::from(now.wrapping_sub(age) & most) << 40 | 0xff_ffff_ffff;
+                    let words = [word, word & !0xff_ffff_ffff, u64::from(now) << 40, word];
+                    let limits = [limit, limit, limit, most];
+                    let told = aged(&words, now, limits);
+                    assert_eq!(told, aged_one_by_one(&words, now, limits), "{now} {age} {limit}");
+                    assert_eq!(told & 1 != 0, age >= limit, "{now} {age} {limit}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_combination_of_equal_words_is_told() {

@@ -4,7 +4,7 @@ mod compare;
 mod counting;
 mod huge;
 
-pub use compare::equal_under_mask;
+pub use compare::{aged, equal_under_mask};
 pub use counting::CountingAllocator;
 pub use huge::{Backing, Error, Huge, HugeSlice};
 

@@ -169,7 +169,7 @@ impl State {
     pub const COUNT: usize = 13;
 
     /// Values that four bits have.
-    pub(super) const ROWS: usize = 16;
+    pub(in crate::connection) const ROWS: usize = 16;
 
     /// The state of an entry's four bits.
     #[inline(always)]

@@ -1,30 +1,46 @@
 //! How many connections a real has, by kind of state.
 
+use super::Entry;
+use super::entry::STATE_SHIFT;
 use crate::connection::State;
-use crate::counters::{RealCounters, WorkerCounters};
+use crate::counters::{RealCounters, StateGauges, WorkerCounters};
 use crate::ids::RealId;
+
+/// What a connection adds to its real's gauges, by the four bits of its state.
+const GAUGES: [u64; State::ROWS] = {
+    let mut gauges = [StateGauges::NONE; State::ROWS];
+    let mut index = 0;
+    while index < State::COUNT {
+        let state = State::ALL[index];
+        if state.is_active() {
+            gauges[state as usize] += StateGauges::ACTIVE;
+        }
+        if state.is_closing() {
+            gauges[state as usize] += StateGauges::CLOSING;
+        }
+        index += 1;
+    }
+    gauges
+};
 
 /// Moves a connection of `real` from one state's counts to another's.
 #[inline]
 pub fn recount_state(counters: &WorkerCounters, real: RealId, from: State, to: State) {
-    let of_real = counters.real(real);
-    // One store each: no reader sees a gauge without a connection that stays in it.
-    of_real.active.add(u64::from(to.is_active()).wrapping_sub(u64::from(from.is_active())));
-    of_real.closing.add(u64::from(to.is_closing()).wrapping_sub(u64::from(from.is_closing())));
+    // One store: no reader sees a gauge without a connection that stays in it.
+    let change = GAUGES[to as usize].wrapping_sub(GAUGES[from as usize]);
+    counters.real(real).states.add(change);
 }
 
 /// Counts a new connection.
 #[inline(always)]
 pub(super) fn count_state(of_real: &RealCounters, state: State) {
     of_real.total.add(1);
-    of_real.active.add(u64::from(state.is_active()));
-    of_real.closing.add(u64::from(state.is_closing()));
+    of_real.states.add(GAUGES[state as usize]);
 }
 
 /// Takes a connection off the counts.
 #[inline(always)]
-pub(super) fn uncount_state(of_real: &RealCounters, state: State) {
-    of_real.active.subtract(u64::from(state.is_active()));
-    of_real.closing.subtract(u64::from(state.is_closing()));
+pub(super) fn uncount(of_real: &RealCounters, entry: Entry) {
+    of_real.states.subtract(GAUGES[(entry.key >> STATE_SHIFT) as usize % State::ROWS]);
     of_real.total.subtract(1);
 }

@@ -3,7 +3,7 @@
 use super::entry::{
     AWAY, ID_MASK, KEY_MASK, REAL_MASK, REAL_SHIFT, SPILL_MASK, SPILL_ONE, STATE_SHIFT, TICK_SHIFT, WAYS,
 };
-use super::gauges::{count_state, uncount_state};
+use super::gauges::{count_state, uncount};
 use super::{ClientKey, Entry, Hash, Home, Slot, Table};
 use crate::connection::{State, Timeouts};
 use crate::counters::WorkerCounters;
@@ -270,7 +270,7 @@ impl Table {
         if entry.value & AWAY != 0 {
             self.come_home(slot, entry);
         }
-        uncount_state(counters.real(entry.real()), entry.state());
+        uncount(counters.real(entry.real()), entry);
     }
 
     /// An entry that lay away from home is no more.

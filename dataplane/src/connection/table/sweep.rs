@@ -1,15 +1,18 @@
 //! Passing over the table: to take dead entries out, and to copy live ones out.
 
-use super::entry::{Bucket, KEY_MASK, WAYS};
+use super::entry::{Bucket, KEY_MASK, STATE_SHIFT, WAYS};
 use super::{Entry, REGION, Slot, Table};
 use crate::connection::{Row, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::time::Tick;
+use memory::{aged, equal_under_mask};
 
 /// Buckets that the sweep prefetches ahead.
 const AHEAD: usize = 16;
 /// Buckets that it examines before it takes the dead out: as many as have a bit for each entry in a word.
 const STRETCH: usize = u32::BITS as usize / WAYS;
+/// A bucket's ways as a set of bits.
+const ALL_WAYS: u32 = (1 << WAYS) - 1;
 
 impl Table {
     /// Examines the next `buckets` buckets and takes dead entries out. Returns how many.
@@ -28,24 +31,20 @@ impl Table {
             left -= stretch;
             self.sweep_position = self.extent.after(first + stretch - 1);
             // Noted first, without a branch, and taken out then: which entries are dead cannot be predicted.
-            let mut dead = 0u32;
-            for (index, line) in self.buckets[first..first + stretch].iter().enumerate() {
+            let (mut all_taken, mut all_dead) = (0u32, 0u32);
+            for (index, bucket) in self.buckets[first..first + stretch].iter().enumerate() {
                 self.buckets.prefetch(first + index + AHEAD);
-                let mut in_bucket = 0;
-                for way in 0..WAYS {
-                    let entry = Entry { key: line.keys[way], value: line.values[way] };
-                    let is_taken = entry.key & KEY_MASK != 0;
-                    examined += u64::from(is_taken);
-                    in_bucket |= u32::from(is_taken & entry.is_dead(now, timeouts)) << way;
-                }
-                dead |= in_bucket << (index * WAYS);
+                let (taken, dead) = bucket.dead(now, timeouts);
+                all_taken |= taken << (index * WAYS);
+                all_dead |= dead << (index * WAYS);
             }
-            expired += dead.count_ones() as usize;
-            while dead != 0 {
-                let at = dead.trailing_zeros() as usize;
+            examined += u64::from(all_taken.count_ones());
+            expired += all_dead.count_ones() as usize;
+            while all_dead != 0 {
+                let at = all_dead.trailing_zeros() as usize;
                 let slot = Slot { bucket: (first + at / WAYS) as u32, way: (at % WAYS) as u8 };
                 self.vacate(slot, self.taken(slot), counters);
-                dead &= dead - 1;
+                all_dead &= all_dead - 1;
             }
         }
         self.live -= expired;
@@ -102,5 +101,15 @@ impl Table {
             client: entry.client_key().client(),
             real: entry.real(),
         })
+    }
+}
+
+impl Bucket {
+    /// Which of its entries are taken, and which of these are dead: sets of four bits.
+    #[inline(always)]
+    fn dead(&self, now: Tick, timeouts: &Timeouts) -> (u32, u32) {
+        let taken = !equal_under_mask(&self.keys, KEY_MASK, 0) & ALL_WAYS;
+        let limits = self.keys.map(|key| timeouts.ticks_of_bits((key >> STATE_SHIFT) as u8));
+        (taken, taken & aged(&self.values, now.raw(), limits))
     }
 }

@@ -468,7 +468,7 @@ proptest! {
         }
         let counted: u64 = (0..3)
             .map(|real| bench.counters.real(RealId(real)))
-            .map(|real| real.active.get() + real.inactive())
+            .map(|real| real.states.active() + real.inactive())
             .sum();
         prop_assert_eq!(counted, bench.table.len() as u64);
     }
