@@ -85,6 +85,7 @@ pub struct Schedule {
     weights: WeightTree,
     /// Sorted; where each real stands in `candidates`.
     places: Box<[(RealId, u32)]>,
+    /// The levels that a round goes through: for `rr` one, which every weight above 0 reaches.
     now: Change,
     first_sequence: u64,
     changes: Box<[Change]>,
@@ -110,7 +111,10 @@ impl Schedule {
             algorithm,
             generation,
             weights: WeightTree::new(weights()),
-            now: Change::of(weights()),
+            now: match algorithm {
+                Algorithm::WeightedRoundRobin => Change::of(weights()),
+                Algorithm::RoundRobin => Change::of(weights().map(|weight| weight.min(1))),
+            },
             places: places.into(),
             candidates: candidates_newest_first.into(),
             first_sequence,

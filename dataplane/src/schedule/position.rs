@@ -9,9 +9,9 @@ use crate::ids::RealId;
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
 pub struct Position {
-    /// Place of the real that was picked last; `None`: at the head of the list.
-    last: Option<usize>,
-    /// The weight that a real must reach to be picked (`cw`); 0: not set yet.
+    /// Place behind that of the real that was picked last; 0: at the head of the list.
+    after: usize,
+    /// The weight that a real must reach to be picked (`cw`; for `rr` 1); 0: not set yet.
     level: u32,
     /// Number of the first change that was not replayed.
     next_sequence: u64,
@@ -37,15 +37,16 @@ impl Position {
                     self.level = level_after(self.level, *change);
                 }
                 if new.next_sequence() != self.next_sequence {
-                    self.last = None;
+                    self.after = 0;
                     at_head = true;
                 }
             }
             Algorithm::RoundRobin => {
-                self.last = old.zip(self.last).and_then(|(old, last)| {
-                    let here_and_before = old.candidates.get(..=last)?.iter().rev();
-                    here_and_before.filter_map(|candidate| new.place_of(candidate.real)).next()
+                let last = old.and_then(|old| {
+                    let up_to_last = old.candidates.get(..self.after)?.iter().rev();
+                    up_to_last.filter_map(|candidate| new.place_of(candidate.real)).next()
                 });
+                self.after = last.map_or(0, |last| last + 1);
             }
         }
         self.next_sequence = new.next_sequence();
@@ -63,53 +64,40 @@ impl Position {
     /// The real for the next new connection; `None` if none has a weight above 0.
     #[inline(always)]
     pub fn pick(&mut self, schedule: &Schedule) -> Option<RealId> {
-        let after = self.last.map_or(0, |last| last + 1);
         let Change { divisor, top } = schedule.now;
-        let is_weighted = schedule.algorithm == Algorithm::WeightedRoundRobin;
-        let level = if is_weighted { self.level } else { 1 };
-        if level != 0 && level <= top {
+        if (1..=top).contains(&self.level) {
             // Nearly always the next in the list will do, or behind its end the first, one level lower.
-            let (next, level) = if after < schedule.candidates.len() {
-                (after, level)
-            } else if is_weighted {
-                (0, lower(level, divisor, top))
+            let (next, level) = if self.after < schedule.candidates.len() {
+                (self.after, self.level)
             } else {
-                (0, 1)
+                (0, lower(self.level, divisor, top))
             };
-            if schedule.weights.reaches(next, level) {
-                if is_weighted {
-                    self.level = level;
-                }
-                self.last = Some(next);
-                return Some(schedule.candidates[next].real);
+            if let Some(candidate) = schedule.candidates.get(next)
+                && candidate.weight >= level
+            {
+                (self.after, self.level) = (next + 1, level);
+                return Some(candidate.real);
             }
         }
-        self.pick_further(after, schedule)
+        self.pick_further(schedule)
     }
 
     #[inline(never)]
-    fn pick_further(&mut self, after: usize, schedule: &Schedule) -> Option<RealId> {
+    fn pick_further(&mut self, schedule: &Schedule) -> Option<RealId> {
         let Change { divisor, top } = schedule.now;
         if top == 0 {
             return None;
         }
-        let place = match schedule.algorithm {
-            Algorithm::WeightedRoundRobin => {
-                if self.level == 0 || self.level > top {
-                    self.level = top;
-                }
-                schedule.weights.first_from(after, self.level).or_else(|| {
-                    self.level = lower(self.level, divisor, top);
-                    // Some weight reaches every level, so one more search finds it.
-                    schedule.weights.first_from(0, self.level)
-                })
-            }
-            Algorithm::RoundRobin => {
-                schedule.weights.first_from(after, 1).or_else(|| schedule.weights.first_from(0, 1))
-            }
-        };
-        self.last = place;
-        Some(schedule.candidates[place?].real)
+        if self.level == 0 || self.level > top {
+            self.level = top;
+        }
+        let place = schedule.weights.first_from(self.after, self.level).or_else(|| {
+            self.level = lower(self.level, divisor, top);
+            // Some weight reaches every level, so one more search finds it.
+            schedule.weights.first_from(0, self.level)
+        })?;
+        self.after = place + 1;
+        Some(schedule.candidates[place].real)
     }
 }
 

@@ -24,12 +24,6 @@ impl WeightTree {
         Self { nodes: nodes.into(), length }
     }
 
-    /// Whether the weight at `place`, if there is one, is at least `level` (which is above 0).
-    #[inline(always)]
-    pub(super) fn reaches(&self, place: usize, level: u32) -> bool {
-        self.nodes.get(self.nodes.len() / 2 + place).is_some_and(|weight| *weight >= level)
-    }
-
     /// The first place from `start` on whose weight is at least `level` (which is above 0).
     pub(super) fn first_from(&self, start: usize, level: u32) -> Option<usize> {
         self.search(start, level, || ())

@@ -24,12 +24,15 @@ const FEW: usize = 8;
 
 /// The routes: few of them are looked at one by one, more by a hash map for each prefix length. A look-up
 /// costs at most 33 probes whatever their number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Routes {
     /// By netmask, the longest first; in each by network.
     by_length: Vec<(u32, HashMap<u32, Way, BuildWordHasher>)>,
     /// All of them, the longest first; empty if they are too many.
     few: ArrayVec<(u32, u32, Way), FEW>,
+    /// By a destination's first byte, which of the few it takes whatever the other bytes are; [`FEW`]: these
+    /// decide, or there is none.
+    by_first_byte: [u8; 256],
     /// Every gateway once.
     gateways: Vec<NeighbourKey>,
 }
@@ -78,7 +81,8 @@ impl Routes {
         let all = by_length.iter().flat_map(|(mask, ways)| ways.iter().map(|(net, way)| (*mask, *net, *way)));
         let is_few = by_length.iter().map(|(_, ways)| ways.len()).sum::<usize>() <= FEW;
         let few = if is_few { all.collect() } else { ArrayVec::new() };
-        Self { few, by_length, gateways }
+        let by_first_byte = std::array::from_fn(|byte| decided_by_first_byte(&few, byte as u32) as u8);
+        Self { few, by_first_byte, by_length, gateways }
     }
 
     /// The route to `destination`.
@@ -92,16 +96,24 @@ impl Routes {
     }
 
     /// The same, with the number of the gateway.
-    #[inline]
+    #[inline(always)]
     pub fn next_on_way(&self, destination: Ipv4Addr) -> Option<NextOnWay> {
         let Way { route, gateway } = self.way(destination)?;
         let key = NeighbourKey { port: route.port, address: route.via.unwrap_or(destination) };
         Some(NextOnWay { key, gateway: gateway.map(|number| number as usize) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn way(&self, destination: Ipv4Addr) -> Option<&Way> {
-        let bits = destination.to_bits();
+        let decided = self.by_first_byte[usize::from(destination.octets()[0])];
+        match self.few.get(usize::from(decided)) {
+            Some((.., way)) => Some(way),
+            None => self.search(destination.to_bits()),
+        }
+    }
+
+    #[inline(never)]
+    fn search(&self, bits: u32) -> Option<&Way> {
         if self.few.is_empty() {
             return self.by_length.iter().find_map(|(mask, ways)| ways.get(&(bits & mask)));
         }
@@ -112,6 +124,15 @@ impl Routes {
     pub fn gateways(&self) -> &[NeighbourKey] {
         &self.gateways
     }
+}
+
+/// Which of `routes`, the longest first, is for every destination whose first byte is `byte`; [`FEW`] if it is not
+/// the same one for all.
+fn decided_by_first_byte(routes: &[(u32, u32, Way)], byte: u32) -> usize {
+    const FIRST_BYTE: u32 = 0xff << 24;
+    let meets = |(mask, network, _): &(u32, u32, Way)| (byte << 24 ^ network) & mask & FIRST_BYTE == 0;
+    let first = routes.iter().position(meets).filter(|place| routes[*place].0 & !FIRST_BYTE == 0);
+    first.unwrap_or(FEW)
 }
 
 #[cfg(test)]
