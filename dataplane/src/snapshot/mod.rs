@@ -254,8 +254,14 @@ impl Snapshot {
     pub fn is_own_or_broadcast(&self, address: Ipv4Addr) -> bool {
         // Nearly always told by the last byte alone.
         let last = usize::from(address.octets()[3]);
-        self.last_bytes[last / 64] >> (last % 64) & 1 != 0
-            && (self.local(address).is_some() || self.is_link_broadcast(address))
+        self.last_bytes[last / 64] >> (last % 64) & 1 != 0 && self.look_up_own_or_broadcast(address)
+    }
+
+    /// Out of line: what it needs would crowd out the rest.
+    #[cold]
+    #[inline(never)]
+    fn look_up_own_or_broadcast(&self, address: Ipv4Addr) -> bool {
+        self.local(address).is_some() || self.is_link_broadcast(address)
     }
 
     /// Whether some real, removed ones with connections included, has this address and port.

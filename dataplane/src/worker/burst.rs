@@ -280,7 +280,7 @@ impl<Io: FrameIo> Handler<Io> {
             if burst.others >> index & 1 != 0 {
                 break; // nothing in it to open a connection by
             }
-            match self.open(&mut burst.frames[index], &burst.decoded[index], context, tick) {
+            match self.open(&mut burst.frames[index], &burst.decoded[index], &context, tick) {
                 Opened::Leaves(out) => burst.outs[index] = out,
                 Opened::Exception => break,
                 Opened::Refused(reason) => {
@@ -305,7 +305,7 @@ impl<Io: FrameIo> Handler<Io> {
             } else if index == first {
                 refused.map_or(Opened::Exception, Opened::Refused) // it has been tried
             } else if plain {
-                self.open_one(&mut frame, decoded, context, tick)
+                self.open_one(&mut frame, decoded, &context, tick)
             } else {
                 Opened::Exception
             };
@@ -323,7 +323,7 @@ impl<Io: FrameIo> Handler<Io> {
         &mut self,
         frame: &mut Io::Frame,
         decoded: &Decoded,
-        context: Context<'_>,
+        context: &Context<'_>,
         tick: Tick,
     ) -> Opened {
         self.open(frame, decoded, context, tick)

@@ -7,7 +7,7 @@ use super::decode::{Decoded, at, check_at, far};
 use super::exception::{Context, first_state};
 use super::rewrite::{self, checksum_offset};
 use super::schedule::FTP_DATA;
-use crate::connection::table::Slot;
+use crate::connection::table::Vacancy;
 use crate::connection::{Direction, State, TcpEvent};
 use crate::frame::{Frame, FrameIo, HEAD};
 use crate::ids::{PortIndex, Protocol, RealId, ServiceId};
@@ -35,37 +35,27 @@ impl<Io: FrameIo> Handler<Io> {
         &mut self,
         frame: &mut Io::Frame,
         decoded: &Decoded,
-        context: Context<'_>,
+        context: &Context<'_>,
         tick: Tick,
     ) -> Opened {
-        let Context { snapshot, port, .. } = context;
+        let &Context { snapshot, port, .. } = context;
         let Some(opening) = self.is_opening(frame.head(), decoded, snapshot) else {
             return Opened::Exception;
         };
-        let Opening { protocol, service, source } = opening;
-        let mut vacancy = self.table.vacancy(decoded.home, decoded.key);
-        if vacancy.is_none() {
-            if !self.is_free(frame.head(), decoded, protocol, snapshot, tick) {
-                return Opened::Exception;
-            }
-            self.table.expire_at_home(decoded.home, tick, &snapshot.timeouts, &self.counters);
-            vacancy = self.table.vacancy(decoded.home, decoded.key);
-        }
-        let Some(position) = self.positions.get_mut(service.0 as usize) else { return Opened::Exception };
-        let schedule = snapshot.services[service.0 as usize].as_ref().map(|service| &service.schedule);
-        let Some(real) = schedule.and_then(|schedule| position.pick(schedule)) else {
-            return Opened::Exception;
+        let real = match self.table.vacancy(decoded.home, decoded.key) {
+            Some(vacancy) => match self.pick(opening.service, snapshot) {
+                Some(real) => {
+                    self.make(vacancy, decoded, &opening, real, snapshot, tick);
+                    real
+                }
+                None => return Opened::Exception,
+            },
+            None => match self.open_without_vacancy(frame.head(), decoded, &opening, context) {
+                Ok(real) => real,
+                Err(opened) => return opened,
+            },
         };
-        let state = match protocol {
-            Protocol::Tcp => const { first_state(Protocol::Tcp, TcpEvent::Syn) },
-            Protocol::Udp => const { first_state(Protocol::Udp, TcpEvent::Ack) },
-        };
-        if let Some(vacancy) = vacancy {
-            let back = self.way_back(source, snapshot);
-            self.table.insert_at_home(vacancy, decoded.key, real, back, state, tick, &self.counters);
-        } else if let Err(reason) = self.enter_anywhere(decoded, real, source, state, context) {
-            return Opened::Refused(reason);
-        }
+        let Opening { protocol, source, .. } = opening;
         let head = frame.head_mut();
         if protocol == Protocol::Tcp {
             let check = checksum::read(head, at::TRANSPORT + checksum_offset(Protocol::Tcp));
@@ -105,21 +95,56 @@ impl<Io: FrameIo> Handler<Io> {
         opens.then_some(Opening { protocol, service, source })
     }
 
-    /// Makes the entry where there may be no room at home.
-    #[inline(never)]
-    fn enter_anywhere(
+    /// The next real in line.
+    #[inline(always)]
+    fn pick(&mut self, service: ServiceId, snapshot: &Snapshot) -> Option<RealId> {
+        let position = self.positions.get_mut(service.0 as usize)?;
+        position.pick(&snapshot.services[service.0 as usize].as_ref()?.schedule)
+    }
+
+    /// Makes the entry at home.
+    #[inline(always)]
+    fn make(
         &mut self,
+        vacancy: Vacancy,
         decoded: &Decoded,
+        opening: &Opening,
         real: RealId,
-        source: Ipv4Addr,
-        state: State,
-        Context { snapshot, now, .. }: Context<'_>,
-    ) -> Result<Slot, DropReason> {
-        self.enter(self.table.hash(decoded.key), decoded.key, real, source, state, snapshot, now)
+        snapshot: &Snapshot,
+        tick: Tick,
+    ) {
+        let back = self.way_back(opening.source, snapshot);
+        let state = opening.first_state();
+        self.table.insert_at_home(vacancy, decoded.key, real, back, state, tick, &self.counters);
+    }
+
+    /// Picks a real and makes the entry where there seems to be no room at home. Out of line, as it is rare.
+    #[inline(never)]
+    fn open_without_vacancy(
+        &mut self,
+        head: &[u8; HEAD],
+        decoded: &Decoded,
+        opening: &Opening,
+        context: &Context<'_>,
+    ) -> Result<RealId, Opened> {
+        let &Context { snapshot, now, .. } = context;
+        let tick = now.tick();
+        if !self.is_free(head, decoded, opening.protocol, snapshot, tick) {
+            return Err(Opened::Exception);
+        }
+        self.table.expire_at_home(decoded.home, tick, &snapshot.timeouts, &self.counters);
+        let real = self.pick(opening.service, snapshot).ok_or(Opened::Exception)?;
+        if let Some(vacancy) = self.table.vacancy(decoded.home, decoded.key) {
+            self.make(vacancy, decoded, opening, real, snapshot, tick);
+        } else {
+            let (hash, state) = (self.table.hash(decoded.key), opening.first_state());
+            let made = self.enter(hash, decoded.key, real, opening.source, state, snapshot, now);
+            made.map_err(Opened::Refused)?;
+        }
+        Ok(real)
     }
 
     /// Whether the client endpoint has no connection any more; one that is over goes.
-    #[inline(never)]
     fn is_free(
         &mut self,
         head: &[u8; HEAD],
@@ -145,8 +170,13 @@ impl<Io: FrameIo> Handler<Io> {
     /// Where a NIC steers, a packet without connection may have come to the wrong worker.
     #[inline(always)]
     fn is_of_another_worker(&self, decoded: &Decoded) -> bool {
+        !self.io.peers.is_alone() && self.is_anothers(decoded)
+    }
+
+    #[inline(never)]
+    fn is_anothers(&self, decoded: &Decoded) -> bool {
         let peers = &self.io.peers;
-        !peers.is_alone() && peers.owner(decoded.key.endpoint_bits()) != peers.own()
+        peers.owner(decoded.key.endpoint_bits()) != peers.own()
     }
 }
 
@@ -155,6 +185,17 @@ struct Opening {
     protocol: Protocol,
     service: ServiceId,
     source: Ipv4Addr,
+}
+
+impl Opening {
+    /// The state that it begins in.
+    #[inline(always)]
+    const fn first_state(&self) -> State {
+        match self.protocol {
+            Protocol::Tcp => const { first_state(Protocol::Tcp, TcpEvent::Syn) },
+            Protocol::Udp => const { first_state(Protocol::Udp, TcpEvent::Ack) },
+        }
+    }
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::Handler;
 use crate::frame::FrameIo;
-use crate::ids::{NeighbourKey, NextHopId};
+use crate::ids::NextHopId;
 use crate::snapshot::{NextOnWay, Snapshot};
 use std::net::Ipv4Addr;
 
@@ -25,18 +25,19 @@ impl<Io: FrameIo> Handler<Io> {
     /// The id of the host that replies to this client are sent to next, if it has one.
     #[inline(always)]
     pub(super) fn way_back(&mut self, client: Ipv4Addr, snapshot: &Snapshot) -> NextHopId {
-        let Some(NextOnWay { key, gateway }) = snapshot.routes.next_on_way(client) else {
-            return NextHopId::UNKNOWN;
-        };
-        let known = gateway.and_then(|number| self.gateways.ids.get(number)).copied();
-        match known {
-            Some(id) if id != NextHopId::UNKNOWN => id,
-            _ => self.look_up(key, gateway),
+        let next = snapshot.routes.next_on_way(client);
+        let gateway = next.and_then(|next| next.gateway);
+        match gateway.and_then(|number| self.gateways.ids.get(number)) {
+            Some(id) if *id != NextHopId::UNKNOWN => *id,
+            _ => self.look_up(client, snapshot),
         }
     }
 
     #[inline(never)]
-    fn look_up(&mut self, key: NeighbourKey, gateway: Option<usize>) -> NextHopId {
+    fn look_up(&mut self, client: Ipv4Addr, snapshot: &Snapshot) -> NextHopId {
+        let Some(NextOnWay { key, gateway }) = snapshot.routes.next_on_way(client) else {
+            return NextHopId::UNKNOWN;
+        };
         let id = self.neighbours.get(&key).copied().unwrap_or(NextHopId::UNKNOWN);
         if let Some(kept) = gateway.and_then(|number| self.gateways.ids.get_mut(number)) {
             *kept = id;
