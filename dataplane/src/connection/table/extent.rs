@@ -29,7 +29,8 @@ pub(super) struct Extent {
     least: usize,
     most: usize,
     grows: bool,
-    may_shrink: bool,
+    /// It shrinks with fewer connections than these only, however sparse it is.
+    shrinks_below: usize,
 }
 
 /// The next step on the way to another size: the same part of all hashes in both layouts.
@@ -48,7 +49,7 @@ impl Extent {
         // To the nearest: up to 1.6 % more or fewer.
         let least = (regions << 1 >> doublings).div_ceil(2) * REGION;
         let most = least << doublings;
-        Self { buckets: least, front: 0, least, most, grows: false, may_shrink: true }
+        Self { buckets: least, front: 0, least, most, grows: false, shrinks_below: usize::MAX }
     }
 
     /// Buckets that it may come to use.
@@ -126,7 +127,7 @@ impl Extent {
     /// So few that half as many buckets would have half of that.
     const fn is_sparse(&self, live: usize) -> bool {
         let few = live * 4 * 10 < self.buckets * CONNECTIONS_IN_10_BUCKETS;
-        few && self.buckets > self.least && self.may_shrink
+        few && self.buckets > self.least && live < self.shrinks_below
     }
 
     /// What is to be done next for `live` connections: `None` if the size is right.
@@ -136,7 +137,7 @@ impl Extent {
                 self.front = self.buckets;
                 self.buckets *= 2;
                 self.grows = true;
-                self.may_shrink = true;
+                self.shrinks_below = usize::MAX;
             } else if self.is_sparse(live) {
                 self.grows = false;
             } else {
@@ -160,11 +161,11 @@ impl Extent {
         }
     }
 
-    /// Goes back, for entries that have no room in the smaller layout, and does not try again before
-    /// it has grown.
-    pub(super) const fn give_up_shrinking(&mut self) {
+    /// Goes back, for entries of these `live` connections that have no room in the smaller layout, and does not
+    /// try again before half of them are gone or it has grown.
+    pub(super) const fn give_up_shrinking(&mut self, live: usize) {
         self.grows = true;
-        self.may_shrink = false;
+        self.shrinks_below = live / 2;
     }
 }
 

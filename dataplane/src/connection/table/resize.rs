@@ -49,7 +49,7 @@ impl Table {
         let mut kept = ArrayVec::<Bucket, { 2 * REGION }>::new();
         kept.try_extend_from_slice(&self.buckets[from.clone()]).expect("one region, or two");
         if !step.grows && kept.iter().flat_map(Bucket::entries).count() > REGION * WAYS {
-            self.extent.give_up_shrinking();
+            self.extent.give_up_shrinking(self.live);
             return;
         }
         // The first region's buckets are in both layouts.
