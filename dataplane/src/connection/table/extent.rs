@@ -29,6 +29,8 @@ pub(super) struct Extent {
     least: usize,
     most: usize,
     grows: bool,
+    /// An entry found no room that more buckets would have, however many connections there are.
+    is_short: bool,
     /// It shrinks with fewer connections than these only, however sparse it is.
     shrinks_below: usize,
 }
@@ -49,7 +51,7 @@ impl Extent {
         // To the nearest: up to 1.6 % more or fewer.
         let least = (regions << 1 >> doublings).div_ceil(2) * REGION;
         let most = least << doublings;
-        Self { buckets: least, front: 0, least, most, grows: false, shrinks_below: usize::MAX }
+        Self { buckets: least, front: 0, least, most, grows: false, is_short: false, shrinks_below: usize::MAX }
     }
 
     /// Buckets that it may come to use.
@@ -116,7 +118,7 @@ impl Extent {
     /// Whether `live` connections ask for another size, or one is on its way.
     #[inline(always)]
     pub(super) const fn is_to_change(&self, live: usize) -> bool {
-        self.front != 0 || self.is_crowded(live) || self.is_sparse(live)
+        self.front != 0 || self.is_short || self.is_crowded(live) || self.is_sparse(live)
     }
 
     /// More connections than these buckets are used for, if there are more of them.
@@ -133,11 +135,15 @@ impl Extent {
     /// What is to be done next for `live` connections: `None` if the size is right.
     pub(super) fn next_step(&mut self, live: usize) -> Option<Step> {
         if self.front == 0 {
-            if self.is_crowded(live) {
+            let is_crowded = self.is_crowded(live);
+            if is_crowded || self.is_short {
+                if is_crowded {
+                    self.shrinks_below = usize::MAX;
+                }
                 self.front = self.buckets;
                 self.buckets *= 2;
                 self.grows = true;
-                self.shrinks_below = usize::MAX;
+                self.is_short = false;
             } else if self.is_sparse(live) {
                 self.grows = false;
             } else {
@@ -159,6 +165,17 @@ impl Extent {
             self.buckets = self.front;
             self.front = 0;
         }
+    }
+
+    /// An entry has found no room beside these `live` connections: grows as soon as may be, and stays so
+    /// until half of them are gone.
+    pub(super) const fn run_short(&mut self, live: usize) {
+        if self.front != 0 {
+            self.grows = true;
+        } else if self.buckets < self.most {
+            self.is_short = true;
+        }
+        self.shrinks_below = live / 2;
     }
 
     /// Goes back, for entries of these `live` connections that have no room in the smaller layout, and does not

@@ -61,7 +61,7 @@ impl Table {
         }
         let slot = match self.free_slot(&places) {
             Some(free) => free,
-            None => self.make_place(&places, tick, timeouts, counters)?,
+            None => self.make_place(&places, key, tick, timeouts, counters)?,
         };
         if self.live >= self.capacity {
             self.make_room(tick, timeouts, counters)?;
@@ -185,6 +185,7 @@ impl Table {
     fn make_place(
         &mut self,
         places: &[usize],
+        key: ClientKey,
         now: Tick,
         timeouts: &Timeouts,
         counters: &WorkerCounters,
@@ -194,6 +195,11 @@ impl Table {
             && let Some(vacated) = self.relocate_one(places)
         {
             return Ok(vacated);
+        }
+        // Taken by others, not by this client endpoint alone: with more buckets they would lie elsewhere.
+        let is_crowded_out = Self::slots(places).any(|slot| self.taken(slot).client_key() != key);
+        if is_crowded_out && !matches!(yielding, Some((Yielding::Dead, _))) {
+            self.extent.run_short(self.live);
         }
         let (_, slot) = yielding.ok_or(NoRoom::Places)?;
         self.evict(slot, now, timeouts, counters);

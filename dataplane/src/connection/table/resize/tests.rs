@@ -145,17 +145,13 @@ fn a_table_whose_entries_have_no_room_in_a_smaller_size_keeps_the_size() {
         let hash = bench.table.hash(crate::connection::table::ClientKey::new(client, 6));
         bench.table.home(hash) / (2 * REGION)
     };
-    let mut kept = Vec::new();
-    let together: Vec<u64> = (1 << 20..).filter(|client| pair(&bench, *client) == 7).take(200).collect();
-    for client in together {
-        if bench.insert_only(client, 2, State::Established, NOW).is_ok() {
-            kept.push(client);
-        }
-    }
-    assert!(kept.len() > 64, "{}", kept.len());
     for n in 0..1_600 {
         let (slot, _) = bench.find(client(n), 6, 1).unwrap();
         bench.table.expire(slot, &bench.counters);
+    }
+    let kept: Vec<u64> = (1 << 20..).filter(|client| pair(&bench, *client) == 7).take(80).collect();
+    for client in &kept {
+        bench.insert_only(*client, 2, State::Established, NOW).unwrap();
     }
     settle(&mut bench);
     bench.assert_sound();
@@ -170,6 +166,47 @@ fn a_table_whose_entries_have_no_room_in_a_smaller_size_keeps_the_size() {
     settle(&mut bench);
     assert!(used(&bench) < size);
     bench.assert_sound();
+}
+
+#[test]
+fn few_client_endpoints_with_many_connections_do_not_keep_others_out_of_a_large_table() {
+    let mut bench = Bench::new(100_000);
+    let attackers = || (0..38).flat_map(|n| (0..16).map(move |real| (client(n), real)));
+    for (client, real) in attackers() {
+        let _ = bench.insert(client, real, State::Established, NOW);
+    }
+    settle(&mut bench);
+    let mut refused = 0;
+    for n in 1_000..11_000 {
+        match bench.insert(client(n), 20, State::Established, NOW) {
+            Ok(_) => {
+                // It may have moved.
+                let (slot, _) = bench.find(client(n), 6, 20).expect("it lives");
+                bench.table.expire(slot, &bench.counters);
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    bench.assert_sound();
+    assert!(refused < 20, "{refused}");
+    // It comes to use fewer again when they are gone.
+    for (client, real) in attackers() {
+        if let Some((slot, _)) = bench.find(client, 6, real) {
+            bench.table.expire(slot, &bench.counters);
+        }
+    }
+    settle(&mut bench);
+    assert_eq!(used(&bench), used(&Bench::new(100_000)));
+}
+
+#[test]
+fn a_client_endpoint_at_its_own_limit_asks_for_no_larger_table() {
+    let mut bench = Bench::new(100_000);
+    let size = used(&bench);
+    for real in 0..100 {
+        let _ = bench.insert(client(7), real, State::Established, NOW);
+    }
+    assert_eq!((bench.table.len(), used(&bench)), (16, size));
 }
 
 /// What a dump gives that takes `buckets` at a time, while the table changes its size in between.
