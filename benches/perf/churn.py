@@ -21,8 +21,8 @@ SWEEP_BUCKETS, WAYS = 64, 4
 MOST_SWEPT = SWEEP_BUCKETS * WAYS
 MOST_CREATED = 3 * 32
 MOST_EXPIRED = MOST_SWEPT + MOST_CREATED * WAYS
-# Regions of 16 buckets: four, and one for each eight connections made in the turn before.
-MOST_MOVED = (4 + MOST_CREATED // 8) * 16 * WAYS
+# Regions of 16 buckets: one, and one for each eight connections made in the turn before.
+MOST_MOVED = (1 + MOST_CREATED // 8) * 16 * WAYS
 
 FULL_FLOWS = 200_000
 FULL_CAPACITY = 400_000

@@ -16,7 +16,7 @@
 //!
 //! An entry lies in its home bucket, or else in the home's neighbour or the two buckets of a second
 //! choice: [`PLACES`] in all, in one region of [`REGION`] buckets. Only a home that has sent entries
-//! elsewhere is searched further. A resize that finds no room in these uses the rest of the region.
+//! elsewhere is searched further. Where others have taken all of these, the rest of the region serves.
 //!
 //! There are no timers. An entry older than its state's timeout is dead: a miss for look-ups, free
 //! to be overwritten, and taken out by the [`sweep`](Table::sweep).
@@ -309,9 +309,8 @@ impl Table {
         if self.buckets[places[0]].keys[0] & SPILL_MASK != SPILL_MASK {
             return places[1..].iter().find_map(|place| self.find_in(*place, key, belongs));
         }
-        // More than can be counted, or so many that a resize put some elsewhere.
-        let first = places[0] / REGION * REGION;
-        (first..first + REGION).find_map(|place| self.find_in(place, key, belongs))
+        // More than can be counted, or so many that their places did not suffice.
+        region_of(places[0]).find_map(|place| self.find_in(place, key, belongs))
     }
 
     /// What a slot that is known to be taken holds.
@@ -364,6 +363,12 @@ impl Table {
         };
         places.iter().flat_map(ways)
     }
+}
+
+/// The region that a bucket is in.
+fn region_of(bucket: usize) -> std::ops::Range<usize> {
+    let first = bucket / REGION * REGION;
+    first..first + REGION
 }
 
 /// The buckets of a table, where to find them at hand.

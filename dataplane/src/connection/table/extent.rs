@@ -4,11 +4,12 @@
 //! A table uses `least` buckets, or twice, four times … as many, up to all. Homes are told by the
 //! upper bits of the hash, so what is at home in bucket `b` of `n` is at home in `2b` or `2b + 1` of
 //! `2n`. Between two sizes both layouts are in use, side by side in the same memory: the hashes at the lower
-//! end still (or again) have the smaller one, up to the `front`.
+//! end have the smaller one, up to the `front`. Growing takes the front from the end of the smaller layout down to 0,
+//! shrinking takes it up from 0, region by region: so what moves, to or from twice its place, finds it empty.
 //!
 //! ```text
 //! 0          front        2 front           buckets
-//! | smaller    |  empty      |  larger         |
+//! | smaller    |  all zero   |  larger         |
 //! ```
 
 use super::{BUCKETS_PER_16_CONNECTIONS, REGION};
@@ -51,7 +52,15 @@ impl Extent {
         // To the nearest: up to 1.6 % more or fewer.
         let least = (regions << 1 >> doublings).div_ceil(2) * REGION;
         let most = least << doublings;
-        Self { buckets: least, front: 0, least, most, grows: false, is_short: false, shrinks_below: usize::MAX }
+        Self {
+            buckets: least,
+            front: 0,
+            least,
+            most,
+            grows: false,
+            is_short: false,
+            shrinks_below: usize::MAX,
+        }
     }
 
     /// Buckets that it may come to use.
@@ -81,29 +90,28 @@ impl Extent {
     /// The bucket after this one, of those that may hold entries; round and round.
     #[inline(always)]
     pub(super) const fn after(&self, bucket: usize) -> usize {
-        let mut next = bucket + 1;
-        if next == self.front {
-            next = 2 * self.front;
-        }
+        let next = bucket + 1;
+        let next = if next == self.front { 2 * self.front } else { next };
+        if next < self.buckets { next } else { 0 }
+    }
+
+    /// This bucket, or the next that may hold entries.
+    pub(super) const fn at_or_after(&self, bucket: usize) -> usize {
+        let is_empty = self.front <= bucket && bucket < 2 * self.front;
+        let next = if is_empty { 2 * self.front } else { bucket };
         if next < self.buckets { next } else { 0 }
     }
 
     /// Buckets up to where [`after`](Self::after) does not simply go on, this one included.
     #[inline(always)]
     pub(super) const fn run(&self, bucket: usize) -> usize {
-        if bucket < self.front {
-            self.front - bucket
-        } else if bucket < self.buckets {
-            self.buckets - bucket
-        } else {
-            1 // the table has become smaller since
-        }
+        if bucket < self.front { self.front - bucket } else { self.buckets - bucket }
     }
 
     /// The region that has the hashes at `position`, a bucket of the largest layout, and the position
     /// where the next one's begin. Positions stay what they are while the table changes its size.
     pub(super) const fn region_at(&self, position: usize) -> (usize, usize) {
-        let larger = (position as u128 * self.buckets as u128 / self.most as u128) as usize;
+        let larger = position * self.buckets / self.most;
         let (bucket, buckets) =
             if larger / 2 < self.front { (larger / 2, self.buckets / 2) } else { (larger, self.buckets) };
         let region = bucket / REGION * REGION;
@@ -126,7 +134,7 @@ impl Extent {
         live * 10 > self.buckets * CONNECTIONS_IN_10_BUCKETS && self.buckets < self.most
     }
 
-    /// So few that half as many buckets would have half of that.
+    /// So few that in half as many buckets they would be half of what makes these crowded.
     const fn is_sparse(&self, live: usize) -> bool {
         let few = live * 4 * 10 < self.buckets * CONNECTIONS_IN_10_BUCKETS;
         few && self.buckets > self.least && live < self.shrinks_below

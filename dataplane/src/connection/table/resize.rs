@@ -1,6 +1,6 @@
 //! Moving entries from one layout to the other, region by region, as the table changes its size.
 
-use super::entry::{AWAY, Bucket, KEY_MASK, SPILL_MASK, WAYS};
+use super::entry::{AWAY, Bucket, KEY_MASK, WAYS};
 use super::extent::Step;
 use super::{Entry, Hash, REGION, Slot, Table};
 use crate::counters::WorkerCounters;
@@ -9,7 +9,7 @@ use bytemuck::Zeroable;
 use memory::equal_under_mask;
 
 /// Regions of the smaller layout that are moved in a turn …
-const REGIONS: usize = 4;
+const REGIONS: usize = 1;
 /// … and one more for so many connections that have been made since the turn before, so that the other
 /// layout is there before this one is full.
 const CONNECTIONS_A_REGION: usize = 8;
@@ -35,9 +35,10 @@ impl Table {
         let made = self.live.saturating_sub(before);
         self.live_at_resize = self.live;
         for _ in 0..REGIONS + made / CONNECTIONS_A_REGION {
-            let Some(step) = self.extent.next_step(self.live) else { return };
+            let Some(step) = self.extent.next_step(self.live) else { break };
             self.move_region(step, counters);
         }
+        self.sweep_position = self.extent.at_or_after(self.sweep_position);
     }
 
     /// Moves the entries of one region of the smaller layout to two of the larger, where each finds room; or those of two
@@ -52,7 +53,7 @@ impl Table {
             self.extent.give_up_shrinking(self.live);
             return;
         }
-        // The first region's buckets are in both layouts.
+        // Now all of where they go to is empty: it is in the hole, or, the first region's, has just been cleared.
         self.buckets[from].fill(Bucket::zeroed());
         self.extent.take(step);
         let mut moved = 0;
@@ -81,19 +82,11 @@ impl Table {
     fn put_away(&mut self, entry: Entry, hash: Hash) {
         let places = self.places(hash);
         let slot = self.free_slot(&places).or_else(|| self.relocate_one(&places));
-        let slot = slot.unwrap_or_else(|| self.anywhere(places[0]));
+        let slot =
+            slot.or_else(|| self.anywhere(places[0])).expect("no more entries than slots come to a region");
         self.count_spill(places[0], slot);
         let away = if slot.bucket as usize == places[0] { 0 } else { AWAY };
         self.write(slot, Entry { value: entry.value & !AWAY | away, ..entry });
-    }
-
-    /// For one of many connections of the same client endpoints, whose places are taken: a slot of the region, which has
-    /// one for each entry. Where the home has so many elsewhere, look-ups search the whole region.
-    fn anywhere(&mut self, home: usize) -> Slot {
-        self.buckets[home].keys[0] |= SPILL_MASK;
-        let first = home / REGION * REGION;
-        let region: [usize; REGION] = std::array::from_fn(|index| first + index);
-        self.free_slot(&region).expect("no more entries than slots are moved to a region")
     }
 }
 

@@ -1,10 +1,11 @@
 //! Making entries and taking them out, and finding room where there is none.
 
 use super::entry::{
-    AWAY, ID_MASK, KEY_MASK, REAL_MASK, REAL_SHIFT, SPILL_MASK, SPILL_ONE, STATE_SHIFT, TICK_SHIFT, WAYS,
+    AWAY, Bucket, ID_MASK, KEY_MASK, REAL_MASK, REAL_SHIFT, SPILL_MASK, SPILL_ONE, STATE_SHIFT, TICK_SHIFT,
+    WAYS,
 };
 use super::gauges::{count_state, uncount};
-use super::{ClientKey, Entry, Hash, Home, Slot, Table};
+use super::{ClientKey, Entry, Hash, Home, PLACES, REGION, Slot, Table, region_of};
 use crate::connection::{State, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::ids::{NextHopId, RealId};
@@ -180,7 +181,8 @@ impl Table {
     }
 
     /// All places of a key are taken: a dead entry gives way, or one moves to another place of its
-    /// own (as in cuckoo hashing, one step), or a closing or half-open one gives way.
+    /// own (as in cuckoo hashing, one step), or there is room elsewhere in the region, or a closing or half-open
+    /// one gives way.
     #[cold]
     fn make_place(
         &mut self,
@@ -197,13 +199,36 @@ impl Table {
             return Ok(vacated);
         }
         // Taken by others, not by this client endpoint alone: with more buckets they would lie elsewhere.
-        let is_crowded_out = Self::slots(places).any(|slot| self.taken(slot).client_key() != key);
-        if is_crowded_out && !matches!(yielding, Some((Yielding::Dead, _))) {
+        let is_dead = matches!(yielding, Some((Yielding::Dead, _)));
+        if !is_dead && Self::slots(places).any(|slot| self.taken(slot).client_key() != key) {
             self.extent.run_short(self.live);
+            if self.count_in_region(places[0], key) < PLACES * WAYS
+                && let Some(free) = self.anywhere(places[0])
+            {
+                return Ok(free);
+            }
         }
         let (_, slot) = yielding.ok_or(NoRoom::Places)?;
         self.evict(slot, now, timeouts, counters);
         Ok(slot)
+    }
+
+    /// Connections of a client endpoint that is at home here.
+    fn count_in_region(&self, home: usize, key: ClientKey) -> usize {
+        let entries = self.buckets[region_of(home)].iter().flat_map(Bucket::entries);
+        entries.filter(|entry| entry.client_key() == key).count()
+    }
+
+    /// Where the places of a key are taken, by many connections of few client endpoints: a free slot of the region. Look-ups
+    /// for a home that has such entries search the whole region.
+    pub(super) fn anywhere(&mut self, home: usize) -> Option<Slot> {
+        let mut region = [0; REGION];
+        region.iter_mut().zip(region_of(home)).for_each(|(place, bucket)| *place = bucket);
+        let free = self.free_slot(&region);
+        if free.is_some() {
+            self.buckets[home].keys[0] |= SPILL_MASK;
+        }
+        free
     }
 
     pub(super) fn relocate_one(&mut self, places: &[usize]) -> Option<Slot> {

@@ -52,12 +52,16 @@ fn a_round_visits_every_bucket_that_may_hold_entries_once() {
         let mut bucket = 0;
         for _ in 0..extent.used() {
             assert!(bucket < extent.front || (2 * extent.front..extent.buckets).contains(&bucket));
+            assert_eq!(extent.at_or_after(bucket), bucket);
             let run = extent.run(bucket);
             assert!(bucket + run <= extent.buckets);
             assert_eq!(run > 1, extent.after(bucket) == bucket + 1, "{bucket} in {extent:?}");
             bucket = extent.after(bucket);
         }
         assert_eq!(bucket, 0, "{extent:?}");
+        let end = if 2 * extent.front < extent.buckets { 2 * extent.front } else { 0 };
+        assert!((extent.front..2 * extent.front).all(|bucket| extent.at_or_after(bucket) == end));
+        assert_eq!(extent.at_or_after(extent.most), 0);
     });
 }
 

@@ -64,7 +64,7 @@ fn it_grows_in_time_and_by_bounded_steps_when_every_packet_opens_a_connection() 
         let before = bench.counters.entries_moved.get();
         bench.end_turn();
         let moved = bench.counters.entries_moved.get() - before;
-        assert!(moved <= (4 + 64 / 8) * 64, "{moved} in one turn");
+        assert!(moved <= (1 + 64 / 8) * 64, "{moved} in one turn");
     }
     settle(&mut bench);
     bench.assert_sound();
@@ -78,7 +78,7 @@ fn a_turn_moves_a_bounded_number_of_entries() {
     for n in 0..100_000 {
         bench.insert(client(n), 1, State::Established, NOW).unwrap();
         let moved = bench.counters.entries_moved.get();
-        assert!(moved - before <= 4 * 64, "{}", moved - before);
+        assert!(moved - before <= 64, "{}", moved - before);
         before = moved;
     }
     assert!(before > 50_000, "most have been moved: {before}");
@@ -188,7 +188,7 @@ fn few_client_endpoints_with_many_connections_do_not_keep_others_out_of_a_large_
         }
     }
     bench.assert_sound();
-    assert!(refused < 20, "{refused}");
+    assert_eq!(refused, 0);
     // It comes to use fewer again when they are gone.
     for (client, real) in attackers() {
         if let Some((slot, _)) = bench.find(client, 6, real) {
@@ -241,7 +241,7 @@ fn a_dump_has_every_connection_once_whatever_the_table_does_meanwhile() {
     let at_rest = clients(dump(&mut bench, 1024, |_| ()));
     assert_eq!(at_rest.len(), 2_000);
     let before = used(&bench);
-    let shrinking = clients(dump(&mut bench, 64, Bench::end_turn));
+    let shrinking = clients(dump(&mut bench, 16, Bench::end_turn));
     assert!(used(&bench) <= before / 2);
     assert!(shrinking == at_rest);
     settle(&mut bench);
@@ -251,7 +251,7 @@ fn a_dump_has_every_connection_once_whatever_the_table_does_meanwhile() {
             bench.end_turn();
         }
         if n == 103_000 {
-            let growing = clients(dump(&mut bench, 64, Bench::end_turn));
+            let growing = clients(dump(&mut bench, 16, Bench::end_turn));
             assert!(at_rest.is_subset(&growing));
             assert_eq!(growing.len(), bench.table.len());
             break;
