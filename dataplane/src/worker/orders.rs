@@ -33,6 +33,7 @@ impl<Io: FrameIo> Worker<Io> {
 
     /// Changes over to another configuration. No packet is in a stage now.
     fn adopt(&mut self, snapshot: Arc<Snapshot>) {
+        snapshot.prefetch();
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         let (handler, services) = (&mut self.handler, &self.snapshot.services);
         handler.gateways.forget(&self.snapshot);
