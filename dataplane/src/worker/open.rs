@@ -7,7 +7,7 @@ use super::decode::{Decoded, at, check_at, far};
 use super::exception::{Context, first_state};
 use super::rewrite::{self, checksum_offset};
 use super::schedule::FTP_DATA;
-use crate::connection::table::Vacancy;
+use crate::connection::table::{Entry, Vacancy};
 use crate::connection::{Direction, State, TcpEvent};
 use crate::frame::{Frame, FrameIo, HEAD};
 use crate::ids::{PortIndex, Protocol, RealId, ServiceId};
@@ -129,6 +129,11 @@ impl<Io: FrameIo> Handler<Io> {
     ) -> Result<RealId, Opened> {
         let &Context { snapshot, now, .. } = context;
         let tick = now.tick();
+        if let Some(vacancy) = self.closed_at_home(head, decoded, opening.protocol, snapshot, tick) {
+            let real = self.pick(opening.service, snapshot).ok_or(Opened::Exception)?;
+            self.make(vacancy, decoded, opening, real, snapshot, tick);
+            return Ok(real);
+        }
         if !self.is_free(head, decoded, opening.protocol, snapshot, tick) {
             return Err(Opened::Exception);
         }
@@ -142,6 +147,26 @@ impl<Io: FrameIo> Handler<Io> {
             made.map_err(Opened::Refused)?;
         }
         Ok(real)
+    }
+
+    /// The place of a connection that its client opens anew, as nearly always: TCP, closed and still there, at home, and the
+    /// only one of the client endpoint.
+    fn closed_at_home(
+        &mut self,
+        head: &[u8; HEAD],
+        decoded: &Decoded,
+        protocol: Protocol,
+        snapshot: &Snapshot,
+        tick: Tick,
+    ) -> Option<Vacancy> {
+        let far = far(head, Direction::Forward);
+        let goes = |entry: Entry| {
+            protocol == Protocol::Tcp
+                && entry.state().is_closing()
+                && !entry.is_dead(tick, &snapshot.timeouts)
+                && snapshot.rewrite(entry.real()).matches(Direction::Forward, far)
+        };
+        self.table.vacate_only(decoded.home, decoded.key, goes, &self.counters)
     }
 
     /// Whether the client endpoint has no connection any more; one that is over goes.

@@ -102,6 +102,27 @@ impl Table {
         Some(Vacancy(Slot { bucket: home.0, way: free.trailing_zeros() as u8 }))
     }
 
+    /// Takes out the only entry of a key, for a new one of that key, if it lies at home and `goes` holds.
+    pub fn vacate_only(
+        &mut self,
+        home: Home,
+        key: ClientKey,
+        goes: impl Fn(Entry) -> bool,
+        counters: &WorkerCounters,
+    ) -> Option<Vacancy> {
+        let line = &self.buckets[home.0 as usize];
+        let found = equal_under_mask(&line.keys, KEY_MASK, key.0);
+        if !found.is_power_of_two() || line.keys[0] & SPILL_MASK != 0 {
+            return None; // none, or more than one, or perhaps more elsewhere
+        }
+        let slot = Slot { bucket: home.0, way: found.trailing_zeros() as u8 };
+        if !goes(self.taken(slot)) {
+            return None;
+        }
+        self.remove(slot, counters);
+        Some(Vacancy(slot))
+    }
+
     /// Makes an entry as [`insert`](Self::insert) does, where room for it has been found: nothing may have been
     /// done to the table since.
     #[inline(always)]

@@ -264,6 +264,39 @@ fn the_dead_at_home_give_way_before_an_entry_goes_elsewhere() {
 }
 
 #[test]
+fn a_connection_makes_place_for_a_new_one_of_its_client_if_it_is_the_only_one() {
+    let mut bench = Bench::new(1000);
+    let key = ClientKey::new(7, 6);
+    let vacate = |bench: &mut Bench, goes: bool| {
+        let home = bench.table.prefetch_home(key);
+        bench.table.vacate_only(home, key, |_| goes, &bench.counters)
+    };
+    assert!(vacate(&mut bench, true).is_none(), "there is none");
+    bench.insert(7, 1, State::TimeWait, NOW).unwrap();
+    assert!(vacate(&mut bench, false).is_none(), "it may not go");
+    bench.insert(7, 2, State::TimeWait, NOW).unwrap();
+    assert!(vacate(&mut bench, true).is_none(), "there are two");
+    assert_eq!(bench.table.len(), 2);
+    let (slot, _) = bench.find(7, 6, 1).unwrap();
+    bench.table.expire(slot, &bench.counters);
+    let vacancy = vacate(&mut bench, true).expect("the only one");
+    assert!(bench.table.is_empty());
+    let Bench { table, counters, .. } = &mut bench;
+    table.insert_at_home(vacancy, key, RealId(1), NextHopId(9), State::SynRecv, NOW, counters);
+    assert_eq!(bench.find(7, 6, 1).map(|(_, entry)| entry.state()), Some(State::SynRecv));
+    // With others elsewhere, or itself, it is not so simple.
+    for real in 2..6 {
+        bench.insert(7, real, State::TimeWait, NOW).unwrap();
+    }
+    for real in 1..5 {
+        let (slot, _) = bench.find(7, 6, real).unwrap();
+        bench.table.expire(slot, &bench.counters);
+    }
+    assert!(bench.spills() > 0 && vacate(&mut bench, true).is_none());
+    assert!(bench.find(7, 6, 5).is_some());
+}
+
+#[test]
 fn a_full_table_has_no_vacancy() {
     let mut bench = Bench::new(2);
     bench.open(1, 1, State::Established, NOW).unwrap();
