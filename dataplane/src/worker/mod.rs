@@ -170,7 +170,7 @@ impl<Io: FrameIo> Worker<Io> {
             // No packet is in a stage while the configuration changes, or entries move.
             self.handler.resolve_burst(&mut self.decoded, &self.snapshot, now);
             self.carry_out_orders(now);
-            self.handler.resize_table();
+            self.handler.table.resize(&self.handler.counters);
         }
         let Self { handler, snapshot, decoded, spare, .. } = self;
         let alone = handler.io.peers.is_alone();
@@ -284,14 +284,6 @@ impl<Io: FrameIo> Handler<Io> {
             self.conclude(Verdict::Drop(DropReason::NextHopUnresolved), frame);
         }
         self.expire_fragments(now);
-    }
-
-    /// As far as is done in a turn, if the table needs another size.
-    #[inline(never)]
-    fn resize_table(&mut self) {
-        if self.table.is_to_resize() {
-            self.table.resize(&self.counters);
-        }
     }
 
     /// A slice of the sweep: as much as has to be done by now for a pass a second, within a bound.

@@ -27,8 +27,8 @@ impl Table {
         self.extent.front != 0
     }
 
-    /// Goes a bounded way to the size that the connections ask for: to be called once a turn. No home, slot or other place
-    /// from before is worth anything after.
+    /// Goes a bounded way to the size that the connections ask for, if there is any to go: to be
+    /// called once a turn. No home, slot or other place from before is worth anything after.
     pub fn resize(&mut self, counters: &WorkerCounters) {
         // Since the turn before only: what came while the size was right does not count.
         let before = if self.is_between_sizes() { self.live_at_resize } else { self.live };
