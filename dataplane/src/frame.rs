@@ -30,8 +30,13 @@ pub trait Frame: Send {
     fn head_mut(&mut self) -> &mut [u8; HEAD];
     /// Sets the length; false, and nothing done, if the buffer is smaller. New bytes are stale.
     fn set_length(&mut self, length: usize) -> bool;
+    /// Pieces of memory that the frame's bytes are in; only the first is at hand.
+    fn pieces(&self) -> u16;
     /// Whether the frame's bytes are all in this piece. A chain of buffers is not handled.
-    fn is_whole(&self) -> bool;
+    #[inline(always)]
+    fn is_whole(&self) -> bool {
+        self.pieces() == 1
+    }
 }
 
 /// The queues of one worker on every `EthPort`.

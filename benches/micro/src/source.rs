@@ -50,8 +50,8 @@ impl Frame for RingFrame {
         false
     }
     #[inline(always)]
-    fn is_whole(&self) -> bool {
-        true
+    fn pieces(&self) -> u16 {
+        1
     }
 }
 

@@ -24,7 +24,7 @@ fn lookup(c: &mut Criterion) {
         let (bursts, _) = keys.as_chunks();
         let mut parts = bursts.chunks_exact(KEYS / 32).cycle();
         let mut next = || parts.next().expect("endless");
-        let natlb = Natlb::filled(count, Huge::Auto);
+        let mut natlb = Natlb::filled(count, Huge::Auto);
         group.bench_function(BenchmarkId::new("natlb, pipelined", count), |b| {
             b.iter(|| black_box(natlb.pipelined(next())));
         });

@@ -48,8 +48,8 @@ impl Frame for Buffer {
         false
     }
     #[inline(always)]
-    fn is_whole(&self) -> bool {
-        true
+    fn pieces(&self) -> u16 {
+        1
     }
 }
 

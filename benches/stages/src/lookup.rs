@@ -94,7 +94,7 @@ impl Natlb {
     }
 
     #[inline(always)]
-    fn resolve(&self, burst: &mut Burst, keys: &[Key; BURST], outcome: &mut Outcome) {
+    fn resolve(&mut self, burst: &mut Burst, keys: &[Key; BURST], outcome: &mut Outcome) {
         let homes = self.table.homes();
         for ((home, probed), key) in burst.iter_mut().zip(keys) {
             *probed = homes.probe(*home, key.client());
@@ -107,26 +107,21 @@ impl Natlb {
     }
 
     #[inline(always)]
-    fn value(&self, probed: Probed, key: Key) -> Option<&Rewrite> {
+    fn value(&mut self, probed: Probed, key: Key) -> Option<&Rewrite> {
+        let snapshot = &self.snapshot;
         let belongs = |entry: Entry| {
-            self.snapshot.rewrite(entry.real()).matches(Direction::Forward, key.far)
-                && (entry.tick() == NOW || !entry.is_dead(NOW, &self.snapshot.timeouts))
+            snapshot.rewrite(entry.real()).matches(Direction::Forward, key.far)
+                && (entry.tick() == NOW || !entry.is_dead(NOW, &snapshot.timeouts))
         };
-        let entry = match self.table.probed(probed) {
+        let entry = match self.table.words().entry(probed) {
             Some(entry) if belongs(entry) => entry,
-            _ => self.elsewhere(key, &belongs)?,
+            _ => elsewhere(&self.table, key, &belongs)?,
         };
-        Some(self.snapshot.rewrite(entry.real()))
-    }
-
-    #[cold]
-    fn elsewhere(&self, key: Key, belongs: &impl Fn(Entry) -> bool) -> Option<Entry> {
-        let key: ClientKey = key.client();
-        self.table.find(self.table.hash(key), key, belongs).map(|(_, entry)| entry)
+        Some(snapshot.rewrite(entry.real()))
     }
 
     /// Burst by burst, each resolved before the next is prefetched.
-    pub fn bursts(&self, keys: &[[Key; BURST]]) -> Outcome {
+    pub fn bursts(&mut self, keys: &[[Key; BURST]]) -> Outcome {
         let mut outcome = Outcome::default();
         let mut burst = Burst::default();
         for keys in keys {
@@ -137,7 +132,7 @@ impl Natlb {
     }
 
     /// Each burst is prefetched before the one before it is resolved: the worker's way.
-    pub fn pipelined(&self, keys: &[[Key; BURST]]) -> Outcome {
+    pub fn pipelined(&mut self, keys: &[[Key; BURST]]) -> Outcome {
         let mut outcome = Outcome::default();
         let (mut now, mut next) = (Burst::default(), Burst::default());
         let Some(first) = keys.first() else { return outcome };
@@ -150,6 +145,12 @@ impl Natlb {
         self.resolve(&mut now, &keys[keys.len() - 1], &mut outcome);
         outcome
     }
+}
+
+#[cold]
+fn elsewhere(table: &Table, key: Key, belongs: &impl Fn(Entry) -> bool) -> Option<Entry> {
+    let key: ClientKey = key.client();
+    table.find(table.hash(key), key, belongs).map(|(_, entry)| entry)
 }
 
 /// hashbrown in the place of natlb's table: the same keys, entries of the same content, the same

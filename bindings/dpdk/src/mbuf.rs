@@ -173,8 +173,8 @@ impl Frame for Mbuf {
     }
 
     #[inline(always)]
-    fn is_whole(&self) -> bool {
-        self.segments() == 1
+    fn pieces(&self) -> u16 {
+        self.segments()
     }
 }
 

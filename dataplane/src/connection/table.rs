@@ -11,6 +11,7 @@
 //! resize moving entries when it comes to use more or fewer
 //! room   making and removing entries, and what gives way when there is no room
 //! sweep  taking dead entries out, copying live ones out
+//! words  entries in the loop over a burst
 //! gauges how many connections each real has
 //! ```
 //!
@@ -27,10 +28,12 @@ mod gauges;
 mod resize;
 mod room;
 mod sweep;
+mod words;
 
 pub use entry::{ClientKey, Entry, Slot};
 pub use gauges::recount_state;
 pub use room::{NoRoom, Vacancy};
+pub use words::Words;
 
 use crate::connection::State;
 use crate::ids::NextHopId;
@@ -255,16 +258,6 @@ impl Table {
         for place in &self.places(self.hash(key))[1..] {
             prefetch(&self.buckets[*place]);
         }
-    }
-
-    /// The first entry with its key that was found at home: nearly always the only one. If it is not
-    /// the right one, [`find`](Self::find) looks at all.
-    #[inline(always)]
-    pub fn probed(&self, probed: Probed) -> Option<Entry> {
-        let words: &[u64] = bytemuck::cast_slice(&self.buckets);
-        let at = probed.0 as usize;
-        let (value, key) = (*words.get(at + WAYS)?, *words.get(at)?);
-        Some(Entry { key, value })
     }
 
     /// The entry with this key for which `belongs` holds.

@@ -47,8 +47,8 @@ impl Frame for PlainFrame {
         }
         fits
     }
-    fn is_whole(&self) -> bool {
-        true
+    fn pieces(&self) -> u16 {
+        1
     }
 }
 

@@ -224,10 +224,10 @@ impl Snapshot {
         self.rewrites.get(id.0 as usize).unwrap_or(&Rewrite::VACANT)
     }
 
-    /// The same by the id as an index.
+    /// All of them, by the id as an index.
     #[inline(always)]
-    pub(crate) fn rewrite_at(&self, index: usize) -> Option<&Rewrite> {
-        self.rewrites.get(index)
+    pub(crate) fn rewrites(&self) -> &[Rewrite] {
+        &self.rewrites
     }
 
     /// The MAC of a port, as [`Mac::bits`]; zero if there is none.

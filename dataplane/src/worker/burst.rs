@@ -1,9 +1,10 @@
 //! A burst's two stages: decoding all of it, and, a burst later, resolving and rewriting it.
 
 use super::Handler;
-use super::decode::{self, Decoded, Expected, decode};
+use super::decode::{self, Decoded, Expected, Faults, decode, is_plain};
 use super::exception::Context;
 use super::open::Opened;
+use super::staged::{FrameSet, Staged};
 use crate::connection::Direction;
 use crate::connection::table::{ClientKey, Home, Table};
 use crate::frame::{BURST, Frame, FrameIo, Stage};
@@ -11,54 +12,7 @@ use crate::ids::PortIndex;
 use crate::snapshot::{Side, Snapshot};
 use crate::time::{Now, Tick};
 use crate::verdict::Verdict;
-use arrayvec::ArrayVec;
 use std::net::Ipv4Addr;
-
-/// A burst between its two stages: in whole cache lines, for it is written with every burst.
-#[repr(align(128))]
-pub(super) struct Staged<F> {
-    pub(super) port: PortIndex,
-    pub(super) frames: ArrayVec<F, BURST>,
-    /// Those that may not take the fast path.
-    others: FrameSet,
-    decoded: [Decoded; BURST],
-    /// Whether its buckets were prefetched when it was decoded.
-    is_prefetched: bool,
-    /// Where those leave that took it.
-    outs: [PortIndex; BURST],
-    /// Whether at least half of the frames opened connections, the last time that there were any: then
-    /// the next ones are likely to.
-    opened: bool,
-}
-
-impl<F> Default for Staged<F> {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            frames: ArrayVec::new(),
-            others: 0,
-            decoded: [Decoded::default(); BURST],
-            is_prefetched: false,
-            outs: [0; BURST],
-            opened: false,
-        }
-    }
-}
-
-impl<F> Staged<F> {
-    /// The port that all frames leave on, if it is one.
-    #[inline(always)]
-    fn only_port(&self) -> Option<PortIndex> {
-        let first = self.outs[0];
-        let is_only = if self.frames.is_full() {
-            // All of a known number, without a branch: a few instructions for 16 at once.
-            self.outs.iter().fold(0, |differs, out| differs | (out ^ first)) == 0
-        } else {
-            self.outs[..self.frames.len()].iter().all(|out| *out == first)
-        };
-        is_only.then_some(first)
-    }
-}
 
 /// Buckets of a vast table that are prefetched one right after the other. A prefetch whose page's translation is not at
 /// hand holds up all that comes after it until that has been walked for; walks of several run at once. With
@@ -91,7 +45,7 @@ impl<Io: FrameIo> Handler<Io> {
         if next.is_prefetched {
             self.resolve_burst(burst, snapshot, now);
         } else {
-            self.resolve_ahead_of::<true>(&next.decoded[..next.frames.len()], burst, snapshot, now);
+            self.resolve_ahead_of::<true>(next.homes(), burst, snapshot, now);
         }
     }
 
@@ -99,7 +53,7 @@ impl<Io: FrameIo> Handler<Io> {
     #[inline(never)]
     fn resolve_ahead_of<const PREFETCH: bool>(
         &mut self,
-        next: &[Decoded],
+        next: &[Home],
         burst: &mut Staged<Io::Frame>,
         snapshot: &Snapshot,
         now: Now,
@@ -134,19 +88,19 @@ impl<Io: FrameIo> Handler<Io> {
         home_of: impl Fn(&Table, ClientKey) -> Home,
     ) {
         let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
-        let mut others = 0;
-        for (index, (frame, place)) in burst.frames.iter().zip(&mut burst.decoded).enumerate() {
-            let (decoded, is_plain) = decode(frame, Way::of_frame(snapshot, frame), expected);
-            // One by one: not what is told a stage later.
-            place.key = decoded.key;
-            place.home = home_of(&self.table, decoded.key);
-            place.length = decoded.length;
-            place.direction = decoded.direction;
-            if !is_plain {
-                others = with(others, index);
+        let mut faults = Faults::none();
+        for index in 0..burst.frames.len().min(BURST) {
+            let frame = &burst.frames[index];
+            let direction = Way::of_frame(snapshot, frame);
+            let decoded = decode(frame, direction, expected, &mut faults);
+            burst.keys[index] = decoded.key;
+            burst.homes[index] = home_of(&self.table, decoded.key);
+            burst.lengths[index] = decoded.length;
+            if Way::DIFFERS {
+                burst.directions[index] = direction;
             }
         }
-        burst.others = others;
+        burst.others = if faults.is_none() { 0 } else { others(&burst.frames, expected) };
     }
 
     /// What is not plain TCP or UDP of a known connection is resolved after the rest; all leave in order of
@@ -154,7 +108,7 @@ impl<Io: FrameIo> Handler<Io> {
     #[inline(always)]
     fn resolve_all<Way: DirectionOf, const PREFETCH: bool>(
         &mut self,
-        next: &[Decoded],
+        next: &[Home],
         burst: &mut Staged<Io::Frame>,
         snapshot: &Snapshot,
         now: Now,
@@ -168,30 +122,32 @@ impl<Io: FrameIo> Handler<Io> {
                     prefetch_homes(&self.table, next);
                 }
                 let all = FrameSet::MAX >> (BURST - burst.frames.len());
-                return self.part_burst(burst, all, snapshot, now);
+                return self.part_burst::<Way>(burst, all, snapshot, now);
             }
         } else {
             self.probe_all(burst);
         }
-        let mut done = 0;
-        if burst.others == 0 {
-            let mut path = self.path(snapshot, tick);
-            let stages = burst.frames.iter_mut().zip(&burst.decoded).zip(&mut burst.outs);
-            for ((frame, decoded), out) in stages {
+        let (mut done, count) = (0, burst.frames.len().min(BURST));
+        while burst.others == 0 && done < count {
+            let path = self.path(snapshot, tick);
+            while done < count {
                 if PREFETCH
                     && done % TOGETHER == 0
                     && let Some(group) = groups.next()
                 {
-                    prefetch_homes(path.table(), group);
+                    group.iter().for_each(|home| path.words().prefetch(*home));
                 }
-                // Not as one function: the compiler would wrap and unwrap what both return.
-                if let Some(port) = path.forward_at_home(frame, decoded, Way::of_decoded(decoded)) {
-                    *out = port;
-                } else if let Some(port) = path.forward_elsewhere(frame, decoded, Way::of_decoded(decoded)) {
-                    *out = port;
-                } else {
+                let (probed, length) = (burst.probed[done], burst.lengths[done]);
+                let direction = Way::of_staged(burst, done);
+                let Some(out) = path.forward(&mut burst.frames[done], probed, length, direction) else {
                     break;
-                }
+                };
+                burst.outs[done] = out;
+                done += 1;
+            }
+            if done < count {
+                let Some(out) = self.forward_one_elsewhere::<Way>(burst, done, snapshot, tick) else { break };
+                burst.outs[done] = out;
                 done += 1;
             }
         }
@@ -209,12 +165,25 @@ impl<Io: FrameIo> Handler<Io> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn forward_one_elsewhere<Way: DirectionOf>(
+        &mut self,
+        burst: &mut Staged<Io::Frame>,
+        index: usize,
+        snapshot: &Snapshot,
+        tick: Tick,
+    ) -> Option<PortIndex> {
+        let decoded = burst.decoded(index, Way::of_staged(burst, index));
+        self.forward_elsewhere(&mut burst.frames[index], &decoded, snapshot, tick)
+    }
+
     #[inline(always)]
     fn probe_all(&self, burst: &mut Staged<Io::Frame>) {
         // Short, so that many of the lines which are still on their way are waited for at once.
         let homes = self.table.homes();
-        for decoded in &mut burst.decoded[..burst.frames.len()] {
-            decoded.probed = homes.probe(decoded.home, decoded.key);
+        for index in 0..burst.frames.len().min(BURST) {
+            burst.probed[index] = homes.probe(burst.homes[index], burst.keys[index]);
         }
     }
 
@@ -224,9 +193,9 @@ impl<Io: FrameIo> Handler<Io> {
     fn probe_openings(&self, burst: &mut Staged<Io::Frame>) -> bool {
         let homes = self.table.homes();
         let mut all = burst.others == 0;
-        for decoded in &mut burst.decoded[..burst.frames.len()] {
-            decoded.probed = homes.probe(decoded.home, decoded.key);
-            all &= decoded.probed.is_nowhere();
+        for index in 0..burst.frames.len().min(BURST) {
+            burst.probed[index] = homes.probe(burst.homes[index], burst.keys[index]);
+            all &= burst.probed[index].is_nowhere();
         }
         all
     }
@@ -243,28 +212,33 @@ impl<Io: FrameIo> Handler<Io> {
     ) {
         let failed = (burst.others == 0).then_some(done);
         let mut behind = Behind::default();
-        let mut path = self.path(snapshot, now.tick());
-        let stages = burst.frames.iter_mut().zip(&burst.decoded).zip(&mut burst.outs);
-        for (index, ((frame, decoded), out)) in stages.enumerate().skip(done) {
+        let tick = now.tick();
+        for index in done..burst.frames.len() {
+            let decoded = burst.decoded(index, Way::of_staged(burst, index));
+            let Decoded { probed, length, direction, .. } = decoded;
+            let frame = &mut burst.frames[index];
             if burst.others >> index & 1 != 0 {
-                behind.add_other(index, decoded, frame);
+                behind.add_other(index, &decoded, frame);
             } else if !decoded.probed.is_nowhere()
                 && failed != Some(index)
-                && !behind.includes(decoded)
-                && let Some(port) = path.forward(frame, decoded, Way::of_decoded(decoded))
+                && !behind.includes(&decoded)
+                && let Some(port) = self
+                    .path(snapshot, tick)
+                    .forward(frame, probed, length, direction)
+                    .or_else(|| self.forward_elsewhere(frame, &decoded, snapshot, tick))
             {
-                *out = port;
+                burst.outs[index] = port;
             } else {
-                behind.add(index, decoded);
+                behind.add(index, &decoded);
             }
         }
-        self.part_burst(burst, behind.frames, snapshot, now);
+        self.part_burst::<Way>(burst, behind.frames, snapshot, now);
     }
 
     /// Opens connections for the frames of a burst that are `behind`, and sends all of it. From the first that opens
     /// none, what is left goes one by one.
     #[inline(never)]
-    fn part_burst(
+    fn part_burst<Way: DirectionOf>(
         &mut self,
         burst: &mut Staged<Io::Frame>,
         mut behind: FrameSet,
@@ -280,7 +254,8 @@ impl<Io: FrameIo> Handler<Io> {
             if burst.others >> index & 1 != 0 {
                 break; // nothing in it to open a connection by
             }
-            match self.open(&mut burst.frames[index], &burst.decoded[index], &context, tick) {
+            let decoded = burst.decoded(index, Way::of_staged(burst, index));
+            match self.open(&mut burst.frames[index], &decoded, &context, tick) {
                 Opened::Leaves(out) => burst.outs[index] = out,
                 Opened::Exception => break,
                 Opened::Refused(reason) => {
@@ -297,15 +272,14 @@ impl<Io: FrameIo> Handler<Io> {
         }
         // From there on one by one, in order of arrival.
         let first = behind.trailing_zeros() as usize;
-        let stages = burst.decoded.iter().zip(&burst.outs);
-        for (index, (mut frame, (decoded, out))) in burst.frames.drain(..).zip(stages).enumerate() {
+        for (index, mut frame) in std::mem::take(&mut burst.frames).into_iter().enumerate() {
             let plain = burst.others >> index & 1 == 0;
             let opened = if behind >> index & 1 == 0 {
-                Opened::Leaves(*out)
+                Opened::Leaves(burst.outs[index])
             } else if index == first {
                 refused.map_or(Opened::Exception, Opened::Refused) // it has been tried
             } else if plain {
-                self.open_one(&mut frame, decoded, &context, tick)
+                self.open_one(&mut frame, &burst.decoded(index, Way::of_staged(burst, index)), &context, tick)
             } else {
                 Opened::Exception
             };
@@ -330,22 +304,19 @@ impl<Io: FrameIo> Handler<Io> {
     }
 }
 
-/// Brings the home buckets of decoded packets close.
+/// Brings buckets close.
 #[inline(always)]
-fn prefetch_homes(table: &Table, packets: &[Decoded]) {
-    for decoded in packets {
-        table.prefetch(decoded.home);
+fn prefetch_homes(table: &Table, homes: &[Home]) {
+    for home in homes {
+        table.prefetch(*home);
     }
 }
 
-/// A set of a burst's frames: bit `i` for the frame at `i`.
-type FrameSet = u32;
-
-/// Out of line, so that the others need one branch and nothing more.
-#[cold]
+/// Which frames are not plain. Out of line, for most bursts have none.
 #[inline(never)]
-const fn with(frames: FrameSet, index: usize) -> FrameSet {
-    frames | 1 << index
+fn others(frames: &[impl Frame], expected: Expected) -> FrameSet {
+    let is_other = |frame| FrameSet::from(!is_plain(frame, expected));
+    frames.iter().enumerate().fold(0, |set, (index, frame)| set | is_other(frame) << index)
 }
 
 /// The frames of a burst that have left the fast path, and their connections as a set of bits of their
@@ -387,8 +358,11 @@ impl Behind {
 /// How the direction of a port's frames is told. On a port of one side it is a constant, for which
 /// the stages are compiled on their own.
 trait DirectionOf {
+    /// Whether it differs from frame to frame.
+    const DIFFERS: bool = false;
     fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction;
-    fn of_decoded(decoded: &Decoded) -> Direction;
+    /// Of the frame with this index, which has been decoded.
+    fn of_staged<F>(burst: &Staged<F>, index: usize) -> Direction;
 }
 
 /// A port towards clients.
@@ -404,7 +378,7 @@ impl DirectionOf for Forwards {
         Direction::Forward
     }
     #[inline(always)]
-    fn of_decoded(_: &Decoded) -> Direction {
+    fn of_staged<F>(_: &Staged<F>, _: usize) -> Direction {
         Direction::Forward
     }
 }
@@ -415,19 +389,20 @@ impl DirectionOf for Backwards {
         Direction::Reverse
     }
     #[inline(always)]
-    fn of_decoded(_: &Decoded) -> Direction {
+    fn of_staged<F>(_: &Staged<F>, _: usize) -> Direction {
         Direction::Reverse
     }
 }
 
 impl DirectionOf for EitherWay {
+    const DIFFERS: bool = true;
     fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction {
         let at = decode::at::DESTINATION;
         let octets: &[u8; 4] = frame.head()[at..].first_chunk().expect("within the head");
         let local = snapshot.local(Ipv4Addr::from(*octets)).is_some();
         if local { Direction::Forward } else { Direction::Reverse }
     }
-    fn of_decoded(decoded: &Decoded) -> Direction {
-        decoded.direction
+    fn of_staged<F>(burst: &Staged<F>, index: usize) -> Direction {
+        burst.directions[index]
     }
 }

@@ -8,6 +8,7 @@ use crate::connection::Direction;
 use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::{Frame, HEAD};
 use crate::ids::Protocol;
+use memory::Bytes16;
 
 /// Offsets in a frame with an Ethernet header and an IPv4 header without options.
 pub(super) mod at {
@@ -40,13 +41,56 @@ pub(super) struct Decoded {
 /// What a port's frames are measured by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
-    mac: u64,
-    smallest_mtu: u16,
+    /// The first sixteen bytes of a plain frame, where they matter.
+    start: Bytes16,
+    /// No longer than this, in bytes.
+    longest: i32,
 }
 
+/// EtherType, and IPv4's version and header length, as they lie in bytes 8 to 15 of a plain frame.
+const IPV4_WITHOUT_OPTIONS: u64 = 0x45_0008 << 32;
+
 impl Expected {
-    pub(super) const fn new(mac: u64, smallest_mtu: u16) -> Self {
-        Self { mac, smallest_mtu }
+    pub(super) fn new(mac: u64, smallest_mtu: u16) -> Self {
+        let start = Bytes16::from_words([mac, IPV4_WITHOUT_OPTIONS]);
+        Self { start, longest: at::IPV4 as i32 + i32::from(smallest_mtu) }
+    }
+}
+
+/// What may be wrong with any frame of a burst, gathered from all of them, so that each costs no branch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Faults {
+    /// Where the first sixteen bytes of some differ from what is expected.
+    differs: Bytes16,
+    /// Bits that some have set in the next sixteen.
+    has: Bytes16,
+    /// The least of each of these.
+    least: Bytes16,
+    /// Negative if some are too long or too short.
+    room: i32,
+    /// The bits of the numbers of pieces.
+    pieces: u16,
+}
+
+impl Faults {
+    pub(super) fn none() -> Self {
+        let zero = Bytes16::from_words([0; 2]);
+        Self { differs: zero, has: zero, least: Bytes16::from_words([u64::MAX; 2]), room: 0, pieces: 1 }
+    }
+
+    /// Whether all are plain.
+    #[inline(always)]
+    pub(super) fn is_none(&self) -> bool {
+        // Shifted, not masked, to what matters: the destination's six bytes; EtherType and the byte after it; the lower
+        // 14 bits of flags and offset of the fragment, in network order.
+        let ([destination, start], [has, _], [least, _]) =
+            (self.differs.words(), self.has.words(), self.least.words());
+        let fragment = (has >> (8 * (at::FRAGMENT - 16))) & 0xff3f;
+        let ttl = least >> (8 * (at::TTL - 16)) & 0xff;
+        (destination << 16 | (start >> 32) << 40 | fragment) == 0
+            && ttl > 1
+            && self.room >= 0
+            && self.pieces == 1
     }
 }
 
@@ -61,16 +105,16 @@ fn u32_at(head: &[u8; HEAD], at: usize) -> u32 {
 }
 
 #[inline(always)]
-fn u64_at(head: &[u8; HEAD], at: usize) -> u64 {
-    u64::from_le_bytes(*head[at..].first_chunk().expect("within the head"))
+fn bytes_at(head: &[u8; HEAD], at: usize) -> Bytes16 {
+    Bytes16::load(head[at..].first_chunk().expect("within the head"))
 }
 
-/// The least total length of a packet by its protocol: with a whole transport header. What is neither TCP nor
-/// UDP is never long enough.
-const LEAST_LENGTH: [u16; 256] = {
-    let mut least = [u16::MAX; 256];
-    least[Protocol::Tcp.number() as usize] = 40;
-    least[Protocol::Udp.number() as usize] = 28;
+/// The least length of a frame by its protocol: with a whole transport header. What is neither TCP nor UDP is never
+/// long enough.
+const LEAST_LENGTH: [i32; 256] = {
+    let mut least = [1 << 16; 256];
+    least[Protocol::Tcp.number() as usize] = at::IPV4 as i32 + 40;
+    least[Protocol::Udp.number() as usize] = at::IPV4 as i32 + 28;
     least
 };
 
@@ -80,29 +124,39 @@ pub(super) fn check_at(head: &[u8; HEAD]) -> usize {
     at::TRANSPORT + 6 + 5 * usize::from(head[at::PROTOCOL] & 2)
 }
 
-/// Decodes a frame, and says whether it is plain: what is wrong with it is collected in two words, that
-/// are nonzero or negative if anything is.
+/// Decodes a frame as if it were plain, and gathers what is wrong with it.
 #[inline(always)]
-pub(super) fn decode(frame: &impl Frame, direction: Direction, expected: Expected) -> (Decoded, bool) {
+pub(super) fn decode(
+    frame: &impl Frame,
+    direction: Direction,
+    expected: Expected,
+    faults: &mut Faults,
+) -> Decoded {
     let head = frame.head();
-    let length = u16::from_be(u16_at(head, at::TOTAL_LENGTH));
+    let total_length = u16::from_be(u16_at(head, at::TOTAL_LENGTH));
     let protocol = head[at::PROTOCOL];
 
-    // The destination's six bytes; EtherType 0x0800, then version 4 with five words of header;
-    // more-fragments and offset, the lower 14 bits. Shifted, not masked: the compiler would load such
-    // parts one by one.
-    let differs = ((u64_at(head, 0) ^ expected.mac) << 16)
-        | u64::from((u32_at(head, at::ETHER_TYPE) ^ 0x0045_0008) << 8)
-        | u64::from(u32::from(u16_at(head, at::FRAGMENT).rotate_left(8)) << 18);
-    let long = i32::from(length);
-    let falls_short = (i32::from(head[at::TTL]) - 2)
-        | (long - i32::from(LEAST_LENGTH[usize::from(protocol)]))
-        | (i32::from(expected.smallest_mtu) - long)
-        | (frame.length() as i32 - at::IPV4 as i32 - long);
-    let plain = differs == 0 && falls_short >= 0 && frame.is_whole();
+    faults.differs = faults.differs.or(bytes_at(head, 0).xor(expected.start));
+    let next = bytes_at(head, 16);
+    faults.has = faults.has.or(next);
+    faults.least = faults.least.min(next);
+    let length = at::IPV4 as i32 + i32::from(total_length);
+    faults.room |= (frame.length() as i32 - length)
+        | (length - LEAST_LENGTH[usize::from(protocol)])
+        | (expected.longest - length);
+    faults.pieces |= frame.pieces();
+
     let key = ClientKey::new(endpoint(head, direction as usize), protocol);
     let (home, probed) = (Home::default(), Probed::default());
-    (Decoded { key, home, probed, length, direction }, plain)
+    Decoded { key, home, probed, length: total_length, direction }
+}
+
+/// Whether a frame is plain.
+#[inline(always)]
+pub(super) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
+    let mut faults = Faults::none();
+    decode(frame, Direction::Forward, expected, &mut faults);
+    faults.is_none()
 }
 
 /// Address and port of the side of a plain frame that gets translated, 48 bits as they lie on the wire.

@@ -3,7 +3,7 @@
 use super::Handler;
 use super::decode::{Decoded, at, check_at, far};
 use super::rewrite;
-use crate::connection::table::{Entry, Probed, Slot, Table, recount_state};
+use crate::connection::table::{Entry, Probed, Slot, Words, recount_state};
 use crate::connection::{Direction, TcpEvent};
 use crate::counters::{RealCounters, WorkerCounters};
 use crate::frame::{Frame, FrameIo, HEAD};
@@ -12,98 +12,54 @@ use crate::next_hop::{self, NextHop};
 use crate::snapshot::{Rewrite, Snapshot};
 use crate::time::Tick;
 
-/// What the packets of established connections meet on their way, borrowed once a burst.
+/// What the packets of established connections meet on their way, borrowed once a burst. It is copied, and what is out of line
+/// gets of it what it needs: the loop over a burst so has it in registers, not in memory that each store may change.
+#[derive(Clone, Copy)]
 pub(super) struct Path<'a> {
-    table: &'a mut Table,
+    words: Words<'a>,
     counters: &'a WorkerCounters,
     reals: &'a [RealCounters; MAX_REALS],
     hops: &'a next_hop::Words,
+    rewrites: &'a [Rewrite],
     snapshot: &'a Snapshot,
     tick: Tick,
 }
 
-impl Path<'_> {
-    /// The table that it looks into.
+impl<'a> Path<'a> {
+    /// The entries that it looks at.
     #[inline(always)]
-    pub(super) const fn table(&self) -> &Table {
-        self.table
+    pub(super) const fn words(&self) -> Words<'a> {
+        self.words
     }
 
-    /// For one packet: finds its connection, notes it in the entry, rewrites it and counts it. Returns
+    /// For one packet whose connection is the first with its key at home, as it nearly always is: notes it in the entry,
+    /// rewrites it and counts it. Returns
     /// the port that it leaves on; `None`, and nothing done but its tick noted, if there is more to it: it is of
-    /// no connection, or a SYN that opens a closed one anew, or its next hop is not known.
+    /// another connection or none, or a SYN that opens a closed one anew, or its next hop is not known.
     #[inline(always)]
     pub(super) fn forward(
-        &mut self,
+        self,
         frame: &mut impl Frame,
-        decoded: &Decoded,
-        direction: Direction,
-    ) -> Option<PortIndex> {
-        if let Some(out) = self.forward_at_home(frame, decoded, direction) {
-            return Some(out);
-        }
-        self.forward_elsewhere(frame, decoded, direction)
-    }
-
-    /// The same for a packet whose connection is the first with its key at home, as it nearly always is.
-    #[inline(always)]
-    pub(super) fn forward_at_home(
-        &mut self,
-        frame: &mut impl Frame,
-        decoded: &Decoded,
+        probed: Probed,
+        length: u16,
         direction: Direction,
     ) -> Option<PortIndex> {
         let head = frame.head_mut();
         let far = far(head, direction);
-        if let Some(entry) = self.table.probed(decoded.probed)
-            && let Some(rewrite) = self.snapshot.rewrite_at(entry.real_index())
-            && rewrite.matches(direction, far)
-            && (entry.tick() == self.tick || self.refresh(decoded.probed, entry))
+        let entry = self.words.entry(probed)?;
+        let rewrite = self.rewrites.get(entry.real_index())?;
+        if rewrite.matches(direction, far)
+            && (entry.tick() == self.tick || refresh(self.words, probed, self.tick, self.snapshot))
         {
-            return self.translate(head, decoded.probed, entry, rewrite, direction, decoded.length);
+            return self.translate(head, probed, entry, rewrite, direction, length);
         }
         None
-    }
-
-    /// The same for a packet whose connection is not that: one client endpoint may have several, and an
-    /// entry may lie away from home.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn forward_elsewhere(
-        &mut self,
-        frame: &mut impl Frame,
-        decoded: &Decoded,
-        direction: Direction,
-    ) -> Option<PortIndex> {
-        if decoded.probed.is_nowhere() {
-            return None;
-        }
-        let Decoded { key, length, .. } = *decoded;
-        let head = frame.head_mut();
-        let (far, tick, snapshot) = (far(head, direction), self.tick, self.snapshot);
-        let belongs = |entry: Entry| {
-            snapshot.rewrite(entry.real()).matches(direction, far) && !entry.is_dead(tick, &snapshot.timeouts)
-        };
-        let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
-        self.table.touch(slot, tick);
-        self.translate(head, slot.into(), entry, snapshot.rewrite(entry.real()), direction, length)
-    }
-
-    /// Notes the tick of a packet, so that no line gets dirty without need; false, and nothing done, for a
-    /// connection that has timed out. Out of line, for what it needs would crowd out the rest.
-    #[inline(never)]
-    fn refresh(&mut self, probed: Probed, entry: Entry) -> bool {
-        let lives = !entry.is_dead(self.tick, &self.snapshot.timeouts);
-        if lives {
-            self.table.touch(probed.into(), self.tick);
-        }
-        lives
     }
 
     /// Rewrites and counts a packet of the connection of `entry`, at `probed`.
     #[inline(always)]
     fn translate(
-        &mut self,
+        self,
         head: &mut [u8; HEAD],
         probed: Probed,
         entry: Entry,
@@ -120,7 +76,9 @@ impl Path<'_> {
             return None;
         }
         let flags = head[at::TCP_FLAGS];
-        if entry.changes_state(direction, flags) && !self.change_state(probed, direction, flags) {
+        if entry.changes_state(direction, flags)
+            && !change_state(self.words, probed, direction, flags, self.counters)
+        {
             return None;
         }
         let check_at = check_at(head);
@@ -130,22 +88,38 @@ impl Path<'_> {
         self.reals[entry.real_index()].count(direction, length);
         Some(out)
     }
+}
 
-    /// Kept out of line: a connection changes its state a few times in its life. False, and nothing
-    /// done, for a SYN that opens a closed one anew.
-    #[inline(never)]
-    fn change_state(&mut self, probed: Probed, direction: Direction, flags: u8) -> bool {
-        let slot = probed.into();
-        let entry = self.table.taken(slot);
-        let (before, event) = (entry.state(), TcpEvent::of(flags));
-        if direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn {
-            return false;
-        }
-        let after = before.after(direction, event);
-        self.table.set_state(slot, after);
-        recount_state(self.counters, entry.real(), before, after);
-        true
+/// Notes the tick of a packet, so that no line gets dirty without need; false, and nothing done, for a
+/// connection that has timed out. Out of line, for what it needs would crowd out the rest.
+#[inline(never)]
+fn refresh(words: Words<'_>, probed: Probed, tick: Tick, snapshot: &Snapshot) -> bool {
+    let lives = words.entry(probed).is_some_and(|entry| !entry.is_dead(tick, &snapshot.timeouts));
+    if lives {
+        words.touch(probed, tick);
     }
+    lives
+}
+
+/// Kept out of line: a connection changes its state a few times in its life. False, and nothing
+/// done, for a SYN that opens a closed one anew.
+#[inline(never)]
+fn change_state(
+    words: Words<'_>,
+    probed: Probed,
+    direction: Direction,
+    flags: u8,
+    counters: &WorkerCounters,
+) -> bool {
+    let Some(entry) = words.entry(probed) else { return false };
+    let (before, event) = (entry.state(), TcpEvent::of(flags));
+    if direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn {
+        return false;
+    }
+    let after = before.after(direction, event);
+    words.set_state(probed, after);
+    recount_state(counters, entry.real(), before, after);
+    true
 }
 
 impl<Io: FrameIo> Handler<Io> {
@@ -153,8 +127,34 @@ impl<Io: FrameIo> Handler<Io> {
     #[inline(always)]
     pub(super) fn path<'a>(&'a mut self, snapshot: &'a Snapshot, tick: Tick) -> Path<'a> {
         let Self { table, counters, next_hops, .. } = self;
-        let (reals, hops) = (counters.reals(), next_hops.words());
-        Path { table, counters, reals, hops, snapshot, tick }
+        let (reals, hops, rewrites) = (counters.reals(), next_hops.words(), snapshot.rewrites());
+        Path { words: table.words(), counters, reals, hops, rewrites, snapshot, tick }
+    }
+
+    /// As [`Path::forward`], for a packet whose connection is not the first with its key at home: one client endpoint may have
+    /// several, and an entry may lie away from home.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn forward_elsewhere(
+        &mut self,
+        frame: &mut Io::Frame,
+        decoded: &Decoded,
+        snapshot: &Snapshot,
+        tick: Tick,
+    ) -> Option<PortIndex> {
+        if decoded.probed.is_nowhere() {
+            return None;
+        }
+        let Decoded { key, length, direction, .. } = *decoded;
+        let head = frame.head_mut();
+        let far = far(head, direction);
+        let belongs = |entry: Entry| {
+            snapshot.rewrite(entry.real()).matches(direction, far) && !entry.is_dead(tick, &snapshot.timeouts)
+        };
+        let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
+        self.table.touch(slot, tick);
+        let path = self.path(snapshot, tick);
+        path.translate(head, slot.into(), entry, snapshot.rewrite(entry.real()), direction, length)
     }
 
     /// What a translated packet of the exception path leaves behind: the entry's tick and state, and

@@ -189,8 +189,8 @@ impl Frame for Jumbo {
     fn set_length(&mut self, _: usize) -> bool {
         unreachable!()
     }
-    fn is_whole(&self) -> bool {
-        true
+    fn pieces(&self) -> u16 {
+        1
     }
 }
 

@@ -1,0 +1,86 @@
+//! A burst between its two stages.
+
+use super::decode::Decoded;
+use crate::connection::Direction;
+use crate::connection::table::{ClientKey, Home, Probed};
+use crate::frame::BURST;
+use crate::ids::PortIndex;
+use arrayvec::ArrayVec;
+
+/// A set of a burst's frames: bit `i` for the frame at `i`.
+pub(super) type FrameSet = u32;
+
+/// A burst and what was told of each of its frames, in arrays of one kind each: one index is all that a loop
+/// needs for them. In whole cache lines, for it is written with every burst.
+#[repr(align(128))]
+pub(super) struct Staged<F> {
+    pub(super) port: PortIndex,
+    pub(super) frames: ArrayVec<F, BURST>,
+    /// Those that may not take the fast path.
+    pub(super) others: FrameSet,
+    pub(super) keys: [ClientKey; BURST],
+    pub(super) homes: [Home; BURST],
+    pub(super) probed: [Probed; BURST],
+    /// IPv4 total lengths.
+    pub(super) lengths: [u16; BURST],
+    /// Only where they differ from frame to frame.
+    pub(super) directions: [Direction; BURST],
+    /// Where those leave that took the fast path.
+    pub(super) outs: [PortIndex; BURST],
+    /// Whether its buckets were prefetched when it was decoded.
+    pub(super) is_prefetched: bool,
+    /// Whether at least half of the frames opened connections, the last time that there were any: then
+    /// the next ones are likely to.
+    pub(super) opened: bool,
+}
+
+impl<F> Default for Staged<F> {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            frames: ArrayVec::new(),
+            others: 0,
+            keys: [ClientKey::default(); BURST],
+            homes: [Home::default(); BURST],
+            probed: [Probed::default(); BURST],
+            lengths: [0; BURST],
+            directions: [Direction::default(); BURST],
+            outs: [0; BURST],
+            is_prefetched: false,
+            opened: false,
+        }
+    }
+}
+
+impl<F> Staged<F> {
+    /// What was told of one of the frames.
+    #[inline(always)]
+    pub(super) fn decoded(&self, index: usize, direction: Direction) -> Decoded {
+        Decoded {
+            key: self.keys[index],
+            home: self.homes[index],
+            probed: self.probed[index],
+            length: self.lengths[index],
+            direction,
+        }
+    }
+
+    /// Where the frames' keys are at home.
+    #[inline(always)]
+    pub(super) fn homes(&self) -> &[Home] {
+        &self.homes[..self.frames.len()]
+    }
+
+    /// The port that all frames leave on, if it is one.
+    #[inline(always)]
+    pub(super) fn only_port(&self) -> Option<PortIndex> {
+        let first = self.outs[0];
+        let is_only = if self.frames.is_full() {
+            // All of a known number, without a branch: a few instructions for 16 at once.
+            self.outs.iter().fold(0, |differs, out| differs | (out ^ first)) == 0
+        } else {
+            self.outs[..self.frames.len()].iter().all(|out| *out == first)
+        };
+        is_only.then_some(first)
+    }
+}
