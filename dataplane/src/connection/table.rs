@@ -61,14 +61,6 @@ const WORDS: u32 = 2 * WAYS as u32;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hash(u64);
 
-impl Hash {
-    /// Those that the home follows from.
-    #[inline(always)]
-    const fn home_bits(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-}
-
 /// The bucket that a key is at home in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Home(u32);
@@ -193,20 +185,18 @@ impl Table {
     /// distances at equal distances, which fill some buckets and leave others empty.
     #[inline(always)]
     pub fn hash(&self, key: ClientKey) -> Hash {
-        let product = u128::from(key.0 ^ self.hash_key.mask) * u128::from(self.hash_key.multiplier);
-        let folded = product as u64 ^ (product >> 64) as u64;
-        let mixed = (folded ^ folded >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        Hash(mixed ^ mixed >> 32)
+        let folded = multiply_and_fold(key.0 ^ self.hash_key.mask, self.hash_key.multiplier);
+        Hash(multiply_and_fold(folded, 0xd6e8_feb8_6659_fd93))
     }
 
     #[inline(always)]
     fn home(&self, hash: Hash) -> usize {
-        self.extent.home(hash.home_bits())
+        self.extent.home(hash)
     }
 
     fn places(&self, hash: Hash) -> [usize; PLACES] {
         let home = self.home(hash);
-        // Two to fourteen buckets further, round the region, by hash bits that the home does not depend on.
+        // Two to fourteen buckets further, round the region, by hash bits that the home hardly depends on.
         let pairs = ((hash.0 & u64::from(u32::MAX)) * (REGION as u64 / 2 - 1)) >> 32;
         let second = home / REGION * REGION + (home + 2 * (1 + pairs as usize)) % REGION;
         [home, home ^ 1, second, second ^ 1]
@@ -236,7 +226,7 @@ impl Table {
     /// [between two sizes](Self::is_between_sizes): a few instructions less.
     #[inline(always)]
     pub fn prefetch_home_at_rest(&self, key: ClientKey) -> Home {
-        let home = Home(self.extent.home_at_rest(self.hash(key).home_bits()) as u32);
+        let home = Home(self.extent.home_at_rest(self.hash(key)) as u32);
         self.prefetch(home);
         home
     }
@@ -356,6 +346,13 @@ impl Table {
         };
         places.iter().flat_map(ways)
     }
+}
+
+/// The product of two words in 128 bits, its halves exclusive-ored.
+#[inline(always)]
+fn multiply_and_fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
 }
 
 /// The region that a bucket is in.

@@ -12,7 +12,7 @@
 //! | smaller    |  all zero   |  larger         |
 //! ```
 
-use super::{BUCKETS_PER_16_CONNECTIONS, REGION};
+use super::{BUCKETS_PER_16_CONNECTIONS, Hash, REGION};
 
 /// Regions that a table uses at least, or all if it has fewer: 32 KiB.
 const LEAST_REGIONS: usize = 32;
@@ -73,18 +73,18 @@ impl Extent {
         self.buckets - self.front
     }
 
-    /// The bucket that entries with these hash bits are at home in.
+    /// The bucket that entries with this hash are at home in.
     #[inline(always)]
-    pub(super) fn home(&self, bits: u32) -> usize {
-        let in_larger = self.home_at_rest(bits);
+    pub(super) fn home(&self, hash: Hash) -> usize {
+        let in_larger = self.home_at_rest(hash);
         let in_smaller = in_larger / 2;
         if in_smaller < self.front { in_smaller } else { in_larger }
     }
 
     /// The same when the table is not between two sizes.
     #[inline(always)]
-    pub(super) fn home_at_rest(&self, bits: u32) -> usize {
-        reduce(bits, self.buckets)
+    pub(super) fn home_at_rest(&self, hash: Hash) -> usize {
+        reduce(hash, self.buckets)
     }
 
     /// The bucket after this one, of those that may hold entries; round and round.
@@ -118,9 +118,9 @@ impl Extent {
         (region, (region + REGION) * (self.most / buckets))
     }
 
-    /// Where, as a bucket of the largest layout, such bits come.
-    pub(super) fn position(&self, bits: u32) -> usize {
-        reduce(bits, self.most)
+    /// Where, as a bucket of the largest layout, such a hash comes.
+    pub(super) fn position(&self, hash: Hash) -> usize {
+        reduce(hash, self.most)
     }
 
     /// Whether `live` connections ask for another size, or one is on its way.
@@ -194,10 +194,10 @@ impl Extent {
     }
 }
 
-/// Maps 32 bits to a bucket by multiplication, so that any number of buckets will do.
+/// Maps a hash to a bucket by multiplication, so that any number of buckets will do: by its upper bits.
 #[inline(always)]
-fn reduce(bits: u32, buckets: usize) -> usize {
-    ((u64::from(bits) * buckets as u64) >> 32) as usize
+fn reduce(Hash(bits): Hash, buckets: usize) -> usize {
+    ((u128::from(bits) * buckets as u128) >> 64) as usize
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ impl Table {
 
     /// Where in an export an entry comes: the same for every size of the table.
     fn position(&self, entry: Entry) -> usize {
-        self.extent.position(self.hash(entry.client_key()).home_bits())
+        self.extent.position(self.hash(entry.client_key()))
     }
 
     fn row(entry: Entry, now: Tick, timeouts: &Timeouts) -> Option<Row> {

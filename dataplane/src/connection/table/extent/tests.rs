@@ -33,14 +33,15 @@ fn the_largest_size_is_what_the_capacity_needs() {
 
 #[test]
 fn a_home_is_where_entries_may_be_and_half_or_twice_of_what_it_was() {
-    let hashes: Vec<u32> = (0..2_000u32).map(|n| n.wrapping_mul(0x9e37_79b9)).chain([0, u32::MAX]).collect();
+    let spread = (0..2_000u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let hashes: Vec<Hash> = spread.chain([0, u64::MAX]).map(Hash).collect();
     every_stage(20_000, |extent| {
         let hole = extent.front..2 * extent.front;
-        for bits in &hashes {
-            let home = extent.home(*bits);
+        for hash in &hashes {
+            let home = extent.home(*hash);
             assert!(home < extent.buckets && !hole.contains(&home), "{home} in {extent:?}");
-            let in_larger = reduce(*bits, extent.buckets);
-            assert_eq!(reduce(*bits, extent.buckets / 2), in_larger / 2);
+            let in_larger = reduce(*hash, extent.buckets);
+            assert_eq!(reduce(*hash, extent.buckets / 2), in_larger / 2);
             assert!(home == in_larger || home == in_larger / 2 && home < extent.front);
         }
     });
@@ -75,9 +76,9 @@ fn positions_follow_one_another_through_all_regions() {
             assert!(next > position);
             // The hashes of these positions are at home there.
             for within in [position, next - 1] {
-                let bits = (within as u64 * (1 << 32)).div_ceil(extent.most as u64) as u32;
-                assert_eq!(extent.position(bits), within);
-                assert!((region..region + REGION).contains(&extent.home(bits)), "{within} in {extent:?}");
+                let hash = Hash(((within as u128) << 64).div_ceil(extent.most as u128) as u64);
+                assert_eq!(extent.position(hash), within);
+                assert!((region..region + REGION).contains(&extent.home(hash)), "{within} in {extent:?}");
             }
             (position, regions) = (next, regions + 1);
         }
