@@ -70,24 +70,38 @@ pub(super) struct Faults {
     room: i32,
     /// The bits of the numbers of pieces.
     pieces: u16,
+    /// The protocols' numbers, as bits, modulo 32.
+    protocols: u32,
 }
+
+/// TCP and UDP, as bits.
+const PROTOCOLS: u32 = 1 << Protocol::Tcp.number() | 1 << Protocol::Udp.number();
 
 impl Faults {
     pub(super) fn none() -> Self {
         let zero = Bytes16::from_words([0; 2]);
-        Self { differs: zero, has: zero, least: Bytes16::from_words([u64::MAX; 2]), room: 0, pieces: 1 }
+        Self {
+            differs: zero,
+            has: zero,
+            least: Bytes16::from_words([u64::MAX; 2]),
+            room: 0,
+            pieces: 1,
+            protocols: 0,
+        }
     }
 
     /// Whether all are plain.
     #[inline(always)]
     pub(super) fn is_none(&self) -> bool {
         // Shifted, not masked, to what matters: the destination's six bytes; EtherType and the byte after it; the lower
-        // 14 bits of flags and offset of the fragment, in network order.
+        // 14 bits of flags and offset of the fragment, in network order; what no number below 32 has.
         let ([destination, start], [has, _], [least, _]) =
             (self.differs.words(), self.has.words(), self.least.words());
         let fragment = (has >> (8 * (at::FRAGMENT - 16))) & 0xff3f;
+        let protocol = has >> (8 * (at::PROTOCOL - 16)) & 0xe0;
         let ttl = least >> (8 * (at::TTL - 16)) & 0xff;
-        (destination << 16 | (start >> 32) << 40 | fragment) == 0
+        (destination << 16 | (start >> 32) << 40 | fragment | protocol) == 0
+            && self.protocols & !PROTOCOLS == 0
             && ttl > 1
             && self.room >= 0
             && self.pieces == 1
@@ -109,14 +123,9 @@ fn bytes_at(head: &[u8; HEAD], at: usize) -> Bytes16 {
     Bytes16::load(head[at..].first_chunk().expect("within the head"))
 }
 
-/// The least length of a frame by its protocol: with a whole transport header. What is neither TCP nor UDP is never
-/// long enough.
-const LEAST_LENGTH: [i32; 256] = {
-    let mut least = [1 << 16; 256];
-    least[Protocol::Tcp.number() as usize] = at::IPV4 as i32 + 40;
-    least[Protocol::Udp.number() as usize] = at::IPV4 as i32 + 28;
-    least
-};
+/// Least total lengths: with a whole transport header.
+const LEAST_TCP: i32 = 40;
+const LEAST_UDP: i32 = 28;
 
 /// Offset of the transport checksum in a plain frame: 16 in a TCP header (protocol 6), 6 in a UDP header (17).
 #[inline(always)]
@@ -124,9 +133,22 @@ pub(super) fn check_at(head: &[u8; HEAD]) -> usize {
     at::TRANSPORT + 6 + 5 * usize::from(head[at::PROTOCOL] & 2)
 }
 
-/// Decodes a frame as if it were plain, and gathers what is wrong with it.
+/// Decodes a frame as if it were plain, and gathers what is wrong with it: also if it is shorter than a TCP segment,
+/// as few datagrams are.
 #[inline(always)]
 pub(super) fn decode(
+    frame: &impl Frame,
+    direction: Direction,
+    expected: Expected,
+    faults: &mut Faults,
+) -> Decoded {
+    decode_from(LEAST_TCP, frame, direction, expected, faults)
+}
+
+/// The same for total lengths from `least` on.
+#[inline(always)]
+fn decode_from(
+    least: i32,
     frame: &impl Frame,
     direction: Direction,
     expected: Expected,
@@ -140,11 +162,10 @@ pub(super) fn decode(
     let next = bytes_at(head, 16);
     faults.has = faults.has.or(next);
     faults.least = faults.least.min(next);
-    let length = at::IPV4 as i32 + i32::from(total_length);
-    faults.room |= (frame.length() as i32 - length)
-        | (length - LEAST_LENGTH[usize::from(protocol)])
-        | (expected.longest - length);
+    let (length, total) = (frame.length() as i32, i32::from(total_length));
+    faults.room |= (length - at::IPV4 as i32 - total) | (total - least) | (expected.longest - length);
     faults.pieces |= frame.pieces();
+    faults.protocols |= 1 << (protocol % 32);
 
     let key = ClientKey::new(endpoint(head, direction as usize), protocol);
     let (home, probed) = (Home::default(), Probed::default());
@@ -155,7 +176,9 @@ pub(super) fn decode(
 #[inline(always)]
 pub(super) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
     let mut faults = Faults::none();
-    decode(frame, Direction::Forward, expected, &mut faults);
+    let is_udp = frame.head()[at::PROTOCOL] == Protocol::Udp.number();
+    let least = if is_udp { LEAST_UDP } else { LEAST_TCP };
+    decode_from(least, frame, Direction::Forward, expected, &mut faults);
     faults.is_none()
 }
 

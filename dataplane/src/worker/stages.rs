@@ -1,7 +1,7 @@
 //! Single stages of the packet path as functions of their own, for benches: the worker compiles
 //! them into its loop.
 
-use super::decode::{Expected, Faults, at, check_at, decode, far};
+use super::decode::{Expected, Faults, at, check_at, decode, far, is_plain};
 use super::rewrite::{address_frame, translate};
 use crate::connection::Direction;
 use crate::connection::table::ClientKey;
@@ -13,9 +13,11 @@ use crate::snapshot::Rewrite;
 /// the endpoint that gets translated. `None` if it is not plain TCP or UDP to `mac` of at most `mtu` bytes.
 #[inline(always)]
 pub fn decode_one(frame: &impl Frame, direction: Direction, mac: Mac, mtu: u16) -> Option<(ClientKey, u64)> {
+    let expected = Expected::new(mac.bits(), mtu);
     let mut faults = Faults::none();
-    let decoded = decode(frame, direction, Expected::new(mac.bits(), mtu), &mut faults);
-    faults.is_none().then_some((decoded.key, far(frame.head(), direction)))
+    let decoded = decode(frame, direction, expected, &mut faults);
+    let is_plain = faults.is_none() || is_plain(frame, expected);
+    is_plain.then_some((decoded.key, far(frame.head(), direction)))
 }
 
 /// The last stage of one frame that is plain (its TTL above 1): translates it as `rewrite` says, and
