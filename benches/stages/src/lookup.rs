@@ -114,7 +114,7 @@ impl Natlb {
                 && (entry.tick() == NOW || !entry.is_dead(NOW, &snapshot.timeouts))
         };
         let entry = match self.table.words().entry(probed) {
-            Some(entry) if belongs(entry) => entry,
+            Some(entry) if entry.has_key(key.client()) && belongs(entry) => entry,
             _ => elsewhere(&self.table, key, &belongs)?,
         };
         Some(snapshot.rewrite(entry.real()))

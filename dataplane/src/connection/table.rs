@@ -40,7 +40,7 @@ use crate::ids::NextHopId;
 use crate::time::Tick;
 use entry::{Bucket, ENTRY_MASK, ID_MASK, KEY_MASK, SPILL_MASK, STATE_MASK, STATE_SHIFT, TICK_SHIFT, WAYS};
 use extent::Extent;
-use memory::{HugeSlice, equal_under_mask, prefetch};
+use memory::{HugeSlice, equal_lower_halves, equal_under_mask, prefetch};
 
 /// Buckets that an entry may lie in.
 pub const PLACES: usize = 4;
@@ -73,7 +73,7 @@ impl Home {
     }
 }
 
-/// Where in its home bucket a key was first found: the index of its word among those of all buckets.
+/// Where in its home bucket a key, or one with the same lower half, was first found: the index of its word among those of all buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probed(u32);
 
@@ -369,12 +369,13 @@ pub struct Homes<'a> {
 }
 
 impl Homes<'_> {
-    /// Looks for the key in its home bucket, which has been prefetched. If it is not there but may lie
+    /// Looks for the key in its home bucket, which has been prefetched, by its lower half: what is found nearly always
+    /// [has it](Entry::has_key). If it is not there but may lie
     /// elsewhere, the other places are brought close until [`find`](Table::find) looks at them.
     #[inline(always)]
     pub fn probe(&self, home: Home, key: ClientKey) -> Probed {
         let line = &self.buckets[home.0 as usize];
-        let candidates = equal_under_mask(&line.keys, KEY_MASK, key.0);
+        let candidates = equal_lower_halves(&line.keys, key.0 as u32);
         if candidates == 0 {
             if line.keys[0] & SPILL_MASK == 0 {
                 return Probed::NOWHERE;

@@ -137,9 +137,9 @@ impl<Io: FrameIo> Handler<Io> {
                 {
                     group.iter().for_each(|home| path.words().prefetch(*home));
                 }
-                let (probed, length) = (burst.probed[done], burst.lengths[done]);
+                let (key, probed, length) = (burst.keys[done], burst.probed[done], burst.lengths[done]);
                 let direction = Way::of_staged(burst, done);
-                let Some(out) = path.forward(&mut burst.frames[done], probed, length, direction) else {
+                let Some(out) = path.forward(&mut burst.frames[done], key, probed, length, direction) else {
                     break;
                 };
                 burst.outs[done] = out;
@@ -215,7 +215,7 @@ impl<Io: FrameIo> Handler<Io> {
         let tick = now.tick();
         for index in done..burst.frames.len() {
             let decoded = burst.decoded(index, Way::of_staged(burst, index));
-            let Decoded { probed, length, direction, .. } = decoded;
+            let Decoded { key, probed, length, direction, .. } = decoded;
             let frame = &mut burst.frames[index];
             if burst.others >> index & 1 != 0 {
                 behind.add_other(index, &decoded, frame);
@@ -224,7 +224,7 @@ impl<Io: FrameIo> Handler<Io> {
                 && !behind.includes(&decoded)
                 && let Some(port) = self
                     .path(snapshot, tick)
-                    .forward(frame, probed, length, direction)
+                    .forward(frame, key, probed, length, direction)
                     .or_else(|| self.forward_elsewhere(frame, &decoded, snapshot, tick))
             {
                 burst.outs[index] = port;

@@ -3,7 +3,7 @@
 use super::Handler;
 use super::decode::{Decoded, at, check_at, far};
 use super::rewrite;
-use crate::connection::table::{Entry, Probed, Slot, Words, recount_state};
+use crate::connection::table::{ClientKey, Entry, Probed, Slot, Words, recount_state};
 use crate::connection::{Direction, TcpEvent};
 use crate::counters::{RealCounters, WorkerCounters};
 use crate::frame::{Frame, FrameIo, HEAD};
@@ -40,6 +40,7 @@ impl<'a> Path<'a> {
     pub(super) fn forward(
         self,
         frame: &mut impl Frame,
+        key: ClientKey,
         probed: Probed,
         length: u16,
         direction: Direction,
@@ -49,6 +50,7 @@ impl<'a> Path<'a> {
         let entry = self.words.entry(probed)?;
         let rewrite = self.rewrites.get(entry.real_index())?;
         if rewrite.matches(direction, far)
+            && entry.has_key(key)
             && (entry.tick() == self.tick || refresh(self.words, probed, self.tick, self.snapshot))
         {
             return self.translate(head, probed, entry, rewrite, direction, length);

@@ -1,8 +1,8 @@
 //! What an entry is made of.
 //!
 //! ```text
-//! key    bits  0..31  client address      as loaded little-endian from the wire
-//!             32..47  client port         likewise
+//! key    bits  0..31  client address      as loaded little-endian from the wire, exclusive-ored to bits 32..55
+//!             32..47  client port         likewise as loaded
 //!             48..55  protocol number     0: the slot is free
 //!             56..59  state
 //!             60..63  in slot 0 only: how many entries at home here lie elsewhere (15: that many or more, in the whole region)
@@ -11,6 +11,8 @@
 //!                 39  whether it lies away from home
 //!             40..63  tick of the last packet
 //! ```
+//!
+//! So what is in the lower half of a key tells most client endpoints apart, those of one address too.
 
 use crate::connection::{Direction, State, Timeouts};
 use crate::ids::{MAX_REALS, NextHopId, Protocol, RealId};
@@ -60,17 +62,19 @@ impl ClientKey {
     /// From the client's endpoint as 48 bits in the order of the wire, and the protocol number.
     #[inline(always)]
     pub const fn new(endpoint_bits: u64, protocol_number: u8) -> Self {
-        Self(endpoint_bits | (protocol_number as u64) << PROTOCOL_SHIFT)
+        let upper = (endpoint_bits >> 32) as u32 | (protocol_number as u32) << (PROTOCOL_SHIFT - 32);
+        Self((endpoint_bits as u32 ^ upper) as u64 | (upper as u64) << 32)
     }
 
     pub(super) fn client(self) -> SocketAddrV4 {
-        let [a, b, c, d, p, q, _, _] = self.0.to_le_bytes();
+        let [a, b, c, d, p, q, _, _] = self.endpoint_bits().to_le_bytes();
         SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p, q]))
     }
 
     /// The client's endpoint, as 48 bits in the order of the wire.
     pub const fn endpoint_bits(self) -> u64 {
-        self.0 & ((1 << PROTOCOL_SHIFT) - 1)
+        let upper = self.0 >> 32;
+        (self.0 ^ upper) & ((1 << PROTOCOL_SHIFT) - 1)
     }
 
     /// The protocol number where it is in the key, nothing else.
@@ -146,6 +150,12 @@ impl Entry {
     #[inline(always)]
     pub fn ticks_left(self, now: Tick, timeouts: &Timeouts) -> u32 {
         timeouts.ticks_of_bits((self.key >> STATE_SHIFT) as u8).saturating_sub(now.since(self.tick()))
+    }
+
+    /// Whether it is one of this key.
+    #[inline(always)]
+    pub const fn has_key(self, key: ClientKey) -> bool {
+        (self.key ^ key.0) & KEY_MASK == 0
     }
 
     pub(super) const fn client_key(self) -> ClientKey {

@@ -19,7 +19,7 @@ impl Table {
 }
 
 impl Words<'_> {
-    /// The first entry with its key that was found at home: nearly always the only one. If it is not
+    /// The first entry that was found at home: nearly always the only one. If it is not
     /// the right one, [`find`](Table::find) looks at all.
     #[inline(always)]
     pub fn entry(self, probed: Probed) -> Option<Entry> {
