@@ -79,8 +79,9 @@ impl NextHop {
     /// The first twelve bytes of a frame to it, if it is resolved, as words in memory order: its MAC, and
     /// that of the port.
     #[inline(always)]
-    pub const fn addresses(self, source: SourceMac) -> (u64, u32) {
-        (self.0 ^ source.first_word, source.second_word)
+    pub const fn addresses(self, sources: &SourceMacs) -> (u64, u32) {
+        let port = self.port() as usize;
+        (self.0 ^ sources.first_words[port], sources.second_words[port])
     }
 
     /// Its MAC.
@@ -90,22 +91,27 @@ impl NextHop {
     }
 }
 
-/// The MAC of an `EthPort`, prepared for [`NextHop::addresses`].
+/// The MACs of the `EthPort`s, prepared for [`NextHop::addresses`]: in two arrays whose elements a processor addresses
+/// by the port as it is.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(align(16))]
-pub struct SourceMac {
-    /// Its first two bytes as the upper 16 bits, and there what takes off what a resolved [`NextHop`]
+pub struct SourceMacs {
+    /// The first two bytes as the upper 16 bits, and there what takes off what a resolved [`NextHop`]
     /// on this port has beside its MAC.
-    first_word: u64,
-    /// Its other four bytes.
-    second_word: u32,
+    first_words: [u64; MAX_PORTS],
+    /// The other four bytes.
+    second_words: [u32; MAX_PORTS],
 }
 
-impl SourceMac {
-    /// Of the port with this index.
-    pub const fn new(port: PortIndex, mac: Mac) -> Self {
-        let hop = NextHop::resolved(port, Mac([0; 6])).0;
-        Self { first_word: mac.bits() << 48 ^ hop, second_word: (mac.bits() >> 16) as u32 }
+impl SourceMacs {
+    /// Of the ports with the indices 0, 1, …; at most [`MAX_PORTS`].
+    pub fn new(macs: impl Iterator<Item = Mac>) -> Self {
+        let mut all = Self::default();
+        for (port, mac) in macs.enumerate().take(MAX_PORTS) {
+            let hop = NextHop::resolved(port as PortIndex, Mac([0; 6])).0;
+            all.first_words[port] = mac.bits() << 48 ^ hop;
+            all.second_words[port] = (mac.bits() >> 16) as u32;
+        }
+        all
     }
 }
 

@@ -38,7 +38,9 @@ pub use words::Words;
 use crate::connection::State;
 use crate::ids::NextHopId;
 use crate::time::Tick;
-use entry::{Bucket, ENTRY_MASK, ID_MASK, KEY_MASK, SPILL_MASK, STATE_MASK, STATE_SHIFT, TICK_SHIFT, WAYS};
+use entry::{
+    Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK, STATE_MASK, STATE_SHIFT, TICK_SHIFT, WAYS,
+};
 use extent::Extent;
 use memory::{HugeSlice, equal_lower_halves, equal_under_mask, prefetch};
 
@@ -320,7 +322,7 @@ impl Table {
     /// Sets the way back to the client.
     pub fn set_next_hop(&mut self, slot: Slot, next_hop: NextHopId) {
         let value = &mut self.buckets[slot.bucket as usize].values[usize::from(slot.way) % WAYS];
-        *value = *value & !ID_MASK | u64::from(next_hop.0) & ID_MASK;
+        *value = *value & !(HOP_MASK << HOP_SHIFT) | (u64::from(next_hop.0) & HOP_MASK) << HOP_SHIFT;
     }
 
     /// What a slot holds.

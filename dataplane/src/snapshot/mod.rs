@@ -14,7 +14,7 @@ use word_map::WordMap;
 
 use crate::connection::Timeouts;
 use crate::ids::{MAX_PORTS, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceId, ServiceKey};
-use crate::next_hop::{Mac, SourceMac};
+use crate::next_hop::{Mac, SourceMacs};
 use crate::schedule::Schedule;
 use hashbrown::{HashMap, HashSet};
 use ipnet::Ipv4Net;
@@ -137,7 +137,7 @@ pub struct Snapshot {
     /// By [`PortIndex`]; as [`Mac::bits`].
     macs: [u64; MAX_PORTS],
     /// The same, as the packet path writes them.
-    sources: [SourceMac; MAX_PORTS],
+    sources: SourceMacs,
     rewrites: Vec<Rewrite>,
     keys: Vec<Option<RealKey>>,
     listening: WordMap,
@@ -178,9 +178,7 @@ impl Snapshot {
         Self {
             version,
             macs: std::array::from_fn(|port| ports.get(port).map_or(0, |port| port.mac.bits())),
-            sources: std::array::from_fn(|port| {
-                ports.get(port).map_or(SourceMac::default(), |it| SourceMac::new(port as PortIndex, it.mac))
-            }),
+            sources: SourceMacs::new(ports.iter().map(|port| port.mac)),
             local,
             broadcast,
             last_bytes,
@@ -236,10 +234,10 @@ impl Snapshot {
         self.macs[port as usize % MAX_PORTS]
     }
 
-    /// The MAC of a port, prepared for a frame's header.
+    /// The MACs of all ports, prepared for a frame's header.
     #[inline(always)]
-    pub const fn source_mac(&self, port: PortIndex) -> SourceMac {
-        self.sources[port as usize % MAX_PORTS]
+    pub const fn source_macs(&self) -> &SourceMacs {
+        &self.sources
     }
 
     /// Who has this id.

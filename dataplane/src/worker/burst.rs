@@ -130,6 +130,8 @@ impl<Io: FrameIo> Handler<Io> {
         let (mut done, count) = (0, burst.frames.len().min(BURST));
         while burst.others == 0 && done < count {
             let path = self.path(snapshot, tick);
+            let Staged { frames, keys, probed, lengths, directions, outs, .. } = &mut *burst;
+            let frames = &mut frames[..count];
             while done < count {
                 if PREFETCH
                     && done % TOGETHER == 0
@@ -137,12 +139,11 @@ impl<Io: FrameIo> Handler<Io> {
                 {
                     group.iter().for_each(|home| path.words().prefetch(*home));
                 }
-                let (key, probed, length) = (burst.keys[done], burst.probed[done], burst.lengths[done]);
-                let direction = Way::of_staged(burst, done);
-                let Some(out) = path.forward(&mut burst.frames[done], key, probed, length, direction) else {
-                    break;
-                };
-                burst.outs[done] = out;
+                let direction = Way::of(&directions[done]);
+                let out =
+                    path.forward(&mut frames[done], keys[done], probed[done], &lengths[done], direction);
+                let Some(out) = out else { break };
+                outs[done] = out;
                 done += 1;
             }
             if done < count {
@@ -174,7 +175,7 @@ impl<Io: FrameIo> Handler<Io> {
         snapshot: &Snapshot,
         tick: Tick,
     ) -> Option<PortIndex> {
-        let decoded = burst.decoded(index, Way::of_staged(burst, index));
+        let decoded = burst.decoded(index, Way::of(&burst.directions[index]));
         self.forward_elsewhere(&mut burst.frames[index], &decoded, snapshot, tick)
     }
 
@@ -214,7 +215,7 @@ impl<Io: FrameIo> Handler<Io> {
         let mut behind = Behind::default();
         let tick = now.tick();
         for index in done..burst.frames.len() {
-            let decoded = burst.decoded(index, Way::of_staged(burst, index));
+            let decoded = burst.decoded(index, Way::of(&burst.directions[index]));
             let Decoded { key, probed, length, direction, .. } = decoded;
             let frame = &mut burst.frames[index];
             if burst.others >> index & 1 != 0 {
@@ -224,7 +225,7 @@ impl<Io: FrameIo> Handler<Io> {
                 && !behind.includes(&decoded)
                 && let Some(port) = self
                     .path(snapshot, tick)
-                    .forward(frame, key, probed, length, direction)
+                    .forward(frame, key, probed, &length, direction)
                     .or_else(|| self.forward_elsewhere(frame, &decoded, snapshot, tick))
             {
                 burst.outs[index] = port;
@@ -254,7 +255,7 @@ impl<Io: FrameIo> Handler<Io> {
             if burst.others >> index & 1 != 0 {
                 break; // nothing in it to open a connection by
             }
-            let decoded = burst.decoded(index, Way::of_staged(burst, index));
+            let decoded = burst.decoded(index, Way::of(&burst.directions[index]));
             match self.open(&mut burst.frames[index], &decoded, &context, tick) {
                 Opened::Leaves(out) => burst.outs[index] = out,
                 Opened::Exception => break,
@@ -279,7 +280,12 @@ impl<Io: FrameIo> Handler<Io> {
             } else if index == first {
                 refused.map_or(Opened::Exception, Opened::Refused) // it has been tried
             } else if plain {
-                self.open_one(&mut frame, &burst.decoded(index, Way::of_staged(burst, index)), &context, tick)
+                self.open_one(
+                    &mut frame,
+                    &burst.decoded(index, Way::of(&burst.directions[index])),
+                    &context,
+                    tick,
+                )
             } else {
                 Opened::Exception
             };
@@ -361,8 +367,8 @@ trait DirectionOf {
     /// Whether it differs from frame to frame.
     const DIFFERS: bool = false;
     fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction;
-    /// Of the frame with this index, which has been decoded.
-    fn of_staged<F>(burst: &Staged<F>, index: usize) -> Direction;
+    /// Of a frame that has been decoded, and for which this was noted then.
+    fn of(noted: &Direction) -> Direction;
 }
 
 /// A port towards clients.
@@ -378,7 +384,7 @@ impl DirectionOf for Forwards {
         Direction::Forward
     }
     #[inline(always)]
-    fn of_staged<F>(_: &Staged<F>, _: usize) -> Direction {
+    fn of(_: &Direction) -> Direction {
         Direction::Forward
     }
 }
@@ -389,7 +395,7 @@ impl DirectionOf for Backwards {
         Direction::Reverse
     }
     #[inline(always)]
-    fn of_staged<F>(_: &Staged<F>, _: usize) -> Direction {
+    fn of(_: &Direction) -> Direction {
         Direction::Reverse
     }
 }
@@ -402,7 +408,7 @@ impl DirectionOf for EitherWay {
         let local = snapshot.local(Ipv4Addr::from(*octets)).is_some();
         if local { Direction::Forward } else { Direction::Reverse }
     }
-    fn of_staged<F>(burst: &Staged<F>, index: usize) -> Direction {
-        burst.directions[index]
+    fn of(noted: &Direction) -> Direction {
+        *noted
     }
 }

@@ -42,7 +42,7 @@ impl<'a> Path<'a> {
         frame: &mut impl Frame,
         key: ClientKey,
         probed: Probed,
-        length: u16,
+        length: &u16,
         direction: Direction,
     ) -> Option<PortIndex> {
         let head = frame.head_mut();
@@ -50,7 +50,7 @@ impl<'a> Path<'a> {
         let entry = self.words.entry(probed)?;
         let rewrite = self.rewrites.get(entry.real_index())?;
         if rewrite.matches(direction, far)
-            && entry.has_key(key)
+            && entry.has_upper_half(key)
             && (entry.tick() == self.tick || refresh(self.words, probed, self.tick, self.snapshot))
         {
             return self.translate(head, probed, entry, rewrite, direction, length);
@@ -67,7 +67,7 @@ impl<'a> Path<'a> {
         entry: Entry,
         rewrite: &Rewrite,
         direction: Direction,
-        length: u16,
+        length: &u16,
     ) -> Option<PortIndex> {
         let id = match direction {
             Direction::Forward => rewrite.next_hop,
@@ -86,8 +86,8 @@ impl<'a> Path<'a> {
         let check_at = check_at(head);
         rewrite::translate(head, at::TRANSPORT, check_at, direction, rewrite);
         let out = next_hop.port();
-        rewrite::address_established(head, next_hop.addresses(self.snapshot.source_mac(out)));
-        self.reals[entry.real_index()].count(direction, length);
+        rewrite::address_established(head, next_hop.addresses(self.snapshot.source_macs()));
+        self.reals[entry.real_index()].count(direction, *length);
         Some(out)
     }
 }
@@ -156,7 +156,7 @@ impl<Io: FrameIo> Handler<Io> {
         let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
         self.table.touch(slot, tick);
         let path = self.path(snapshot, tick);
-        path.translate(head, slot.into(), entry, snapshot.rewrite(entry.real()), direction, length)
+        path.translate(head, slot.into(), entry, snapshot.rewrite(entry.real()), direction, &length)
     }
 
     /// What a translated packet of the exception path leaves behind: the entry's tick and state, and

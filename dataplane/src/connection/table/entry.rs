@@ -6,9 +6,9 @@
 //!             48..55  protocol number     0: the slot is free
 //!             56..59  state
 //!             60..63  in slot 0 only: how many entries at home here lie elsewhere (15: that many or more, in the whole region)
-//! value  bits  0..19  next hop towards the client
-//!             20..38  real
-//!                 39  whether it lies away from home
+//! value  bits  0..18  real
+//!                 19  whether it lies away from home
+//!             20..39  next hop towards the client
 //!             40..63  tick of the last packet
 //! ```
 //!
@@ -30,12 +30,12 @@ pub(super) const SPILL_ONE: u64 = 1 << 60;
 pub(super) const SPILL_MASK: u64 = 0xf << 60;
 pub(super) const ENTRY_MASK: u64 = KEY_MASK | STATE_MASK;
 pub(super) const PROTOCOL_SHIFT: u32 = 48;
-pub(super) const REAL_SHIFT: u32 = 20;
-pub(super) const TICK_SHIFT: u32 = 40;
-pub(super) const ID_MASK: u64 = (1 << 20) - 1;
 pub(super) const REAL_MASK: u64 = (1 << 19) - 1;
-pub(super) const AWAY: u64 = 1 << 39;
-const _: () = assert!(MAX_REALS <= 1 << 19 && REAL_MASK << REAL_SHIFT & AWAY == 0);
+pub(super) const AWAY: u64 = 1 << 19;
+pub(super) const HOP_SHIFT: u32 = 20;
+pub(super) const HOP_MASK: u64 = (1 << 20) - 1;
+pub(super) const TICK_SHIFT: u32 = 40;
+const _: () = assert!(MAX_REALS <= 1 << 19 && REAL_MASK & AWAY == 0);
 
 /// A cache line of entries.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -119,19 +119,19 @@ impl Entry {
     /// Its real.
     #[inline(always)]
     pub const fn real(self) -> RealId {
-        RealId((self.value >> REAL_SHIFT & REAL_MASK) as u32)
+        RealId((self.value & REAL_MASK) as u32)
     }
 
     /// Its real, as an index.
     #[inline(always)]
     pub(crate) const fn real_index(self) -> usize {
-        (self.value >> REAL_SHIFT) as usize & (MAX_REALS - 1)
+        self.value as usize & (MAX_REALS - 1)
     }
 
     /// The way back to its client.
     #[inline(always)]
     pub const fn next_hop(self) -> NextHopId {
-        NextHopId((self.value & ID_MASK) as u32)
+        NextHopId((self.value >> HOP_SHIFT & HOP_MASK) as u32)
     }
 
     /// The tick of its last packet.
@@ -155,7 +155,14 @@ impl Entry {
     /// Whether it is one of this key.
     #[inline(always)]
     pub const fn has_key(self, key: ClientKey) -> bool {
-        (self.key ^ key.0) & KEY_MASK == 0
+        // Half by half: the lower ones nearly always agree, and the compiler loads no more than it needs.
+        self.key as u32 == key.0 as u32 && self.has_upper_half(key)
+    }
+
+    /// Whether it is one of this key if both have the same lower half.
+    #[inline(always)]
+    pub const fn has_upper_half(self, key: ClientKey) -> bool {
+        ((self.key >> 32) as u32 ^ (key.0 >> 32) as u32) & (KEY_MASK >> 32) as u32 == 0
     }
 
     pub(super) const fn client_key(self) -> ClientKey {

@@ -1,7 +1,7 @@
 //! Making entries and taking them out, and finding room where there is none.
 
 use super::entry::{
-    AWAY, Bucket, ID_MASK, KEY_MASK, REAL_MASK, REAL_SHIFT, SPILL_MASK, SPILL_ONE, STATE_SHIFT, TICK_SHIFT,
+    AWAY, Bucket, HOP_MASK, HOP_SHIFT, KEY_MASK, REAL_MASK, SPILL_MASK, SPILL_ONE, STATE_SHIFT, TICK_SHIFT,
     WAYS,
 };
 use super::gauges::{count_state, uncount};
@@ -153,8 +153,8 @@ impl Table {
         tick: Tick,
         counters: &WorkerCounters,
     ) {
-        let value = u64::from(next_hop.0) & ID_MASK
-            | (u64::from(real.0) & REAL_MASK) << REAL_SHIFT
+        let value = u64::from(real.0) & REAL_MASK
+            | (u64::from(next_hop.0) & HOP_MASK) << HOP_SHIFT
             | if away { AWAY } else { 0 }
             | u64::from(tick.raw()) << TICK_SHIFT;
         self.write(slot, Entry { key: key.0 | (state as u64) << STATE_SHIFT, value });

@@ -23,9 +23,11 @@ impl Words<'_> {
     /// the right one, [`find`](Table::find) looks at all.
     #[inline(always)]
     pub fn entry(self, probed: Probed) -> Option<Entry> {
+        // Of as many keys as values, so that one comparison tells that both are there.
+        let count = self.0.len().saturating_sub(WAYS);
+        let (keys, values) = (&self.0[..count], &self.0[self.0.len() - count..]);
         let at = probed.0 as usize;
-        let (value, key) = (self.0.get(at + WAYS)?.get(), self.0.get(at)?.get());
-        Some(Entry { key, value })
+        Some(Entry { key: keys.get(at)?.get(), value: values.get(at)?.get() })
     }
 
     /// Notes the tick of a packet.
