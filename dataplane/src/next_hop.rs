@@ -73,14 +73,14 @@ impl NextHop {
     /// The `EthPort` it is behind.
     #[inline(always)]
     pub const fn port(self) -> PortIndex {
-        ((self.0 >> 48) & (MAX_PORTS as u64 - 1)) as u8
+        ((self.0 >> 48) as usize % MAX_PORTS) as u8
     }
 
     /// The first twelve bytes of a frame to it, if it is resolved, as words in memory order: its MAC, and
     /// that of the port.
     #[inline(always)]
     pub const fn addresses(self, sources: &SourceMacs) -> (u64, u32) {
-        let port = self.port() as usize;
+        let port = (self.0 >> 48) as usize % MAX_PORTS;
         (self.0 ^ sources.first_words[port], sources.second_words[port])
     }
 

@@ -41,23 +41,23 @@ fn sse2(words: &[u64; 4], mask: u64, wanted: u64) -> u32 {
     }
 }
 
-/// Which of `words` have `wanted` as their lower halves: bit `i` for `words[i]`.
+/// Which of `words` have `wanted` as their upper halves: bit `i` for `words[i]`.
 #[inline(always)]
-pub fn equal_lower_halves(words: &[u64; 4], wanted: u32) -> u32 {
+pub fn equal_upper_halves(words: &[u64; 4], wanted: u32) -> u32 {
     #[cfg(target_arch = "x86_64")]
-    return lower_halves_sse2(words, wanted);
+    return upper_halves_sse2(words, wanted);
     #[cfg(not(target_arch = "x86_64"))]
-    return lower_halves_one_by_one(words, wanted);
+    return upper_halves_one_by_one(words, wanted);
 }
 
 #[cfg(any(test, not(target_arch = "x86_64")))]
-fn lower_halves_one_by_one(words: &[u64; 4], wanted: u32) -> u32 {
-    (0..4).fold(0, |set, index| set | u32::from(words[index] as u32 == wanted) << index)
+fn upper_halves_one_by_one(words: &[u64; 4], wanted: u32) -> u32 {
+    (0..4).fold(0, |set, index| set | u32::from((words[index] >> 32) as u32 == wanted) << index)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn lower_halves_sse2(words: &[u64; 4], wanted: u32) -> u32 {
+fn upper_halves_sse2(words: &[u64; 4], wanted: u32) -> u32 {
     use std::arch::x86_64::{
         _mm_castps_si128, _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_loadu_ps, _mm_movemask_ps, _mm_set1_epi32,
         _mm_shuffle_ps,
@@ -66,8 +66,8 @@ fn lower_halves_sse2(words: &[u64; 4], wanted: u32) -> u32 {
     // bytes) and need no alignment.
     unsafe {
         let start: *const f32 = words.as_ptr().cast();
-        let low = _mm_shuffle_ps::<0b10_00_10_00>(_mm_loadu_ps(start), _mm_loadu_ps(start.add(4)));
-        let equal = _mm_cmpeq_epi32(_mm_castps_si128(low), _mm_set1_epi32(wanted as i32));
+        let high = _mm_shuffle_ps::<0b11_01_11_01>(_mm_loadu_ps(start), _mm_loadu_ps(start.add(4)));
+        let equal = _mm_cmpeq_epi32(_mm_castps_si128(high), _mm_set1_epi32(wanted as i32));
         _mm_movemask_ps(_mm_castsi128_ps(equal)) as u32
     }
 }
@@ -145,8 +145,8 @@ mod tests {
             let words = std::array::from_fn(|index| kinds[combination >> (2 * index) & 3]);
             let told = equal_under_mask(&words, mask, wanted);
             assert_eq!(told, one_by_one(&words, mask, wanted), "{words:x?}");
-            let told = equal_lower_halves(&words, wanted as u32);
-            assert_eq!(told, lower_halves_one_by_one(&words, wanted as u32), "{words:x?}");
+            let told = equal_upper_halves(&words, (wanted >> 32) as u32);
+            assert_eq!(told, upper_halves_one_by_one(&words, (wanted >> 32) as u32), "{words:x?}");
         }
     }
 }

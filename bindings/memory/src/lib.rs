@@ -6,7 +6,7 @@ mod counting;
 mod huge;
 
 pub use bytes::Bytes16;
-pub use compare::{aged, equal_lower_halves, equal_under_mask};
+pub use compare::{aged, equal_under_mask, equal_upper_halves};
 pub use counting::CountingAllocator;
 pub use huge::{Backing, Error, Huge, HugeSlice};
 

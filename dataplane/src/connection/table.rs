@@ -38,11 +38,9 @@ pub use words::Words;
 use crate::connection::State;
 use crate::ids::NextHopId;
 use crate::time::Tick;
-use entry::{
-    Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK, STATE_MASK, STATE_SHIFT, TICK_SHIFT, WAYS,
-};
+use entry::{Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK, STATE_MASK, TICK_SHIFT, WAYS};
 use extent::Extent;
-use memory::{HugeSlice, equal_lower_halves, equal_under_mask, prefetch};
+use memory::{HugeSlice, equal_under_mask, equal_upper_halves, prefetch};
 
 /// Buckets that an entry may lie in.
 pub const PLACES: usize = 4;
@@ -75,7 +73,7 @@ impl Home {
     }
 }
 
-/// Where in its home bucket a key, or one with the same lower half, was first found: the index of its word among those of all buckets.
+/// Where in its home bucket a key, or one with the same upper half, was first found: the index of its word among those of all buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probed(u32);
 
@@ -316,7 +314,7 @@ impl Table {
     /// Notes the state that a packet led to.
     pub fn set_state(&mut self, slot: Slot, state: State) {
         let key = &mut self.buckets[slot.bucket as usize].keys[usize::from(slot.way) % WAYS];
-        *key = *key & !STATE_MASK | (state as u64) << STATE_SHIFT;
+        *key = *key & !STATE_MASK | state as u64;
     }
 
     /// Sets the way back to the client.
@@ -371,13 +369,13 @@ pub struct Homes<'a> {
 }
 
 impl Homes<'_> {
-    /// Looks for the key in its home bucket, which has been prefetched, by its lower half: what is found nearly always
+    /// Looks for the key in its home bucket, which has been prefetched, by its upper half: what is found nearly always
     /// [has it](Entry::has_key). If it is not there but may lie
     /// elsewhere, the other places are brought close until [`find`](Table::find) looks at them.
     #[inline(always)]
     pub fn probe(&self, home: Home, key: ClientKey) -> Probed {
         let line = &self.buckets[home.0 as usize];
-        let candidates = equal_lower_halves(&line.keys, key.0 as u32);
+        let candidates = equal_upper_halves(&line.keys, key.upper_half());
         if candidates == 0 {
             if line.keys[0] & SPILL_MASK == 0 {
                 return Probed::NOWHERE;

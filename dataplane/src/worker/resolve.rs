@@ -50,7 +50,7 @@ impl<'a> Path<'a> {
         let entry = self.words.entry(probed)?;
         let rewrite = self.rewrites.get(entry.real_index())?;
         if rewrite.matches(direction, far)
-            && entry.has_upper_half(key)
+            && entry.has_lower_half(key)
             && (entry.tick() == self.tick || refresh(self.words, probed, self.tick, self.snapshot))
         {
             return self.translate(head, probed, entry, rewrite, direction, length);

@@ -1,18 +1,19 @@
 //! What an entry is made of.
 //!
 //! ```text
-//! key    bits  0..31  client address      as loaded little-endian from the wire, exclusive-ored to bits 32..55
-//!             32..47  client port         likewise as loaded
-//!             48..55  protocol number     0: the slot is free
-//!             56..59  state
-//!             60..63  in slot 0 only: how many entries at home here lie elsewhere (15: that many or more, in the whole region)
+//! key    bits  0..3   state
+//!              4..7   in slot 0 only: how many entries at home here lie elsewhere (15: that many or more, in the whole region)
+//!              8..23  client port         as loaded little-endian from the wire
+//!             24..31  protocol number     0: the slot is free
+//!             32..63  client address      likewise as loaded, exclusive-ored to bits 8..31 in their places
 //! value  bits  0..18  real
 //!                 19  whether it lies away from home
 //!             20..39  next hop towards the client
 //!             40..63  tick of the last packet
 //! ```
 //!
-//! So what is in the lower half of a key tells most client endpoints apart, those of one address too.
+//! So what is in the upper half of a key tells nearly all client endpoints apart, those of one address too, and
+//! has nothing else in it.
 
 use crate::connection::{Direction, State, Timeouts};
 use crate::ids::{MAX_REALS, NextHopId, Protocol, RealId};
@@ -23,13 +24,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// Entries in a bucket.
 pub(super) const WAYS: usize = 4;
 
-pub(super) const KEY_MASK: u64 = (1 << 56) - 1;
-pub(super) const STATE_SHIFT: u32 = 56;
-pub(super) const STATE_MASK: u64 = 0xf << STATE_SHIFT;
-pub(super) const SPILL_ONE: u64 = 1 << 60;
-pub(super) const SPILL_MASK: u64 = 0xf << 60;
+pub(super) const STATE_MASK: u64 = 0xf;
+pub(super) const SPILL_ONE: u64 = 1 << 4;
+pub(super) const SPILL_MASK: u64 = 0xf << 4;
+pub(super) const KEY_MASK: u64 = !(STATE_MASK | SPILL_MASK);
 pub(super) const ENTRY_MASK: u64 = KEY_MASK | STATE_MASK;
-pub(super) const PROTOCOL_SHIFT: u32 = 48;
+const PORT_SHIFT: u32 = 8;
+const PROTOCOL_SHIFT: u32 = 24;
 pub(super) const REAL_MASK: u64 = (1 << 19) - 1;
 pub(super) const AWAY: u64 = 1 << 19;
 pub(super) const HOP_SHIFT: u32 = 20;
@@ -62,8 +63,8 @@ impl ClientKey {
     /// From the client's endpoint as 48 bits in the order of the wire, and the protocol number.
     #[inline(always)]
     pub const fn new(endpoint_bits: u64, protocol_number: u8) -> Self {
-        let upper = (endpoint_bits >> 32) as u32 | (protocol_number as u32) << (PROTOCOL_SHIFT - 32);
-        Self((endpoint_bits as u32 ^ upper) as u64 | (upper as u64) << 32)
+        let lower = ((endpoint_bits >> 32) as u32) << PORT_SHIFT | (protocol_number as u32) << PROTOCOL_SHIFT;
+        Self(lower as u64 | ((endpoint_bits as u32 ^ lower) as u64) << 32)
     }
 
     pub(super) fn client(self) -> SocketAddrV4 {
@@ -73,14 +74,20 @@ impl ClientKey {
 
     /// The client's endpoint, as 48 bits in the order of the wire.
     pub const fn endpoint_bits(self) -> u64 {
-        let upper = self.0 >> 32;
-        (self.0 ^ upper) & ((1 << PROTOCOL_SHIFT) - 1)
+        let (lower, upper) = (self.0 as u32, (self.0 >> 32) as u32);
+        (upper ^ lower) as u64 | ((lower >> PORT_SHIFT) as u16 as u64) << 32
     }
 
-    /// The protocol number where it is in the key, nothing else.
+    /// The protocol number, in the bits above those of an endpoint.
     #[inline(always)]
     pub(crate) const fn protocol_bits(self) -> u64 {
-        self.0 >> PROTOCOL_SHIFT << PROTOCOL_SHIFT
+        ((self.0 as u32 >> PROTOCOL_SHIFT) as u64) << 48
+    }
+
+    /// The half of it that tells nearly all keys apart.
+    #[inline(always)]
+    pub(super) const fn upper_half(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 
     /// TCP or UDP; `None` for the key of no packet.
@@ -107,13 +114,13 @@ impl Entry {
     /// Its state.
     #[inline(always)]
     pub fn state(self) -> State {
-        State::of_bits((self.key >> STATE_SHIFT) as u8)
+        State::of_bits(self.key as u8)
     }
 
     /// Whether a packet with these TCP flags changes its state.
     #[inline(always)]
     pub const fn changes_state(self, direction: Direction, flags: u8) -> bool {
-        State::changes((self.key >> STATE_SHIFT) as u8, direction, flags)
+        State::changes(self.key as u8, direction, flags)
     }
 
     /// Its real.
@@ -143,26 +150,25 @@ impl Entry {
     /// Whether it has timed out.
     #[inline(always)]
     pub fn is_dead(self, now: Tick, timeouts: &Timeouts) -> bool {
-        now.since(self.tick()) >= timeouts.ticks_of_bits((self.key >> STATE_SHIFT) as u8)
+        now.since(self.tick()) >= timeouts.ticks_of_bits(self.key as u8)
     }
 
     /// Ticks until it times out if no packet comes.
     #[inline(always)]
     pub fn ticks_left(self, now: Tick, timeouts: &Timeouts) -> u32 {
-        timeouts.ticks_of_bits((self.key >> STATE_SHIFT) as u8).saturating_sub(now.since(self.tick()))
+        timeouts.ticks_of_bits(self.key as u8).saturating_sub(now.since(self.tick()))
     }
 
     /// Whether it is one of this key.
     #[inline(always)]
     pub const fn has_key(self, key: ClientKey) -> bool {
-        // Half by half: the lower ones nearly always agree, and the compiler loads no more than it needs.
-        self.key as u32 == key.0 as u32 && self.has_upper_half(key)
+        (self.key ^ key.0) & KEY_MASK == 0
     }
 
-    /// Whether it is one of this key if both have the same lower half.
+    /// Whether it is one of this key if both have the same upper half.
     #[inline(always)]
-    pub const fn has_upper_half(self, key: ClientKey) -> bool {
-        ((self.key >> 32) as u32 ^ (key.0 >> 32) as u32) & (KEY_MASK >> 32) as u32 == 0
+    pub const fn has_lower_half(self, key: ClientKey) -> bool {
+        (self.key as u32 ^ key.0 as u32) <= (STATE_MASK | SPILL_MASK) as u32
     }
 
     pub(super) const fn client_key(self) -> ClientKey {

@@ -1,7 +1,6 @@
 //! How many connections a real has, by kind of state.
 
 use super::Entry;
-use super::entry::STATE_SHIFT;
 use crate::connection::State;
 use crate::counters::{RealCounters, StateGauges, WorkerCounters};
 use crate::ids::RealId;
@@ -41,6 +40,6 @@ pub(super) fn count_state(of_real: &RealCounters, state: State) {
 /// Takes a connection off the counts.
 #[inline(always)]
 pub(super) fn uncount(of_real: &RealCounters, entry: Entry) {
-    of_real.states.subtract(GAUGES[(entry.key >> STATE_SHIFT) as usize % State::ROWS]);
+    of_real.states.subtract(GAUGES[entry.key as usize % State::ROWS]);
     of_real.total.subtract(1);
 }

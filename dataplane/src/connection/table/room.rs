@@ -1,8 +1,7 @@
 //! Making entries and taking them out, and finding room where there is none.
 
 use super::entry::{
-    AWAY, Bucket, HOP_MASK, HOP_SHIFT, KEY_MASK, REAL_MASK, SPILL_MASK, SPILL_ONE, STATE_SHIFT, TICK_SHIFT,
-    WAYS,
+    AWAY, Bucket, HOP_MASK, HOP_SHIFT, KEY_MASK, REAL_MASK, SPILL_MASK, SPILL_ONE, TICK_SHIFT, WAYS,
 };
 use super::gauges::{count_state, uncount};
 use super::{ClientKey, Entry, Hash, Home, PLACES, REGION, Slot, Table, region_of};
@@ -157,7 +156,7 @@ impl Table {
             | (u64::from(next_hop.0) & HOP_MASK) << HOP_SHIFT
             | if away { AWAY } else { 0 }
             | u64::from(tick.raw()) << TICK_SHIFT;
-        self.write(slot, Entry { key: key.0 | (state as u64) << STATE_SHIFT, value });
+        self.write(slot, Entry { key: key.0 | state as u64, value });
         self.live += 1;
         counters.connections_created.add(1);
         counters.connections.set(self.live as u64);

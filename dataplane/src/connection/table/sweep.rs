@@ -1,6 +1,6 @@
 //! Passing over the table: to take dead entries out, and to copy live ones out.
 
-use super::entry::{Bucket, KEY_MASK, STATE_SHIFT, WAYS};
+use super::entry::{Bucket, KEY_MASK, WAYS};
 use super::{Entry, REGION, Slot, Table};
 use crate::connection::{Row, Timeouts};
 use crate::counters::WorkerCounters;
@@ -109,7 +109,7 @@ impl Bucket {
     #[inline(always)]
     fn dead(&self, now: Tick, timeouts: &Timeouts) -> (u32, u32) {
         let taken = !equal_under_mask(&self.keys, KEY_MASK, 0) & ALL_WAYS;
-        let limits = self.keys.map(|key| timeouts.ticks_of_bits((key >> STATE_SHIFT) as u8));
+        let limits = self.keys.map(|key| timeouts.ticks_of_bits(key as u8));
         (taken, taken & aged(&self.values, now.raw(), limits))
     }
 }

@@ -1,6 +1,6 @@
 //! The entries as the loop over a burst has them: a bare slice of words, which it keeps in registers.
 
-use super::entry::{STATE_MASK, STATE_SHIFT, TICK_SHIFT, WAYS};
+use super::entry::{STATE_MASK, TICK_SHIFT, WAYS};
 use super::{Entry, Home, Probed, Table, WORDS};
 use crate::connection::State;
 use crate::time::Tick;
@@ -41,7 +41,7 @@ impl Words<'_> {
     #[inline(always)]
     pub fn set_state(self, probed: Probed, state: State) {
         let key = &self.0[probed.0 as usize];
-        key.set(key.get() & !STATE_MASK | (state as u64) << STATE_SHIFT);
+        key.set(key.get() & !STATE_MASK | state as u64);
     }
 
     /// Brings a bucket close.
