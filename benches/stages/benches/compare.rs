@@ -7,6 +7,7 @@
 use memory::Huge;
 use stages::flows::{Key, shuffled};
 use stages::lookup::{Hashbrown, Natlb, Outcome};
+use std::cell::RefCell;
 use std::time::Instant;
 
 /// Look-ups of one table without a pause; the median of such windows is a round's figure.
@@ -34,18 +35,18 @@ fn main() {
     #[cfg(feature = "rte_hash")]
     let eal = dpdk_table::start();
     for flows in sizes {
-        let natlb = Natlb::filled(flows, Huge::Auto);
+        let natlb = RefCell::new(Natlb::filled(flows, Huge::Auto));
         let hashbrown = Hashbrown::filled(flows);
         #[cfg(feature = "rte_hash")]
         let rte_hash = stages::lookup::rte_hash::RteHash::filled(&eal, flows, Huge::Auto);
-        println!("{flows} flows; natlb's table in {}", natlb.backing());
+        println!("{flows} flows; natlb's table in {}", natlb.borrow().backing());
         #[cfg_attr(
             not(feature = "rte_hash"),
             expect(unused_mut, reason = "others are added to it with the feature")
         )]
         let mut contestants: Vec<Contestant<'_>> = vec![
-            ("natlb, pipelined", Box::new(|keys| natlb.pipelined(bursts(keys)))),
-            ("natlb, burst by burst", Box::new(|keys| natlb.bursts(bursts(keys)))),
+            ("natlb, pipelined", Box::new(|keys| natlb.borrow_mut().pipelined(bursts(keys)))),
+            ("natlb, burst by burst", Box::new(|keys| natlb.borrow_mut().bursts(bursts(keys)))),
             ("hashbrown", Box::new(|keys| hashbrown.one_by_one(bursts(keys)))),
         ];
         #[cfg(feature = "rte_hash")]

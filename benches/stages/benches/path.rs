@@ -7,7 +7,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use dataplane::connection::Direction;
 use dataplane::frame::{BURST, Frame};
 use dataplane::ids::RealId;
-use dataplane::worker::stages::{decode_one, rewrite_one};
+use dataplane::worker::stages::{decode_burst, rewrite_one};
 use memory::Huge;
 use stages::flows::Random;
 use stages::frames::Buffer;
@@ -33,10 +33,10 @@ fn decode(c: &mut Criterion) {
     let mut group = c.benchmark_group("decode");
     group.throughput(Throughput::Elements(BURST as u64));
     group.bench_function("burst of 32", |b| {
+        let mut decoded = [Default::default(); BURST];
         b.iter(|| {
-            for frame in black_box(&frames) {
-                black_box(decode_one(frame, Direction::Forward, VIP_MAC, 1500));
-            }
+            let frames = black_box(&frames);
+            black_box(decode_burst(frames, Direction::Forward, VIP_MAC, 1500, black_box(&mut decoded)))
         });
     });
     group.finish();

@@ -1,7 +1,7 @@
 //! A burst's two stages: decoding all of it, and, a burst later, resolving and rewriting it.
 
 use super::Handler;
-use super::decode::{self, Decoded, Expected, Faults, decode, is_plain};
+use super::decode::{self, Decoded, Expected, Faults, LEAST_TCP, decode, have_plain_lengths, is_plain};
 use super::exception::Context;
 use super::open::Opened;
 use super::staged::{FrameSet, Staged};
@@ -89,18 +89,22 @@ impl<Io: FrameIo> Handler<Io> {
     ) {
         let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
         let mut faults = Faults::none();
-        for index in 0..burst.frames.len().min(BURST) {
+        let count = burst.frames.len().min(BURST);
+        for index in 0..count {
             let frame = &burst.frames[index];
             let direction = Way::of_frame(snapshot, frame);
             let decoded = decode(frame, direction, expected, &mut faults);
             burst.keys[index] = decoded.key;
             burst.homes[index] = home_of(&self.table, decoded.key);
             burst.lengths[index] = decoded.length;
+            burst.frame_lengths[index] = frame.length() as u16;
             if Way::DIFFERS {
                 burst.directions[index] = direction;
             }
         }
-        burst.others = if faults.is_none() { 0 } else { others(&burst.frames, expected) };
+        let (frames, totals) = (&burst.frame_lengths[..count], &burst.lengths[..count]);
+        let are_plain = faults.is_none() && have_plain_lengths(frames, totals, LEAST_TCP, expected);
+        burst.others = if are_plain { 0 } else { others(&burst.frames, expected) };
     }
 
     /// What is not plain TCP or UDP of a known connection is resolved after the rest; all leave in order of

@@ -6,7 +6,7 @@
 
 use crate::connection::Direction;
 use crate::connection::table::{ClientKey, Home, Probed};
-use crate::frame::{Frame, HEAD};
+use crate::frame::{BURST, Frame, HEAD};
 use crate::ids::Protocol;
 use memory::Bytes16;
 
@@ -44,7 +44,7 @@ pub(super) struct Expected {
     /// The first sixteen bytes of a plain frame, where they matter.
     start: Bytes16,
     /// No longer than this, in bytes.
-    longest: i32,
+    longest: u16,
 }
 
 /// EtherType, and IPv4's version and header length, as they lie in bytes 8 to 15 of a plain frame.
@@ -53,7 +53,7 @@ const IPV4_WITHOUT_OPTIONS: u64 = 0x45_0008 << 32;
 impl Expected {
     pub(super) fn new(mac: u64, smallest_mtu: u16) -> Self {
         let start = Bytes16::from_words([mac, IPV4_WITHOUT_OPTIONS]);
-        Self { start, longest: at::IPV4 as i32 + i32::from(smallest_mtu) }
+        Self { start, longest: smallest_mtu.saturating_add(at::IPV4 as u16) }
     }
 }
 
@@ -66,8 +66,6 @@ pub(super) struct Faults {
     has: Bytes16,
     /// The least of each of these.
     least: Bytes16,
-    /// Negative if some are too long or too short.
-    room: i32,
     /// The bits of the numbers of pieces.
     pieces: u16,
     /// The protocols' numbers, as bits, modulo 32.
@@ -80,14 +78,7 @@ const PROTOCOLS: u32 = 1 << Protocol::Tcp.number() | 1 << Protocol::Udp.number()
 impl Faults {
     pub(super) fn none() -> Self {
         let zero = Bytes16::from_words([0; 2]);
-        Self {
-            differs: zero,
-            has: zero,
-            least: Bytes16::from_words([u64::MAX; 2]),
-            room: 0,
-            pieces: 1,
-            protocols: 0,
-        }
+        Self { differs: zero, has: zero, least: Bytes16::from_words([u64::MAX; 2]), pieces: 1, protocols: 0 }
     }
 
     /// Whether all are plain.
@@ -103,7 +94,6 @@ impl Faults {
         (destination << 16 | (start >> 32) << 40 | fragment | protocol) == 0
             && self.protocols & !PROTOCOLS == 0
             && ttl > 1
-            && self.room >= 0
             && self.pieces == 1
     }
 }
@@ -124,8 +114,8 @@ fn bytes_at(head: &[u8; HEAD], at: usize) -> Bytes16 {
 }
 
 /// Least total lengths: with a whole transport header.
-const LEAST_TCP: i32 = 40;
-const LEAST_UDP: i32 = 28;
+pub(super) const LEAST_TCP: u16 = 40;
+const LEAST_UDP: u16 = 28;
 
 /// Offset of the transport checksum in a plain frame: 16 in a TCP header (protocol 6), 6 in a UDP header (17).
 #[inline(always)]
@@ -133,22 +123,9 @@ pub(super) fn check_at(head: &[u8; HEAD]) -> usize {
     at::TRANSPORT + 6 + 5 * usize::from(head[at::PROTOCOL] & 2)
 }
 
-/// Decodes a frame as if it were plain, and gathers what is wrong with it: also if it is shorter than a TCP segment,
-/// as few datagrams are.
+/// Decodes a frame as if it were plain, and gathers what is wrong with it but for its [lengths](have_plain_lengths).
 #[inline(always)]
 pub(super) fn decode(
-    frame: &impl Frame,
-    direction: Direction,
-    expected: Expected,
-    faults: &mut Faults,
-) -> Decoded {
-    decode_from(LEAST_TCP, frame, direction, expected, faults)
-}
-
-/// The same for total lengths from `least` on.
-#[inline(always)]
-fn decode_from(
-    least: i32,
     frame: &impl Frame,
     direction: Direction,
     expected: Expected,
@@ -162,8 +139,6 @@ fn decode_from(
     let next = bytes_at(head, 16);
     faults.has = faults.has.or(next);
     faults.least = faults.least.min(next);
-    let (length, total) = (frame.length() as i32, i32::from(total_length));
-    faults.room |= (length - at::IPV4 as i32 - total) | (total - least) | (expected.longest - length);
     faults.pieces |= frame.pieces();
     faults.protocols |= 1 << (protocol % 32);
 
@@ -172,14 +147,34 @@ fn decode_from(
     Decoded { key, home, probed, length: total_length, direction }
 }
 
+/// Whether frames of these lengths have room for the packets of these total lengths, and these for a TCP header (`least` is
+/// [`LEAST_TCP`]), and none is too long. Short datagrams are found wanting, which are few. Eight are compared at once.
+#[inline(always)]
+pub(super) fn have_plain_lengths(frames: &[u16], totals: &[u16], least: u16, expected: Expected) -> bool {
+    let wrong = |frames: &[u16], totals: &[u16]| {
+        frames.iter().zip(totals).fold(0, |wrong, (frame, total)| {
+            wrong
+                | total.saturating_add(at::IPV4 as u16).saturating_sub(*frame)
+                | least.saturating_sub(*total)
+                | frame.saturating_sub(expected.longest)
+        })
+    };
+    // A full burst is of a known number, and so needs no loop.
+    match (frames.first_chunk::<BURST>(), totals.first_chunk::<BURST>()) {
+        (Some(frames), Some(totals)) => wrong(frames, totals) == 0,
+        _ => wrong(frames, totals) == 0,
+    }
+}
+
 /// Whether a frame is plain.
 #[inline(always)]
 pub(super) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
     let mut faults = Faults::none();
+    let decoded = decode(frame, Direction::Forward, expected, &mut faults);
     let is_udp = frame.head()[at::PROTOCOL] == Protocol::Udp.number();
     let least = if is_udp { LEAST_UDP } else { LEAST_TCP };
-    decode_from(least, frame, Direction::Forward, expected, &mut faults);
-    faults.is_none()
+    let length = u16::try_from(frame.length()).unwrap_or(u16::MAX);
+    faults.is_none() && have_plain_lengths(&[length], &[decoded.length], least, expected)
 }
 
 /// Address and port of the side of a plain frame that gets translated, 48 bits as they lie on the wire.

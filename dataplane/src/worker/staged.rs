@@ -23,6 +23,8 @@ pub(super) struct Staged<F> {
     pub(super) probed: [Probed; BURST],
     /// IPv4 total lengths.
     pub(super) lengths: [u16; BURST],
+    /// The frames' own, in bytes.
+    pub(super) frame_lengths: [u16; BURST],
     /// Only where they differ from frame to frame.
     pub(super) directions: [Direction; BURST],
     /// Where those leave that took the fast path.
@@ -44,6 +46,7 @@ impl<F> Default for Staged<F> {
             homes: [Home::default(); BURST],
             probed: [Probed::default(); BURST],
             lengths: [0; BURST],
+            frame_lengths: [0; BURST],
             directions: [Direction::default(); BURST],
             outs: [0; BURST],
             is_prefetched: false,

@@ -1,23 +1,35 @@
 //! Single stages of the packet path as functions of their own, for benches: the worker compiles
 //! them into its loop.
 
-use super::decode::{Expected, Faults, at, check_at, decode, far, is_plain};
+use super::decode::{Expected, Faults, LEAST_TCP, at, check_at, decode, far, have_plain_lengths, is_plain};
 use super::rewrite::{address_frame, translate};
 use crate::connection::Direction;
 use crate::connection::table::ClientKey;
-use crate::frame::{Frame, HEAD};
+use crate::frame::{BURST, Frame, HEAD};
 use crate::next_hop::Mac;
 use crate::snapshot::Rewrite;
 
-/// The first stage of one frame: the client endpoint's key and, as 48 bits in the order of the wire,
-/// the endpoint that gets translated. `None` if it is not plain TCP or UDP to `mac` of at most `mtu` bytes.
+/// The first stage of a burst: the client endpoint's key of each frame, and, as 48 bits in the order of the wire,
+/// the endpoint that gets translated. Whether all are plain TCP or UDP to `mac` of at most `mtu` bytes.
 #[inline(always)]
-pub fn decode_one(frame: &impl Frame, direction: Direction, mac: Mac, mtu: u16) -> Option<(ClientKey, u64)> {
-    let expected = Expected::new(mac.bits(), mtu);
-    let mut faults = Faults::none();
-    let decoded = decode(frame, direction, expected, &mut faults);
-    let is_plain = faults.is_none() || is_plain(frame, expected);
-    is_plain.then_some((decoded.key, far(frame.head(), direction)))
+pub fn decode_burst(
+    frames: &[impl Frame],
+    direction: Direction,
+    mac: Mac,
+    mtu: u16,
+    into: &mut [(ClientKey, u64); BURST],
+) -> bool {
+    let (expected, mut faults) = (Expected::new(mac.bits(), mtu), Faults::none());
+    let (mut lengths, mut totals) = ([0; BURST], [0; BURST]);
+    let count = frames.len().min(BURST);
+    for index in 0..count {
+        let frame = &frames[index];
+        let decoded = decode(frame, direction, expected, &mut faults);
+        (lengths[index], totals[index]) = (frame.length() as u16, decoded.length);
+        into[index] = (decoded.key, far(frame.head(), direction));
+    }
+    let plain_lengths = have_plain_lengths(&lengths[..count], &totals[..count], LEAST_TCP, expected);
+    (faults.is_none() && plain_lengths) || frames.iter().all(|frame| is_plain(frame, expected))
 }
 
 /// The last stage of one frame that is plain (its TTL above 1): translates it as `rewrite` says, and
