@@ -107,7 +107,7 @@ impl Churn {
             *home = self.table.prefetch_home(*key);
         }
         for (home, key) in homes.iter().zip(&self.clients[begin..begin + BURST]) {
-            std::hint::black_box(self.table.homes().probe(*home, *key));
+            std::hint::black_box(self.table.homes().probe(*home, key));
         }
         for (home, key) in homes.iter().zip(&self.clients[begin..begin + BURST]) {
             let Self { table, counters, timeouts, .. } = self;

@@ -97,7 +97,7 @@ impl Natlb {
     fn resolve(&mut self, burst: &mut Burst, keys: &[Key; BURST], outcome: &mut Outcome) {
         let homes = self.table.homes();
         for ((home, probed), key) in burst.iter_mut().zip(keys) {
-            *probed = homes.probe(*home, key.client());
+            *probed = homes.probe(*home, &key.client());
         }
         for ((_, probed), key) in burst.iter().zip(keys) {
             if let Some(rewrite) = self.value(*probed, *key) {

@@ -373,17 +373,37 @@ impl Homes<'_> {
     /// [has it](Entry::has_key). If it is not there but may lie
     /// elsewhere, the other places are brought close until [`find`](Table::find) looks at them.
     #[inline(always)]
-    pub fn probe(&self, home: Home, key: ClientKey) -> Probed {
+    pub fn probe(&self, home: Home, key: &ClientKey) -> Probed {
+        self.at_home(home, key).unwrap_or_else(|| self.not_at_home(home, key))
+    }
+
+    /// The same where it is likely to be nowhere.
+    #[inline(always)]
+    pub fn probe_new(&self, home: Home, key: &ClientKey) -> Probed {
+        self.at_home(home, key).unwrap_or_else(|| self.elsewhere(home, key))
+    }
+
+    #[inline(always)]
+    fn at_home(&self, home: Home, key: &ClientKey) -> Option<Probed> {
         let line = &self.buckets[home.0 as usize];
         let candidates = equal_upper_halves(&line.keys, key.upper_half());
-        if candidates == 0 {
-            if line.keys[0] & SPILL_MASK == 0 {
-                return Probed::NOWHERE;
-            }
-            self.table.prefetch_away(key);
-            return Probed::NOT_HOME;
+        (candidates != 0).then(|| Probed(home.0 * WORDS + candidates.trailing_zeros()))
+    }
+
+    /// Out of line, so that nothing is kept at hand for it.
+    #[cold]
+    #[inline(never)]
+    fn not_at_home(&self, home: Home, key: &ClientKey) -> Probed {
+        self.elsewhere(home, key)
+    }
+
+    #[inline(always)]
+    fn elsewhere(&self, home: Home, key: &ClientKey) -> Probed {
+        if self.buckets[home.0 as usize].keys[0] & SPILL_MASK == 0 {
+            return Probed::NOWHERE;
         }
-        Probed(home.0 * WORDS + candidates.trailing_zeros())
+        self.table.prefetch_away(*key);
+        Probed::NOT_HOME
     }
 }
 

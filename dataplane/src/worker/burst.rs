@@ -92,12 +92,12 @@ impl<Io: FrameIo> Handler<Io> {
         let count = burst.frames.len().min(BURST);
         for index in 0..count {
             let frame = &burst.frames[index];
-            let direction = Way::of_frame(snapshot, frame);
+            let (direction, length) = (Way::of_frame(snapshot, frame), frame.length() as u16);
             let decoded = decode(frame, direction, expected, &mut faults);
             burst.keys[index] = decoded.key;
             burst.homes[index] = home_of(&self.table, decoded.key);
             burst.lengths[index] = decoded.length;
-            burst.frame_lengths[index] = frame.length() as u16;
+            burst.frame_lengths[index] = length;
             if Way::DIFFERS {
                 burst.directions[index] = direction;
             }
@@ -188,7 +188,7 @@ impl<Io: FrameIo> Handler<Io> {
         // Short, so that many of the lines which are still on their way are waited for at once.
         let homes = self.table.homes();
         for index in 0..burst.frames.len().min(BURST) {
-            burst.probed[index] = homes.probe(burst.homes[index], burst.keys[index]);
+            burst.probed[index] = homes.probe(burst.homes[index], &burst.keys[index]);
         }
     }
 
@@ -199,7 +199,7 @@ impl<Io: FrameIo> Handler<Io> {
         let homes = self.table.homes();
         let mut all = burst.others == 0;
         for index in 0..burst.frames.len().min(BURST) {
-            burst.probed[index] = homes.probe(burst.homes[index], burst.keys[index]);
+            burst.probed[index] = homes.probe_new(burst.homes[index], &burst.keys[index]);
             all &= burst.probed[index].is_nowhere();
         }
         all

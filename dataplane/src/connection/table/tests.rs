@@ -61,7 +61,7 @@ impl Bench {
         let key = ClientKey::new(client, 6);
         let Self { table, counters, .. } = self;
         let home = table.prefetch_home(key);
-        let nowhere = table.homes().probe(home, key).is_nowhere();
+        let nowhere = table.homes().probe(home, &key).is_nowhere();
         let known = table.find(table.hash(key), key, |_| true).is_some();
         assert!(!(nowhere && known), "client {client} is somewhere");
         match table.vacancy(home, key) {

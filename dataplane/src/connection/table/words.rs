@@ -24,8 +24,8 @@ impl Words<'_> {
     #[inline(always)]
     pub fn entry(self, probed: Probed) -> Option<Entry> {
         // Of as many keys as values, so that one comparison tells that both are there.
-        let count = self.0.len().saturating_sub(WAYS);
-        let (keys, values) = (&self.0[..count], &self.0[self.0.len() - count..]);
+        let values = self.0.get(WAYS..)?;
+        let keys = &self.0[..values.len()];
         let at = probed.0 as usize;
         Some(Entry { key: keys.get(at)?.get(), value: values.get(at)?.get() })
     }
