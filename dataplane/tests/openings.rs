@@ -4,9 +4,10 @@ mod support;
 use dataplane::ids::*;
 use dataplane::message::Order;
 use dataplane::next_hop::Mac;
+use dataplane::snapshot::Route;
 use dataplane::verdict::DropReason;
 use std::collections::HashSet;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use support::packet::*;
 use support::*;
 
@@ -105,6 +106,37 @@ fn an_opening_with_options_is_not_overtaken() {
     assert_eq!(out.iter().map(|seen| seen.payload[0]).collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert_eq!(out[1].destination, out[2].destination);
     assert_counted(&mut lab, 3, 4);
+}
+
+/// Client endpoints whose port moves along with their address, so that what a bucket is first searched by is the same for all.
+#[test]
+fn clients_that_half_a_key_does_not_tell_apart_are_told_apart() {
+    let mut lab = Lab::with_capacity(40);
+    lab.description.routes.push(Route {
+        prefix: "198.0.0.0/8".parse().unwrap(),
+        port: VIP0,
+        via: Some(ROUTER),
+    });
+    let reals = vec![(at(RS1, 5353), 1), (at(RS2, 5353), 1)];
+    lab.configure(&[Configured { key: udp_service(at(VIP, 53)), reals }]);
+    let clients: Vec<_> =
+        (0..30u8).map(|n| at(Ipv4Addr::new(198, 51, 100 ^ n, 7), u16::from(n) | 0x2100)).collect();
+    let frames: Vec<_> =
+        clients.iter().map(|client| from_client(Packet::udp(*client, at(VIP, 53), b"a"))).collect();
+    let out = burst(&mut lab, &frames);
+    assert_eq!(out.iter().map(|seen| seen.source).collect::<Vec<_>>(), clients);
+    let again = burst(&mut lab, &frames);
+    for (seen, before) in again.iter().zip(&out) {
+        assert_eq!(
+            (seen.source, seen.destination),
+            (before.source, before.destination),
+            "each keeps its real"
+        );
+        let reply = Packet::udp(seen.destination, seen.source, b"r").macs(RS1_MAC, DIP_MAC);
+        let back = read(&lab.arrive(DIP0, &reply.frame())[0].bytes);
+        assert_eq!((back.source, back.destination), (at(VIP, 53), seen.source));
+    }
+    assert_counted(&mut lab, 30, 60);
 }
 
 /// The same client to two services in one burst: two connections of one key, told apart by their reals. Where

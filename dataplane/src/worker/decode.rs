@@ -191,3 +191,6 @@ fn endpoint(head: &[u8; HEAD], side: usize) -> u64 {
     let port = u64::from(u16_at(head, at::TRANSPORT + 2 * side));
     address | port << 32
 }
+
+#[cfg(test)]
+mod tests;
