@@ -191,7 +191,7 @@ mod tests {
     fn all_tables_find_the_same() {
         let keys: Vec<Key> = shuffled(10_240).into_iter().map(Key::of).collect();
         let (bursts, _) = keys.as_chunks();
-        let natlb = Natlb::filled(10_240, memory::Huge::Never);
+        let mut natlb = Natlb::filled(10_240, memory::Huge::Never);
         let outcome = natlb.bursts(bursts);
         assert_eq!(outcome.found, 10_240);
         assert_eq!(natlb.pipelined(bursts), outcome);

@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn bytes_are_combined_each_with_its_own() {
         let (a, b): ([u8; 16], [u8; 16]) =
-            (std::array::from_fn(|at| 17 * at as u8), std::array::from_fn(|at| 0xe3 ^ 15 * at as u8));
+            (std::array::from_fn(|at| 17 * at as u8), std::array::from_fn(|at| 0xe3 ^ (15 * at as u8)));
         let both = |combined: Bytes16| {
             let [first, second] = combined.words().map(u64::to_le_bytes);
             [first, second].concat()

@@ -1,8 +1,8 @@
 //! First stage: which frames are plain TCP or UDP over IPv4, and of which client endpoint.
 //!
 //! Plain means: whole, to our MAC, IPv4 without options, no fragment, room for its transport header,
-//! TTL above 1, no larger than any port's MTU. Whatever else a frame may be, it leaves the fast path
-//! here, at branches that are hardly ever taken.
+//! TTL above 1, no larger than any port's MTU. What may be wrong with a frame is gathered from a whole burst, and
+//! told frame by frame only if there is something: whatever else a frame may be leaves the fast path then.
 
 use crate::connection::Direction;
 use crate::connection::table::{ClientKey, Home, Probed};
