@@ -1,10 +1,13 @@
 """Tests of what scripts/perf computes, without any program run: python3 -m unittest discover -s benches/perf -p '*_test.py'"""
 
+import ctypes
 import os
 import re
 import struct
+import subprocess
 import tempfile
 import unittest
+from collections import Counter
 from xml.etree import ElementTree
 
 import goals
@@ -105,6 +108,47 @@ class Window(unittest.TestCase):
         self.assertAlmostEqual(found["mpps"], 20)
         self.assertAlmostEqual(found["cycles"], 100)
         self.assertAlmostEqual(found["wall_mpps"], 2 / 3)
+
+
+class Zipf(unittest.TestCase):
+    FLOWS = 10_000_000
+    DRAWS = 1 << 22
+
+    def setUp(self):
+        """Ranks for so many numbers at equal distances, from the source's own code."""
+        sources = os.path.join(os.path.dirname(__file__), "..", "traffic_source")
+        program = """
+            #include "zipf.h"
+            void draw(uint64_t flows, uint64_t draws, uint32_t *ranks)
+            {
+                struct zipf zipf;
+                zipf_setup(&zipf, flows);
+                for (uint64_t i = 0; i < draws; i++)
+                    ranks[i] = zipf_draw(&zipf, (uint32_t)(((2 * i + 1) << 31) / draws)) + 1;
+            }
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            library = os.path.join(directory, "zipf.so")
+            command = ["cc", "-O2", "-fPIC", "-shared", "-x", "c", "-", "-I", sources, "-o", library, "-lm"]
+            subprocess.run(command, input=program.encode(), check=True)
+            self.ranks = (ctypes.c_uint32 * self.DRAWS)()
+            ctypes.CDLL(library).draw(ctypes.c_uint64(self.FLOWS), ctypes.c_uint64(self.DRAWS), self.ranks)
+
+    def test_ranks_come_as_often_as_the_law_says(self):
+        counts, harmonic = Counter(self.ranks), sum(1 / k for k in range(1, self.FLOWS + 1))
+        for rank in range(1, 9):
+            self.assertAlmostEqual(counts[rank] / self.DRAWS * rank * harmonic, 1, delta=0.1 if rank == 1 else 0.03, msg=str(rank))
+
+    def test_the_tail_is_not_a_few_flows(self):
+        octaves = {}
+        for rank in self.ranks:
+            octaves.setdefault(rank.bit_length(), set()).add(rank)
+        # As many as there are, or as were drawn there: half as many where two draws often meet.
+        drawn = self.DRAWS / (2 * self.FLOWS + 1).bit_length()
+        for bits in range(1, self.FLOWS.bit_length()):
+            self.assertGreater(len(octaves[bits]), 0.6 * min(1 << (bits - 1), drawn), f"ranks of {bits} bits")
+        self.assertEqual((min(self.ranks), max(self.ranks) > 0.99 * self.FLOWS), (1, True))
+        self.assertLessEqual(max(self.ranks), self.FLOWS)
 
 
 class Traces(unittest.TestCase):

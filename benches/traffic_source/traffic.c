@@ -1,6 +1,5 @@
 #include "traffic.h"
 
-#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include <rte_cycles.h>
 
 #include "environment.h"
+#include "zipf.h"
 
 enum pattern { UNIFORM, ZIPF, NEW, CONNECTIONS };
 enum sides { MIXED, FORWARD_ONLY, REVERSE_ONLY };
@@ -15,7 +15,6 @@ enum sides { MIXED, FORWARD_ONLY, REVERSE_ONLY };
 /* Connections that are opened and closed: so many groups at once, each of a burst's size. */
 #define GROUPS 8
 #define STEPS 7
-#define ZIPF_BITS 12
 
 static const struct {
 	enum direction direction;
@@ -46,8 +45,7 @@ static struct {
 	uint64_t bursts;
 	struct group groups[GROUPS];
 	unsigned group;
-	uint32_t exponent;	/* Zipf: log2(2 N + 1) as a fraction of 2^26 */
-	uint32_t power[1 << ZIPF_BITS];	/* 2^(i / 4096) as a fraction of 2^31 */
+	struct zipf zipf;
 } set;
 
 void traffic_setup(struct page *page)
@@ -63,9 +61,7 @@ void traffic_setup(struct page *page)
 	/* New connections are their own warm-up. Else each flow opens (TCP: SYN), and then is established (ACK). */
 	set.warm_frames = set.pattern >= NEW ? 0 : 2 * set.flows;
 	page->warm = set.warm_frames == 0;
-	set.exponent = (uint32_t)(log2(2.0 * (double)set.flows + 1.0) * (1 << 26));
-	for (unsigned index = 0; index < 1 << ZIPF_BITS; index++)
-		set.power[index] = (uint32_t)(exp2((index + 0.5) / (1 << ZIPF_BITS)) * (1u << 31) / 2);
+	zipf_setup(&set.zipf, set.flows);
 }
 
 enum direction traffic_next_direction(void)
@@ -85,21 +81,6 @@ static inline uint32_t random32(void)
 static inline uint32_t below(uint32_t random, uint64_t bound)
 {
 	return (uint32_t)((random * bound) >> 32);
-}
-
-/*
- * Zipf with exponent 1 over ranks 1 … N: x = (2 N + 1)^u / 2, rounded, has P(k) = ln((2k+1)/(2k-1)) / ln(2N+1), which
- * is 1 / (k H_N) within 9 % at rank 1 and 2 % after it. No table of N entries: it would be the source that misses caches.
- */
-static inline uint32_t zipf(uint32_t random)
-{
-	uint64_t power = ((uint64_t)random * set.exponent) >> 32; /* of 2, as a fraction of 2^26 */
-	unsigned whole = (unsigned)(power >> 26);
-	uint64_t scaled = (uint64_t)set.power[(power >> (26 - ZIPF_BITS)) & ((1 << ZIPF_BITS) - 1)] << whole;
-	uint64_t rank = (scaled + (1u << 30)) >> 31; /* scaled: (2 N + 1)^u / 2, as a fraction of 2^31 */
-
-	rank = rank < 1 ? 1 : rank;
-	return (uint32_t)(rank > set.flows ? set.flows - 1 : rank - 1);
 }
 
 static inline uint8_t draw_size(void)
@@ -192,7 +173,7 @@ unsigned traffic_next(enum direction direction, struct order *orders, unsigned c
 		return count;
 	case ZIPF:
 		for (unsigned index = 0; index < count; index++)
-			orders[index] = (struct order){ zipf(random32()), (uint8_t)direction, DATA, draw_size() };
+			orders[index] = (struct order){ zipf_draw(&set.zipf, random32()), (uint8_t)direction, DATA, draw_size() };
 		return count;
 	case NEW:
 		if (direction == REVERSE)
