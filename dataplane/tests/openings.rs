@@ -139,6 +139,24 @@ fn clients_that_half_a_key_does_not_tell_apart_are_told_apart() {
     assert_counted(&mut lab, 30, 60);
 }
 
+/// All endpoints that half a key does not tell from the one that has a connection: none has a part in it.
+#[test]
+fn a_client_that_half_a_key_does_not_tell_apart_has_no_part_in_a_connection() {
+    let mut lab = Lab::serving();
+    let (client, port) = (Ipv4Addr::new(198, 51, 100, 9), 40000u16);
+    let packet = |source, flags| from_client(Packet::tcp(source, at(VIP, 80), flags));
+    assert_eq!(lab.arrive(VIP0, &packet(at(client, port), SYN)).len(), 1);
+    // The upper half is the address, exclusive-ored with the port in its second and third bytes.
+    let [a, b, c, d] = client.octets();
+    let [high, low] = port.to_be_bytes();
+    for other in (0..=u16::MAX).filter(|other| *other != port) {
+        let [other_high, other_low] = other.to_be_bytes();
+        let alike = Ipv4Addr::new(a, b ^ high ^ other_high, c ^ low ^ other_low, d);
+        let sent = lab.arrive(VIP0, &packet(at(alike, other), ACK));
+        assert!(sent.iter().all(|frame| frame.port != DIP0), "{alike}:{other}");
+    }
+}
+
 /// The same client to two services in one burst: two connections of one key, told apart by their reals. Where
 /// one real serves both, the second gets another real.
 #[test]

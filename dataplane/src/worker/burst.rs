@@ -1,7 +1,9 @@
 //! A burst's two stages: decoding all of it, and, a burst later, resolving and rewriting it.
 
 use super::Handler;
-use super::decode::{self, Decoded, Expected, Faults, LEAST_TCP, decode, have_plain_lengths, is_plain};
+use super::decode::{
+    self, Decoded, Expected, Faults, LEAST_TCP, decode, have_plain_lengths, is_plain, length_of,
+};
 use super::exception::Context;
 use super::open::Opened;
 use super::staged::{FrameSet, Staged};
@@ -89,10 +91,11 @@ impl<Io: FrameIo> Handler<Io> {
     ) {
         let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
         let mut faults = Faults::none();
+        // Said to be no more than they are, so that no index below is compared with a length.
         let count = burst.frames.len().min(BURST);
         for index in 0..count {
             let frame = &burst.frames[index];
-            let (direction, length) = (Way::of_frame(snapshot, frame), frame.length() as u16);
+            let (direction, length) = (Way::of_frame(snapshot, frame), length_of(frame));
             let decoded = decode(frame, direction, expected, &mut faults);
             burst.keys[index] = decoded.key;
             burst.homes[index] = home_of(&self.table, decoded.key);
@@ -170,6 +173,7 @@ impl<Io: FrameIo> Handler<Io> {
         }
     }
 
+    /// [`forward_elsewhere`](Self::forward_elsewhere) for one of a burst's frames.
     #[cold]
     #[inline(never)]
     fn forward_one_elsewhere<Way: DirectionOf>(

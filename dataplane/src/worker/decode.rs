@@ -43,8 +43,8 @@ pub(super) struct Decoded {
 pub(super) struct Expected {
     /// The first sixteen bytes of a plain frame, where they matter.
     start: Bytes16,
-    /// No longer than this, in bytes.
-    longest: u16,
+    /// The longest IPv4 packet, in bytes.
+    smallest_mtu: u16,
 }
 
 /// EtherType, and IPv4's version and header length, as they lie in bytes 8 to 15 of a plain frame.
@@ -53,7 +53,7 @@ const IPV4_WITHOUT_OPTIONS: u64 = 0x45_0008 << 32;
 impl Expected {
     pub(super) fn new(mac: u64, smallest_mtu: u16) -> Self {
         let start = Bytes16::from_words([mac, IPV4_WITHOUT_OPTIONS]);
-        Self { start, longest: smallest_mtu.saturating_add(at::IPV4 as u16) }
+        Self { start, smallest_mtu }
     }
 }
 
@@ -147,8 +147,9 @@ pub(super) fn decode(
     Decoded { key, home, probed, length: total_length, direction }
 }
 
-/// Whether frames of these lengths have room for the packets of these total lengths, and these for a TCP header (`least` is
-/// [`LEAST_TCP`]), and none is too long. Short datagrams are found wanting, which are few. Eight are compared at once.
+/// Whether frames of these lengths, in bytes, have room for the packets of these total lengths, and these for a
+/// transport header, from `least` on, and none is longer than the MTU. With [`LEAST_TCP`] short datagrams are found
+/// wanting, which are few. Eight are compared at once.
 #[inline(always)]
 pub(super) fn have_plain_lengths(frames: &[u16], totals: &[u16], least: u16, expected: Expected) -> bool {
     let wrong = |frames: &[u16], totals: &[u16]| {
@@ -156,7 +157,7 @@ pub(super) fn have_plain_lengths(frames: &[u16], totals: &[u16], least: u16, exp
             wrong
                 | total.saturating_add(at::IPV4 as u16).saturating_sub(*frame)
                 | least.saturating_sub(*total)
-                | frame.saturating_sub(expected.longest)
+                | total.saturating_sub(expected.smallest_mtu)
         })
     };
     // A full burst is of a known number, and so needs no loop.
@@ -166,6 +167,12 @@ pub(super) fn have_plain_lengths(frames: &[u16], totals: &[u16], least: u16, exp
     }
 }
 
+/// As much of a frame's length as counts: no packet is longer.
+#[inline(always)]
+pub(super) fn length_of(frame: &impl Frame) -> u16 {
+    u16::try_from(frame.length()).unwrap_or(u16::MAX)
+}
+
 /// Whether a frame is plain.
 #[inline(always)]
 pub(super) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
@@ -173,8 +180,7 @@ pub(super) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
     let decoded = decode(frame, Direction::Forward, expected, &mut faults);
     let is_udp = frame.head()[at::PROTOCOL] == Protocol::Udp.number();
     let least = if is_udp { LEAST_UDP } else { LEAST_TCP };
-    let length = u16::try_from(frame.length()).unwrap_or(u16::MAX);
-    faults.is_none() && have_plain_lengths(&[length], &[decoded.length], least, expected)
+    faults.is_none() && have_plain_lengths(&[length_of(frame)], &[decoded.length], least, expected)
 }
 
 /// Address and port of the side of a plain frame that gets translated, 48 bits as they lie on the wire.

@@ -12,8 +12,9 @@ use crate::next_hop::{self, NextHop};
 use crate::snapshot::{Rewrite, Snapshot};
 use crate::time::Tick;
 
-/// What the packets of established connections meet on their way, borrowed once a burst. It is copied, and what is out of line
-/// gets of it what it needs: the loop over a burst so has it in registers, not in memory that each store may change.
+/// What the packets of established connections meet on their way, borrowed once a burst. It is copied, and what is
+/// out of line gets of it what it needs: so the loop over a burst has it in registers, not in memory that each store
+/// may change.
 #[derive(Clone, Copy)]
 pub(super) struct Path<'a> {
     words: Words<'a>,
@@ -32,10 +33,10 @@ impl<'a> Path<'a> {
         self.words
     }
 
-    /// For one packet whose connection is the first with its key at home, as it nearly always is: notes it in the entry,
-    /// rewrites it and counts it. Returns
-    /// the port that it leaves on; `None`, and nothing done but its tick noted, if there is more to it: it is of
-    /// another connection or none, or a SYN that opens a closed one anew, or its next hop is not known.
+    /// For one packet whose connection is the first with its key at home, as it nearly always is: notes it in the
+    /// entry, rewrites it and counts it, with its `length`, which is loaded only then. Returns the port that it leaves
+    /// on; `None`, and nothing done but its tick noted, if there is more to it: it is of another connection or none, or
+    /// a SYN that opens a closed one anew, or its next hop is not known.
     #[inline(always)]
     pub(super) fn forward(
         self,
@@ -133,8 +134,8 @@ impl<Io: FrameIo> Handler<Io> {
         Path { words: table.words(), counters, reals, hops, rewrites, snapshot, tick }
     }
 
-    /// As [`Path::forward`], for a packet whose connection is not the first with its key at home: one client endpoint may have
-    /// several, and an entry may lie away from home.
+    /// As [`Path::forward`], for a packet whose connection is not the first with its key at home: one client endpoint
+    /// may have several, and an entry may lie away from home.
     #[cold]
     #[inline(never)]
     pub(super) fn forward_elsewhere(

@@ -27,7 +27,7 @@ pub(super) struct Staged<F> {
     pub(super) frame_lengths: [u16; BURST],
     /// Only where they differ from frame to frame.
     pub(super) directions: [Direction; BURST],
-    /// Where those leave that took the fast path.
+    /// Where those leave that took the fast path, or opened a connection.
     pub(super) outs: [PortIndex; BURST],
     /// Whether its buckets were prefetched when it was decoded.
     pub(super) is_prefetched: bool,

@@ -1,7 +1,9 @@
 //! Single stages of the packet path as functions of their own, for benches: the worker compiles
 //! them into its loop.
 
-use super::decode::{Expected, Faults, LEAST_TCP, at, check_at, decode, far, have_plain_lengths, is_plain};
+use super::decode::{
+    Expected, Faults, LEAST_TCP, at, check_at, decode, far, have_plain_lengths, is_plain, length_of,
+};
 use super::rewrite::{address_frame, translate};
 use crate::connection::Direction;
 use crate::connection::table::ClientKey;
@@ -9,7 +11,7 @@ use crate::frame::{BURST, Frame, HEAD};
 use crate::next_hop::Mac;
 use crate::snapshot::Rewrite;
 
-/// The first stage of a burst: the client endpoint's key of each frame, and, as 48 bits in the order of the wire,
+/// The first stage of a burst of at most [`BURST`] frames: the client endpoint's key of each frame, and, as 48 bits in the order of the wire,
 /// the endpoint that gets translated. Whether all are plain TCP or UDP to `mac` of at most `mtu` bytes.
 #[inline(always)]
 pub fn decode_burst(
@@ -25,7 +27,7 @@ pub fn decode_burst(
     for index in 0..count {
         let frame = &frames[index];
         let decoded = decode(frame, direction, expected, &mut faults);
-        (lengths[index], totals[index]) = (frame.length() as u16, decoded.length);
+        (lengths[index], totals[index]) = (length_of(frame), decoded.length);
         into[index] = (decoded.key, far(frame.head(), direction));
     }
     let plain_lengths = have_plain_lengths(&lengths[..count], &totals[..count], LEAST_TCP, expected);

@@ -19,8 +19,8 @@ impl Table {
 }
 
 impl Words<'_> {
-    /// The first entry that was found at home: nearly always the only one. If it is not
-    /// the right one, [`find`](Table::find) looks at all.
+    /// What was first found at home, nearly always the only one, or lies in a slot. If it is not the right one,
+    /// [`find`](Table::find) looks at all.
     #[inline(always)]
     pub fn entry(self, probed: Probed) -> Option<Entry> {
         // Of as many keys as values, so that one comparison tells that both are there.
