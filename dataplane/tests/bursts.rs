@@ -3,6 +3,7 @@
 mod support;
 
 use dataplane::connection::{Row, Timeouts};
+use dataplane::frame::BURST;
 use dataplane::ids::{NeighbourKey, PortIndex};
 use dataplane::message::Order;
 use dataplane::next_hop::{Mac, NextHop};
@@ -152,13 +153,14 @@ fn assert_counted(lab: &Lab) {
 struct Setting {
     capacity: usize,
     is_one_arm: bool,
+    is_near: bool,
     /// Whether neighbours fall silent, or connections time out: a packet that waits for its next hop renews its
     /// connection on the fast path alone, so both together would tell the labs apart.
     is_patient: bool,
 }
 
-fn new_lab(Setting { capacity, is_one_arm, is_patient }: Setting) -> Lab {
-    let mut lab = Lab::with_capacity(capacity);
+fn new_lab(Setting { capacity, is_one_arm, is_near, is_patient }: Setting) -> Lab {
+    let mut lab = if is_near { Lab::with_near_table(capacity) } else { Lab::with_capacity(capacity) };
     if !is_patient {
         lab.description.timeouts = Timeouts::new(30, 5, 2);
     }
@@ -256,9 +258,31 @@ fn a_burst_comes_out_as_its_frames_one_at_a_time() {
     let steps = prop::collection::vec(step(), 1..25);
     let capacity = prop_oneof![Just(64usize), Just(1024)];
     runner
-        .run(&(capacity, any::<bool>(), any::<bool>(), steps), |(capacity, is_one_arm, is_patient, steps)| {
-            run(Setting { capacity, is_one_arm, is_patient }, steps);
-            Ok(())
-        })
+        .run(
+            &(capacity, any::<[bool; 3]>(), steps),
+            |(capacity, [is_one_arm, is_near, is_patient], steps)| {
+                run(Setting { capacity, is_one_arm, is_near, is_patient }, steps);
+                Ok(())
+            },
+        )
         .unwrap();
+}
+
+/// A full burst may have more behind it. With a small table that makes no difference.
+#[test]
+fn a_full_burst_is_kept_for_the_next_turn_where_the_table_is_large_alone() {
+    let arrive = |mut lab: Lab| {
+        lab.configure(&services(7));
+        for (key, mac) in NEIGHBOURS {
+            lab.reachable(key, mac);
+        }
+        for port in 0..BURST as u16 {
+            let packet = Packet::udp(at(CLIENT, 40_000 + port), at(VIP, 53), b"a").macs(CLIENT_MAC, VIP_MAC);
+            lab.worker.io().arrive(VIP0, &packet.frame());
+        }
+        let now = lab.turn().len();
+        (now, lab.turn().len())
+    };
+    assert_eq!(arrive(Lab::with_capacity(1024)), (0, BURST));
+    assert_eq!(arrive(Lab::with_near_table(1024)), (BURST, 0));
 }

@@ -71,6 +71,9 @@ const SWEEP_PASS_NANOSECONDS: u64 = 1_000_000_000;
 const SWEEP_BUCKETS_A_SECOND: usize = 1 << 20;
 /// … so many seconds, unless more than three quarters of it are taken: then it needs the room sooner.
 const SWEEP_SLOWEST: usize = 4;
+/// Buckets of 512 KiB: where a table is no larger than a core's own cache, a burst is not kept until the next one has been
+/// decoded, for what it waits for is as near as the frames themselves, which that would push out.
+const NEAR: usize = 8192;
 /// Orders of the control thread carried out in a turn, at most.
 const ORDERS_IN_A_TURN: usize = 32;
 
@@ -85,6 +88,8 @@ pub struct Worker<Io: FrameIo> {
     decoded: Box<Staged<Io::Frame>>,
     /// An empty one, for the next.
     spare: Box<Staged<Io::Frame>>,
+    /// A table of so many buckets or fewer is near: see [`NEAR`].
+    near: usize,
     last_turn: Option<(u64, bool)>,
     extremes: Extremes,
 }
@@ -149,6 +154,7 @@ impl<Io: FrameIo> Worker<Io> {
             orders,
             decoded: Box::default(),
             spare: Box::default(),
+            near: NEAR,
             last_turn: None,
             extremes: Extremes::default(),
         })
@@ -161,10 +167,17 @@ impl<Io: FrameIo> Worker<Io> {
         self
     }
 
+    /// Keeps bursts as those of a large table are, however small it is: for tests of that.
+    #[must_use]
+    pub fn keeping_bursts(mut self) -> Self {
+        self.near = 0;
+        self
+    }
+
     /// One turn. Returns the number of frames received, from devices and from other workers.
     ///
     /// A burst is decoded, and its buckets prefetched, before the burst before it is resolved (of a vast table: while
-    /// it is): so the queue of prefetches does not run dry under load.
+    /// it is): so the queue of prefetches does not run dry under load. With a [near](NEAR) table it is resolved at once.
     pub fn turn(&mut self, now: Now) -> usize {
         self.account(now);
         if !self.orders.is_empty() || self.handler.table.is_to_resize() {
@@ -173,7 +186,7 @@ impl<Io: FrameIo> Worker<Io> {
             self.carry_out_orders(now);
             self.handler.table.resize(&self.handler.counters);
         }
-        let Self { handler, snapshot, decoded, spare, .. } = self;
+        let Self { handler, snapshot, decoded, spare, near, .. } = self;
         let alone = handler.io.peers.is_alone();
         let (mut received, mut bursts, mut taken) = (0, 0, 0);
         let mut has_staged = false;
@@ -194,8 +207,12 @@ impl<Io: FrameIo> Worker<Io> {
             handler.decode_burst(spare, snapshot);
             handler.io.ended(Stage::Decode);
             handler.resolve_and_prefetch(decoded, spare, snapshot, now);
-            std::mem::swap(decoded, spare);
-            has_staged = true;
+            if handler.table.buckets() <= *near {
+                handler.resolve_burst(spare, snapshot, now);
+            } else {
+                std::mem::swap(decoded, spare);
+                has_staged = true;
+            }
         }
         if !alone {
             taken = handler.take_over(decoded, spare, snapshot, now);

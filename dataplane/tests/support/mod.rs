@@ -77,12 +77,22 @@ impl Lab {
         Self::with_capacity(1024)
     }
 
-    /// Both ports, no service; client, reals and the client's router are known neighbours.
+    /// Both ports, no service; client, reals and the client's router are known neighbours. Full bursts are kept until the
+    /// next, as with large tables.
     pub fn with_capacity(capacity: usize) -> Self {
+        Self::of(capacity, Worker::keeping_bursts)
+    }
+
+    /// The same, but that bursts are kept only where the table is large.
+    pub fn with_near_table(capacity: usize) -> Self {
+        Self::of(capacity, |worker| worker)
+    }
+
+    fn of(capacity: usize, prepared: impl Fn(Worker<PlainIo>) -> Worker<PlainIo>) -> Self {
         let next_hops = Arc::new(NextHops::new());
         let (end, control) = channel(Arc::clone(&next_hops));
         let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
-        let worker = Worker::new(PlainIo::new(2), end, capacity, key, memory::Huge::Never).unwrap();
+        let worker = prepared(Worker::new(PlainIo::new(2), end, capacity, key, memory::Huge::Never).unwrap());
         let description = Description {
             version: 0,
             ports: vec![
