@@ -177,7 +177,8 @@ impl<Io: FrameIo> Worker<Io> {
     /// One turn. Returns the number of frames received, from devices and from other workers.
     ///
     /// A burst is decoded, and its buckets prefetched, before the burst before it is resolved (of a vast table: while
-    /// it is): so the queue of prefetches does not run dry under load. With a [near](NEAR) table it is resolved at once.
+    /// it is): so the queue of prefetches does not run dry under load. With a table no larger than a core's own
+    /// cache it is resolved at once.
     pub fn turn(&mut self, now: Now) -> usize {
         self.account(now);
         if !self.orders.is_empty() || self.handler.table.is_to_resize() {
