@@ -166,7 +166,7 @@ impl<T> HugeSlice<T> {
     /// Brings the first cache line of an element close; has no other effect, also outside the slice.
     #[inline(always)]
     pub fn prefetch(&self, index: usize) {
-        crate::prefetch_address(self.first.as_ptr().wrapping_add(index));
+        crate::prefetch_in(self, index);
     }
 }
 

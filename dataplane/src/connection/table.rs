@@ -38,7 +38,7 @@ pub use words::Words;
 use crate::connection::State;
 use crate::ids::NextHopId;
 use crate::time::Tick;
-use entry::{Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK, STATE_MASK, TICK_SHIFT, WAYS};
+use entry::{Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK, WAYS};
 use extent::Extent;
 use memory::{HugeSlice, equal_under_mask, equal_upper_halves, prefetch};
 
@@ -73,7 +73,8 @@ impl Home {
     }
 }
 
-/// Where in its home bucket a key, or one with the same upper half, was first found: the index of its word among those of all buckets.
+/// Where in its home bucket a key, or one with the same upper half, was first found: the index of its word among those
+/// of all buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probed(u32);
 
@@ -307,14 +308,12 @@ impl Table {
     /// Notes the tick of a packet.
     #[inline(always)]
     pub fn touch(&mut self, slot: Slot, tick: Tick) {
-        let value = &mut self.buckets[slot.bucket as usize].values[usize::from(slot.way) % WAYS];
-        *value = *value & !(u64::MAX << TICK_SHIFT) | u64::from(tick.raw()) << TICK_SHIFT;
+        self.words().touch(slot.into(), tick);
     }
 
     /// Notes the state that a packet led to.
     pub fn set_state(&mut self, slot: Slot, state: State) {
-        let key = &mut self.buckets[slot.bucket as usize].keys[usize::from(slot.way) % WAYS];
-        *key = *key & !STATE_MASK | state as u64;
+        self.words().set_state(slot.into(), state);
     }
 
     /// Sets the way back to the client.

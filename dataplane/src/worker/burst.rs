@@ -1,4 +1,4 @@
-//! A burst's two stages: decoding all of it, and, a burst later, resolving and rewriting it.
+//! A burst's two stages: decoding all of it, and, a burst later or at once, resolving and rewriting it.
 
 use super::Handler;
 use super::decode::{
@@ -8,7 +8,7 @@ use super::exception::Context;
 use super::open::Opened;
 use super::staged::{FrameSet, Staged};
 use crate::connection::Direction;
-use crate::connection::table::{ClientKey, Home, Table};
+use crate::connection::table::{ClientKey, Home, Table, Words};
 use crate::frame::{BURST, Frame, FrameIo, Stage};
 use crate::ids::PortIndex;
 use crate::snapshot::{Side, Snapshot};
@@ -61,7 +61,7 @@ impl<Io: FrameIo> Handler<Io> {
         now: Now,
     ) {
         if burst.frames.is_empty() {
-            return prefetch_homes(&self.table, next);
+            return prefetch_homes(self.table.words(), next);
         }
         match snapshot.ports[usize::from(burst.port)].side {
             Side::Vip => self.resolve_all::<Forwards, PREFETCH>(next, burst, snapshot, now),
@@ -126,7 +126,7 @@ impl<Io: FrameIo> Handler<Io> {
         if burst.opened {
             if self.probe_openings(burst) {
                 if PREFETCH {
-                    prefetch_homes(&self.table, next);
+                    prefetch_homes(self.table.words(), next);
                 }
                 let all = FrameSet::MAX >> (BURST - burst.frames.len());
                 return self.part_burst::<Way>(burst, all, snapshot, now);
@@ -144,7 +144,7 @@ impl<Io: FrameIo> Handler<Io> {
                     && done % TOGETHER == 0
                     && let Some(group) = groups.next()
                 {
-                    group.iter().for_each(|home| path.words().prefetch(*home));
+                    prefetch_homes(path.words(), group);
                 }
                 let direction = Way::of(&directions[done]);
                 let out =
@@ -160,8 +160,8 @@ impl<Io: FrameIo> Handler<Io> {
             }
         }
         if PREFETCH {
-            prefetch_homes(&self.table, groups.as_slice().as_flattened());
-            prefetch_homes(&self.table, rest);
+            prefetch_homes(self.table.words(), groups.as_slice().as_flattened());
+            prefetch_homes(self.table.words(), rest);
         }
         if done == burst.frames.len()
             && let Some(port) = burst.only_port()
@@ -320,9 +320,9 @@ impl<Io: FrameIo> Handler<Io> {
 
 /// Brings buckets close.
 #[inline(always)]
-fn prefetch_homes(table: &Table, homes: &[Home]) {
+fn prefetch_homes(words: Words<'_>, homes: &[Home]) {
     for home in homes {
-        table.prefetch(*home);
+        words.prefetch(*home);
     }
 }
 
