@@ -6,6 +6,7 @@
 //! frame      where frames come from and go to: a NIC's queues, or plain memory in tests
 //! worker     one turn of the polling loop: receive, stages, transmit, a slice of the sweep
 //!   burst      the stages over a whole burst, and which of its frames leave the fast path
+//!   staged     a burst between its stages: what was told of each frame
 //!   decode     which frames are plain TCP or UDP, and of which client endpoint
 //!   resolve    an established connection's packet, from its entry to its last byte
 //!   rewrite    addresses, ports, checksums, MACs

@@ -16,27 +16,26 @@ pub struct Bytes16(__m128i);
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes16([u8; 16]);
 
-// SAFETY, for every block: SSE2 is part of the x86-64 baseline.
 #[cfg(target_arch = "x86_64")]
 impl Bytes16 {
     /// Bytes as they lie in memory.
     #[inline(always)]
     pub fn load(bytes: &[u8; 16]) -> Self {
-        // SAFETY: SSE2; reads 16 bytes, which need no alignment.
+        // SAFETY: SSE2 is part of the x86-64 baseline; reads 16 bytes, which need no alignment.
         Self(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
     }
 
     /// Eight bytes and then eight more, the lowest of each word first.
     #[inline(always)]
     pub fn from_words([first, second]: [u64; 2]) -> Self {
-        // SAFETY: SSE2.
+        // SAFETY: SSE2 is part of the x86-64 baseline.
         Self(unsafe { _mm_set_epi64x(second as i64, first as i64) })
     }
 
     /// The reverse of [`from_words`](Self::from_words).
     #[inline(always)]
     pub fn words(self) -> [u64; 2] {
-        // SAFETY: SSE2.
+        // SAFETY: SSE2 is part of the x86-64 baseline.
         unsafe {
             let second = _mm_unpackhi_epi64(self.0, self.0);
             [_mm_cvtsi128_si64(self.0) as u64, _mm_cvtsi128_si64(second) as u64]
@@ -47,7 +46,7 @@ impl Bytes16 {
     #[inline(always)]
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        // SAFETY: SSE2.
+        // SAFETY: SSE2 is part of the x86-64 baseline.
         Self(unsafe { _mm_or_si128(self.0, other.0) })
     }
 
@@ -55,7 +54,7 @@ impl Bytes16 {
     #[inline(always)]
     #[must_use]
     pub fn xor(self, other: Self) -> Self {
-        // SAFETY: SSE2.
+        // SAFETY: SSE2 is part of the x86-64 baseline.
         Self(unsafe { _mm_xor_si128(self.0, other.0) })
     }
 
@@ -63,7 +62,7 @@ impl Bytes16 {
     #[inline(always)]
     #[must_use]
     pub fn min(self, other: Self) -> Self {
-        // SAFETY: SSE2.
+        // SAFETY: SSE2 is part of the x86-64 baseline.
         Self(unsafe { _mm_min_epu8(self.0, other.0) })
     }
 }

@@ -11,8 +11,8 @@ use crate::frame::{BURST, Frame, HEAD};
 use crate::next_hop::Mac;
 use crate::snapshot::Rewrite;
 
-/// The first stage of a burst of at most [`BURST`] frames: the client endpoint's key of each frame, and, as 48 bits in the order of the wire,
-/// the endpoint that gets translated. Whether all are plain TCP or UDP to `mac` of at most `mtu` bytes.
+/// The first stage of a burst of at most [`BURST`] frames: the client endpoint's key of each frame, and, as 48 bits in
+/// the order of the wire, the endpoint that gets translated. Whether all are plain TCP or UDP to `mac` of at most `mtu` bytes.
 #[inline(always)]
 pub fn decode_burst(
     frames: &[impl Frame],
