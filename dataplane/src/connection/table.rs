@@ -50,10 +50,6 @@ pub const REGION: usize = 16;
 /// entries lie away from home.
 const BUCKETS_PER_16_CONNECTIONS: usize = 10;
 
-/// Buckets of 2,048 pages of 4 KiB: what a core knows the translations of. Memory in huge pages is no better off in a
-/// virtual machine whose host maps it by small ones.
-const VAST: usize = 2048 * 4096 / size_of::<Bucket>();
-
 /// Words of a bucket: its keys, and then its values.
 const WORDS: u32 = 2 * WAYS as u32;
 
@@ -223,19 +219,10 @@ impl Table {
         self.buckets.prefetch(home.0 as usize);
     }
 
-    /// The same as [`prefetch_home`](Self::prefetch_home), if the table is not
-    /// [between two sizes](Self::is_between_sizes): a few instructions less.
+    /// The same, if the table is not [between two sizes](Self::is_between_sizes): a few instructions less.
     #[inline(always)]
-    pub fn prefetch_home_at_rest(&self, key: ClientKey) -> Home {
-        let home = Home(self.extent.home_at_rest(self.hash(key)) as u32);
-        self.prefetch(home);
-        home
-    }
-
-    /// Whether it uses so many buckets that, in pages of 4 KiB, their translations are seldom at hand.
-    #[inline(always)]
-    pub const fn is_vast(&self) -> bool {
-        self.extent.buckets > VAST
+    pub fn home_at_rest(&self, key: ClientKey) -> Home {
+        Home(self.extent.home_at_rest(self.hash(key)) as u32)
     }
 
     /// To look for many keys in their home buckets.

@@ -16,13 +16,16 @@ use crate::time::{Now, Tick};
 use crate::verdict::Verdict;
 use std::net::Ipv4Addr;
 
-/// Buckets of a vast table that are prefetched one right after the other. A prefetch whose page's translation is not at
-/// hand holds up all that comes after it until that has been walked for; walks of several run at once. With
-/// more than these at a time the lines wait for each other: a core has some 24 misses open.
-const TOGETHER: usize = 16;
+/// Buckets that are prefetched one right after the other, before each so many packets. A prefetch whose page's
+/// translation is not at hand holds up all that comes after it until that has been found, which takes a while; searches for
+/// several run at once.
+const TOGETHER: usize = 4;
+/// The same of a vast table, where it takes longer, for the page tables are not at hand either. With more than these
+/// the lines wait for each other: a core has some 24 misses open.
+const TOGETHER_IF_VAST: usize = 16;
 
 impl<Io: FrameIo> Handler<Io> {
-    /// First stage: decodes a burst, and prefetches its buckets unless the table is vast.
+    /// First stage: decodes a burst.
     pub(super) fn decode_burst(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
         match snapshot.ports[usize::from(burst.port)].side {
             Side::Vip => self.decode_all::<Forwards>(burst, snapshot),
@@ -33,10 +36,10 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// Second stage: resolves and rewrites a decoded burst, and empties it.
     pub(super) fn resolve_burst(&mut self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot, now: Now) {
-        self.resolve_ahead_of::<false>(&[], burst, snapshot, now);
+        self.resolve_ahead_of::<0>(&[], burst, snapshot, now);
     }
 
-    /// The same, and prefetches meanwhile the buckets of the burst `next`, which has been decoded, unless that was done then.
+    /// The same, and prefetches meanwhile the buckets of the burst `next`, which has been decoded.
     pub(super) fn resolve_and_prefetch(
         &mut self,
         burst: &mut Staged<Io::Frame>,
@@ -44,16 +47,17 @@ impl<Io: FrameIo> Handler<Io> {
         snapshot: &Snapshot,
         now: Now,
     ) {
-        if next.is_prefetched {
-            self.resolve_burst(burst, snapshot, now);
+        if self.table.buckets() > self.vast {
+            self.resolve_ahead_of::<TOGETHER_IF_VAST>(next.homes(), burst, snapshot, now);
         } else {
-            self.resolve_ahead_of::<true>(next.homes(), burst, snapshot, now);
+            self.resolve_ahead_of::<TOGETHER>(next.homes(), burst, snapshot, now);
         }
     }
 
-    /// A copy for each, for the loop that prefetches has a register less.
+    /// So many of `next` are prefetched before each so many packets, none if it is 0. A copy for each, for it is in the
+    /// loop over the burst.
     #[inline(never)]
-    fn resolve_ahead_of<const PREFETCH: bool>(
+    fn resolve_ahead_of<const GROUP: usize>(
         &mut self,
         next: &[Home],
         burst: &mut Staged<Io::Frame>,
@@ -64,21 +68,20 @@ impl<Io: FrameIo> Handler<Io> {
             return prefetch_homes(self.table.words(), next);
         }
         match snapshot.ports[usize::from(burst.port)].side {
-            Side::Vip => self.resolve_all::<Forwards, PREFETCH>(next, burst, snapshot, now),
-            Side::Dip => self.resolve_all::<Backwards, PREFETCH>(next, burst, snapshot, now),
-            Side::Both => self.resolve_all::<EitherWay, PREFETCH>(next, burst, snapshot, now),
+            Side::Vip => self.resolve_all::<Forwards, GROUP>(next, burst, snapshot, now),
+            Side::Dip => self.resolve_all::<Backwards, GROUP>(next, burst, snapshot, now),
+            Side::Both => self.resolve_all::<EitherWay, GROUP>(next, burst, snapshot, now),
         }
         self.io.ended(Stage::Resolve);
     }
 
     #[inline(always)]
     fn decode_all<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
-        // Two loops, for the table is nearly always at rest, and small enough.
-        burst.is_prefetched = !self.table.is_between_sizes() && !self.table.is_vast();
-        if burst.is_prefetched {
-            self.decode_each::<Way>(burst, snapshot, Table::prefetch_home_at_rest);
-        } else {
+        // Two loops, for the table is nearly always at rest.
+        if self.table.is_between_sizes() {
             self.decode_each::<Way>(burst, snapshot, Table::home_of);
+        } else {
+            self.decode_each::<Way>(burst, snapshot, Table::home_at_rest);
         }
     }
 
@@ -113,7 +116,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// What is not plain TCP or UDP of a known connection is resolved after the rest; all leave in order of
     /// arrival.
     #[inline(always)]
-    fn resolve_all<Way: DirectionOf, const PREFETCH: bool>(
+    fn resolve_all<Way: DirectionOf, const GROUP: usize>(
         &mut self,
         next: &[Home],
         burst: &mut Staged<Io::Frame>,
@@ -121,13 +124,10 @@ impl<Io: FrameIo> Handler<Io> {
         now: Now,
     ) {
         let tick = now.tick();
-        let (groups, rest) = next.as_chunks::<TOGETHER>();
-        let mut groups = groups.iter();
+        let mut groups = next.chunks_exact(GROUP.max(1));
         if burst.opened {
             if self.probe_openings(burst) {
-                if PREFETCH {
-                    prefetch_homes(self.table.words(), next);
-                }
+                prefetch_homes(self.table.words(), next);
                 let all = FrameSet::MAX >> (BURST - burst.frames.len());
                 return self.part_burst::<Way>(burst, all, snapshot, now);
             }
@@ -140,8 +140,8 @@ impl<Io: FrameIo> Handler<Io> {
             let Staged { frames, keys, probed, lengths, directions, outs, .. } = &mut *burst;
             let frames = &mut frames[..count];
             while done < count {
-                if PREFETCH
-                    && done % TOGETHER == 0
+                if GROUP > 0
+                    && done % GROUP == 0
                     && let Some(group) = groups.next()
                 {
                     prefetch_homes(path.words(), group);
@@ -159,10 +159,8 @@ impl<Io: FrameIo> Handler<Io> {
                 done += 1;
             }
         }
-        if PREFETCH {
-            prefetch_homes(self.table.words(), groups.as_slice().as_flattened());
-            prefetch_homes(self.table.words(), rest);
-        }
+        let rest = groups.remainder();
+        groups.chain([rest]).for_each(|group| prefetch_homes(self.table.words(), group));
         if done == burst.frames.len()
             && let Some(port) = burst.only_port()
         {

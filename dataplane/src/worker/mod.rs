@@ -3,7 +3,7 @@
 //! ```text
 //! turn ─► orders of the control thread
 //!      ─► each port, then what other workers have handed over:
-//!         receive ─► (hand over what is others') ─► decode all, prefetch ─► the burst before it:
+//!         receive ─► (hand over what is others') ─► decode all ─► prefetch, and of the burst before it
 //!      │                                                resolve and rewrite each ─┐
 //!      │                                                └─ anything else: open,   │
 //!      │                                                   or exception ──────────┤
@@ -71,9 +71,12 @@ const SWEEP_PASS_NANOSECONDS: u64 = 1_000_000_000;
 const SWEEP_BUCKETS_A_SECOND: usize = 1 << 20;
 /// … so many seconds, unless more than three quarters of it are taken: then it needs the room sooner.
 const SWEEP_SLOWEST: usize = 4;
-/// Buckets of 512 KiB: where a table is no larger than a core's own cache, a burst is not kept until the next one has been
-/// decoded, for what it waits for is as near as the frames themselves, which that would push out.
+/// Buckets of 512 KiB: where a table is no larger than a core's own cache, nothing is prefetched, and a burst is not kept until
+/// the next one has been decoded, for what it waits for is as near as the frames themselves, which that would push out.
 const NEAR: usize = 8192;
+/// Buckets of 256 MiB. A host may map them by pages of 4 KiB, whatever they lie in for its guest; then the page tables of more
+/// do not fit into a core's own cache.
+const VAST: usize = 1 << 22;
 /// Orders of the control thread carried out in a turn, at most.
 const ORDERS_IN_A_TURN: usize = 32;
 
@@ -113,6 +116,8 @@ struct Handler<Io: FrameIo> {
     returns: Producer<Return>,
     neighbour_events: Producer<NeighbourEvent>,
     swept_until: u64,
+    /// A table of more buckets is vast: see [`VAST`].
+    vast: usize,
     /// The worker whose frames are taken first.
     first_peer: usize,
 }
@@ -145,6 +150,7 @@ impl<Io: FrameIo> Worker<Io> {
             returns,
             neighbour_events,
             swept_until: 0,
+            vast: VAST,
             first_peer: 0,
         };
         Ok(Self {
@@ -174,11 +180,17 @@ impl<Io: FrameIo> Worker<Io> {
         self
     }
 
+    /// The same, and prefetches as with a vast table.
+    #[must_use]
+    pub fn keeping_bursts_as_if_vast(mut self) -> Self {
+        self.handler.vast = 0;
+        self.keeping_bursts()
+    }
+
     /// One turn. Returns the number of frames received, from devices and from other workers.
     ///
-    /// A burst is decoded, and its buckets prefetched, before the burst before it is resolved (of a vast table: while
-    /// it is): so the queue of prefetches does not run dry under load. With a table no larger than a core's own
-    /// cache it is resolved at once.
+    /// A burst is decoded before the burst before it is resolved, and its buckets prefetched while it is: so the queue of
+    /// prefetches does not run dry under load. With a table no larger than a core's own cache it is resolved at once.
     pub fn turn(&mut self, now: Now) -> usize {
         self.account(now);
         if !self.orders.is_empty() || self.handler.table.is_to_resize() {
@@ -207,10 +219,12 @@ impl<Io: FrameIo> Worker<Io> {
             }
             handler.decode_burst(spare, snapshot);
             handler.io.ended(Stage::Decode);
-            handler.resolve_and_prefetch(decoded, spare, snapshot, now);
             if handler.table.buckets() <= *near {
+                // None is kept, but for one that was there before the table became so small.
+                handler.resolve_burst(decoded, snapshot, now);
                 handler.resolve_burst(spare, snapshot, now);
             } else {
+                handler.resolve_and_prefetch(decoded, spare, snapshot, now);
                 std::mem::swap(decoded, spare);
                 has_staged = true;
             }

@@ -29,8 +29,6 @@ pub(super) struct Staged<F> {
     pub(super) directions: [Direction; BURST],
     /// Where those leave that took the fast path, or opened a connection.
     pub(super) outs: [PortIndex; BURST],
-    /// Whether its buckets were prefetched when it was decoded.
-    pub(super) is_prefetched: bool,
     /// Whether at least half of the frames opened connections, the last time that there were any: then
     /// the next ones are likely to.
     pub(super) opened: bool,
@@ -49,7 +47,6 @@ impl<F> Default for Staged<F> {
             frame_lengths: [0; BURST],
             directions: [Direction::default(); BURST],
             outs: [0; BURST],
-            is_prefetched: false,
             opened: false,
         }
     }

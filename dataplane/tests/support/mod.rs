@@ -83,6 +83,11 @@ impl Lab {
         Self::of(capacity, Worker::keeping_bursts)
     }
 
+    /// The same, prefetched as with a vast table.
+    pub fn with_vast_table(capacity: usize) -> Self {
+        Self::of(capacity, Worker::keeping_bursts_as_if_vast)
+    }
+
     /// The same, but that bursts are kept only where the table is large.
     pub fn with_near_table(capacity: usize) -> Self {
         Self::of(capacity, |worker| worker)
