@@ -204,6 +204,13 @@ fn start_port(
     Ok(plan)
 }
 
+impl DpdkDevices {
+    /// Of the ports, in their order.
+    pub(crate) fn macs(&self) -> impl Iterator<Item = Mac> {
+        self.ports.iter().map(|port| Mac(port.mac()))
+    }
+}
+
 impl Devices for DpdkDevices {
     fn status(&self, index: usize) -> DeviceStatus {
         let port = &self.ports[index];

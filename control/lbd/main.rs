@@ -126,7 +126,7 @@ fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(
     let devices = DpdkDevices::open(&eal, config)?;
     let map = devices.owner_map();
     log::debug!("workers: {}, clients shared out by {} entries", map.workers(), map.indirection().entries());
-    let next_hops = Arc::new(NextHops::new());
+    let next_hops = Arc::new(NextHops::new(devices.macs()));
     let (fleet, ends) = Fleet::launch(&eal, config, &devices, &next_hops, &stop)?;
     let infos =
         config.eal.workers.iter().map(|core| WorkerInfo { core: *core, capacity: config.capacity as u64 });

@@ -1,8 +1,8 @@
-//! MACs of the hosts that frames are sent to next, outside the snapshot: one word each, so that an
-//! ARP change is one store by the control thread and a forwarded packet one load.
+//! MACs of the hosts that frames are sent to next, outside the snapshot, so that an
+//! ARP change is two stores by the control thread and a forwarded packet two loads of one cache line.
 
 use crate::counters::fixed;
-use crate::ids::{MAX_PORTS, NextHopId, PortIndex};
+use crate::ids::{NextHopId, PortIndex};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An Ethernet address.
@@ -33,126 +33,115 @@ impl std::fmt::Display for Mac {
     }
 }
 
-/// One next hop as the packet path reads it.
+/// One next hop as the packet path reads it: what a frame to it begins with, and the port it leaves on.
 ///
 /// ```text
-/// bit 63        55..48   47..0
-///     resolved  port     MAC, first byte lowest
+/// first word           its MAC and the first two bytes of the port's, in memory order
+/// second   bit 63      resolved
+///          39..32      port
+///          31..0       the other four bytes of the port's MAC
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NextHop(u64);
+pub struct NextHop {
+    first: u64,
+    second: u64,
+}
 
 /// As [`NextHops`] keeps them.
-pub(crate) type Words = [AtomicU64; NextHops::CAPACITY];
+pub(crate) type Records = [[AtomicU64; 2]; NextHops::CAPACITY];
 
 impl NextHop {
-    /// What is known of `id` now.
-    #[inline(always)]
-    pub(crate) fn load(words: &Words, id: NextHopId) -> Self {
-        // Relaxed: the word is complete in itself and orders nothing else.
-        Self(words[id.0 as usize & (NextHops::CAPACITY - 1)].load(Ordering::Relaxed))
-    }
-
     const RESOLVED: u64 = 1 << 63;
 
-    /// Known: frames leave on `port` to `mac`.
+    /// What is known of `id` now.
+    #[inline(always)]
+    pub(crate) fn load(records: &Records, id: NextHopId) -> Self {
+        let [first, second] = &records[id.0 as usize & (NextHops::CAPACITY - 1)];
+        // In this order: if it is resolved by the second, the first is there, too.
+        let second = second.load(Ordering::Acquire);
+        Self { first: first.load(Ordering::Relaxed), second }
+    }
+
+    /// Known: frames leave on `port` to `mac`. The port's own MAC is [`NextHops`]' to know.
     pub const fn resolved(port: PortIndex, mac: Mac) -> Self {
-        let [a, b, c, d, e, f] = mac.0;
-        Self(Self::RESOLVED | u64::from_le_bytes([a, b, c, d, e, f, port, 0]))
+        Self { first: mac.bits(), second: Self::RESOLVED | (port as u64) << 32 }
     }
 
     /// Not known (any more).
-    pub const UNRESOLVED: Self = Self(0);
+    pub const UNRESOLVED: Self = Self { first: 0, second: 0 };
 
     /// Whether frames can be sent there.
     #[inline(always)]
     pub const fn is_resolved(self) -> bool {
-        self.0 & Self::RESOLVED != 0
+        self.second & Self::RESOLVED != 0
     }
 
     /// The `EthPort` it is behind.
     #[inline(always)]
     pub const fn port(self) -> PortIndex {
-        ((self.0 >> 48) as usize % MAX_PORTS) as u8
+        (self.second >> 32) as u8
     }
 
     /// The first twelve bytes of a frame to it, if it is resolved, as words in memory order: its MAC, and
     /// that of the port.
     #[inline(always)]
-    pub const fn addresses(self, sources: &SourceMacs) -> (u64, u32) {
-        let port = (self.0 >> 48) as usize % MAX_PORTS;
-        (self.0 ^ sources.first_words[port], sources.second_words[port])
+    pub const fn addresses(self) -> (u64, u32) {
+        (self.first, self.second as u32)
     }
 
     /// Its MAC.
     pub const fn mac(self) -> Mac {
-        let [a, b, c, d, e, f, _, _] = self.0.to_le_bytes();
+        let [a, b, c, d, e, f, _, _] = self.first.to_le_bytes();
         Mac([a, b, c, d, e, f])
     }
-}
 
-/// The MACs of the `EthPort`s, prepared for [`NextHop::addresses`]: in two arrays whose elements a processor addresses
-/// by the port as it is.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SourceMacs {
-    /// The first two bytes as the upper 16 bits, and there what takes off what a resolved [`NextHop`]
-    /// on this port has beside its MAC.
-    first_words: [u64; MAX_PORTS],
-    /// The other four bytes.
-    second_words: [u32; MAX_PORTS],
-}
-
-impl SourceMacs {
-    /// Of the ports with the indices 0, 1, …; at most [`MAX_PORTS`].
-    pub fn new(macs: impl Iterator<Item = Mac>) -> Self {
-        let mut all = Self::default();
-        for (port, mac) in macs.enumerate().take(MAX_PORTS) {
-            let hop = NextHop::resolved(port as PortIndex, Mac([0; 6])).0;
-            all.first_words[port] = mac.bits() << 48 ^ hop;
-            all.second_words[port] = (mac.bits() >> 16) as u32;
-        }
-        all
+    const fn from(self, source: Mac) -> Self {
+        Self { first: self.first | source.bits() << 48, second: self.second | source.bits() >> 16 }
     }
 }
 
 /// All next hops. Written by the control thread alone, read by every worker.
 #[derive(Debug)]
 pub struct NextHops {
-    words: Box<Words>,
+    records: Box<Records>,
+    sources: Vec<Mac>,
 }
 
 impl NextHops {
     /// Next hops that can be known at once: twice a /16 of neighbours. Fits the entry's 20 bits.
     pub const CAPACITY: usize = 1 << 17;
 
-    /// All unresolved.
-    pub fn new() -> Self {
-        Self { words: fixed((0..Self::CAPACITY).map(|_| AtomicU64::new(0)).collect()) }
+    /// All unresolved, behind ports with these MACs, by index; another's counts as zero.
+    pub fn new(sources: impl IntoIterator<Item = Mac>) -> Self {
+        let unresolved = (0..Self::CAPACITY).map(|_| [const { AtomicU64::new(0) }; 2]);
+        Self { records: fixed(unresolved.collect()), sources: sources.into_iter().collect() }
     }
 
     /// What is known of `id` now.
     #[inline(always)]
     pub fn get(&self, id: NextHopId) -> NextHop {
-        NextHop::load(&self.words, id)
+        NextHop::load(&self.records, id)
     }
 
-    /// All words, for a caller that looks up many.
+    /// All records, for a caller that looks up many.
     #[inline(always)]
-    pub(crate) fn words(&self) -> &Words {
-        &self.words
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
     }
 
     /// Publishes what is known of `id`; the next packet uses it. `id` must not be
     /// [`NextHopId::UNKNOWN`], which stays unresolved.
     pub fn set(&self, id: NextHopId, next_hop: NextHop) {
         assert_ne!(id, NextHopId::UNKNOWN, "the unknown next hop cannot be resolved");
-        self.words[id.0 as usize].store(next_hop.0, Ordering::Relaxed);
-    }
-}
-
-impl Default for NextHops {
-    fn default() -> Self {
-        Self::new()
+        let [first, second] = &self.records[id.0 as usize];
+        if !next_hop.is_resolved() {
+            return second.store(0, Ordering::Release);
+        }
+        let source = self.sources.get(usize::from(next_hop.port())).copied().unwrap_or(Mac([0; 6]));
+        let next_hop = next_hop.from(source);
+        // Of the same port only the first changes. An id is another port's neighbour's only after it was unresolved.
+        first.store(next_hop.first, Ordering::Release);
+        second.store(next_hop.second, Ordering::Release);
     }
 }
 
@@ -163,10 +152,13 @@ mod tests {
     #[test]
     fn a_next_hop_keeps_port_and_mac() {
         let mac = Mac([2, 0, 0, 0, 0, 7]);
-        let hops = NextHops::new();
+        let hops = NextHops::new([0, 1, 2, 3, 4, 0xf5].map(|last| Mac([6, 1, 2, 3, 4, last])));
         hops.set(NextHopId(3), NextHop::resolved(5, mac));
         let hop = hops.get(NextHopId(3));
         assert!(hop.is_resolved());
+        let (first, second) = hop.addresses();
+        assert_eq!(first.to_le_bytes(), [2, 0, 0, 0, 0, 7, 6, 1]);
+        assert_eq!(second.to_le_bytes(), [2, 3, 4, 0xf5]);
         assert_eq!((hop.port(), hop.mac()), (5, mac));
         assert!(!hops.get(NextHopId::UNKNOWN).is_resolved());
     }

@@ -1,6 +1,6 @@
 //! What handing a packet to another worker costs: two workers on two cores, software steering.
 
-use crate::source::{Source, client};
+use crate::source::{DIP_MAC, Source, VIP_MAC, client};
 use crate::{GATEWAY, KEY, WINDOW, clock, snapshot};
 use dataplane::counters::WorkerCounters;
 use dataplane::hand_over::mesh;
@@ -39,7 +39,7 @@ pub(crate) fn print() {
 /// The mean of both workers' medians, and the share of packets handed over.
 fn cycles(steering: Steering, others_too: bool, cores: &[core_affinity::CoreId]) -> (f64, f64) {
     let owners = owners();
-    let next_hops = Arc::new(NextHops::new());
+    let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC]));
     for (id, port) in [(1, 0), (2, 1)] {
         next_hops.set(NextHopId(id), NextHop::resolved(port, Mac([2, 0, 0, 0, 1, port])));
     }

@@ -73,7 +73,7 @@ fn bare(flows: u32, traffic: Traffic) -> f64 {
 }
 
 fn through_worker(flows: u32, traffic: Traffic) -> f64 {
-    let next_hops = Arc::new(NextHops::new());
+    let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC]));
     let (end, mut control) = channel(Arc::clone(&next_hops));
     let capacity = flows as usize;
     let mut worker = Worker::new(Source::<false>::new(flows), end, capacity, KEY, memory::Huge::Auto)

@@ -46,7 +46,7 @@ pub fn worker<Io: FrameIo>(
     reals: u8,
     huge: memory::Huge,
 ) -> (Worker<Io>, ControlEnd) {
-    let next_hops = Arc::new(NextHops::new());
+    let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC]));
     let (end, mut control) = channel(Arc::clone(&next_hops));
     let mut worker = Worker::new(io, end, capacity, HASH_KEY, huge).expect("memory for the table");
     control.orders.push(Order::Adopt(Arc::new(snapshot(reals)))).expect("room");

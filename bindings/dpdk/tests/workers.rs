@@ -203,7 +203,7 @@ fn run(
             port
         })
         .collect();
-    let next_hops = Arc::new(NextHops::new());
+    let next_hops = Arc::new(NextHops::new([0, 1].map(|port| Mac(mac(port)))));
     let owners = if count == 1 { Arc::new(OwnerMap::single()) } else { Arc::clone(owners) };
     let (mut workers, mut controls): (Vec<Worker<Queues>>, Vec<ControlEnd>) = (Vec::new(), Vec::new());
     for (number, peers) in mesh(&owners).into_iter().enumerate() {

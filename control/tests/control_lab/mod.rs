@@ -221,7 +221,7 @@ impl Lab {
         connections: usize,
         report: Option<(Duration, Box<dyn Write + Send>)>,
     ) -> Result<Self, StartError> {
-        let next_hops = Arc::new(NextHops::new());
+        let next_hops = Arc::new(NextHops::new([]));
         let (worker_ends, control_ends): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| channel(Arc::clone(&next_hops))).unzip();
         let infos = (0..workers).map(|core| WorkerInfo { core, capacity: 1024 }).collect();

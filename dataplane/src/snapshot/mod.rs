@@ -14,7 +14,7 @@ use word_map::WordMap;
 
 use crate::connection::Timeouts;
 use crate::ids::{MAX_PORTS, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceId, ServiceKey};
-use crate::next_hop::{Mac, SourceMacs};
+use crate::next_hop::Mac;
 use crate::schedule::Schedule;
 use hashbrown::{HashMap, HashSet};
 use ipnet::Ipv4Net;
@@ -136,8 +136,6 @@ pub struct Snapshot {
     pub smallest_mtu: u16,
     /// By [`PortIndex`]; as [`Mac::bits`].
     macs: [u64; MAX_PORTS],
-    /// The same, as the packet path writes them.
-    sources: SourceMacs,
     rewrites: Vec<Rewrite>,
     keys: Vec<Option<RealKey>>,
     listening: WordMap,
@@ -178,7 +176,6 @@ impl Snapshot {
         Self {
             version,
             macs: std::array::from_fn(|port| ports.get(port).map_or(0, |port| port.mac.bits())),
-            sources: SourceMacs::new(ports.iter().map(|port| port.mac)),
             local,
             broadcast,
             last_bytes,
@@ -232,12 +229,6 @@ impl Snapshot {
     #[inline(always)]
     pub const fn mac_bits(&self, port: PortIndex) -> u64 {
         self.macs[port as usize % MAX_PORTS]
-    }
-
-    /// The MACs of all ports, prepared for a frame's header.
-    #[inline(always)]
-    pub const fn source_macs(&self) -> &SourceMacs {
-        &self.sources
     }
 
     /// Who has this id.

@@ -70,7 +70,7 @@ impl<Io: FrameIo> Handler<Io> {
         let check_at = check_at(head);
         rewrite::translate(head, at::TRANSPORT, check_at, Direction::Forward, rewrite);
         let out = next_hop.port();
-        rewrite::address_established(head, next_hop.addresses(snapshot.source_macs()));
+        rewrite::address_established(head, next_hop.addresses());
         self.counters.real(real).count(Direction::Forward, decoded.length);
         Opened::Leaves(out)
     }

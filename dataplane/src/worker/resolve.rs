@@ -20,7 +20,7 @@ pub(super) struct Path<'a> {
     words: Words<'a>,
     counters: &'a WorkerCounters,
     reals: &'a [RealCounters; MAX_REALS],
-    hops: &'a next_hop::Words,
+    hops: &'a next_hop::Records,
     rewrites: &'a [Rewrite],
     snapshot: &'a Snapshot,
     tick: Tick,
@@ -87,7 +87,7 @@ impl<'a> Path<'a> {
         let check_at = check_at(head);
         rewrite::translate(head, at::TRANSPORT, check_at, direction, rewrite);
         let out = next_hop.port();
-        rewrite::address_established(head, next_hop.addresses(self.snapshot.source_macs()));
+        rewrite::address_established(head, next_hop.addresses());
         self.reals[entry.real_index()].count(direction, *length);
         Some(out)
     }
@@ -130,7 +130,7 @@ impl<Io: FrameIo> Handler<Io> {
     #[inline(always)]
     pub(super) fn path<'a>(&'a mut self, snapshot: &'a Snapshot, tick: Tick) -> Path<'a> {
         let Self { table, counters, next_hops, .. } = self;
-        let (reals, hops, rewrites) = (counters.reals(), next_hops.words(), snapshot.rewrites());
+        let (reals, hops, rewrites) = (counters.reals(), next_hops.records(), snapshot.rewrites());
         Path { words: table.words(), counters, reals, hops, rewrites, snapshot, tick }
     }
 
