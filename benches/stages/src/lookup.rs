@@ -101,7 +101,7 @@ impl Natlb {
         }
         for ((_, probed), key) in burst.iter().zip(keys) {
             if let Some(rewrite) = self.value(*probed, *key) {
-                outcome.add(rewrite.becomes[Direction::Forward as usize]);
+                outcome.add(rewrite.becomes(Direction::Forward));
             }
         }
     }
@@ -175,7 +175,7 @@ impl Hashbrown {
             let Some(value) = self.map.get(&key.near) else { continue };
             let rewrite = self.snapshot.rewrite(RealId(*value as u32));
             if rewrite.matches(Direction::Forward, key.far) {
-                outcome.add(rewrite.becomes[Direction::Forward as usize]);
+                outcome.add(rewrite.becomes(Direction::Forward));
             }
         }
         outcome

@@ -8,7 +8,8 @@ mod route;
 mod word_hash;
 mod word_map;
 
-pub use real::{Rewrite, endpoint_bits};
+pub(crate) use real::at as fields_at;
+pub use real::{Fields, Rewrite, endpoint_bits};
 pub use route::{NextOnWay, Route, Routes};
 use word_map::WordMap;
 

@@ -4,6 +4,7 @@
 //! TTL above 1, no larger than any port's MTU. What may be wrong with a frame is gathered from a whole burst, and
 //! told frame by frame only if there is something: whatever else a frame may be leaves the fast path then.
 
+use super::rewrite::fields;
 use crate::connection::Direction;
 use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::{BURST, Frame, HEAD};
@@ -62,9 +63,9 @@ impl Expected {
 pub(super) struct Faults {
     /// Where the first sixteen bytes of some differ from what is expected.
     differs: Bytes16,
-    /// Bits that some have set in the next sixteen.
-    has: Bytes16,
-    /// The least of each of these.
+    /// Bits that some have set in the next eight, in the order of the wire, the first lowest.
+    has: u64,
+    /// The least of each of the [`Fields`].
     least: Bytes16,
     /// The bits of the numbers of pieces.
     pieces: u16,
@@ -78,7 +79,7 @@ const PROTOCOLS: u32 = 1 << Protocol::Tcp.number() | 1 << Protocol::Udp.number()
 impl Faults {
     pub(super) fn none() -> Self {
         let zero = Bytes16::from_words([0; 2]);
-        Self { differs: zero, has: zero, least: Bytes16::from_words([u64::MAX; 2]), pieces: 1, protocols: 0 }
+        Self { differs: zero, has: 0, least: Bytes16::from_words([u64::MAX; 2]), pieces: 1, protocols: 0 }
     }
 
     /// Whether all are plain.
@@ -86,11 +87,10 @@ impl Faults {
     pub(super) fn is_none(&self) -> bool {
         // Shifted, not masked, to what matters: the destination's six bytes; EtherType and the byte after it; the lower
         // 14 bits of flags and offset of the fragment, in network order; what no number below 32 has.
-        let ([destination, start], [has, _], [least, _]) =
-            (self.differs.words(), self.has.words(), self.least.words());
-        let fragment = (has >> (8 * (at::FRAGMENT - 16))) & 0xff3f;
-        let protocol = has >> (8 * (at::PROTOCOL - 16)) & 0xe0;
-        let ttl = least >> (8 * (at::TTL - 16)) & 0xff;
+        let ([destination, start], [least, _]) = (self.differs.words(), self.least.words());
+        let fragment = self.has >> (8 * (at::FRAGMENT - at::TOTAL_LENGTH)) & 0xff3f;
+        let protocol = self.has >> (8 * (at::PROTOCOL - at::TOTAL_LENGTH)) & 0xe0;
+        let ttl = least & 0xff;
         (destination << 16 | (start >> 32) << 40 | fragment | protocol) == 0
             && self.protocols & !PROTOCOLS == 0
             && ttl > 1
@@ -132,19 +132,18 @@ pub(super) fn decode(
     faults: &mut Faults,
 ) -> Decoded {
     let head = frame.head();
-    let total_length = u16::from_be(u16_at(head, at::TOTAL_LENGTH));
-    let protocol = head[at::PROTOCOL];
+    let next = u64::from_le_bytes(*head[at::TOTAL_LENGTH..].first_chunk().expect("within the head"));
+    let fields = fields(head);
 
     faults.differs = faults.differs.or(bytes_at(head, 0).xor(expected.start));
-    let next = bytes_at(head, 16);
-    faults.has = faults.has.or(next);
-    faults.least = faults.least.min(next);
+    faults.has |= next;
+    faults.least = faults.least.min(fields);
     faults.pieces |= frame.pieces();
-    faults.protocols |= 1 << (protocol % 32);
+    faults.protocols |= 1 << (head[at::PROTOCOL] % 32);
 
-    let key = ClientKey::new(endpoint(head, direction as usize), protocol);
     let (home, probed) = (Home::default(), Probed::default());
-    Decoded { key, home, probed, length: total_length, direction }
+    let length = (next as u16).swap_bytes();
+    Decoded { key: ClientKey::of(fields, direction), home, probed, length, direction }
 }
 
 /// Whether frames of these lengths, in bytes, have room for the packets of these total lengths, and these for a

@@ -68,7 +68,8 @@ impl<Io: FrameIo> Handler<Io> {
             return Opened::Exception;
         }
         let check_at = check_at(head);
-        rewrite::translate(head, at::TRANSPORT, check_at, Direction::Forward, rewrite);
+        let fields = rewrite::fields(head);
+        rewrite::translate_plain(head, fields, check_at, Direction::Forward, rewrite);
         let out = next_hop.port();
         rewrite::address_established(head, next_hop.addresses());
         self.counters.real(real).count(Direction::Forward, decoded.length);

@@ -5,11 +5,11 @@ use super::decode::{Decoded, at, check_at, far};
 use super::rewrite;
 use crate::connection::table::{ClientKey, Entry, Probed, Slot, Words, recount_state};
 use crate::connection::{Direction, TcpEvent};
-use crate::counters::{RealCounters, WorkerCounters};
+use crate::counters::RealCounters;
 use crate::frame::{Frame, FrameIo, HEAD};
 use crate::ids::{MAX_REALS, PortIndex};
 use crate::next_hop::{self, NextHop};
-use crate::snapshot::{Rewrite, Snapshot};
+use crate::snapshot::{Fields, Rewrite, Snapshot};
 use crate::time::Tick;
 
 /// What the packets of established connections meet on their way, borrowed once a burst. It is copied, and what is
@@ -18,7 +18,6 @@ use crate::time::Tick;
 #[derive(Clone, Copy)]
 pub(super) struct Path<'a> {
     words: Words<'a>,
-    counters: &'a WorkerCounters,
     reals: &'a [RealCounters; MAX_REALS],
     hops: &'a next_hop::Records,
     rewrites: &'a [Rewrite],
@@ -36,7 +35,8 @@ impl<'a> Path<'a> {
     /// For one packet whose connection is the first with its key at home, as it nearly always is: notes it in the
     /// entry, rewrites it and counts it, with its `length`, which is loaded only then. Returns the port that it leaves
     /// on; `None`, and nothing done but its tick noted, if there is more to it: it is of another connection or none, or
-    /// a SYN that opens a closed one anew, or its next hop is not known.
+    /// a SYN that opens a closed one anew, or its next hop is not known. Nothing here calls a function, also for what is
+    /// rare: that would cost the loop its registers.
     #[inline(always)]
     pub(super) fn forward(
         self,
@@ -47,16 +47,40 @@ impl<'a> Path<'a> {
         direction: Direction,
     ) -> Option<PortIndex> {
         let head = frame.head_mut();
-        let far = far(head, direction);
+        let fields = rewrite::fields(head);
         let entry = self.words.entry(probed)?;
         let rewrite = self.rewrites.get(entry.real_index())?;
-        if rewrite.matches(direction, far)
+        if rewrite.has(direction, fields)
             && entry.has_lower_half(key)
-            && (entry.tick() == self.tick || refresh(self.words, probed, self.tick, self.snapshot))
+            && (entry.tick() == self.tick || self.refresh(probed, entry))
         {
-            return self.translate(head, probed, entry, rewrite, direction, length);
+            return self.translate(head, fields, (probed, entry), rewrite, direction, length);
         }
         None
+    }
+
+    /// Notes the tick of a packet, so that no line gets dirty without need; false, and nothing done, for a
+    /// connection that has timed out.
+    #[inline(always)]
+    fn refresh(self, probed: Probed, entry: Entry) -> bool {
+        let lives = !entry.is_dead(self.tick, &self.snapshot.timeouts);
+        if lives {
+            self.words.touch(probed, self.tick);
+        }
+        lives
+    }
+
+    /// Notes the state that a packet leads to; false, and nothing done, for a SYN that opens a closed one anew.
+    #[inline(always)]
+    fn change_state(self, probed: Probed, entry: Entry, direction: Direction, flags: u8) -> bool {
+        let (before, event) = (entry.state(), TcpEvent::of(flags));
+        if direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn {
+            return false;
+        }
+        let after = before.after(direction, event);
+        self.words.set_state(probed, after);
+        recount_state(&self.reals[entry.real_index()], before, after);
+        true
     }
 
     /// Rewrites and counts a packet of the connection of `entry`, at `probed`.
@@ -64,8 +88,8 @@ impl<'a> Path<'a> {
     fn translate(
         self,
         head: &mut [u8; HEAD],
-        probed: Probed,
-        entry: Entry,
+        fields: Fields,
+        (probed, entry): (Probed, Entry),
         rewrite: &Rewrite,
         direction: Direction,
         length: &u16,
@@ -79,50 +103,15 @@ impl<'a> Path<'a> {
             return None;
         }
         let flags = head[at::TCP_FLAGS];
-        if entry.changes_state(direction, flags)
-            && !change_state(self.words, probed, direction, flags, self.counters)
-        {
+        if entry.changes_state(direction, flags) && !self.change_state(probed, entry, direction, flags) {
             return None;
         }
-        let check_at = check_at(head);
-        rewrite::translate(head, at::TRANSPORT, check_at, direction, rewrite);
+        rewrite::translate_plain(head, fields, check_at(head), direction, rewrite);
         let out = next_hop.port();
         rewrite::address_established(head, next_hop.addresses());
         self.reals[entry.real_index()].count(direction, *length);
         Some(out)
     }
-}
-
-/// Notes the tick of a packet, so that no line gets dirty without need; false, and nothing done, for a
-/// connection that has timed out. Out of line, for what it needs would crowd out the rest.
-#[inline(never)]
-fn refresh(words: Words<'_>, probed: Probed, tick: Tick, snapshot: &Snapshot) -> bool {
-    let lives = words.entry(probed).is_some_and(|entry| !entry.is_dead(tick, &snapshot.timeouts));
-    if lives {
-        words.touch(probed, tick);
-    }
-    lives
-}
-
-/// Kept out of line: a connection changes its state a few times in its life. False, and nothing
-/// done, for a SYN that opens a closed one anew.
-#[inline(never)]
-fn change_state(
-    words: Words<'_>,
-    probed: Probed,
-    direction: Direction,
-    flags: u8,
-    counters: &WorkerCounters,
-) -> bool {
-    let Some(entry) = words.entry(probed) else { return false };
-    let (before, event) = (entry.state(), TcpEvent::of(flags));
-    if direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn {
-        return false;
-    }
-    let after = before.after(direction, event);
-    words.set_state(probed, after);
-    recount_state(counters, entry.real(), before, after);
-    true
 }
 
 impl<Io: FrameIo> Handler<Io> {
@@ -131,7 +120,7 @@ impl<Io: FrameIo> Handler<Io> {
     pub(super) fn path<'a>(&'a mut self, snapshot: &'a Snapshot, tick: Tick) -> Path<'a> {
         let Self { table, counters, next_hops, .. } = self;
         let (reals, hops, rewrites) = (counters.reals(), next_hops.records(), snapshot.rewrites());
-        Path { words: table.words(), counters, reals, hops, rewrites, snapshot, tick }
+        Path { words: table.words(), reals, hops, rewrites, snapshot, tick }
     }
 
     /// As [`Path::forward`], for a packet whose connection is not the first with its key at home: one client endpoint
@@ -157,7 +146,8 @@ impl<Io: FrameIo> Handler<Io> {
         let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
         self.table.touch(slot, tick);
         let path = self.path(snapshot, tick);
-        path.translate(head, slot.into(), entry, snapshot.rewrite(entry.real()), direction, &length)
+        let (fields, rewrite) = (rewrite::fields(head), snapshot.rewrite(entry.real()));
+        path.translate(head, fields, (slot.into(), entry), rewrite, direction, &length)
     }
 
     /// What a translated packet of the exception path leaves behind: the entry's tick and state, and
@@ -176,7 +166,7 @@ impl<Io: FrameIo> Handler<Io> {
         self.table.touch(slot, tick);
         if before != after {
             self.table.set_state(slot, after);
-            recount_state(&self.counters, real, before, after);
+            recount_state(self.counters.real(real), before, after);
         }
         self.counters.real(real).count(direction, length);
     }

@@ -4,7 +4,7 @@ use super::decode::at;
 use crate::connection::Direction;
 use crate::frame::HEAD;
 use crate::ids::Protocol;
-use crate::snapshot::Rewrite;
+use crate::snapshot::{Fields, Rewrite};
 use crate::wire::checksum;
 
 /// Offset of the checksum in the UDP header.
@@ -43,16 +43,36 @@ pub(super) fn decrement_ttl(bytes: &mut [u8]) {
 pub(super) fn translate_later_fragment(bytes: &mut [u8], direction: Direction, rewrite: &Rewrite) {
     let index = direction as usize;
     let address = at::DESTINATION - 4 * index;
-    bytes[address..address + 4].copy_from_slice(&rewrite.becomes[index].to_le_bytes()[..4]);
+    bytes[address..address + 4].copy_from_slice(&rewrite.becomes(direction).to_le_bytes()[..4]);
     bytes[at::TTL] -= 1;
     let check = load(bytes, at::HEADER_CHECKSUM);
-    store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta[index]));
+    store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta(direction)));
+}
+
+/// The fields of a plain packet that a translation looks at or changes.
+#[inline(always)]
+pub(super) fn fields(head: &[u8; HEAD]) -> Fields {
+    Fields::load(head[at::TTL..].first_chunk().expect("within the head"))
+}
+
+/// Translates a plain packet of a connection, whose `fields` are of the real of this record, as [`translate`] does. All but the transport checksum is
+/// one addition to its sixteen bytes.
+#[inline(always)]
+pub(super) fn translate_plain(
+    head: &mut [u8; HEAD],
+    fields: Fields,
+    check_at: usize,
+    direction: Direction,
+    rewrite: &Rewrite,
+) {
+    let into = head[at::TTL..].first_chunk_mut().expect("within the head");
+    rewrite.translate(direction, fields).store(into);
+    adjust_transport(head, at::TRANSPORT, check_at, rewrite.transport_delta[direction as usize]);
 }
 
 /// Translates a packet: one address, one port, one off the TTL (which is above 0), and both checksums
 /// by what these change (RFC 1624), so that a wrong checksum stays wrong. A UDP checksum of 0 says that there is none, and stays.
 /// `transport` is the offset of the TCP or UDP header, `check_at` that of its checksum.
-#[inline(always)]
 pub(super) fn translate(
     bytes: &mut [u8],
     transport: usize,
@@ -61,7 +81,7 @@ pub(super) fn translate(
     rewrite: &Rewrite,
 ) {
     let index = direction as usize;
-    let becomes = rewrite.becomes[index].to_le_bytes();
+    let becomes = rewrite.becomes(direction).to_le_bytes();
     // Forward: the destination. Reverse: the source.
     let address = at::DESTINATION - 4 * index;
     let port = transport + 2 - 2 * index;
@@ -70,10 +90,14 @@ pub(super) fn translate(
 
     bytes[at::TTL] -= 1;
     let check = load(bytes, at::HEADER_CHECKSUM);
-    store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta[index]));
+    store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta(direction)));
+    adjust_transport(bytes, transport, check_at, rewrite.transport_delta[index]);
+}
 
+#[inline(always)]
+fn adjust_transport(bytes: &mut [u8], transport: usize, check_at: usize, delta: u16) {
     let check = load(bytes, check_at);
-    let mut adjusted = checksum::adjust(check, rewrite.transport_delta[index]);
+    let mut adjusted = checksum::adjust(check, delta);
     // Where UDP differs from TCP is rare in both; which of the two it is cannot be predicted.
     if check == 0 || adjusted == 0 {
         adjusted = zero_checksum(check, adjusted, check_at - transport);
@@ -108,9 +132,76 @@ pub(super) fn address_frame(bytes: &mut [u8], destination: u64, source: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{NextHopId, RealId, RealKey, ServiceKey};
+    use crate::snapshot::{Real, endpoint_bits};
     use proptest::prelude::*;
+    use std::net::SocketAddrV4;
+
+    /// Addresses and ports of which many have equal parts, and some come to the corners of a checksum.
+    fn endpoint() -> impl Strategy<Value = SocketAddrV4> {
+        let byte = prop_oneof![Just(0u8), Just(0xff), any::<u8>()];
+        let port = prop_oneof![Just(0u16), Just(0xffff), any::<u16>()];
+        (prop::array::uniform4(byte), port).prop_map(|(octets, port)| SocketAddrV4::new(octets.into(), port))
+    }
+
+    fn real(listen: SocketAddrV4, endpoint: SocketAddrV4, protocol: Protocol, removed: bool) -> Real {
+        let key = RealKey { service: ServiceKey { protocol, listen }, endpoint };
+        Real { id: RealId(0), key, next_hop: NextHopId(1), removed }
+    }
 
     proptest! {
+        /// In one addition as field by field.
+        #[test]
+        fn a_plain_packet_is_translated_as_any(
+            vip in endpoint(),
+            server in endpoint(),
+            protocol in prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)],
+            direction in prop_oneof![Just(Direction::Forward), Just(Direction::Reverse)],
+            random: [[u8; 32]; 2],
+            ttl in 1..=u8::MAX,
+            check in prop_oneof![Just(0u16), Just(0xffff), any::<u16>()],
+            removed: bool,
+        ) {
+            let rewrite = Rewrite::of(&real(vip, server, protocol, removed));
+            let mut head: [u8; HEAD] = random.concat().try_into().unwrap();
+            let (far, side) = if direction == Direction::Forward { (vip, 1) } else { (server, 0) };
+            head[at::TTL] = ttl;
+            head[at::PROTOCOL] = protocol.number();
+            store(&mut head, at::HEADER_CHECKSUM, check);
+            head[at::SOURCE + 4 * side..][..4].copy_from_slice(&far.ip().octets());
+            head[at::TRANSPORT + 2 * side..][..2].copy_from_slice(&far.port().to_be_bytes());
+
+            let is_of_it = direction == Direction::Reverse || !removed;
+            prop_assert_eq!(rewrite.has(direction, fields(&head)), is_of_it);
+            prop_assert_eq!(rewrite.matches(direction, endpoint_bits(far)), is_of_it);
+            let check_at = at::TRANSPORT + checksum_offset(protocol);
+            let mut expected = head;
+            translate(&mut expected, at::TRANSPORT, check_at, direction, &rewrite);
+            let before = fields(&head);
+            translate_plain(&mut head, before, check_at, direction, &rewrite);
+            prop_assert_eq!(head, expected);
+            prop_assert_eq!(head[at::TTL], ttl - 1);
+        }
+
+        /// Any other byte of its far end or, from a client, another protocol: then it is not.
+        #[test]
+        fn a_packet_of_another_far_end_is_not_of_the_real(
+            vip in endpoint(), server in endpoint(), at in 0..16usize, bit in 0..8u32, forward: bool,
+        ) {
+            let rewrite = Rewrite::of(&real(vip, server, Protocol::Tcp, false));
+            let direction = if forward { Direction::Forward } else { Direction::Reverse };
+            let mut bytes = [0; 16];
+            bytes[1] = Protocol::Tcp.number();
+            bytes[4..8].copy_from_slice(&server.ip().octets());
+            bytes[8..12].copy_from_slice(&vip.ip().octets());
+            bytes[12..14].copy_from_slice(&server.port().to_be_bytes());
+            bytes[14..].copy_from_slice(&vip.port().to_be_bytes());
+            bytes[at] ^= 1 << bit;
+            let tells = if forward { [1..2, 8..12, 14..16] } else { [4..8, 12..14, 0..0] };
+            let differs = tells.iter().any(|range| range.contains(&at));
+            prop_assert_eq!(rewrite.has(direction, Fields::from_bytes(bytes)), !differs);
+        }
+
         #[test]
         fn each_protocol_has_its_own_zero(check in prop_oneof![Just(0), any::<u16>()], delta: u16, comes_to_zero: bool) {
             let delta = if comes_to_zero { check } else { delta };
@@ -121,8 +212,7 @@ mod tests {
                 let mut bytes = [1; HEAD];
                 let check_at = at::TRANSPORT + checksum_offset(protocol);
                 store(&mut bytes, check_at, check);
-                let rewrite = Rewrite { transport_delta: [delta; 2], ..Rewrite::VACANT };
-                translate(&mut bytes, at::TRANSPORT, check_at, Direction::Forward, &rewrite);
+                adjust_transport(&mut bytes, at::TRANSPORT, check_at, delta);
                 prop_assert_eq!(load(&bytes, check_at), expected);
             }
         }

@@ -2,9 +2,9 @@
 //! them into its loop.
 
 use super::decode::{
-    Expected, Faults, LEAST_TCP, at, check_at, decode, far, have_plain_lengths, is_plain, length_of,
+    Expected, Faults, LEAST_TCP, check_at, decode, far, have_plain_lengths, is_plain, length_of,
 };
-use super::rewrite::{address_frame, translate};
+use super::rewrite::{address_frame, fields, translate_plain};
 use crate::connection::Direction;
 use crate::connection::table::ClientKey;
 use crate::frame::{BURST, Frame, HEAD};
@@ -45,6 +45,6 @@ pub fn rewrite_one(
     source: Mac,
 ) {
     let check_at = check_at(head);
-    translate(head, at::TRANSPORT, check_at, direction, rewrite);
+    translate_plain(head, fields(head), check_at, direction, rewrite);
     address_frame(head, destination.bits(), source.bits());
 }

@@ -30,7 +30,7 @@ impl RteHash {
         for flow in 0..flows {
             let key = Key::of(flow);
             let position = table.add(&[key.near, key.far]).expect("room");
-            let becomes = snapshot.rewrite(real_of(flow)).becomes[Direction::Forward as usize];
+            let becomes = snapshot.rewrite(real_of(flow)).becomes(Direction::Forward);
             values[position as usize] = [becomes; 8];
         }
         Self { table, values }

@@ -17,6 +17,7 @@
 
 use crate::connection::{Direction, State, Timeouts};
 use crate::ids::{MAX_REALS, NextHopId, Protocol, RealId};
+use crate::snapshot::{Fields, fields_at};
 use crate::time::Tick;
 use bytemuck::{Pod, Zeroable};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -55,6 +56,33 @@ impl Bucket {
     }
 }
 
+/// Where the bytes of a [`ClientKey`] come from, by direction, before its halves are exclusive-ored …
+const KEYS: [[u8; 16]; 2] = [key_bytes(Direction::Forward), key_bytes(Direction::Reverse)];
+/// … and what its upper half is exclusive-ored with.
+const UPPER_HALVES: [[u8; 16]; 2] = [upper_half_of(KEYS[0]), upper_half_of(KEYS[1])];
+/// No byte: zero.
+const NONE: u8 = 0x80;
+
+const fn key_bytes(direction: Direction) -> [u8; 16] {
+    let side = direction as usize;
+    let (address, port) = (fields_at::ADDRESSES[side] as u8, fields_at::PORTS[side] as u8);
+    let mut bytes = [NONE; 16];
+    let sources =
+        [NONE, port, port + 1, fields_at::PROTOCOL as u8, address, address + 1, address + 2, address + 3];
+    let (key, _) = bytes.split_at_mut(sources.len());
+    key.copy_from_slice(&sources);
+    bytes
+}
+
+const fn upper_half_of(key: [u8; 16]) -> [u8; 16] {
+    let mut bytes = [NONE; 16];
+    let (_, upper) = bytes.split_at_mut(4);
+    let (upper, _) = upper.split_at_mut(4);
+    let (lower, _) = key.split_at(4);
+    upper.copy_from_slice(lower);
+    bytes
+}
+
 /// What both directions of a connection share: client address, client port, protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientKey(pub(super) u64);
@@ -65,6 +93,14 @@ impl ClientKey {
     pub const fn new(endpoint_bits: u64, protocol_number: u8) -> Self {
         let lower = ((endpoint_bits >> 32) as u32) << PORT_SHIFT | (protocol_number as u32) << PROTOCOL_SHIFT;
         Self(lower as u64 | ((endpoint_bits as u32 ^ lower) as u64) << 32)
+    }
+
+    /// Of a plain packet, by what a translation looks at. The client is its source (forward) or destination (reverse).
+    #[inline(always)]
+    pub fn of(fields: Fields, direction: Direction) -> Self {
+        let index = direction as usize;
+        let [key, _] = fields.shuffled(KEYS[index]).xor(fields.shuffled(UPPER_HALVES[index])).words();
+        Self(key)
     }
 
     pub(super) fn client(self) -> SocketAddrV4 {
@@ -173,5 +209,24 @@ impl Entry {
 
     pub(super) const fn client_key(self) -> ClientKey {
         ClientKey(self.key & KEY_MASK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_packets_key_is_that_of_its_client(bytes: [u8; 16]) {
+            for (direction, address, port) in [(Direction::Forward, 4, 12), (Direction::Reverse, 8, 14)] {
+                let mut endpoint = [0; 8];
+                endpoint[..4].copy_from_slice(&bytes[address..address + 4]);
+                endpoint[4..6].copy_from_slice(&bytes[port..port + 2]);
+                let expected = ClientKey::new(u64::from_le_bytes(endpoint), bytes[1]);
+                prop_assert_eq!(ClientKey::of(Fields::from_bytes(bytes), direction), expected);
+            }
+        }
     }
 }

@@ -2,8 +2,7 @@
 
 use super::Entry;
 use crate::connection::State;
-use crate::counters::{RealCounters, StateGauges, WorkerCounters};
-use crate::ids::RealId;
+use crate::counters::{RealCounters, StateGauges};
 
 /// What a connection adds to its real's gauges, by the four bits of its state.
 const GAUGES: [u64; State::ROWS] = {
@@ -22,12 +21,12 @@ const GAUGES: [u64; State::ROWS] = {
     gauges
 };
 
-/// Moves a connection of `real` from one state's counts to another's.
-#[inline]
-pub fn recount_state(counters: &WorkerCounters, real: RealId, from: State, to: State) {
+/// Moves a connection from one state's counts to another's.
+#[inline(always)]
+pub fn recount_state(of_real: &RealCounters, from: State, to: State) {
     // One store: no reader sees a gauge without a connection that stays in it.
     let change = GAUGES[to as usize].wrapping_sub(GAUGES[from as usize]);
-    counters.real(real).states.add(change);
+    of_real.states.add(change);
 }
 
 /// Counts a new connection.
