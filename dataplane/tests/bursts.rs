@@ -148,12 +148,13 @@ fn assert_counted(lab: &Lab) {
     assert_eq!(total, lab.counters().connections.get());
 }
 
-/// As what a table is treated.
+/// Which code takes the bursts: as what the table is treated, and for which processor.
 #[derive(Clone, Copy, Debug)]
-enum Distance {
+enum Way {
     Near,
     Far,
     Vast,
+    Older,
 }
 
 /// How two labs are set up, and what happens to them.
@@ -161,17 +162,18 @@ enum Distance {
 struct Setting {
     capacity: usize,
     is_one_arm: bool,
-    distance: Distance,
+    way: Way,
     /// Whether neighbours fall silent, or connections time out: a packet that waits for its next hop renews its
     /// connection on the fast path alone, so both together would tell the labs apart.
     is_patient: bool,
 }
 
-fn new_lab(Setting { capacity, is_one_arm, distance, is_patient }: Setting) -> Lab {
-    let mut lab = match distance {
-        Distance::Near => Lab::with_near_table(capacity),
-        Distance::Far => Lab::with_capacity(capacity),
-        Distance::Vast => Lab::with_vast_table(capacity),
+fn new_lab(Setting { capacity, is_one_arm, way, is_patient }: Setting) -> Lab {
+    let mut lab = match way {
+        Way::Near => Lab::with_near_table(capacity),
+        Way::Far => Lab::with_capacity(capacity),
+        Way::Vast => Lab::with_vast_table(capacity),
+        Way::Older => Lab::on_an_older_processor(capacity),
     };
     if !is_patient {
         lab.description.timeouts = Timeouts::new(30, 5, 2);
@@ -269,12 +271,12 @@ fn a_burst_comes_out_as_its_frames_one_at_a_time() {
     let mut runner = TestRunner::new(Config { cases: 120, ..Config::default() });
     let steps = prop::collection::vec(step(), 1..25);
     let capacity = prop_oneof![Just(64usize), Just(1024)];
-    let distance = prop_oneof![Just(Distance::Near), Just(Distance::Far), Just(Distance::Vast)];
+    let way = prop_oneof![Just(Way::Near), Just(Way::Far), Just(Way::Vast), Just(Way::Older)];
     runner
         .run(
-            &(capacity, distance, any::<[bool; 2]>(), steps),
-            |(capacity, distance, [is_one_arm, is_patient], steps)| {
-                run(Setting { capacity, is_one_arm, distance, is_patient }, steps);
+            &(capacity, way, any::<[bool; 2]>(), steps),
+            |(capacity, way, [is_one_arm, is_patient], steps)| {
+                run(Setting { capacity, is_one_arm, way, is_patient }, steps);
                 Ok(())
             },
         )

@@ -4,11 +4,13 @@ mod bytes;
 mod compare;
 mod counting;
 mod huge;
+mod level;
 
 pub use bytes::Bytes16;
 pub use compare::{aged, equal_under_mask, equal_upper_halves};
 pub use counting::CountingAllocator;
 pub use huge::{Backing, Error, Huge, HugeSlice};
+pub use level::{V3, Work};
 
 /// Asks the processor to bring the cache line of `target` close; has no other effect.
 #[inline(always)]

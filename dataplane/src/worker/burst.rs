@@ -14,6 +14,7 @@ use crate::ids::PortIndex;
 use crate::snapshot::{Side, Snapshot};
 use crate::time::{Now, Tick};
 use crate::verdict::Verdict;
+use memory::Work;
 use std::net::Ipv4Addr;
 
 /// Buckets that are prefetched one right after the other, before each so many packets. A prefetch whose page's
@@ -27,6 +28,14 @@ const TOGETHER_IF_VAST: usize = 16;
 impl<Io: FrameIo> Handler<Io> {
     /// First stage: decodes a burst.
     pub(super) fn decode_burst(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
+        match self.v3 {
+            Some(v3) => v3.run(Decoding { handler: self, burst, snapshot }),
+            None => self.decode_by_side(burst, snapshot),
+        }
+    }
+
+    #[inline(always)]
+    fn decode_by_side(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
         match snapshot.ports[usize::from(burst.port)].side {
             Side::Vip => self.decode_all::<Forwards>(burst, snapshot),
             Side::Dip => self.decode_all::<Backwards>(burst, snapshot),
@@ -58,6 +67,20 @@ impl<Io: FrameIo> Handler<Io> {
     /// loop over the burst.
     #[inline(never)]
     fn resolve_ahead_of<const GROUP: usize>(
+        &mut self,
+        next: &[Home],
+        burst: &mut Staged<Io::Frame>,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
+        match self.v3 {
+            Some(v3) => v3.run(Resolving::<'_, Io, GROUP> { handler: self, next, burst, snapshot, now }),
+            None => self.resolve_by_side::<GROUP>(next, burst, snapshot, now),
+        }
+    }
+
+    #[inline(always)]
+    fn resolve_by_side<const GROUP: usize>(
         &mut self,
         next: &[Home],
         burst: &mut Staged<Io::Frame>,
@@ -313,6 +336,41 @@ impl<Io: FrameIo> Handler<Io> {
         tick: Tick,
     ) -> Opened {
         self.open(frame, decoded, context, tick)
+    }
+}
+
+/// [`Handler::decode_burst`], for newer processors.
+struct Decoding<'a, Io: FrameIo> {
+    handler: &'a Handler<Io>,
+    burst: &'a mut Staged<Io::Frame>,
+    snapshot: &'a Snapshot,
+}
+
+impl<Io: FrameIo> Work for Decoding<'_, Io> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.handler.decode_by_side(self.burst, self.snapshot);
+    }
+}
+
+/// [`Handler::resolve_ahead_of`], for newer processors.
+struct Resolving<'a, Io: FrameIo, const GROUP: usize> {
+    handler: &'a mut Handler<Io>,
+    next: &'a [Home],
+    burst: &'a mut Staged<Io::Frame>,
+    snapshot: &'a Snapshot,
+    now: Now,
+}
+
+impl<Io: FrameIo, const GROUP: usize> Work for Resolving<'_, Io, GROUP> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { handler, next, burst, snapshot, now } = self;
+        handler.resolve_by_side::<GROUP>(next, burst, snapshot, now);
     }
 }
 

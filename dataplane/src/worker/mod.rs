@@ -53,6 +53,7 @@ use extremes::Extremes;
 use hashbrown::HashMap;
 use limit::Limits;
 use linked::Linked;
+use memory::V3;
 use outgoing::Outgoing;
 use rtrb::{Consumer, Producer};
 use staged::Staged;
@@ -118,6 +119,8 @@ struct Handler<Io: FrameIo> {
     swept_until: u64,
     /// A table of more buckets is vast: see [`VAST`].
     vast: usize,
+    /// Whether it runs the code for newer processors.
+    v3: Option<V3>,
     /// The worker whose frames are taken first.
     first_peer: usize,
 }
@@ -151,6 +154,7 @@ impl<Io: FrameIo> Worker<Io> {
             neighbour_events,
             swept_until: 0,
             vast: VAST,
+            v3: V3::detect(),
             first_peer: 0,
         };
         Ok(Self {
@@ -185,6 +189,13 @@ impl<Io: FrameIo> Worker<Io> {
     pub fn keeping_bursts_as_if_vast(mut self) -> Self {
         self.handler.vast = 0;
         self.keeping_bursts()
+    }
+
+    /// As on an older processor, for tests of that.
+    #[must_use]
+    pub fn as_on_an_older_processor(mut self) -> Self {
+        self.handler.v3 = None;
+        self
     }
 
     /// One turn. Returns the number of frames received, from devices and from other workers.
