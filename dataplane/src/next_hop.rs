@@ -1,8 +1,8 @@
 //! MACs of the hosts that frames are sent to next, outside the snapshot, so that an
-//! ARP change is two stores by the control thread and a forwarded packet two loads of one cache line.
+//! ARP change is two stores by the control thread and a forwarded packet two loads side by side.
 
 use crate::counters::fixed;
-use crate::ids::{NextHopId, PortIndex};
+use crate::ids::{MAX_PORTS, NextHopId, PortIndex};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An Ethernet address.
@@ -129,17 +129,21 @@ impl NextHops {
         &self.records
     }
 
-    /// Publishes what is known of `id`; the next packet uses it. `id` must not be
-    /// [`NextHopId::UNKNOWN`], which stays unresolved.
+    /// Publishes what is known of `id`; the next packet uses it. An `id` is always behind the same port.
+    ///
+    /// # Panics
+    /// If `id` is [`NextHopId::UNKNOWN`], which stays unresolved, or the port is beyond [`MAX_PORTS`].
     pub fn set(&self, id: NextHopId, next_hop: NextHop) {
         assert_ne!(id, NextHopId::UNKNOWN, "the unknown next hop cannot be resolved");
+        assert!(usize::from(next_hop.port()) < MAX_PORTS, "there is no port {}", next_hop.port());
         let [first, second] = &self.records[id.0 as usize];
         if !next_hop.is_resolved() {
             return second.store(0, Ordering::Release);
         }
         let source = self.sources.get(usize::from(next_hop.port())).copied().unwrap_or(Mac([0; 6]));
         let next_hop = next_hop.from(source);
-        // Of the same port only the first changes. An id is another port's neighbour's only after it was unresolved.
+        // An id is one neighbour's for ever, behind one port: so the second is the same each time that it is resolved, and no
+        // reader puts two that do not belong together into one frame.
         first.store(next_hop.first, Ordering::Release);
         second.store(next_hop.second, Ordering::Release);
     }

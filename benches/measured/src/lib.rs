@@ -39,9 +39,9 @@ pub struct Switch {
 pub struct Cycles {
     /// Taking frames from the devices.
     pub receive: u64,
-    /// Decoding bursts and prefetching.
+    /// Decoding bursts.
     pub decode: u64,
-    /// Resolving and rewriting.
+    /// Resolving and rewriting, and prefetching what comes next.
     pub resolve: u64,
     /// Handing frames to the devices.
     pub transmit: u64,

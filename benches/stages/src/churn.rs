@@ -104,8 +104,9 @@ impl Churn {
         self.next = if begin + BURST < self.clients.len() { begin + BURST } else { 0 };
         let homes = self.homes;
         for (home, key) in self.homes.iter_mut().zip(&self.clients[self.next..]) {
-            *home = self.table.prefetch_home(*key);
+            *home = self.table.home_of(*key);
         }
+        self.homes.iter().for_each(|home| self.table.prefetch(*home));
         for (home, key) in homes.iter().zip(&self.clients[begin..begin + BURST]) {
             std::hint::black_box(self.table.homes().probe(*home, key));
         }

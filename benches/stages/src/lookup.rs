@@ -13,6 +13,8 @@ use dataplane::frame::BURST;
 use dataplane::ids::{NextHopId, RealId};
 use dataplane::snapshot::{Rewrite, Snapshot};
 use dataplane::time::Tick;
+use dataplane::worker::VAST;
+use dataplane::worker::stages::{TOGETHER, TOGETHER_IF_VAST};
 use hashbrown::HashMap;
 
 /// Reals of each service.
@@ -87,19 +89,37 @@ impl Natlb {
     }
 
     #[inline(always)]
-    fn prefetch(&self, burst: &mut Burst, keys: &[Key; BURST]) {
+    fn hash(&self, burst: &mut Burst, keys: &[Key; BURST]) {
         for ((home, _), key) in burst.iter_mut().zip(keys) {
-            *home = self.table.prefetch_home(key.client());
+            *home = self.table.home_of(key.client());
         }
     }
 
     #[inline(always)]
-    fn resolve(&mut self, burst: &mut Burst, keys: &[Key; BURST], outcome: &mut Outcome) {
+    fn prefetch(&self, burst: &[(Home, Probed)]) {
+        burst.iter().for_each(|(home, _)| self.table.prefetch(*home));
+    }
+
+    /// Meanwhile the buckets of the next burst, if there is one, are prefetched, so many at a time.
+    #[inline(always)]
+    fn resolve<const GROUP: usize>(
+        &mut self,
+        burst: &mut Burst,
+        keys: &[Key; BURST],
+        next: &[(Home, Probed)],
+        outcome: &mut Outcome,
+    ) {
         let homes = self.table.homes();
         for ((home, probed), key) in burst.iter_mut().zip(keys) {
             *probed = homes.probe(*home, &key.client());
         }
-        for ((_, probed), key) in burst.iter().zip(keys) {
+        let mut next = next.chunks_exact(GROUP);
+        for (index, ((_, probed), key)) in burst.iter().zip(keys).enumerate() {
+            if index % GROUP == 0
+                && let Some(group) = next.next()
+            {
+                self.prefetch(group);
+            }
             if let Some(rewrite) = self.value(*probed, *key) {
                 outcome.add(rewrite.becomes(Direction::Forward));
             }
@@ -125,24 +145,34 @@ impl Natlb {
         let mut outcome = Outcome::default();
         let mut burst = Burst::default();
         for keys in keys {
-            self.prefetch(&mut burst, keys);
-            self.resolve(&mut burst, keys, &mut outcome);
+            self.hash(&mut burst, keys);
+            self.prefetch(&burst);
+            self.resolve::<BURST>(&mut burst, keys, &[], &mut outcome);
         }
         outcome
     }
 
-    /// Each burst is prefetched before the one before it is resolved: the worker's way.
+    /// Each burst is prefetched while the one before it is resolved: the worker's way.
     pub fn pipelined(&mut self, keys: &[[Key; BURST]]) -> Outcome {
+        if self.table.buckets() > VAST {
+            self.pipelined_by::<TOGETHER_IF_VAST>(keys)
+        } else {
+            self.pipelined_by::<TOGETHER>(keys)
+        }
+    }
+
+    fn pipelined_by<const GROUP: usize>(&mut self, keys: &[[Key; BURST]]) -> Outcome {
         let mut outcome = Outcome::default();
         let (mut now, mut next) = (Burst::default(), Burst::default());
         let Some(first) = keys.first() else { return outcome };
-        self.prefetch(&mut now, first);
+        self.hash(&mut now, first);
+        self.prefetch(&now);
         for pair in keys.windows(2) {
-            self.prefetch(&mut next, &pair[1]);
-            self.resolve(&mut now, &pair[0], &mut outcome);
+            self.hash(&mut next, &pair[1]);
+            self.resolve::<GROUP>(&mut now, &pair[0], &next, &mut outcome);
             std::mem::swap(&mut now, &mut next);
         }
-        self.resolve(&mut now, &keys[keys.len() - 1], &mut outcome);
+        self.resolve::<GROUP>(&mut now, &keys[keys.len() - 1], &[], &mut outcome);
         outcome
     }
 }

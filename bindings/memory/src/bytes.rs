@@ -227,7 +227,7 @@ impl Bytes16 {
 }
 
 /// [`Bytes16::shuffled`], byte by byte.
-#[cfg(any(test, not(target_feature = "ssse3")))]
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "ssse3"))))]
 fn shuffled(bytes: [u8; 16], order: [u8; 16]) -> [u8; 16] {
     order.map(|from| if from < 0x80 { bytes[usize::from(from % 16)] } else { 0 })
 }

@@ -199,14 +199,6 @@ impl Table {
         [home, home ^ 1, second, second ^ 1]
     }
 
-    /// Where the entries with this key are at home; brings that bucket close.
-    #[inline(always)]
-    pub fn prefetch_home(&self, key: ClientKey) -> Home {
-        let home = self.home_of(key);
-        self.prefetch(home);
-        home
-    }
-
     /// Where the entries with this key are at home.
     #[inline(always)]
     pub fn home_of(&self, key: ClientKey) -> Home {

@@ -56,7 +56,7 @@ pub const fn endpoint_bits(endpoint: SocketAddrV4) -> u64 {
 }
 
 impl Rewrite {
-    /// Matches nothing.
+    /// Matches no packet from a client, and from a real only one that none sends: of 255.255.255.255, port 65535.
     pub const VACANT: Self = Self {
         expected: Bytes16::from_bytes([u8::MAX; 16]),
         change: [Bytes16::from_bytes([0; 16]); 2],

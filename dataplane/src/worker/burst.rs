@@ -20,10 +20,10 @@ use std::net::Ipv4Addr;
 /// Buckets that are prefetched one right after the other, before each so many packets. A prefetch whose page's
 /// translation is not at hand holds up all that comes after it until that has been found, which takes a while; searches for
 /// several run at once.
-const TOGETHER: usize = 4;
+pub const TOGETHER: usize = 4;
 /// The same of a vast table, where it takes longer, for the page tables are not at hand either. With more than these
 /// the lines wait for each other: a core has some 24 misses open.
-const TOGETHER_IF_VAST: usize = 16;
+pub const TOGETHER_IF_VAST: usize = 16;
 
 impl<Io: FrameIo> Handler<Io> {
     /// First stage: decodes a burst.

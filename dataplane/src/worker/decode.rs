@@ -65,7 +65,7 @@ pub(super) struct Faults {
     differs: Bytes16,
     /// Bits that some have set in the next eight, in the order of the wire, the first lowest.
     has: u64,
-    /// The least of each of the [`Fields`].
+    /// The least of each of the fields that a translation looks at.
     least: Bytes16,
     /// The bits of the numbers of pieces.
     pieces: u16,

@@ -12,9 +12,8 @@ use crate::next_hop::{self, NextHop};
 use crate::snapshot::{Fields, Rewrite, Snapshot};
 use crate::time::Tick;
 
-/// What the packets of established connections meet on their way, borrowed once a burst. It is copied, and what is
-/// out of line gets of it what it needs: so the loop over a burst has it in registers, not in memory that each store
-/// may change.
+/// What the packets of established connections meet on their way, borrowed once a burst. It is copied, so the loop over
+/// a burst has it in registers, not in memory that each store may change.
 #[derive(Clone, Copy)]
 pub(super) struct Path<'a> {
     words: Words<'a>,

@@ -55,8 +55,8 @@ pub(super) fn fields(head: &[u8; HEAD]) -> Fields {
     Fields::load(head[at::TTL..].first_chunk().expect("within the head"))
 }
 
-/// Translates a plain packet of a connection, whose `fields` are of the real of this record, as [`translate`] does. All but the transport checksum is
-/// one addition to its sixteen bytes.
+/// Translates a plain packet of a connection, whose `fields` are of the real of this record, as [`translate`] does. All
+/// but the transport checksum is one addition to its sixteen bytes.
 #[inline(always)]
 pub(super) fn translate_plain(
     head: &mut [u8; HEAD],

@@ -1,6 +1,7 @@
 //! Single stages of the packet path as functions of their own, for benches: the worker compiles
 //! them into its loop.
 
+pub use super::burst::{TOGETHER, TOGETHER_IF_VAST};
 use super::decode::{
     Expected, Faults, LEAST_TCP, check_at, decode, far, have_plain_lengths, is_plain, length_of,
 };

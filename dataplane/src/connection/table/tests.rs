@@ -60,7 +60,7 @@ impl Bench {
     pub(super) fn open(&mut self, client: u64, real: u32, state: State, tick: Tick) -> Result<(), NoRoom> {
         let key = ClientKey::new(client, 6);
         let Self { table, counters, .. } = self;
-        let home = table.prefetch_home(key);
+        let home = table.home_of(key);
         let nowhere = table.homes().probe(home, &key).is_nowhere();
         let known = table.find(table.hash(key), key, |_| true).is_some();
         assert!(!(nowhere && known), "client {client} is somewhere");
@@ -268,7 +268,7 @@ fn a_connection_makes_place_for_a_new_one_of_its_client_if_it_is_the_only_one() 
     let mut bench = Bench::new(1000);
     let key = ClientKey::new(7, 6);
     let vacate = |bench: &mut Bench, goes: bool| {
-        let home = bench.table.prefetch_home(key);
+        let home = bench.table.home_of(key);
         bench.table.vacate_only(home, key, |_| goes, &bench.counters)
     };
     assert!(vacate(&mut bench, true).is_none(), "there is none");
