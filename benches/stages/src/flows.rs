@@ -3,7 +3,7 @@
 use crate::world::{TCP_PORT, UDP_PORT, VIP};
 use bytemuck::{Pod, Zeroable};
 use dataplane::connection::table::ClientKey;
-use dataplane::snapshot::endpoint_bits;
+use dataplane::snapshot::{Fields, endpoint_bits};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Whether the flow is TCP.
@@ -38,6 +38,14 @@ impl Key {
         let protocol: u64 = if is_tcp(flow) { 6 } else { 17 };
         let listen = SocketAddrV4::new(VIP, service_port(flow));
         Self { near: endpoint_bits(client(flow)) | protocol << 48, far: endpoint_bits(listen) }
+    }
+
+    /// The same as they lie in a packet.
+    #[inline(always)]
+    pub fn fields(self) -> Fields {
+        const NONE: u8 = 0x80;
+        let order = [NONE, 6, NONE, NONE, 0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 12, 13];
+        Fields::from_words([self.near, self.far]).shuffled(order)
     }
 
     /// The key of natlb's table: the same bits.

@@ -38,9 +38,9 @@ pub struct Outcome {
 
 impl Outcome {
     #[inline(always)]
-    fn add(&mut self, becomes: u64) {
+    fn add(&mut self, value: u64) {
         self.found += 1;
-        self.sum = self.sum.wrapping_add(becomes);
+        self.sum = self.sum.wrapping_add(value);
     }
 }
 
@@ -121,7 +121,7 @@ impl Natlb {
                 self.prefetch(group);
             }
             if let Some(rewrite) = self.value(*probed, *key) {
-                outcome.add(rewrite.becomes(Direction::Forward));
+                outcome.add(u64::from(rewrite.next_hop.0));
             }
         }
     }
@@ -130,7 +130,7 @@ impl Natlb {
     fn value(&mut self, probed: Probed, key: Key) -> Option<&Rewrite> {
         let snapshot = &self.snapshot;
         let belongs = |entry: Entry| {
-            snapshot.rewrite(entry.real()).matches(Direction::Forward, key.far)
+            snapshot.rewrite(entry.real()).has(Direction::Forward, key.fields())
                 && (entry.tick() == NOW || !entry.is_dead(NOW, &snapshot.timeouts))
         };
         let entry = match self.table.words().entry(probed) {
@@ -204,8 +204,8 @@ impl Hashbrown {
         for key in keys.as_flattened() {
             let Some(value) = self.map.get(&key.near) else { continue };
             let rewrite = self.snapshot.rewrite(RealId(*value as u32));
-            if rewrite.matches(Direction::Forward, key.far) {
-                outcome.add(rewrite.becomes(Direction::Forward));
+            if rewrite.has(Direction::Forward, key.fields()) {
+                outcome.add(u64::from(rewrite.next_hop.0));
             }
         }
         outcome

@@ -5,7 +5,6 @@ use super::{Outcome, real_of};
 use crate::flows::Key;
 use crate::lookup::REALS;
 use crate::world::snapshot;
-use dataplane::connection::Direction;
 use dpdk::{Eal, Hash, HashKey16};
 use memory::{HugeSlice, prefetch};
 
@@ -30,8 +29,8 @@ impl RteHash {
         for flow in 0..flows {
             let key = Key::of(flow);
             let position = table.add(&[key.near, key.far]).expect("room");
-            let becomes = snapshot.rewrite(real_of(flow)).becomes(Direction::Forward);
-            values[position as usize] = [becomes; 8];
+            let next_hop = snapshot.rewrite(real_of(flow)).next_hop;
+            values[position as usize] = [u64::from(next_hop.0); 8];
         }
         Self { table, values }
     }
