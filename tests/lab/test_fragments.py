@@ -70,6 +70,14 @@ def echoes(client, data, target=(VIP, 5000)):
     return client.recvfrom(65535) == (data, target)
 
 
+def answers(client, data):
+    """Whether the echo comes before the socket's timeout."""
+    try:
+        return echoes(client, data)
+    except TimeoutError:
+        return False
+
+
 @test()
 def a_large_datagram_is_echoed_whole(bed):
     with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=SERVICES) as lbd, udp_socket(bed, "client", seconds=10) as client:
@@ -125,7 +133,9 @@ def a_flood_of_first_fragments_exhausts_nothing(bed):
         arrived = received_and_missed(lbd)[0] - received
         assert arrived > FLOOD * 0.9, f"{arrived} reached lbd"
         assert wait_for(lambda: buffers(lbd) == before, 10, 0.2), (before, buffers(lbd))
-        assert echoes(client, content(4000)), "it still follows fragments"
+        # Of one datagram a capture or a kernel on a busy machine may lose a piece; asked again long before the flood is forgotten (5 s).
+        client.settimeout(0.5)
+        assert any(answers(client, content(4000)) for _ in range(5)), "it still follows fragments"
 
 
 @test()
