@@ -88,12 +88,12 @@ impl Lab {
         Self::of(capacity, Worker::keeping_bursts_as_if_vast)
     }
 
-    /// As on a processor without AVX2.
+    /// Bursts are kept, as on a processor without AVX2.
     pub fn on_an_older_processor(capacity: usize) -> Self {
         Self::of(capacity, |worker| worker.keeping_bursts().as_on_an_older_processor())
     }
 
-    /// The same, but that bursts are kept only where the table is large.
+    /// Bursts are kept only where the table is large.
     pub fn with_near_table(capacity: usize) -> Self {
         Self::of(capacity, |worker| worker)
     }
