@@ -242,10 +242,10 @@ fn next_hops_are_asked_for_resolved_and_told() {
         until("it is told", || worker.told.lock().unwrap().reachable.contains(&key.address));
     }
     let snapshot = worker.told.lock().unwrap().snapshot.clone().unwrap();
-    let hop = lab.next_hops.get(snapshot.rewrite(RealId(1)).next_hop);
+    let hop = lab.next_hops.get(snapshot.rewrite(RealId(1)).next_hop());
     assert!(hop.is_resolved());
     assert_eq!((hop.port(), hop.mac()), (1, mac));
-    let fixed = lab.next_hops.get(snapshot.rewrite(RealId(0)).next_hop);
+    let fixed = lab.next_hops.get(snapshot.rewrite(RealId(0)).next_hop());
     assert_eq!(fixed.mac(), Mac([2, 0, 0, 0, 0, 7]));
 }
 

@@ -121,7 +121,7 @@ impl Natlb {
                 self.prefetch(group);
             }
             if let Some(rewrite) = self.value(*probed, *key) {
-                outcome.add(u64::from(rewrite.next_hop.0));
+                outcome.add(u64::from(rewrite.next_hop().0));
             }
         }
     }
@@ -205,7 +205,7 @@ impl Hashbrown {
             let Some(value) = self.map.get(&key.near) else { continue };
             let rewrite = self.snapshot.rewrite(RealId(*value as u32));
             if rewrite.has(Direction::Forward, key.fields()) {
-                outcome.add(u64::from(rewrite.next_hop.0));
+                outcome.add(u64::from(rewrite.next_hop().0));
             }
         }
         outcome

@@ -2,9 +2,9 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m128i, _mm_add_epi16, _mm_cmpeq_epi8, _mm_cmpeq_epi16, _mm_cvtsi128_si64, _mm_loadu_si128,
-    _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_setzero_si128, _mm_storeu_si128,
-    _mm_sub_epi16, _mm_subs_epu16, _mm_unpackhi_epi64, _mm_xor_si128,
+    __m128i, _mm_add_epi16, _mm_cmpeq_epi16, _mm_cvtsi128_si64, _mm_loadu_si128, _mm_min_epu8, _mm_or_si128,
+    _mm_set_epi64x, _mm_setzero_si128, _mm_storeu_si128, _mm_sub_epi16, _mm_subs_epu16, _mm_unpackhi_epi64,
+    _mm_xor_si128,
 };
 
 /// Sixteen bytes, in one register where the processor has such.
@@ -98,11 +98,16 @@ impl Bytes16 {
         return Self::from_bytes(shuffled(self.bytes(), order));
     }
 
-    /// Which bytes are equal: bit `i` for byte `i`.
+    /// Whether all bits that are set in `mask` are equal. One instruction tells it with SSE4.1, which a build for
+    /// `x86-64-v2` has.
     #[inline(always)]
-    pub fn equal(self, other: Self) -> u32 {
-        // SAFETY: SSE2 is part of the x86-64 baseline.
-        unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(self.0, other.0)) as u32 }
+    pub fn equal_under(self, other: Self, mask: Self) -> bool {
+        let differs = self.xor(other);
+        #[cfg(target_feature = "sse4.1")]
+        // SAFETY: this is compiled only for processors that have SSE4.1.
+        return unsafe { std::arch::x86_64::_mm_testz_si128(differs.0, mask.0) } != 0;
+        #[cfg(not(target_feature = "sse4.1"))]
+        return have_none_in_common(differs.bytes(), mask.bytes());
     }
 
     /// The sums of their eight numbers of two bytes, as the machine orders these, modulo 2^16.
@@ -192,10 +197,10 @@ impl Bytes16 {
         Self(shuffled(self.0, order))
     }
 
-    /// Which bytes are equal: bit `i` for byte `i`.
+    /// Whether all bits that are set in `mask` are equal.
     #[inline(always)]
-    pub fn equal(self, other: Self) -> u32 {
-        (0..16).fold(0, |set, at| set | u32::from(self.0[at] == other.0[at]) << at)
+    pub fn equal_under(self, other: Self, mask: Self) -> bool {
+        have_none_in_common(self.xor(other).0, mask.0)
     }
 
     /// The sums of their eight numbers of two bytes, as the machine orders these, modulo 2^16.
@@ -230,6 +235,12 @@ impl Bytes16 {
 #[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "ssse3"))))]
 fn shuffled(bytes: [u8; 16], order: [u8; 16]) -> [u8; 16] {
     order.map(|from| if from < 0x80 { bytes[usize::from(from % 16)] } else { 0 })
+}
+
+/// Whether no bit is set in both.
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse4.1"))))]
+fn have_none_in_common(a: [u8; 16], b: [u8; 16]) -> bool {
+    u128::from_ne_bytes(a) & u128::from_ne_bytes(b) == 0
 }
 
 #[cfg(test)]
@@ -291,7 +302,19 @@ mod tests {
         assert_eq!(stored, of(pairs.map(|(a, b): (u16, u16)| a.wrapping_add(b))).bytes());
         let more = of([7; 8]).add_at_least(a, b);
         assert_eq!(more.bytes(), of(pairs.map(|(a, b)| 7 + u16::from(a >= b))).bytes());
-        let equal = (0..16).fold(0, |set, at| set | u32::from(a.bytes()[at] == b.bytes()[at]) << at);
-        assert_eq!(a.equal(b), equal);
+    }
+
+    #[test]
+    fn bytes_are_equal_but_for_bits_outside_the_mask() {
+        let bytes: [u8; 16] = std::array::from_fn(|at| 0xe3 ^ (15 * at as u8));
+        for at in 0..128 {
+            let bit = Bytes16::from_bytes((1u128 << at).to_le_bytes());
+            let (left, right) = (Bytes16::from_bytes(bytes), Bytes16::from_bytes(bytes).xor(bit));
+            let all_but_it = Bytes16::from_bytes((!(1u128 << at)).to_le_bytes());
+            for (mask, equal) in [(bit, false), (all_but_it, true), (Bytes16::from_bytes([0; 16]), true)] {
+                assert_eq!(left.equal_under(right, mask), equal, "{at}");
+                assert_eq!(have_none_in_common(left.xor(right).bytes(), mask.bytes()), equal, "{at}");
+            }
+        }
     }
 }

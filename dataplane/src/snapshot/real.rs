@@ -3,7 +3,8 @@
 use super::Real;
 use crate::connection::Direction;
 use crate::ids::NextHopId;
-use crate::wire::checksum;
+use crate::next_hop::NextHops;
+use crate::wire::{checksum, tcp, udp};
 use memory::Bytes16;
 use std::net::SocketAddrV4;
 
@@ -39,14 +40,23 @@ pub struct Rewrite {
     least: [u32; 2],
     /// What to add to the TCP or UDP checksum for the new address and port.
     pub transport_delta: [u16; 2],
-    /// The way to the real.
-    pub next_hop: NextHopId,
+    /// The id of the next hop to the real, and in the [lowest bits](OFFSETS) the offset of the checksum in the transport
+    /// header.
+    next_hop_and_offset: u32,
 }
 
+/// The bits that the offset of a checksum may have.
+const OFFSETS: u32 = (tcp::CHECKSUM | udp::CHECKSUM) as u32;
+/// How many bits there are for it, below the next hop.
+const NEXT_HOP_SHIFT: u32 = u32::BITS - OFFSETS.leading_zeros();
+const _: () = assert!(NextHops::CAPACITY - 1 <= (u32::MAX >> NEXT_HOP_SHIFT) as usize);
 /// No protocol that is balanced: no packet from a client matches.
 const NO_PROTOCOL: u8 = u8::MAX;
-/// The bytes that tell whether a packet is of a real, as bits, by direction.
-const TELLING: [u32; 2] = [0b1100_1111_0000_0010, 0b0011_0000_1111_0000];
+/// The bytes that tell whether a packet is of a real, by direction.
+const TELLING: [Fields; 2] = [
+    Bytes16::from_bytes([0, 255, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 255, 255]),
+    Bytes16::from_bytes([0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 255, 255, 0, 0]),
+];
 
 /// An address and port as 48 bits in the order of the wire, first byte lowest.
 pub const fn endpoint_bits(endpoint: SocketAddrV4) -> u64 {
@@ -62,7 +72,7 @@ impl Rewrite {
         change: [Bytes16::from_bytes([0; 16]); 2],
         least: [0; 2],
         transport_delta: [0; 2],
-        next_hop: NextHopId::UNKNOWN,
+        next_hop_and_offset: NextHopId::UNKNOWN.0 << NEXT_HOP_SHIFT,
     };
 
     /// The translation of a real. A removed one matches no packet from a client: the exception path
@@ -83,8 +93,21 @@ impl Rewrite {
             change: [change(1, vip, server, header), change(0, server, vip, header_back)],
             least: [header, header_back].map(at_header_checksum),
             transport_delta: [transport, transport_back],
-            next_hop: real.next_hop,
+            next_hop_and_offset: real.next_hop.0 << NEXT_HOP_SHIFT
+                | checksum::offset_in(real.key.service.protocol) as u32,
         }
+    }
+
+    /// The next hop to the real.
+    #[inline(always)]
+    pub const fn next_hop(&self) -> NextHopId {
+        NextHopId(self.next_hop_and_offset >> NEXT_HOP_SHIFT)
+    }
+
+    /// The offset of the checksum in the transport header of its packets.
+    #[inline(always)]
+    pub const fn checksum_offset(&self) -> usize {
+        (self.next_hop_and_offset & OFFSETS) as usize
     }
 
     /// Whether the real or its service has been removed (or there is none of this id).
@@ -102,7 +125,7 @@ impl Rewrite {
     /// Whether a packet with these fields is.
     #[inline(always)]
     pub fn has(&self, direction: Direction, fields: Fields) -> bool {
-        !self.expected.equal(fields) & TELLING[direction as usize] == 0
+        self.expected.equal_under(fields, TELLING[direction as usize])
     }
 
     /// The fields of a packet that [is of this real](Self::has) and whose TTL is not 0 once it has been translated.

@@ -4,7 +4,17 @@
 //! (`u16::from_ne_bytes`), sums, deltas and checksum fields alike. A ones' complement sum does not care
 //! which byte comes first (RFC 1071 §2B), so nothing is ever swapped; [`read()`] and [`write()`] access a field.
 
+use super::{tcp, udp};
+use crate::ids::Protocol;
 use std::net::Ipv4Addr;
+
+/// Offset of the checksum in the transport header.
+pub const fn offset_in(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Tcp => tcp::CHECKSUM,
+        Protocol::Udp => udp::CHECKSUM,
+    }
+}
 
 /// What to add to the IPv4 header's checksum when the time to live goes down by one.
 pub const TTL_DELTA: u16 = !u16::from_ne_bytes([1, 0]);

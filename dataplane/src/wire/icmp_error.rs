@@ -6,7 +6,7 @@
 //! ```
 
 use super::ipv4::{self, Packet};
-use super::{checksum, ethernet, icmp, put, tcp, u16_at, udp};
+use super::{checksum, ethernet, icmp, put, tcp, u16_at};
 use crate::frame::Frame;
 use crate::ids::Protocol;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -135,11 +135,7 @@ fn rewrite(bytes: &mut [u8], quote: Quote, source: Option<SocketAddrV4>, destina
         delta = checksum::add(delta, ipv4::replace_destination(bytes, *endpoint.ip()));
         delta = checksum::add(delta, replace_port(bytes, transport + 2, endpoint.port()));
     }
-    let place = transport
-        + match quote.protocol {
-            Protocol::Tcp => tcp::CHECKSUM,
-            Protocol::Udp => udp::CHECKSUM,
-        };
+    let place = transport + checksum::offset_in(quote.protocol);
     if bytes.len() >= place + 2 {
         let check = checksum::read(bytes, place);
         let check = match quote.protocol {

@@ -117,12 +117,6 @@ fn bytes_at(head: &[u8; HEAD], at: usize) -> Bytes16 {
 pub(super) const LEAST_TCP: u16 = 40;
 const LEAST_UDP: u16 = 28;
 
-/// Offset of the transport checksum in a plain frame: 16 in a TCP header (protocol 6), 6 in a UDP header (17).
-#[inline(always)]
-pub(super) fn check_at(head: &[u8; HEAD]) -> usize {
-    at::TRANSPORT + 6 + 5 * usize::from(head[at::PROTOCOL] & 2)
-}
-
 /// Decodes a frame as if it were plain, and gathers what is wrong with it but for its [lengths](have_plain_lengths).
 #[inline(always)]
 pub(super) fn decode(

@@ -14,7 +14,7 @@ use crate::next_hop::Mac;
 use crate::snapshot::{Snapshot, Unmatched, endpoint_bits};
 use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{ethernet, ipv4};
+use crate::wire::{checksum, ethernet, ipv4};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The way of one packet through the exception path: who it came from, and what it runs on.
@@ -281,7 +281,7 @@ impl<Io: FrameIo> Handler<Io> {
             return Ok(self.obstructed(frame, obstacle, speaker, context));
         }
         let known = match found.direction {
-            Direction::Forward => record.next_hop,
+            Direction::Forward => record.next_hop(),
             Direction::Reverse => found.entry.next_hop(),
         };
         let Some((id, destination)) = self.resolved(hop, known) else {
@@ -295,7 +295,7 @@ impl<Io: FrameIo> Handler<Io> {
         if ip.is_later_fragment() {
             rewrite::translate_later_fragment(bytes, found.direction, record);
         } else {
-            let check_at = ip.payload + rewrite::checksum_offset(segment.protocol);
+            let check_at = ip.payload + checksum::offset_in(segment.protocol);
             rewrite::translate(bytes, ip.payload, check_at, found.direction, record);
         }
         rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(hop.port));

@@ -3,9 +3,9 @@
 //! quite that is left to the exception path, before anything is done.
 
 use super::Handler;
-use super::decode::{Decoded, at, check_at, far};
+use super::decode::{Decoded, at, far};
 use super::exception::{Context, first_state};
-use super::rewrite::{self, checksum_offset};
+use super::rewrite;
 use super::schedule::FTP_DATA;
 use crate::connection::table::{Entry, Vacancy};
 use crate::connection::{Direction, State, TcpEvent};
@@ -14,7 +14,7 @@ use crate::ids::{PortIndex, Protocol, RealId, ServiceId};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::verdict::DropReason;
-use crate::wire::{checksum, ipv4};
+use crate::wire::{checksum, ipv4, tcp};
 use std::net::Ipv4Addr;
 
 /// What has become of a packet that may open a connection.
@@ -58,18 +58,17 @@ impl<Io: FrameIo> Handler<Io> {
         let Opening { protocol, source, .. } = opening;
         let head = frame.head_mut();
         if protocol == Protocol::Tcp {
-            let check = checksum::read(head, at::TRANSPORT + checksum_offset(Protocol::Tcp));
+            let check = checksum::read(head, at::TRANSPORT + tcp::CHECKSUM);
             let length = decoded.length - ipv4::HEADER as u16;
             self.count_syn(check, source, address_at(head, at::DESTINATION), length, port);
         }
         let rewrite = snapshot.rewrite(real);
-        let next_hop = self.next_hops.get(rewrite.next_hop);
+        let next_hop = self.next_hops.get(rewrite.next_hop());
         if !next_hop.is_resolved() {
             return Opened::Exception;
         }
-        let check_at = check_at(head);
         let fields = rewrite::fields(head);
-        rewrite::translate_plain(head, fields, check_at, Direction::Forward, rewrite);
+        rewrite::translate_plain(head, fields, Direction::Forward, rewrite);
         let out = next_hop.port();
         rewrite::address_established(head, next_hop.addresses());
         self.counters.real(real).count(Direction::Forward, decoded.length);

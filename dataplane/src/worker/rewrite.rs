@@ -3,22 +3,8 @@
 use super::decode::at;
 use crate::connection::Direction;
 use crate::frame::HEAD;
-use crate::ids::Protocol;
 use crate::snapshot::{Fields, Rewrite};
-use crate::wire::checksum;
-
-/// Offset of the checksum in the UDP header.
-const UDP_CHECKSUM: usize = 6;
-/// Offset of the checksum in the TCP header.
-const TCP_CHECKSUM: usize = 16;
-
-/// Offset of the checksum in the transport header.
-pub(super) const fn checksum_offset(protocol: Protocol) -> usize {
-    match protocol {
-        Protocol::Tcp => TCP_CHECKSUM,
-        Protocol::Udp => UDP_CHECKSUM,
-    }
-}
+use crate::wire::{checksum, udp};
 
 #[inline(always)]
 fn load(bytes: &[u8], at: usize) -> u16 {
@@ -61,12 +47,12 @@ pub(super) fn fields(head: &[u8; HEAD]) -> Fields {
 pub(super) fn translate_plain(
     head: &mut [u8; HEAD],
     fields: Fields,
-    check_at: usize,
     direction: Direction,
     rewrite: &Rewrite,
 ) {
     let into = head[at::TTL..].first_chunk_mut().expect("within the head");
     rewrite.translate(direction, fields).store(into);
+    let check_at = at::TRANSPORT + rewrite.checksum_offset();
     adjust_transport(head, at::TRANSPORT, check_at, rewrite.transport_delta[direction as usize]);
 }
 
@@ -109,8 +95,8 @@ fn adjust_transport(bytes: &mut [u8], transport: usize, check_at: usize, delta: 
 #[cold]
 fn zero_checksum(check: u16, adjusted: u16, offset: usize) -> u16 {
     match (offset, check) {
-        (UDP_CHECKSUM, 0) => 0,
-        (UDP_CHECKSUM, _) => checksum::non_zero(adjusted),
+        (udp::CHECKSUM, 0) => 0,
+        (udp::CHECKSUM, _) => checksum::non_zero(adjusted),
         _ => adjusted,
     }
 }
@@ -132,7 +118,7 @@ pub(super) fn address_frame(bytes: &mut [u8], destination: u64, source: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{NextHopId, RealId, RealKey, ServiceKey};
+    use crate::ids::{NextHopId, Protocol, RealId, RealKey, ServiceKey};
     use crate::snapshot::{Real, endpoint_bits};
     use proptest::prelude::*;
     use std::net::SocketAddrV4;
@@ -174,11 +160,11 @@ mod tests {
             let is_of_it = direction == Direction::Reverse || !removed;
             prop_assert_eq!(rewrite.has(direction, fields(&head)), is_of_it);
             prop_assert_eq!(rewrite.matches(direction, endpoint_bits(far)), is_of_it);
-            let check_at = at::TRANSPORT + checksum_offset(protocol);
+            let check_at = at::TRANSPORT + checksum::offset_in(protocol);
             let mut expected = head;
             translate(&mut expected, at::TRANSPORT, check_at, direction, &rewrite);
             let before = fields(&head);
-            translate_plain(&mut head, before, check_at, direction, &rewrite);
+            translate_plain(&mut head, before, direction, &rewrite);
             prop_assert_eq!(head, expected);
             prop_assert_eq!(head[at::TTL], ttl - 1);
         }
@@ -210,7 +196,7 @@ mod tests {
                 (Protocol::Udp, checksum::adjust_udp(check, delta)),
             ] {
                 let mut bytes = [1; HEAD];
-                let check_at = at::TRANSPORT + checksum_offset(protocol);
+                let check_at = at::TRANSPORT + checksum::offset_in(protocol);
                 store(&mut bytes, check_at, check);
                 adjust_transport(&mut bytes, at::TRANSPORT, check_at, delta);
                 prop_assert_eq!(load(&bytes, check_at), expected);

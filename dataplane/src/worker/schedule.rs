@@ -10,7 +10,7 @@ use crate::ids::{PortIndex, Protocol, RealId, RealKey, ServiceKey};
 use crate::snapshot::Snapshot;
 use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{checksum, ipv4};
+use crate::wire::{checksum, ipv4, tcp};
 use std::net::Ipv4Addr;
 
 /// The port that an FTP server's data connections come from; IPVS never schedules it.
@@ -131,7 +131,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// SYN carries only the pseudo-header's sum. Looked at once a connection.
     pub(super) fn watch_for_partial_checksums(&self, bytes: &[u8], transport: usize, port: PortIndex) {
         let Ok(packet) = ipv4::Packet::in_frame(bytes) else { return };
-        let check = checksum::read(bytes, transport + 16);
+        let check = checksum::read(bytes, transport + tcp::CHECKSUM);
         let length = packet.total_length() - packet.header_length() as u16;
         self.count_syn(check, packet.source(), packet.destination(), length, port);
     }

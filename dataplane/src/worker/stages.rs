@@ -2,9 +2,7 @@
 //! them into its loop.
 
 pub use super::burst::{TOGETHER, TOGETHER_IF_VAST};
-use super::decode::{
-    Expected, Faults, LEAST_TCP, check_at, decode, far, have_plain_lengths, is_plain, length_of,
-};
+use super::decode::{Expected, Faults, LEAST_TCP, decode, far, have_plain_lengths, is_plain, length_of};
 use super::rewrite::{address_frame, fields, translate_plain};
 use crate::connection::Direction;
 use crate::connection::table::ClientKey;
@@ -45,7 +43,6 @@ pub fn rewrite_one(
     destination: Mac,
     source: Mac,
 ) {
-    let check_at = check_at(head);
-    translate_plain(head, fields(head), check_at, direction, rewrite);
+    translate_plain(head, fields(head), direction, rewrite);
     address_frame(head, destination.bits(), source.bits());
 }

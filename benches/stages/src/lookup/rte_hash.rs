@@ -29,7 +29,7 @@ impl RteHash {
         for flow in 0..flows {
             let key = Key::of(flow);
             let position = table.add(&[key.near, key.far]).expect("room");
-            let next_hop = snapshot.rewrite(real_of(flow)).next_hop;
+            let next_hop = snapshot.rewrite(real_of(flow)).next_hop();
             values[position as usize] = [u64::from(next_hop.0); 8];
         }
         Self { table, values }

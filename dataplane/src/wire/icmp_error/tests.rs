@@ -1,4 +1,4 @@
-use super::super::examples::*;
+use super::super::{examples::*, udp};
 use super::*;
 use proptest::prelude::*;
 
