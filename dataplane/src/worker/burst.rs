@@ -15,6 +15,7 @@ use crate::snapshot::{Side, Snapshot};
 use crate::time::{Now, Tick};
 use crate::verdict::Verdict;
 use memory::Work;
+use std::marker::PhantomData;
 use std::net::Ipv4Addr;
 
 /// Buckets that are prefetched one right after the other, before each so many packets. A prefetch whose page's
@@ -28,18 +29,19 @@ pub const TOGETHER_IF_VAST: usize = 16;
 impl<Io: FrameIo> Handler<Io> {
     /// First stage: decodes a burst.
     pub(super) fn decode_burst(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
-        match self.v3 {
-            Some(v3) => v3.run(Decoding { handler: self, burst, snapshot }),
-            None => self.decode_by_side(burst, snapshot),
+        match snapshot.ports[usize::from(burst.port)].side {
+            Side::Vip => self.decode_on_level::<Forwards>(burst, snapshot),
+            Side::Dip => self.decode_on_level::<Backwards>(burst, snapshot),
+            Side::Both => self.decode_on_level::<EitherWay>(burst, snapshot),
         }
     }
 
+    /// As the processor can. For newer ones each direction has a function of its own: what another needs takes no registers.
     #[inline(always)]
-    fn decode_by_side(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
-        match snapshot.ports[usize::from(burst.port)].side {
-            Side::Vip => self.decode_all::<Forwards>(burst, snapshot),
-            Side::Dip => self.decode_all::<Backwards>(burst, snapshot),
-            Side::Both => self.decode_all::<EitherWay>(burst, snapshot),
+    fn decode_on_level<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
+        match self.v3 {
+            Some(v3) => v3.run(Decoding { handler: self, burst, snapshot, way: PhantomData::<Way> }),
+            None => self.decode_all::<Way>(burst, snapshot),
         }
     }
 
@@ -73,29 +75,33 @@ impl<Io: FrameIo> Handler<Io> {
         snapshot: &Snapshot,
         now: Now,
     ) {
-        match self.v3 {
-            Some(v3) => v3.run(Resolving::<'_, Io, GROUP> { handler: self, next, burst, snapshot, now }),
-            None => self.resolve_by_side::<GROUP>(next, burst, snapshot, now),
+        if burst.frames.is_empty() {
+            return prefetch_homes(self.table.words(), next);
         }
+        match snapshot.ports[usize::from(burst.port)].side {
+            Side::Vip => self.resolve_on_level::<Forwards, GROUP>(next, burst, snapshot, now),
+            Side::Dip => self.resolve_on_level::<Backwards, GROUP>(next, burst, snapshot, now),
+            Side::Both => self.resolve_on_level::<EitherWay, GROUP>(next, burst, snapshot, now),
+        }
+        self.io.ended(Stage::Resolve);
     }
 
+    /// As [`decode_on_level`](Self::decode_on_level).
     #[inline(always)]
-    fn resolve_by_side<const GROUP: usize>(
+    fn resolve_on_level<Way: DirectionOf, const GROUP: usize>(
         &mut self,
         next: &[Home],
         burst: &mut Staged<Io::Frame>,
         snapshot: &Snapshot,
         now: Now,
     ) {
-        if burst.frames.is_empty() {
-            return prefetch_homes(self.table.words(), next);
+        match self.v3 {
+            Some(v3) => {
+                let way = PhantomData::<Way>;
+                v3.run(Resolving::<'_, _, _, GROUP> { handler: self, next, burst, snapshot, now, way });
+            }
+            None => self.resolve_all::<Way, GROUP>(next, burst, snapshot, now),
         }
-        match snapshot.ports[usize::from(burst.port)].side {
-            Side::Vip => self.resolve_all::<Forwards, GROUP>(next, burst, snapshot, now),
-            Side::Dip => self.resolve_all::<Backwards, GROUP>(next, burst, snapshot, now),
-            Side::Both => self.resolve_all::<EitherWay, GROUP>(next, burst, snapshot, now),
-        }
-        self.io.ended(Stage::Resolve);
     }
 
     #[inline(always)]
@@ -117,18 +123,20 @@ impl<Io: FrameIo> Handler<Io> {
     ) {
         let expected = Expected::new(snapshot.mac_bits(burst.port), snapshot.smallest_mtu);
         let mut faults = Faults::none();
+        let Staged { frames, keys, homes, lengths, frame_lengths, directions, .. } = &mut *burst;
         // Said to be no more than they are, so that no index below is compared with a length.
-        let count = burst.frames.len().min(BURST);
+        let count = frames.len().min(BURST);
+        let frames = &frames[..count];
         for index in 0..count {
-            let frame = &burst.frames[index];
+            let frame = &frames[index];
             let (direction, length) = (Way::of_frame(snapshot, frame), length_of(frame));
             let decoded = decode(frame, direction, expected, &mut faults);
-            burst.keys[index] = decoded.key;
-            burst.homes[index] = home_of(&self.table, decoded.key);
-            burst.lengths[index] = decoded.length;
-            burst.frame_lengths[index] = length;
+            keys[index] = decoded.key;
+            homes[index] = home_of(&self.table, decoded.key);
+            lengths[index] = decoded.length;
+            frame_lengths[index] = length;
             if Way::DIFFERS {
-                burst.directions[index] = direction;
+                directions[index] = direction;
             }
         }
         let (frames, totals) = (&burst.frame_lengths[..count], &burst.lengths[..count]);
@@ -339,38 +347,40 @@ impl<Io: FrameIo> Handler<Io> {
     }
 }
 
-/// [`Handler::decode_burst`], for newer processors.
-struct Decoding<'a, Io: FrameIo> {
+/// [`Handler::decode_all`], for newer processors.
+struct Decoding<'a, Io: FrameIo, Way: DirectionOf> {
     handler: &'a Handler<Io>,
     burst: &'a mut Staged<Io::Frame>,
     snapshot: &'a Snapshot,
+    way: PhantomData<Way>,
 }
 
-impl<Io: FrameIo> Work for Decoding<'_, Io> {
+impl<Io: FrameIo, Way: DirectionOf> Work for Decoding<'_, Io, Way> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        self.handler.decode_by_side(self.burst, self.snapshot);
+        self.handler.decode_all::<Way>(self.burst, self.snapshot);
     }
 }
 
-/// [`Handler::resolve_ahead_of`], for newer processors.
-struct Resolving<'a, Io: FrameIo, const GROUP: usize> {
+/// [`Handler::resolve_all`], for newer processors.
+struct Resolving<'a, Io: FrameIo, Way: DirectionOf, const GROUP: usize> {
     handler: &'a mut Handler<Io>,
     next: &'a [Home],
     burst: &'a mut Staged<Io::Frame>,
     snapshot: &'a Snapshot,
     now: Now,
+    way: PhantomData<Way>,
 }
 
-impl<Io: FrameIo, const GROUP: usize> Work for Resolving<'_, Io, GROUP> {
+impl<Io: FrameIo, Way: DirectionOf, const GROUP: usize> Work for Resolving<'_, Io, Way, GROUP> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Self { handler, next, burst, snapshot, now } = self;
-        handler.resolve_by_side::<GROUP>(next, burst, snapshot, now);
+        let Self { handler, next, burst, snapshot, now, .. } = self;
+        handler.resolve_all::<Way, GROUP>(next, burst, snapshot, now);
     }
 }
 
