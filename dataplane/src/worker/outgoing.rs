@@ -9,18 +9,24 @@ use arrayvec::ArrayVec;
 /// Frames that wait for the end of the turn, or for a device that did not take them yet.
 pub(super) struct Outgoing<Io: FrameIo> {
     ports: [ArrayVec<Io::Frame, BURST>; MAX_PORTS],
+    /// The ports with frames, as bits. Under load there is hardly one when a turn ends: whole bursts do not come here.
+    occupied: u16,
 }
+
+const _: () = assert!(MAX_PORTS <= u16::BITS as usize);
 
 impl<Io: FrameIo> Outgoing<Io> {
     pub(super) fn new() -> Self {
-        Self { ports: std::array::from_fn(|_| ArrayVec::new()) }
+        Self { ports: std::array::from_fn(|_| ArrayVec::new()), occupied: 0 }
     }
 
     /// Appends a frame; a full buffer is handed to the device first, and a frame that finds no room
     /// even then is dropped.
     #[inline(always)]
     pub(super) fn push(&mut self, io: &mut Io, port: PortIndex, frame: Io::Frame, counters: &WorkerCounters) {
-        let buffer = &mut self.ports[usize::from(port) % MAX_PORTS];
+        let index = usize::from(port) % MAX_PORTS;
+        let buffer = &mut self.ports[index];
+        self.occupied |= 1 << index;
         if let Err(full) = buffer.try_push(frame) {
             push_to_full(io, port, buffer, full.element(), counters);
         }
@@ -45,10 +51,15 @@ impl<Io: FrameIo> Outgoing<Io> {
 
     /// Hands every buffer to its device, once.
     pub(super) fn flush(&mut self, io: &mut Io) {
-        for (port, buffer) in (0..).zip(&mut self.ports) {
-            if !buffer.is_empty() {
-                io.transmit(port, buffer);
+        let mut occupied = self.occupied;
+        while occupied != 0 {
+            let port = occupied.trailing_zeros() as PortIndex;
+            let buffer = &mut self.ports[usize::from(port)];
+            io.transmit(port, buffer);
+            if buffer.is_empty() {
+                self.occupied &= !(1 << port);
             }
+            occupied &= occupied - 1;
         }
     }
 
