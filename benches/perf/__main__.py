@@ -30,6 +30,7 @@ DPDK_MB = 2 * 112 + 16
 PARTS = ("flows", "kinds", "skew", "stock", "opening", "cost", "changes", "bounds", "full", "traces", "stages", "scaling")
 # Points of "kinds".
 KINDS = 5
+QUICK_ROUNDS = 9
 # Those that are one run each.
 SINGLE = ("skew", "cost", "changes", "bounds", "full")
 
@@ -41,15 +42,15 @@ def arguments():
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="1k and 1M flows, 3 short rounds, nothing else")
+    add("--quick", action="store_true", help=f"1k and 1M flows, {QUICK_ROUNDS} rounds, nothing else")
     add("--smoke", action="store_true", help="only whether the instrument works: 1k flows, one short round, ordinary pages and priority")
     add("--only", default=",".join(PARTS),
         help="what to run: flows; kinds (sides, protocols, sizes); skew (Zipf, against 64k); stock (4,096 frames of net_pcap, no plugin); opening (connections a second); "
         "cost (of a new connection's packet); changes (of reals meanwhile); bounds (work in one turn); full (a table kept full); traces (those that other "
         "balancers were measured on); stages (cycles by stage, times of turns); scaling (workers on both cores, over a simulated NIC with RSS)")
     add("--flows", help="numbers of flows, as 1k,64k,1M,10M; traces are of 1k,32k,64k,1M")
-    add("--rounds", type=int, help="rounds of a point (7; quick: 3)")
-    add("--seconds", type=float, help="length of one window (0.7; quick: 0.5)")
+    add("--rounds", type=int, help=f"rounds of a point ({measure.ROUNDS}; quick: {QUICK_ROUNDS})")
+    add("--seconds", type=float, help=f"length of one window ({measure.WINDOW_SECONDS}; of a trace {peers.WINDOW_SECONDS})")
     add("--pattern", choices=("uniform", "zipf"), default="uniform")
     add("--direction", choices=("mixed", "forward", "reverse"), default="mixed")
     add("--protocols", choices=("mix", "udp", "tcp"), default="mix")
@@ -95,11 +96,11 @@ def row(name, cells):
 def show(point):
     cells = [f"{point[what]['mpps']['median']:.2f}" for what in ("io", "5tswap", "natlb")]
     ratio, net = point["ratio"], point["net_cycles"]["natlb"]
-    cells += [f"{ratio['median']:.3f}", f"{ratio['least']:.2f}-{ratio['most']:.2f}"]
-    cells += [f"{point['natlb']['cycles']['median']:.1f}", f"{net['median']:.1f}", f"{net['least']:.0f}-{net['most']:.0f}"]
+    cells += [f"{ratio['median']:.3f}", "{:.2f}-{:.2f}".format(*measure.middle_half(ratio))]
+    cells += [f"{point['natlb']['cycles']['median']:.1f}", f"{net['median']:.1f}", "{:.0f}-{:.0f}".format(*measure.middle_half(net))]
     row(point["name"], cells)
     if "natlb_to_other" in point:
-        print("    natlb : the other build {median:.3f} ({least:.3f}-{most:.3f})".format(**point["natlb_to_other"]))
+        print(f"    natlb : the other build {measure.in_words(point['natlb_to_other'], 3)}")
     show_proof(point["proof"])
 
 
@@ -122,17 +123,17 @@ def trace_flows(options):
 
 
 def run(options, result, host):
-    rounds = options.rounds or (1 if options.smoke else 3 if options.quick else 7)
-    seconds = options.seconds or (0.1 if options.smoke else 0.5 if options.quick else 0.7)
+    rounds = options.rounds or (1 if options.smoke else QUICK_ROUNDS if options.quick else measure.ROUNDS)
+    seconds = options.seconds or (0.1 if options.smoke else measure.WINDOW_SECONDS)
     chosen, only = points(options)
     if only != ["scaling"]:
-        print(f"Mpps by the polling thread's CPU time, medians of {rounds} rounds of {seconds} s; cycles of the TSC, net of io\n")
+        print(f"Mpps by the polling thread's CPU time, medians and quartiles of {rounds} rounds of {seconds} s; cycles of the TSC, net of io\n")
     if chosen or "stock" in only:
         row("traffic", ["io", "5tswap", "natlb", "ratio", "spread", "cycles", "net", "spread"])
     for number, traffic in enumerate(chosen):
         # The kinds beside the goals get fewer rounds, if not asked for more.
         is_kind = "kinds" in only and number >= len(chosen) - KINDS
-        count = min(rounds, 3) if is_kind and not options.rounds else rounds
+        count = min(rounds, QUICK_ROUNDS) if is_kind and not options.rounds else rounds
         point = measure.run_point(host, traffic, options.binaries, count, seconds, lambda *_: None, capacity=options.capacity, against=options.against)
         result["points"].append(point)
         show(point)
@@ -165,7 +166,7 @@ def run(options, result, host):
         print(f"\nthe same traces for all; others' figures: {result['peers']['source']}")
         for way in peers.WAYS[: 1 if options.smoke else 2]:
             for flows in trace_flows(options):
-                found = peers.run(host, options.binaries, flows, way, seconds)
+                found = peers.run(host, options.binaries, flows, way, options.seconds or (0.1 if options.smoke else peers.WINDOW_SECONDS))
                 result["traces"].append(found)
                 peers.show(found)
                 show_proof(found["proof"])

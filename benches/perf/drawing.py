@@ -77,9 +77,9 @@ class Plot:
         path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
         self.parts.append(f'<polyline points="{path}" class="curve {kind}{" dashed" if dashed else ""}"/>')
 
-    def spread(self, x, least, most, kind):
-        """From the least to the most of the rounds."""
-        self.parts.append(line(self.x(x), self.y(least), self.x(x), self.y(most), f"spread {kind}"))
+    def spread(self, x, lower, upper, kind):
+        """The middle half of the rounds."""
+        self.parts.append(line(self.x(x), self.y(lower), self.x(x), self.y(upper), f"spread {kind}"))
 
     def dot(self, x, y, kind, title=""):
         title = f"<title>{escape(title)}</title>" if title else ""

@@ -6,6 +6,10 @@ import time
 from programs import Failed, Lbd, Testpmd
 
 DEFAULT_CAPACITY = 1 << 20
+# Short, so that what is compared is near in time: a host may be half as fast a second later; and many, for each is off by
+# how often the kernel counts CPU time (4 ms) and by what the host does.
+ROUNDS = 25
+WINDOW_SECONDS = 0.15
 # A program that was paused first makes up for what it missed: a pass of the table's sweep.
 SETTLE_SECONDS = 0.15
 SETTLE_SECONDS_PER_MILLION = 0.05
@@ -43,7 +47,23 @@ def window(program, seconds):
 
 
 def spread(values):
-    return {"median": statistics.median(values), "least": min(values), "most": max(values), "rounds": len(values)}
+    """The median, both quartiles, the least and the most. Single rounds are off by what the host does meanwhile."""
+    quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return {
+        "median": statistics.median(values), "least": min(values), "lower": quartiles[0], "upper": quartiles[2], "most": max(values),
+        "rounds": len(values),
+    }  # fmt: skip
+
+
+def middle_half(spread):
+    """Both quartiles; of a run from before there were any, the least and the most."""
+    return spread.get("lower", spread["least"]), spread.get("upper", spread["most"])
+
+
+def in_words(spread, digits=2):
+    """The median and the quartiles."""
+    lower, upper = middle_half(spread)
+    return f"{spread['median']:.{digits}f} ({lower:.{digits}f}-{upper:.{digits}f})"
 
 
 class Proof:

@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 
-from measure import Point, Proof, spread, window
+from measure import Point, Proof, in_words, spread, window
 from traffic import MOST_ENDPOINTS, REALS, Traffic, VIP, VIP_PORT
 
 MOST_CAPACITY = 20_000_000
@@ -120,16 +120,16 @@ def run_cost(machine, binaries):
 def show_cost(found):
     cycles = {what: found["cycles"][what]["median"] for what in found["cycles"]}
     print(
-        f"{found['name']}: {cycles['new']:.0f} against {cycles['established']:.0f} cycles, {found['ratio']['median']:.2f} times "
-        f"({found['ratio']['least']:.2f}-{found['ratio']['most']:.2f}); net of io ({cycles['io']:.0f}) {found['net_ratio']['median']:.2f} times",
+        f"{found['name']}: {cycles['new']:.0f} against {cycles['established']:.0f} cycles, {in_words(found['ratio'])} times; "
+        f"net of io ({cycles['io']:.0f}) {found['net_ratio']['median']:.2f} times",
         flush=True,
     )
 
 
 def show(found):
+    millions = {key: count / 1e6 for key, count in found["connections"].items()}
     print(
-        f"{found['name']}: {found['connections']['median'] / 1e6:.2f} M connections/s "
-        f"({found['connections']['least'] / 1e6:.2f}-{found['connections']['most'] / 1e6:.2f}), {found['mpps']['median']:.2f} Mpps, "
+        f"{found['name']}: {in_words(millions)} M connections/s, {found['mpps']['median']:.2f} Mpps, "
         f"{found['cycles']['median']:.0f} cycles a packet, {found['live'][-1] / 1e6:.2f} M live",
         flush=True,
     )
@@ -224,7 +224,6 @@ def run_changes(machine, binaries, rounds, seconds):
 
 def show_changes(found):
     print(
-        f"{found['changes_per_second']['median']:.0f} changes a second: {found['ratio']['median']:.3f} of the throughput without "
-        f"({found['ratio']['least']:.3f}-{found['ratio']['most']:.3f})",
+        f"{found['changes_per_second']['median']:.0f} changes a second: {in_words(found['ratio'], 3)} of the throughput without",
         flush=True,
     )

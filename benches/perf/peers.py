@@ -17,6 +17,7 @@ from traffic import Traffic, human
 FLOWS = (1_000, 32_000, 64_000, 1_000_000)
 WAYS = ("one-way", "two-way")
 WINDOWS = 5
+WINDOW_SECONDS = 0.7
 # Buffers of this size for large traces, so that two traces of a million frames have room: the same for testpmd.
 SMALL_BUFFER, LARGE_TRACE = 1024, 10**5
 SPARE_BUFFERS = 8192

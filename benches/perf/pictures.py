@@ -2,6 +2,7 @@
 
 import drawing
 from drawing import Plot, bar, human, legend, line, round_steps, svg, text
+from measure import middle_half
 
 PROGRAMS = ("io", "5tswap", "natlb")
 KINDS = {"io": "io", "5tswap": "swap", "natlb": "natlb"}
@@ -19,7 +20,7 @@ def ends(values, room=1.15):
 
 def throughput(points, rates):
     """`points`: (flows, {program: spread of Mpps}); `rates`: (name, Mpps) of links."""
-    values = [spread[edge] for _, programs in points for spread in programs.values() for edge in ("least", "most")]
+    values = [edge for _, programs in points for spread in programs.values() for edge in middle_half(spread)]
     flows = [count for count, _ in points]
     across, down = ends(flows, 1.6), ends([*values, *(mpps for _, mpps in rates)], 1.3)
     plot = Plot(across, down)
@@ -31,8 +32,9 @@ def throughput(points, rates):
         plot.curve([(count, programs[program]["median"]) for count, programs in points], kind)
         for count, programs in points:
             spread = programs[program]
-            plot.spread(count, spread["least"], spread["most"], kind)
-            plot.dot(count, spread["median"], kind, f"{program}, {human(count)} flows: {spread['median']:.1f} Mpps ({spread['least']:.1f} to {spread['most']:.1f})")
+            lower, upper = middle_half(spread)
+            plot.spread(count, lower, upper, kind)
+            plot.dot(count, spread["median"], kind, f"{program}, {human(count)} flows: {spread['median']:.1f} Mpps ({lower:.1f} to {upper:.1f})")
     # Last, so that no curve runs over them.
     for program in PROGRAMS[1:]:
         for count, programs in points:

@@ -4,6 +4,7 @@ import os
 from html import escape
 
 import goals
+import measure
 import pictures
 from drawing import human
 from peers import compare
@@ -19,7 +20,8 @@ def table(head, rows):
 
 
 def middle(spread, digits=1):
-    return f'{spread["median"]:.{digits}f} <span class="faint">{spread["least"]:.{digits}f}–{spread["most"]:.{digits}f}</span>'
+    lower, upper = measure.middle_half(spread)
+    return f'{spread["median"]:.{digits}f} <span class="faint">{lower:.{digits}f}–{upper:.{digits}f}</span>'
 
 
 def note(content):
@@ -138,21 +140,20 @@ def scaling(result):
     if not found:
         return []
     rows = []
-    middle_half = lambda spread, digits=1: middle({**spread, "least": spread["lower"], "most": spread["upper"]}, digits)
     for each in found:
         for name in ("io", "5tswap", "natlb", "software"):
             more = " software" if name == "software" else ""
             program = "natlb" if more else name
             rows.append([
-                f"{human(each['flows'])} flows each", "natlb, software steers" if more else name, middle_half(each["mpps"][f"{program} 1"]),
-                middle_half(each["mpps"][f"{program} 2{more}"]), middle_half(each["scaling"][name], 2), middle_half(each["to_io"][name], 3) if name in each["to_io"] else "",
+                f"{human(each['flows'])} flows each", "natlb, software steers" if more else name, middle(each["mpps"][f"{program} 1"]),
+                middle(each["mpps"][f"{program} 2{more}"]), middle(each["scaling"][name], 2), middle(each["to_io"][name], 3) if name in each["to_io"] else "",
             ])  # fmt: skip
     costs = []
     for each in found:
         software = each["workers"]["natlb-2-software"]
         if each["hand_over_cycles"]:
             costs.append(
-                f"{human(each['flows'])} flows: {middle_half(each['hand_over_cycles'], 0)} cycles, {software['handed_over_share']:.0%} of packets handed over, "
+                f"{human(each['flows'])} flows: {middle(each['hand_over_cycles'], 0)} cycles, {software['handed_over_share']:.0%} of packets handed over, "
                 f"{software['ring_full_share']:.1%} lost in full rings"
             )
     return [
@@ -247,7 +248,7 @@ def write(result, output):
         f'<p>{escape(result["natlb"])} · {escape(str(result["machine"]["cpu"]))} · {escape(result["memory"])} pages · {escape(result["began"])}</p>',
         note(
             "One polled core, no NIC: it also makes the frames and takes them back. Programs run in turns under the same conditions; Mpps are per second of the "
-            "polling thread’s CPU time; medians, with the least and most of the rounds. Net cycles are natlb’s less those of io."
+            "polling thread’s CPU time; medians of the rounds, with their quartiles. Net cycles are natlb’s less those of io."
         ),
         *reached(result), *throughput(uniform), *stages(result),
         *(["<h2>Other kinds of traffic</h2>", table(HEAD, [point_row(point) for point in others])] if others else []),

@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 
 import measure
-from measure import CHECK_EVERY, CHECK_SECONDS, DEFAULT_CAPACITY, QUIET_SECONDS
+from measure import CHECK_EVERY, CHECK_SECONDS, DEFAULT_CAPACITY, QUIET_SECONDS, in_words, spread
 from page import Page
 from programs import Failed, Lbd, Testpmd
 from traffic import Traffic, human
@@ -292,12 +292,6 @@ def measured(programs, rounds, seconds):
     return found
 
 
-def spread(values):
-    """The median and both quartiles: single rounds are off by what the host does meanwhile."""
-    quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
-    return {**measure.spread(values), "lower": quartiles[0], "upper": quartiles[2]}
-
-
 def judged(starts):
     """Medians of the rounds: how each program scales, to what io does in the same round, and what a hand-over costs. `starts`:
     (rounds, share of packets handed over)."""
@@ -324,20 +318,16 @@ def judged(starts):
     }
 
 
-def middle(spread, digits):
-    return f"{spread['median']:.{digits}f} ({spread['lower']:.{digits}f}-{spread['upper']:.{digits}f})"
-
-
 def show(found):
     print(f"{found['name']}, medians and quartiles of {found['scaling']['io']['rounds']} rounds")
     for name, rate in found["mpps"].items():
-        print(f"    {name:17} {middle(rate, 1):>20} Mpps {middle(found['cycles'][name], 1):>22} cycles")
+        print(f"    {name:17} {in_words(rate, 1):>20} Mpps {in_words(found['cycles'][name], 1):>22} cycles")
     for name, times in found["scaling"].items():
         to_io = found["to_io"].get(name)
-        said = "" if to_io is None else f", {middle(to_io, 3)} of io's"
-        print(f"    {name:17} scales {middle(times, 3)} times{said}")
+        said = "" if to_io is None else f", {in_words(to_io, 3)} of io's"
+        print(f"    {name:17} scales {in_words(times, 3)} times{said}")
     print("    natlb, each start: " + ", ".join(f"{each:.3f}" for each in found["start_medians"]))
     if cost := found["hand_over_cycles"]:
         software = found["workers"]["natlb-2-software"]
         lost = software["ring_full_share"]
-        print(f"    a hand-over: {middle(cost, 0)} cycles; {software['handed_over_share']:.1%} of packets, {lost:.2%} lost in full rings", flush=True)
+        print(f"    a hand-over: {in_words(cost, 0)} cycles; {software['handed_over_share']:.1%} of packets, {lost:.2%} lost in full rings", flush=True)

@@ -1,6 +1,6 @@
 """Zipf over 10 M connections against uniform traffic over 64 k, in turns: each to testpmd's 5tswap on the same traffic."""
 
-from measure import Point, spread
+from measure import Point, in_words, spread
 from traffic import Traffic
 
 PROGRAMS = ("io", "5tswap", "natlb")
@@ -31,7 +31,6 @@ def run(machine, binaries, rounds, seconds):
 def show(found):
     to = {kind: found["to_5tswap"][kind]["median"] for kind in found["to_5tswap"]}
     print(
-        f"{found['name']}: {to['zipf']:.2f} and {to['uniform']:.2f} of 5tswap: {found['ratio']['median']:.2f} "
-        f"({found['ratio']['least']:.2f}-{found['ratio']['most']:.2f})",
+        f"{found['name']}: {to['zipf']:.2f} and {to['uniform']:.2f} of 5tswap: {in_words(found['ratio'])}",
         flush=True,
     )
