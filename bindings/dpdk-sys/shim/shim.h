@@ -36,6 +36,8 @@ enum natlb_limits {
 	NATLB_ETHER_OVERHEAD = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN,
 	/* Entries of the largest redirection table that is handled. */
 	NATLB_RETA_MAX = RTE_ETH_RSS_RETA_SIZE_512 * 4,
+	/* For tests: where a configuration has the pointer to the hash key. */
+	NATLB_CONF_RSS_KEY = offsetof(struct rte_eth_conf, rx_adv_conf.rss_conf.rss_key),
 };
 
 /* bindgen leaves macros out that are made of BIT64. */

@@ -59,16 +59,45 @@ pub struct EthPort {
 #[derive(Debug)]
 pub(crate) struct Started {
     id: u16,
-    /// All that a queue of the port was ever set up with: kept until it is closed, for its rings may
-    /// hold frames of them.
-    pools: Mutex<Vec<Pool>>,
+    /// What was handed to the driver by pointer, until the port is closed.
+    kept: Mutex<Kept>,
     /// Goes last.
     _runtime: Arc<Runtime>,
+}
+
+/// What a driver may read at any time, long after the call that handed it over.
+#[derive(Debug, Default)]
+struct Kept {
+    /// All that a queue of the port was ever set up with: its rings may hold frames of them.
+    pools: Vec<Pool>,
+    /// All that the port was ever hashed by: DPDK copies the structure with the pointer to the key, not the key. Many
+    /// drivers read it when the port starts (igb, ixgbe, i40e), and after a refused configuration the one before holds.
+    rss: Vec<RssConfig>,
 }
 
 impl Started {
     pub(crate) fn id(&self) -> u16 {
         self.id
+    }
+
+    /// Keeps the key as long as the port. What is returned points to the kept one.
+    pub(crate) fn keep_rss(&self, rss: &RssConfig) -> dpdk_sys::natlb_rss {
+        let mut kept = self.kept.lock().expect("nothing panics while it is held");
+        match kept.rss.iter().find(|known| *known == rss) {
+            Some(known) => known.as_raw(),
+            None => {
+                let rss = rss.clone();
+                // A vector's bytes stay where they are when the vector is moved.
+                let raw = rss.as_raw();
+                kept.rss.push(rss);
+                raw
+            }
+        }
+    }
+
+    /// Keeps the pools as long as the port.
+    fn keep_pools(&self, pools: &[Pool]) {
+        self.kept.lock().expect("nothing panics while it is held").pools.extend_from_slice(pools);
     }
 }
 
@@ -101,7 +130,7 @@ impl EthPort {
         Errno::check(found).map_err(|_| missing())?;
         eal.runtime.claim(id).map_err(|why| Error::Option(device.into(), why))?;
 
-        let started = Arc::new(Started { id, pools: Mutex::default(), _runtime: Arc::clone(&eal.runtime) });
+        let started = Arc::new(Started { id, kept: Mutex::default(), _runtime: Arc::clone(&eal.runtime) });
         let fail = |step, errno| Error::Port {
             device: device.into(),
             step,
@@ -143,20 +172,20 @@ impl EthPort {
         self.check_queues("transmit", tx_queues, self.info.max_tx_queues)?;
         let mtu = self.fit_mtu(&config);
         let id = self.started.id;
-        let rss = config.rss.as_ref().map(RssConfig::as_raw);
+        let rss = config.rss.as_ref().map(|rss| self.started.keep_rss(rss));
         let rss = rss.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: the port exists, is ours, and is not started (`&mut self`; starting makes queues); the
-        // hash key is the configuration's, which is still there.
+        // hash key lives as long as the port (`Kept::rss`).
         let result = unsafe { dpdk_sys::natlb_port_configure(id, rx_queues, tx_queues, mtu, rss) };
         Errno::check(result).map_err(|errno| self.fail("configure it", errno))?;
 
         let (rx, tx) = self.fit_descriptors(&config);
         // DPDK's SOCKET_ID_ANY where the node is not known.
         let socket = self.numa_node().unwrap_or(u32::MAX);
-        self.started.pools.lock().expect("nothing panics while it is held").extend_from_slice(&config.pools);
+        self.started.keep_pools(&config.pools);
         for (queue, pool) in (0..rx_queues).zip(&config.pools) {
             // SAFETY: the port is configured with so many queues; without a configuration of the queue
-            // the driver's own is taken; the pool lives as long as the port (`Started::pools`).
+            // the driver's own is taken; the pool lives as long as the port (`Kept::pools`).
             let result = unsafe {
                 dpdk_sys::rte_eth_rx_queue_setup(id, queue, rx, socket, std::ptr::null(), pool.as_ptr())
             };

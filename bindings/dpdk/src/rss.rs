@@ -87,7 +87,7 @@ pub struct RssConfig {
 }
 
 impl RssConfig {
-    /// For the shim, which reads the key as long as `self` is borrowed.
+    /// For the shim: points to this key. A driver may keep the pointer, so `Started` keeps the key.
     pub(crate) fn as_raw(&self) -> dpdk_sys::natlb_rss {
         dpdk_sys::natlb_rss {
             key: self.key.as_ptr(),
@@ -159,8 +159,9 @@ impl EthPort {
     /// # Errors
     /// If the driver refuses.
     pub fn set_rss(&self, rss: &RssConfig) -> Result<(), Errno> {
-        // SAFETY: the port exists and is ours; the key lives during the call, in which the driver copies it.
-        Errno::check(unsafe { dpdk_sys::natlb_port_set_rss(self.id(), &rss.as_raw()) })
+        let raw = self.started().keep_rss(rss);
+        // SAFETY: the port exists and is ours; the key lives as long as the port, for not every driver copies it.
+        Errno::check(unsafe { dpdk_sys::natlb_port_set_rss(self.id(), &raw) })
     }
 
     /// Makes flow rules on the started port that hash TCP and UDP over IPv4 so, for a driver that takes
@@ -205,10 +206,13 @@ impl EthPort {
     ) -> Result<RssRule, RuleRefused> {
         let destination = destination.map(|address| address.octets());
         let address = destination.as_ref().map_or(std::ptr::null(), |octets| octets.as_ptr());
-        let (raw, count) = (rss.as_raw(), u16::try_from(queues.len()).unwrap_or(u16::MAX));
+        let raw = self.started().keep_rss(rss);
+        let queues: Box<[u16]> = queues.into();
+        let count = u16::try_from(queues.len()).unwrap_or(u16::MAX);
         let mut why = [0; 128];
-        // SAFETY: the port exists and is ours; the address is null or has four bytes; address, key and `count`
-        // queues live during the call; no more than `why` has room for is written, its end included.
+        // SAFETY: the port exists and is ours; the address is null or has four bytes, and lives during the call; so do
+        // `count` queues, and as long as the rule, and the key as long as the port: a driver may apply the rule again
+        // when the port is restarted. No more than `why` has room for is written, its end included.
         let rule = unsafe {
             let (to, room) = (why.as_mut_ptr().cast(), why.len());
             dpdk_sys::natlb_rss_rule(self.id(), protocol, address, &raw, queues.as_ptr(), count, to, room)
@@ -220,7 +224,7 @@ impl EthPort {
             let why = if why == errno.to_string() { String::new() } else { why };
             return Err(RuleRefused { errno, why });
         };
-        Ok(RssRule { rule, port: Arc::clone(self.started()) })
+        Ok(RssRule { rule, _queues: queues, port: Arc::clone(self.started()) })
     }
 }
 
@@ -233,6 +237,8 @@ const ANY_PROTOCOL: u8 = 0;
 #[derive(Debug)]
 pub struct RssRule {
     rule: NonNull<dpdk_sys::rte_flow>,
+    /// For the driver.
+    _queues: Box<[u16]>,
     port: Arc<Started>,
 }
 
