@@ -1,7 +1,7 @@
 //! What `lbd` says on stderr: one line each, its level first. systemd and containers add the time.
 
 use log::LevelFilter;
-use std::io::Write;
+use std::io::{self, Write};
 
 /// Starts logging at this level; `RUST_LOG` can say more finely what is logged.
 pub(crate) fn start(level: LevelFilter) {
@@ -17,5 +17,15 @@ pub(crate) fn start(level: LevelFilter) {
 
 /// Says that packets are forwarded from now on: a line of its own, that scripts wait for.
 pub(crate) fn ready() {
-    eprintln!("ready");
+    say("ready");
+}
+
+/// Says why `lbd` ends: the last line, or lines.
+pub(crate) fn last(why: &str) {
+    say(why);
+}
+
+/// Whoever read stderr may be gone: that neither ends `lbd` nor changes its exit code.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

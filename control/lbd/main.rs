@@ -8,6 +8,7 @@
 //! fleet        all workers, each on its core
 //! worker_loop  one worker's polling loop: its clock, and what it does when nothing arrives
 //! logging      what is said on stderr
+//! signals      signals that do not stop it: logged, and ignored
 //! measure      only with the feature of that name: when the stages of turns are measured
 //! ```
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod logging;
 #[cfg(feature = "measure")]
 mod measure;
 mod placement;
+mod signals;
 mod steering;
 mod worker_loop;
 
@@ -40,7 +42,7 @@ use std::time::Duration;
 /// Layer-4 NAT load balancer on DPDK.
 ///
 /// Runs in the foreground and logs to stderr; says "ready" when it forwards.
-/// SIGTERM and SIGINT stop it. Services are managed with lbctl while it runs.
+/// SIGTERM and SIGINT stop it, other signals are logged and ignored. Services are managed with lbctl while it runs.
 #[derive(Parser)]
 #[command(
     name = "lbd",
@@ -103,11 +105,11 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Configuration(lines)) => {
-            eprintln!("{lines}");
+            logging::last(&lines);
             ExitCode::from(2)
         }
         Err(Failure::Other(line)) => {
-            eprintln!("lbd: {line}");
+            logging::last(&format!("lbd: {line}"));
             ExitCode::FAILURE
         }
     }
@@ -117,13 +119,14 @@ fn main() -> ExitCode {
 fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|error| Failure::Other(format!("cannot handle signals: {error}")))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(cannot_handle_signals)?;
     }
+    let ignored = signals::Ignored::start().map_err(cannot_handle_signals)?;
     refuse_second(&config.control.socket)?;
 
     let eal = devices::start_eal(config)?;
     let devices = DpdkDevices::open(&eal, config)?;
+    ignored.add_real_time().map_err(cannot_handle_signals)?;
     let map = devices.owner_map();
     log::debug!("workers: {}, clients shared out by {} entries", map.workers(), map.indirection().entries());
     let next_hops = Arc::new(NextHops::new(devices.macs()));
@@ -146,6 +149,10 @@ fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(
         log::info!("stopped");
     }
     served
+}
+
+fn cannot_handle_signals(error: io::Error) -> Failure {
+    Failure::Other(format!("cannot handle signals: {error}"))
 }
 
 /// Another `lbd` on the same socket is found before any device is touched.

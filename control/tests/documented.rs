@@ -25,6 +25,15 @@ fn the_example_for_nics_is_a_right_configuration() {
 }
 
 #[test]
+fn the_unit_starts_it_again_whatever_ended_it() {
+    let unit = fs::read_to_string(in_repository("scripts/nic/lbd.service")).unwrap();
+    // Death by SIGHUP is a clean end for systemd, and five starts in ten seconds are too many unless told otherwise.
+    for line in ["Restart=always", "StartLimitIntervalSec=0", "RestartPreventExitStatus=2"] {
+        assert!(unit.lines().any(|other| other == line), "lbd.service lacks {line}");
+    }
+}
+
+#[test]
 fn the_readme_explains_every_drop_reason() {
     let readme = readme();
     for reason in DropReason::ALL {

@@ -88,6 +88,46 @@ def termination_is_clean(bed):
 
 
 @test()
+def signals_that_do_not_stop_it_are_logged_and_ignored(bed):
+    # All that end a process by default, but for the two that stop lbd and those that a fault of its own raises.
+    faults = {"SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGSEGV", "SIGSYS"}
+    harmless = {"SIGCHLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGPIPE", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU"}
+    named = {s.name for s in signal.Signals} - faults - harmless - {"SIGTERM", "SIGINT", "SIGKILL", "SIGRTMIN", "SIGRTMAX"}
+    assert {"SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXFSZ"} <= named
+    with bed.lbd(services=[SERVICE]) as daemon:
+        for name in sorted(named):
+            daemon.process.send_signal(signal.Signals[name])
+            assert wait_for(lambda: daemon.says(f"warn: {name} from process {os.getpid()} of user 0 is ignored: "), 10), name
+        for offset in (0, 1, signal.SIGRTMAX - signal.SIGRTMIN):
+            daemon.process.send_signal(signal.SIGRTMIN + offset)
+            assert wait_for(lambda: daemon.says(rf"warn: SIGRTMIN\+{offset} from process"), 10), offset
+        # A flood of them is no flood of lines.
+        lines, began = len(daemon.log().splitlines()), time.monotonic()
+        for _ in range(5000):
+            daemon.process.send_signal(signal.SIGHUP)
+        bed.expect(["rs2", "rs1"])
+        said = len(daemon.log().splitlines()) - lines
+        assert said <= 2 + (time.monotonic() - began), daemon.log()
+        assert daemon.lbctl("list").returncode == 0
+
+
+@test()
+def a_reader_of_the_log_that_goes_away_ends_nothing(bed):
+    daemon = Daemon(bed, bed.config())
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    daemon.process = bed.spawn("lb", binary("lbd"), "--config", daemon.file, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=write_end)
+    os.close(write_end)
+    try:
+        assert wait_for(lambda: daemon.lbctl("list").returncode == 0 or daemon.process.poll() is not None, 20)
+        assert daemon.process.poll() is None, f"lbd ended with {daemon.process.poll()}"
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+
+
+@test()
 def check_starts_nothing(bed):
     file = bed.dir / "checked.toml"
     file.write_text(to_toml(bed.config()))
