@@ -37,13 +37,14 @@ impl<Io: FrameIo> Handler<Io> {
         reason: DropReason,
         context: Context<'_>,
     ) -> Judgement {
-        if !self.limits.reset.take(context.now) {
+        let limit = self.limits.on(context.port).reset(reason);
+        if !limit.take(context.now) {
             self.counters.answers_suppressed.add(1);
             return Judgement::Conclude(Verdict::Drop(reason));
         }
         let answered = answer::tcp_reset(frame);
         if !answered {
-            self.limits.reset.give_back();
+            limit.give_back();
         }
         self.concluded(answered, reason, context.port)
     }
@@ -116,13 +117,15 @@ impl<Io: FrameIo> Handler<Io> {
         context: Context<'_>,
     ) -> Judgement {
         let Some(speaker) = speaker else { return Judgement::Conclude(Verdict::Drop(reason)) };
-        if !self.limits.icmp_error.take(context.now) {
+        let limit = self.limits.on(context.port).icmp_error(reason);
+        let is_limited = !matches!(kind, IcmpError::FragmentationNeeded { .. });
+        if is_limited && !limit.take(context.now) {
             self.counters.answers_suppressed.add(1);
             return Judgement::Conclude(Verdict::Drop(reason));
         }
         let answered = answer::icmp_error(frame, kind, speaker);
-        if !answered {
-            self.limits.icmp_error.give_back();
+        if is_limited && !answered {
+            limit.give_back();
         }
         self.concluded(answered, reason, context.port)
     }

@@ -21,12 +21,16 @@ impl<Io: FrameIo> Handler<Io> {
         let heard = self.heard(&message, for_us, context);
 
         if message.operation == Operation::Request && for_us {
-            if !self.limits.arp.take(now) {
+            let limit = &mut self.limits.on(port).arp;
+            if !limit.take(now) {
                 self.counters.answers_suppressed.add(1);
                 return Err(DropReason::Arp);
             }
             let mac = snapshot.ports[usize::from(port)].mac;
             let answered = arp::reply_in_place(frame.bytes_mut(), mac);
+            if !answered {
+                limit.give_back();
+            }
             return if answered { Ok(Verdict::Answer(port)) } else { Err(DropReason::Arp) };
         }
         if heard { Ok(Verdict::Consumed) } else { Err(DropReason::Arp) }

@@ -28,11 +28,15 @@ impl<Io: FrameIo> Handler<Io> {
             if ip.length > context.snapshot.ports[usize::from(context.port)].mtu {
                 return Err(DropReason::WouldFragment);
             }
-            if !self.limits.echo.take(context.now) {
+            let limit = &mut self.limits.on(context.port).echo;
+            if !limit.take(context.now) {
                 self.counters.answers_suppressed.add(1);
                 return Err(DropReason::IcmpUnmatched);
             }
             let answered = answer::echo_reply(frame);
+            if !answered {
+                limit.give_back();
+            }
             return if answered {
                 Ok(Judgement::Conclude(Verdict::Answer(context.port)))
             } else {

@@ -1,6 +1,8 @@
 //! Token buckets: how often a worker answers by itself.
 
+use crate::ids::{MAX_PORTS, PortIndex};
 use crate::time::Now;
+use crate::verdict::DropReason;
 
 /// Lets `rate` events a second pass, and `burst` at once.
 #[derive(Debug)]
@@ -33,30 +35,63 @@ impl TokenBucket {
     }
 }
 
-/// The limits of one worker. Each kind has a bucket of its own, so that a flood of one does not
-/// silence another.
+/// The limits of one worker. A flood of one kind silences no other: each kind of answer has a bucket of its own on each
+/// `EthPort`, and RST and ICMP errors one for each cause.
+///
+/// ICMP "fragmentation needed" has none: a connection whose sender does not hear it hangs (Linux limits all ICMP errors but
+/// this one, too). It is bounded by what causes it: one for each packet longer than the MTU, which is at least 576 bytes, and
+/// never longer than 576 bytes, so whoever makes natlb send some has sent more.
 #[derive(Debug)]
 pub(super) struct Limits {
-    pub(super) arp: TokenBucket,
-    pub(super) echo: TokenBucket,
-    pub(super) reset: TokenBucket,
-    pub(super) icmp_error: TokenBucket,
+    answers: Box<[Answers; MAX_PORTS]>,
     /// What neighbours say by ARP, told to the control thread.
     pub(super) heard: TokenBucket,
     /// Requests to the control thread to resolve a neighbour.
     pub(super) wanted: TokenBucket,
 }
 
-impl Limits {
-    pub(super) const fn new() -> Self {
+/// The limits of what is answered on one `EthPort`.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub(super) arp: TokenBucket,
+    pub(super) echo: TokenBucket,
+    resets: [TokenBucket; DropReason::ALL.len()],
+    icmp_errors: [TokenBucket; DropReason::ALL.len()],
+}
+
+impl Answers {
+    fn new() -> Self {
         Self {
             arp: TokenBucket::new(10_000, 1_000),
             echo: TokenBucket::new(10_000, 1_000),
-            reset: TokenBucket::new(10_000, 1_000),
-            icmp_error: TokenBucket::new(1_000, 100),
+            resets: std::array::from_fn(|_| TokenBucket::new(10_000, 1_000)),
+            icmp_errors: std::array::from_fn(|_| TokenBucket::new(1_000, 100)),
+        }
+    }
+
+    /// Of RSTs to segments that are dropped for `reason`.
+    pub(super) const fn reset(&mut self, reason: DropReason) -> &mut TokenBucket {
+        &mut self.resets[reason as usize]
+    }
+
+    /// Of ICMP errors about packets that are dropped for `reason`.
+    pub(super) const fn icmp_error(&mut self, reason: DropReason) -> &mut TokenBucket {
+        &mut self.icmp_errors[reason as usize]
+    }
+}
+
+impl Limits {
+    pub(super) fn new() -> Self {
+        Self {
+            answers: Box::new(std::array::from_fn(|_| Answers::new())),
             heard: TokenBucket::new(10_000, 128),
             wanted: TokenBucket::new(10_000, 128),
         }
+    }
+
+    /// Of what is answered to packets that came in on `port`.
+    pub(super) fn on(&mut self, port: PortIndex) -> &mut Answers {
+        &mut self.answers[usize::from(port) % MAX_PORTS]
     }
 }
 
