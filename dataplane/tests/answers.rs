@@ -2,8 +2,9 @@
 
 mod support;
 
+use dataplane::verdict::DropReason;
 use std::net::Ipv4Addr;
-use support::packet::{ACK, Packet, SYN, read};
+use support::packet::{ACK, Packet, RST, SYN, read};
 use support::*;
 
 /// More than any bucket holds.
@@ -94,4 +95,33 @@ fn what_cannot_be_answered_costs_no_token() {
     assert_eq!(lab.arrive(VIP0, &from_client(ping())).len(), 1);
     assert_eq!(lab.arrive(VIP0, &from_client(udp())).len(), 1);
     assert_eq!(lab.counters().answers_suppressed.get(), 0);
+}
+
+#[test]
+fn colliding_replies_reset_tcp_and_are_port_unreachable_for_udp() {
+    let other = Ipv4Addr::new(192, 168, 10, 101);
+    let mut lab = Lab::new();
+    lab.configure(&[
+        Configured { key: tcp_service(at(VIP, 80)), reals: vec![(at(RS1, 80), 1)] },
+        Configured { key: tcp_service(at(other, 80)), reals: vec![(at(RS1, 80), 1)] },
+        Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(RS1, 53), 1)] },
+        Configured { key: udp_service(at(other, 53)), reals: vec![(at(RS1, 53), 1)] },
+    ]);
+    let tcp = |vip, flags| Packet::tcp(at(CLIENT, 40000), at(vip, 80), flags);
+    let udp = |vip| Packet::udp(at(CLIENT, 40000), at(vip, 53), b"?");
+    for packet in [tcp(VIP, SYN), udp(VIP)] {
+        assert_eq!(lab.arrive(VIP0, &from_client(packet))[0].port, DIP0);
+    }
+    let refused = tcp(other, SYN);
+    let out = lab.arrive(VIP0, &from_client(refused.clone()));
+    let seen = read(&out[0].bytes);
+    assert_eq!((seen.protocol, seen.flags, out[0].port), (6, RST | ACK, VIP0));
+    assert_eq!((seen.source, seen.destination), (at(other, 80), at(CLIENT, 40000)));
+    assert_eq!((seen.sequence, seen.acknowledgement), (0, refused.sequence + 1), "RFC 9293 §3.10.7.1");
+    let seen = read(&lab.arrive(VIP0, &from_client(udp(other)))[0].bytes);
+    assert_eq!((seen.protocol, &seen.payload[..2]), (1, &[3, 3][..]));
+    assert_eq!(lab.dropped(DropReason::ReplyCollision), 2);
+    // The connection that was there goes on.
+    let reply = Packet::tcp(at(RS1, 80), at(CLIENT, 40000), SYN | ACK);
+    assert_eq!(read(&lab.arrive(DIP0, &from_rs1(reply))[0].bytes).source, at(VIP, 80));
 }

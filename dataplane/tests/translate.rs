@@ -201,7 +201,7 @@ fn replies_that_would_collide_go_to_another_real_or_are_refused() {
     assert_eq!(*open(VIP)[0].destination.ip(), RS2);
     assert_eq!(*open(other)[0].destination.ip(), RS1, "rs2 already answers this client endpoint as the VIP");
     let refused = open(third);
-    assert_eq!((refused[0].protocol, refused[0].payload[0], refused[0].payload[1]), (1, 3, 3));
+    assert_eq!((refused[0].protocol, refused[0].flags), (6, RST | ACK));
     assert_eq!(lab.dropped(DropReason::ReplyCollision), 1);
     let reply = Packet::tcp(at(RS1, 80), at(CLIENT, 40000), SYN | ACK).macs(RS1_MAC, DIP_MAC);
     assert_eq!(read(&lab.arrive(DIP0, &reply.frame())[0].bytes).source, at(other, 80));

@@ -105,7 +105,9 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// What a refused opening is answered with, as IPVS and the host's stack do: RST where TCP finds
-    /// nothing, ICMP port unreachable where a service has no real or UDP finds nothing.
+    /// nothing, ICMP port unreachable where a service has no real or UDP finds nothing. Also RST where replies to
+    /// this client port would collide: after ICMP a client may try the same port again for minutes, after RST it can try
+    /// another address or port at once.
     pub(super) fn refuse(
         &mut self,
         frame: &mut Io::Frame,
@@ -114,10 +116,11 @@ impl<Io: FrameIo> Handler<Io> {
         context: Context<'_>,
     ) -> Judgement {
         let reset = match reason {
-            DropReason::NoConnection | DropReason::NoService | DropReason::FtpDataPort => {
-                segment.protocol == Protocol::Tcp
-            }
-            DropReason::NoReal | DropReason::ReplyCollision => false,
+            DropReason::NoConnection
+            | DropReason::NoService
+            | DropReason::FtpDataPort
+            | DropReason::ReplyCollision => segment.protocol == Protocol::Tcp,
+            DropReason::NoReal => false,
             _ => return Judgement::Conclude(Verdict::Drop(reason)),
         };
         if reset {
