@@ -9,6 +9,7 @@ fn main() -> ExitCode {
         std::env::args_os(),
         Surroundings {
             socket: std::env::var_os("LBCTL_SOCKET"),
+            version: env!("NATLB_VERSION"),
             // The build script says "DPDK 22.11.11"; the client adds the name itself.
             dpdk: option_env!("NATLB_DPDK_VERSION")
                 .map_or("unknown", |stamp| stamp.trim_start_matches("DPDK ")),

@@ -3,7 +3,7 @@
 mod control_lab;
 
 use control::protocol::{LONGEST_LINE, Outcome, Refusal};
-use control::server::{IDLE, MAX_PEERS, Server};
+use control::server::{IDLE, MAX_PEERS, PAUSE, Server};
 use control_lab::{Client, Lab, config_in, until};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -312,6 +312,34 @@ fn who_neither_sends_nor_reads_is_closed_after_a_while() {
     }
     dripping.send(b"x");
     assert_eq!(turn(&mut server, Duration::from_secs(101)), (0, 0));
+}
+
+/// Somebody looks at a long answer in a pager: what lbd keeps of it is little, and it waits.
+#[test]
+fn one_that_pauses_in_a_long_answer_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut server, socket) = server(&directory);
+    let start = Instant::now();
+    let mut pausing = Client::connect(&socket);
+    pausing.send(b"{\"v\":1,\"command\":\"connections\"}\n");
+    assert_eq!(server.turn(Duration::from_millis(20), start).unwrap().len(), 1);
+    let slice = vec![b'x'; 70_000];
+    // Until the socket takes no more and what is kept here is enough.
+    let slices = (0..1000).take_while(|_| {
+        let has_room = server.has_room(1) == Some(true);
+        if has_room {
+            server.push(1, &slice);
+            server.turn(Duration::ZERO, start).unwrap();
+        }
+        has_room
+    });
+    assert!(slices.count() < 100, "it is not read, so it takes no more");
+    for paused in [10 * IDLE, PAUSE] {
+        server.turn(Duration::ZERO, start + paused).unwrap();
+        assert_eq!(server.peer_count(), 1, "{paused:?}");
+    }
+    server.turn(Duration::ZERO, start + PAUSE + Duration::from_millis(1)).unwrap();
+    assert_eq!(server.peer_count(), 0);
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn the_readme_names_every_command() {
     let (readme, mut help, mut errors) = (readme(), Vec::new(), Vec::new());
     let surroundings = Surroundings {
         socket: None,
+        version: "0",
         dpdk: "0",
         stdin: &mut std::io::empty(),
         stdout: &mut help,
@@ -88,9 +89,10 @@ fn the_readmes_limits_are_the_codes() {
             MAX_REALS % 1000
         ),
         format!(
-            "| clients on the socket | {}; silent {} s at most |",
+            "| clients on the socket | {}; silent {} s at most, {} min in the middle of `connections` |",
             server::MAX_PEERS,
-            server::IDLE.as_secs()
+            server::IDLE.as_secs(),
+            server::PAUSE.as_secs() / 60
         ),
     ];
     for row in rows {

@@ -206,7 +206,7 @@ fn an_answer_that_is_none_is_named_and_3() {
 #[test]
 fn help_and_version_are_on_stdout_and_0() {
     let ran = lbctl_with(&["lbctl", "--version"], None, b"");
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "lbctl 0.1.0 (DPDK 22.11.11)\n"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "lbctl 0.1.0 (1234abcde) (DPDK 22.11.11)\n"));
     let ran = lbctl_with(&["lbctl", "--help"], None, b"");
     assert_eq!(ran.code, 0);
     for part in ["Examples:", "lbctl add-service -t 192.168.10.100:80 -s wrr", "  drain ", "Exit codes:"] {

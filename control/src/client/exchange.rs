@@ -1,19 +1,21 @@
 //! One request and its answer over the socket.
 
 use super::Failure;
-use crate::protocol::{Command, LONGEST_LINE, Refusal, Request, VERSION};
+use super::answer::{Line, OfLine};
+use super::printer::Printer;
+use crate::protocol::{Command, LONGEST_LINE, Request, VERSION};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::TimeVal;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use serde::de::{DeserializeOwned, DeserializeSeed};
+use std::io::{self, BufReader, Read, Write};
+use std::marker::PhantomData;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The longest answer line that is read, in bytes: that of 5 million connections.
-const LONGEST_ANSWER: u64 = 1 << 30;
+/// Bytes of an answer that are read at once.
+const READ_AT_ONCE: usize = 64 << 10;
 
 /// Where `lbd` is, and how long it may take.
 pub(super) struct Lbd {
@@ -22,18 +24,54 @@ pub(super) struct Lbd {
     pub(super) timeout: Duration,
 }
 
-/// An answer, of which what stands under `ok` is not yet read.
-#[derive(Deserialize)]
-struct Line<'a> {
-    v: u32,
-    #[serde(borrow)]
-    ok: Option<&'a RawValue>,
-    error: Option<Refusal>,
+/// What comes from the socket. Before each wait for more, everything that has come is printed.
+struct Incoming<'a, 'out> {
+    stream: UnixStream,
+    printer: &'a Printer<'out>,
+    is_empty: bool,
+    /// The other end has closed.
+    is_over: bool,
+    failed: Option<io::Error>,
+}
+
+impl Read for Incoming<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut printer = self.printer;
+        printer.flush()?;
+        match self.stream.read(buffer) {
+            Ok(length) => {
+                self.is_empty &= length == 0;
+                self.is_over = length == 0;
+                Ok(length)
+            }
+            Err(error) => {
+                let kind = error.kind();
+                if kind != io::ErrorKind::Interrupted {
+                    self.failed = Some(error);
+                }
+                Err(kind.into())
+            }
+        }
+    }
 }
 
 impl Lbd {
     /// What stands under `ok`.
-    pub(super) fn ask(&self, command: &Command) -> Result<String, Failure> {
+    pub(super) fn ask<T: DeserializeOwned>(
+        &self,
+        command: &Command,
+        printer: &Printer<'_>,
+    ) -> Result<T, Failure> {
+        self.ask_for(command, PhantomData, printer)
+    }
+
+    /// What the seed makes of what stands under `ok`, as it comes.
+    pub(super) fn ask_for<T>(
+        &self,
+        command: &Command,
+        seed: impl for<'de> DeserializeSeed<'de, Value = T>,
+        printer: &Printer<'_>,
+    ) -> Result<T, Failure> {
         let mut request = serde_json::to_vec(&Request { v: VERSION, command: command.clone() })
             .map_err(|error| Failure::Usage(error.to_string()))?;
         request.push(b'\n');
@@ -41,36 +79,52 @@ impl Lbd {
             let found = request.len();
             return Err(Failure::Usage(format!("the request has {found} bytes, {LONGEST_LINE} at most")));
         }
-        let answer = self.exchange(&request).map_err(|error| self.unreachable(&self.reason(&error)))?;
-        if answer.is_empty() {
-            return Err(self.unreachable("the connection was closed without an answer"));
-        }
-        let line: Line<'_> = serde_json::from_slice(&answer)
-            .map_err(|error| self.unreachable(&format!("not the answer of an lbd: {error}")))?;
-        match (line.v, line.ok, line.error) {
-            (VERSION, Some(ok), None) => Ok(ok.get().to_owned()),
+        let stream = self.send(&request).map_err(|error| self.unreachable(&self.reason(&error)))?;
+        let incoming = Incoming { stream, printer, is_empty: true, is_over: false, failed: None };
+        let mut incoming = BufReader::with_capacity(READ_AT_ONCE, incoming);
+        let line = OfLine(seed).deserialize(&mut serde_json::Deserializer::from_reader(&mut incoming));
+        let line = line.and_then(|line| ends(&mut incoming).map(|()| line));
+        let line = line.map_err(|error| self.no_answer(&error, incoming.get_mut()))?;
+        match line {
+            Line { v: VERSION, ok: Some(ok), error: None } => Ok(ok),
             // The socket let us in, but not lbd.
-            (VERSION, None, Some(refusal)) if refusal.code == "not_permitted" => {
+            Line { v: VERSION, ok: None, error: Some(refusal) } if refusal.code == "not_permitted" => {
                 Err(self.unreachable(&refusal.message))
             }
-            (VERSION, None, Some(refusal)) => Err(Failure::Refused(refusal)),
-            (VERSION, ..) => Err(self.unreachable("not the answer of an lbd: neither ok nor error")),
-            (v, ..) => {
+            Line { v: VERSION, ok: None, error: Some(refusal) } => Err(Failure::Refused(refusal)),
+            Line { v: VERSION, .. } => {
+                Err(self.unreachable("not the answer of an lbd: neither ok nor error"))
+            }
+            Line { v, .. } => {
                 Err(self.unreachable(&format!("lbd speaks version {v} of the protocol, lbctl {VERSION}")))
             }
         }
     }
 
-    fn exchange(&self, request: &[u8]) -> io::Result<Vec<u8>> {
+    fn send(&self, request: &[u8]) -> io::Result<UnixStream> {
         let mut stream = self.connect()?;
         match stream.write_all(request) {
             // It may have answered before it closed.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             other => other?,
         }
-        let mut answer = Vec::new();
-        BufReader::new(stream).take(LONGEST_ANSWER).read_until(b'\n', &mut answer)?;
-        Ok(answer)
+        Ok(stream)
+    }
+
+    /// Why the answer could not be read to its end. What has failed below counts, not what it looks like
+    /// to whoever reads the line.
+    fn no_answer(&self, error: &serde_json::Error, incoming: &mut Incoming<'_, '_>) -> Failure {
+        if let Some(error) = incoming.printer.take_failure() {
+            return Failure::Stdout(error);
+        }
+        if let Some(error) = incoming.failed.take() {
+            return self.unreachable(&self.reason(&error));
+        }
+        self.unreachable(&match (incoming.is_empty, incoming.is_over) {
+            (true, _) => "the connection was closed without an answer".into(),
+            (false, true) => "the connection was closed in the middle of the answer".into(),
+            (false, false) => format!("not the answer of an lbd: {error}"),
+        })
     }
 
     /// With the timeout also on connecting, which waits while a hung `lbd` has a full backlog.
@@ -104,5 +158,14 @@ impl Lbd {
             io::ErrorKind::ConnectionReset => "the connection was closed without an answer".into(),
             _ => error.to_string(),
         }
+    }
+}
+
+/// Nothing may follow but the end of the line.
+fn ends(incoming: &mut impl Read) -> serde_json::Result<()> {
+    let mut after = [0; 1];
+    match incoming.read(&mut after).map_err(serde_json::Error::io)? {
+        1 if after != *b"\n" => Err(serde::de::Error::custom("something stands behind it")),
+        _ => Ok(()),
     }
 }

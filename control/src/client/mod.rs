@@ -4,20 +4,27 @@
 //! options   the command line
 //! request   what it asks of lbd
 //! exchange  the socket
+//! answer    what comes back, as it comes
+//! printer   stdout
 //! listing   (of the crate) the answer as text
 //! ```
 
+mod answer;
 mod exchange;
 mod options;
+mod printer;
 mod request;
 
 use crate::config::DEFAULT_SOCKET;
 use crate::listing;
 use crate::protocol::{Command, Drained, Refusal, Saved};
+use answer::{ConnectionRows, Echo};
 use clap::error::ErrorKind;
 use exchange::Lbd;
 use options::{Options, Order, Output};
-use serde::de::DeserializeOwned;
+use printer::Printer;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -30,7 +37,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(200);
 pub struct Surroundings<'a> {
     /// `$LBCTL_SOCKET`; empty counts as unset.
     pub socket: Option<OsString>,
-    /// The release of DPDK that this was built with, for `--version`.
+    /// What was built, for `--version`: release and commit.
+    pub version: &'a str,
+    /// The release of DPDK that this was built with, likewise.
     pub dpdk: &'a str,
     /// What `restore` reads.
     pub stdin: &'a mut dyn Read,
@@ -51,6 +60,9 @@ enum Failure {
     Usage(String),
     /// Exit code 3.
     Unreachable(String),
+    /// Stdout takes no more: exit code 1, but 0 where whoever reads has seen enough, as in
+    /// `lbctl connections | head`.
+    Stdout(io::Error),
 }
 
 impl Failure {
@@ -60,16 +72,20 @@ impl Failure {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused(_) | Self::StillLive(..) => 1,
+            Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Refused(_) | Self::StillLive(..) | Self::Stdout(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
         }
     }
 
-    fn message(&self) -> &str {
+    fn message(&self) -> String {
         match self {
-            Self::Refused(refusal) => &refusal.message,
-            Self::StillLive(_, message) | Self::Usage(message) | Self::Unreachable(message) => message,
+            Self::Refused(refusal) => refusal.message.clone(),
+            Self::StillLive(_, message) | Self::Usage(message) | Self::Unreachable(message) => {
+                message.clone()
+            }
+            Self::Stdout(error) => format!("stdout: {error}"),
         }
     }
 
@@ -80,6 +96,7 @@ impl Failure {
             Self::Refused(refusal) => &refusal.code,
             Self::Usage(_) => "usage",
             Self::Unreachable(_) => "unreachable",
+            Self::Stdout(_) => "stdout",
         };
         serde_json::json!({ "code": code, "message": self.message() }).to_string()
     }
@@ -88,12 +105,12 @@ impl Failure {
 /// Runs `lbctl` with these arguments, its name first, and returns its exit code: 0 done, 1 refused,
 /// 2 usage error, 3 `lbd` cannot be reached.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surroundings<'_>) -> u8 {
-    let Surroundings { socket, dpdk, stdin, stdout, stderr } = surroundings;
+    let Surroundings { socket, version, dpdk, stdin, stdout, stderr } = surroundings;
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let options = match Options::read(arguments.iter().cloned()) {
         Ok(options) => options,
         Err(error) if error.kind() == ErrorKind::DisplayVersion => {
-            return print(stdout, stderr, &format!("lbctl {} (DPDK {dpdk})\n", env!("CARGO_PKG_VERSION")));
+            return print(stdout, stderr, &format!("lbctl {version} (DPDK {dpdk})\n"));
         }
         Err(error) if !error.use_stderr() => return print(stdout, stderr, &error.render().to_string()),
         Err(error) => {
@@ -110,16 +127,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surround
     let of_surroundings = socket.filter(|path| !path.is_empty()).map(PathBuf::from);
     let socket = options.socket.clone().or(of_surroundings).unwrap_or_else(|| DEFAULT_SOCKET.into());
     let lbd = Lbd { socket, timeout: Duration::from_secs(options.timeout) };
-    match result(&options, &lbd, stdin) {
-        Ok(text) => print(stdout, stderr, &text),
-        Err(failure) => {
-            if options.output == Output::Json {
-                print(stdout, stderr, &(failure.json() + "\n"));
-            }
-            let _ = writeln!(stderr, "lbctl: {}", failure.message());
-            failure.exit_code()
+    let printer = Printer::new(stdout);
+    let Err(failure) = show(&options, &lbd, stdin, &printer) else { return 0 };
+    let code = failure.exit_code();
+    if code != 0 {
+        // Half a document is not followed by another.
+        if options.output == Output::Json && !printer.has_written() {
+            let _ = printer.print(&(failure.json() + "\n"));
         }
+        let _ = writeln!(stderr, "lbctl: {}", failure.message());
     }
+    code
 }
 
 /// Whether arguments that cannot be read ask for JSON.
@@ -128,33 +146,44 @@ fn wants_json(arguments: &[OsString]) -> bool {
     arguments.iter().any(|argument| argument == "--output=json") || arguments.windows(2).any(follows)
 }
 
-/// What is to be printed.
-fn result(options: &Options, lbd: &Lbd, stdin: &mut dyn Read) -> Result<String, Failure> {
+/// Asks, and prints what comes.
+fn show(options: &Options, lbd: &Lbd, stdin: &mut dyn Read, printer: &Printer<'_>) -> Result<(), Failure> {
     let command = request::command(&options.command, stdin)?;
-    let ok = match &options.command {
-        Order::Drain(drain) => drained(lbd, &command, drain.wait)?,
-        _ => lbd.ask(&command)?,
-    };
-    match options.output {
-        Output::Json => Ok(ok + "\n"),
-        Output::Text => text(&command, &ok)
-            .map_err(|error| Failure::Unreachable(format!("not the answer of an lbd: {error}"))),
+    match (&options.command, options.output) {
+        (Order::Drain(drain), output) => {
+            let (ok, live) = drained(lbd, &command, drain.wait, printer)?;
+            printer.print(&(if output == Output::Json { ok } else { lives(live) } + "\n"))
+        }
+        (Order::Connections(_), Output::Json) => {
+            lbd.ask_for(&command, Echo(printer), printer)?;
+            printer.print("\n")
+        }
+        (_, Output::Json) => {
+            let ok: Box<RawValue> = lbd.ask(&command, printer)?;
+            printer.print_later(&[ok.get()])?;
+            printer.print("\n")
+        }
+        (_, Output::Text) => text(&command, lbd, printer),
     }
 }
 
-/// Drains; with `wait` (seconds) asks again until no connection lives or the time is up.
-fn drained(lbd: &Lbd, command: &Command, wait: Option<u32>) -> Result<String, Failure> {
-    let Some(seconds) = wait else { return lbd.ask(command) };
-    let end = Instant::now() + Duration::from_secs(seconds.into());
+/// Drains; with `wait` (seconds) asks again until no connection lives or the time is up. What stood under
+/// `ok` last, and how many live.
+fn drained(
+    lbd: &Lbd,
+    command: &Command,
+    wait: Option<u32>,
+    printer: &Printer<'_>,
+) -> Result<(String, u64), Failure> {
+    let end = wait.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     loop {
-        let ok = lbd.ask(command)?;
-        let Drained { live, .. } =
-            parse(&ok).map_err(|error| Failure::Unreachable(format!("not the answer of an lbd: {error}")))?;
-        if live == 0 {
-            return Ok(ok);
-        }
+        let ok = String::from(lbd.ask::<Box<RawValue>>(command, printer)?.get());
+        let Drained { live, .. } = serde_json::from_str(&ok)
+            .map_err(|error| Failure::Unreachable(format!("not the answer of an lbd: {error}")))?;
+        let (Some(end), true) = (end, live > 0) else { return Ok((ok, live)) };
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
+            let seconds = wait.unwrap_or_default();
             return Err(Failure::StillLive(ok, format!("{} after {seconds} s", lives(live))));
         }
         std::thread::sleep(left.min(DRAIN_POLL));
@@ -166,42 +195,42 @@ fn lives(live: u64) -> String {
     format!("{live} {connections} live")
 }
 
-/// The text of what stands under `ok`; commands that only change print nothing, as `ipvsadm`'s.
-fn text(command: &Command, ok: &str) -> serde_json::Result<String> {
-    Ok(match command {
-        Command::List { .. } => listing::list(&parse(ok)?),
-        Command::Stats { .. } => listing::stats(&parse(ok)?),
-        Command::Rate { .. } => listing::rate(&parse(ok)?),
-        Command::Connections { .. } => listing::connections(&parse(ok)?),
-        Command::Timeouts { set: None } => listing::timeouts(&parse(ok)?),
-        Command::Status {} => listing::status(&parse(ok)?),
-        Command::Save {} => parse::<Saved>(ok)?.lines.into_iter().map(|line| line + "\n").collect(),
-        Command::Drain { .. } => lives(parse::<Drained>(ok)?.live) + "\n",
+/// Asks, and prints the answer as text; commands that only change print nothing, as `ipvsadm`'s.
+fn text(command: &Command, lbd: &Lbd, printer: &Printer<'_>) -> Result<(), Failure> {
+    match command {
+        Command::List { .. } => printer.print(&listing::list(lbd.ask(command, printer)?)),
+        Command::Stats { .. } => printer.print(&listing::stats(lbd.ask(command, printer)?)),
+        Command::Rate { .. } => printer.print(&listing::rate(lbd.ask(command, printer)?)),
+        Command::Connections { .. } => {
+            lbd.ask_for(command, ConnectionRows(printer), printer)?;
+            printer.print("")
+        }
+        Command::Timeouts { set: None } => printer.print(&listing::timeouts(&lbd.ask(command, printer)?)),
+        Command::Status {} => printer.print(&listing::status(&lbd.ask(command, printer)?)),
+        Command::Save {} => {
+            let Saved { lines } = lbd.ask(command, printer)?;
+            lines.iter().try_for_each(|line| printer.print_later(&[line, "\n"]))?;
+            printer.print("")
+        }
         Command::AddService { .. }
         | Command::EditService { .. }
         | Command::DelService { .. }
         | Command::AddReal { .. }
         | Command::EditReal { .. }
         | Command::DelReal { .. }
+        | Command::Drain { .. }
         | Command::Timeouts { set: Some(_) }
         | Command::Zero {}
         | Command::Clear {}
-        | Command::Restore { .. } => String::new(),
-    })
-}
-
-fn parse<T: DeserializeOwned>(ok: &str) -> serde_json::Result<T> {
-    serde_json::from_str(ok)
+        | Command::Restore { .. } => lbd.ask(command, printer).map(|IgnoredAny| ()),
+    }
 }
 
 fn print(stdout: &mut dyn Write, stderr: &mut dyn Write, text: &str) -> u8 {
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => 0,
-        // Whoever reads has seen enough, as in `lbctl connections | head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-        Err(error) => {
-            let _ = writeln!(stderr, "lbctl: stdout: {error}");
-            1
-        }
+    let Err(failure) = Printer::new(stdout).print(text) else { return 0 };
+    let code = failure.exit_code();
+    if code != 0 {
+        let _ = writeln!(stderr, "lbctl: {}", failure.message());
     }
+    code
 }

@@ -8,7 +8,7 @@ mod table;
 pub use period::{PortTotals, Totals, WorkerTotals, period};
 pub use status::status;
 
-use crate::protocol::{Connections, ServiceView, Services, TimeoutsView, Traffic};
+use crate::protocol::{ConnectionView, ServiceView, Services, TimeoutsView, Traffic};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
@@ -23,7 +23,7 @@ pub fn sort(services: &mut Services) {
 }
 
 /// As `ipvsadm -Ln`.
-pub fn list(services: &Services) -> String {
+pub fn list(services: Services) -> String {
     let mut text = String::from(
         "Prot LocalAddress:Port Scheduler Flags\n  \
            -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n",
@@ -49,13 +49,13 @@ pub fn list(services: &Services) -> String {
 }
 
 /// As `ipvsadm -Ln --stats`.
-pub fn stats(services: &Services) -> String {
+pub fn stats(services: Services) -> String {
     let title = "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes";
     traffic(services, title, &|traffic, _| row(traffic).map(scaled))
 }
 
 /// As `ipvsadm -Ln --rate`. A real's connections and packets are not scaled there, and so not here.
-pub fn rate(services: &Services) -> String {
+pub fn rate(services: Services) -> String {
     let title = "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS";
     traffic(services, title, &|traffic, line| {
         let numbers = row(traffic);
@@ -69,16 +69,16 @@ pub fn rate(services: &Services) -> String {
     })
 }
 
-/// As `ipvsadm -Lnc`, in the order given.
-pub fn connections(connections: &Connections) -> String {
-    let mut text = String::from("pro expire state       source             virtual            destination\n");
-    for connection in &connections.connections {
-        let expires = format!("{:02}:{:02}", connection.expires_s / 60, connection.expires_s % 60);
-        let (protocol, state) = (&connection.protocol, &connection.state);
-        let (client, virtual_, real) = (&connection.client, &connection.virtual_, &connection.real);
-        let _ = writeln!(text, "{protocol:<3} {expires:<6} {state:<11} {client:<18} {virtual_:<18} {real}");
-    }
-    text
+/// The first line of `ipvsadm -Lnc`.
+pub const CONNECTIONS_HEAD: &str =
+    "pro expire state       source             virtual            destination\n";
+
+/// A line of `ipvsadm -Lnc`.
+pub fn connection(connection: &ConnectionView) -> String {
+    let expires = format!("{:02}:{:02}", connection.expires_s / 60, connection.expires_s % 60);
+    let (protocol, state) = (&connection.protocol, &connection.state);
+    let (client, virtual_, real) = (&connection.client, &connection.virtual_, &connection.real);
+    format!("{protocol:<3} {expires:<6} {state:<11} {client:<18} {virtual_:<18} {real}\n")
 }
 
 /// As `ipvsadm -L --timeout`.
@@ -96,7 +96,7 @@ enum Line {
 /// Makes a line's five cells, each 9 wide.
 type Cells<'a> = &'a dyn Fn(Traffic, Line) -> [String; 5];
 
-fn traffic(services: &Services, title: &str, cells: Cells<'_>) -> String {
+fn traffic(services: Services, title: &str, cells: Cells<'_>) -> String {
     let mut text = format!("{title}\n  -> RemoteAddress:Port\n");
     for service in &sorted(services).services {
         let name = format!("{}:{}", service.address, service.port);
@@ -127,8 +127,7 @@ fn scaled(number: u64) -> String {
     }
 }
 
-fn sorted(services: &Services) -> Services {
-    let mut services = services.clone();
+fn sorted(mut services: Services) -> Services {
     sort(&mut services);
     services
 }

@@ -49,7 +49,7 @@ TCP  192.168.10.100:80 wrr
   -> 10.0.0.7:80                  Masq    1      0          3
   -> 10.0.0.17:80                 Masq    1      0          3
 ";
-    assert_eq!(list(&seed(None, [None, None])), expected);
+    assert_eq!(list(seed(None, [None, None])), expected);
 }
 
 #[test]
@@ -85,7 +85,7 @@ UDP  192.168.10.100:53 wrr
   -> 10.0.0.7:5000                Masq    1      0          0
 UDP  192.168.10.100:514 rr
 ";
-    assert_eq!(list(&services), expected);
+    assert_eq!(list(services), expected);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn flags_and_persistence_follow_the_scheduler() {
         persistence_s: 600,
         ..service("TCP", 443, "sh", vec![])
     };
-    let text = list(&Services { services: vec![persistent] });
+    let text = list(Services { services: vec![persistent] });
     assert_eq!(text.lines().last(), Some("TCP  192.168.10.100:443 sh (sh-fallback,sh-port) persistent 600"));
 }
 
@@ -110,7 +110,7 @@ TCP  192.168.10.100:80                   6       36       24     2388     1755
   -> 10.0.0.7:80                         3       18       12     1194      876
   -> 10.0.0.17:80                        3       18       12     1194      879
 ";
-    assert_eq!(stats(&services), expected);
+    assert_eq!(stats(services), expected);
     let services = seed(counts(0, 0, 0, 19, 14), [counts(0, 0, 0, 10, 7), counts(0, 0, 0, 9, 6)]);
     let expected = "\
 Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS
@@ -119,7 +119,7 @@ TCP  192.168.10.100:80                   0        0        0       19       14
   -> 10.0.0.7:80                         0        0        0       10        7
   -> 10.0.0.17:80                        0        0        0        9        6
 ";
-    assert_eq!(rate(&services), expected);
+    assert_eq!(rate(services), expected);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn large_numbers_are_cut_at_their_steps() {
 #[test]
 fn packet_rates_of_reals_are_never_scaled() {
     let large = counts(100_000_000, 200_000_000, 300_000_000, 400_000_000, 500_000_000);
-    let text = rate(&seed(large, [large, None]));
+    let text = rate(seed(large, [large, None]));
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[2], "TCP  192.168.10.100:80             100000K  200000K  300000K  400000K  500000K");
     assert_eq!(lines[3], "  -> 10.0.0.7:80                  100000000 200000000 300000000  400000K  500000K");
@@ -161,14 +161,13 @@ fn connections_list_as_recorded() {
             real: real.into(),
             worker: 0,
         };
-    let connections = Connections {
-        connections: vec![
-            view("TCP", 108, "TIME_WAIT", "192.168.10.6:48066", "192.168.10.100:80", "10.0.0.7:80"),
-            view("TCP", 899, "ESTABLISHED", "10.0.1.2:40000", "10.0.1.100:80", "192.168.1.11:8080"),
-            view("UDP", 279, "UDP", "10.0.1.2:20854", "10.0.1.100:1011", "192.168.1.12:1011"),
-            view("TCP", 7_200, "ESTABLISHED", "192.168.100.200:65535", "192.168.10.100:443", "10.0.0.17:443"),
-        ],
-    };
+    let views = [
+        view("TCP", 108, "TIME_WAIT", "192.168.10.6:48066", "192.168.10.100:80", "10.0.0.7:80"),
+        view("TCP", 899, "ESTABLISHED", "10.0.1.2:40000", "10.0.1.100:80", "192.168.1.11:8080"),
+        view("UDP", 279, "UDP", "10.0.1.2:20854", "10.0.1.100:1011", "192.168.1.12:1011"),
+        view("TCP", 7_200, "ESTABLISHED", "192.168.100.200:65535", "192.168.10.100:443", "10.0.0.17:443"),
+    ];
+    let rows = CONNECTIONS_HEAD.to_owned() + &views.iter().map(connection).collect::<String>();
     let expected = "\
 pro expire state       source             virtual            destination
 TCP 01:48  TIME_WAIT   192.168.10.6:48066 192.168.10.100:80  10.0.0.7:80
@@ -176,7 +175,7 @@ TCP 14:59  ESTABLISHED 10.0.1.2:40000     10.0.1.100:80      192.168.1.11:8080
 UDP 04:39  UDP         10.0.1.2:20854     10.0.1.100:1011    192.168.1.12:1011
 TCP 120:00 ESTABLISHED 192.168.100.200:65535 192.168.10.100:443 10.0.0.17:443
 ";
-    assert_eq!(super::connections(&connections), expected);
+    assert_eq!(rows, expected);
 }
 
 #[test]

@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 pub const MAX_PEERS: usize = 64;
 /// How long a peer may neither send nor take a byte.
 pub const IDLE: Duration = Duration::from_secs(30);
+/// The same for one that has little left to take, as in the middle of a long answer that somebody reads in a pager.
+pub const PAUSE: Duration = Duration::from_secs(3600);
 /// How long a line may take from its first byte to its end.
 const LINE_TIME: Duration = Duration::from_secs(60);
 /// An unfinished line up to this length is always kept …
@@ -34,8 +36,8 @@ const SHORT_LINE: usize = 64 << 10;
 const INPUT_MEMORY: usize = 16 << 20;
 /// While this much waits to be read by peers, no further request is taken.
 const OUTPUT_MEMORY: usize = 32 << 20;
-/// A peer with less than this unread takes more of a long answer.
-const STREAM_WINDOW: usize = 256 << 10;
+/// A peer with less than this unread takes more of a long answer. One more slice of it at most follows.
+pub const STREAM_WINDOW: usize = 256 << 10;
 /// Connections accepted in one turn.
 const ACCEPT_AT_ONCE: usize = 128;
 

@@ -1,6 +1,6 @@
 //! One peer: bytes in until a line is whole, bytes out as it takes them.
 
-use super::{IDLE, LINE_TIME};
+use super::{IDLE, LINE_TIME, PAUSE, STREAM_WINDOW};
 use crate::protocol::LONGEST_LINE;
 use mio::net::UnixStream;
 use std::io::{self, Read, Write};
@@ -48,6 +48,8 @@ pub(super) struct Peer {
 /// Bytes read from one peer in one turn.
 const READ_AT_ONCE: usize = 256 << 10;
 const CHUNK: usize = 16 << 10;
+/// What a peer holds at most that takes a long answer in slices.
+const LITTLE: usize = 2 * STREAM_WINDOW;
 
 impl Peer {
     pub(super) fn new(stream: UnixStream, now: Instant) -> Self {
@@ -169,12 +171,13 @@ impl Peer {
     /// Whether it takes its answer so slowly that it holds memory which others need.
     pub(super) fn hoards(&self, now: Instant) -> bool {
         let slow = self.owing.is_some_and(|since| now.duration_since(since) > IDLE);
-        slow && self.output_held() > super::STREAM_WINDOW
+        slow && self.output_held() > STREAM_WINDOW
     }
 
     /// Whether it can be dropped.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        let silent = now.duration_since(self.active) > IDLE && (!self.asking || self.output_held() > 0);
+        let patience = if matches!(self.output_held(), 1..=LITTLE) { PAUSE } else { IDLE };
+        let silent = now.duration_since(self.active) > patience && (!self.asking || self.output_held() > 0);
         let dawdling = self.line_began.is_some_and(|began| now.duration_since(began) > LINE_TIME);
         let done = self.closing && !self.asking && self.output_held() == 0;
         self.gone || silent || dawdling || done

@@ -1,4 +1,5 @@
 //! Runs `lbctl` against a socket whose other end is in the test's hands.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use control::client::{Surroundings, run};
 use std::ffi::OsString;
@@ -29,6 +30,7 @@ pub(crate) fn lbctl_with(arguments: &[&str], environment: Option<&Path>, mut std
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let surroundings = Surroundings {
         socket: environment.map(|path| path.as_os_str().to_owned()),
+        version: "0.1.0 (1234abcde)",
         dpdk: "22.11.11",
         stdin: &mut stdin,
         stdout: &mut stdout,
@@ -74,7 +76,7 @@ impl FakeLbd {
 }
 
 /// The next caller; a test whose `lbctl` never calls must fail, not hang.
-fn accept(listener: &UnixListener) -> UnixStream {
+pub(crate) fn accept(listener: &UnixListener) -> UnixStream {
     listener.set_nonblocking(true).unwrap();
     for _ in 0..5_000 {
         if let Ok((stream, _)) = listener.accept() {
