@@ -11,7 +11,7 @@ use std::process::{Command, exit};
 const FUNCTIONS: &[&str] = &[
     "natlb_.*",
     "rte_eal_(init|cleanup|remote_launch|wait_lcore)",
-    "rte_eth_dev_(adjust_nb_rx_tx_desc|close|get_mtu|get_port_by_name|set_mtu|socket_id|start|stop)",
+    "rte_eth_dev_(close|get_mtu|get_port_by_name|set_mtu|socket_id|start|stop)",
     "rte_eth_promiscuous_enable",
     "rte_eth_random_addr",
     "rte_eth_[rt]x_queue_setup",

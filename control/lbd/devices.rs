@@ -1,7 +1,8 @@
 //! DPDK, its ports, queues and pools, from the configuration.
 
 use crate::Failure;
-use crate::placement::{QueuePlan, most_in_use, numa_node};
+use crate::placement::{QueuePlan, hand_over_buffers, numa_node};
+use crate::rings::{self, PortShape, Sizes, TooFew, Wanted};
 use crate::steering::Steering;
 use control::config::{Config, Hugepages};
 use control::steering::Way;
@@ -50,6 +51,7 @@ pub(crate) struct DpdkDevices {
     ports: Vec<EthPort>,
     plans: Vec<QueuePlan>,
     steering: Steering<EthPort>,
+    sizes: Sizes,
     /// Every port's pools. They go after all ports (fields are dropped in order): a port's transmit
     /// ring holds frames of the others' pools until it is closed.
     _pools: Vec<Pool>,
@@ -63,13 +65,24 @@ impl DpdkDevices {
         // All ports follow one map, so all must be known before the first is configured.
         let sides: Vec<_> = config.ports.iter().map(|port| port.side).collect();
         let mut steering = Steering::choose(&sides, &ports, config.eal.workers.len(), config.steering)?;
-        let mut plans = Vec::new();
+        let plans = plan_queues(config, &ports, &mut steering);
+        let shapes: Vec<_> = ports.iter().zip(&plans).map(|(port, plan)| shape(port, plan)).collect();
+        let sizes = fit_rings(config, &shapes)?;
         for (index, device) in ports.iter_mut().enumerate() {
-            plans.push(start_port(eal, config, index, device, &mut steering)?);
+            start_port(eal, config, index, device, &plans[index], &sizes, &mut steering)?;
+            check_buffers_taken(config, index, device, &shapes, &sizes)?;
         }
         steering.settle()?;
+        let needed = |index| sizes.taken(&shapes, index, config.eal.workers.len());
+        let most = (0..ports.len()).map(needed).max().unwrap_or(0);
+        warn_of_few_buffers(config, &sizes, &shapes, most, &steering);
         let pools = ports.iter().flat_map(|port| port.pools().iter().cloned()).collect();
-        Ok(Self { ports, plans, steering, _pools: pools })
+        Ok(Self { ports, plans, steering, sizes, _pools: pools })
+    }
+
+    /// Frames that each worker may hold.
+    pub(crate) fn held(&self) -> usize {
+        self.sizes.held
     }
 
     /// Which worker owns a client's connections.
@@ -99,18 +112,19 @@ fn new_pool(
     config: &Config,
     port: &control::config::Port,
     worker: usize,
+    cache: usize,
+    room: u16,
 ) -> Result<Pool, Failure> {
-    let buffers = &config.buffers;
     let name = format!("{}-w{worker}", port.name);
-    let (count, cache, size) = (buffers.count as u32, buffers.cache as u32, buffers.size as u16);
+    let (count, cache) = (config.buffers.count as u32, cache as u32);
     let node = match eal.memory() {
         MemoryMode::Ordinary(_) => None,
         MemoryMode::Huge => numa_node(config.eal.workers[worker]),
     };
-    let pool = Pool::new(eal, &name, count, cache, size, node);
+    let pool = Pool::new(eal, &name, count, cache, room, node);
     if let (Err(error), Some(node)) = (&pool, node) {
         log::warn!("pool {name} is not on NUMA node {node}: {error}");
-        return Ok(Pool::new(eal, &name, count, cache, size, None)?);
+        return Ok(Pool::new(eal, &name, count, cache, room, None)?);
     }
     Ok(pool?)
 }
@@ -126,18 +140,98 @@ fn warn_of_remote_workers(name: &str, node: Option<u32>, cores: impl Iterator<It
     }
 }
 
-/// A pool whose buffers are all in other workers' rings and caches has none to receive into; and without
-/// new frames nothing pushes the old ones out of there.
-fn warn_of_few_buffers(name: &str, config: &Config, descriptors: (u16, u16)) {
-    let (rx, tx) = descriptors;
-    let needed = most_in_use(config.eal.workers.len(), (rx.into(), tx.into()), config.buffers.cache);
-    if needed > config.buffers.count {
+/// Which worker has which queue of each port. One with fewer queues than workers is left to software.
+fn plan_queues(config: &Config, ports: &[EthPort], steering: &mut Steering<EthPort>) -> Vec<QueuePlan> {
+    let workers = config.eal.workers.len();
+    let plan = |(index, port): (usize, &EthPort)| {
+        let most = (port.max_rx_queues().into(), port.max_tx_queues().into());
+        let plan = QueuePlan::new(index, workers, most.0, most.1);
+        if plan.rx < workers && !steering.is_software(index) {
+            steering.fall_back(index, format!("the device has {} queues for {workers} workers", plan.rx));
+        }
+        plan
+    };
+    ports.iter().enumerate().map(plan).collect()
+}
+
+fn shape(port: &EthPort, plan: &QueuePlan) -> PortShape {
+    let (rx, tx) = port.ring_limits();
+    PortShape { uses: port.ring_use(), rx, tx, tx_queues: plan.tx }
+}
+
+/// Rings, caches and what is held, so that no pool runs dry.
+fn fit_rings(config: &Config, shapes: &[PortShape]) -> Result<Sizes, Failure> {
+    let (buffers, workers) = (&config.buffers, config.eal.workers.len());
+    let wanted = Wanted { count: buffers.count, cache: buffers.cache, workers };
+    rings::fit(shapes, wanted).map_err(|TooFew { port, least }| {
+        Failure::Other(format!(
+            "port {}: [buffers] count = {} is too few: rings, caches and what waits can take {least} even where they are \
+             smallest, and then nothing is received any more; set it to {least} or more, and memory_mb accordingly",
+            config.ports[port].name, buffers.count
+        ))
+    })
+}
+
+/// Says what is smaller than it would be, and where frames under way between workers can take what is left over.
+fn warn_of_few_buffers(
+    config: &Config,
+    sizes: &Sizes,
+    shapes: &[PortShape],
+    taken: usize,
+    steering: &Steering<EthPort>,
+) {
+    let (buffers, workers) = (&config.buffers, config.eal.workers.len());
+    if sizes.enough > buffers.count {
+        let ring = |(port, (rx, tx)): (&control::config::Port, &(u16, u16))| {
+            format!("{}: {rx} slots to receive, {tx} to transmit", port.name)
+        };
+        let rings: Vec<_> = config.ports.iter().zip(&sizes.rings).map(ring).collect();
+        let smaller =
+            if sizes.cache < buffers.cache { format!("; cache: {}", sizes.cache) } else { String::new() };
         log::warn!(
-            "port {name}: its packets are handed over between workers, which can hold {needed} buffers: set \
-             [buffers] count to as many (it is {}), and memory_mb accordingly",
-            config.buffers.count
+            "[buffers] count = {} is few for {} ports and {workers} workers, so that rings and caches are smaller than they \
+             would be ({}{smaller}); with {} they need not be",
+            buffers.count,
+            shapes.len(),
+            rings.join("; "),
+            sizes.enough
         );
     }
+    let software = (0..shapes.len()).find(|index| workers > 1 && steering.is_software(*index));
+    let needed = taken + hand_over_buffers(workers);
+    if let Some(index) = software.filter(|_| needed > buffers.count) {
+        log::warn!(
+            "port {}: its packets are handed over between workers, which can hold {needed} buffers for a while: set \
+             [buffers] count to as many (it is {}), and memory_mb accordingly",
+            config.ports[index].name,
+            buffers.count
+        );
+    }
+}
+
+/// A driver that took more buffers when it started than is known of it could take all.
+fn check_buffers_taken(
+    config: &Config,
+    index: usize,
+    device: &EthPort,
+    shapes: &[PortShape],
+    sizes: &Sizes,
+) -> Result<(), Failure> {
+    let uses = shapes[index].uses;
+    let reckoned = u32::from(sizes.rings[index].0) * uses.rx_for_each + uses.rx_fixed;
+    let taken = device.pools().iter().map(Pool::in_use).max().unwrap_or(0);
+    let more = taken.saturating_sub(reckoned) as usize;
+    let needed = sizes.taken(shapes, index, config.eal.workers.len()) + more;
+    if more == 0 || needed <= config.buffers.count {
+        return Ok(());
+    }
+    Err(Failure::Other(format!(
+        "port {}: {} took {taken} buffers for its rings, {reckoned} were reckoned with, so that [buffers] count = {} is too few: \
+         set it to {needed} or more, and memory_mb accordingly",
+        config.ports[index].name,
+        device.driver(),
+        config.buffers.count
+    )))
 }
 
 /// Configures and starts the port with this index in the file.
@@ -146,19 +240,21 @@ fn start_port(
     config: &Config,
     index: usize,
     device: &mut EthPort,
+    plan: &QueuePlan,
+    sizes: &Sizes,
     steering: &mut Steering<EthPort>,
-) -> Result<QueuePlan, Failure> {
+) -> Result<(), Failure> {
     let port = &config.ports[index];
     let workers = config.eal.workers.len();
-    let plan = QueuePlan::new(index, workers, device.max_rx_queues().into(), device.max_tx_queues().into());
-    if plan.rx < workers && !steering.is_software(index) {
-        steering.fall_back(index, format!("the device has {} queues for {workers} workers", plan.rx));
-    }
     let mut receiving: Vec<_> =
         (0..workers).filter_map(|worker| Some((plan.queue_of(worker)?, worker))).collect();
     receiving.sort_unstable();
     receiving.truncate(plan.rx);
-    let pools = receiving.iter().map(|(_, worker)| new_pool(eal, config, port, *worker));
+    let room = device.data_room(config.buffers.size as u16, port.mtu);
+    if usize::from(room) != config.buffers.size {
+        log::info!("{}: {} needs buffers of {room} bytes", port.name, device.driver());
+    }
+    let pools = receiving.iter().map(|(_, worker)| new_pool(eal, config, port, *worker, sizes.cache, room));
     let pools: Vec<_> = pools.collect::<Result<_, _>>()?;
     let tx_queues = plan.tx as u16;
     let mut rss = steering.rss(index, device);
@@ -166,7 +262,7 @@ fn start_port(
     let settings = |rss| PortConfig {
         pools: pools.clone(),
         tx_queues,
-        descriptors: None,
+        descriptors: Some(sizes.rings[index]),
         mtu: port.mtu,
         promiscuous: false,
         rss,
@@ -188,9 +284,6 @@ fn start_port(
     }
     log::info!("{}: {} ({}), MAC {}", port.name, port.device, device.driver(), Mac(device.mac()));
     if workers > 1 {
-        if steering.is_software(index) {
-            warn_of_few_buffers(&port.name, config, device.descriptors());
-        }
         let (way, rx, tx) = (&steering.ways[index], plan.rx, plan.tx);
         log::info!(
             "{}: packets find their worker {way}; {rx} queues to receive, {tx} to transmit",
@@ -201,7 +294,7 @@ fn start_port(
     for note in device.notes() {
         log::warn!("{}: {note}", port.name);
     }
-    Ok(plan)
+    Ok(())
 }
 
 impl DpdkDevices {

@@ -69,7 +69,7 @@ impl Fleet {
         stop: &Arc<AtomicBool>,
     ) -> Result<Vec<Started>, Failure> {
         let owners = Arc::new(devices.owner_map().clone());
-        let (capacity, idling) = (config.capacity, Idling::choose(config));
+        let (capacity, idling, held) = (config.capacity, Idling::choose(config), devices.held());
         let huge = match config.eal.hugepages {
             Hugepages::Never => memory::Huge::Never,
             // `require` is about DPDK's memory; the table takes what is left.
@@ -91,7 +91,7 @@ impl Fleet {
                 let random = || RandomState::new().hash_one(number);
                 let hash_key = HashKey { mask: random(), multiplier: random() };
                 let worker = match Worker::new(queues, end, capacity, hash_key, huge) {
-                    Ok(worker) => worker.with_peers(peers),
+                    Ok(worker) => worker.with_peers(peers).holding_at_most(held),
                     Err(error) => return drop(report.send(Err(error))),
                 };
                 let (table_bytes, backing) = (worker.table().bytes(), worker.table().backing());

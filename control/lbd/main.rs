@@ -3,6 +3,7 @@
 //! ```text
 //! main         options, the order of start and stop, exit codes
 //! devices      DPDK, its ports, queues and pools, from the configuration
+//! rings        how large rings and caches may be, so that a pool never runs dry
 //! placement    which worker has which queue, and on which NUMA node what is
 //! steering     what the NICs are told, so that packets reach their connection's owner
 //! fleet        all workers, each on its core
@@ -19,6 +20,7 @@ mod logging;
 #[cfg(feature = "measure")]
 mod measure;
 mod placement;
+mod rings;
 mod signals;
 mod steering;
 mod worker_loop;

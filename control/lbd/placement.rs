@@ -1,4 +1,4 @@
-//! Which worker has which queue of a port, on which NUMA node what is, and how many buffers a pool has to have.
+//! Which worker has which queue of a port, on which NUMA node what is, and how many buffers are under way between workers.
 
 use dataplane::hand_over::{FRAMES, PARCELS};
 use std::path::Path;
@@ -45,23 +45,14 @@ pub(crate) fn numa_node(core: usize) -> Option<u32> {
     names.filter_map(|name| name.strip_prefix("node")?.parse().ok()).next()
 }
 
-/// The buffers of one pool that can be out at once, where any worker may handle and send what one
-/// receives: in the receive ring, in every worker's transmit ring (where frames stay until others need their
-/// slots), and for each other worker in the ring to it and in its cache of the pool.
-pub(crate) fn most_in_use(workers: usize, (rx, tx): (usize, usize), cache: usize) -> usize {
-    rx + workers * tx + (workers - 1) * (PARCELS * FRAMES + cache * 3 / 2)
+/// The buffers of one pool that can be under way from its worker to the others at once. They come back by themselves.
+pub(crate) fn hand_over_buffers(workers: usize) -> usize {
+    (workers - 1) * PARCELS * FRAMES
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn two_workers_get_along_with_the_buffers_that_are_set_where_nothing_else_is() {
-        assert_eq!(most_in_use(1, (1024, 1024), 256), 2048);
-        assert_eq!(most_in_use(2, (1024, 1024), 256), 1024 + 2048 + 3584 + 384);
-        assert!(most_in_use(2, (1024, 1024), 256) < 8192 && most_in_use(3, (1024, 1024), 256) > 8192);
-    }
 
     #[test]
     fn with_enough_queues_each_worker_has_its_own() {

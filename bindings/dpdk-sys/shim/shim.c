@@ -76,6 +76,16 @@ int natlb_errno(void)
 	return rte_errno;
 }
 
+static struct natlb_ring_limits ring_limits(const struct rte_eth_desc_lim *limits, uint16_t preferred)
+{
+	return (struct natlb_ring_limits){
+		.preferred = preferred,
+		.least = limits->nb_min,
+		.most = limits->nb_max,
+		.multiple_of = limits->nb_align,
+	};
+}
+
 int natlb_port_info(uint16_t port, struct natlb_port_info *info)
 {
 	struct rte_eth_dev_info all;
@@ -89,8 +99,9 @@ int natlb_port_info(uint16_t port, struct natlb_port_info *info)
 		.min_mtu = all.min_mtu,
 		.max_mtu = all.max_mtu,
 		.max_rx_pktlen = all.max_rx_pktlen,
-		.preferred_rx_descriptors = all.default_rxportconf.ring_size,
-		.preferred_tx_descriptors = all.default_txportconf.ring_size,
+		.min_rx_bufsize = all.min_rx_bufsize,
+		.rx_ring = ring_limits(&all.rx_desc_lim, all.default_rxportconf.ring_size),
+		.tx_ring = ring_limits(&all.tx_desc_lim, all.default_txportconf.ring_size),
 		.reta_size = all.reta_size,
 		.hash_key_size = all.hash_key_size,
 		.rss_types = all.flow_type_rss_offloads,

@@ -53,6 +53,14 @@ extern const uint64_t natlb_rss_l3_dst_only;
 extern const uint64_t natlb_rss_l4_src_only;
 extern const uint64_t natlb_rss_l4_dst_only;
 
+/* Descriptors of a ring; 0: the driver does not say. */
+struct natlb_ring_limits {
+	uint16_t preferred;
+	uint16_t least;
+	uint16_t most;
+	uint16_t multiple_of;
+};
+
 /* The part of rte_eth_dev_info that is used. */
 struct natlb_port_info {
 	/* The driver's name, with its end. */
@@ -63,8 +71,10 @@ struct natlb_port_info {
 	uint16_t max_mtu;
 	/* The longest frame, with all that the driver counts to it; checked beside max_mtu. */
 	uint32_t max_rx_pktlen;
-	uint16_t preferred_rx_descriptors;
-	uint16_t preferred_tx_descriptors;
+	/* The smallest buffer that the driver takes. */
+	uint32_t min_rx_bufsize;
+	struct natlb_ring_limits rx_ring;
+	struct natlb_ring_limits tx_ring;
 	/* Receive-side scaling: entries of the redirection table, bytes of the key (0: not told), hash types. */
 	uint16_t reta_size;
 	uint8_t hash_key_size;

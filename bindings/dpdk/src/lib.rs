@@ -9,6 +9,7 @@
 //! pool      pools of frames
 //! mbuf      one frame that we own
 //! port      an `EthPort`: opening, configuring, starting, asking
+//! driver    what drivers do not say of themselves
 //! queue     the queues of one worker: bursts in and out
 //! rss       receive-side scaling: which queue a frame is received on
 //! stats     counters
@@ -20,6 +21,7 @@
 //! The EAL is cleaned up when the last of them is dropped. All the project's `unsafe` for DPDK is here.
 
 mod clock;
+mod driver;
 mod eal;
 mod error;
 #[cfg(feature = "hash")]
@@ -33,6 +35,7 @@ mod rss;
 mod stats;
 
 pub use clock::{tsc, tsc_hz};
+pub use driver::RingUse;
 pub use eal::device::{Device, port_name, with_ring_sizes};
 pub use eal::hugepages::{Hugepages, MemoryMode};
 pub use eal::{Eal, EalOptions, LogLevel};
@@ -42,7 +45,7 @@ pub use hash::{Hash, HashKey16};
 pub use lcore::RunningLcore;
 pub use mbuf::Mbuf;
 pub use pool::Pool;
-pub use port::{EthPort, Link, PortConfig};
+pub use port::{EthPort, Link, PortConfig, RingLimits};
 pub use queue::{PortQueue, Queues};
 pub use rss::{HashType, HashTypes, RssCapabilities, RssConfig, RssRule, softrss};
 pub use stats::PortStats;

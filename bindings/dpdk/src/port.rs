@@ -1,5 +1,6 @@
 //! An `EthPort`: opening, configuring, starting, asking.
 
+use crate::driver::{self, Driver, RingUse};
 use crate::eal::device::Device;
 use crate::eal::{Eal, Runtime};
 use crate::error::{Errno, Error};
@@ -18,14 +19,45 @@ pub struct PortConfig {
     pub pools: Vec<Pool>,
     /// Transmit queues, at most 64.
     pub tx_queues: u16,
-    /// Slots of each queue's ring; `None`: what the driver prefers, or 1024.
-    pub descriptors: Option<u16>,
+    /// Slots of each queue's ring, to receive and to transmit; `None`: what the driver prefers, or 1024.
+    pub descriptors: Option<(u16, u16)>,
     /// The largest IP packet, in bytes.
     pub mtu: u16,
     /// Whether frames to other MACs are received too.
     pub promiscuous: bool,
     /// How frames are spread over the receive queues; `None`: as the device likes.
     pub rss: Option<RssConfig>,
+}
+
+/// The sizes that the ring of a queue can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingLimits {
+    /// What the driver prefers, or 1024.
+    pub preferred: u16,
+    /// The fewest slots.
+    pub least: u16,
+    /// The most.
+    pub most: u16,
+    /// Only multiples of it.
+    pub multiple_of: u16,
+}
+
+impl RingLimits {
+    fn new(raw: &dpdk_sys::natlb_ring_limits) -> Self {
+        let or = |told: u16, otherwise: u16| if told == 0 { otherwise } else { told };
+        Self {
+            preferred: or(raw.preferred, 1024),
+            least: raw.least,
+            most: or(raw.most, u16::MAX),
+            multiple_of: or(raw.multiple_of, 1),
+        }
+    }
+
+    /// The size that the ring gets where `slots` are asked for, as `rte_eth_dev_adjust_nb_rx_tx_desc` reckons.
+    pub fn fit(&self, slots: u16) -> u16 {
+        let multiple = u32::from(slots).next_multiple_of(self.multiple_of.max(1).into());
+        u16::try_from(multiple).unwrap_or(u16::MAX).min(self.most).max(self.least)
+    }
 }
 
 /// The state of a port's link.
@@ -43,6 +75,9 @@ pub struct EthPort {
     started: Arc<Started>,
     device: String,
     info: dpdk_sys::natlb_port_info,
+    known: Driver,
+    /// Fewer queues than the driver claims: see [`driver::most_queues`].
+    most_queues: Option<u16>,
     mac: [u8; 6],
     mtu: u16,
     pools: Vec<Pool>,
@@ -145,9 +180,16 @@ impl EthPort {
         // SAFETY: the shim writes 6 bytes.
         Errno::check(unsafe { dpdk_sys::natlb_port_mac(id, mac.as_mut_ptr()) })
             .map_err(|errno| fail("read its MAC", errno))?;
+        let driver = name_of(&info);
+        let pci_device = match &parsed {
+            Device::Pci { address, .. } => driver::pci_device(address),
+            Device::Virtual { .. } => None,
+        };
         Ok(Self {
             started,
             device: device.into(),
+            known: Driver::of(&driver),
+            most_queues: driver::most_queues(&driver, pci_device),
             info,
             mac,
             mtu: dpdk_sys::NATLB_ETHER_MTU as u16,
@@ -168,8 +210,8 @@ impl EthPort {
     pub fn configure(&mut self, config: PortConfig) -> Result<(), Error> {
         let rx_queues = config.pools.len().min(64) as u16;
         let tx_queues = config.tx_queues.min(64);
-        self.check_queues("receive", rx_queues, self.info.max_rx_queues)?;
-        self.check_queues("transmit", tx_queues, self.info.max_tx_queues)?;
+        self.check_queues("receive", rx_queues, self.max_rx_queues())?;
+        self.check_queues("transmit", tx_queues, self.max_tx_queues())?;
         let mtu = self.fit_mtu(&config);
         let id = self.started.id;
         let rss = config.rss.as_ref().map(|rss| self.started.keep_rss(rss));
@@ -277,7 +319,26 @@ impl EthPort {
 
     /// The driver's name, as `net_af_packet`.
     pub fn driver(&self) -> String {
-        self.info.driver.iter().map(|&c| c as u8 as char).take_while(|&c| c != '\0').collect()
+        name_of(&self.info)
+    }
+
+    /// The room for a pool's buffers that takes a frame with an IP packet of `mtu` bytes in one piece, if the driver has
+    /// one: at least `size`, or as much as the device uses of it. Drivers round down what they are given, and what does not
+    /// fit goes to a second buffer.
+    pub fn data_room(&self, size: u16, mtu: u16) -> u16 {
+        let frame = mtu.saturating_add(dpdk_sys::NATLB_ETHER_OVERHEAD as u16);
+        let least = u16::try_from(self.info.min_rx_bufsize).unwrap_or(u16::MAX);
+        self.known.room(size, frame, least)
+    }
+
+    /// The sizes that its rings can have: to receive, to transmit.
+    pub fn ring_limits(&self) -> (RingLimits, RingLimits) {
+        (RingLimits::new(&self.info.rx_ring), RingLimits::new(&self.info.tx_ring))
+    }
+
+    /// The buffers that its rings hold.
+    pub fn ring_use(&self) -> RingUse {
+        self.known.rings
     }
 
     /// The MAC that the port's frames are to be sent from.
@@ -302,14 +363,14 @@ impl EthPort {
         &self.info
     }
 
-    /// The most queues to receive that can be configured.
+    /// The most queues to receive that can be configured, and are there.
     pub fn max_rx_queues(&self) -> u16 {
-        self.info.max_rx_queues
+        self.info.max_rx_queues.min(self.most_queues.unwrap_or(u16::MAX))
     }
 
-    /// The most queues to transmit that can be configured.
+    /// The most queues to transmit that can be configured, and are there.
     pub fn max_tx_queues(&self) -> u16 {
-        self.info.max_tx_queues
+        self.info.max_tx_queues.min(self.most_queues.unwrap_or(u16::MAX))
     }
 
     /// The NUMA node that the device is at; `None` if it is at none.
@@ -360,7 +421,8 @@ impl EthPort {
     /// The MTU within what the device and the buffers allow.
     fn fit_mtu(&mut self, config: &PortConfig) -> u16 {
         let overhead = dpdk_sys::NATLB_ETHER_OVERHEAD as u16;
-        let buffers = config.pools.iter().map(|pool| pool.data_size().saturating_sub(overhead)).min();
+        let holds = |pool: &Pool| self.known.one_buffer_holds(pool.data_size()).saturating_sub(overhead);
+        let buffers = config.pools.iter().map(holds).min();
         let most = buffers.unwrap_or(u16::MAX).min(device_mtu(self.info.max_mtu, self.info.max_rx_pktlen));
         let mtu = config.mtu.min(most).max(self.info.min_mtu);
         if mtu != config.mtu {
@@ -387,31 +449,24 @@ impl EthPort {
         }
     }
 
-    /// Ring sizes within what the device and the pools allow.
+    /// Ring sizes within what the device allows, and where none are asked for within what the pools do.
     fn fit_descriptors(&mut self, config: &PortConfig) -> (u16, u16) {
-        let or_default = |preferred: u16| match (config.descriptors, preferred) {
-            (Some(asked), _) => asked,
-            (None, 0) => 1024,
-            (None, preferred) => preferred,
-        };
-        let mut rx = or_default(self.info.preferred_rx_descriptors);
-        let mut tx = or_default(self.info.preferred_tx_descriptors);
-        // A ring that takes the whole pool leaves nothing to work with.
-        let half = config.pools.iter().map(Pool::count).min().unwrap_or(u32::MAX) / 2;
-        if u32::from(rx) > half {
-            rx = 1 << half.max(1).ilog2();
-        }
-        // SAFETY: the port exists; both numbers are changed to what the device takes.
-        let result = unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(self.started.id, &mut rx, &mut tx) };
-        if let Err(errno) = Errno::check(result) {
-            log::debug!("{}: its limits of descriptors are not known: {errno}", self.device);
-        }
-        if let Some(asked) = config.descriptors.filter(|&asked| (asked, asked) != (rx, tx)) {
+        let (rx_limits, tx_limits) = self.ring_limits();
+        let (rx, tx) = config.descriptors.unwrap_or_else(|| {
+            // A ring that takes the whole pool leaves nothing to work with.
+            let half = config.pools.iter().map(Pool::count).min().unwrap_or(u32::MAX) / 2;
+            let fits = 1u32 << half.max(1).ilog2();
+            let rx = u32::from(rx_limits.preferred);
+            (if rx > half { fits as u16 } else { rx as u16 }, tx_limits.preferred)
+        });
+        let fitted = (rx_limits.fit(rx), tx_limits.fit(tx));
+        if config.descriptors.is_some_and(|asked| asked != fitted) {
             self.note(format!(
-                "{asked} descriptors are not possible, {rx} are used to receive and {tx} to transmit"
+                "{rx} descriptors to receive and {tx} to transmit are not possible, {} and {} are used",
+                fitted.0, fitted.1
             ));
         }
-        (rx, tx)
+        fitted
     }
 
     /// A device without a MAC gets a random, locally administered one.
@@ -440,6 +495,11 @@ impl EthPort {
         };
         Error::Port { device: self.device.clone(), step, errno, remedy }
     }
+}
+
+/// The name of a port's driver.
+fn name_of(info: &dpdk_sys::natlb_port_info) -> String {
+    info.driver.iter().map(|&c| c as u8 as char).take_while(|&c| c != '\0').collect()
 }
 
 /// The largest MTU that ethdev lets pass for a device with these limits, reckoned as there: what a

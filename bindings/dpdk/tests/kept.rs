@@ -197,7 +197,7 @@ fn what_a_driver_was_given_is_there_until_the_port_is_closed() {
         let config = PortConfig {
             pools: vec![pool.clone()],
             tx_queues: 1,
-            descriptors: Some(128),
+            descriptors: Some((128, 128)),
             mtu: 1500,
             promiscuous: false,
             rss: Some(rss(first)),

@@ -83,7 +83,7 @@ fn start(eal: &Eal, device: &str, pool: &Pool) -> EthPort {
     let config = PortConfig {
         pools: vec![pool.clone()],
         tx_queues: 1,
-        descriptors: Some(512),
+        descriptors: Some((512, 512)),
         mtu: 1500,
         promiscuous: true,
         rss: None,

@@ -70,7 +70,7 @@ fn a_port_tells_and_takes_its_table() {
     let config = |rss| PortConfig {
         pools: pools.clone(),
         tx_queues: pools.len() as u16,
-        descriptors: Some(128),
+        descriptors: Some((128, 128)),
         mtu: 1500,
         promiscuous: false,
         rss,

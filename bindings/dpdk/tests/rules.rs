@@ -124,7 +124,7 @@ fn rules_are_asked_for_and_go() {
     let config = PortConfig {
         pools: vec![pool],
         tx_queues: 1,
-        descriptors: Some(128),
+        descriptors: Some((128, 128)),
         mtu: 1500,
         promiscuous: false,
         rss: None,

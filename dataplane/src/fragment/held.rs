@@ -57,11 +57,18 @@ pub(super) struct Held<F> {
     tail: usize,
     bytes: usize,
     count: usize,
+    /// Frames that are held in all, at most.
+    most: usize,
 }
 
 impl<F: Frame> Held<F> {
     pub(super) fn new() -> Self {
-        Self { slots: (0..HELD).map(|_| None).collect(), head: 0, tail: 0, bytes: 0, count: 0 }
+        Self { slots: (0..HELD).map(|_| None).collect(), head: 0, tail: 0, bytes: 0, count: 0, most: HELD }
+    }
+
+    /// Holds fewer than [`HELD`], where few buffers are to be had.
+    pub(super) fn limit(&mut self, most: usize) {
+        self.most = most.clamp(1, HELD);
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -70,7 +77,7 @@ impl<F: Frame> Held<F> {
 
     /// Whether a frame of this length needs the oldest to go.
     pub(super) const fn is_full(&self, length: usize) -> bool {
-        self.head - self.tail >= HELD || self.bytes + length > HELD_BYTES
+        self.head - self.tail >= HELD || self.count >= self.most || self.bytes + length > HELD_BYTES
     }
 
     /// The datagram that the oldest frame is of, if that came before the moment `before`.

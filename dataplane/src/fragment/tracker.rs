@@ -99,6 +99,11 @@ impl<F: Frame> Tracker<F> {
         }
     }
 
+    /// Holds fewer fragments than [`HELD`](super::HELD), where few buffers are to be had.
+    pub fn limit(&mut self, most: usize) {
+        self.held.limit(most);
+    }
+
     /// Fragments that are held.
     pub fn held(&self) -> usize {
         self.held.len() + self.released.len()

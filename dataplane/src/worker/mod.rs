@@ -79,6 +79,12 @@ const NEAR: usize = 8192;
 /// Buckets of 256 MiB. A host may map them by pages of 4 KiB, whatever they lie in for its guest; then the page tables of more
 /// do not fit into a core's own cache.
 pub const VAST: usize = 1 << 22;
+/// Frames that a worker holds at most, beside those of its bursts: packets that wait until their next hop is resolved, and
+/// fragments that wait for the first of their datagram.
+pub const MOST_HELD: usize = waiting::CAPACITY + crate::fragment::HELD;
+/// Frames of the bursts that are in a worker's hands at once, beside those that wait for a device: one that is received, one that
+/// is decoded, and one that is taken over.
+pub const BURSTS_IN_HAND: usize = 3;
 /// Orders of the control thread carried out in a turn, at most.
 const ORDERS_IN_A_TURN: usize = 32;
 
@@ -175,6 +181,16 @@ impl<Io: FrameIo> Worker<Io> {
     #[must_use]
     pub fn with_peers(mut self, peers: Peers<Io::Frame>) -> Self {
         self.handler.io.peers = peers;
+        self
+    }
+
+    /// Has it hold fewer frames than [`MOST_HELD`], where few buffers are to be had: a flood to hosts that are not there
+    /// must not take them all.
+    #[must_use]
+    pub fn holding_at_most(mut self, frames: usize) -> Self {
+        let waiting = frames * waiting::CAPACITY / MOST_HELD;
+        self.handler.waiting.limit(waiting);
+        self.handler.fragments.limit(frames - waiting);
         self
     }
 

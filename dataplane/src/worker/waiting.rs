@@ -37,6 +37,8 @@ pub(super) struct Waiting<F> {
     /// In the order in which they came to be awaited. Counted here, not among the packets: a flood to hosts
     /// that are not there has one made room for by each that comes.
     awaited: Vec<Awaited>,
+    /// Packets that wait in all, at most.
+    most: usize,
 }
 
 /// What keeping a packet came to.
@@ -51,7 +53,16 @@ pub(super) struct Kept<F> {
 
 impl<F> Waiting<F> {
     pub(super) fn new() -> Self {
-        Self { held: VecDeque::with_capacity(CAPACITY), awaited: Vec::with_capacity(CAPACITY) }
+        Self {
+            held: VecDeque::with_capacity(CAPACITY),
+            awaited: Vec::with_capacity(CAPACITY),
+            most: CAPACITY,
+        }
+    }
+
+    /// Has fewer wait than [`CAPACITY`], where few buffers are to be had.
+    pub(super) fn limit(&mut self, most: usize) {
+        self.most = most.clamp(1, CAPACITY);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -65,7 +76,7 @@ impl<F> Waiting<F> {
         if count >= PER_NEIGHBOUR {
             return Kept { ask, instead_of: Some(frame) };
         }
-        let instead_of = (self.held.len() >= CAPACITY).then(|| self.take_from_most()).flatten();
+        let instead_of = (self.held.len() >= self.most).then(|| self.take_from_most()).flatten();
         match self.find_mut(key) {
             Some(awaited) => awaited.count += 1,
             None => self.awaited.push(Awaited { key, count: 1, asked }),

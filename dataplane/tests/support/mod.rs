@@ -98,6 +98,13 @@ impl Lab {
         Self::of(capacity, |worker| worker)
     }
 
+    /// Its worker holds no more frames than so many.
+    pub fn holding_at_most(frames: usize) -> Self {
+        let mut lab = Self::of(1024, |worker| worker.holding_at_most(frames));
+        lab.configure(&[]);
+        lab
+    }
+
     fn of(capacity: usize, prepared: impl Fn(Worker<PlainIo>) -> Worker<PlainIo>) -> Self {
         let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC]));
         let (end, control) = channel(Arc::clone(&next_hops));
