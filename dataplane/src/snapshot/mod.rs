@@ -250,7 +250,7 @@ impl Snapshot {
         self.listening.get(listener).map(ServiceId)
     }
 
-    /// Whether the address is our own, or the broadcast address of one of our links: no client's.
+    /// Whether the address is our own, or one that [stands for a whole link](Self::is_link_broadcast): no client's.
     #[inline(always)]
     pub fn is_own_or_broadcast(&self, address: Ipv4Addr) -> bool {
         // Nearly always told by the last byte alone.
@@ -285,7 +285,8 @@ impl Snapshot {
         self.local.iter().map(|(address, local)| (*address, *local))
     }
 
-    /// Whether the address is the broadcast address of one of our links.
+    /// Whether the address is the broadcast address of one of our links, or its obsolete form, the link's network
+    /// address (RFC 1812 §4.2.3.1).
     pub fn is_link_broadcast(&self, address: Ipv4Addr) -> bool {
         self.broadcast.contains(&address)
     }
@@ -307,10 +308,11 @@ const fn listener(protocol: Protocol, listen: u64) -> u64 {
     listen | (protocol.number() as u64) << 48
 }
 
-/// A link of one or two addresses has no broadcast address (RFC 3021).
+/// A link of one or two addresses has no broadcast address, and its lowest address is a host's (RFC 3021).
 fn link_broadcasts(ports: &[Port]) -> HashSet<Ipv4Addr> {
     let prefixes = ports.iter().flat_map(|port| &port.addresses);
-    prefixes.filter(|prefix| prefix.prefix_len() < 31).map(Ipv4Net::broadcast).collect()
+    let links = prefixes.filter(|prefix| prefix.prefix_len() < 31);
+    links.flat_map(|prefix| [prefix.broadcast(), prefix.network()]).collect()
 }
 
 /// Ports' addresses answer on their port. A VIP that is named by a service alone answers on the

@@ -157,6 +157,13 @@ pub const fn is_martian(source: Ipv4Addr) -> bool {
     matches!(first, 0 | 127 | 224..)
 }
 
+/// Whether no packet may go to this address (RFC 1812 §4.2.3.1, §5.3.7): "this" network, loopback, reserved. A
+/// multicast and the limited broadcast are destinations.
+pub const fn is_martian_destination(destination: Ipv4Addr) -> bool {
+    let [first, ..] = destination.octets();
+    matches!(first, 0 | 127 | 240..) && !destination.is_broadcast()
+}
+
 /// Sets the source address of the packet that begins `packet`, updates the header's checksum, and
 /// returns what to add to a transport checksum.
 ///
@@ -314,6 +321,19 @@ mod tests {
             assert!(martian(bad), "{bad:?}");
         }
         for good in [[1, 0, 0, 1], [10, 0, 0, 7], [126, 1, 1, 1], [128, 0, 0, 1], [223, 255, 255, 1]] {
+            assert!(!martian(good), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn martian_destinations() {
+        let martian = |address: [u8; 4]| is_martian_destination(Ipv4Addr::from(address));
+        for bad in [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [240, 0, 0, 1], [255, 255, 255, 254]] {
+            assert!(martian(bad), "{bad:?}");
+        }
+        for good in
+            [[1, 0, 0, 1], [126, 1, 1, 1], [128, 0, 0, 1], [223, 255, 255, 1], [224, 0, 0, 1], [255; 4]]
+        {
             assert!(!martian(good), "{good:?}");
         }
     }

@@ -135,8 +135,7 @@ impl<Io: FrameIo> Handler<Io> {
     ) -> Result<Judgement, DropReason> {
         let snapshot = context.snapshot;
         if ipv4::is_martian(ip.source)
-            || ip.destination.is_loopback()
-            || ip.destination.is_unspecified()
+            || ipv4::is_martian_destination(ip.destination)
             || snapshot.is_link_broadcast(ip.source)
             || snapshot.local(ip.source).is_some()
         {
