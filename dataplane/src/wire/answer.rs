@@ -15,8 +15,12 @@ use std::net::Ipv4Addr;
 /// The largest ICMP error: more of the packet is not quoted (RFC 1812 §4.3.2.3).
 pub const LARGEST_ERROR: usize = 576;
 
-/// Type of service of ICMP errors: precedence 6, internetwork control (RFC 1812 §4.3.2.5).
-const ERROR_TOS: u8 = 0xc0;
+/// Type of service of an ICMP error: precedence 6, internetwork control, and the type of the packet that causes it
+/// (RFC 1812 §4.3.2.5), of which the last two bits have become those of congestion notification (RFC 3168), which
+/// is not the error's.
+const fn error_tos(cause: u8) -> u8 {
+    0xc0 | cause & 0x1c
+}
 
 /// Where the IPv4 packet begins, and where its payload does in an answer, which has no options.
 const PACKET: usize = ethernet::HEADER;
@@ -145,7 +149,7 @@ pub fn icmp_error<F: Frame>(frame: &mut F, kind: IcmpError, from: Ipv4Addr) -> b
     let quoted = packet.bytes().len().min(LARGEST_ERROR - ipv4::HEADER - icmp::HEADER);
     // Not DF, as Linux: an error that is lost to a small MTU helps nobody.
     let header = ipv4::Header {
-        tos: ERROR_TOS,
+        tos: error_tos(packet.tos()),
         total_length: (ipv4::HEADER + icmp::HEADER + quoted) as u16,
         id: packet.id(),
         dont_fragment: false,
