@@ -206,6 +206,39 @@ fn errors_come_from_the_address_that_was_asked_or_from_the_port_they_leave_on() 
 }
 
 #[test]
+fn a_datagram_that_a_host_discards_silently_is_not_answered() {
+    let mut lab = Lab::serving();
+    let good = from_client(Packet::udp(at(CLIENT, 4000), at(VIP, 9), b"question"));
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut frame = good.clone();
+        change(&mut frame);
+        frame
+    };
+    let cases = [
+        ("a wrong checksum", changed(&|frame| frame[42] ^= 1)),
+        ("a length beyond the packet", changed(&|frame| frame[39] += 1)),
+        ("a length below the header's", changed(&|frame| frame[39] = 7)),
+        ("no length", changed(&|frame| frame[38..40].fill(0))),
+    ];
+    for (what, frame) in cases {
+        assert_eq!(lab.arrive(VIP0, &frame), [], "{what}");
+    }
+    assert_eq!(lab.dropped(DropReason::NoService), 4);
+    assert_eq!(lab.arrive(VIP0, &good).len(), 1);
+    let without = changed(&|frame| frame[40..42].fill(0));
+    assert_eq!(lab.arrive(VIP0, &without).len(), 1, "no checksum is none that is wrong");
+    let first = Packet {
+        fragment: 0x2000,
+        dont_fragment: false,
+        ..Packet::udp(at(CLIENT, 4000), at(VIP, 9), &[7; 8])
+    };
+    assert_eq!(lab.arrive(VIP0, &from_client(first)).len(), 1, "the rest of a fragment is not seen");
+    let mut unserved = from_client(Packet::tcp(at(CLIENT, 4000), at(VIP, 9), SYN));
+    unserved[50] ^= 1;
+    assert_eq!(lab.arrive(VIP0, &unserved), [], "a TCP segment likewise");
+}
+
+#[test]
 fn an_echo_reply_has_all_that_the_request_had() {
     let mut lab = Lab::serving();
     for length in [0, 1, 7, 8, 56, 57, 1472] {

@@ -7,6 +7,7 @@
 use super::ethernet::{self, swap_addresses};
 use super::ipv4::{self, Packet};
 use super::tcp::{self, Segment};
+use super::udp::Datagram;
 use super::{checksum, icmp, put};
 use crate::frame::Frame;
 use crate::next_hop::Mac;
@@ -74,7 +75,7 @@ pub fn tcp_reset<F: Frame>(frame: &mut F) -> bool {
     }
     let Some(segment) = Segment::parse(packet.payload()) else { return false };
     let Some(reset) = segment.reset() else { return false };
-    if !has_acceptable_checksum(&packet, &segment) {
+    if !is_acceptable(segment.checksum(), &packet, segment.bytes()) {
         return false;
     }
     let header = ipv4::Header {
@@ -133,10 +134,14 @@ pub fn echo_reply<F: Frame>(frame: &mut F) -> bool {
 ///
 /// Not made where RFC 1122 §3.2.2 forbids it: about an ICMP error, a fragment other than the first,
 /// a broadcast or multicast (of IPv4 or Ethernet; a link's own broadcast address is for the caller to
-/// know), or a source that is not one host.
+/// know), or a source that is not one host. That a port is unreachable is not said of a datagram that its receiver
+/// would discard silently: one whose checksum or length is wrong (RFC 1122 §4.1.3.4).
 pub fn icmp_error<F: Frame>(frame: &mut F, kind: IcmpError, from: Ipv4Addr) -> bool {
     let Some(packet) = answerable(frame.bytes()) else { return false };
     if packet.fragment_offset() != 0 {
+        return false;
+    }
+    if kind == IcmpError::PortUnreachable && !may_be_received(&packet) {
         return false;
     }
     if packet.protocol() == ipv4::ICMP {
@@ -184,16 +189,21 @@ fn answerable(frame: &[u8]) -> Option<Packet<'_>> {
     right.then_some(packet)
 }
 
-fn has_acceptable_checksum(packet: &Packet<'_>, segment: &Segment<'_>) -> bool {
-    let (source, destination, bytes) = (packet.source(), packet.destination(), segment.bytes());
-    checksum::transport(source, destination, ipv4::TCP, bytes) == 0
-        || checksum::is_pseudo_header_only(
-            segment.checksum(),
-            source,
-            destination,
-            ipv4::TCP,
-            bytes.len() as u16,
-        )
+/// Whether a packet is not a UDP datagram that a host discards silently. Of a fragment there is no telling.
+fn may_be_received(packet: &Packet<'_>) -> bool {
+    if packet.protocol() != ipv4::UDP || packet.is_fragment() {
+        return true;
+    }
+    Datagram::parse(packet.payload()).is_some_and(|datagram| {
+        datagram.checksum() == 0 || is_acceptable(datagram.checksum(), packet, datagram.bytes())
+    })
+}
+
+/// Whether `check` is the right checksum of a TCP segment or UDP datagram, or the mere sum of its pseudo-header.
+fn is_acceptable(check: u16, packet: &Packet<'_>, transport: &[u8]) -> bool {
+    let (source, destination, protocol) = (packet.source(), packet.destination(), packet.protocol());
+    checksum::transport(source, destination, protocol, transport) == 0
+        || checksum::is_pseudo_header_only(check, source, destination, protocol, transport.len() as u16)
 }
 
 fn send_back(frame: &mut [u8], header: &ipv4::Header) {

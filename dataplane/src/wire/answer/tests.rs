@@ -165,6 +165,18 @@ fn no_icmp_error_where_it_is_forbidden() {
     for destination in [[224, 0, 0, 1], [239, 1, 2, 3], [255; 4]] {
         assert!(!made(&with_header(good.clone(), |header| header.destination = destination)));
     }
+    let wrong = |at: usize, bits: u8| {
+        let mut bytes = good.clone();
+        bytes[PAYLOAD + at] ^= bits;
+        bytes
+    };
+    assert!(!made(&wrong(UDP_HEADER, 1)), "a datagram with a wrong checksum");
+    assert!(!made(&wrong(5, 0x40)), "a datagram longer than its packet");
+    let mut not_filled_in = good.clone();
+    let length = (good.len() - PAYLOAD) as u16;
+    let sum = checksum::pseudo_header(*CLIENT.ip(), *VIP.ip(), ipv4::UDP, length);
+    checksum::write(&mut not_filled_in, PAYLOAD + 6, sum);
+    assert!(made(&not_filled_in), "left to a device");
     let mut broadcast = good.clone();
     broadcast[..6].fill(0xff);
     assert!(!made(&broadcast));
@@ -210,9 +222,13 @@ fn replay(trace: &str) -> usize {
             text => panic!("{text}"),
         };
         let [source, destination] = ends(ends_of_inner);
-        let protocol = if inner.contains("proto TCP") { ipv4::TCP } else { ipv4::UDP };
         let length: usize = headed(inner, "length").parse().unwrap();
-        let mut bytes = raw(source.octets(), destination.octets(), protocol, &vec![0; length - 20]);
+        let mut bytes = if inner.contains("proto TCP") {
+            raw(source.octets(), destination.octets(), ipv4::TCP, &vec![0; length - 20])
+        } else {
+            let ends = [source, destination].map(|address| SocketAddrV4::new(address, 9));
+            udp(ends[0], ends[1], &vec![0; length - 28])
+        };
         bytes[PACKET + 8] = headed(inner, "ttl").parse().unwrap();
         let mut frame = frame(&bytes);
         let [from, to] = ends(ends_of_outer);
