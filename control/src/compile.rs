@@ -77,6 +77,7 @@ impl Compiler {
             routes: self.links.routes.clone(),
             timeouts: Timeouts::new(tcp, tcp_fin, udp),
             unmatched: self.links.unmatched,
+            ip_options: self.links.ip_options,
         }))
     }
 

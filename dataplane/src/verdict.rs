@@ -74,6 +74,7 @@ drop_reasons! {
     Ipv6 "ipv6" "IPv6 is not supported yet"
     EtherType "ethertype" "neither IPv4 nor ARP"
     Arp "arp" "an ARP message that is malformed or concerns nobody we know"
+    IpOptions "ip_options" "the packet has an IPv4 option that RFC 7126 advises to drop"
     Martian "martian" "source or destination is an address that must not be on the wire"
     Broadcast "broadcast" "a broadcast or multicast packet"
     Fragment "fragment" "a fragment of a ping to an own address, or of an ICMP error: these are not followed"

@@ -16,7 +16,9 @@ use dataplane::ids::{NeighbourKey, NextHopId, Protocol, RealId, RealKey, Service
 use dataplane::message::{Order, channel};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
-use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched};
+use dataplane::snapshot::{
+    Description, IpOptions, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched,
+};
 use dataplane::time::Now;
 use dataplane::worker::Worker;
 use source::{DIP_MAC, REAL, Source, TCP_PORT, Traffic, UDP_PORT, VIP, VIP_MAC};
@@ -141,5 +143,6 @@ fn snapshot(steering: Steering) -> Snapshot {
         routes: vec![Route { prefix: "0.0.0.0/0".parse().expect("a prefix"), port: 0, via: Some(GATEWAY) }],
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,
+        ip_options: IpOptions::Filter,
     })
 }

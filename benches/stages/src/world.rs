@@ -7,7 +7,9 @@ use dataplane::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealK
 use dataplane::message::{ControlEnd, Order, channel};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
-use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched};
+use dataplane::snapshot::{
+    Description, IpOptions, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched,
+};
 use dataplane::time::Now;
 use dataplane::worker::Worker;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -113,6 +115,7 @@ pub fn snapshot(reals: u8) -> Snapshot {
         }],
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,
+        ip_options: IpOptions::Filter,
     })
 }
 

@@ -10,7 +10,7 @@ use dataplane::message::{ControlEnd, Order, channel};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, Port, Real, Service, Side, Snapshot, Steering, Unmatched, endpoint_bits,
+    Description, IpOptions, Port, Real, Service, Side, Snapshot, Steering, Unmatched, endpoint_bits,
 };
 use dataplane::steering::{ClientBits, Indirection, OwnerMap};
 use dataplane::time::Now;
@@ -254,6 +254,7 @@ fn snapshot(steering: Steering) -> Snapshot {
         routes: Vec::new(),
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,
+        ip_options: IpOptions::Filter,
     })
 }
 

@@ -19,7 +19,7 @@ use crate::steering;
 use dataplane::ids::ServiceKey;
 use dataplane::next_hop::Mac;
 use dataplane::schedule::Algorithm;
-use dataplane::snapshot::{Side, Unmatched};
+use dataplane::snapshot::{IpOptions, Side, Unmatched};
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
     let network = Network::read(ports, routes, neighbours, buffers.size, problems);
     let capacity = settings::capacity(file.table("connections", "[connections]", problems), problems);
     let steering = settings::steering(file.table("steering", "[steering]", problems), problems);
-    let unmatched = settings::unmatched(file.table("forward", "[forward]", problems), problems);
+    let (unmatched, ip_options) = settings::forward(file.table("forward", "[forward]", problems), problems);
     let timeouts = settings::timeouts(file.table("timeouts", "[timeouts]", problems), problems);
     let services = services::read(file.tables("service", "[[service]]", problems), &network, problems);
     let Network { ports, routes, neighbours, .. } = network;
@@ -104,6 +104,7 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
         capacity,
         steering,
         unmatched,
+        ip_options,
         timeouts,
         services,
     }
@@ -130,6 +131,8 @@ pub struct Config {
     pub steering: steering::Mode,
     /// `[forward] unmatched`.
     pub unmatched: Unmatched,
+    /// `[forward] ip_options`.
+    pub ip_options: IpOptions,
     /// `[timeouts]`: TCP, TCP after FIN, UDP in seconds.
     pub timeouts: [u32; 3],
     /// `[[service]]`, in order.

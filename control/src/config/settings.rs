@@ -5,7 +5,7 @@ use super::section::{self, Section};
 use super::{Buffers, Control, Eal, Hugepages, Idle};
 use crate::steering::Mode;
 use dataplane::connection::Timeouts;
-use dataplane::snapshot::Unmatched;
+use dataplane::snapshot::{IpOptions, Unmatched};
 use dataplane::steering::MOST_WORKERS;
 use nix::unistd::Group;
 use std::path::PathBuf;
@@ -161,12 +161,18 @@ pub(super) fn steering(section: Option<Section<'_>>, problems: &mut Problems) ->
     mode.map_or(Mode::Auto, |mode| mode.value)
 }
 
-pub(super) fn unmatched(section: Option<Section<'_>>, problems: &mut Problems) -> Unmatched {
-    let Some(mut section) = section else { return Unmatched::Route };
+/// What happens to packets of no connection, and to those with IPv4 options.
+pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> (Unmatched, IpOptions) {
+    let Some(mut section) = section else { return (Unmatched::Route, IpOptions::Filter) };
     let words = [("route", Unmatched::Route), ("drop", Unmatched::Drop)];
     let unmatched = section.word("unmatched", &words, problems);
+    let words = [("filter", IpOptions::Filter), ("pass", IpOptions::Pass)];
+    let options = section.word("ip_options", &words, problems);
     section.finish(problems);
-    unmatched.map_or(Unmatched::Route, |unmatched| unmatched.value)
+    (
+        unmatched.map_or(Unmatched::Route, |unmatched| unmatched.value),
+        options.map_or(IpOptions::Filter, |options| options.value),
+    )
 }
 
 /// TCP, TCP after FIN, UDP in seconds.

@@ -69,7 +69,7 @@ fn what_is_absent_has_the_values_of_the_example() {
     assert_eq!(least.buffers, example.buffers);
     assert_eq!(least.control.socket, example.control.socket);
     assert_eq!(least.capacity, example.capacity);
-    assert_eq!(least.unmatched, example.unmatched);
+    assert_eq!((least.unmatched, least.ip_options), (example.unmatched, example.ip_options));
     assert_eq!(least.steering, Mode::Auto);
     assert_eq!(least.timeouts, example.timeouts);
     assert_eq!(least.ports[0].mtu, example.ports[0].mtu);
@@ -87,7 +87,7 @@ fn the_values_given_are_taken() {
     let config = parse(&format!(
         "{LEAST}mtu = 9000\n[eal]\nmain_lcore = 2\nworkers = [3]\nhugepages = \"never\"\nmemory_mb = 0x80\n\
          idle = \"spin\"\nargs = [\"-a\", \"0000:3b:00.0\"]\n[buffers]\ncount = 1024\ncache = 0\nsize = 9_216\n\
-         [control]\nsocket = \"lbd.sock\"\n[connections]\ncapacity = 64\n[steering]\nmode = \"software\"\n[forward]\nunmatched = \"drop\"\n\
+         [control]\nsocket = \"lbd.sock\"\n[connections]\ncapacity = 64\n[steering]\nmode = \"software\"\n[forward]\nunmatched = \"drop\"\nip_options = \"pass\"\n\
          [timeouts]\ntcp = 10\ntcp_fin = 20\nudp = 30\n[[service]]\nlisten = \"tcp://192.168.10.100:80\"\n\
          scheduler = \"rr\"\nreal = [{{ address = \"10.0.0.7:8080\", weight = 65535 }}, {{ address = \"10.0.0.7\" }}]\n"
     ));
@@ -104,6 +104,7 @@ fn the_values_given_are_taken() {
     assert_eq!(config.buffers, Buffers { count: 1024, cache: 0, size: 9216 });
     assert_eq!(config.control.socket, Path::new("lbd.sock"));
     assert_eq!((config.capacity, config.unmatched), (64, Unmatched::Drop));
+    assert_eq!(config.ip_options, IpOptions::Pass);
     assert_eq!(config.steering, Mode::Software);
     assert_eq!((config.timeouts, config.ports[1].mtu), ([10, 20, 30], 9000));
     let reals: Vec<_> = config.services[0].reals.iter().map(|r| (r.endpoint.port(), r.weight)).collect();
@@ -176,6 +177,10 @@ fn settings_that_are_wrong_are_named_with_their_line() {
         ),
         ("[steering]\nmodus = \"auto\"", "2: [steering]: unknown key \"modus\"; did you mean mode?".into()),
         ("[forward]\nunmatched = \"no\"", "2: unmatched: expected \"route\" or \"drop\", found \"no\"".into()),
+        (
+            "[forward]\nip_options = \"drop\"",
+            "2: ip_options: expected \"filter\" or \"pass\", found \"drop\"".into(),
+        ),
         ("[timeouts]\ntcp = 0", "2: tcp: expected a number from 1 to 2678400, found 0".into()),
         (
             "[timeouts]\nudp = 99999999999999999999",

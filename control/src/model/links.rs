@@ -3,7 +3,7 @@
 use crate::config::Config;
 use dataplane::ids::NeighbourKey;
 use dataplane::next_hop::Mac;
-use dataplane::snapshot::{Port, Route, Routes, Side, Steering, Unmatched};
+use dataplane::snapshot::{IpOptions, Port, Route, Routes, Side, Steering, Unmatched};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
@@ -16,6 +16,8 @@ pub struct Links {
     pub routes: Vec<Route>,
     /// What to do with packets of no connection.
     pub unmatched: Unmatched,
+    /// What to do with packets that have IPv4 options.
+    pub ip_options: IpOptions,
     gateways: Vec<NeighbourKey>,
     /// Addresses of `[[neighbour]]`.
     neighbours: Vec<Ipv4Addr>,
@@ -49,7 +51,8 @@ impl Links {
         let gateways = gateways.collect();
         let neighbours = config.neighbours.iter().map(|neighbour| neighbour.address).collect();
         let table = Routes::new(&ports, &routes);
-        Self { ports, routes, unmatched: config.unmatched, gateways, neighbours, table }
+        let (unmatched, ip_options) = (config.unmatched, config.ip_options);
+        Self { ports, routes, unmatched, ip_options, gateways, neighbours, table }
     }
 
     /// The host that a real's packets are sent to next. The default route of a dip side comes before

@@ -88,6 +88,15 @@ pub enum Unmatched {
     Drop,
 }
 
+/// What happens to packets with IPv4 options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpOptions {
+    /// Those that RFC 7126 advises to drop are dropped, as are malformed ones; others are passed on unchanged.
+    Filter,
+    /// All are passed on unchanged, as if they were not there.
+    Pass,
+}
+
 /// Everything that is configured.
 #[derive(Clone, Debug)]
 pub struct Description {
@@ -105,6 +114,8 @@ pub struct Description {
     pub timeouts: Timeouts,
     /// What to do with packets of no connection.
     pub unmatched: Unmatched,
+    /// What to do with packets that have IPv4 options.
+    pub ip_options: IpOptions,
 }
 
 /// Records of reals that are brought close when a snapshot is adopted: 16 KiB. Who has more has most of them where they are
@@ -133,6 +144,8 @@ pub struct Snapshot {
     pub timeouts: Timeouts,
     /// What to do with packets of no connection.
     pub unmatched: Unmatched,
+    /// What to do with packets that have IPv4 options.
+    pub ip_options: IpOptions,
     /// The smallest MTU of all ports: what is no larger fits wherever it goes.
     pub smallest_mtu: u16,
     /// By [`PortIndex`]; as [`Mac::bits`].
@@ -154,7 +167,8 @@ impl Snapshot {
     /// # Panics
     /// If there are more than [`MAX_PORTS`] ports.
     pub fn compile(description: Description) -> Self {
-        let Description { version, ports, services, reals, routes, timeouts, unmatched } = description;
+        let Description { version, ports, services, reals, routes, timeouts, unmatched, ip_options } =
+            description;
         assert!(ports.len() <= MAX_PORTS, "{} ports, {MAX_PORTS} at most", ports.len());
         let slots = reals.iter().map(|real| real.id.0 as usize + 1).max().unwrap_or(0);
         let mut rewrites = vec![Rewrite::VACANT; slots];
@@ -186,6 +200,7 @@ impl Snapshot {
             services,
             timeouts,
             unmatched,
+            ip_options,
             rewrites,
             keys,
             listening,
@@ -204,6 +219,7 @@ impl Snapshot {
             routes: Vec::new(),
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Drop,
+            ip_options: IpOptions::Filter,
         })
     }
 

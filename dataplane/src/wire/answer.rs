@@ -46,22 +46,30 @@ pub enum IcmpError {
     },
     /// The time to live ran out here.
     TimeExceeded,
+    /// The IPv4 header is wrong.
+    ParameterProblem {
+        /// Where, in bytes from its start.
+        pointer: u8,
+    },
 }
 
 impl IcmpError {
     /// The first eight bytes of the message, the checksum zero.
     const fn header(self) -> [u8; icmp::HEADER] {
-        let (kind, code, mtu) = match self {
-            Self::DestinationUnreachable { code } => (icmp::DESTINATION_UNREACHABLE, code, 0),
-            Self::PortUnreachable => (icmp::DESTINATION_UNREACHABLE, icmp::PORT_UNREACHABLE, 0),
-            Self::HostUnreachable => (icmp::DESTINATION_UNREACHABLE, icmp::HOST_UNREACHABLE, 0),
-            Self::FragmentationNeeded { mtu } => {
-                (icmp::DESTINATION_UNREACHABLE, icmp::FRAGMENTATION_NEEDED, mtu)
-            }
-            Self::TimeExceeded => (icmp::TIME_EXCEEDED, 0, 0),
+        let (kind, code) = match self {
+            Self::DestinationUnreachable { code } => (icmp::DESTINATION_UNREACHABLE, code),
+            Self::PortUnreachable => (icmp::DESTINATION_UNREACHABLE, icmp::PORT_UNREACHABLE),
+            Self::HostUnreachable => (icmp::DESTINATION_UNREACHABLE, icmp::HOST_UNREACHABLE),
+            Self::FragmentationNeeded { .. } => (icmp::DESTINATION_UNREACHABLE, icmp::FRAGMENTATION_NEEDED),
+            Self::TimeExceeded => (icmp::TIME_EXCEEDED, 0),
+            Self::ParameterProblem { .. } => (icmp::PARAMETER_PROBLEM, 0),
         };
-        let [high, low] = mtu.to_be_bytes();
-        [kind, code, 0, 0, 0, 0, high, low]
+        let ([high, low], pointer) = match self {
+            Self::FragmentationNeeded { mtu } => (mtu.to_be_bytes(), 0),
+            Self::ParameterProblem { pointer } => ([0; 2], pointer),
+            _ => ([0; 2], 0),
+        };
+        [kind, code, 0, 0, pointer, 0, high, low]
     }
 }
 

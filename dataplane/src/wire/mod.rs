@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! ethernet  arp  ipv4  tcp  udp  icmp   one header each
+//! options                               those of an IPv4 header
 //! checksum                              RFC 1071, 1624
 //! fragmentation                         cutting a packet into fragments
 //! answer                                RST, echo reply, ICMP errors
@@ -17,6 +18,7 @@ pub mod fragmentation;
 pub mod icmp;
 pub mod icmp_error;
 pub mod ipv4;
+pub mod options;
 pub mod tcp;
 pub mod udp;
 

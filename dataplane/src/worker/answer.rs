@@ -69,6 +69,21 @@ impl<Io: FrameIo> Handler<Io> {
         self.icmp_error(frame, kind, Some(ip.destination), DropReason::Protocol, context)
     }
 
+    /// Says to the sender where its packet's header is wrong, with the address that it was sent to, if that is ours, else
+    /// with ours on its link.
+    pub(super) fn parameter_problem(
+        &mut self,
+        frame: &mut Io::Frame,
+        pointer: u8,
+        ip: Ip,
+        context: Context<'_>,
+    ) -> Judgement {
+        let ours = context.snapshot.local(ip.destination).map(|_| ip.destination);
+        let speaker = ours.or_else(|| context.snapshot.own_address(context.port));
+        let kind = IcmpError::ParameterProblem { pointer };
+        self.icmp_error(frame, kind, speaker, DropReason::Malformed, context)
+    }
+
     /// Says to the sender why its packet cannot go on; `speaker` is the address that says it.
     pub(super) fn obstructed(
         &mut self,

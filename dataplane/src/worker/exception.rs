@@ -11,9 +11,10 @@ use crate::fragment;
 use crate::frame::{Frame, FrameIo};
 use crate::ids::{NeighbourKey, NextHopId, PortIndex, Protocol};
 use crate::next_hop::Mac;
-use crate::snapshot::{Snapshot, Unmatched, endpoint_bits};
+use crate::snapshot::{IpOptions, Snapshot, Unmatched, endpoint_bits};
 use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
+use crate::wire::options::{self, Advice};
 use crate::wire::{checksum, ethernet, ipv4};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -45,6 +46,10 @@ pub(super) struct Ip {
 impl Ip {
     pub(super) const fn is_fragment(&self) -> bool {
         self.fragment_offset != 0 || self.more_fragments
+    }
+
+    pub(super) const fn has_options(&self) -> bool {
+        self.payload > at::IPV4 + ipv4::HEADER
     }
 
     /// Whether the transport header is in another fragment.
@@ -146,6 +151,13 @@ impl<Io: FrameIo> Handler<Io> {
             || snapshot.is_link_broadcast(ip.destination)
         {
             return Err(DropReason::Broadcast);
+        }
+        if ip.has_options() && snapshot.ip_options == IpOptions::Filter {
+            match options::advice(&frame.bytes()[at::IPV4..ip.payload]) {
+                Advice::Pass => {}
+                Advice::Drop(_) => return Err(DropReason::IpOptions),
+                Advice::Malformed(pointer) => return Ok(self.parameter_problem(frame, pointer, ip, context)),
+            }
         }
         let local = snapshot.local(ip.destination).is_some();
         match Protocol::from_number(ip.protocol) {

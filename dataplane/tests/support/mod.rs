@@ -12,7 +12,9 @@ use dataplane::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealK
 use dataplane::message::{ControlEnd, Order, Return, Slice, channel};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
-use dataplane::snapshot::{Description, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched};
+use dataplane::snapshot::{
+    Description, IpOptions, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched,
+};
 use dataplane::time::Now;
 use dataplane::verdict::DropReason;
 use dataplane::worker::Worker;
@@ -133,6 +135,7 @@ impl Lab {
             routes: vec![Route { prefix: "198.51.100.0/24".parse().unwrap(), port: VIP0, via: Some(ROUTER) }],
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Route,
+            ip_options: IpOptions::Filter,
         };
         let mut lab = Self {
             worker,

@@ -110,13 +110,14 @@ fn ping_with_options() {
 #[test]
 fn an_icmp_error_quotes_the_packet() {
     let kinds = [
-        (IcmpError::DestinationUnreachable { code: 13 }, [3, 13, 0, 0]),
-        (IcmpError::PortUnreachable, [3, 3, 0, 0]),
-        (IcmpError::HostUnreachable, [3, 1, 0, 0]),
-        (IcmpError::FragmentationNeeded { mtu: 1400 }, [3, 4, 0x05, 0x78]),
-        (IcmpError::TimeExceeded, [11, 0, 0, 0]),
+        (IcmpError::DestinationUnreachable { code: 13 }, [3, 13], [0; 4]),
+        (IcmpError::PortUnreachable, [3, 3], [0; 4]),
+        (IcmpError::HostUnreachable, [3, 1], [0; 4]),
+        (IcmpError::FragmentationNeeded { mtu: 1400 }, [3, 4], [0, 0, 0x05, 0x78]),
+        (IcmpError::TimeExceeded, [11, 0], [0; 4]),
+        (IcmpError::ParameterProblem { pointer: 20 }, [12, 0], [20, 0, 0, 0]),
     ];
-    for (kind, [first, code, high, low]) in kinds {
+    for (kind, first, rest) in kinds {
         for data in [0, 1, 9, 519, 520, 521, 1450] {
             let offending = udp(CLIENT, VIP, &vec![0x5a; data]);
             let mut frame = frame(&offending);
@@ -126,7 +127,7 @@ fn an_icmp_error_quotes_the_packet() {
             assert_eq!(usize::from(packet.total_length()), (28 + 28 + data).min(576));
             assert_eq!((packet.tos(), packet.source()), (0xc0, Ipv4Addr::new(10, 0, 0, 8)));
             let message = packet.payload();
-            assert_eq!((message[0], message[1], &message[4..8]), (first, code, &[0, 0, high, low][..]));
+            assert_eq!((&message[..2], &message[4..8]), (&first[..], &rest[..]));
             assert_eq!(message[8..], offending[PACKET..][..message.len() - 8]);
         }
     }
