@@ -320,6 +320,16 @@ fn hosts_that_all_answer_are_bounded_too() {
 }
 
 #[test]
+fn an_unasked_answer_makes_no_neighbour() {
+    let mut neighbours = neighbours();
+    for reply in [true, false] {
+        neighbours.event(heard(key(7), OTHER, reply), seconds(1));
+        assert_eq!(neighbours.take_actions(), []);
+        assert!(neighbours.is_empty());
+    }
+}
+
+#[test]
 fn what_is_no_host_is_not_asked_for() {
     let mut neighbours = neighbours();
     for address in [[10, 0, 0, 8], [224, 0, 0, 1], [255, 255, 255, 255], [0, 0, 0, 0], [127, 0, 0, 1]] {
