@@ -2,7 +2,8 @@
 
 mod control_lab;
 
-use control_lab::{Lab, config_in, until};
+use control::protocol::Command;
+use control_lab::{Lab, beside, config_in, until};
 use dataplane::counters::StateGauges;
 use dataplane::ids::{NeighbourKey, RealId};
 use dataplane::message::NeighbourEvent;
@@ -376,4 +377,25 @@ fn software_steers_where_the_device_refuses_a_rule() {
     assert_eq!(status(&lab), "by software: it refuses a rule");
     let all = lab.ok(r#""command":"list""#);
     assert_eq!(all["services"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn silent_next_hops_are_noted_the_worst_first() {
+    let (_directory, lab) = lab(1, 0);
+    let lines = [
+        "-A -t 192.168.10.100:80 -s wrr",
+        "-a -t 192.168.10.100:80 -r 10.0.0.20 -m -w 0",
+        "-a -t 192.168.10.100:80 -r 10.0.0.30 -m",
+        "-a -t 192.168.10.100:80 -r 10.0.0.40 -m",
+        "-a -t 192.168.10.100:80 -r 10.0.0.40:81 -m",
+    ];
+    lab.ok(&beside(&Command::Restore { lines: lines.map(String::from).to_vec() }));
+    let notes = || {
+        let status = lab.ok(r#""command":"status""#);
+        let notes = status["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap().to_owned());
+        notes.filter(|note| note.contains("does not answer ARP")).collect::<Vec<_>>()
+    };
+    until("all are noted", || notes().len() == 4);
+    let worst = ["10.0.0.1", "10.0.0.40", "10.0.0.30", "10.0.0.20"];
+    assert_eq!(notes(), worst.map(|address| format!("port dip0: {address} does not answer ARP")));
 }

@@ -1,6 +1,6 @@
 //! What is known of one neighbour.
 
-use super::{FAILED, Moment, REACHABLE, RETRY, REVIVE, SPREAD};
+use super::{Moment, REACHABLE, RETRY, SPREAD, TRIES};
 use dataplane::ids::NeighbourKey;
 use dataplane::next_hop::Mac;
 use std::time::Duration;
@@ -40,8 +40,10 @@ pub(super) enum State {
         mac: Mac,
         tries: u32,
     },
+    /// It was last asked at `asked`; what becomes of it is decided at `next`.
     Failed {
-        since: Moment,
+        asked: Moment,
+        next: Moment,
     },
 }
 
@@ -65,8 +67,12 @@ pub(super) struct Entry {
     pub(super) wanted: Moment,
     /// Last checked.
     pub(super) asked: Moment,
-    /// Whether it has ever left all requests unanswered.
-    pub(super) failed_once: bool,
+    /// The first request that has had no answer.
+    pub(super) unanswered: Option<Moment>,
+    /// How often in a row it was given up, or asked for again in vain.
+    pub(super) failures: u32,
+    /// How much does not work without it; 0 if nothing does not.
+    pub(super) importance: u32,
 }
 
 impl Entry {
@@ -75,7 +81,27 @@ impl Entry {
             Kind::Static => State::Static,
             Kind::Permanent | Kind::Dynamic => State::Asking { tries: 0, next: now },
         };
-        Self { kind, state, since: now, wanted: now, asked: now, failed_once: false }
+        Self {
+            kind,
+            state,
+            since: now,
+            wanted: now,
+            asked: now,
+            unanswered: None,
+            failures: 0,
+            importance: 0,
+        }
+    }
+
+    /// Whether it is configured and has left requests unanswered for as long as it takes to give it up. When
+    /// there are very many, the requests themselves come much later than that.
+    pub(super) fn is_silent(&self, now: Moment) -> bool {
+        let patience = match self.state {
+            State::Static => return false,
+            State::Reachable { .. } | State::Checking { .. } => 2 * TRIES * RETRY,
+            State::Asking { .. } | State::Failed { .. } => TRIES * RETRY,
+        };
+        self.kind == Kind::Permanent && self.unanswered.is_some_and(|since| now >= since + patience)
     }
 
     /// When to look at it next.
@@ -85,9 +111,18 @@ impl Entry {
             State::Asking { next, .. } => Some(next),
             State::Reachable { until, .. } => Some(until),
             State::Checking { .. } => Some(self.asked + RETRY),
-            State::Failed { since } if self.kind == Kind::Permanent => Some(since + REVIVE),
-            State::Failed { since } => Some(since + FAILED),
+            State::Failed { next, .. } => Some(next),
         }
+    }
+
+    /// Which of the two orders of what is due it is in.
+    pub(super) fn class(&self) -> usize {
+        usize::from(self.importance == 0)
+    }
+
+    /// Whether it is configured, and only asked for now and then.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.kind == Kind::Permanent && matches!(self.state, State::Failed { .. })
     }
 
     /// Whether it takes one of the places that a flood can occupy.

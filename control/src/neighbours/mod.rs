@@ -6,9 +6,9 @@
 //!            wanted            reply
 //!  (nothing) ──────► Asking ───────────► Reachable ─20–30 s─► Checking (asked directly, then all)
 //!                      │  ▲                  ▲                  │    │
-//!         no answer to 3  │wanted, or        └──────reply───────┘    │ no answer to 6
-//!                      ▼  │a permanent one's turn                    │
-//!                    Failed ◄────────────────────────────────────────┘
+//!         no answer to 3  │wanted            └──────reply───────┘    │ no answer to 6
+//!                      ▼  │                                          │
+//!                    Failed (a permanent one is asked now and then) ◄┘
 //! ```
 //!
 //! While Checking, packets still go to the MAC that is known. *Permanent* ones (the ways to reals,
@@ -16,6 +16,10 @@
 //! change; *dynamic* ones (clients on the link) are made when packets wait for them, and kept as long as
 //! they answer. Whether packets still go to them is not seen from here, so when there are very many, those that
 //! none has waited for in minutes are forgotten: one that is in use is asked for anew by its next packet.
+//!
+//! Whoever does not answer is asked less and less often ([`REVIVE`] to [`LONGEST_PAUSE`]), and all of them together
+//! no more than so many times a second ([`REVIVALS`], and where packets wait, [`WANTED`]): thousands of reals that are
+//! down must not become a storm of broadcasts. An ARP message of one that is back is believed at once.
 //!
 //! Requests are paced ([`LOOKS`]): thousands of reals that are configured at once must not become a burst
 //! that the ring to the worker, the link's switch or the worker's own limit on replies cuts short.
@@ -28,11 +32,11 @@ pub use announce::Announcer;
 pub use arp::Interface;
 
 use crate::config::StaticNeighbour;
-use dataplane::ids::{NeighbourKey, NextHopId, PortIndex};
+use dataplane::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
 use dataplane::message::{NeighbourEvent, SMALL_FRAME};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
 use entry::{Entry, Kind, State, trusted};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// How long an answer is trusted at most.
@@ -45,8 +49,14 @@ pub const LOOKS: usize = 16;
 pub const RETRY: Duration = Duration::from_secs(1);
 /// Requests that must stay unanswered.
 pub const TRIES: u32 = 3;
-/// How often a permanent one that does not answer is asked for again.
+/// After which time a permanent one that does not answer is asked for again; the next pauses are twice as long each …
 pub const REVIVE: Duration = Duration::from_secs(5);
+/// … up to this, or longer when there are many …
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// … so that all of them are asked no more than about so many times a second.
+pub const REVIVALS: u32 = 256;
+/// Permanent ones that did not answer and are asked for because packets wait, in a second.
+pub const WANTED: u32 = 32;
 /// Dynamic ones up to this number are kept as long as they answer: 8192 are some 330 requests a second …
 pub const KEPT: usize = 8192;
 /// … and beyond it until this long after packets last waited for them.
@@ -88,22 +98,45 @@ pub struct ArpFrame {
     pub bytes: [u8; SMALL_FRAME],
 }
 
+/// Counts up to a limit in each second.
+#[derive(Clone, Copy, Debug, Default)]
+struct ASecond {
+    second: u64,
+    count: u32,
+}
+
+impl ASecond {
+    /// Whether there is room for one more.
+    fn takes(&mut self, limit: u32, now: Moment) -> bool {
+        if now.as_secs() != self.second {
+            *self = Self { second: now.as_secs(), count: 0 };
+        }
+        self.count += 1;
+        self.count <= limit
+    }
+}
+
 /// All neighbours.
 #[derive(Debug)]
 pub struct Neighbours {
     interfaces: Vec<Interface>,
     entries: HashMap<NeighbourKey, Entry>,
-    /// When to look at which entry next.
-    due: BTreeSet<(Moment, NeighbourKey)>,
+    /// When to look at which entry next: at those that something depends on, and at the others.
+    due: [BTreeSet<(Moment, NeighbourKey)>; 2],
+    /// Permanent ones that were given up.
+    failed: u32,
     /// Dynamic ones that have not answered, oldest first.
     unanswered: BTreeSet<(Moment, NeighbourKey)>,
     /// Bound for as long as the process lives: connections carry them.
     ids: HashMap<NeighbourKey, NextHopId>,
     refused: u64,
-    /// The second that `begun` counts in.
-    second: u64,
-    /// New dynamic ones asked for in it.
-    begun: u32,
+    /// New dynamic ones asked for.
+    begun: ASecond,
+    /// Permanent ones asked for again because packets wait.
+    again: ASecond,
+    link_up: [bool; MAX_PORTS],
+    /// By port: when it last had its link back.
+    linked: [Option<Moment>; MAX_PORTS],
     actions: Vec<Action>,
 }
 
@@ -113,12 +146,15 @@ impl Neighbours {
         let mut neighbours = Self {
             interfaces,
             entries: HashMap::new(),
-            due: BTreeSet::new(),
+            due: [BTreeSet::new(), BTreeSet::new()],
+            failed: 0,
             unanswered: BTreeSet::new(),
             ids: HashMap::new(),
             refused: 0,
-            second: 0,
-            begun: 0,
+            begun: ASecond::default(),
+            again: ASecond::default(),
+            link_up: [false; MAX_PORTS],
+            linked: [None; MAX_PORTS],
             actions: Vec::new(),
         };
         for StaticNeighbour { address, mac, port } in fixed {
@@ -150,25 +186,65 @@ impl Neighbours {
         id
     }
 
-    /// These are permanent from now on, and no others.
-    pub fn set_permanent(&mut self, wanted: &HashSet<NeighbourKey>, now: Moment) {
+    /// These are permanent from now on, and no others; with each, how much depends on it.
+    pub fn set_permanent(&mut self, wanted: &HashMap<NeighbourKey, u32>, now: Moment) {
         let leaving = |(key, entry): (&NeighbourKey, &Entry)| {
-            (entry.kind == Kind::Permanent && !wanted.contains(key)).then_some(*key)
+            (entry.kind == Kind::Permanent && !wanted.contains_key(key)).then_some(*key)
         };
         let leaving: Vec<_> = self.entries.iter().filter_map(leaving).collect();
         for key in leaving {
             self.alter(key, |entry| {
                 entry.kind = Kind::Dynamic;
+                entry.importance = 0;
                 entry.wanted = now;
+                if let State::Failed { next, .. } = &mut entry.state {
+                    *next = now + FAILED;
+                }
             });
         }
-        for key in wanted {
-            match self.entries.get(key).map(|entry| entry.kind) {
-                Some(Kind::Static | Kind::Permanent) => {}
-                Some(Kind::Dynamic) => self.alter(*key, |entry| entry.kind = Kind::Permanent),
+        for (key, importance) in wanted {
+            match self.entries.get(key).map(|entry| (entry.kind, entry.importance)) {
+                Some((Kind::Static, _)) => {}
+                Some((Kind::Permanent, before)) if before == *importance => {}
+                Some((kind, _)) => self.alter(*key, |entry| {
+                    entry.importance = *importance;
+                    entry.kind = Kind::Permanent;
+                    if let (Kind::Dynamic, State::Failed { asked, next }) = (kind, &mut entry.state) {
+                        *next = now.max(*asked + RETRY);
+                    }
+                }),
                 // The next turns ask for it.
-                None => self.insert(*key, Entry::new(Kind::Permanent, now)),
+                None => {
+                    let entry = Entry { importance: *importance, ..Entry::new(Kind::Permanent, now) };
+                    self.insert(*key, entry);
+                }
             }
+        }
+    }
+
+    /// A port has a link, or lost it. When it is back, whoever was silent behind it is asked for at once; not, if it
+    /// comes and goes.
+    pub fn set_link(&mut self, port: PortIndex, up: bool, now: Moment) {
+        let before = std::mem::replace(&mut self.link_up[usize::from(port)], up);
+        if !up || before {
+            return;
+        }
+        let last = self.linked[usize::from(port)].replace(now);
+        if last.is_some_and(|last| now < last + LONGEST_PAUSE) {
+            return;
+        }
+        let silent = |(key, entry): (&NeighbourKey, &Entry)| {
+            let is_silent = entry.kind == Kind::Permanent && matches!(entry.state, State::Failed { .. });
+            (is_silent && key.port == port).then_some(*key)
+        };
+        let silent: Vec<_> = self.entries.iter().filter_map(silent).collect();
+        for key in silent {
+            self.alter(key, |entry| {
+                entry.failures = 0;
+                if let State::Failed { asked, next } = &mut entry.state {
+                    *next = now.max(*asked + RETRY);
+                }
+            });
         }
     }
 
@@ -180,12 +256,15 @@ impl Neighbours {
         }
     }
 
-    /// Does what has become due, the longest due first and [`LOOKS`] at most: the rest is for the next turns.
+    /// Does what has become due, the longest due first and [`LOOKS`] at most: the rest is for the next turns. Three of
+    /// four looks are for those that something depends on, if there are as many.
     pub fn turn(&mut self, now: Moment) {
-        for _ in 0..LOOKS {
-            match self.due.first().copied() {
-                Some((due, key)) if due <= now => self.look(key, now),
-                _ => break,
+        for look in 0..LOOKS {
+            let order = if look % 4 == 3 { [1, 0] } else { [0, 1] };
+            let due = |of: usize| self.due[of].first().copied().filter(|(due, _)| *due <= now);
+            match order.into_iter().find_map(due) {
+                Some((_, key)) => self.look(key, now),
+                None => break,
             }
         }
     }
@@ -195,11 +274,10 @@ impl Neighbours {
         std::mem::take(&mut self.actions)
     }
 
-    /// The permanent ones that do not answer.
-    pub fn silent(&self) -> impl Iterator<Item = NeighbourKey> + '_ {
-        let silent =
-            |entry: &Entry| entry.kind == Kind::Permanent && entry.state.mac().is_none() && entry.failed_once;
-        self.entries.iter().filter(move |(_, entry)| silent(entry)).map(|(key, _)| *key)
+    /// The permanent ones that do not answer, and how much depends on each.
+    pub fn silent(&self, now: Moment) -> impl Iterator<Item = (u32, NeighbourKey)> + '_ {
+        let silent = self.entries.iter().filter(move |(_, entry)| entry.is_silent(now));
+        silent.map(|(key, entry)| (entry.importance, *key))
     }
 
     /// Neighbours known now.
@@ -229,7 +307,12 @@ impl Neighbours {
         entry.wanted = now;
         match entry.state {
             State::Asking { .. } => {}
-            State::Failed { since } if now < since + RETRY => self.actions.push(Action::Unreachable(key)),
+            State::Failed { asked, .. } if now < asked + RETRY => {
+                self.actions.push(Action::Unreachable(key));
+            }
+            State::Failed { .. } if entry.kind == Kind::Permanent && !self.again.takes(WANTED, now) => {
+                self.actions.push(Action::Unreachable(key));
+            }
             State::Failed { .. } => self.ask(key, now),
             State::Static | State::Reachable { .. } | State::Checking { .. } => {
                 // The event crossed with the answer.
@@ -241,11 +324,7 @@ impl Neighbours {
 
     /// A dynamic one that packets wait for the first time.
     fn begin(&mut self, key: NeighbourKey, now: Moment) {
-        if now.as_secs() != self.second {
-            (self.second, self.begun) = (now.as_secs(), 0);
-        }
-        self.begun += 1;
-        if self.begun > NEW_A_SECOND {
+        if !self.begun.takes(NEW_A_SECOND, now) {
             self.actions.push(Action::Unreachable(key));
             return;
         }
@@ -279,6 +358,8 @@ impl Neighbours {
         };
         self.alter(key, |entry| {
             entry.state = state;
+            entry.unanswered = None;
+            entry.failures = 0;
             if !reply {
                 // It asks for one of our addresses, so it is about to send.
                 entry.wanted = now;
@@ -292,7 +373,7 @@ impl Neighbours {
     /// An entry is due: ask again, or give it up.
     fn look(&mut self, key: NeighbourKey, now: Moment) {
         let Some(entry) = self.entries.get(&key).copied() else {
-            self.due.retain(|(_, other)| *other != key);
+            self.due.iter_mut().for_each(|due| due.retain(|(_, other)| *other != key));
             return;
         };
         let crowded = self.entries.len() > KEPT;
@@ -305,7 +386,7 @@ impl Neighbours {
             State::Reachable { mac, .. } => self.check(key, mac, 0, now),
             State::Checking { mac, tries } if tries < 2 * TRIES => self.check(key, mac, tries, now),
             State::Checking { .. } => self.fail(key, now),
-            State::Failed { .. } if entry.kind == Kind::Permanent => self.ask(key, now),
+            State::Failed { .. } if entry.kind == Kind::Permanent => self.revive(key, now),
             State::Failed { .. } => self.forget(key),
         }
     }
@@ -316,7 +397,27 @@ impl Neighbours {
 
     fn ask_again(&mut self, key: NeighbourKey, tries: u32, now: Moment) {
         self.request(key, Mac::BROADCAST);
-        self.alter(key, |entry| entry.state = State::Asking { tries: tries + 1, next: now + RETRY });
+        self.alter(key, |entry| {
+            entry.state = State::Asking { tries: tries + 1, next: now + RETRY };
+            entry.unanswered.get_or_insert(now);
+        });
+    }
+
+    /// Asks once for one that was given up.
+    fn revive(&mut self, key: NeighbourKey, now: Moment) {
+        self.request(key, Mac::BROADCAST);
+        self.pause(key, now);
+    }
+
+    /// When one that does not answer is looked at again.
+    fn pause(&mut self, key: NeighbourKey, now: Moment) {
+        let in_turn = Duration::from_secs(1) * self.failed / REVIVALS;
+        self.alter(key, |entry| {
+            let of_its_own = (REVIVE * (1 << entry.failures.min(8))).min(LONGEST_PAUSE);
+            entry.failures = entry.failures.saturating_add(1);
+            let pause = if entry.kind == Kind::Permanent { of_its_own.max(in_turn) } else { FAILED };
+            entry.state = State::Failed { asked: now, next: now + pause };
+        });
     }
 
     /// Asks whether the host still has this MAC: first itself alone, then everybody.
@@ -325,6 +426,7 @@ impl Neighbours {
         self.alter(key, |entry| {
             entry.state = State::Checking { mac, tries: tries + 1 };
             entry.asked = now;
+            entry.unanswered.get_or_insert(now);
         });
     }
 
@@ -338,10 +440,7 @@ impl Neighbours {
 
     fn fail(&mut self, key: NeighbourKey, now: Moment) {
         self.unpublish(key);
-        self.alter(key, |entry| {
-            entry.state = State::Failed { since: now };
-            entry.failed_once = true;
-        });
+        self.pause(key, now);
         self.actions.push(Action::Unreachable(key));
     }
 
@@ -387,7 +486,8 @@ impl Neighbours {
     }
 
     fn note(&mut self, key: NeighbourKey, entry: &Entry) {
-        self.due.extend(entry.due().map(|due| (due, key)));
+        self.due[entry.class()].extend(entry.due().map(|due| (due, key)));
+        self.failed += u32::from(entry.is_given_up());
         if entry.counts_as_unanswered() {
             self.unanswered.insert((entry.since, key));
         }
@@ -395,8 +495,9 @@ impl Neighbours {
 
     fn unnote(&mut self, key: NeighbourKey, entry: &Entry) {
         if let Some(due) = entry.due() {
-            self.due.remove(&(due, key));
+            self.due[entry.class()].remove(&(due, key));
         }
+        self.failed -= u32::from(entry.is_given_up());
         self.unanswered.remove(&(entry.since, key));
     }
 }

@@ -1,5 +1,7 @@
 use super::announce::INTERVAL;
 use super::*;
+use proptest::prelude::*;
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 8]);
@@ -37,9 +39,14 @@ fn asked(actions: &[Action]) -> Vec<Mac> {
 
 /// As many turns as what is due needs.
 fn turns(neighbours: &mut Neighbours, now: Moment) {
-    while neighbours.due.first().is_some_and(|(due, _)| *due <= now) {
+    while neighbours.due.iter().any(|due| due.first().is_some_and(|(due, _)| *due <= now)) {
         neighbours.turn(now);
     }
+}
+
+/// Configured, and each of them as important as any.
+fn permanent(keys: impl IntoIterator<Item = NeighbourKey>) -> HashMap<NeighbourKey, u32> {
+    keys.into_iter().map(|key| (key, 1)).collect()
 }
 
 /// Runs to `until` in steps of 100 ms and returns everything that was to be done, with its time.
@@ -104,7 +111,7 @@ fn three_unanswered_requests_a_second_apart_make_it_unreachable() {
 #[test]
 fn a_permanent_one_is_asked_for_from_the_start_checked_and_found_again() {
     let mut neighbours = neighbours();
-    neighbours.set_permanent(&HashSet::from([key(7)]), seconds(0));
+    neighbours.set_permanent(&permanent([key(7)]), seconds(0));
     neighbours.turn(seconds(0));
     assert_eq!(asked(&neighbours.take_actions()), [Mac::BROADCAST]);
     neighbours.event(heard(key(7), RS1, true), seconds(0));
@@ -121,19 +128,19 @@ fn a_permanent_one_is_asked_for_from_the_start_checked_and_found_again() {
     let id = neighbours.id(key(7));
     let lost: Vec<_> = lost.into_iter().map(|(_, action)| action).collect();
     assert_eq!(lost, [Action::Set(id, NextHop::UNRESOLVED), Action::Unreachable(key(7))]);
-    assert_eq!(neighbours.silent().collect::<Vec<_>>(), [key(7)]);
+    assert_eq!(neighbours.silent(given_up).collect::<Vec<_>>(), [(1, key(7))]);
     // It goes on being asked for, and is back with its first answer, under the same id.
     let revived = run(&mut neighbours, given_up, given_up + REVIVE);
     assert_eq!(asked(&[revived[0].1]), [Mac::BROADCAST]);
     neighbours.event(heard(key(7), OTHER, true), seconds(42));
     assert!(neighbours.take_actions().contains(&Action::Set(id, NextHop::resolved(0, OTHER))));
-    assert_eq!(neighbours.silent().count(), 0);
+    assert_eq!(neighbours.silent(given_up + REVIVE).count(), 0);
 }
 
 #[test]
 fn an_answered_check_keeps_it_reachable_without_news() {
     let mut neighbours = neighbours();
-    neighbours.set_permanent(&HashSet::from([key(7)]), seconds(0));
+    neighbours.set_permanent(&permanent([key(7)]), seconds(0));
     neighbours.event(heard(key(7), RS1, true), seconds(0));
     neighbours.take_actions();
     for round in 1..20 {
@@ -153,7 +160,7 @@ fn a_changed_mac_is_followed_at_once_but_never_for_static_ones() {
     let id = neighbours.id(key(9));
     let expected = [Action::Set(id, NextHop::resolved(0, RS1)), Action::Reachable(key(9), id)];
     assert_eq!(neighbours.take_actions(), expected);
-    neighbours.set_permanent(&HashSet::from([key(7), key(9)]), seconds(0));
+    neighbours.set_permanent(&permanent([key(7), key(9)]), seconds(0));
     neighbours.event(heard(key(7), RS1, true), seconds(0));
     neighbours.take_actions();
     neighbours.event(heard(key(7), OTHER, false), seconds(5));
@@ -203,9 +210,9 @@ fn a_dynamic_one_is_kept_as_long_as_it_answers_and_keeps_its_id_for_ever() {
 #[test]
 fn in_a_crowd_a_dynamic_one_is_forgotten_after_minutes() {
     let mut neighbours = neighbours();
-    let permanent = (0..KEPT as u32)
+    let crowd = (0..KEPT as u32)
         .map(|number| NeighbourKey { port: 0, address: Ipv4Addr::from_bits(0x0a01_0000 + number) });
-    neighbours.set_permanent(&permanent.collect(), seconds(0));
+    neighbours.set_permanent(&permanent(crowd), seconds(0));
     neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(0));
     neighbours.event(heard(key(7), RS1, true), seconds(0));
     let id = neighbours.id(key(7));
@@ -224,7 +231,7 @@ fn thousands_of_reals_resolve_soon_and_are_never_given_up() {
     const REALS: u32 = 10_000;
     let mut neighbours = neighbours();
     let host = |number| NeighbourKey { port: 0, address: Ipv4Addr::from_bits(0x0a01_0000 + number) };
-    neighbours.set_permanent(&(0..REALS).map(host).collect(), seconds(1));
+    neighbours.set_permanent(&permanent((0..REALS).map(host)), seconds(1));
     assert_eq!(neighbours.take_actions(), [], "the turns ask");
     let (mut now, mut all_at, mut room, mut most_a_second) = (seconds(1), None, 128, [0; 121]);
     let mut resolved = HashSet::new();
@@ -257,7 +264,7 @@ fn thousands_of_reals_resolve_soon_and_are_never_given_up() {
         now += Duration::from_millis(2);
     }
     assert!(all_at.is_some_and(|at| at < seconds(3)), "{all_at:?}");
-    assert_eq!(neighbours.silent().count(), 0);
+    assert_eq!(neighbours.silent(now).count(), 0);
     // Once spread, checks come at an even rate.
     let later = &most_a_second[62..];
     assert!(later.iter().all(|count| *count < REALS as usize / 5), "{later:?}");
@@ -266,8 +273,8 @@ fn thousands_of_reals_resolve_soon_and_are_never_given_up() {
 #[test]
 fn a_real_that_is_removed_becomes_dynamic() {
     let mut neighbours = neighbours();
-    neighbours.set_permanent(&HashSet::from([key(7)]), seconds(0));
-    neighbours.set_permanent(&HashSet::new(), seconds(1));
+    neighbours.set_permanent(&permanent([key(7)]), seconds(0));
+    neighbours.set_permanent(&HashMap::new(), seconds(1));
     run(&mut neighbours, seconds(1), seconds(20));
     assert!(neighbours.is_empty());
 }
@@ -275,7 +282,7 @@ fn a_real_that_is_removed_becomes_dynamic() {
 #[test]
 fn a_flood_of_made_up_hosts_exhausts_nothing() {
     let mut neighbours = neighbours();
-    neighbours.set_permanent(&HashSet::from([key(7)]), seconds(0));
+    neighbours.set_permanent(&permanent([key(7)]), seconds(0));
     neighbours.event(heard(key(7), RS1, true), seconds(0));
     let mut requests = [0; 22];
     for host in 0..200_000u32 {
@@ -290,7 +297,7 @@ fn a_flood_of_made_up_hosts_exhausts_nothing() {
     let most = NEW_A_SECOND as usize + MAX_UNANSWERED;
     assert!(requests.iter().all(|requests| *requests <= most), "{requests:?}");
     assert_eq!(neighbours.ids.len(), 1, "only who answers gets an id");
-    assert_eq!(neighbours.due.len(), neighbours.len());
+    assert_eq!(neighbours.due[0].len() + neighbours.due[1].len(), neighbours.len());
     // A true one among them is still found.
     neighbours.event(NeighbourEvent::Wanted(key(17)), seconds(22));
     neighbours.event(heard(key(17), OTHER, true), seconds(22));
@@ -372,4 +379,189 @@ fn own_addresses_are_announced_twice_when_they_or_the_link_appear() {
     announcer.set_link(0, false, seconds(10));
     announcer.set_link(0, true, seconds(11));
     assert_eq!(targets(announcer.turn(&interfaces(), seconds(11))), [own.octets()]);
+}
+
+/// The host number `number` of many.
+fn host(number: u32) -> NeighbourKey {
+    NeighbourKey { port: 0, address: Ipv4Addr::from_bits(0x0a01_0000 + number) }
+}
+
+/// Whom the requests among what is to be done ask for.
+fn targets(actions: &[Action]) -> Vec<NeighbourKey> {
+    let of = |action: &Action| match action {
+        Action::Send(frame) => {
+            let target: [u8; 4] = frame.bytes[38..42].try_into().unwrap();
+            Some(NeighbourKey { port: 0, address: target.into() })
+        }
+        _ => None,
+    };
+    actions.iter().filter_map(of).collect()
+}
+
+/// Turns each 2 ms, as the control thread's, in which nobody answers. The requests of each second.
+fn silence(neighbours: &mut Neighbours, from: Moment, until: Moment) -> Vec<usize> {
+    let mut asked = vec![0; (until - from).as_secs() as usize];
+    let mut now = from;
+    while now < until {
+        neighbours.turn(now);
+        asked[(now - from).as_secs() as usize] += targets(&neighbours.take_actions()).len();
+        now += Duration::from_millis(2);
+    }
+    asked
+}
+
+#[test]
+fn tens_of_thousands_of_silent_reals_are_noted_within_seconds_and_then_hardly_asked() {
+    const REALS: u32 = 65_535;
+    let mut neighbours = neighbours();
+    // Drained ones, and three with weight, of which one is added later and has the highest address.
+    let mut wanted: HashMap<_, _> = (0..REALS).map(|number| (host(number), 0)).collect();
+    wanted.insert(host(5_000), 7);
+    wanted.insert(host(60_000), 900);
+    neighbours.set_permanent(&wanted, seconds(0));
+    silence(&mut neighbours, seconds(0), seconds(2));
+    wanted.insert(host(REALS), u32::MAX);
+    neighbours.set_permanent(&wanted, seconds(2));
+    silence(&mut neighbours, seconds(2), seconds(6));
+    let mut noted: Vec<_> = neighbours.silent(seconds(6)).collect();
+    noted.sort_unstable();
+    noted.reverse();
+    let worst = [(u32::MAX, host(REALS)), (900, host(60_000)), (7, host(5_000))];
+    assert_eq!(noted[..3], worst);
+    assert!(noted.len() > 10_000, "{}", noted.len());
+    // Three requests for each take their time; then it is quiet.
+    silence(&mut neighbours, seconds(6), seconds(45));
+    assert_eq!(neighbours.silent(seconds(45)).count(), wanted.len());
+    let asked = silence(&mut neighbours, seconds(45), seconds(60));
+    assert!(asked.iter().all(|count| *count <= 2 * REVIVALS as usize), "{asked:?}");
+    // Packets for all of them change little, and each is told at once.
+    let mut asked = 0;
+    for number in 0..REALS {
+        let now = seconds(60) + Duration::from_micros(u64::from(number) * 15);
+        neighbours.event(NeighbourEvent::Wanted(host(number)), now);
+        let actions = neighbours.take_actions();
+        assert_eq!(actions.len(), 1);
+        asked += targets(&actions).len();
+    }
+    assert!(asked <= WANTED as usize, "{asked}");
+    let asked = silence(&mut neighbours, seconds(61), seconds(71));
+    assert!(asked.iter().all(|count| *count <= 2 * REVIVALS as usize + 2 * WANTED as usize), "{asked:?}");
+}
+
+#[test]
+fn pauses_grow_to_a_minute_and_are_forgotten_with_an_answer() {
+    let mut neighbours = neighbours();
+    neighbours.set_permanent(&permanent([key(7)]), seconds(0));
+    let done = run(&mut neighbours, seconds(0), seconds(300));
+    let asked = |done: &[(Moment, Action)]| {
+        let requests = done.iter().filter(|(_, action)| matches!(action, Action::Send(_)));
+        requests.map(|(at, _)| at.as_secs()).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&done), [0, 1, 2, 8, 18, 38, 78, 138, 198, 258]);
+    // It is back, says so, and is lost again.
+    neighbours.event(heard(key(7), RS1, false), seconds(300));
+    assert!(matches!(neighbours.take_actions()[..], [Action::Set(..), Action::Reachable(..)]));
+    assert_eq!(neighbours.silent(seconds(300)).count(), 0);
+    let done = run(&mut neighbours, seconds(300), seconds(330));
+    assert_eq!(asked(&done), [301, 302, 303, 304, 305, 306, 312, 322]);
+    // Packets that wait have it asked for, but not more than once a second.
+    for wanted in 330..340 {
+        neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(wanted));
+        neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(wanted));
+        let done = run(&mut neighbours, seconds(wanted), seconds(wanted) + Duration::from_millis(900));
+        assert!(asked(&done).len() <= 1, "{done:?}");
+    }
+}
+
+#[test]
+fn a_link_that_is_back_has_the_silent_asked_for_unless_it_flaps() {
+    let mut neighbours = neighbours();
+    neighbours.set_link(0, true, seconds(0));
+    neighbours.set_permanent(&permanent((0..10).map(host)), seconds(0));
+    run(&mut neighbours, seconds(0), seconds(100));
+    neighbours.set_link(0, false, seconds(100));
+    neighbours.set_link(0, true, seconds(101));
+    neighbours.turn(seconds(101));
+    assert_eq!(targets(&neighbours.take_actions()).len(), 10);
+    for flap in 0..20 {
+        neighbours.set_link(0, false, seconds(102 + flap));
+        neighbours.set_link(0, true, seconds(102 + flap));
+        neighbours.turn(seconds(102 + flap));
+    }
+    let asked = targets(&neighbours.take_actions()).len();
+    assert!(asked <= 20, "{asked}: two pauses of each have passed");
+}
+
+/// What may happen to a neighbour within a step of an hour.
+#[derive(Clone, Debug)]
+enum Happens {
+    Wanted(u32),
+    Speaks(u32),
+    Weights(u32, u32),
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Over an hour, whatever is wanted and whoever speaks meanwhile: no host is asked twice within a second
+    /// (RFC 1122, 2.3.2.1), silent ones some 60 times, none is forgotten, and one that is back is found.
+    #[test]
+    fn an_hour_of_silence_is_a_calm_one(
+        count in 1..400u32,
+        events in proptest::collection::vec((0..3600u64, prop_oneof![
+            6 => (0..400u32).prop_map(Happens::Wanted),
+            1 => (0..400u32).prop_map(Happens::Speaks),
+            1 => (0..400u32, 0..3u32).prop_map(|(host, weight)| Happens::Weights(host, weight)),
+        ]), 0..300),
+    ) {
+        let mut neighbours = neighbours();
+        let mut wanted: HashMap<_, _> = (0..count).map(|number| (host(number), number % 2)).collect();
+        neighbours.set_permanent(&wanted, seconds(0));
+        let mut by_second: HashMap<u64, Vec<Happens>> = HashMap::new();
+        for (second, happens) in events.iter().cloned() {
+            by_second.entry(second).or_default().push(happens);
+        }
+        let (mut last, mut sent) = (HashMap::new(), 0);
+        for step in 0..3600 * 4 {
+            let now = Duration::from_millis(250 * step);
+            let happening = (step % 4 == 0).then(|| by_second.remove(&(step / 4))).flatten();
+            for happens in happening.unwrap_or_default() {
+                match happens {
+                    Happens::Wanted(number) => {
+                        neighbours.event(NeighbourEvent::Wanted(host(number % count)), now);
+                    }
+                    Happens::Speaks(number) => neighbours.event(heard(host(number % count), RS1, false), now),
+                    Happens::Weights(number, weight) => {
+                        wanted.insert(host(number % count), weight);
+                        neighbours.set_permanent(&wanted, now);
+                    }
+                }
+            }
+            turns(&mut neighbours, now);
+            for target in targets(&neighbours.take_actions()) {
+                let before = last.insert(target, now);
+                prop_assert!(before.is_none_or(|before| now >= before + RETRY), "{target:?} at {now:?}");
+                sent += 1;
+            }
+        }
+        // Three requests, the pauses of 5, 10, 20, 40 s, one each minute; again from the start where somebody speaks,
+        // and three for each packet that waited.
+        let most = count as usize * (3 + 4 + 60) + events.len() * (6 + 4);
+        prop_assert!(sent <= most, "{sent} of {most}");
+        prop_assert_eq!(neighbours.len(), count as usize);
+        prop_assert_eq!(neighbours.due[0].len() + neighbours.due[1].len(), count as usize);
+        prop_assert!(neighbours.silent(seconds(3600)).count() >= neighbours.failed as usize);
+        // All are back, and answer when they are asked.
+        let mut found = HashSet::new();
+        for step in 0..LONGEST_PAUSE.as_millis() as u64 / 250 + 8 {
+            let now = seconds(3600) + Duration::from_millis(250 * step);
+            turns(&mut neighbours, now);
+            for target in targets(&neighbours.take_actions()) {
+                neighbours.event(heard(target, RS1, true), now);
+                found.insert(target);
+            }
+        }
+        prop_assert_eq!(found.len(), count as usize);
+        prop_assert_eq!(neighbours.silent(seconds(3700)).count(), 0);
+    }
 }

@@ -39,7 +39,7 @@ use dataplane::snapshot::Snapshot;
 use dump::Dumps;
 use periodic::Periodic;
 use status::Watch;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -244,6 +244,7 @@ impl ControlThread {
         for port in 0..self.compiler.links().ports.len() {
             let up = self.devices.status(port).link_up;
             self.announcer.set_link(port as PortIndex, up, now);
+            self.neighbours.set_link(port as PortIndex, up, now);
         }
     }
 
@@ -315,8 +316,14 @@ impl ControlThread {
     /// The ways to reals and the gateways are asked for from the start.
     fn follow_next_hops(&mut self, next: &Model, now: Moment) {
         let links = self.compiler.links();
-        let reals = next.reals().filter_map(|key| links.way_to_real(*key.endpoint.ip()));
-        let wanted: HashSet<NeighbourKey> = reals.chain(links.gateways()).collect();
+        // With each, how many reals that take new connections are behind it; a gateway counts more than all.
+        let mut wanted: HashMap<NeighbourKey, u32> = HashMap::new();
+        for real in next.services.values().flat_map(|service| &service.reals) {
+            if let Some(way) = links.way_to_real(*real.endpoint.ip()) {
+                *wanted.entry(way).or_default() += u32::from(real.weight > 0);
+            }
+        }
+        wanted.extend(links.gateways().map(|gateway| (gateway, u32::MAX)));
         for interface in self.neighbours.interfaces_mut() {
             let answers = |ports: u16| ports & 1 << interface.port != 0;
             let mut vips = self.snapshot.local_addresses().filter(|(_, local)| answers(local.ports));

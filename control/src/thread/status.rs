@@ -5,10 +5,12 @@ use crate::config::Config;
 use crate::protocol::{PortView, Status, WorkerView};
 use crate::workers::Workers;
 use dataplane::counters::{Counter, WorkerCounters};
-use dataplane::ids::MAX_PORTS;
+use dataplane::ids::{MAX_PORTS, NeighbourKey};
 use dataplane::snapshot::Side;
 use dataplane::verdict::DropReason;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::time::Instant;
 
 /// Samples, one a second, that the load is taken over.
 const SAMPLES: usize = 4;
@@ -289,11 +291,12 @@ impl ControlThread {
         self.workers.counters().map(|counters| counters.dropped(reason).get()).sum()
     }
 
-    /// Gateways and ways to reals that do not answer.
+    /// Gateways and ways to reals that do not answer, those that most depends on first.
     fn silent_next_hops(&self) -> Vec<String> {
-        let mut silent: Vec<_> = self.neighbours.silent().collect();
+        let silent = self.neighbours.silent(self.moment(Instant::now()));
+        let mut silent: Vec<_> = silent.map(|(importance, key)| (Reverse(importance), key)).collect();
         silent.sort_unstable();
-        let note = |key: &dataplane::ids::NeighbourKey| {
+        let note = |(_, key): &(Reverse<u32>, NeighbourKey)| {
             let name = self.watch.names.get(usize::from(key.port)).map_or("?", String::as_str);
             format!("port {name}: {} does not answer ARP", key.address)
         };
