@@ -97,6 +97,7 @@ drop_reasons! {
     ReplyCollision "reply_collision" "every available real already serves this client endpoint for another service"
     IcmpChecksum "icmp_checksum" "the ICMP checksum is wrong"
     IcmpUnmatched "icmp_unmatched" "an ICMP message to an own address that belongs to no connection, or about a later fragment, which has no ports"
+    IcmpType "icmp_type" "an ICMP source quench, which is obsolete (RFC 6633), or a redirect, which concerns its own link alone"
     Protocol "protocol" "a protocol other than TCP, UDP and ICMP to an own address"
     NoRoute "no_route" "no route to the destination"
     Unrouted "unrouted" "of no connection, and unmatched packets are not routed"

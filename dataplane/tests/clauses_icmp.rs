@@ -269,3 +269,26 @@ fn messages_that_are_unknown_or_obsolete_are_discarded_silently() {
     let counted: u64 = DropReason::ALL.iter().map(|reason| lab.dropped(*reason)).sum();
     assert_eq!(counted, discarded);
 }
+
+#[test]
+fn source_quench_and_redirect_are_discarded_wherever_they_go() {
+    let mut lab = Lab::serving();
+    let question = Packet::udp(at(CLIENT, 5000), at(VIP, 53), b"?");
+    let real = read(&lab.arrive(VIP0, &from_client(question.clone()))[0].bytes).destination;
+    let as_the_real_saw = Packet { destination: real, ..question }.ttl(63).datagram();
+    let own = Packet::udp(at(RS1, 4000), at(CLIENT, 9), b"the real's own").ttl(63).datagram();
+    let reply = Packet::udp(at(VIP, 53), at(CLIENT, 5000), b"!").ttl(63).datagram();
+    let router = Ipv4Addr::new(10, 0, 0, 1);
+    let mut discarded = 0;
+    for (kind, code) in [(4, 0), (5, 0), (5, 1), (5, 2), (5, 3)] {
+        for (port, frame) in [
+            (VIP0, from_client(Packet::icmp(ROUTER, VIP, [kind, code], [192, 168, 10, 2], &reply))),
+            (DIP0, from_rs1(Packet::icmp(router, CLIENT, [kind, code], [10, 0, 0, 2], &as_the_real_saw))),
+            (VIP0, from_client(Packet::icmp(ROUTER, RS1, [kind, code], [192, 168, 10, 2], &own))),
+        ] {
+            assert_eq!(lab.arrive(port, &frame), [], "type {kind}, code {code}");
+            discarded += 1;
+        }
+    }
+    assert_eq!(lab.dropped(DropReason::IcmpType), discarded);
+}

@@ -41,6 +41,12 @@ pub const fn is_error(kind: u8) -> bool {
     matches!(kind, DESTINATION_UNREACHABLE | SOURCE_QUENCH | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM)
 }
 
+/// Whether a message of this type is one that no router passes on: source quench, which is to be discarded wherever it
+/// arrives (RFC 6633 §8), and redirect, which is one router's word to a host of its own link.
+pub const fn is_never_passed_on(kind: u8) -> bool {
+    matches!(kind, SOURCE_QUENCH | REDIRECT)
+}
+
 /// Whether an ICMP error may be sent about a message of this type: not about an error, nor about
 /// one that might be (RFC 1122 §3.2.2).
 pub const fn may_cause_error(kind: u8) -> bool {
@@ -117,6 +123,8 @@ mod tests {
     fn which_types_are_errors() {
         let errors: Vec<u8> = (0..=255).filter(|kind| is_error(*kind)).collect();
         assert_eq!(errors, [3, 4, 5, 11, 12]);
+        let kept: Vec<u8> = (0..=255).filter(|kind| is_never_passed_on(*kind)).collect();
+        assert_eq!(kept, [4, 5]);
         assert!(may_cause_error(ECHO_REQUEST) && !may_cause_error(TIME_EXCEEDED) && !may_cause_error(99));
     }
 

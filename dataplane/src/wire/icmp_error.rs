@@ -27,7 +27,7 @@ pub struct Quoted {
 
 impl Quoted {
     /// What the ICMP error in `packet` quotes. `None` if `packet` is a fragment or no error of the types
-    /// 3, 4, 11 and 12, or if the quoted packet is not the beginning of a TCP segment or UDP datagram.
+    /// 3, 11 and 12, or if the quoted packet is not the beginning of a TCP segment or UDP datagram.
     /// The ICMP checksum is not looked at: see [`icmp::Message::has_right_checksum`].
     pub fn parse(packet: &Packet<'_>) -> Option<Self> {
         let quote = Quote::find(packet)?;
@@ -76,7 +76,7 @@ impl Quote {
             return None;
         }
         let message = icmp::Message::parse(packet.payload())?;
-        if !icmp::is_error(message.kind()) || message.kind() == icmp::REDIRECT {
+        if !icmp::is_error(message.kind()) || icmp::is_never_passed_on(message.kind()) {
             return None;
         }
         // Its total length is that of the whole packet, of which only the beginning is here.

@@ -23,6 +23,9 @@ impl<Io: FrameIo> Handler<Io> {
         if !message.has_right_checksum() {
             return Err(DropReason::IcmpChecksum);
         }
+        if icmp::is_never_passed_on(message.kind()) {
+            return Err(DropReason::IcmpType);
+        }
         if message.kind() == icmp::ECHO_REQUEST {
             // Some devices put fragments together on the way in; the answer would need them again.
             if ip.length > context.snapshot.ports[usize::from(context.port)].mtu {
@@ -67,6 +70,9 @@ impl<Io: FrameIo> Handler<Io> {
         context: Context<'_>,
     ) -> Result<Judgement, DropReason> {
         let message = message(frame.bytes(), &ip).ok_or(DropReason::Malformed)?;
+        if icmp::is_never_passed_on(message.kind()) {
+            return Err(DropReason::IcmpType);
+        }
         let Some(quoted) = quoted(frame.bytes()) else {
             if about_later_fragment_to_server(frame.bytes(), context) {
                 return Err(DropReason::IcmpUnmatched);
