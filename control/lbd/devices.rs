@@ -334,6 +334,10 @@ impl Devices for DpdkDevices {
         self.steering.follow(&self.ports, own)
     }
 
+    fn transmits(&self, port: usize, worker: usize) -> bool {
+        self.plans[port].transmits(worker)
+    }
+
     fn dpdk_version(&self) -> String {
         Eal::version().trim_start_matches("DPDK ").into() // whoever shows it adds the name
     }

@@ -31,6 +31,11 @@ impl QueuePlan {
         (queue < self.rx.max(self.tx)).then_some(queue)
     }
 
+    /// Whether a worker has a queue to transmit.
+    pub(crate) fn transmits(&self, worker: usize) -> bool {
+        self.queue_of(worker).is_some_and(|queue| queue < self.tx)
+    }
+
     /// The worker that sends for `worker`: itself, if it has a queue for that.
     pub(crate) fn sender_of(&self, worker: usize) -> usize {
         let queue = (worker + self.workers - self.first) % self.workers;
@@ -86,8 +91,11 @@ mod tests {
             for worker in 0..workers {
                 let sender = plan.sender_of(worker);
                 assert!(plan.queue_of(sender).is_some_and(|queue| queue < plan.tx));
-                let has_own = plan.queue_of(worker).is_some_and(|queue| queue < plan.tx);
-                assert_eq!(sender == worker, has_own, "{workers} workers, port {port}, worker {worker}");
+                assert_eq!(
+                    sender == worker,
+                    plan.transmits(worker),
+                    "{workers} workers, port {port}, worker {worker}"
+                );
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::neighbours::{Action, ArpFrame};
 use crate::protocol::Traffic;
 use crate::statistics::Reader;
 use dataplane::counters::{RealCounters, WorkerCounters};
-use dataplane::ids::RealId;
+use dataplane::ids::{PortIndex, RealId};
 use dataplane::message::{ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, Order, RETURNS, Return, Slice};
 use dataplane::snapshot::Snapshot;
 use rtrb::PushError;
@@ -180,6 +180,12 @@ impl Workers {
         if let Some(end) = self.ends.first_mut() {
             let _ = end.orders.push(Order::Send { port, length, bytes });
         }
+    }
+
+    /// Has a worker send by another on a port, now or when its ring has room.
+    pub fn send_through(&mut self, worker: usize, port: PortIndex, instead: usize) {
+        self.backlogs[worker].push_back(Order::SendThrough { port, worker: instead });
+        self.flush();
     }
 
     /// Tells every worker the news of a neighbour, now or when its ring has room.

@@ -292,6 +292,26 @@ fn software_steers_where_the_device_does_it_wrong() {
     assert_eq!(status["ports"][1]["steering"], "by the device");
 }
 
+/// The chip has not the queue that its driver claims, or it hangs: others send, and it is said.
+#[test]
+fn a_queue_to_transmit_that_stands_still_is_left() {
+    let (_directory, lab) = lab(2, 0);
+    let senders = |worker: usize| lab.workers[worker].told.lock().unwrap().senders.clone();
+    let notes = || lab.ok(r#""command":"status""#)["notes"].to_string();
+    let stands = &lab.workers[1].counters.transmit_stands[1];
+    stands.set(3_000_000_000);
+    until("another worker sends", || senders(1) == [(1, 0)]);
+    stands.set(0);
+    assert_eq!(senders(0), []);
+    assert!(notes().contains("port dip0: the queue to transmit of worker 1 took nothing"), "{}", notes());
+    // The other one has nobody left; of a port without a link nothing is said.
+    lab.workers[0].counters.transmit_stands[1].set(7_000_000_000);
+    until("it is noted", || notes().contains("worker 0 has taken nothing for 7 s"));
+    assert_eq!(senders(0), []);
+    lab.state.lock().unwrap().has_no_link = true;
+    until("it is not noted", || !notes().contains("worker 0 has taken nothing"));
+}
+
 /// Whatever a worker does that is stuck, the control thread goes on; and it does not judge by a total that is not told.
 #[test]
 fn steering_is_not_taken_while_a_worker_is_stuck_or_the_device_tells_nothing() {

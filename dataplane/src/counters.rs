@@ -150,6 +150,9 @@ pub struct WorkerCounters {
     pub taken_over: Counter,
     /// Frames that another worker sends, where this one has no transmit queue.
     pub sent_by_others: Counter,
+    /// Gauge: how long a device has taken nothing of what waits to be sent, by `EthPort`, in nanoseconds; 0: it takes frames, or
+    /// none wait.
+    pub transmit_stands: [Counter; crate::ids::MAX_PORTS],
     /// Bursts handled: received, or taken over.
     pub bursts: Counter,
     /// Packets that a device put into the wrong worker's queue, by `EthPort`.
@@ -214,6 +217,7 @@ impl WorkerCounters {
             handed_over: zero(),
             taken_over: zero(),
             sent_by_others: zero(),
+            transmit_stands: Default::default(),
             bursts: zero(),
             misdirected: Default::default(),
             answers: zero(),

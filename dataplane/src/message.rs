@@ -37,6 +37,13 @@ pub enum Order {
     Reachable(NeighbourKey, NextHopId),
     /// This neighbour does not answer: drop what waits for it, saying so to the senders.
     Unreachable(NeighbourKey),
+    /// Have another worker send what is for this port: its own queue stands still.
+    SendThrough {
+        /// The port.
+        port: PortIndex,
+        /// The worker.
+        worker: usize,
+    },
     /// Fill this slice of the connection dump and give it back.
     Export(Box<Slice>),
 }

@@ -3,6 +3,7 @@
 mod support;
 
 use dataplane::ids::{NeighbourKey, NextHopId, PortIndex};
+use dataplane::message::Order;
 use dataplane::snapshot::{Side, Steering};
 use dataplane::time::Now;
 use dataplane::verdict::DropReason;
@@ -280,6 +281,58 @@ fn a_worker_without_a_transmit_queue_sends_through_another() {
     cluster.arrive(0, VIP0, &request);
     assert_eq!(cluster.settle().len(), 1);
     assert_eq!(cluster.counters(1).tx_packets.get(), 1);
+}
+
+/// A queue that the chip has not takes nothing once its ring is full. That is told, and another worker can send.
+#[test]
+fn a_transmit_queue_that_stands_still_is_told_and_left() {
+    let lab = one_real_each();
+    let mut cluster = Cluster::with_senders(&lab, 2, Steering::Software, &[]);
+    cluster.workers[1].io().stands = Some(DIP0);
+    let client = cluster.client_of(1, 40000);
+    let send = |cluster: &mut Cluster, count: u8| {
+        for number in 0..count {
+            let packet = Packet::udp(client, at(VIP, 53), &[number]).macs(CLIENT_MAC, VIP_MAC);
+            cluster.arrive(1, VIP0, &packet.frame());
+        }
+        cluster.settle()
+    };
+    let stands = |cluster: &Cluster| {
+        let told = |worker: usize| {
+            [VIP0, DIP0].map(|port| cluster.counters(worker).transmit_stands[usize::from(port)].get())
+        };
+        [told(0), told(1)]
+    };
+    assert_eq!(send(&mut cluster, 60), []);
+    let first = stands(&cluster);
+    assert!(first[1][1] > 0 && first[0] == [0, 0] && first[1][0] == 0, "{first:?}");
+    assert_eq!(cluster.counters(1).dropped(DropReason::TransmitFull).get(), 60 - 32);
+    // It grows for as long as nothing is taken, whether more comes or not.
+    assert_eq!(cluster.settle(), []);
+    let second = stands(&cluster);
+    assert!(second[1][1] > first[1][1], "{second:?}");
+    // A slow device takes a little, which is no standing still.
+    cluster.workers[1].io().stands = None;
+    cluster.workers[1].io().transmit_limit = Some(1);
+    cluster.turn();
+    assert_eq!(stands(&cluster), [[0; 2]; 2]);
+    cluster.workers[1].io().transmit_limit = None;
+    assert_eq!(cluster.settle().len(), 31);
+
+    cluster.workers[1].io().stands = Some(DIP0);
+    assert_eq!(send(&mut cluster, 20), []);
+    assert!(stands(&cluster)[1][1] > 0);
+    let order = Order::SendThrough { port: DIP0, worker: 0 };
+    cluster.controls[1].orders.push(order).unwrap();
+    let out = send(&mut cluster, 20);
+    assert_eq!(out.len(), 40, "what waited leaves as well");
+    assert!(out.iter().all(|sent| sent.port == DIP0));
+    assert_eq!(stands(&cluster), [[0; 2]; 2]);
+    // Orders that make no sense change nothing.
+    for (port, worker) in [(DIP0, 2), (200, 0), (VIP0, 1)] {
+        cluster.controls[1].orders.push(Order::SendThrough { port, worker }).unwrap();
+    }
+    assert_eq!(send(&mut cluster, 5).len(), 5);
 }
 
 /// The first configuration reaches one worker before another, which may get frames before it.

@@ -11,6 +11,8 @@ pub trait Devices {
     /// Has the devices that tell packets from clients by rules for own addresses know these, and no others. Returns
     /// the ports whose devices refuse: software has to steer them from now on.
     fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize>;
+    /// Whether a worker has a queue of its own to transmit on an `EthPort`.
+    fn transmits(&self, port: usize, worker: usize) -> bool;
     /// DPDK's release.
     fn dpdk_version(&self) -> String;
     /// TSC cycles a second.

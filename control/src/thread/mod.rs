@@ -8,6 +8,7 @@
 //! status     how the daemon does
 //! periodic   what passed, on the terminal at a fixed interval
 //! steering   what devices are told of own addresses, and whether they put packets into the right queues
+//! transmitting  queues to transmit that take nothing, and who sends instead
 //! devices    what it asks the devices
 //! ```
 
@@ -17,6 +18,7 @@ mod dump;
 mod periodic;
 mod status;
 mod steering;
+mod transmitting;
 mod views;
 
 pub use devices::{Counted, DeviceStatus, Devices, WorkerInfo};
@@ -47,6 +49,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use steering::Misdirection;
 use thiserror::Error;
+use transmitting::Transmitting;
 
 /// The longest the loop waits for the socket: how late a neighbour's event may be seen.
 const WAIT: Duration = Duration::from_millis(2);
@@ -95,6 +98,7 @@ pub struct ControlThread {
     periodic: Option<Periodic>,
     /// By port.
     misdirection: Vec<Misdirection>,
+    transmitting: Vec<Transmitting>,
     devices: Box<dyn Devices>,
     started: Instant,
     watched: Instant,
@@ -144,6 +148,7 @@ impl ControlThread {
             watch: Watch::new(config, workers),
             periodic: None,
             misdirection: vec![Misdirection::default(); config.ports.len()],
+            transmitting: vec![Transmitting::default(); config.ports.len()],
             devices,
             started: now,
             watched: now,
@@ -206,6 +211,7 @@ impl ControlThread {
             self.watch.sample(&self.workers);
             self.watch.warn(&self.workers);
             self.watch_steering();
+            self.watch_transmitting();
             self.release();
         }
         self.report(now);

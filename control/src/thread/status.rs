@@ -211,6 +211,7 @@ impl ControlThread {
         let mut notes = Vec::new();
         let ports = (0..self.watch.names.len()).map(|port| self.port_view(port, &mut notes)).collect();
         notes.extend(self.watch.troubles(&self.workers).into_iter().map(|trouble| trouble.text));
+        notes.extend(self.notes_of_transmitting());
         notes.extend(self.silent_next_hops());
         if self.neighbours.refused() > 0 {
             notes.push(format!("{} neighbours were refused: the table is full", self.neighbours.refused()));

@@ -65,6 +65,8 @@ pub struct DeviceState {
     pub refused: Option<Ipv4Addr>,
     /// They do not tell what they have counted.
     pub is_silent: bool,
+    /// Their links are down.
+    pub has_no_link: bool,
     has_refused: bool,
 }
 
@@ -85,11 +87,12 @@ impl Devices for MadeUp {
             let steering = "by software: it refuses a rule".into();
             return DeviceStatus { steered_by: Steering::Software, steering, ..self.status(1) };
         }
+        let link_up = !self.0.lock().unwrap().has_no_link;
         DeviceStatus {
             driver: "net_null".into(),
             mac: Mac([2, 0, 0, 0, 1, port as u8]),
             mtu: 9216,
-            link_up: true,
+            link_up,
             steered_by: Steering::Device,
             steering: "by the device".into(),
             counted: (!self.0.lock().unwrap().is_silent).then_some(Counted {
@@ -103,6 +106,10 @@ impl Devices for MadeUp {
             buffers: 8192,
             notes: vec!["no MTU".into()],
         }
+    }
+
+    fn transmits(&self, _port: usize, _worker: usize) -> bool {
+        true
     }
 
     fn dpdk_version(&self) -> String {
@@ -120,6 +127,7 @@ pub struct Told {
     pub snapshot: Option<Arc<Snapshot>>,
     pub frames: Vec<(u8, Vec<u8>)>,
     pub reachable: Vec<Ipv4Addr>,
+    pub senders: Vec<(u8, usize)>,
 }
 
 /// A worker that adopts what it is told, and has `connections` connections on real 0.
@@ -175,6 +183,7 @@ fn obey(end: &mut WorkerEnd, told: &mut Told, connections: usize) -> bool {
             end.counters.snapshot_version.set(version);
         }
         Order::Send { port, length, bytes } => told.frames.push((port, bytes[..length.into()].to_vec())),
+        Order::SendThrough { port, worker } => told.senders.push((port, worker)),
         Order::Reachable(key, _) => told.reachable.push(key.address),
         Order::Unreachable(_) => {}
         Order::Export(mut slice) => {

@@ -62,6 +62,8 @@ pub struct PlainIo {
     pub pool_size: Option<usize>,
     /// Frames that each `transmit` call takes, as a slow device's; `None`: all.
     pub transmit_limit: Option<usize>,
+    /// A port whose device takes nothing, as a queue that the chip has not.
+    pub stands: Option<PortIndex>,
 }
 
 impl PlainIo {
@@ -111,7 +113,8 @@ impl FrameIo for PlainIo {
     }
 
     fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<PlainFrame, BURST>) {
-        let taken = self.transmit_limit.unwrap_or(usize::MAX).min(from.len());
+        let most = if self.stands == Some(port) { 0 } else { self.transmit_limit.unwrap_or(usize::MAX) };
+        let taken = most.min(from.len());
         self.sent[usize::from(port)].extend(from.drain(..taken).map(|frame| frame.bytes().to_vec()));
     }
 

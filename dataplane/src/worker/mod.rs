@@ -266,7 +266,7 @@ impl<Io: FrameIo> Worker<Io> {
             handler.resolve_burst(decoded, snapshot, now);
         }
         let handled = received + taken;
-        handler.outgoing.flush(&mut handler.io);
+        handler.outgoing.flush(&mut handler.io, now, &handler.counters);
         if !alone {
             handler.io.peers.flush(&handler.counters);
         }

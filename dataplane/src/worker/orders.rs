@@ -2,7 +2,7 @@
 
 use super::{Handler, ORDERS_IN_A_TURN, Worker};
 use crate::frame::{Frame, FrameIo};
-use crate::ids::{NeighbourKey, NextHopId, PortIndex};
+use crate::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
 use crate::message::{Order, Return, Slice};
 use crate::schedule::Position;
 use crate::snapshot::Snapshot;
@@ -26,6 +26,12 @@ impl<Io: FrameIo> Worker<Io> {
                 }
                 Order::Reachable(key, id) => handler.reachable(key, id, &self.snapshot, now),
                 Order::Unreachable(key) => handler.unreachable(key, &self.snapshot, now),
+                Order::SendThrough { port, worker } => {
+                    let is_there = usize::from(port) < MAX_PORTS && worker < handler.io.peers.workers();
+                    if is_there && worker != handler.io.peers.own() {
+                        handler.io.peers.send_through(port, worker);
+                    }
+                }
                 Order::Export(slice) => handler.export(slice, &self.snapshot, now),
             }
         }

@@ -3,6 +3,7 @@
 use crate::counters::WorkerCounters;
 use crate::frame::{BURST, FrameIo};
 use crate::ids::{MAX_PORTS, PortIndex};
+use crate::time::Now;
 use crate::verdict::DropReason;
 use arrayvec::ArrayVec;
 
@@ -11,13 +12,22 @@ pub(super) struct Outgoing<Io: FrameIo> {
     ports: [ArrayVec<Io::Frame, BURST>; MAX_PORTS],
     /// The ports with frames, as bits. Under load there is hardly one when a turn ends: whole bursts do not come here.
     occupied: u16,
+    /// The ports whose device took nothing when it was last asked, as bits.
+    unmoved: u16,
+    /// Since when, in nanoseconds, of those.
+    since: [u64; MAX_PORTS],
 }
 
 const _: () = assert!(MAX_PORTS <= u16::BITS as usize);
 
 impl<Io: FrameIo> Outgoing<Io> {
     pub(super) fn new() -> Self {
-        Self { ports: std::array::from_fn(|_| ArrayVec::new()), occupied: 0 }
+        Self {
+            ports: std::array::from_fn(|_| ArrayVec::new()),
+            occupied: 0,
+            unmoved: 0,
+            since: [0; MAX_PORTS],
+        }
     }
 
     /// Appends a frame; a full buffer is handed to the device first, and a frame that finds no room
@@ -28,7 +38,7 @@ impl<Io: FrameIo> Outgoing<Io> {
         let buffer = &mut self.ports[index];
         self.occupied |= 1 << index;
         if let Err(full) = buffer.try_push(frame) {
-            push_to_full(io, port, buffer, full.element(), counters);
+            self.push_to_full(io, port, full.element(), counters);
         }
     }
 
@@ -49,15 +59,19 @@ impl<Io: FrameIo> Outgoing<Io> {
         }
     }
 
-    /// Hands every buffer to its device, once.
-    pub(super) fn flush(&mut self, io: &mut Io) {
+    /// Hands every buffer to its device, once, and tells since when a device takes nothing.
+    pub(super) fn flush(&mut self, io: &mut Io, now: Now, counters: &WorkerCounters) {
         let mut occupied = self.occupied;
         while occupied != 0 {
             let port = occupied.trailing_zeros() as PortIndex;
             let buffer = &mut self.ports[usize::from(port)];
+            let before = buffer.len();
             io.transmit(port, buffer);
             if buffer.is_empty() {
                 self.occupied &= !(1 << port);
+            }
+            if !buffer.is_empty() || self.unmoved & 1 << port != 0 {
+                self.left(port, before, now, counters);
             }
             occupied &= occupied - 1;
         }
@@ -67,18 +81,37 @@ impl<Io: FrameIo> Outgoing<Io> {
     pub(super) fn len(&self) -> usize {
         self.ports.iter().map(ArrayVec::len).sum()
     }
-}
 
-#[cold]
-fn push_to_full<Io: FrameIo>(
-    io: &mut Io,
-    port: PortIndex,
-    buffer: &mut ArrayVec<Io::Frame, BURST>,
-    frame: Io::Frame,
-    counters: &WorkerCounters,
-) {
-    io.transmit(port, buffer);
-    if buffer.try_push(frame).is_err() {
-        counters.dropped(DropReason::TransmitFull).add(1);
+    /// Takes note of a device that did not take all of `before` frames, or took nothing before.
+    #[cold]
+    fn left(&mut self, port: PortIndex, before: usize, now: Now, counters: &WorkerCounters) {
+        let index = usize::from(port);
+        if self.ports[index].len() < before {
+            self.moved(port, counters);
+            return;
+        }
+        if self.unmoved & 1 << port == 0 {
+            self.unmoved |= 1 << port;
+            self.since[index] = now.nanoseconds;
+        }
+        // No less than 1: that it stands still counts from the first time.
+        let lasted = now.nanoseconds.saturating_sub(self.since[index]).max(1);
+        counters.transmit_stands[index].set(lasted);
+    }
+
+    fn moved(&mut self, port: PortIndex, counters: &WorkerCounters) {
+        self.unmoved &= !(1 << port);
+        counters.transmit_stands[usize::from(port)].set(0);
+    }
+
+    #[cold]
+    fn push_to_full(&mut self, io: &mut Io, port: PortIndex, frame: Io::Frame, counters: &WorkerCounters) {
+        let buffer = &mut self.ports[usize::from(port) % MAX_PORTS];
+        io.transmit(port, buffer);
+        if buffer.try_push(frame).is_err() {
+            counters.dropped(DropReason::TransmitFull).add(1);
+        } else {
+            self.moved(port, counters);
+        }
     }
 }
