@@ -90,6 +90,13 @@ pub enum NeighbourEvent {
         /// Whether it answered a request of ours (a reply addressed to us), which proves that it lives.
         reply: bool,
     },
+    /// Another station said by ARP that an own address is its (RFC 5227 §2.4).
+    Conflict {
+        /// The address, and the port whose link it was said on.
+        key: NeighbourKey,
+        /// The other's MAC.
+        mac: Mac,
+    },
 }
 
 /// The worker's ends.

@@ -181,3 +181,49 @@ fn replies_are_limited_on_each_port() {
     let on_the_other = frame(RS1_MAC, Mac::BROADCAST, request(RS1_MAC, RS1, DIP));
     assert_eq!(lab.arrive(DIP0, &on_the_other).len(), 1);
 }
+
+#[test]
+fn another_stations_claim_to_an_own_address_is_told_and_not_answered() {
+    let key = NeighbourKey { port: VIP0, address: VIP };
+    let claims = [
+        ("an announcement", request(NEW_MAC, VIP, VIP)),
+        ("a question for another", request(NEW_MAC, VIP, CLIENT)),
+        (
+            "an announcement that is a reply",
+            Message { operation: Operation::Reply, ..request(NEW_MAC, VIP, VIP) },
+        ),
+        ("an answer to another", Message { operation: Operation::Reply, ..request(NEW_MAC, VIP, CLIENT) }),
+    ];
+    for (what, message) in claims {
+        let mut lab = Lab::serving();
+        assert_eq!(lab.arrive(VIP0, &frame(NEW_MAC, Mac::BROADCAST, message)), [], "{what}");
+        assert_eq!(events(&mut lab), [NeighbourEvent::Conflict { key, mac: NEW_MAC }], "{what}");
+    }
+}
+
+#[test]
+fn own_messages_that_come_back_are_no_claim() {
+    let mut lab = Lab::serving();
+    for mac in [VIP_MAC, DIP_MAC] {
+        for target in [VIP, CLIENT] {
+            assert_eq!(lab.arrive(VIP0, &frame(mac, Mac::BROADCAST, request(mac, VIP, target))), []);
+        }
+    }
+    // An address of another port's link is none of this one's.
+    assert_eq!(lab.arrive(VIP0, &frame(NEW_MAC, Mac::BROADCAST, request(NEW_MAC, DIP, CLIENT))), []);
+    assert_eq!(events(&mut lab), []);
+}
+
+#[test]
+fn a_flood_of_claims_leaves_room_for_what_is_wanted() {
+    let mut lab = Lab::serving();
+    let claim = frame(NEW_MAC, Mac::BROADCAST, request(NEW_MAC, VIP, VIP));
+    for _ in 0..1000 {
+        lab.arrive(VIP0, &claim);
+    }
+    let waits = Packet::udp(at(RS1, 4000), at(STRANGER, 9), b"?").macs(RS1_MAC, DIP_MAC).frame();
+    lab.arrive(DIP0, &waits);
+    let events = events(&mut lab);
+    let wanted = NeighbourEvent::Wanted(NeighbourKey { port: VIP0, address: STRANGER });
+    assert!(events.len() < 256 && events.last() == Some(&wanted));
+}

@@ -372,7 +372,7 @@ fn the_wait_is_bounded_and_its_end_is_told() {
 #[test]
 fn only_neighbours_that_matter_are_told_of() {
     let mut lab = Lab::serving();
-    for n in 0..200 {
+    for n in (0..200).filter(|n| *n != VIP.octets()[3]) {
         let spoofed = Ipv4Addr::new(192, 168, 10, n);
         lab.arrive(VIP0, &arp_request(Mac([2, 9, 9, 9, 9, n]), spoofed, VIP));
     }

@@ -33,7 +33,7 @@ fn assert_conserved(lab: &mut Lab, arrived: u64) {
 fn heard(lab: &mut Lab) -> u64 {
     let mut heard = 0;
     while let Ok(event) = lab.control.neighbour_events.pop() {
-        heard += u64::from(matches!(event, NeighbourEvent::Heard { .. }));
+        heard += u64::from(!matches!(event, NeighbourEvent::Wanted(_)));
     }
     heard
 }

@@ -26,10 +26,12 @@
 
 mod announce;
 mod arp;
+mod conflicts;
 mod entry;
 
 pub use announce::Announcer;
 pub use arp::Interface;
+pub use conflicts::{Conflict, Conflicts};
 
 use crate::config::StaticNeighbour;
 use dataplane::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
@@ -137,6 +139,7 @@ pub struct Neighbours {
     link_up: [bool; MAX_PORTS],
     /// By port: when it last had its link back.
     linked: [Option<Moment>; MAX_PORTS],
+    conflicts: Conflicts,
     actions: Vec<Action>,
 }
 
@@ -155,6 +158,7 @@ impl Neighbours {
             again: ASecond::default(),
             link_up: [false; MAX_PORTS],
             linked: [None; MAX_PORTS],
+            conflicts: Conflicts::default(),
             actions: Vec::new(),
         };
         for StaticNeighbour { address, mac, port } in fixed {
@@ -253,6 +257,7 @@ impl Neighbours {
         match event {
             NeighbourEvent::Wanted(key) => self.wanted(key, now),
             NeighbourEvent::Heard { key, mac, reply } => self.heard(key, mac, reply, now),
+            NeighbourEvent::Conflict { key, mac } => self.claimed(key, mac, now),
         }
     }
 
@@ -274,6 +279,11 @@ impl Neighbours {
         std::mem::take(&mut self.actions)
     }
 
+    /// Own addresses that others say are theirs.
+    pub fn conflicts(&self) -> &Conflicts {
+        &self.conflicts
+    }
+
     /// The permanent ones that do not answer, and how much depends on each.
     pub fn silent(&self, now: Moment) -> impl Iterator<Item = (u32, NeighbourKey)> + '_ {
         let silent = self.entries.iter().filter(move |(_, entry)| entry.is_silent(now));
@@ -293,6 +303,19 @@ impl Neighbours {
     /// Neighbours that were refused for want of room.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Another station says that an own address is its.
+    fn claimed(&mut self, key: NeighbourKey, mac: Mac, now: Moment) {
+        let defence = self.conflicts.claim(key, mac, now);
+        if defence.say {
+            log::warn!("{} is ours, but {mac} on the same link says by ARP that it is its", key.address);
+        }
+        if defence.announce
+            && let Some(interface) = self.interfaces.get(usize::from(key.port))
+        {
+            self.actions.push(Action::Send(interface.announcement(key.address)));
+        }
     }
 
     fn wanted(&mut self, key: NeighbourKey, now: Moment) {

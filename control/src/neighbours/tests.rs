@@ -337,6 +337,25 @@ fn an_unasked_answer_makes_no_neighbour() {
 }
 
 #[test]
+fn a_claimed_own_address_is_announced_once_in_ten_seconds() {
+    let mut neighbours = neighbours();
+    let own = key(8);
+    let mut announced = Vec::new();
+    for second in 0..25 {
+        neighbours.event(NeighbourEvent::Conflict { key: own, mac: OTHER }, seconds(second));
+        for action in neighbours.take_actions() {
+            let Action::Send(frame) = action else { panic!("{action:?}") };
+            assert_eq!(frame, interfaces()[0].announcement(own.address));
+            announced.push(second);
+        }
+    }
+    assert_eq!(announced, [0, 10, 20]);
+    assert!(neighbours.is_empty(), "the other is no neighbour");
+    let noted: Vec<_> = neighbours.conflicts().noted(seconds(25)).collect();
+    assert!(matches!(noted[..], [(_, Conflict { mac: OTHER, claims: 25, .. })]));
+}
+
+#[test]
 fn what_is_no_host_is_not_asked_for() {
     let mut neighbours = neighbours();
     for address in [[10, 0, 0, 8], [224, 0, 0, 1], [255, 255, 255, 255], [0, 0, 0, 0], [127, 0, 0, 1]] {

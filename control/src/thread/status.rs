@@ -2,6 +2,7 @@
 
 use super::{ControlThread, WorkerInfo};
 use crate::config::Config;
+use crate::neighbours::Conflict;
 use crate::protocol::{PortView, Status, WorkerView};
 use crate::workers::Workers;
 use dataplane::counters::{Counter, WorkerCounters};
@@ -213,6 +214,7 @@ impl ControlThread {
         notes.extend(self.watch.troubles(&self.workers).into_iter().map(|trouble| trouble.text));
         notes.extend(self.notes_of_transmitting());
         notes.extend(self.silent_next_hops());
+        notes.extend(self.conflicts());
         if self.neighbours.refused() > 0 {
             notes.push(format!("{} neighbours were refused: the table is full", self.neighbours.refused()));
         }
@@ -290,6 +292,21 @@ impl ControlThread {
     /// On all workers.
     pub(super) fn dropped(&self, reason: DropReason) -> u64 {
         self.workers.counters().map(|counters| counters.dropped(reason).get()).sum()
+    }
+
+    /// Own addresses that another station says are its.
+    fn conflicts(&self) -> Vec<String> {
+        let now = self.moment(Instant::now());
+        let note = |(key, conflict): (NeighbourKey, Conflict)| {
+            let name = self.watch.names.get(usize::from(key.port)).map_or("?", String::as_str);
+            let ago = now.saturating_sub(conflict.last).as_secs();
+            let Conflict { mac, claims, .. } = conflict;
+            format!(
+                "port {name}: {mac} says by ARP that {} is its, too ({claims} times, {ago} s ago)",
+                key.address
+            )
+        };
+        self.neighbours.conflicts().noted(now).take(NAMED).map(note).collect()
     }
 
     /// Gateways and ways to reals that do not answer, those that most depends on first.

@@ -17,7 +17,11 @@ impl<Io: FrameIo> Handler<Io> {
         let Context { snapshot, port, now } = context;
         let message =
             frame.bytes().get(ethernet::HEADER..).and_then(arp::Message::parse).ok_or(DropReason::Arp)?;
-        let for_us = snapshot.local(message.target).is_some_and(|local| local.ports & 1 << port != 0);
+        let is_ours = |address| snapshot.local(address).is_some_and(|local| local.ports & 1 << port != 0);
+        let for_us = is_ours(message.target);
+        if is_ours(message.sender) {
+            return self.claimed(&message, context);
+        }
         let heard = self.heard(&message, for_us, context);
 
         if message.operation == Operation::Request && for_us {
@@ -34,6 +38,20 @@ impl<Io: FrameIo> Handler<Io> {
             return if answered { Ok(Verdict::Answer(port)) } else { Err(DropReason::Arp) };
         }
         if heard { Ok(Verdict::Consumed) } else { Err(DropReason::Arp) }
+    }
+
+    /// Somebody says that an own address of this link is its. That is told to the control thread, and not
+    /// answered; an own message that a link sends back is neither (RFC 5227 §2.1.1, §2.4).
+    fn claimed(&mut self, message: &arp::Message, context: Context<'_>) -> Result<Verdict, DropReason> {
+        let Context { snapshot, port, now } = context;
+        let is_own_message = snapshot.ports.iter().any(|own| own.mac == message.sender_mac);
+        let key = NeighbourKey { port, address: message.sender };
+        let event = NeighbourEvent::Conflict { key, mac: message.sender_mac };
+        let told = !is_own_message
+            && self.neighbour_events.slots() > KEPT_FOR_WANTED
+            && self.limits.heard.take(now)
+            && self.neighbour_events.push(event).is_ok();
+        if told { Ok(Verdict::Consumed) } else { Err(DropReason::Arp) }
     }
 
     /// Tells the control thread what a sender says of itself, where that may matter: it is a next
