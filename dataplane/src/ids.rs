@@ -1,5 +1,6 @@
 //! Small identifiers that stand for things of the configuration.
 
+use crate::next_hop::NextHops;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -76,13 +77,33 @@ pub struct RealId(pub u32);
 /// The most reals, removed ones that still have connections included.
 pub const MAX_REALS: usize = 1 << 16;
 
-/// Index of a next hop in [`NextHops`](crate::next_hop::NextHops).
+/// Index of a next hop in [`NextHops`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NextHopId(pub u32);
 
 impl NextHopId {
     /// Not known yet: whoever meets it looks the way up.
     pub const UNKNOWN: Self = Self(0);
+
+    /// Not known yet either, but it is behind this port. As long as a connection has it, the way back to its client is
+    /// looked up among the routes of the port that its packets came by.
+    pub const fn behind(port: PortIndex) -> Self {
+        Self((NextHops::IDS + port as usize % MAX_PORTS) as u32)
+    }
+
+    /// Whether it is one host's.
+    pub const fn is_known(self) -> bool {
+        self.0 != Self::UNKNOWN.0 && (self.0 as usize) < NextHops::IDS
+    }
+
+    /// The port of [`behind`](Self::behind).
+    pub(crate) const fn only_port(self) -> Option<PortIndex> {
+        if (self.0 as usize) < NextHops::IDS {
+            None
+        } else {
+            Some((self.0 as usize - NextHops::IDS) as PortIndex)
+        }
+    }
 }
 
 /// A host on a link: the `EthPort` it is reached through and its address.

@@ -38,6 +38,7 @@ impl std::fmt::Display for Mac {
 /// ```text
 /// first word           its MAC and the first two bytes of the port's, in memory order
 /// second   bit 63      resolved
+///              62      the port is known: it is or has once been resolved
 ///          39..32      port
 ///          31..0       the other four bytes of the port's MAC
 /// ```
@@ -52,6 +53,7 @@ pub(crate) type Records = [[AtomicU64; 2]; NextHops::CAPACITY];
 
 impl NextHop {
     const RESOLVED: u64 = 1 << 63;
+    const PORT_KNOWN: u64 = 1 << 62;
 
     /// What is known of `id` now.
     #[inline(always)]
@@ -64,7 +66,7 @@ impl NextHop {
 
     /// Known: frames leave on `port` to `mac`. The port's own MAC is [`NextHops`]' to know.
     pub const fn resolved(port: PortIndex, mac: Mac) -> Self {
-        Self { first: mac.bits(), second: Self::RESOLVED | (port as u64) << 32 }
+        Self { first: mac.bits(), second: Self::RESOLVED | Self::PORT_KNOWN | (port as u64) << 32 }
     }
 
     /// Not known (any more).
@@ -76,10 +78,15 @@ impl NextHop {
         self.second & Self::RESOLVED != 0
     }
 
-    /// The `EthPort` it is behind.
+    /// The `EthPort` it is behind, if it is resolved.
     #[inline(always)]
     pub const fn port(self) -> PortIndex {
         (self.second >> 32) as u8
+    }
+
+    /// The same, also of one that is resolved no more.
+    pub const fn last_port(self) -> Option<PortIndex> {
+        if self.second & Self::PORT_KNOWN == 0 { None } else { Some(self.port()) }
     }
 
     /// The first twelve bytes of a frame to it, if it is resolved, as words in memory order: its MAC, and
@@ -111,6 +118,9 @@ impl NextHops {
     /// Next hops that can be known at once: twice a /16 of neighbours. Fits the entry's 20 bits.
     pub const CAPACITY: usize = 1 << 17;
 
+    /// Ids from 1 to below this are hosts'. The records of the others stay unresolved.
+    pub const IDS: usize = Self::CAPACITY - MAX_PORTS;
+
     /// All unresolved, behind ports with these MACs, by index; another's counts as zero.
     pub fn new(sources: impl IntoIterator<Item = Mac>) -> Self {
         let unresolved = (0..Self::CAPACITY).map(|_| [const { AtomicU64::new(0) }; 2]);
@@ -132,13 +142,13 @@ impl NextHops {
     /// Publishes what is known of `id`; the next packet uses it. An `id` is always behind the same port.
     ///
     /// # Panics
-    /// If `id` is [`NextHopId::UNKNOWN`], which stays unresolved, or the port is beyond [`MAX_PORTS`].
+    /// If `id` [is not known](NextHopId::is_known), or the port is beyond [`MAX_PORTS`].
     pub fn set(&self, id: NextHopId, next_hop: NextHop) {
-        assert_ne!(id, NextHopId::UNKNOWN, "the unknown next hop cannot be resolved");
+        assert!(id.is_known(), "the unknown next hop cannot be resolved");
         assert!(usize::from(next_hop.port()) < MAX_PORTS, "there is no port {}", next_hop.port());
         let [first, second] = &self.records[id.0 as usize];
         if !next_hop.is_resolved() {
-            return second.store(0, Ordering::Release);
+            return second.store(second.load(Ordering::Relaxed) & !NextHop::RESOLVED, Ordering::Release);
         }
         let source = self.sources.get(usize::from(next_hop.port())).copied().unwrap_or(Mac([0; 6]));
         let next_hop = next_hop.from(source);
@@ -165,5 +175,29 @@ mod tests {
         assert_eq!(second.to_le_bytes(), [2, 3, 4, 0xf5]);
         assert_eq!((hop.port(), hop.mac()), (5, mac));
         assert!(!hops.get(NextHopId::UNKNOWN).is_resolved());
+    }
+
+    #[test]
+    fn the_port_of_one_that_does_not_answer_any_more_is_known() {
+        let hops = NextHops::new([Mac([0; 6])]);
+        assert_eq!(hops.get(NextHopId(3)).last_port(), None);
+        hops.set(NextHopId(3), NextHop::resolved(0, Mac([2, 0, 0, 0, 0, 7])));
+        hops.set(NextHopId(3), NextHop::UNRESOLVED);
+        assert_eq!(
+            (hops.get(NextHopId(3)).is_resolved(), hops.get(NextHopId(3)).last_port()),
+            (false, Some(0))
+        );
+    }
+
+    #[test]
+    fn what_only_the_port_is_known_of_is_never_resolved() {
+        let hops = NextHops::new([]);
+        for port in 0..MAX_PORTS as PortIndex {
+            let id = NextHopId::behind(port);
+            assert_eq!((id.only_port(), id.is_known()), (Some(port), false));
+            assert!(!hops.get(id).is_resolved());
+        }
+        let last = NextHopId(NextHops::IDS as u32 - 1);
+        assert_eq!((last.only_port(), last.is_known()), (None, true));
     }
 }

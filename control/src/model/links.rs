@@ -55,17 +55,9 @@ impl Links {
         Self { ports, routes, unmatched, ip_options, gateways, neighbours, table }
     }
 
-    /// The host that a real's packets are sent to next. The default route of a dip side comes before
-    /// that of a vip side, since this is what leaves on the dip side.
+    /// The host that packets to a real are sent to next, as the workers choose it.
     pub fn way_to_real(&self, address: Ipv4Addr) -> Option<NeighbourKey> {
-        let route = self.table.find(address)?;
-        let own_default = || {
-            let mut defaults = self.routes.iter().filter(|route| route.prefix.prefix_len() == 0);
-            defaults.find(|route| self.ports[usize::from(route.port)].side == Side::Dip)
-        };
-        let is_default = route.prefix.prefix_len() == 0;
-        let route = if is_default { own_default().unwrap_or(route) } else { route };
-        Some(NeighbourKey { port: route.port, address: route.via.unwrap_or(address) })
+        self.table.to_real(address)
     }
 
     /// Whether a port has this address.

@@ -181,7 +181,7 @@ impl Neighbours {
         }
         // 0 is `UNKNOWN`.
         let next = self.ids.len() + 1;
-        if next >= NextHops::CAPACITY {
+        if next >= NextHops::IDS {
             self.refused += 1;
             return NextHopId::UNKNOWN;
         }

@@ -1,7 +1,7 @@
 //! The routing table: longest prefix first.
 
-use super::Port;
 use super::word_hash::BuildWordHasher;
+use super::{Port, Side};
 use crate::ids::{NeighbourKey, PortIndex};
 use arrayvec::ArrayVec;
 use hashbrown::HashMap;
@@ -22,10 +22,22 @@ pub struct Route {
 /// Routes that are looked at one by one rather than hashed, at most.
 const FEW: usize = 8;
 
-/// The routes: few of them are looked at one by one, more by a hash map for each prefix length. A look-up
-/// costs at most 33 probes whatever their number.
+/// All routes, and which of them a packet takes: one decision for all packets of a connection, whatever way they are handled.
 #[derive(Debug)]
 pub struct Routes {
+    all: Table,
+    /// By port, those that leave on it.
+    of_port: Vec<Table>,
+    /// The default route towards reals.
+    to_reals: Option<Way>,
+    /// Every gateway once.
+    gateways: Vec<NeighbourKey>,
+}
+
+/// Some of the routes: few of them are looked at one by one, more by a hash map for each prefix length. A look-up
+/// costs at most 33 probes whatever their number.
+#[derive(Debug)]
+struct Table {
     /// By netmask, the longest first; in each by network.
     by_length: Vec<(u32, HashMap<u32, Way, BuildWordHasher>)>,
     /// All of them, the longest first; empty if they are too many.
@@ -33,8 +45,6 @@ pub struct Routes {
     /// By a destination's first byte, which of the few it takes whatever the other bytes are; [`FEW`]: these
     /// decide, or there is none.
     by_first_byte: [u8; 256],
-    /// Every gateway once.
-    gateways: Vec<NeighbourKey>,
 }
 
 /// A route, and its gateway's index in the list of them.
@@ -53,54 +63,94 @@ pub struct NextOnWay {
     pub gateway: Option<usize>,
 }
 
+impl Way {
+    fn is_default(&self) -> bool {
+        self.route.prefix.prefix_len() == 0
+    }
+
+    #[inline(always)]
+    fn next(&self, destination: Ipv4Addr) -> NextOnWay {
+        let Self { route, gateway } = self;
+        let key = NeighbourKey { port: route.port, address: route.via.unwrap_or(destination) };
+        NextOnWay { key, gateway: gateway.map(|number| number as usize) }
+    }
+}
+
 impl Routes {
-    /// The ports' own prefixes, and `routes`.
+    /// The ports' own prefixes, and `routes`. Of equal prefixes the first counts.
     pub fn new(ports: &[Port], routes: &[Route]) -> Self {
         let on_link = (0..).zip(ports).flat_map(|(index, port)| {
             let prefixes = port.addresses.iter();
             prefixes.map(move |prefix| Route { prefix: *prefix, port: index, via: None })
         });
-        let mut by_length: Vec<(u32, HashMap<u32, Way, BuildWordHasher>)> = Vec::new();
         let (mut gateways, mut numbers) = (Vec::new(), HashMap::<NeighbourKey, u32>::new());
-        for route in on_link.chain(routes.iter().copied()) {
-            let mask = route.prefix.netmask().to_bits();
+        let mut number = |route: &Route| {
+            let key = NeighbourKey { port: route.port, address: route.via? };
+            Some(*numbers.entry(key).or_insert_with(|| {
+                gateways.push(key);
+                gateways.len() as u32 - 1
+            }))
+        };
+        let ways = on_link.chain(routes.iter().copied());
+        let ways: Vec<Way> = ways.map(|route| Way { route, gateway: number(&route) }).collect();
+        let of_port = |port: usize| ways.iter().filter(move |way| usize::from(way.route.port) == port);
+        let nearness = |way: &&Way| match ports.get(usize::from(way.route.port)).map(|port| port.side) {
+            Some(Side::Dip) => 0,
+            Some(Side::Both) => 1,
+            Some(Side::Vip) | None => 2,
+        };
+        Self {
+            all: Table::new(&ways),
+            of_port: (0..ports.len()).map(|port| Table::new(of_port(port))).collect(),
+            to_reals: ways.iter().filter(|way| way.is_default()).min_by_key(nearness).copied(),
+            gateways,
+        }
+    }
+
+    /// The host that a packet of no connection is sent to next.
+    pub fn next(&self, destination: Ipv4Addr) -> Option<NeighbourKey> {
+        self.all.way(destination).map(|way| way.next(destination).key)
+    }
+
+    /// The host that packets to a real are sent to next. Of the defaults it is that of a port towards reals.
+    pub fn to_real(&self, real: Ipv4Addr) -> Option<NeighbourKey> {
+        let way = self.all.way(real)?;
+        let way = if way.is_default() { self.to_reals.as_ref().unwrap_or(way) } else { way };
+        Some(way.next(real).key)
+    }
+
+    /// The host that packets to a client are sent to next whose own packets come by `arrival`: of the routes that leave
+    /// there, if one leads to the client, else of all.
+    #[inline(always)]
+    pub fn to_client(&self, client: Ipv4Addr, arrival: PortIndex) -> Option<NextOnWay> {
+        let own = self.of_port.get(usize::from(arrival)).and_then(|routes| routes.way(client));
+        own.or_else(|| self.all.search(client.to_bits())).map(|way| way.next(client))
+    }
+
+    /// The gateways of all routes, each once.
+    pub fn gateways(&self) -> &[NeighbourKey] {
+        &self.gateways
+    }
+}
+
+impl Table {
+    fn new<'a>(ways: impl IntoIterator<Item = &'a Way>) -> Self {
+        let mut by_length: Vec<(u32, HashMap<u32, Way, BuildWordHasher>)> = Vec::new();
+        for way in ways {
+            let prefix = way.route.prefix;
+            let mask = prefix.netmask().to_bits();
             let place = by_length.binary_search_by(|(other, _)| mask.cmp(other));
             let place = place.unwrap_or_else(|place| {
                 by_length.insert(place, (mask, HashMap::default()));
                 place
             });
-            let gateway = route.via.map(|address| {
-                let key = NeighbourKey { port: route.port, address };
-                *numbers.entry(key).or_insert_with(|| {
-                    gateways.push(key);
-                    gateways.len() as u32 - 1
-                })
-            });
-            by_length[place].1.entry(route.prefix.network().to_bits()).or_insert(Way { route, gateway });
+            by_length[place].1.entry(prefix.network().to_bits()).or_insert(*way);
         }
         let all = by_length.iter().flat_map(|(mask, ways)| ways.iter().map(|(net, way)| (*mask, *net, *way)));
         let is_few = by_length.iter().map(|(_, ways)| ways.len()).sum::<usize>() <= FEW;
         let few = if is_few { all.collect() } else { ArrayVec::new() };
         let by_first_byte = std::array::from_fn(|byte| decided_by_first_byte(&few, byte as u32) as u8);
-        Self { few, by_first_byte, by_length, gateways }
-    }
-
-    /// The route to `destination`.
-    pub fn find(&self, destination: Ipv4Addr) -> Option<&Route> {
-        self.way(destination).map(|way| &way.route)
-    }
-
-    /// The host that a packet to `destination` is sent to next.
-    pub fn next(&self, destination: Ipv4Addr) -> Option<NeighbourKey> {
-        self.next_on_way(destination).map(|next| next.key)
-    }
-
-    /// The same, with the number of the gateway.
-    #[inline(always)]
-    pub fn next_on_way(&self, destination: Ipv4Addr) -> Option<NextOnWay> {
-        let Way { route, gateway } = self.way(destination)?;
-        let key = NeighbourKey { port: route.port, address: route.via.unwrap_or(destination) };
-        Some(NextOnWay { key, gateway: gateway.map(|number| number as usize) })
+        Self { few, by_first_byte, by_length }
     }
 
     #[inline(always)]
@@ -118,11 +168,6 @@ impl Routes {
             return self.by_length.iter().find_map(|(mask, ways)| ways.get(&(bits & mask)));
         }
         self.few.iter().find(|(mask, network, _)| bits & mask == *network).map(|(.., way)| way)
-    }
-
-    /// The gateways of all routes, each once.
-    pub fn gateways(&self) -> &[NeighbourKey] {
-        &self.gateways
     }
 }
 
@@ -155,7 +200,12 @@ mod tests {
     }
 
     fn check(routes: &Routes) {
-        let next = |address: &str| routes.next_on_way(address.parse().unwrap()).unwrap();
+        let next = |address: &str| {
+            let address: Ipv4Addr = address.parse().unwrap();
+            let next = routes.to_client(address, 15).unwrap();
+            assert_eq!(routes.next(address), Some(next.key), "no port has this number");
+            next
+        };
         let port = |address: &str| next(address).key.port;
         assert_eq!(port("10.1.2.3"), 3);
         assert_eq!(port("10.1.2.4"), 2);
@@ -175,7 +225,7 @@ mod tests {
     fn the_longest_prefix_wins_and_the_default_comes_last() {
         let few = Routes::new(&[], &routes());
         assert_eq!(few.gateways().len(), 2);
-        assert!(few.few.len() == 5);
+        assert!(few.all.few.len() == 5);
         check(&few);
     }
 
@@ -184,8 +234,67 @@ mod tests {
         let mut many = routes();
         many.extend((0..100).map(|net| route(&format!("172.16.{net}.0/24"), 4, None)));
         let many = Routes::new(&[], &many);
-        assert!(many.few.is_empty());
+        assert!(many.all.few.is_empty());
         check(&many);
         assert_eq!(many.next(Ipv4Addr::new(172, 16, 99, 1)).unwrap().port, 4);
+    }
+
+    fn port(side: Side, address: &str) -> Port {
+        let (mac, steering) = (crate::next_hop::Mac([2, 0, 0, 0, 0, 1]), crate::snapshot::Steering::Software);
+        Port { side, mac, mtu: 1500, addresses: vec![address.parse().unwrap()], steering }
+    }
+
+    #[test]
+    fn each_side_has_its_default_and_replies_leave_by_the_port_of_arrival() {
+        let ports = [
+            port(Side::Vip, "192.0.2.100/24"),
+            port(Side::Vip, "198.18.0.100/24"),
+            port(Side::Dip, "10.0.0.8/24"),
+            port(Side::Dip, "10.1.0.8/24"),
+        ];
+        let routes = Routes::new(
+            &ports,
+            &[
+                route("172.16.0.0/12", 3, Some("10.1.0.1")),
+                route("203.0.113.0/24", 0, Some("192.0.2.9")),
+                route("0.0.0.0/0", 0, Some("192.0.2.1")),
+                route("0.0.0.0/0", 1, Some("198.18.0.1")),
+                route("0.0.0.0/0", 2, Some("10.0.0.1")),
+            ],
+        );
+        let far = Ipv4Addr::new(192, 88, 99, 1);
+        let hop = |port, address: [u8; 4]| Some(NeighbourKey { port, address: address.into() });
+        assert_eq!(routes.next(far), hop(0, [192, 0, 2, 1]));
+        assert_eq!(routes.to_real(far), hop(2, [10, 0, 0, 1]));
+        assert_eq!(routes.to_real(Ipv4Addr::new(172, 20, 0, 5)), hop(3, [10, 1, 0, 1]));
+        assert_eq!(routes.to_real(Ipv4Addr::new(10, 1, 0, 7)), hop(3, [10, 1, 0, 7]));
+        let back = |client: Ipv4Addr, arrival| routes.to_client(client, arrival).map(|next| next.key);
+        for (arrival, expected) in [
+            (0, hop(0, [192, 0, 2, 1])),
+            (1, hop(1, [198, 18, 0, 1])),
+            (2, hop(2, [10, 0, 0, 1])),
+            (3, hop(0, [192, 0, 2, 1])), // it has no gateway
+        ] {
+            assert_eq!(back(far, arrival), expected, "by {arrival}");
+        }
+        let routed = Ipv4Addr::new(203, 0, 113, 1);
+        assert_eq!(back(routed, 0), hop(0, [192, 0, 2, 9]), "the longest of the port's own");
+        assert_eq!(back(routed, 1), hop(1, [198, 18, 0, 1]), "by the port of arrival all the same");
+        let on_link = Ipv4Addr::new(198, 18, 0, 6);
+        assert_eq!(back(on_link, 1), hop(1, [198, 18, 0, 6]));
+        let gateways = routes.gateways();
+        let number = routes.to_client(far, 1).unwrap().gateway.unwrap();
+        assert_eq!(Some(gateways[number]), back(far, 1), "numbered alike in all");
+    }
+
+    /// One arm beside a port towards clients: its gateway is the reals'.
+    #[test]
+    fn the_reals_default_is_not_that_of_a_port_towards_clients() {
+        let ports = [port(Side::Vip, "192.0.2.100/24"), port(Side::Both, "10.0.0.8/24")];
+        let defaults = [route("0.0.0.0/0", 0, Some("192.0.2.1")), route("0.0.0.0/0", 1, Some("10.0.0.1"))];
+        let to_real = |defaults: &[Route]| {
+            Routes::new(&ports, defaults).to_real(Ipv4Addr::new(172, 20, 0, 5)).map(|hop| hop.port)
+        };
+        assert_eq!((to_real(&defaults), to_real(&defaults[..1]), to_real(&[])), (Some(1), Some(0), None));
     }
 }

@@ -277,13 +277,9 @@ impl<Io: FrameIo> Handler<Io> {
         let snapshot = context.snapshot;
         let real = found.entry.real();
         let record = snapshot.rewrite(real);
-        let becomes = match found.direction {
-            Direction::Forward => snapshot.real_key(real).map(|key| *key.endpoint.ip()),
-            Direction::Reverse => Some(ip.destination),
-        };
-        let hop = becomes.and_then(|next| snapshot.routes.next(next)).ok_or(DropReason::NoRoute)?;
+        let way = self.way(found, ip.destination, snapshot).ok_or(DropReason::NoRoute)?;
 
-        if let Some(obstacle) = self.obstacle(&ip, hop.port, context) {
+        if let Some(obstacle) = self.obstacle(&ip, way.hop.port, context) {
             self.note_packet(found, segment.event, &ip, context);
             let speaker = match found.direction {
                 Direction::Forward => Some(ip.destination),
@@ -291,14 +287,10 @@ impl<Io: FrameIo> Handler<Io> {
             };
             return Ok(self.obstructed(frame, obstacle, speaker, context));
         }
-        let known = match found.direction {
-            Direction::Forward => record.next_hop(),
-            Direction::Reverse => found.entry.next_hop(),
+        let Some((id, destination)) = self.resolved(way.hop, way.known) else {
+            return Ok(Judgement::Await(way.hop)); // nothing is done yet: it walks this path again
         };
-        let Some((id, destination)) = self.resolved(hop, known) else {
-            return Ok(Judgement::Await(hop)); // nothing is done yet: it walks this path again
-        };
-        if found.direction == Direction::Reverse && id != known {
+        if found.direction == Direction::Reverse && id != way.known {
             self.table.set_next_hop(found.slot, id);
         }
         self.note_packet(found, segment.event, &ip, context);
@@ -309,8 +301,30 @@ impl<Io: FrameIo> Handler<Io> {
             let check_at = ip.payload + checksum::offset_in(segment.protocol);
             rewrite::translate(bytes, ip.payload, check_at, found.direction, record);
         }
-        rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(hop.port));
-        Ok(leaving(&ip, hop.port, snapshot))
+        rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(way.hop.port));
+        Ok(leaving(&ip, way.hop.port, snapshot))
+    }
+
+    /// The way of a connection's packets, and of the errors about them: towards the real, or back to `client` by the port
+    /// that its packets came by. It is the one that the fast path takes, by the same ids.
+    pub(super) fn way(&self, found: Found, client: Ipv4Addr, snapshot: &Snapshot) -> Option<Way> {
+        let (known, hop) = match found.direction {
+            Direction::Forward => {
+                let real = snapshot.real_key(found.entry.real())?;
+                let known = snapshot.rewrite(found.entry.real()).next_hop();
+                (known, snapshot.routes.to_real(*real.endpoint.ip())?)
+            }
+            Direction::Reverse => {
+                let known = found.entry.next_hop();
+                let arrival = known.only_port().or_else(|| self.next_hops.get(known).last_port());
+                let hop = match arrival {
+                    Some(port) => snapshot.routes.to_client(client, port)?.key,
+                    None => snapshot.routes.next(client)?,
+                };
+                (known, hop)
+            }
+        };
+        Some(Way { hop, known })
     }
 
     /// A fragment other than the first only counts as traffic.
@@ -334,7 +348,10 @@ impl<Io: FrameIo> Handler<Io> {
             return Err(DropReason::Unrouted);
         }
         let speaker = snapshot.own_address(port);
-        let Some(hop) = snapshot.routes.next(ip.destination) else {
+        let routes = &snapshot.routes;
+        let is_server = snapshot.is_server(ip.destination);
+        let hop = if is_server { routes.to_real(ip.destination) } else { routes.next(ip.destination) };
+        let Some(hop) = hop else {
             return Ok(self.obstructed(frame, Obstacle::NoRoute, speaker, context));
         };
         if let Some(obstacle) = self.obstacle(&ip, hop.port, context) {
@@ -364,10 +381,18 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// The id and MAC of a next hop: by its known id, or looked up.
     pub(super) fn resolved(&self, hop: NeighbourKey, known: NextHopId) -> Option<(NextHopId, Mac)> {
-        let id = if known == NextHopId::UNKNOWN { *self.neighbours.get(&hop)? } else { known };
+        let id = if known.is_known() { known } else { *self.neighbours.get(&hop)? };
         let next_hop = self.next_hops.get(id);
         next_hop.is_resolved().then(|| (id, next_hop.mac()))
     }
+}
+
+/// Where a connection's packets are sent next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    pub(super) hop: NeighbourKey,
+    /// Its id, as far as it has been given one.
+    pub(super) known: NextHopId,
 }
 
 /// What the exception path comes to.

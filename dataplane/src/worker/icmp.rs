@@ -7,7 +7,7 @@ use super::exception::{Context, Found, Ip, Judgement, Segment, leaving};
 use super::rewrite;
 use crate::connection::{Direction, TcpEvent};
 use crate::frame::{Frame, FrameIo};
-use crate::ids::{NextHopId, RealKey};
+use crate::ids::RealKey;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{answer, icmp, icmp_error, ipv4};
 
@@ -107,20 +107,16 @@ impl<Io: FrameIo> Handler<Io> {
         let Context { snapshot, port, .. } = context;
         let real = found.entry.real();
         let RealKey { service, endpoint } = snapshot.real_key(real).ok_or(DropReason::NoRoute)?;
-        let target = match found.direction {
-            Direction::Forward => *endpoint.ip(),
-            Direction::Reverse => ip.destination,
-        };
-        let hop = snapshot.routes.next(target).ok_or(DropReason::NoRoute)?;
+        let way = self.way(found, ip.destination, snapshot).ok_or(DropReason::NoRoute)?;
         let speaker = match found.direction {
             Direction::Forward => Some(ip.destination),
             Direction::Reverse => snapshot.own_address(port),
         };
-        if let Some(obstacle) = self.obstacle(&ip, hop.port, context) {
+        if let Some(obstacle) = self.obstacle(&ip, way.hop.port, context) {
             return Ok(self.obstructed(frame, obstacle, speaker, context));
         }
-        let Some((_, mac)) = self.resolved(hop, NextHopId::UNKNOWN) else {
-            return Ok(Judgement::Await(hop));
+        let Some((_, mac)) = self.resolved(way.hop, way.known) else {
+            return Ok(Judgement::Await(way.hop));
         };
         let virtual_ = service.listen;
         let translated = match found.direction {
@@ -136,9 +132,9 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let bytes = frame.bytes_mut();
         rewrite::decrement_ttl(bytes);
-        rewrite::address_frame(bytes, mac.bits(), snapshot.mac_bits(hop.port));
+        rewrite::address_frame(bytes, mac.bits(), snapshot.mac_bits(way.hop.port));
         self.counters.real(real).count(found.direction, ip.length);
-        Ok(leaving(&ip, hop.port, snapshot))
+        Ok(leaving(&ip, way.hop.port, snapshot))
     }
 }
 

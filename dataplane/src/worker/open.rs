@@ -45,7 +45,7 @@ impl<Io: FrameIo> Handler<Io> {
         let real = match self.table.vacancy(decoded.home, decoded.key) {
             Some(vacancy) => match self.pick(opening.service, snapshot) {
                 Some(real) => {
-                    self.make(vacancy, decoded, &opening, real, snapshot, tick);
+                    self.make(vacancy, decoded, &opening, real, (snapshot, port), tick);
                     real
                 }
                 None => return Opened::Exception,
@@ -110,10 +110,10 @@ impl<Io: FrameIo> Handler<Io> {
         decoded: &Decoded,
         opening: &Opening,
         real: RealId,
-        snapshot: &Snapshot,
+        (snapshot, port): (&Snapshot, PortIndex),
         tick: Tick,
     ) {
-        let back = self.way_back(opening.source, snapshot);
+        let back = self.way_back(opening.source, port, snapshot);
         let state = opening.first_state();
         self.table.insert_at_home(vacancy, decoded.key, real, back, state, tick, &self.counters);
     }
@@ -127,11 +127,11 @@ impl<Io: FrameIo> Handler<Io> {
         opening: &Opening,
         context: &Context<'_>,
     ) -> Result<RealId, Opened> {
-        let &Context { snapshot, now, .. } = context;
+        let &Context { snapshot, port, now } = context;
         let tick = now.tick();
         if let Some(vacancy) = self.closed_at_home(head, decoded, opening.protocol, snapshot, tick) {
             let real = self.pick(opening.service, snapshot).ok_or(Opened::Exception)?;
-            self.make(vacancy, decoded, opening, real, snapshot, tick);
+            self.make(vacancy, decoded, opening, real, (snapshot, port), tick);
             return Ok(real);
         }
         if !self.is_free(head, decoded, opening.protocol, snapshot, tick) {
@@ -140,10 +140,10 @@ impl<Io: FrameIo> Handler<Io> {
         self.table.expire_at_home(decoded.home, tick, &snapshot.timeouts, &self.counters);
         let real = self.pick(opening.service, snapshot).ok_or(Opened::Exception)?;
         if let Some(vacancy) = self.table.vacancy(decoded.home, decoded.key) {
-            self.make(vacancy, decoded, opening, real, snapshot, tick);
+            self.make(vacancy, decoded, opening, real, (snapshot, port), tick);
         } else {
             let (hash, state) = (self.table.hash(decoded.key), opening.first_state());
-            let made = self.enter(hash, decoded.key, real, opening.source, state, snapshot, now);
+            let made = self.enter(hash, decoded.key, real, opening.source, state, *context);
             made.map_err(Opened::Refused)?;
         }
         Ok(real)

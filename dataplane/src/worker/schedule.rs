@@ -8,7 +8,6 @@ use crate::connection::{Direction, State, TcpEvent};
 use crate::frame::{Frame, FrameIo};
 use crate::ids::{PortIndex, Protocol, RealId, RealKey, ServiceKey};
 use crate::snapshot::Snapshot;
-use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{checksum, ipv4, tcp};
 use std::net::Ipv4Addr;
@@ -75,7 +74,7 @@ impl<Io: FrameIo> Handler<Io> {
             .ok_or(DropReason::ReplyCollision)?;
 
         let state = first_state(segment.protocol, segment.event);
-        let slot = self.enter(hash, key, real, ip.source, state, snapshot, now)?;
+        let slot = self.enter(hash, key, real, ip.source, state, context)?;
         if segment.protocol == Protocol::Tcp {
             self.watch_for_partial_checksums(frame.bytes(), ip.payload, port);
         }
@@ -84,7 +83,6 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// Makes the entry of a new connection, with the way back to its client.
-    #[expect(clippy::too_many_arguments, reason = "what an entry is made of, and what it is made in")]
     pub(super) fn enter(
         &mut self,
         hash: Hash,
@@ -92,10 +90,10 @@ impl<Io: FrameIo> Handler<Io> {
         real: RealId,
         client: Ipv4Addr,
         state: State,
-        snapshot: &Snapshot,
-        now: Now,
+        context: Context<'_>,
     ) -> Result<Slot, DropReason> {
-        let back = self.way_back(client, snapshot);
+        let Context { snapshot, port, now } = context;
+        let back = self.way_back(client, port, snapshot);
         let (tick, timeouts, counters) = (now.tick(), &snapshot.timeouts, &self.counters);
         let made = self.table.insert(hash, key, real, back, state, tick, timeouts, counters);
         made.map_err(|no_room| match no_room {

@@ -2,7 +2,7 @@
 
 use super::Handler;
 use crate::frame::FrameIo;
-use crate::ids::NextHopId;
+use crate::ids::{NextHopId, PortIndex};
 use crate::snapshot::{NextOnWay, Snapshot};
 use std::net::Ipv4Addr;
 
@@ -22,23 +22,24 @@ impl Gateways {
 }
 
 impl<Io: FrameIo> Handler<Io> {
-    /// The id of the host that replies to this client are sent to next, if it has one.
+    /// The id of the host that replies to a client are sent to next whose packets come by `port`; as long as it has none, the
+    /// port's own.
     #[inline(always)]
-    pub(super) fn way_back(&mut self, client: Ipv4Addr, snapshot: &Snapshot) -> NextHopId {
-        let next = snapshot.routes.next_on_way(client);
+    pub(super) fn way_back(&mut self, client: Ipv4Addr, port: PortIndex, snapshot: &Snapshot) -> NextHopId {
+        let next = snapshot.routes.to_client(client, port);
         let gateway = next.and_then(|next| next.gateway);
         match gateway.and_then(|number| self.gateways.ids.get(number)) {
             Some(id) if *id != NextHopId::UNKNOWN => *id,
-            _ => self.look_up(client, snapshot),
+            _ => self.look_up(client, port, snapshot),
         }
     }
 
     #[inline(never)]
-    fn look_up(&mut self, client: Ipv4Addr, snapshot: &Snapshot) -> NextHopId {
-        let Some(NextOnWay { key, gateway }) = snapshot.routes.next_on_way(client) else {
+    fn look_up(&mut self, client: Ipv4Addr, port: PortIndex, snapshot: &Snapshot) -> NextHopId {
+        let Some(NextOnWay { key, gateway }) = snapshot.routes.to_client(client, port) else {
             return NextHopId::UNKNOWN;
         };
-        let id = self.neighbours.get(&key).copied().unwrap_or(NextHopId::UNKNOWN);
+        let Some(id) = self.neighbours.get(&key).copied() else { return NextHopId::behind(port) };
         if let Some(kept) = gateway.and_then(|number| self.gateways.ids.get_mut(number)) {
             *kept = id;
         }

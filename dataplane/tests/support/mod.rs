@@ -13,7 +13,7 @@ use dataplane::message::{ControlEnd, Order, Return, Slice, channel};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, IpOptions, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched,
+    Description, IpOptions, Port, Real, Route, Routes, Service, Side, Snapshot, Steering, Unmatched,
 };
 use dataplane::time::Now;
 use dataplane::verdict::DropReason;
@@ -23,8 +23,11 @@ use std::sync::Arc;
 
 pub const VIP0: PortIndex = 0;
 pub const DIP0: PortIndex = 1;
+/// A second port towards clients, in labs that have one.
+pub const VIP1: PortIndex = 2;
 pub const VIP_MAC: Mac = Mac([2, 0, 0, 0, 0x10, 0x64]);
 pub const DIP_MAC: Mac = Mac([2, 0, 0, 0, 0, 8]);
+pub const VIP1_MAC: Mac = Mac([2, 0, 0, 0, 0x20, 0x64]);
 pub const CLIENT_MAC: Mac = Mac([2, 0, 0, 0, 0x10, 6]);
 pub const RS1_MAC: Mac = Mac([2, 0, 0, 0, 0, 7]);
 pub const RS2_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x17]);
@@ -108,10 +111,10 @@ impl Lab {
     }
 
     fn of(capacity: usize, prepared: impl Fn(Worker<PlainIo>) -> Worker<PlainIo>) -> Self {
-        let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC]));
+        let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC, VIP1_MAC]));
         let (end, control) = channel(Arc::clone(&next_hops));
         let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
-        let worker = prepared(Worker::new(PlainIo::new(2), end, capacity, key, memory::Huge::Never).unwrap());
+        let worker = prepared(Worker::new(PlainIo::new(3), end, capacity, key, memory::Huge::Never).unwrap());
         let description = Description {
             version: 0,
             ports: vec![
@@ -207,10 +210,12 @@ impl Lab {
         }
         // The control thread gives the way to each real an id before it is resolved.
         let known = self.known.clone();
+        let routes = Routes::new(&self.description.ports, &self.description.routes);
         self.description.reals = (0..)
             .zip(known)
             .map(|(id, key)| {
-                let hop = NeighbourKey { port: DIP0, address: *key.endpoint.ip() };
+                let address = *key.endpoint.ip();
+                let hop = routes.to_real(address).unwrap_or(NeighbourKey { port: DIP0, address });
                 let next_hop = self.next_hop_id(hop);
                 Real { id: RealId(id), key, next_hop, removed: !listed.contains(&key) }
             })
@@ -260,7 +265,7 @@ impl Lab {
         let now = self.now();
         self.worker.turn(now);
         let mut sent = Vec::new();
-        for port in 0..2 {
+        for port in 0..self.description.ports.len() as PortIndex {
             let frames = self.worker.io().take_sent(port);
             sent.extend(frames.into_iter().map(|bytes| Sent { port, bytes }));
         }

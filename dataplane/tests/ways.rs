@@ -1,0 +1,277 @@
+//! Which way packets leave: a connection's, whatever they are like, all the same way; what is routed never back.
+
+mod support;
+
+use dataplane::ids::{NeighbourKey, PortIndex};
+use dataplane::message::NeighbourEvent;
+use dataplane::next_hop::Mac;
+use dataplane::snapshot::{Port, Route, Side, Steering};
+use dataplane::verdict::DropReason;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use support::packet::{ACK, Packet, SYN, read, reassemble};
+use support::*;
+
+const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 0x10, 1]);
+/// The second uplink's router.
+const ROUTER1: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const ROUTER1_MAC: Mac = Mac([2, 0, 0, 0, 0x20, 1]);
+/// The reals' router, and a real behind it.
+const INNER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const INNER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const FAR_REAL: Ipv4Addr = Ipv4Addr::new(172, 20, 0, 5);
+/// A client that only defaults lead to.
+const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+
+fn default_via(port: PortIndex, via: Ipv4Addr) -> Route {
+    Route { prefix: "0.0.0.0/0".parse().unwrap(), port, via: Some(via) }
+}
+
+/// A gateway on every port: two uplinks, and the router of a real that is not on the link.
+fn two_uplinks() -> Lab {
+    let mut lab = Lab::new();
+    lab.description.ports.push(Port {
+        side: Side::Vip,
+        mac: VIP1_MAC,
+        mtu: 1500,
+        addresses: vec!["198.18.0.100/24".parse().unwrap()],
+        steering: Steering::Software,
+    });
+    lab.description.routes =
+        vec![default_via(VIP0, ROUTER), default_via(VIP1, ROUTER1), default_via(DIP0, INNER)];
+    lab.apply();
+    lab.configure(&[
+        Configured { key: tcp_service(at(VIP, 80)), reals: vec![(at(FAR_REAL, 8080), 1)] },
+        Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(FAR_REAL, 5353), 1)] },
+    ]);
+    for (port, address, mac) in
+        [(VIP0, ROUTER, ROUTER_MAC), (VIP1, ROUTER1, ROUTER1_MAC), (DIP0, INNER, INNER_MAC)]
+    {
+        lab.reachable(NeighbourKey { port, address }, mac);
+    }
+    lab
+}
+
+/// A link as seen from here: the port, its MAC, and its router's.
+#[derive(Clone, Copy)]
+struct Link {
+    port: PortIndex,
+    ours: Mac,
+    router: Mac,
+}
+
+const UPLINK0: Link = Link { port: VIP0, ours: VIP_MAC, router: ROUTER_MAC };
+const UPLINK1: Link = Link { port: VIP1, ours: VIP1_MAC, router: ROUTER1_MAC };
+const INSIDE: Link = Link { port: DIP0, ours: DIP_MAC, router: INNER_MAC };
+
+impl Link {
+    fn bring(self, lab: &mut Lab, packet: &Packet) -> Vec<Sent> {
+        lab.arrive(self.port, &packet.clone().macs(self.router, self.ours).frame())
+    }
+
+    fn bring_fragments(self, lab: &mut Lab, packet: &Packet) -> Vec<Sent> {
+        let packet = Packet { dont_fragment: false, ..packet.clone().macs(self.router, self.ours) };
+        packet.fragments(1000).iter().flat_map(|frame| lab.arrive(self.port, frame)).collect()
+    }
+
+    /// All of `sent` left here.
+    fn has(self, sent: &[Sent], what: &str) {
+        assert!(!sent.is_empty(), "{what}");
+        for Sent { port, bytes } in sent {
+            let macs = (Mac(bytes[..6].try_into().unwrap()), Mac(bytes[6..12].try_into().unwrap()));
+            assert_eq!((*port, macs), (self.port, (self.router, self.ours)), "{what}");
+        }
+    }
+}
+
+/// What is not plain, of one connection: with options, in fragments, and longer than the smallest MTU.
+fn every_kind(lab: &mut Lab, from: Link, to: Link, packet: &Packet, what: &str) {
+    to.has(&from.bring(lab, packet), what);
+    let with_options = Packet { options: vec![1, 1, 1, 0], ..packet.clone() };
+    to.has(&from.bring(lab, &with_options), &format!("{what}, with options"));
+    let long = Packet { payload: vec![7; 1452], dont_fragment: false, ..packet.clone() };
+    to.has(&from.bring(lab, &long), &format!("{what}, longer than some port's MTU"));
+    let fragmented = Packet { payload: vec![7; 2000], id: packet.id + 1, ..packet.clone() };
+    to.has(&from.bring_fragments(lab, &fragmented), &format!("{what}, in fragments"));
+}
+
+/// An error of the first router in either direction about a packet as it was there.
+fn error_about(packet: &[u8], from: Ipv4Addr, to: Ipv4Addr, mtu: u16) -> Packet {
+    let [high, low] = mtu.to_be_bytes();
+    Packet::icmp(from, to, [3, 4], [0, 0, high, low], &packet[14..])
+}
+
+#[test]
+fn all_of_a_connections_packets_and_the_errors_about_them_leave_the_same_way() {
+    for (uplink, client) in [(UPLINK0, at(STRANGER, 40000)), (UPLINK1, at(STRANGER, 40001))] {
+        for is_tcp in [true, false] {
+            let mut lab = two_uplinks();
+            lab.description.ports.push(Port {
+                side: Side::Dip,
+                mac: Mac([2, 0, 0, 0, 0x30, 8]),
+                mtu: 1000, // no way of theirs, but it keeps what is longer off the fast path
+                addresses: vec!["10.9.0.8/24".parse().unwrap()],
+                steering: Steering::Software,
+            });
+            *lab.worker.io() = dataplane::frame::plain::PlainIo::new(4);
+            lab.apply();
+            let (request, reply) = if is_tcp {
+                let open = Packet::tcp(client, at(VIP, 80), SYN);
+                INSIDE.has(&uplink.bring(&mut lab, &open), "SYN");
+                (Packet::tcp(client, at(VIP, 80), ACK), Packet::tcp(at(FAR_REAL, 8080), client, ACK))
+            } else {
+                (Packet::udp(client, at(VIP, 53), b"?"), Packet::udp(at(FAR_REAL, 5353), client, b"!"))
+            };
+            every_kind(&mut lab, uplink, INSIDE, &request, "from the client");
+            every_kind(&mut lab, INSIDE, uplink, &reply, "from the real");
+
+            let at_client = uplink_of(&mut lab, INSIDE, &reply);
+            let error = error_about(&at_client, Ipv4Addr::new(192, 0, 2, 77), VIP, 1400);
+            let sent = uplink.bring(&mut lab, &error);
+            INSIDE.has(&sent, "an error about a reply");
+            assert_eq!(*read(&sent[0].bytes).destination.ip(), FAR_REAL);
+
+            let at_real = uplink_of(&mut lab, uplink, &request);
+            let error = error_about(&at_real, INNER, *client.ip(), 1400);
+            let sent = INSIDE.bring(&mut lab, &error);
+            uplink.has(&sent, "an error about a request");
+            assert_eq!(*read(&sent[0].bytes).source.ip(), VIP);
+            assert_eq!(lab.connections().len(), 1);
+        }
+    }
+}
+
+/// What `packet` leaves as.
+fn uplink_of(lab: &mut Lab, from: Link, packet: &Packet) -> Vec<u8> {
+    from.bring(lab, packet).remove(0).bytes
+}
+
+/// The MTU that counts is that of the port it leaves on, and the answer goes back where the packet came from.
+#[test]
+fn the_mtu_is_that_of_the_way_and_the_answer_goes_to_who_sent_it() {
+    for (small, uplink) in [(DIP0, UPLINK0), (DIP0, UPLINK1), (VIP0, UPLINK0), (VIP1, UPLINK1)] {
+        let mut lab = two_uplinks();
+        lab.description.ports[usize::from(small)].mtu = 1400;
+        lab.apply();
+        let client = at(STRANGER, 5000);
+        let request = Packet::udp(client, at(VIP, 53), b"?");
+        INSIDE.has(&uplink.bring(&mut lab, &request), "a query");
+        let (from, to, packet, speaker) = if small == DIP0 {
+            (uplink, INSIDE, request, VIP)
+        } else {
+            (INSIDE, uplink, Packet::udp(at(FAR_REAL, 5353), client, b"!"), DIP)
+        };
+        let big = Packet { payload: vec![7; 1472], ..packet };
+        let sent = from.bring(&mut lab, &big);
+        from.has(&sent, "too big");
+        let seen = read(&sent[0].bytes);
+        assert_eq!((*seen.source.ip(), &seen.payload[..2]), (speaker, &[3, 4][..]));
+        assert_eq!(seen.payload[6..8], 1400u16.to_be_bytes());
+        let sent = from.bring(&mut lab, &Packet { dont_fragment: false, ..big.clone() });
+        to.has(&sent, "cut");
+        let frames: Vec<_> = sent.into_iter().map(|sent| sent.bytes).collect();
+        assert_eq!((frames.len(), read(&reassemble(&frames)).payload.len()), (2, 1472));
+        let sent = from.bring(&mut lab, &big.clone().ttl(1));
+        from.has(&sent, "TTL");
+    }
+}
+
+/// Where the other uplink's MTU is smaller, that one does not count.
+#[test]
+fn a_smaller_mtu_elsewhere_is_nobodys() {
+    let mut lab = two_uplinks();
+    lab.description.ports[usize::from(VIP0)].mtu = 600;
+    lab.apply();
+    let client = at(STRANGER, 5000);
+    UPLINK1.bring(&mut lab, &Packet::udp(client, at(VIP, 53), b"?"));
+    let big = Packet { payload: vec![7; 1472], ..Packet::udp(at(FAR_REAL, 5353), client, b"!") };
+    UPLINK1.has(&INSIDE.bring(&mut lab, &big), "a long reply");
+    let big = Packet { payload: vec![7; 1472], ..Packet::udp(client, at(VIP, 53), b"?") };
+    INSIDE.has(&UPLINK1.bring(&mut lab, &big), "a long request");
+}
+
+/// Before a gateway has answered nothing is known of it but the port: replies wait for that one, and no other.
+#[test]
+fn replies_wait_for_the_gateway_of_the_port_of_arrival() {
+    let mut lab = two_uplinks();
+    let key = NeighbourKey { port: VIP1, address: ROUTER1 };
+    let client = at(STRANGER, 40000);
+    for forgotten in [true, false] {
+        lab.control.orders.push(dataplane::message::Order::Unreachable(key)).unwrap();
+        let id = lab.next_hop_id(key);
+        lab.next_hops.set(id, dataplane::next_hop::NextHop::UNRESOLVED);
+        if forgotten {
+            // As after the start.
+            lab = two_uplinks_without(key);
+        }
+        INSIDE.has(&UPLINK1.bring(&mut lab, &Packet::tcp(client, at(VIP, 80), SYN)), "SYN");
+        let reply = Packet::tcp(at(FAR_REAL, 8080), client, SYN | ACK);
+        while lab.control.neighbour_events.pop().is_ok() {}
+        assert_eq!(INSIDE.bring(&mut lab, &reply), []);
+        assert_eq!(lab.control.neighbour_events.pop(), Ok(NeighbourEvent::Wanted(key)));
+        UPLINK1.has(&lab.reachable(key, ROUTER1_MAC), "SYN+ACK");
+        UPLINK1.has(&INSIDE.bring(&mut lab, &reply), "and the next");
+        assert_eq!(lab.worker.frames_held(), 0);
+    }
+}
+
+fn two_uplinks_without(silent: NeighbourKey) -> Lab {
+    let full = two_uplinks();
+    let mut lab = Lab::new();
+    lab.description = full.description.clone();
+    lab.description.version = 1;
+    lab.description.services.clear();
+    lab.description.reals.clear();
+    lab.apply();
+    lab.configure(&[
+        Configured { key: tcp_service(at(VIP, 80)), reals: vec![(at(FAR_REAL, 8080), 1)] },
+        Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(FAR_REAL, 5353), 1)] },
+    ]);
+    for (port, address, mac) in [(VIP0, ROUTER, ROUTER_MAC), (DIP0, INNER, INNER_MAC)] {
+        lab.reachable(NeighbourKey { port, address }, mac);
+    }
+    assert!(lab.neighbours.iter().all(|(key, _)| *key != silent));
+    lab
+}
+
+/// Its sender is told by the port that it came by.
+#[test]
+fn a_silent_gateway_is_told_to_who_sent_the_packet() {
+    let mut lab = two_uplinks();
+    let key = NeighbourKey { port: DIP0, address: INNER };
+    let id = lab.next_hop_id(key);
+    lab.next_hops.set(id, dataplane::next_hop::NextHop::UNRESOLVED);
+    let open = Packet::tcp(at(STRANGER, 40000), at(VIP, 80), SYN);
+    assert_eq!(UPLINK1.bring(&mut lab, &open), []);
+    lab.control.orders.push(dataplane::message::Order::Unreachable(key)).unwrap();
+    let sent = lab.turn();
+    UPLINK1.has(&sent, "host unreachable");
+    assert_eq!(read(&sent[0].bytes).payload[..2], [3, 1]);
+}
+
+/// A real that only the reals' default leads to is reached that way also by what belongs to no connection.
+#[test]
+fn what_is_routed_to_a_real_leaves_on_the_reals_side() {
+    let mut lab = two_uplinks();
+    let answer = Packet::tcp(at(STRANGER, 443), at(FAR_REAL, 33000), SYN | ACK);
+    INSIDE.has(&UPLINK0.bring(&mut lab, &answer), "to a real's own connection");
+    let echo = Packet::icmp(STRANGER, FAR_REAL, [0, 0], [0, 1, 0, 1], b"pong");
+    INSIDE.has(&UPLINK1.bring(&mut lab, &echo), "to a real's ping");
+}
+
+/// Refusals and resets go to the neighbour that they answer, by whichever port.
+#[test]
+fn answers_go_back_where_they_are_asked_for() {
+    let mut lab = two_uplinks();
+    for uplink in [UPLINK0, UPLINK1] {
+        let client: SocketAddrV4 = at(STRANGER, 1000 + u16::from(uplink.port));
+        for (what, packet) in [
+            ("RST to a SYN", Packet::tcp(client, at(VIP, 9), SYN)),
+            ("RST to an ACK", Packet::tcp(client, at(VIP, 80), ACK)),
+            ("port unreachable", Packet::udp(client, at(VIP, 9), b"?")),
+            ("a ping", Packet::icmp(STRANGER, VIP, [8, 0], [0, 1, 0, 1], b"ping")),
+        ] {
+            uplink.has(&uplink.bring(&mut lab, &packet), what);
+        }
+    }
+    assert_eq!(lab.dropped(DropReason::NoService), 4);
+}
