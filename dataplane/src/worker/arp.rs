@@ -49,7 +49,7 @@ impl<Io: FrameIo> Handler<Io> {
         let event = NeighbourEvent::Conflict { key, mac: message.sender_mac };
         let told = !is_own_message
             && self.neighbour_events.slots() > KEPT_FOR_WANTED
-            && self.limits.heard.take(now)
+            && self.limits.claimed.take(now)
             && self.neighbour_events.push(event).is_ok();
         if told { Ok(Verdict::Consumed) } else { Err(DropReason::Arp) }
     }

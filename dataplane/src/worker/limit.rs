@@ -46,6 +46,8 @@ pub(super) struct Limits {
     answers: Box<[Answers; MAX_PORTS]>,
     /// What neighbours say by ARP, told to the control thread.
     pub(super) heard: TokenBucket,
+    /// Claims of others to own addresses, told to the control thread.
+    pub(super) claimed: TokenBucket,
     /// Requests to the control thread to resolve a neighbour.
     pub(super) wanted: TokenBucket,
 }
@@ -85,6 +87,7 @@ impl Limits {
         Self {
             answers: Box::new(std::array::from_fn(|_| Answers::new())),
             heard: TokenBucket::new(10_000, 128),
+            claimed: TokenBucket::new(100, 16),
             wanted: TokenBucket::new(10_000, 128),
         }
     }
