@@ -94,6 +94,20 @@ fn whatever_keeps_a_packet_from_going_on_is_said_to_its_sender() {
 }
 
 #[test]
+fn a_reply_to_a_client_that_no_route_leads_to_is_told_to_the_real() {
+    let mut lab = Lab::serving();
+    let nowhere = at(Ipv4Addr::new(203, 0, 113, 1), 5000);
+    let question = from_client(Packet::udp(nowhere, at(VIP, 53), b"?"));
+    let real = read(&lab.arrive(VIP0, &question)[0].bytes).destination;
+    let reply = Packet::udp(real, nowhere, b"!").macs(RS2_MAC, DIP_MAC);
+    let [answer] = &lab.arrive(DIP0, &reply.frame())[..] else { panic!("one answer") };
+    let seen = read(&answer.bytes);
+    assert_eq!((answer.port, *seen.source.ip(), *seen.destination.ip()), (DIP0, DIP, *real.ip()));
+    assert_eq!((&seen.payload[..2], &seen.payload[8..]), (&[3, 0][..], &reply.datagram()[..]));
+    assert_eq!(lab.dropped(DropReason::NoRoute), 1);
+}
+
+#[test]
 fn no_error_is_sent_about_an_error_or_a_later_fragment() {
     let icmp = |kind| Packet::icmp(RS1, CLIENT, [kind, 0], [0; 4], &[0; 28]);
     for obstacle in Obstacle::ALL {

@@ -277,14 +277,16 @@ impl<Io: FrameIo> Handler<Io> {
         let snapshot = context.snapshot;
         let real = found.entry.real();
         let record = snapshot.rewrite(real);
-        let way = self.way(found, ip.destination, snapshot).ok_or(DropReason::NoRoute)?;
+        let speaker = match found.direction {
+            Direction::Forward => Some(ip.destination),
+            Direction::Reverse => snapshot.own_address(context.port),
+        };
+        let Some(way) = self.way(found, ip.destination, snapshot) else {
+            return Ok(self.obstructed(frame, Obstacle::NoRoute, speaker, context));
+        };
 
         if let Some(obstacle) = self.obstacle(&ip, way.hop.port, context) {
             self.note_packet(found, segment.event, &ip, context);
-            let speaker = match found.direction {
-                Direction::Forward => Some(ip.destination),
-                Direction::Reverse => snapshot.own_address(context.port),
-            };
             return Ok(self.obstructed(frame, obstacle, speaker, context));
         }
         let Some((id, destination)) = self.resolved(way.hop, way.known) else {
