@@ -6,7 +6,7 @@ mod support;
 use dataplane::connection::State;
 use dataplane::verdict::DropReason;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use support::packet::{ACK, FIN, Packet, RST, SYN, read};
+use support::packet::{ACK, FIN, Packet, RST, SYN, read, seal};
 use support::*;
 
 fn from_client(packet: Packet) -> Vec<u8> {
@@ -53,6 +53,16 @@ fn a_segment_of_no_connection_is_reset_as_rfc_9293_says() {
             };
             assert_eq!((seen.flags, seen.sequence, seen.acknowledgement), expected, "flags {flags:#x}");
         }
+    }
+}
+
+#[test]
+fn a_reset_goes_back_in_the_class_of_its_cause() {
+    for (tos, expected) in [(0, 0), (0x10, 0x10), (0xb8, 0xb8), (0xbb, 0xb8), (0x03, 0)] {
+        let mut frame = from_client(Packet::tcp(at(CLIENT, 40000), at(VIP, 9), SYN));
+        frame[15] = tos;
+        seal(&mut frame);
+        assert_eq!(Lab::serving().arrive(VIP0, &frame)[0].bytes[15], expected, "{tos:#x}");
     }
 }
 

@@ -106,6 +106,19 @@ def a_clients_new_mac_is_followed(bed):
 
 
 @test()
+def a_claimed_own_address_is_defended_and_noted(bed):
+    other = "02:00:00:00:0c:02"
+    with bed.lbd(services=[("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:80", 1)])]) as lbd:
+        bed.expect(["rs1"])
+        announce(bed, "rs2", DIP, other)
+        noted = wait_for(lambda: any(other in note for note in lbd.json("status")["notes"]), 5)
+        assert noted, lbd.json("status")["notes"]
+        assert lbd.says(f"{DIP} is ours"), lbd.log()
+        # rs1 has heard the claim, and then that the address is still at its old MAC.
+        bed.expect(["rs1"])
+
+
+@test()
 def a_real_that_comes_later_is_found(bed):
     with bed.lbd(services=[("tcp", f"{VIP}:80", [("10.0.0.27:80", 1)])]):
         bed.run("sw", "ip", "link", "set", "p3", "down")

@@ -17,11 +17,14 @@ use std::net::Ipv4Addr;
 pub const LARGEST_ERROR: usize = 576;
 
 /// Type of service of an ICMP error: precedence 6, internetwork control, and the type of the packet that causes it
-/// (RFC 1812 §4.3.2.5), of which the last two bits have become those of congestion notification (RFC 3168), which
-/// is not the error's.
+/// (RFC 1812 §4.3.2.5) without [`CONGESTION`].
 const fn error_tos(cause: u8) -> u8 {
-    0xc0 | cause & 0x1c
+    0xc0 | cause & 0x1f & !CONGESTION
 }
+
+/// The bits of the type of service that have become those of congestion notification (RFC 3168): answers have no part
+/// in that.
+const CONGESTION: u8 = 0x03;
 
 /// Where the IPv4 packet begins, and where its payload does in an answer, which has no options.
 const PACKET: usize = ethernet::HEADER;
@@ -87,7 +90,7 @@ pub fn tcp_reset<F: Frame>(frame: &mut F) -> bool {
         return false;
     }
     let header = ipv4::Header {
-        tos: 0,
+        tos: packet.tos() & !CONGESTION,
         total_length: (ipv4::HEADER + tcp::HEADER) as u16,
         id: 0,
         dont_fragment: true,
