@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::placement::{QueuePlan, hand_over_buffers, numa_node};
 use crate::rings::{self, PortShape, Sizes, TooFew, Wanted};
+use crate::starting::Starting;
 use crate::steering::Steering;
 use control::config::{Config, Hugepages};
 use control::steering::Way;
@@ -16,7 +17,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 /// Starts the EAL with all devices of the file.
-pub(crate) fn start_eal(config: &Config) -> Result<Eal, Failure> {
+pub(crate) fn start_eal(config: &Config, starting: &Starting) -> Result<Eal, Failure> {
     let eal = &config.eal;
     let log_level = if log::log_enabled!(log::Level::Debug) { LogLevel::Info } else { LogLevel::Warning };
     let options = EalOptions {
@@ -34,6 +35,7 @@ pub(crate) fn start_eal(config: &Config) -> Result<Eal, Failure> {
         file_prefix: file_prefix(&config.control.socket),
         ..EalOptions::default()
     };
+    starting.step(format!("starting DPDK, which looks for {}", options.devices.join(" and ")));
     Ok(Eal::start(&options)?)
 }
 
@@ -59,7 +61,7 @@ pub(crate) struct DpdkDevices {
 
 impl DpdkDevices {
     /// Opens, configures and starts every port, with a pool for each receive queue.
-    pub(crate) fn open(eal: &Eal, config: &Config) -> Result<Self, Failure> {
+    pub(crate) fn open(eal: &Eal, config: &Config, starting: &Starting) -> Result<Self, Failure> {
         let ports = config.ports.iter().map(|port| EthPort::open(eal, &port.device));
         let mut ports: Vec<_> = ports.collect::<Result<_, _>>()?;
         // All ports follow one map, so all must be known before the first is configured.
@@ -69,6 +71,11 @@ impl DpdkDevices {
         let shapes: Vec<_> = ports.iter().zip(&plans).map(|(port, plan)| shape(port, plan)).collect();
         let sizes = fit_rings(config, &shapes)?;
         for (index, device) in ports.iter_mut().enumerate() {
+            starting.step(format!(
+                "{}: setting up and starting {}",
+                config.ports[index].name,
+                device.device()
+            ));
             start_port(eal, config, index, device, &plans[index], &sizes, &mut steering)?;
             check_buffers_taken(config, index, device, &shapes, &sizes)?;
         }
@@ -189,10 +196,9 @@ fn warn_of_few_buffers(
         let smaller =
             if sizes.cache < buffers.cache { format!("; cache: {}", sizes.cache) } else { String::new() };
         log::warn!(
-            "[buffers] count = {} is few for {} ports and {workers} workers, so that rings and caches are smaller than they \
-             would be ({}{smaller}); with {} they need not be",
+            "[buffers] count = {} is few for so many ports and workers, so that rings and caches are smaller than they would be \
+             ({}{smaller}); with {} they need not be",
             buffers.count,
-            shapes.len(),
             rings.join("; "),
             sizes.enough
         );

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! main         options, the order of start and stop, exit codes
+//! device_lock  one lbd for each device
 //! devices      DPDK, its ports, queues and pools, from the configuration
 //! rings        how large rings and caches may be, so that a pool never runs dry
 //! placement    which worker has which queue, and on which NUMA node what is
+//! starting     a start that hangs in a driver can be ended, and is named
 //! steering     what the NICs are told, so that packets reach their connection's owner
 //! fleet        all workers, each on its core
 //! worker_loop  one worker's polling loop: its clock, and what it does when nothing arrives
@@ -14,6 +16,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod device_lock;
 mod devices;
 mod fleet;
 mod logging;
@@ -22,6 +25,7 @@ mod measure;
 mod placement;
 mod rings;
 mod signals;
+mod starting;
 mod steering;
 mod worker_loop;
 
@@ -33,6 +37,7 @@ use devices::DpdkDevices;
 use dpdk::Eal;
 use fleet::Fleet;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use starting::Starting;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -121,13 +126,20 @@ fn main() -> ExitCode {
 fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
+        // The second one ends it at once, whatever hangs.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
+            .map_err(cannot_handle_signals)?;
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(cannot_handle_signals)?;
     }
     let ignored = signals::Ignored::start().map_err(cannot_handle_signals)?;
     refuse_second(&config.control.socket)?;
+    let _locks = device_lock::take(config)?;
 
-    let eal = devices::start_eal(config)?;
-    let devices = DpdkDevices::open(&eal, config)?;
+    let starting = Starting::watch(Arc::clone(&stop))
+        .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;
+    let eal = devices::start_eal(config, &starting)?;
+    let devices = DpdkDevices::open(&eal, config, &starting)?;
+    drop(starting);
     ignored.add_real_time().map_err(cannot_handle_signals)?;
     let map = devices.owner_map();
     log::debug!("workers: {}, clients shared out by {} entries", map.workers(), map.indirection().entries());

@@ -4,7 +4,7 @@ import contextlib
 import socket
 
 from .runner import Skip, test
-from .testbed import REALS, VIP, wait_for
+from .testbed import Daemon, REALS, VIP, wait_for
 
 AF_XDP = 44
 SERVICE = ("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:80", 1), (f"{REALS['rs2']}:80", 1)])
@@ -38,6 +38,44 @@ def memif(bed):
     path = bed.dir / "memif.sock"
     comes_and_goes(bed, "memif", f"net_memif0,role=server,id=0,socket={path},socket-abstract=no",
                    f"net_memif1,role=server,id=1,socket={path},socket-abstract=no")
+
+
+@test()
+def a_second_lbd_on_the_same_interface_is_refused(bed):
+    with bed.lbd(services=[SERVICE]) as first:
+        config = bed.config()
+        config["control"]["socket"] = str(bed.dir / "second.sock")
+        config["eal"]["args"] = ["--no-pci", f"--file-prefix={bed.dir.name}-second"]
+        # Whatever driver it would be by.
+        config["port"][0]["device"], config["port"][1]["device"] = "net_pcap0,iface=eth1", "net_null0"
+        second = Daemon(bed, config, "second")
+        second.spawn()
+        try:
+            assert second.process.wait(30) == 1
+        finally:
+            second.kill()
+        line = second.log().strip().splitlines()[-1]
+        assert f"port vip0: process {first.process.pid} (lbd) has interface eth1" in line, second.log()
+        bed.expect(["rs2", "rs1"])
+
+
+@test()
+def a_start_that_hangs_in_a_driver_ends_when_told_to(bed):
+    """A vhost-user backend that says nothing: net_virtio_user waits for its answer for ever."""
+    path = bed.dir / "mute.sock"
+    config = on(bed, f"net_virtio_user0,path={path}", "net_null0")
+    daemon = Daemon(bed, config)
+    with socket.socket(socket.AF_UNIX) as backend:
+        backend.bind(str(path))
+        backend.listen()
+        backend.settimeout(20)
+        daemon.spawn()
+        try:
+            with backend.accept()[0]:
+                assert daemon.stop(30) == 0, daemon.log()
+                assert "stopped while this hung: starting DPDK, which looks for net_virtio_user0" in daemon.log(), daemon.log()
+        finally:
+            daemon.kill()
 
 
 @test()

@@ -4,6 +4,7 @@
 //! eal       the environment abstraction layer: started once, with the cores and devices to use
 //!   arguments  what is handed to rte_eal_init
 //!   device     how a device is named: PCI addresses and virtual device strings
+//!   pci        why there is no port for a PCI device, and who uses it
 //!   hugepages  which memory it runs on
 //! lcore     running a closure on a worker's core
 //! pool      pools of frames
@@ -38,6 +39,7 @@ pub use clock::{tsc, tsc_hz};
 pub use driver::RingUse;
 pub use eal::device::{Device, port_name, with_ring_sizes};
 pub use eal::hugepages::{Hugepages, MemoryMode};
+pub use eal::pci::{User, device_file, user_of};
 pub use eal::{Eal, EalOptions, LogLevel};
 pub use error::{Errno, Error, RuleRefused};
 #[cfg(feature = "hash")]

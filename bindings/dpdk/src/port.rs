@@ -157,7 +157,8 @@ impl EthPort {
     /// If the EAL has no such port, with what to look at.
     pub fn open(eal: &Eal, device: &str) -> Result<Self, Error> {
         let parsed = Device::parse(device);
-        let missing = || Error::NoDevice { device: device.into(), remedy: parsed.remedy_when_missing() };
+        let missing =
+            || Error::NoDevice { device: device.into(), remedy: parsed.remedy_when_missing(eal.memory()) };
         let name = CString::new(parsed.port_name()).map_err(|_| missing())?;
         let mut id = 0;
         // SAFETY: the EAL is up, the name ends in 0, and `id` is written.

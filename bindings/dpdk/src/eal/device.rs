@@ -1,5 +1,8 @@
 //! How a device is named: a PCI address, or a virtual device with its arguments.
 
+use super::hugepages::MemoryMode;
+use super::pci;
+
 /// A device of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
@@ -43,13 +46,23 @@ impl Device {
         }
     }
 
+    /// The interfaces of the kernel that a virtual device works through (`iface=`, and the like of net_pcap).
+    pub fn interfaces(&self) -> Vec<&str> {
+        let Self::Virtual { vdev, .. } = self else { return Vec::new() };
+        let arguments = vdev.split(',').filter_map(|argument| argument.trim().split_once('='));
+        let mut names: Vec<&str> = Vec::new();
+        for (_, name) in arguments.filter(|(key, _)| *key == "iface" || key.contains("x_iface")) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// What to look at when the EAL has no port for the device.
-    pub(crate) fn remedy_when_missing(&self) -> String {
+    pub(crate) fn remedy_when_missing(&self, memory: &MemoryMode) -> String {
         match self {
-            Self::Pci { address, .. } => format!(
-                "is it there (lspci -s {address}), bound to vfio-pci (dpdk-devbind.py --status) if its driver \
-                 needs that, and is DPDK's driver installed (librte-net-*)?"
-            ),
+            Self::Pci { address, .. } => pci::remedy(address, memory),
             Self::Virtual { name, vdev } => {
                 let interface = vdev.split(',').find_map(|a| a.strip_prefix("iface="));
                 let driver = name.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -143,6 +156,20 @@ mod tests {
     }
 
     #[test]
+    fn interfaces_are_found_whatever_the_driver_calls_them() {
+        for (device, interfaces) in [
+            ("net_af_packet0,iface=eth1,qpairs=2", &["eth1"][..]),
+            ("net_af_xdp0, iface=eth1", &["eth1"]),
+            ("net_pcap0,rx_iface=eth1,tx_iface=eth2", &["eth1", "eth2"]),
+            ("net_pcap0,rx_iface_in=eth1,tx_iface=eth1", &["eth1"]),
+            ("net_null0", &[]),
+            ("3b:00.0,iface=eth1", &[]),
+        ] {
+            assert_eq!(Device::parse(device).interfaces(), interfaces, "{device}");
+        }
+    }
+
+    #[test]
     fn only_af_packet_without_sizes_gets_ring_sizes() {
         assert_eq!(
             with_ring_sizes("net_af_packet0,iface=eth1"),
@@ -161,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_remedy_names_the_interface_and_the_package() {
-        let remedy = Device::parse("net_af_packet0,iface=eth9").remedy_when_missing();
+        let remedy = Device::parse("net_af_packet0,iface=eth9").remedy_when_missing(&MemoryMode::Huge);
         assert!(remedy.contains("ip link show eth9") && remedy.contains("librte-net-af-packet"), "{remedy}");
     }
 }

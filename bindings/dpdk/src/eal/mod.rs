@@ -3,6 +3,7 @@
 mod arguments;
 pub(crate) mod device;
 pub(crate) mod hugepages;
+pub(crate) mod pci;
 
 use crate::error::{Errno, Error};
 use hugepages::{Hugepages, MemoryMode};
