@@ -102,8 +102,9 @@ impl NextHop {
         Mac([a, b, c, d, e, f])
     }
 
-    const fn from(self, source: Mac) -> Self {
-        Self { first: self.first | source.bits() << 48, second: self.second | source.bits() >> 16 }
+    /// With the MAC of its port, as [`Mac::bits`].
+    const fn from(self, source: u64) -> Self {
+        Self { first: self.first | source << 48, second: self.second | source >> 16 }
     }
 }
 
@@ -111,7 +112,8 @@ impl NextHop {
 #[derive(Debug)]
 pub struct NextHops {
     records: Box<Records>,
-    sources: Vec<Mac>,
+    /// By port; as [`Mac::bits`]. Read and written by the control thread alone.
+    sources: [AtomicU64; MAX_PORTS],
 }
 
 impl NextHops {
@@ -124,7 +126,21 @@ impl NextHops {
     /// All unresolved, behind ports with these MACs, by index; another's counts as zero.
     pub fn new(sources: impl IntoIterator<Item = Mac>) -> Self {
         let unresolved = (0..Self::CAPACITY).map(|_| [const { AtomicU64::new(0) }; 2]);
-        Self { records: fixed(unresolved.collect()), sources: sources.into_iter().collect() }
+        let hops = Self { records: fixed(unresolved.collect()), sources: Default::default() };
+        for (port, mac) in (0..).zip(sources) {
+            hops.set_source(port, mac);
+        }
+        hops
+    }
+
+    /// From now on [`set`](Self::set) publishes next hops behind `port` with this MAC of the port.
+    ///
+    /// A record is read in two halves. So that no frame gets a half of each MAC, every next hop behind the port is
+    /// to be unresolved before, every worker to have finished a turn since, and they are set anew after.
+    pub fn set_source(&self, port: PortIndex, mac: Mac) {
+        if let Some(source) = self.sources.get(usize::from(port)) {
+            source.store(mac.bits(), Ordering::Relaxed);
+        }
     }
 
     /// What is known of `id` now.
@@ -150,10 +166,10 @@ impl NextHops {
         if !next_hop.is_resolved() {
             return second.store(second.load(Ordering::Relaxed) & !NextHop::RESOLVED, Ordering::Release);
         }
-        let source = self.sources.get(usize::from(next_hop.port())).copied().unwrap_or(Mac([0; 6]));
+        let source = self.sources[usize::from(next_hop.port())].load(Ordering::Relaxed);
         let next_hop = next_hop.from(source);
-        // An id is one neighbour's for ever, behind one port: so the second is the same each time that it is resolved, and no
-        // reader puts two that do not belong together into one frame.
+        // An id is one neighbour's for ever, behind one port: so the second is the same each time that it is resolved (but
+        // see `set_source`), and no reader puts two that do not belong together into one frame.
         first.store(next_hop.first, Ordering::Release);
         second.store(next_hop.second, Ordering::Release);
     }
@@ -174,6 +190,12 @@ mod tests {
         assert_eq!(first.to_le_bytes(), [2, 0, 0, 0, 0, 7, 6, 1]);
         assert_eq!(second.to_le_bytes(), [2, 3, 4, 0xf5]);
         assert_eq!((hop.port(), hop.mac()), (5, mac));
+        hops.set_source(5, Mac([8, 9, 2, 3, 4, 5]));
+        hops.set(NextHopId(3), NextHop::UNRESOLVED);
+        hops.set(NextHopId(3), NextHop::resolved(5, mac));
+        let (first, second) = hops.get(NextHopId(3)).addresses();
+        assert_eq!(first.to_le_bytes(), [2, 0, 0, 0, 0, 7, 8, 9]);
+        assert_eq!(second.to_le_bytes(), [2, 3, 4, 5]);
         assert!(!hops.get(NextHopId::UNKNOWN).is_resolved());
     }
 

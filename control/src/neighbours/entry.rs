@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// From the file: never asked for.
-    Static,
+    Static { mac: Mac },
     /// The way to a real, or a gateway: asked for as long as it is configured.
     Permanent,
     /// Packets waited for it.
@@ -26,7 +26,9 @@ pub(super) fn trusted(key: NeighbourKey) -> Duration {
 /// See the picture of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    Static,
+    Static {
+        mac: Mac,
+    },
     /// `tries` requests are out; the next is due at `next`.
     Asking {
         tries: u32,
@@ -51,8 +53,8 @@ impl State {
     /// Where packets go now.
     pub(super) fn mac(&self) -> Option<Mac> {
         match self {
-            Self::Reachable { mac, .. } | Self::Checking { mac, .. } => Some(*mac),
-            Self::Static | Self::Asking { .. } | Self::Failed { .. } => None,
+            Self::Static { mac } | Self::Reachable { mac, .. } | Self::Checking { mac, .. } => Some(*mac),
+            Self::Asking { .. } | Self::Failed { .. } => None,
         }
     }
 }
@@ -78,7 +80,7 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn new(kind: Kind, now: Moment) -> Self {
         let state = match kind {
-            Kind::Static => State::Static,
+            Kind::Static { mac } => State::Static { mac },
             Kind::Permanent | Kind::Dynamic => State::Asking { tries: 0, next: now },
         };
         Self {
@@ -97,7 +99,7 @@ impl Entry {
     /// there are very many, the requests themselves come much later than that.
     pub(super) fn is_silent(&self, now: Moment) -> bool {
         let patience = match self.state {
-            State::Static => return false,
+            State::Static { .. } => return false,
             State::Reachable { .. } | State::Checking { .. } => 2 * TRIES * RETRY,
             State::Asking { .. } | State::Failed { .. } => TRIES * RETRY,
         };
@@ -107,7 +109,7 @@ impl Entry {
     /// When to look at it next.
     pub(super) fn due(&self) -> Option<Moment> {
         match self.state {
-            State::Static => None,
+            State::Static { .. } => None,
             State::Asking { next, .. } => Some(next),
             State::Reachable { until, .. } => Some(until),
             State::Checking { .. } => Some(self.asked + RETRY),

@@ -163,7 +163,7 @@ impl Neighbours {
         };
         for StaticNeighbour { address, mac, port } in fixed {
             let key = NeighbourKey { port: *port as PortIndex, address: *address };
-            neighbours.entries.insert(key, Entry::new(Kind::Static, now));
+            neighbours.entries.insert(key, Entry::new(Kind::Static { mac: *mac }, now));
             neighbours.publish(key, *mac);
         }
         neighbours
@@ -208,7 +208,7 @@ impl Neighbours {
         }
         for (key, importance) in wanted {
             match self.entries.get(key).map(|entry| (entry.kind, entry.importance)) {
-                Some((Kind::Static, _)) => {}
+                Some((Kind::Static { .. }, _)) => {}
                 Some((Kind::Permanent, before)) if before == *importance => {}
                 Some((kind, _)) => self.alter(*key, |entry| {
                     entry.importance = *importance;
@@ -274,6 +274,29 @@ impl Neighbours {
         }
     }
 
+    /// The port has another MAC: first, nothing is sent to its neighbours any more. See [`NextHops::set_source`] for what
+    /// has to happen before [`restore`](Self::restore).
+    pub fn withdraw(&mut self, port: PortIndex) {
+        for (key, _) in self.known_behind(port) {
+            self.unpublish(key);
+        }
+    }
+
+    /// Then the port's frames, requests included, come from this one.
+    pub fn restore(&mut self, port: PortIndex, mac: Mac) {
+        if let Some(interface) = self.interfaces.get_mut(usize::from(port)) {
+            interface.mac = mac;
+        }
+        for (key, mac) in self.known_behind(port) {
+            self.publish(key, mac);
+        }
+    }
+
+    fn known_behind(&self, port: PortIndex) -> Vec<(NeighbourKey, Mac)> {
+        let of_port = self.entries.iter().filter(|(key, _)| key.port == port);
+        of_port.filter_map(|(key, entry)| Some((*key, entry.state.mac()?))).collect()
+    }
+
     /// What is to be done since the last call.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
@@ -337,7 +360,7 @@ impl Neighbours {
                 self.actions.push(Action::Unreachable(key));
             }
             State::Failed { .. } => self.ask(key, now),
-            State::Static | State::Reachable { .. } | State::Checking { .. } => {
+            State::Static { .. } | State::Reachable { .. } | State::Checking { .. } => {
                 // The event crossed with the answer.
                 let id = self.id(key);
                 self.actions.push(Action::Reachable(key, id));
@@ -368,7 +391,7 @@ impl Neighbours {
 
     fn heard(&mut self, key: NeighbourKey, mac: Mac, reply: bool, now: Moment) {
         let Some(entry) = self.entries.get(&key) else { return };
-        if entry.kind == Kind::Static || mac.is_group() || mac == Mac([0; 6]) {
+        if matches!(entry.kind, Kind::Static { .. }) || mac.is_group() || mac == Mac([0; 6]) {
             return;
         }
         let known = entry.state.mac();
@@ -402,7 +425,7 @@ impl Neighbours {
         let crowded = self.entries.len() > KEPT;
         let over = crowded && entry.kind == Kind::Dynamic && now >= entry.wanted + FORGET;
         match entry.state {
-            State::Static => self.alter(key, |_| {}),
+            State::Static { .. } => self.alter(key, |_| {}),
             State::Asking { tries, .. } if tries < TRIES => self.ask_again(key, tries, now),
             State::Asking { .. } => self.fail(key, now),
             State::Reachable { .. } | State::Checking { .. } if over => self.forget(key),
