@@ -12,6 +12,7 @@
 //! compile    model → what the workers run on, and the ids of reals and next hops
 //! workers    publishing it, and collecting counters and dumps
 //! neighbours next hops: asking by ARP, ageing
+//! host_interface  what the kernel says of the interfaces below the ports, and what of it changes
 //! steering   which way each EthPort's packets find their worker (pure)
 //! ```
 //!
@@ -24,6 +25,7 @@ pub mod change;
 pub mod client;
 pub mod compile;
 pub mod config;
+pub mod host_interface;
 pub mod ids;
 pub mod ipvsadm_lines;
 pub mod listing;
