@@ -1,11 +1,13 @@
 //! DPDK, its ports, queues and pools, from the configuration.
 
 use crate::Failure;
+use crate::interfaces::Interfaces;
 use crate::placement::{QueuePlan, hand_over_buffers, numa_node};
 use crate::rings::{self, PortShape, Sizes, TooFew, Wanted};
 use crate::starting::Starting;
 use crate::steering::Steering;
 use control::config::{Config, Hugepages};
+use control::host_interface::{Footing, HostInterface};
 use control::steering::Way;
 use control::thread::{Counted, DeviceStatus, Devices};
 use dataplane::hand_over::Peers;
@@ -51,6 +53,7 @@ fn file_prefix(socket: &Path) -> String {
 /// The `EthPort`s, in the order of the file.
 pub(crate) struct DpdkDevices {
     ports: Vec<EthPort>,
+    interfaces: Interfaces,
     plans: Vec<QueuePlan>,
     steering: Steering<EthPort>,
     sizes: Sizes,
@@ -67,6 +70,7 @@ impl DpdkDevices {
         // All ports follow one map, so all must be known before the first is configured.
         let sides: Vec<_> = config.ports.iter().map(|port| port.side).collect();
         let mut steering = Steering::choose(&sides, &ports, config.eal.workers.len(), config.steering)?;
+        let interfaces = Interfaces::find(&ports)?;
         let plans = plan_queues(config, &ports, &mut steering);
         let shapes: Vec<_> = ports.iter().zip(&plans).map(|(port, plan)| shape(port, plan)).collect();
         let sizes = fit_rings(config, &shapes)?;
@@ -76,7 +80,8 @@ impl DpdkDevices {
                 config.ports[index].name,
                 device.device()
             ));
-            start_port(eal, config, index, device, &plans[index], &sizes, &mut steering)?;
+            let basis = Basis { footing: interfaces.look(index), plan: &plans[index] };
+            start_port(eal, config, index, device, &basis, &sizes, &mut steering)?;
             check_buffers_taken(config, index, device, &shapes, &sizes)?;
         }
         steering.settle()?;
@@ -84,7 +89,7 @@ impl DpdkDevices {
         let most = (0..ports.len()).map(needed).max().unwrap_or(0);
         warn_of_few_buffers(config, &sizes, &shapes, most, &steering);
         let pools = ports.iter().flat_map(|port| port.pools().iter().cloned()).collect();
-        Ok(Self { ports, plans, steering, sizes, _pools: pools })
+        Ok(Self { ports, interfaces, plans, steering, sizes, _pools: pools })
     }
 
     /// Frames that each worker may hold.
@@ -240,13 +245,31 @@ fn check_buffers_taken(
     )))
 }
 
+/// The interface's MTU is what its network carries: more would be lost without a word.
+fn refuse_large_mtu(port: &control::config::Port, interface: Option<&HostInterface>) -> Result<(), Failure> {
+    match (port.mtu, interface) {
+        (Some(asked), Some(HostInterface { name, mtu, .. })) if asked > *mtu => Err(Failure::Other(format!(
+            "port {}: mtu = {asked}, but interface {name} has {mtu}: ip link set {name} mtu {asked}, or lower mtu (without \
+             one, the interface's is taken)",
+            port.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What a port stands on, and which of its queues are whose.
+struct Basis<'a> {
+    footing: Footing,
+    plan: &'a QueuePlan,
+}
+
 /// Configures and starts the port with this index in the file.
 fn start_port(
     eal: &Eal,
     config: &Config,
     index: usize,
     device: &mut EthPort,
-    plan: &QueuePlan,
+    Basis { footing, plan }: &Basis<'_>,
     sizes: &Sizes,
     steering: &mut Steering<EthPort>,
 ) -> Result<(), Failure> {
@@ -256,7 +279,12 @@ fn start_port(
         (0..workers).filter_map(|worker| Some((plan.queue_of(worker)?, worker))).collect();
     receiving.sort_unstable();
     receiving.truncate(plan.rx);
-    let room = device.data_room(config.buffers.size as u16, port.mtu);
+    let interface = footing.interface();
+    refuse_large_mtu(port, interface)?;
+    let size = config.buffers.size as u16;
+    let present = interface.map_or_else(|| device.present_mtu(), |interface| interface.mtu);
+    // What the file does not ask for is no reason for larger buffers; 18: Ethernet header and frame check sequence.
+    let room = device.data_room(size, port.mtu.unwrap_or(present.min(size.saturating_sub(18))));
     if usize::from(room) != config.buffers.size {
         log::info!("{}: {} needs buffers of {room} bytes", port.name, device.driver());
     }
@@ -264,13 +292,15 @@ fn start_port(
     let pools: Vec<_> = pools.collect::<Result<_, _>>()?;
     let tx_queues = plan.tx as u16;
     let mut rss = steering.rss(index, device);
-    // Frames to other MACs are not wanted: they would only be dropped, and counted as such.
     let settings = |rss| PortConfig {
         pools: pools.clone(),
         tx_queues,
         descriptors: Some(sizes.rings[index]),
         mtu: port.mtu,
-        promiscuous: false,
+        interface_mtu: interface.map(|interface| interface.mtu),
+        // Frames to other MACs are not wanted: they would only be dropped, and counted as such. But an interface of the
+        // host stays as it is: drivers switch this off, too.
+        promiscuous: interface.is_some_and(|interface| interface.is_promiscuous),
         rss,
     };
     loop {
@@ -313,11 +343,22 @@ impl DpdkDevices {
 impl Devices for DpdkDevices {
     fn status(&self, index: usize) -> DeviceStatus {
         let port = &self.ports[index];
+        let footing = self.interfaces.look(index);
+        let interface = footing.interface();
+        let mut notes = port.notes().to_vec();
+        let of_interface = interface.and_then(|interface| interface.mac).filter(|mac| mac.0 != port.mac());
+        let followed = of_interface.filter(|_| self.interfaces.follows_mac(index));
+        if let (None, Some(mac)) = (followed, of_interface) {
+            notes.push(format!(
+                "its interface has MAC {mac} now, and the device takes frames to its own: start lbd again"
+            ));
+        }
         DeviceStatus {
             driver: port.driver(),
-            mac: Mac(port.mac()),
-            mtu: port.mtu(),
-            link_up: port.link().up,
+            mac: followed.unwrap_or(Mac(port.mac())),
+            // Every link carries packets of 68 bytes (RFC 791, 3.2).
+            mtu: interface.map_or(port.mtu(), |interface| interface.mtu.min(port.mtu()).max(68)),
+            link_up: interface.map_or_else(|| port.link().up, |interface| interface.is_running),
             steered_by: match self.steering.ways[index] {
                 Way::ZeroWindow { .. } | Way::ClientAlone { .. } => snapshot::Steering::Device,
                 Way::OneWorker | Way::Software { .. } => snapshot::Steering::Software,
@@ -332,7 +373,8 @@ impl Devices for DpdkDevices {
             }),
             buffers_in_use: port.pools().iter().map(|pool| u64::from(pool.in_use())).sum(),
             buffers: port.pools().iter().map(|pool| u64::from(pool.count())).sum(),
-            notes: port.notes().to_vec(),
+            notes,
+            footing,
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! main         options, the order of start and stop, exit codes
 //! device_lock  one lbd for each device
+//! interfaces   the host's interfaces that devices stand on
 //! devices      DPDK, its ports, queues and pools, from the configuration
 //! rings        how large rings and caches may be, so that a pool never runs dry
 //! placement    which worker has which queue, and on which NUMA node what is
@@ -19,6 +20,7 @@
 mod device_lock;
 mod devices;
 mod fleet;
+mod interfaces;
 mod logging;
 #[cfg(feature = "measure")]
 mod measure;
@@ -31,7 +33,7 @@ mod worker_loop;
 
 use clap::Parser;
 use control::config::{self, Config};
-use control::thread::{ControlThread, StartError, WorkerInfo};
+use control::thread::{ControlThread, RunError, StartError, WorkerInfo};
 use dataplane::next_hop::NextHops;
 use devices::DpdkDevices;
 use dpdk::Eal;
@@ -194,8 +196,9 @@ fn serve(
     }
     stats_period
         .map_or(Ok(()), |period| control.report_every(period, io::stdout()))
+        .map_err(RunError::from)
         .and_then(|()| control.run(stop))
-        .map_err(|error| Failure::Other(format!("the control thread: {error}")))
+        .map_err(|error| Failure::Other(error.to_string()))
 }
 
 /// What the file or the state file asks for is a configuration error.
@@ -203,6 +206,8 @@ fn start_failure(path: &Path, error: &StartError) -> Failure {
     match error {
         StartError::Service { .. } => Failure::Configuration(format!("{}: {error}", path.display())),
         StartError::State(_) => Failure::Configuration(error.to_string()),
-        StartError::Socket(_) | StartError::Publish(_) => Failure::Other(error.to_string()),
+        StartError::Socket(_) | StartError::Publish(_) | StartError::Run(_) => {
+            Failure::Other(error.to_string())
+        }
     }
 }

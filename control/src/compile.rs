@@ -5,6 +5,7 @@ use crate::ids::Ids;
 use crate::model::{Links, Model, Service};
 use dataplane::connection::Timeouts;
 use dataplane::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceKey};
+use dataplane::next_hop::Mac;
 use dataplane::schedule::{Candidate, Schedule};
 use dataplane::snapshot::{self, Description, Snapshot, Steering};
 use std::collections::HashMap;
@@ -33,6 +34,12 @@ impl Compiler {
     /// From the next snapshot on software steers this port.
     pub fn steer_by_software(&mut self, port: usize) {
         self.links.ports[port].steering = Steering::Software;
+    }
+
+    /// From the next snapshot on a port has this MAC, and this MTU in bytes.
+    pub fn set_link(&mut self, port: usize, mac: Mac, mtu: u16) {
+        let port = &mut self.links.ports[port];
+        (port.mac, port.mtu) = (mac, mtu);
     }
 
     /// The ids in use.

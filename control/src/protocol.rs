@@ -382,6 +382,9 @@ pub struct PortView {
     pub driver: String,
     /// Its MAC.
     pub mac: String,
+    /// Its MTU: the largest IPv4 packet that leaves on it, in bytes; 0: an `lbd` that does not say.
+    #[serde(default)]
+    pub mtu: u16,
     /// Whether there is a link.
     pub link_up: bool,
     /// How packets find their worker.

@@ -228,11 +228,14 @@ proptest! {
 
 #[test]
 fn the_smaller_mtu_of_the_file_and_the_device_counts() {
-    let config = control_lab::without_default();
-    assert_eq!(config.ports[0].mtu, 1500);
-    for (device, expected) in [(1400, 1400), (1500, 1500), (9216, 1500)] {
+    let mut config = control_lab::without_default();
+    assert_eq!(config.ports[0].mtu, None);
+    let cases = [(None, 1400, 1400), (None, 9216, 9216), (Some(1500), 1400, 1400), (Some(1500), 9216, 1500)];
+    for (file, device, expected) in cases {
+        config.ports.iter_mut().for_each(|port| port.mtu = file);
         let links = Links::new(&config, |_| (Mac([2, 0, 0, 0, 0, 1]), device, Steering::Software));
         assert!(links.ports.iter().all(|port| port.mtu == expected));
+        assert_eq!(links.mtu(1, 1000), 1000);
         let mut compiler = Compiler::new(links);
         let snapshot = compiler.compile(&Model::new([900, 120, 300]), way);
         assert!(snapshot.ports.iter().all(|port| port.mtu == expected));

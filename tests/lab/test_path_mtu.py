@@ -38,12 +38,12 @@ def reporters(frames):
     return {p.source[0] for p in packets(frames) if p.icmp == (3, 4)}
 
 
-def udp_path_mtu(client, target):
-    """What a connected socket learns by sending a full-size datagram that must not be fragmented."""
+def udp_path_mtu(client, target, size=1500):
+    """What a connected socket learns by sending a packet of this size that must not be fragmented."""
     client.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
     client.connect(target)
     try:
-        client.send(bytes(1472))
+        client.send(bytes(size - 28))
         client.recv(2000)
     except OSError as error:
         assert error.errno == errno.EMSGSIZE, error

@@ -102,6 +102,7 @@ int natlb_port_info(uint16_t port, struct natlb_port_info *info)
 		.min_rx_bufsize = all.min_rx_bufsize,
 		.rx_ring = ring_limits(&all.rx_desc_lim, all.default_rxportconf.ring_size),
 		.tx_ring = ring_limits(&all.tx_desc_lim, all.default_txportconf.ring_size),
+		.if_index = all.if_index,
 		.reta_size = all.reta_size,
 		.hash_key_size = all.hash_key_size,
 		.rss_types = all.flow_type_rss_offloads,

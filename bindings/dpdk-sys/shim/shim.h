@@ -75,6 +75,8 @@ struct natlb_port_info {
 	uint32_t min_rx_bufsize;
 	struct natlb_ring_limits rx_ring;
 	struct natlb_ring_limits tx_ring;
+	/* The host's interface that the device stands on, or that it made; 0: none. */
+	uint32_t if_index;
 	/* Receive-side scaling: entries of the redirection table, bytes of the key (0: not told), hash types. */
 	uint16_t reta_size;
 	uint8_t hash_key_size;

@@ -82,7 +82,8 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
             pools,
             tx_queues: 1,
             descriptors: None,
-            mtu: 1500,
+            mtu: Some(1500),
+            interface_mtu: None,
             promiscuous: true,
             rss: None,
         })?;

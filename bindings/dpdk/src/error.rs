@@ -106,6 +106,20 @@ pub enum Error {
         /// What may help.
         remedy: &'static str,
     },
+    /// An MTU that a device or the buffers can't do.
+    #[error("device {device}: an MTU of {asked} is not possible, {least} to {most} are; {remedy}")]
+    Mtu {
+        /// The device.
+        device: String,
+        /// In bytes.
+        asked: u16,
+        /// The smallest that it can.
+        least: u16,
+        /// The largest that it and the buffers can.
+        most: u16,
+        /// What may help.
+        remedy: &'static str,
+    },
     /// A step of a port's way to running failed.
     #[error("device {device}: can't {step}: {errno}; {remedy}")]
     Port {

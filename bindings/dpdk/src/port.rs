@@ -21,8 +21,11 @@ pub struct PortConfig {
     pub tx_queues: u16,
     /// Slots of each queue's ring, to receive and to transmit; `None`: what the driver prefers, or 1024.
     pub descriptors: Option<(u16, u16)>,
-    /// The largest IP packet, in bytes.
-    pub mtu: u16,
+    /// The largest IP packet, in bytes; `None`: what the device has, as far as the buffers take it.
+    pub mtu: Option<u16>,
+    /// The MTU of the host's interface that the device stands on, in bytes. That is the operator's: no driver is told to
+    /// set one. `None`: the device has an MTU of its own.
+    pub interface_mtu: Option<u16>,
     /// Whether frames to other MACs are received too.
     pub promiscuous: bool,
     /// How frames are spread over the receive queues; `None`: as the device likes.
@@ -207,13 +210,13 @@ impl EthPort {
     /// is worked around and said in [`notes`](Self::notes).
     ///
     /// # Errors
-    /// Too few queues, or the driver's refusal.
+    /// Too few queues, an MTU that is asked for and cannot be, or the driver's refusal.
     pub fn configure(&mut self, config: PortConfig) -> Result<(), Error> {
         let rx_queues = config.pools.len().min(64) as u16;
         let tx_queues = config.tx_queues.min(64);
         self.check_queues("receive", rx_queues, self.max_rx_queues())?;
         self.check_queues("transmit", tx_queues, self.max_tx_queues())?;
-        let mtu = self.fit_mtu(&config);
+        let (mtu, largest) = self.fit_mtu(&config)?;
         let id = self.started.id;
         let rss = config.rss.as_ref().map(|rss| self.started.keep_rss(rss));
         let rss = rss.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
@@ -239,10 +242,10 @@ impl EthPort {
             let result = unsafe { dpdk_sys::rte_eth_tx_queue_setup(id, queue, tx, socket, std::ptr::null()) };
             Errno::check(result).map_err(|errno| self.fail("set a transmit queue up", errno))?;
         }
+        self.set_mtu(mtu, largest, &config)?;
         self.pools = config.pools;
         self.tx_queues = tx_queues;
         self.descriptors = (rx, tx);
-        self.set_mtu(mtu);
         self.set_mac_if_none();
         if config.promiscuous {
             // SAFETY: the port exists and is ours.
@@ -347,7 +350,14 @@ impl EthPort {
         self.mac
     }
 
-    /// The largest IP packet, in bytes.
+    /// The host's interface that the device stands on, or that it made, by its index; `None`: there is none, or the
+    /// driver does not say.
+    pub fn interface_index(&self) -> Option<u32> {
+        Some(self.info.if_index).filter(|index| *index != 0)
+    }
+
+    /// The largest IP packet that the device and its buffers take, in bytes, and that was asked for; the host's interface
+    /// below it may carry less.
     pub fn mtu(&self) -> u16 {
         self.mtu
     }
@@ -419,33 +429,61 @@ impl EthPort {
         Err(Error::TooFewQueues { device, direction, asked, available, remedy })
     }
 
-    /// The MTU within what the device and the buffers allow.
-    fn fit_mtu(&mut self, config: &PortConfig) -> u16 {
+    /// The MTU to configure, within what the device and the buffers allow: what was asked for, or nothing. And the largest
+    /// that the port could follow its interface to.
+    fn fit_mtu(&mut self, config: &PortConfig) -> Result<(u16, u16), Error> {
         let overhead = dpdk_sys::NATLB_ETHER_OVERHEAD as u16;
         let holds = |pool: &Pool| self.known.one_buffer_holds(pool.data_size()).saturating_sub(overhead);
         let buffers = config.pools.iter().map(holds).min();
-        let most = buffers.unwrap_or(u16::MAX).min(device_mtu(self.info.max_mtu, self.info.max_rx_pktlen));
-        let mtu = config.mtu.min(most).max(self.info.min_mtu);
-        if mtu != config.mtu {
+        let device = device_mtu(self.info.max_mtu, self.info.max_rx_pktlen);
+        let (least, most) = (self.info.min_mtu, buffers.unwrap_or(u16::MAX).min(device));
+        if let Some(asked) = config.mtu {
+            let remedy = if device < asked {
+                "lower mtu, or take a device that can"
+            } else {
+                "lower mtu, or give [buffers] a larger size"
+            };
+            let device = self.device.clone();
+            let fits = (least..=most).contains(&asked);
+            return fits.then_some((asked, asked)).ok_or(Error::Mtu { device, asked, least, most, remedy });
+        }
+        let present = config.interface_mtu.unwrap_or_else(|| self.present_mtu());
+        let mtu = present.min(most).max(least);
+        if mtu < present {
+            let why = if device <= mtu { "this device" } else { "a buffer ([buffers] size)" };
             self.note(format!(
-                "an MTU of {} is not possible with this device and these buffers, {mtu} is used",
-                config.mtu
+                "its MTU is {present}, but {why} takes no more than {mtu}: larger packets are lost"
             ));
         }
-        mtu
+        Ok((mtu, if config.interface_mtu.is_some() { most } else { mtu }))
     }
 
-    fn set_mtu(&mut self, mtu: u16) {
-        let id = self.started.id;
+    /// The MTU that the device has before it is configured, in bytes.
+    pub fn present_mtu(&self) -> u16 {
+        let mut mtu = 0;
+        // SAFETY: the port exists and is ours; `mtu` is written.
+        match Errno::check(unsafe { dpdk_sys::rte_eth_dev_get_mtu(self.started.id, &mut mtu) }) {
+            Ok(()) => mtu,
+            Err(_) => dpdk_sys::NATLB_ETHER_MTU as u16,
+        }
+    }
+
+    fn set_mtu(&mut self, mtu: u16, largest: u16, config: &PortConfig) -> Result<(), Error> {
+        self.mtu = largest;
+        if config.interface_mtu.is_some() {
+            return Ok(());
+        }
         // SAFETY: the port exists and is ours.
-        let result = unsafe { dpdk_sys::rte_eth_dev_set_mtu(id, mtu) };
+        let result = unsafe { dpdk_sys::rte_eth_dev_set_mtu(self.started.id, mtu) };
         match Errno::check(result) {
             // A device without an MTU to set took the one that it was configured with.
-            Ok(()) | Err(Errno::NOT_SUPPORTED) => self.mtu = mtu,
+            Ok(()) | Err(Errno::NOT_SUPPORTED) => Ok(()),
+            Err(errno) if config.mtu.is_some() => Err(self.fail("set its MTU", errno)),
             // DPDK itself says the configured one from now on, whatever the device has.
             Err(errno) => {
                 self.mtu = mtu.min(dpdk_sys::NATLB_ETHER_MTU as u16);
                 self.note(format!("the MTU can't be set to {mtu} ({errno}), {} is reckoned with", self.mtu));
+                Ok(())
             }
         }
     }

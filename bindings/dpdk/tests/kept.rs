@@ -198,7 +198,8 @@ fn what_a_driver_was_given_is_there_until_the_port_is_closed() {
             pools: vec![pool.clone()],
             tx_queues: 1,
             descriptors: Some((128, 128)),
-            mtu: 1500,
+            mtu: Some(1500),
+            interface_mtu: None,
             promiscuous: false,
             rss: Some(rss(first)),
         };

@@ -33,20 +33,28 @@ fn bytes_are_unchanged_from_file_to_file() {
 
     let pool = Pool::new(&eal, "pcap0", 1023, 0, 2048, None).unwrap();
     let mut port = EthPort::open(&eal, &device).unwrap();
-    let config = |pools: Vec<Pool>| PortConfig {
+    let config = |mtu, pools: Vec<Pool>| PortConfig {
         tx_queues: pools.len() as u16,
         pools,
         descriptors: None,
-        mtu: 9000,
+        mtu,
+        interface_mtu: None,
         promiscuous: true,
         rss: None,
     };
-    let too_many = port.configure(config(vec![pool.clone(), pool.clone()])).unwrap_err().to_string();
+    let too_many = port.configure(config(None, vec![pool.clone(), pool.clone()])).unwrap_err().to_string();
     assert!(too_many.contains("2 receive queues are needed, it has 1"), "{too_many}");
-    port.configure(config(vec![pool.clone()])).unwrap();
-    port.configure(config(vec![pool.clone()])).unwrap();
+    let too_large = port.configure(config(Some(9000), vec![pool.clone()])).unwrap_err().to_string();
+    assert!(too_large.contains("an MTU of 9000 is not possible, 46 to 2030 are; lower mtu"), "{too_large}");
+    port.configure(config(None, vec![pool.clone()])).unwrap();
+    assert_eq!(port.mtu(), 1500);
+    for _ in 0..2 {
+        let on_interface = PortConfig { interface_mtu: Some(9000), ..config(None, vec![pool.clone()]) };
+        port.configure(on_interface).unwrap();
+    }
+    assert_eq!(port.mtu(), 2030);
     port.start().unwrap();
-    let mtu = port.notes().iter().filter(|note| note.contains("an MTU of 9000 is not possible"));
+    let mtu = port.notes().iter().filter(|note| note.contains("MTU is 9000, but a buffer"));
     assert_eq!(mtu.count(), 1, "said once: {:?}", port.notes());
 
     let mut queue = port.queue(0).unwrap();

@@ -21,7 +21,8 @@ fn a_pool_kept_until_the_last_port_is_closed_is_freed() {
             pools,
             tx_queues: 1,
             descriptors: None,
-            mtu: 1500,
+            mtu: Some(1500),
+            interface_mtu: None,
             promiscuous: false,
             rss: None,
         })

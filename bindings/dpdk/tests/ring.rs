@@ -69,7 +69,8 @@ fn frames_pass_and_come_back_to_their_pools() {
             pools: vec![],
             tx_queues: 0,
             descriptors: None,
-            mtu: 1500,
+            mtu: Some(1500),
+            interface_mtu: None,
             promiscuous: false,
             rss: None,
         })
@@ -84,7 +85,8 @@ fn start(eal: &Eal, device: &str, pool: &Pool) -> EthPort {
         pools: vec![pool.clone()],
         tx_queues: 1,
         descriptors: Some((512, 512)),
-        mtu: 1500,
+        mtu: Some(1500),
+        interface_mtu: None,
         promiscuous: true,
         rss: None,
     };

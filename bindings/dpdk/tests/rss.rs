@@ -71,7 +71,8 @@ fn a_port_tells_and_takes_its_table() {
         pools: pools.clone(),
         tx_queues: pools.len() as u16,
         descriptors: Some((128, 128)),
-        mtu: 1500,
+        mtu: Some(1500),
+        interface_mtu: None,
         promiscuous: false,
         rss,
     };

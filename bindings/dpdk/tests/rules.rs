@@ -125,7 +125,8 @@ fn rules_are_asked_for_and_go() {
         pools: vec![pool],
         tx_queues: 1,
         descriptors: Some((128, 128)),
-        mtu: 1500,
+        mtu: Some(1500),
+        interface_mtu: None,
         promiscuous: false,
         rss: None,
     };

@@ -194,7 +194,8 @@ fn run(
                 pools,
                 tx_queues,
                 descriptors: None,
-                mtu: 1500,
+                mtu: Some(1500),
+                interface_mtu: None,
                 promiscuous: false,
                 rss: None,
             })

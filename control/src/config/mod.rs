@@ -213,8 +213,8 @@ pub struct Port {
     pub addresses: Vec<Ipv4Net>,
     /// Default next hop of this side.
     pub gateway: Option<Ipv4Addr>,
-    /// Largest IPv4 packet.
-    pub mtu: u16,
+    /// Largest IPv4 packet, in bytes; `None`: what the device has.
+    pub mtu: Option<u16>,
 }
 
 /// A route to a gateway, which is on the link of `port`.

@@ -267,17 +267,15 @@ impl Network {
     }
 }
 
-fn mtu(section: &mut Section<'_>, buffer_size: usize, problems: &mut Problems) -> u16 {
-    let Some(mtu) = section.number("mtu", 576..=9216, problems) else {
-        return 1500;
-    };
+fn mtu(section: &mut Section<'_>, buffer_size: usize, problems: &mut Problems) -> Option<u16> {
+    let mtu = section.number("mtu", 576..=9216, problems)?;
     let needed = *mtu as usize + FRAME_HEADERS;
     if needed > buffer_size {
         let found = format!("mtu: {} needs frames of {needed} bytes", *mtu);
         problems
             .add(mtu.at, format!("{found}, and [buffers] size is {buffer_size}; raise that or lower this"));
     }
-    *mtu as u16
+    Some(*mtu as u16)
 }
 
 fn prefix(text: &str, example: &str) -> Result<Ipv4Net, Fault> {

@@ -78,7 +78,9 @@ impl Kernel {
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
                     return Ok(Some(interface(&link)));
                 }
-                NetlinkPayload::Error(error) if error.raw_code() == -(Errno::ENODEV as i32) => return Ok(None),
+                NetlinkPayload::Error(error) if error.raw_code() == -(Errno::ENODEV as i32) => {
+                    return Ok(None);
+                }
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
             }

@@ -127,7 +127,8 @@ mod tests {
     fn mac_and_mtu_are_told_before_the_link_and_against_what_is_in_force() {
         let mut watch = Watch::new(A, 1500);
         let other = Look { mac: B, mtu: 1400, ..up(1) };
-        let expected = [Change::Mac { before: A, now: B }, Change::Mtu { before: 1500, now: 1400 }, Change::Up];
+        let expected =
+            [Change::Mac { before: A, now: B }, Change::Mtu { before: 1500, now: 1400 }, Change::Up];
         assert_eq!(watch.changes(&other), expected);
         assert_eq!(watch.changes(&other), expected, "until they are dealt with");
         look(&mut watch, other);

@@ -34,12 +34,13 @@ fn duration(seconds: u64) -> String {
     if days == 0 { clock } else { format!("{days}d {clock}") }
 }
 
-fn ports(status: &Status) -> Table<10> {
+fn ports(status: &Status) -> Table<11> {
     let head = [
         ("name", Left),
         ("side", Left),
         ("driver", Left),
         ("MAC", Left),
+        ("MTU", Right),
         ("link", Left),
         ("steering", Left),
         ("rx packets", Right),
@@ -53,6 +54,7 @@ fn ports(status: &Status) -> Table<10> {
             port.side.clone(),
             port.driver.clone(),
             port.mac.clone(),
+            port.mtu.to_string(),
             if port.link_up { "up" } else { "down" }.to_owned(),
             port.steering.clone(),
             port.rx_packets.to_string(),

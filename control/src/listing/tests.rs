@@ -191,6 +191,7 @@ fn status_lays_out_what_there_is() {
         side: "vip".into(),
         driver: "net_af_packet".into(),
         mac: "02:00:00:00:10:64".into(),
+        mtu: 1500,
         link_up: true,
         steering: "software".into(),
         misdirected: 0,
@@ -234,8 +235,8 @@ fn status_lays_out_what_there_is() {
 natlb 0.1.0 (DPDK 22.11.11), up 1d 02:03:04, configuration version 4
 
 Ports
-  name  side  driver         MAC                link  steering  rx packets  tx packets  rx missed    buffers
-  vip0  vip   net_af_packet  02:00:00:00:10:64  up    software          36          24          0  3 of 8192
+  name  side  driver         MAC                 MTU  link  steering  rx packets  tx packets  rx missed    buffers
+  vip0  vip   net_af_packet  02:00:00:00:10:64  1500  up    software          36          24          0  3 of 8192
 
 Workers
   id  core  rx packets  tx packets  handed over  taken over   busy  cycles/packet  packets/burst          connections

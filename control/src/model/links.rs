@@ -21,16 +21,19 @@ pub struct Links {
     gateways: Vec<NeighbourKey>,
     /// Addresses of `[[neighbour]]`.
     neighbours: Vec<Ipv4Addr>,
+    /// By port: the MTU that the file asks for.
+    asked_mtu: Vec<Option<u16>>,
     table: Routes,
 }
 
 impl Links {
     /// From the file, and the devices' MACs, MTUs (largest IPv4 packets in bytes) and ways of steering by
-    /// index. What counts is the smaller MTU of the file's and the device's.
+    /// index.
     pub fn new(config: &Config, device: impl Fn(usize) -> (Mac, u16, Steering)) -> Self {
         let ports = config.ports.iter().enumerate().map(|(index, port)| {
             let (mac, mtu, steering) = device(index);
-            Port { side: port.side, mac, mtu: port.mtu.min(mtu), addresses: port.addresses.clone(), steering }
+            let mtu = smaller(port.mtu, mtu);
+            Port { side: port.side, mac, mtu, addresses: port.addresses.clone(), steering }
         });
         let ports: Vec<Port> = ports.collect();
         let written = config.routes.iter().map(|route| Route {
@@ -50,14 +53,20 @@ impl Links {
             routes.iter().filter_map(|route| Some(NeighbourKey { port: route.port, address: route.via? }));
         let gateways = gateways.collect();
         let neighbours = config.neighbours.iter().map(|neighbour| neighbour.address).collect();
+        let asked_mtu = config.ports.iter().map(|port| port.mtu).collect();
         let table = Routes::new(&ports, &routes);
         let (unmatched, ip_options) = (config.unmatched, config.ip_options);
-        Self { ports, routes, unmatched, ip_options, gateways, neighbours, table }
+        Self { ports, routes, unmatched, ip_options, gateways, neighbours, asked_mtu, table }
     }
 
     /// The host that packets to a real are sent to next, as the workers choose it.
     pub fn way_to_real(&self, address: Ipv4Addr) -> Option<NeighbourKey> {
         self.table.to_real(address)
+    }
+
+    /// The MTU that counts on a port where the device and the link take packets of `possible` bytes.
+    pub fn mtu(&self, port: usize, possible: u16) -> u16 {
+        smaller(self.asked_mtu[port], possible)
     }
 
     /// Whether a port has this address.
@@ -85,4 +94,9 @@ impl Links {
     fn prefixes(&self) -> impl Iterator<Item = &Ipv4Net> {
         self.ports.iter().flat_map(|port| &port.addresses)
     }
+}
+
+/// The file may ask for less than what is possible.
+fn smaller(asked: Option<u16>, possible: u16) -> u16 {
+    asked.map_or(possible, |asked| asked.min(possible))
 }

@@ -42,10 +42,15 @@ impl Announcer {
     pub fn set_link(&mut self, port: PortIndex, up: bool, now: Moment) {
         let before = std::mem::replace(&mut self.link_up[usize::from(port)], up);
         if up && !before {
-            let of_port: Vec<_> = self.known.iter().filter(|(other, _)| *other == port).copied().collect();
-            for (port, address) in of_port {
-                self.announce(port, address, now);
-            }
+            self.announce_port(port, now);
+        }
+    }
+
+    /// All addresses of a port are announced anew, if it has a link.
+    pub fn announce_port(&mut self, port: PortIndex, now: Moment) {
+        let of_port: Vec<_> = self.known.iter().filter(|(other, _)| *other == port).copied().collect();
+        for (port, address) in of_port {
+            self.announce(port, address, now);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the control thread asks the devices and is told of the workers.
 
+use crate::host_interface::Footing;
 use dataplane::next_hop::Mac;
 use dataplane::snapshot::Steering;
 use std::net::Ipv4Addr;
@@ -24,12 +25,14 @@ pub trait Devices {
 pub struct DeviceStatus {
     /// DPDK's name of the driver.
     pub driver: String,
-    /// Its MAC.
+    /// Its MAC: that of the interface that it stands on, if it does.
     pub mac: Mac,
-    /// Largest IPv4 packet that the device takes, in bytes.
+    /// Largest IPv4 packet that the device and that interface take, in bytes.
     pub mtu: u16,
     /// Whether there is a link.
     pub link_up: bool,
+    /// The interface of the host that it stands on.
+    pub footing: Footing,
     /// Who tells which worker a packet belongs to, as set up at the start.
     pub steered_by: Steering,
     /// The same in a line that an operator understands.

@@ -9,12 +9,14 @@
 //! periodic   what passed, on the terminal at a fixed interval
 //! steering   what devices are told of own addresses, and whether they put packets into the right queues
 //! transmitting  queues to transmit that take nothing, and who sends instead
+//! links      what becomes of the ports' links
 //! devices    what it asks the devices
 //! ```
 
 mod commands;
 mod devices;
 mod dump;
+mod links;
 mod periodic;
 mod status;
 mod steering;
@@ -26,6 +28,7 @@ pub use devices::{Counted, DeviceStatus, Devices, WorkerInfo};
 use crate::change::{self, Refused};
 use crate::compile::Compiler;
 use crate::config::Config;
+use crate::host_interface;
 use crate::model::{Links, Model};
 use crate::neighbours::{Action, Announcer, Interface, LOOKS, Moment, Neighbours};
 use crate::protocol::Listen;
@@ -34,7 +37,7 @@ use crate::server::{Server, SocketError};
 use crate::state_file::{LoadError, StateFile};
 use crate::statistics::Statistics;
 use crate::workers::Workers;
-use dataplane::ids::{NeighbourKey, PortIndex};
+use dataplane::ids::NeighbourKey;
 use dataplane::message::ControlEnd;
 use dataplane::next_hop::NextHops;
 use dataplane::snapshot::Snapshot;
@@ -75,9 +78,31 @@ pub enum StartError {
         /// Why.
         refused: Refused,
     },
+    /// An interface is gone already.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// The first snapshot is not in force.
     #[error("the configuration is not in force: {0}")]
     Publish(#[from] Refused),
+}
+
+/// Why the control thread cannot go on.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Waiting for the socket failed.
+    #[error("the control thread: {0}")]
+    Wait(#[from] io::Error),
+    /// A port's device is bound to an interface that is no longer there.
+    #[error(
+        "port {port}: interface {interface} is gone (deleted, or moved to another network namespace), and its device \
+         with it: start lbd again when there is one"
+    )]
+    InterfaceGone {
+        /// By name.
+        port: String,
+        /// The name that it had.
+        interface: String,
+    },
 }
 
 /// See the module's text.
@@ -96,6 +121,8 @@ pub struct ControlThread {
     dumps: Dumps,
     watch: Watch,
     periodic: Option<Periodic>,
+    /// By port.
+    links: Vec<host_interface::Watch>,
     /// By port.
     misdirection: Vec<Misdirection>,
     transmitting: Vec<Transmitting>,
@@ -132,6 +159,7 @@ impl ControlThread {
             vip: None,
         });
         let neighbours = Neighbours::new(interfaces.collect(), &config.neighbours, Moment::ZERO);
+        let watches = links.ports.iter().map(|port| host_interface::Watch::new(port.mac, port.mtu)).collect();
         let now = Instant::now();
         Ok(Self {
             server,
@@ -147,6 +175,7 @@ impl ControlThread {
             dumps: Dumps::default(),
             watch: Watch::new(config, workers),
             periodic: None,
+            links: watches,
             misdirection: vec![Misdirection::default(); config.ports.len()],
             transmitting: vec![Transmitting::default(); config.ports.len()],
             devices,
@@ -159,14 +188,14 @@ impl ControlThread {
     /// Publishes the first snapshot; the workers run already.
     ///
     /// # Errors
-    /// A worker does not take it.
+    /// A worker does not take it, or an interface is gone already.
     pub fn start(&mut self) -> Result<(), StartError> {
         let now = Instant::now();
         (self.started, self.watched, self.estimated) = (now, now, now);
         self.act();
         self.compiler.check(&self.model)?;
         self.put_in_force(self.model.clone())?;
-        self.watch_links(self.moment(now));
+        self.watch_links(self.moment(now))?;
         Ok(())
     }
 
@@ -176,20 +205,21 @@ impl ControlThread {
         self.workers.set_patience(patience);
     }
 
-    /// Works until `stop` is set, then removes the socket.
+    /// Works until `stop` is set or it cannot go on, then removes the socket.
     ///
     /// # Errors
-    /// Waiting for the socket failed.
-    pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
-        while !stop.load(Ordering::Relaxed) {
-            self.turn()?;
+    /// See [`RunError`].
+    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), RunError> {
+        let mut result = Ok(());
+        while result.is_ok() && !stop.load(Ordering::Relaxed) {
+            result = self.turn();
         }
         self.server.remove_socket();
-        Ok(())
+        result
     }
 
     /// One turn of the loop.
-    fn turn(&mut self) -> io::Result<()> {
+    fn turn(&mut self) -> Result<(), RunError> {
         let wait = if self.dumps.are_waiting() { WAIT_DUMPING } else { WAIT };
         for (peer, command) in self.server.turn(wait, Instant::now())? {
             self.command(peer, command);
@@ -207,7 +237,7 @@ impl ControlThread {
         }
         if now - self.watched >= WATCH_INTERVAL {
             self.watched = now;
-            self.watch_links(self.moment(now));
+            self.watch_links(self.moment(now))?;
             self.watch.sample(&self.workers);
             self.watch.warn(&self.workers);
             self.watch_steering();
@@ -243,14 +273,6 @@ impl ControlThread {
                 Action::Send(frame) => self.workers.send(frame),
                 Action::Reachable(..) | Action::Unreachable(_) => self.workers.tell(action),
             }
-        }
-    }
-
-    fn watch_links(&mut self, now: Moment) {
-        for port in 0..self.compiler.links().ports.len() {
-            let up = self.devices.status(port).link_up;
-            self.announcer.set_link(port as PortIndex, up, now);
-            self.neighbours.set_link(port as PortIndex, up, now);
         }
     }
 

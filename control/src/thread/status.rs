@@ -235,7 +235,11 @@ impl ControlThread {
         let counted = device.counted.unwrap_or_default();
         let name = &self.watch.names[port];
         notes.extend(device.notes.iter().map(|note| format!("port {name}: {note}")));
-        let side = match self.compiler.links().ports[port].side {
+        if !device.link_up {
+            notes.push(format!("port {name}: link down{}", self.why_down(port)));
+        }
+        let link = &self.compiler.links().ports[port];
+        let side = match link.side {
             Side::Vip => "vip",
             Side::Dip => "dip",
             Side::Both => "both",
@@ -244,7 +248,8 @@ impl ControlThread {
             name: name.clone(),
             side: side.to_owned(),
             driver: device.driver,
-            mac: device.mac.to_string(),
+            mac: link.mac.to_string(),
+            mtu: link.mtu,
             link_up: device.link_up,
             steering: self.steering(port, (device.steered_by, device.steering)),
             misdirected: self.workers.misdirected(port),

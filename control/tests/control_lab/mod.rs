@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use control::config::{self, Config};
+use control::host_interface::Footing;
 use control::protocol::{Answer, Command, Outcome, Refusal};
 use control::thread::{ControlThread, Counted, DeviceStatus, Devices, StartError, WorkerInfo};
 use dataplane::connection::{Row, State};
@@ -93,6 +94,7 @@ impl Devices for MadeUp {
             mac: Mac([2, 0, 0, 0, 1, port as u8]),
             mtu: 9216,
             link_up,
+            footing: Footing::Own,
             steered_by: Steering::Device,
             steering: "by the device".into(),
             counted: (!self.0.lock().unwrap().is_silent).then_some(Counted {

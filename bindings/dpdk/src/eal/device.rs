@@ -59,12 +59,25 @@ impl Device {
         names
     }
 
+    /// The value of one of a virtual device's arguments, as `iface`.
+    pub fn argument(&self, key: &str) -> Option<&str> {
+        let arguments = match self {
+            Self::Pci { allow, .. } => allow,
+            Self::Virtual { vdev, .. } => vdev,
+        };
+        let pairs = arguments.split(',').skip(1).filter_map(|argument| argument.split_once('='));
+        pairs
+            .map(|(name, value)| (name.trim(), value.trim()))
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
+    }
+
     /// What to look at when the EAL has no port for the device.
     pub(crate) fn remedy_when_missing(&self, memory: &MemoryMode) -> String {
         match self {
             Self::Pci { address, .. } => pci::remedy(address, memory),
-            Self::Virtual { name, vdev } => {
-                let interface = vdev.split(',').find_map(|a| a.strip_prefix("iface="));
+            Self::Virtual { name, .. } => {
+                let interface = self.argument("iface");
                 let driver = name.trim_end_matches(|c: char| c.is_ascii_digit());
                 match interface {
                     Some(interface) => format!(
@@ -184,6 +197,14 @@ mod tests {
         ] {
             assert_eq!(with_ring_sizes(unchanged), unchanged);
         }
+    }
+
+    #[test]
+    fn arguments_are_found_by_name() {
+        let device = Device::parse("net_tap0,iface=dtap0, remote=eth1");
+        assert_eq!((device.argument("iface"), device.argument("remote")), (Some("dtap0"), Some("eth1")));
+        assert_eq!((device.argument("face"), device.argument("mac")), (None, None));
+        assert_eq!(Device::parse("iface=eth0").argument("iface"), None, "that is the name");
     }
 
     #[test]
