@@ -215,6 +215,8 @@ fn openings_among_refusals_are_made() {
             &Packet::tcp(at(RS1, 80), at(CLIENT, port), SYN | ACK).macs(RS1_MAC, DIP_MAC).frame(),
         );
         lab.arrive(VIP0, &from_client(Packet::tcp(at(CLIENT, port), at(VIP, 80), ACK)));
+        let confirmed = Packet::tcp(at(RS1, 80), at(CLIENT, port), ACK);
+        lab.arrive(DIP0, &confirmed.macs(RS1_MAC, DIP_MAC).frame());
     }
     let to = |listen: SocketAddrV4, port| from_client(Packet::tcp(at(CLIENT, port), listen, SYN));
     let frames = [syn(40002), syn(40003)].map(from_client);

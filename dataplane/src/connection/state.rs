@@ -39,16 +39,24 @@ pub enum State {
     Listen = 9,
     /// TCP: the real's SYN and ACK were seen (only with `secure_tcp`).
     SynAck = 10,
-    /// UDP, answered: one state.
+    /// UDP, whose client has spoken again after an answer: worth keeping.
     Udp = 11,
-    /// UDP, before the real has answered. Shown and timed as `Udp`; it gives way like a half-open
-    /// TCP connection when there is no room, so that a flood from made-up clients can be got rid of.
+    /// UDP, before the real has answered. Shown and timed as `Udp`.
     UdpUnanswered = 12,
+    /// UDP, answered, and the client has not spoken since: anybody can have made it, by one datagram with a made-up
+    /// source. Shown and timed as `Udp`.
+    UdpAnswered = 13,
+    /// TCP, open by the client's word alone: since its ACK the real has not confirmed that, which it does by its first
+    /// segment other than a SYN. A made-up client can send both SYN and ACK. Shown and timed as `Established`.
+    EstablishedByClient = 14,
+    /// TCP, opened as `EstablishedByClient`, and closed by the client. Shown and timed as `CloseWait`.
+    CloseWaitByClient = 15,
 }
 
 use State::{
-    Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI, None as NO,
-    SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW, Udp as UD, UdpUnanswered as UU,
+    Close as CL, CloseWait as CW, CloseWaitByClient as CC, Established as ES, EstablishedByClient as EC,
+    FinWait as FW, LastAck as LA, Listen as LI, None as NO, SynAck as SA, SynRecv as SR, SynSent as SS,
+    TimeWait as TW, Udp as UD, UdpAnswered as UA, UdpUnanswered as UU,
 };
 
 /// What a TCP segment's flags mean for the state, RST before SYN before FIN before ACK.
@@ -101,27 +109,27 @@ impl TcpEvent {
     }
 }
 
-/// The kernel's two tables: for each state the next one on SYN, FIN, ACK, RST.
-/// A row each for the states in the order of their discriminants; UDP keeps its own. Rows up to the
-/// sixteenth are there so that four bits index them without a check.
+/// The kernel's two tables: for each state the next one on SYN, FIN, ACK, RST; by direction. Where the kernel's lead to
+/// ESTABLISHED by the client's word, these lead to its state of that kind first, and from there the real's word leads on.
+/// A row each for the states in the order of their discriminants; UDP has no events, only directions.
 const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
     [
-        [SR, CL, ES, CL],
+        [SR, CL, EC, CL],
         [ES, CW, ES, CL],
-        [ES, SS, SS, CL],
-        [SR, TW, ES, SR],
+        [EC, SS, SS, CL],
+        [SR, TW, EC, SR],
         [SR, TW, FW, CL],
         [SR, TW, TW, CL],
         [SR, CL, CL, CL],
         [SR, CW, CW, CL],
         [SR, LA, CL, LA],
         [SR, LI, LI, LI],
-        [SR, TW, ES, SR],
+        [SR, TW, EC, SR],
         [UD; 4],
         [UU; 4],
-        [NO; 4],
-        [NO; 4],
-        [NO; 4],
+        [UD; 4],
+        [EC, CC, EC, CL],
+        [SR, CC, CC, CL],
     ],
     [
         [SS, TW, ES, CL],
@@ -136,10 +144,10 @@ const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
         [LI, LI, ES, CL],
         [SR, TW, ES, CL],
         [UD; 4],
-        [UD; 4],
-        [NO; 4],
-        [NO; 4],
-        [NO; 4],
+        [UA; 4],
+        [UA; 4],
+        [EC, FW, ES, CL],
+        [SS, TW, CW, CL],
     ],
 ];
 
@@ -166,7 +174,7 @@ const CHANGES: [[u32; State::ROWS]; 2] = {
 
 impl State {
     /// How many there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 16;
 
     /// Values that four bits have.
     pub(in crate::connection) const ROWS: usize = 16;
@@ -174,12 +182,11 @@ impl State {
     /// The state of an entry's four bits.
     #[inline(always)]
     pub(super) const fn of_bits(bits: u8) -> Self {
-        const STATES: [State; State::ROWS] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD, UU, NO, NO, NO];
-        STATES[bits as usize % State::ROWS]
+        State::ALL[bits as usize % State::ROWS]
     }
 
     /// Every state, in the order of their discriminants.
-    pub const ALL: [Self; Self::COUNT] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD, UU];
+    pub const ALL: [Self; Self::COUNT] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD, UU, UA, EC, CC];
 
     /// The state after a segment with these events.
     #[inline(always)]
@@ -197,17 +204,27 @@ impl State {
     pub const fn name(self) -> &'static str {
         match self {
             NO => "NONE",
-            ES => "ESTABLISHED",
+            ES | EC => "ESTABLISHED",
             SS => "SYN_SENT",
             SR => "SYN_RECV",
             FW => "FIN_WAIT",
             TW => "TIME_WAIT",
             CL => "CLOSE",
-            CW => "CLOSE_WAIT",
+            CW | CC => "CLOSE_WAIT",
             LA => "LAST_ACK",
             LI => "LISTEN",
             SA => "SYNACK",
-            UD | UU => "UDP",
+            UD | UU | UA => "UDP",
+        }
+    }
+
+    /// The state of the kernel's that it is shown and timed as.
+    pub const fn shown(self) -> Self {
+        match self {
+            UU | UA => UD,
+            EC => ES,
+            CC => CW,
+            other => other,
         }
     }
 
@@ -225,7 +242,7 @@ impl State {
     /// Whether it counts as `ActiveConn`.
     #[inline(always)]
     pub const fn is_active(self) -> bool {
-        self.is_among(&[ES, SS, SR, SA])
+        self.is_among(&[ES, EC, SS, SR, SA])
     }
 
     /// Whether the connection is over but for stragglers: TIME_WAIT and CLOSE. A new SYN on one of
@@ -235,9 +252,15 @@ impl State {
         self.is_among(&[TW, CL])
     }
 
-    /// Whether no one has proved yet that it is more than a SYN: first to make room after the closing ones.
+    /// Whether no one has proved yet that it is more than a first packet.
     pub const fn is_half_open(self) -> bool {
         matches!(self, NO | SS | SR | LI | SA | UU)
+    }
+
+    /// Whether only one of the two has shown that it takes part, the real or the client: what answers made-up clients, and
+    /// what these say at random, comes to no more than that.
+    pub const fn is_one_sided(self) -> bool {
+        matches!(self, UA | EC | CC)
     }
 }
 
@@ -253,11 +276,11 @@ impl Timeouts {
 
     /// ESTABLISHED, FIN_WAIT and UDP in seconds; the others are the kernel's.
     pub const fn new(tcp: u32, tcp_fin: u32, udp: u32) -> Self {
-        let seconds = [2, tcp, 120, 60, tcp_fin, 120, 10, 60, 30, 120, 120, udp, udp];
+        let seconds = [2, tcp, 120, 60, tcp_fin, 120, 10, 60, 30, 120, 120, udp];
         let mut ticks = [0; State::ROWS];
         let mut index = 0;
         while index < State::COUNT {
-            ticks[index] = seconds[index] * Tick::PER_SECOND;
+            ticks[index] = seconds[State::ALL[index].shown() as usize] * Tick::PER_SECOND;
             index += 1;
         }
         Self { ticks }
@@ -286,3 +309,6 @@ impl Default for Timeouts {
         Self::new(900, 120, 300)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ mod words;
 
 pub use entry::{ClientKey, Entry, Slot};
 pub use gauges::recount_state;
-pub use room::{NoRoom, Vacancy};
+pub use room::{NoRoom, Standing, Vacancy};
 pub use words::Words;
 
 use crate::connection::State;
@@ -121,6 +121,7 @@ pub struct Table {
     buckets: HugeSlice<Bucket>,
     hash_key: HashKey,
     capacity: usize,
+    nearly_full: usize,
     live: usize,
     live_at_resize: usize,
     extent: Extent,
@@ -140,6 +141,7 @@ impl Table {
             buckets,
             hash_key: HashKey { multiplier: hash_key.multiplier | 1, ..hash_key },
             capacity,
+            nearly_full: capacity - capacity / 8,
             live: 0,
             live_at_resize: 0,
             extent,
@@ -170,6 +172,12 @@ impl Table {
     /// Connections that it holds at once.
     pub const fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Whether more than seven eighths of it are taken.
+    #[inline(always)]
+    pub const fn is_nearly_full(&self) -> bool {
+        self.live > self.nearly_full
     }
 
     /// What the memory is made of, for the log.

@@ -152,6 +152,8 @@ pub struct Snapshot {
     macs: [u64; MAX_PORTS],
     rewrites: Vec<Rewrite>,
     keys: Vec<Option<RealKey>>,
+    /// By [`RealId`]: its service; `None` if it or its service has been removed.
+    services_of: Vec<Option<ServiceId>>,
     listening: WordMap,
     endpoints: HashSet<(Protocol, SocketAddrV4)>,
     servers: HashSet<Ipv4Addr>,
@@ -180,6 +182,12 @@ impl Snapshot {
         let listeners = ServiceId::numbered(&services)
             .map(|(id, service)| (listener(service.key.protocol, endpoint_bits(service.key.listen)), id.0));
         let listening = WordMap::new(&listeners.collect::<Vec<_>>());
+        let mut services_of = vec![None; slots];
+        for real in reals.iter().filter(|real| !real.removed) {
+            let ServiceKey { protocol, listen } = real.key.service;
+            let id = listening.get(listener(protocol, endpoint_bits(listen)));
+            services_of[real.id.0 as usize] = id.map(ServiceId);
+        }
         let endpoints = reals.iter().map(|real| (real.key.service.protocol, real.key.endpoint)).collect();
         let local = local_addresses(&ports, &services, &reals);
         let broadcast = link_broadcasts(&ports);
@@ -203,6 +211,7 @@ impl Snapshot {
             ip_options,
             rewrites,
             keys,
+            services_of,
             listening,
             servers: reals.iter().map(|real| *real.key.endpoint.ip()).collect(),
             endpoints,
@@ -251,6 +260,16 @@ impl Snapshot {
     /// Who has this id.
     pub fn real_key(&self, id: RealId) -> Option<RealKey> {
         self.keys.get(id.0 as usize).copied().flatten()
+    }
+
+    /// The service of a real; `None` if it or its service has been removed, or there is no such real.
+    pub fn service_of(&self, id: RealId) -> Option<ServiceId> {
+        self.services_of.get(id.0 as usize).copied().flatten()
+    }
+
+    /// Real ids are below this number.
+    pub fn real_ids(&self) -> u32 {
+        self.services_of.len() as u32
     }
 
     /// The service that listens there.

@@ -32,6 +32,7 @@ mod outgoing;
 mod resolve;
 mod rewrite;
 mod schedule;
+mod shares;
 mod staged;
 pub mod stages;
 mod waiting;
@@ -56,6 +57,7 @@ use linked::Linked;
 use memory::V3;
 use outgoing::Outgoing;
 use rtrb::{Consumer, Producer};
+use shares::Shares;
 use staged::Staged;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,6 +116,7 @@ struct Handler<Io: FrameIo> {
     table: Table,
     /// By service id: where this worker stands in each service's list of reals.
     positions: Vec<Position>,
+    shares: Shares,
     /// The neighbours that have an id.
     neighbours: HashMap<NeighbourKey, NextHopId>,
     gateways: Gateways,
@@ -151,6 +154,7 @@ impl<Io: FrameIo> Worker<Io> {
             next_hops,
             table: Table::new(capacity, hash_key, huge)?,
             positions: Vec::new(),
+            shares: Shares::default(),
             neighbours: HashMap::with_capacity(NextHops::CAPACITY),
             gateways: Gateways::default(),
             outgoing: Outgoing::new(),
@@ -272,6 +276,7 @@ impl<Io: FrameIo> Worker<Io> {
         }
         handler.give_up_impatient(now);
         handler.sweep(snapshot, now, handled == 0);
+        handler.count_shares(snapshot);
         handler.counters.rx_packets.add(received as u64);
         handler.counters.bursts.add(bursts);
         self.extremes.at_end_of_turn(&handler.counters);

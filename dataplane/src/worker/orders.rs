@@ -44,6 +44,7 @@ impl<Io: FrameIo> Worker<Io> {
         let (handler, services) = (&mut self.handler, &self.snapshot.services);
         handler.gateways.forget(&self.snapshot);
         handler.positions.resize_with(services.len(), Position::default);
+        handler.shares.adopt(&self.snapshot);
         for (index, service) in services.iter().enumerate() {
             let Some(service) = service else { continue };
             let before = old.services.get(index).and_then(Option::as_ref).map(|old| &old.schedule);

@@ -94,8 +94,10 @@ impl<Io: FrameIo> Handler<Io> {
     ) -> Result<Slot, DropReason> {
         let Context { snapshot, port, now } = context;
         let back = self.way_back(client, port, snapshot);
-        let (tick, timeouts, counters) = (now.tick(), &snapshot.timeouts, &self.counters);
-        let made = self.table.insert(hash, key, real, back, state, tick, timeouts, counters);
+        let Self { table, shares, counters, .. } = self;
+        let (tick, timeouts) = (now.tick(), &snapshot.timeouts);
+        let standing = shares.beside(real, snapshot);
+        let made = table.insert_beside(standing, hash, key, real, back, state, tick, timeouts, counters);
         made.map_err(|no_room| match no_room {
             NoRoom::Places => DropReason::ClientEndpointFull,
             NoRoom::Capacity => DropReason::TableFull,

@@ -10,10 +10,12 @@ use crate::counters::WorkerCounters;
 use crate::ids::{NextHopId, RealId};
 use crate::time::Tick;
 use memory::equal_under_mask;
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
 /// Buckets searched at the sweep's position for one that can make room when the table is full.
 const ROOM_SEARCH: usize = 32;
+/// One entry of so many is spared: see [`first_to_go`](Table::first_to_go).
+const SPARED_ONE_OF: usize = 8;
 
 /// Why a connection was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,21 +33,80 @@ pub struct Vacancy(Slot);
 /// How soon an entry gives way to a new connection when there is no other room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Yielding {
+    /// Both sides have taken part in it.
+    Established,
+    /// See [`State::is_one_sided`].
+    OneSided,
     HalfOpen,
     Closing,
     Dead,
 }
 
+impl Yielding {
+    fn of(entry: Entry, now: Tick, timeouts: &Timeouts) -> Self {
+        let state = entry.state();
+        if entry.is_dead(now, timeouts) {
+            Self::Dead
+        } else if state.is_closing() {
+            Self::Closing
+        } else if state.is_half_open() {
+            Self::HalfOpen
+        } else if state.is_one_sided() {
+            Self::OneSided
+        } else {
+            Self::Established
+        }
+    }
+}
+
+/// How the service of an entry stands beside that of a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it has far more or far fewer connections.
+    pub beside_new: Ordering,
+    /// How many it has.
+    pub share: u32,
+}
+
+impl Standing {
+    /// Where no service is known to have more than another.
+    pub const ALIKE: Self = Self { beside_new: Ordering::Equal, share: 0 };
+}
+
 impl Table {
-    /// Makes an entry, and counts it towards its real. The caller has made sure that there is none
-    /// for the same connection. When there is no room, dead entries give way first, then those in
-    /// CLOSE and TIME_WAIT, then half-open ones and unanswered UDP; the established never do.
+    /// Makes an entry, and counts it towards its real, as [`insert_beside`](Self::insert_beside) does where no service is
+    /// known to have more than another.
     ///
     /// # Errors
     /// If nothing may give way.
     #[expect(clippy::too_many_arguments, reason = "the fields of an entry, and what it is made in")]
     pub fn insert(
         &mut self,
+        hash: Hash,
+        key: ClientKey,
+        real: RealId,
+        next_hop: NextHopId,
+        state: State,
+        tick: Tick,
+        timeouts: &Timeouts,
+        counters: &WorkerCounters,
+    ) -> Result<Slot, NoRoom> {
+        let alike = |_| Standing::ALIKE;
+        self.insert_beside(alike, hash, key, real, next_hop, state, tick, timeouts, counters)
+    }
+
+    /// Makes an entry, and counts it towards its real. The caller has made sure that there is none
+    /// for the same connection, and tells how the services of reals stand. When there is no room, dead entries give way
+    /// first, then those in CLOSE and TIME_WAIT, then half-open ones and unanswered UDP, then those that one side alone has
+    /// taken part in, and last, to a service with far fewer, established ones: of each kind those of the service with the
+    /// most.
+    ///
+    /// # Errors
+    /// If nothing may give way.
+    #[expect(clippy::too_many_arguments, reason = "the fields of an entry, and what it is made in")]
+    pub fn insert_beside(
+        &mut self,
+        standing: impl Fn(RealId) -> Standing,
         hash: Hash,
         key: ClientKey,
         real: RealId,
@@ -64,7 +125,7 @@ impl Table {
             None => self.make_place(&places, key, tick, timeouts, counters)?,
         };
         if self.live >= self.capacity {
-            self.make_room(tick, timeouts, counters)?;
+            self.make_room(standing, tick, timeouts, counters)?;
         }
         self.count_spill(places[0], slot);
         let away = slot.bucket as usize != places[0];
@@ -180,24 +241,12 @@ impl Table {
         }
     }
 
-    /// The entry that gives way first, and how readily; of equals, the first.
+    /// The entry that gives way first, and how readily; of equals, the first. None that is established.
     fn most_yielding(&self, places: &[usize], now: Tick, timeouts: &Timeouts) -> Option<(Yielding, Slot)> {
-        let yielding = |slot: Slot| {
-            let entry = self.entry(slot)?;
-            let state = entry.state();
-            let how = if entry.is_dead(now, timeouts) {
-                Yielding::Dead
-            } else if state.is_closing() {
-                Yielding::Closing
-            } else if state.is_half_open() {
-                Yielding::HalfOpen
-            } else {
-                return None;
-            };
-            Some((how, slot))
-        };
+        let yielding = |slot: Slot| Some((Yielding::of(self.entry(slot)?, now, timeouts), slot));
+        let all = Self::slots(places).filter_map(yielding).filter(|(how, _)| *how > Yielding::Established);
         // Of equals, `max_by_key` takes the last.
-        Self::slots(places).filter_map(yielding).min_by_key(|(how, _)| Reverse(*how))
+        all.min_by_key(|(how, _)| Reverse(*how))
     }
 
     /// All places of a key are taken: a dead entry gives way, or one moves to another place of its
@@ -276,18 +325,58 @@ impl Table {
     /// The table holds its capacity: looks for an entry that may give way, in a bounded stretch of
     /// the table. The next call goes on from the bucket of the one found: were the whole stretch passed
     /// over for one entry, the number left in each would walk at random, and some would have none.
-    fn make_room(&mut self, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) -> Result<(), NoRoom> {
+    fn make_room(
+        &mut self,
+        standing: impl Fn(RealId) -> Standing,
+        now: Tick,
+        timeouts: &Timeouts,
+        counters: &WorkerCounters,
+    ) -> Result<(), NoRoom> {
         let mut stretch = [0; ROOM_SEARCH];
         let mut position = self.sweep_position;
         for place in &mut stretch {
             *place = position;
             position = self.extent.after(position);
         }
-        let found = self.most_yielding(&stretch, now, timeouts);
-        self.sweep_position = found.map_or(position, |(_, slot)| slot.bucket as usize);
-        let (_, slot) = found.ok_or(NoRoom::Capacity)?;
-        self.evict(slot, now, timeouts, counters);
+        let found = self.first_to_go(&stretch, standing, now, timeouts);
+        self.sweep_position = found.map_or(position, |slot| slot.bucket as usize);
+        self.evict(found.ok_or(NoRoom::Capacity)?, now, timeouts, counters);
         Ok(())
+    }
+
+    /// The entry of a stretch that gives way first to a new connection. What has just begun of services with far fewer
+    /// connections than the new one's is spared, so that a flood of one service cannot take from all others what they need
+    /// to open connections; but only up to an eighth of the stretch, so that half-open ones of many small services keep no
+    /// large one out.
+    fn first_to_go(
+        &self,
+        stretch: &[usize],
+        standing: impl Fn(RealId) -> Standing,
+        now: Tick,
+        timeouts: &Timeouts,
+    ) -> Option<Slot> {
+        let (mut entries, mut spared) = (0, 0);
+        let (mut first, mut first_spared) = (None, None);
+        for slot in Self::slots(stretch) {
+            let Some(entry) = self.entry(slot) else { continue };
+            entries += 1;
+            let how = Yielding::of(entry, now, timeouts);
+            let Standing { beside_new, share } = standing(entry.real());
+            let is_spared = beside_new == Ordering::Less && how < Yielding::Closing;
+            let silent = match how {
+                Yielding::Established if beside_new != Ordering::Greater => continue,
+                // The others are met in the order of their places, and so as long after they were made as can be.
+                Yielding::Established => now.since(entry.tick()),
+                _ => 0,
+            };
+            let best = if is_spared { &mut first_spared } else { &mut first };
+            spared += usize::from(is_spared);
+            let rank = (how, share, silent);
+            if best.is_none_or(|(before, _)| rank > before) {
+                *best = Some((rank, slot));
+            }
+        }
+        first.or(first_spared.filter(|_| spared * SPARED_ONE_OF > entries)).map(|(_, slot)| slot)
     }
 
     fn evict(&mut self, slot: Slot, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) {

@@ -96,7 +96,7 @@ impl Table {
         let left = entry.ticks_left(now, timeouts);
         (left > 0).then_some(Row {
             protocol: entry.client_key().protocol()?,
-            state: entry.state(),
+            state: entry.state().shown(),
             expires_seconds: left / Tick::PER_SECOND,
             client: entry.client_key().client(),
             real: entry.real(),

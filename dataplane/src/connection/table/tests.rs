@@ -5,6 +5,7 @@ use crate::ids::MAX_REALS;
 use crate::ids::RealId;
 use memory::Huge;
 use proptest::prelude::*;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 pub(super) const NOW: Tick = Tick::new(1_000_000);
@@ -175,15 +176,20 @@ fn few_entries_lie_away_from_home_at_working_load() {
 }
 
 #[test]
-fn room_is_made_in_order_dead_then_closing_then_half_open() {
-    let order = [(State::Udp, Tick::new(0)), (State::TimeWait, NOW), (State::SynRecv, NOW)];
-    let mut bench = Bench::new(3);
+fn room_is_made_in_order_dead_then_closing_then_half_open_then_one_sided() {
+    let order = [
+        (State::Udp, Tick::new(0)),
+        (State::TimeWait, NOW),
+        (State::SynRecv, NOW),
+        (State::EstablishedByClient, NOW),
+    ];
+    let mut bench = Bench::new(order.len());
     for (n, (state, tick)) in order.iter().enumerate() {
         bench.insert(n as u64 + 1, n as u32, *state, *tick).unwrap();
     }
-    for n in 0..3u32 {
+    for n in 0..4u32 {
         assert!(bench.insert(u64::from(n) + 100, 50 + n, State::Established, NOW).is_ok(), "{n}");
-        for other in 0..3u32 {
+        for other in 0..4u32 {
             let protocol = if other == 0 { 17 } else { 6 };
             let there = bench.find(u64::from(other) + 1, protocol, other).is_some();
             assert_eq!(there, other > n, "after {n}: {other}");
@@ -191,9 +197,87 @@ fn room_is_made_in_order_dead_then_closing_then_half_open() {
     }
     assert_eq!(bench.insert(200, 60, State::Established, NOW), Err(NoRoom::Capacity));
     assert_eq!(bench.counters.connections_expired.get(), 1);
-    assert_eq!(bench.counters.connections_evicted.get(), 2);
-    for n in 0..3u32 {
+    assert_eq!(bench.counters.connections_evicted.get(), 3);
+    for n in 0..4u32 {
         assert!(bench.find(u64::from(n) + 100, 6, 50 + n).is_some(), "established ones stay");
+    }
+}
+
+#[test]
+fn every_state_of_one_side_alone_gives_way_and_no_other_that_lives() {
+    for state in State::ALL.into_iter().skip(1) {
+        let mut bench = Bench::new(8);
+        for n in 0..8 {
+            bench.insert(n, 1, state, NOW).unwrap();
+        }
+        let gives_way = state.is_closing() || state.is_half_open() || state.is_one_sided();
+        assert_eq!(bench.insert(100, 2, State::SynRecv, NOW).is_ok(), gives_way, "{state:?}");
+        bench.assert_sound();
+    }
+}
+
+/// Real 0 is of the service with the most connections, 1 of one with fewer, 2 of one with hardly any.
+fn standing(new: u32) -> impl Fn(RealId) -> Standing {
+    const SHARES: [u32; 3] = [1000, 300, 5];
+    move |real| {
+        let (share, own) = (SHARES[real.0 as usize], SHARES[new as usize]);
+        let beside_new = if share / 2 > own {
+            Ordering::Greater
+        } else if own / 2 > share {
+            Ordering::Less
+        } else {
+            Ordering::Equal
+        };
+        Standing { beside_new, share }
+    }
+}
+
+fn insert_beside(bench: &mut Bench, client: u64, real: u32, state: State) -> Result<Slot, NoRoom> {
+    let key = ClientKey::new(client, 6);
+    let hash = bench.table.hash(key);
+    let Bench { table, counters, timeouts } = bench;
+    let (id, hop) = (RealId(real), NextHopId(9));
+    table.insert_beside(standing(real), hash, key, id, hop, state, NOW, timeouts, counters)
+}
+
+#[test]
+fn a_small_service_takes_from_the_largest_what_has_been_silent_for_longest() {
+    let mut bench = Bench::new(40);
+    for n in 0..40u64 {
+        bench.insert(n, u32::from(n % 4 == 0), State::Established, Tick::new(1_000_000 - n)).unwrap();
+    }
+    // Of the largest service, one after the other; of the second none, though one has been silent for longer.
+    for n in 0..5 {
+        insert_beside(&mut bench, 100 + n, 2, State::Established).unwrap();
+        bench.assert_sound();
+    }
+    let left = |real| (0..40u64).filter(|n| bench.find(*n, 6, real).is_some()).collect::<Vec<_>>();
+    assert_eq!((left(0).len(), left(1).len()), (25, 10));
+    assert!(!left(0).contains(&39) && !left(0).contains(&38), "{:?}", left(0));
+    assert_eq!(bench.counters.connections_evicted.get(), 5);
+    // Services of like size take nothing from each other, nor does one from itself.
+    let mut bench = Bench::new(40);
+    for n in 0..40 {
+        bench.insert(n, 0, State::Established, NOW).unwrap();
+    }
+    assert_eq!(insert_beside(&mut bench, 100, 0, State::SynRecv), Err(NoRoom::Capacity));
+}
+
+#[test]
+fn what_small_services_begin_is_spared_up_to_an_eighth() {
+    for (half_open, spared) in [(1, true), (5, true), (6, false), (20, false)] {
+        let mut bench = Bench::new(40);
+        for n in 0..40u64 {
+            let (real, state) = if n < half_open { (2, State::SynRecv) } else { (0, State::Established) };
+            bench.insert(n, real, state, NOW).unwrap();
+        }
+        let made = insert_beside(&mut bench, 100, 0, State::SynRecv);
+        assert_eq!(made.is_err(), spared, "{half_open}");
+        // What is over is not.
+        let (slot, _) = bench.find(0, 6, 2).unwrap_or_else(|| bench.find(1, 6, 2).unwrap());
+        bench.table.set_state(slot, State::TimeWait);
+        bench.table.capacity = bench.table.len();
+        assert!(insert_beside(&mut bench, 101, 0, State::SynRecv).is_ok());
     }
 }
 
