@@ -59,10 +59,10 @@ impl Drop for StopAll {
 
 /// Turns the worker until it is stopped.
 pub(crate) fn run<Io: FrameIo>(mut worker: Worker<Io>, idling: Idling, _at_end: StopAll) {
-    let clock = Clock::start();
+    let mut clock = Clock::start();
     let mut empty = 0u32;
     while !worker.is_stopped() {
-        if worker.turn(clock.now()) > 0 {
+        if worker.turn(clock.at(dpdk::tsc())) > 0 {
             empty = 0;
             continue;
         }
@@ -73,10 +73,14 @@ pub(crate) fn run<Io: FrameIo>(mut worker: Worker<Io>, idling: Idling, _at_end: 
     }
 }
 
-/// Turns the time stamp counter into nanoseconds: one reading and one multiplication a turn.
+/// Turns the time stamp counter into nanoseconds: one reading and one multiplication a turn. The counter may go back, also
+/// behind where it was at the start (a virtual machine that moves to another host): then time goes on from where it was.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
-    start: u64,
+    /// What the counter said last.
+    last: u64,
+    /// By how much it has gone forward since the start.
+    cycles: u64,
     /// Nanoseconds in a cycle, as a fraction of 2^32.
     scale: u64,
 }
@@ -84,13 +88,16 @@ struct Clock {
 impl Clock {
     fn start() -> Self {
         let hz = u128::from(dpdk::tsc_hz().max(1));
-        Self { start: dpdk::tsc(), scale: ((1_000_000_000u128 << 32) / hz) as u64 }
+        Self { last: dpdk::tsc(), cycles: 0, scale: ((1_000_000_000u128 << 32) / hz) as u64 }
     }
 
-    fn now(&self) -> Now {
-        let cycles = u128::from(dpdk::tsc() - self.start);
+    /// When the counter says `tsc`.
+    fn at(&mut self, tsc: u64) -> Now {
+        self.cycles += tsc.saturating_sub(self.last);
+        self.last = tsc;
         // From one second on, not zero: an entry's tick 0 is long past then.
-        Now { nanoseconds: ((cycles * u128::from(self.scale)) >> 32) as u64 + 1_000_000_000 }
+        let nanoseconds = (u128::from(self.cycles) * u128::from(self.scale)) >> 32;
+        Now { nanoseconds: nanoseconds as u64 + 1_000_000_000 }
     }
 }
 
@@ -108,5 +115,13 @@ mod tests {
             panic!("as planned");
         });
         assert!(panicked.is_err() && stop.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn time_goes_on_where_the_counter_goes_back() {
+        let mut clock = Clock { last: 5_000_000_000, cycles: 0, scale: 1 << 32 };
+        let steps = [5_000_000_000, 7_000_000_000, 6_999_999_999, 8_000_000_000, 3, 1_000_000_003];
+        let times = steps.map(|tsc| clock.at(tsc).nanoseconds);
+        assert_eq!(times, [1, 3, 3, 4, 4, 5].map(|second| second * 1_000_000_000 + u64::from(second > 3)));
     }
 }

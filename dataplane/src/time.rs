@@ -34,7 +34,7 @@ impl Tick {
 /// What a turn of the worker knows of the time; read once, by whoever calls the turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// Nanoseconds since an arbitrary start; never goes back.
+    /// Nanoseconds since an arbitrary start.
     pub nanoseconds: u64,
 }
 
@@ -43,5 +43,50 @@ impl Now {
     #[inline(always)]
     pub const fn tick(self) -> Tick {
         Tick::new(self.nanoseconds / (1_000_000_000 / Tick::PER_SECOND as u64))
+    }
+}
+
+/// Makes a clock that never goes back of one that may: a time stamp counter does when a virtual machine moves to another
+/// host, or where the processors' counters differ. By one step back of a quarter second all connections would be 48 days
+/// old, and dead.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Onward {
+    /// What the other clock said last.
+    last: u64,
+    /// How far it has gone back in all. That is made up for, rather than waited for: a counter that begins anew would stop
+    /// all time, timeouts and rate limits included, for as long as it had run.
+    behind: u64,
+}
+
+impl Onward {
+    /// What time it is when the other clock says `now`.
+    #[inline(always)]
+    pub fn at(&mut self, now: Now) -> Now {
+        self.behind = self.behind.saturating_add(self.last.saturating_sub(now.nanoseconds));
+        self.last = now.nanoseconds;
+        Now { nanoseconds: now.nanoseconds.saturating_add(self.behind) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever the other clock says: it stands still at each step back, and else goes as that does.
+        #[test]
+        fn time_goes_on_from_each_step_back(steps: Vec<i32>, start in 0..u64::from(u32::MAX)) {
+            let mut clock = Onward::default();
+            let mut other = start;
+            let mut before = clock.at(Now { nanoseconds: other }).nanoseconds;
+            prop_assert_eq!(before, start);
+            for step in steps {
+                let next = other.saturating_add_signed(i64::from(step));
+                let now = clock.at(Now { nanoseconds: next }).nanoseconds;
+                prop_assert_eq!(now - before, next.saturating_sub(other));
+                (other, before) = (next, now);
+            }
+        }
     }
 }

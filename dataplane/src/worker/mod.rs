@@ -48,7 +48,7 @@ use crate::message::{NeighbourEvent, Order, Return, WorkerEnd};
 use crate::next_hop::NextHops;
 use crate::schedule::Position;
 use crate::snapshot::{Snapshot, Steering};
-use crate::time::Now;
+use crate::time::{Now, Onward};
 use crate::verdict::{DropReason, Verdict};
 use extremes::Extremes;
 use hashbrown::HashMap;
@@ -104,6 +104,7 @@ pub struct Worker<Io: FrameIo> {
     /// A table of so many buckets or fewer is near: see [`NEAR`].
     near: usize,
     last_turn: Option<(u64, bool)>,
+    clock: Onward,
     extremes: Extremes,
 }
 
@@ -177,6 +178,7 @@ impl<Io: FrameIo> Worker<Io> {
             spare: Box::default(),
             near: NEAR,
             last_turn: None,
+            clock: Onward::default(),
             extremes: Extremes::default(),
         })
     }
@@ -223,7 +225,10 @@ impl<Io: FrameIo> Worker<Io> {
     ///
     /// A burst is decoded before the burst before it is resolved, and its buckets prefetched while it is: so the queue of
     /// prefetches does not run dry under load. With a table no larger than a core's own cache it is resolved at once.
+    ///
+    /// Should `now` be before that of the turn before, time stands still for this turn, and goes on from there.
     pub fn turn(&mut self, now: Now) -> usize {
+        let now = self.clock.at(now);
         self.account(now);
         if !self.orders.is_empty() || self.handler.table.is_to_resize() {
             // No packet is in a stage while the configuration changes, or entries move.
