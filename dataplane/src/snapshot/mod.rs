@@ -159,8 +159,8 @@ pub struct Snapshot {
     servers: HashSet<Ipv4Addr>,
     local: HashMap<Ipv4Addr, Local>,
     broadcast: HashSet<Ipv4Addr>,
-    /// The last bytes of the addresses in `local` and `broadcast`, as a set of bits.
-    last_bytes: [u64; 4],
+    /// The [marks](mark) of the addresses in `local` and `broadcast`, as a set of bits.
+    marks: [u64; 4],
 }
 
 impl Snapshot {
@@ -191,17 +191,17 @@ impl Snapshot {
         let endpoints = reals.iter().map(|real| (real.key.service.protocol, real.key.endpoint)).collect();
         let local = local_addresses(&ports, &services, &reals);
         let broadcast = link_broadcasts(&ports);
-        let mut last_bytes = [0; 4];
+        let mut marks = [0; 4];
         for address in local.keys().chain(&broadcast) {
-            let last = usize::from(address.octets()[3]);
-            last_bytes[last / 64] |= 1 << (last % 64);
+            let mark = mark(*address);
+            marks[mark / 64] |= 1 << (mark % 64);
         }
         Self {
             version,
             macs: std::array::from_fn(|port| ports.get(port).map_or(0, |port| port.mac.bits())),
             local,
             broadcast,
-            last_bytes,
+            marks,
             smallest_mtu: ports.iter().map(|port| port.mtu).min().unwrap_or(u16::MAX),
             routes: Routes::new(&ports, &routes),
             ports,
@@ -288,9 +288,9 @@ impl Snapshot {
     /// Whether the address is our own, or one that [stands for a whole link](Self::is_link_broadcast): no client's.
     #[inline(always)]
     pub fn is_own_or_broadcast(&self, address: Ipv4Addr) -> bool {
-        // Nearly always told by the last byte alone.
-        let last = usize::from(address.octets()[3]);
-        self.last_bytes[last / 64] >> (last % 64) & 1 != 0 && self.look_up_own_or_broadcast(address)
+        // Nearly always told by the mark alone.
+        let mark = mark(address);
+        self.marks[mark / 64] >> (mark % 64) & 1 != 0 && self.look_up_own_or_broadcast(address)
     }
 
     /// Out of line: what it needs would crowd out the rest.
@@ -336,6 +336,13 @@ impl ServiceId {
     fn numbered(services: &[Option<Service>]) -> impl Iterator<Item = (Self, &Service)> {
         (0..).map(Self).zip(services).filter_map(|(id, service)| Some((id, service.as_ref()?)))
     }
+}
+
+/// A number below 256 that few addresses share, and none by a pattern of theirs: the highest byte of a product with 2^32
+/// over the golden ratio (Knuth, TAOCP 3, 6.4).
+#[inline(always)]
+fn mark(address: Ipv4Addr) -> usize {
+    (u32::from_ne_bytes(address.octets()).wrapping_mul(0x9e37_79b1) >> 24) as usize
 }
 
 /// What a service is looked up by: its endpoint and protocol in one word.
