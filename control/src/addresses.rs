@@ -81,7 +81,7 @@ pub fn host(text: &str) -> Result<Ipv4Addr, Fault> {
 /// `VIP:PORT`.
 ///
 /// # Errors
-/// As [`host`]; the port is missing, 0 or above 65535.
+/// As [`host`]; the port is missing or above 65535. Port 0 and ranges of ports are told apart as not supported.
 pub fn service(text: &str) -> Result<SocketAddrV4, Fault> {
     let RealAddress { address, port } = split(text)?;
     let port = port.ok_or_else(|| malformed(format!("expected VIP:PORT, found {text:?} without a port")))?;
@@ -91,7 +91,7 @@ pub fn service(text: &str) -> Result<SocketAddrV4, Fault> {
 /// `RIP[:PORT]`.
 ///
 /// # Errors
-/// As [`host`]; the port is 0 or above 65535.
+/// As [`host`]; the port is above 65535, or as in [`service`].
 pub fn real(text: &str) -> Result<RealAddress, Fault> {
     split(text)
 }
@@ -120,11 +120,23 @@ fn split(text: &str) -> Result<RealAddress, Fault> {
         return Ok(RealAddress { address: host(text)?, port: None });
     };
     let address = host(address)?;
-    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    match port.parse() {
-        Ok(port) if digits && port != 0 => Ok(RealAddress { address, port: Some(port) }),
-        _ => Err(malformed(format!("expected a port from 1 to 65535 after {address}:, found {port:?}"))),
+    let expected = || malformed(format!("expected a port from 1 to 65535 after {address}:, found {port:?}"));
+    if let Some((first, last)) = port.split_once('-')
+        && number(first).zip(number(last)).is_some_and(|(first, last)| first < last)
+    {
+        return Err(Fault::NotSupported("a range of ports"));
     }
+    match number(port) {
+        Some(0) => Err(Fault::NotSupported("port 0 (any port)")),
+        Some(port) => Ok(RealAddress { address, port: Some(port) }),
+        None => Err(expected()),
+    }
+}
+
+/// Of digits alone.
+fn number(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 fn is_ipv6(text: &str) -> bool {
@@ -154,7 +166,10 @@ mod tests {
         for (found, expected) in [
             ("192.168.10.100", "expected VIP:PORT, found \"192.168.10.100\" without a port"),
             ("192.168.10.100:", "expected a port from 1 to 65535 after 192.168.10.100:, found \"\""),
-            ("192.168.10.100:0", "expected a port from 1 to 65535 after 192.168.10.100:, found \"0\""),
+            (
+                "192.168.10.100:80-70",
+                "expected a port from 1 to 65535 after 192.168.10.100:, found \"80-70\"",
+            ),
             (
                 "192.168.10.100:99999",
                 "expected a port from 1 to 65535 after 192.168.10.100:, found \"99999\"",
@@ -182,5 +197,12 @@ mod tests {
             assert_eq!(text(service(found)), "not supported yet: IPv6", "{found}");
         }
         assert_eq!(text(listen("sctp://10.0.0.7:80")), "not supported yet: SCTP");
+        for (found, what) in [("10.0.0.7:0", "port 0 (any port)"), ("10.0.0.7:8000-8100", "a range of ports")]
+        {
+            let expected = format!("not supported yet: {what}");
+            assert_eq!(text(service(found)), expected);
+            assert_eq!(text(real(found)), expected);
+            assert_eq!(text(listen(&format!("udp://{found}"))), expected);
+        }
     }
 }

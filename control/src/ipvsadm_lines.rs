@@ -72,7 +72,13 @@ pub fn parse(line: &str) -> Result<Command, String> {
     words.next_if_eq(&"ipvsadm");
     match words.next() {
         Some("-A" | "--add-service") => Options::read(words)?.service(),
-        Some("-a" | "--add-server") => Options::read(words)?.real(),
+        Some("-a" | "--add-server") => {
+            let full_nat = |word: &&str| matches!(*word, "-b" | "--fullnat");
+            match words.clone().find(full_nat) {
+                Some(_) => Err(Fault::NotSupported("-b (full NAT)").to_string()),
+                None => Options::read(words)?.real(),
+            }
+        }
         Some("--set") => timeouts(words),
         Some(other) => Err(format!("expected -A, -a or --set, found {other:?}")),
         None => Err("expected -A, -a or --set".into()),
@@ -121,7 +127,8 @@ impl<'a> Options<'a> {
             "-u" | "--udp-service" => once(&mut self.service, name, service(Protocol::Udp, value()?)?),
             "-s" | "--scheduler" => once(&mut self.scheduler, name, value()?),
             "-r" | "--real-server" => {
-                let real = addresses::real(value()?).map_err(|fault| fault.to_string())?;
+                let text = value()?;
+                let real = addresses::real(text).map_err(|fault| explained(&fault, text))?;
                 once(&mut self.real, name, real)
             }
             "-m" | "--masquerading" => once(&mut self.masquerading, name, ()),
@@ -194,8 +201,15 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
 }
 
 fn service(protocol: Protocol, text: &str) -> Result<ServiceKey, String> {
-    let listen = addresses::service(text).map_err(|fault| fault.to_string())?;
+    let listen = addresses::service(text).map_err(|fault| explained(&fault, text))?;
     Ok(ServiceKey { protocol, listen })
+}
+
+/// `ipvsadm -S` without `-n` writes names where it finds some, which are not looked up here.
+fn explained(fault: &Fault, text: &str) -> String {
+    let is_name = matches!(fault, Fault::Malformed(_)) && text.bytes().any(|byte| byte.is_ascii_alphabetic());
+    let advice = if is_name { " (a name: save numbers, with ipvsadm-save -n or ipvsadm -Sn)" } else { "" };
+    format!("{fault}{advice}")
 }
 
 fn threshold(name: &str, text: &str) -> Result<u32, String> {

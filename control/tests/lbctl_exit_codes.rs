@@ -46,6 +46,10 @@ fn what_is_not_built_yet_is_refused_by_name_and_1() {
         ("add-service -t 10.0.0.1:80 -b sh-port", "-b (scheduler flags)"),
         ("add-service -t 10.0.0.1:80 --pe sip", "--pe (persistence engine)"),
         ("add-service -u 10.0.0.1:80 -o", "-o (one-packet scheduling)"),
+        ("add-service -t 10.0.0.1:0", "port 0 (any port)"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7:0", "port 0 (any port)"),
+        ("add-service -t 10.0.0.1:8000-8100", "a range of ports"),
+        ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -b", "-b (full NAT)"),
     ] {
         let words: Vec<_> = words.split(' ').collect();
         let ran = lbctl(NOBODY.as_ref(), &words, b"");
@@ -62,11 +66,11 @@ fn usage_errors_say_what_is_expected_and_2() {
     for (words, part) in [
         ("", "Usage: lbctl"),
         ("frobnicate", "unrecognized subcommand 'frobnicate'"),
-        ("lists", "similar"),
-        ("add-service", "<--tcp-service"),
+        ("lists", "tip: there is 'lbctl list'"),
+        ("add-service", "a service is needed: -t VIP:PORT or -u VIP:PORT"),
+        ("del-real -r 10.0.0.7", "a service is needed: -t VIP:PORT or -u VIP:PORT"),
         ("add-service -t 10.0.0.1:80 -u 10.0.0.1:80", "cannot be used with"),
         ("add-service -t 10.0.0.1", "expected VIP:PORT, found \"10.0.0.1\" without a port"),
-        ("add-service -t 10.0.0.1:0", "expected a port from 1 to 65535 after 10.0.0.1:, found \"0\""),
         ("add-service -t 10.0.0.300:80", "expected an IPv4 address as 10.0.0.7, found \"10.0.0.300\""),
         ("add-service -t 10.0.0.1:80 -s", "a value is required"),
         ("add-service -t 10.0.0.1:80 -p 0", "expected a whole number from 1 to 2678400"),
@@ -93,6 +97,148 @@ fn usage_errors_say_what_is_expected_and_2() {
             let printed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
             assert_eq!((ran.code, &printed["code"]), (2, &"usage".into()), "{words:?}");
         }
+    }
+}
+
+/// What is said after a usage error, as a user sees it.
+#[track_caller]
+fn said(words: &str) -> String {
+    let words: Vec<_> = words.split_whitespace().collect();
+    let ran = lbctl(NOBODY.as_ref(), &words, b"");
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{words:?}: {}", ran.stderr);
+    ran.stderr
+}
+
+#[test]
+fn letters_of_ipvsadm_are_explained() {
+    for (words, tip) in [
+        ("-A -t 10.0.0.1:80 -s rr", "-A is add-service: see 'lbctl add-service --help'"),
+        ("-At 10.0.0.1:80", "-A is add-service"),
+        ("--add-service -t 10.0.0.1:80", "--add-service is add-service"),
+        ("-E -t 10.0.0.1:80 -s rr", "-E is edit-service"),
+        ("-D -t 10.0.0.1:80", "-D is del-service"),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7 -m", "-a is add-real"),
+        ("-e -t 10.0.0.1:80 -r 10.0.0.7 -m", "-e is edit-real"),
+        ("-d -t 10.0.0.1:80 -r 10.0.0.7", "-d is del-real"),
+        ("--delete-server -t 10.0.0.1:80 -r 10.0.0.7", "--delete-server is del-real"),
+        ("-C", "-C is clear"),
+        ("-Z", "-Z is zero"),
+        ("-S -n", "-S is save"),
+        ("-Sn", "-Sn is save"),
+        ("-R", "-R is restore"),
+        ("--set 1 2 3", "--set is timeouts --set: see 'lbctl timeouts --help'"),
+        ("-L", "-L is list"),
+        ("-Ln", "-Ln is list"),
+        ("-ln", "-ln is list"),
+        ("-nL", "-nL is list"),
+        ("-n -L", "-L is list"),
+        ("-Lnc", "-Lnc is connections"),
+        ("-L -n -c", "-L is connections"),
+        ("-Ln --stats", "-Ln is stats"),
+        ("-L -n --rate", "-L is rate"),
+        ("-L --timeout", "-L is timeouts"),
+        ("--list --stats", "--list is stats"),
+        ("--output text --timeout=3 -Ln", "-Ln is list"),
+        ("list --stats", "--stats of list is stats: 'lbctl stats'"),
+        ("list -n --rate", "--rate of list is rate"),
+        ("list -c", "-c of list is connections"),
+    ] {
+        let said = said(words);
+        let found = said.lines().find_map(|line| line.trim().strip_prefix("tip: ")).unwrap_or_default();
+        assert!(found.starts_with(tip), "{words}: {said}");
+    }
+    assert!(!said("-q").contains("tip"));
+}
+
+#[test]
+fn tips_take_nothing_away_and_name_nothing_hidden() {
+    for (word, tip) in [
+        ("version", "there is 'lbctl --version'"),
+        ("ls", "there is 'lbctl list'"),
+        ("show", "there is 'lbctl list'"),
+        ("conns", "there is 'lbctl connections'"),
+        ("stat", "there is 'lbctl stats'"),
+        ("add-servce", "there is 'lbctl add-service'"),
+    ] {
+        let said = said(word);
+        assert!(said.contains(&format!("\n  tip: {tip}\n")), "{word}: {said}");
+    }
+    let commands = [
+        "add-service",
+        "edit-service",
+        "del-service",
+        "delete-service",
+        "add-real",
+        "edit-real",
+        "del-real",
+        "add-server",
+        "edit-server",
+        "delete-server",
+        "drain",
+        "list",
+        "stats",
+        "rate",
+        "connections",
+        "timeouts",
+        "zero",
+        "clear",
+        "save",
+        "restore",
+        "status",
+        "version",
+        "reset",
+        "remove",
+        "del",
+        "rm",
+        "flush",
+    ];
+    let mistyped = |word: &str| {
+        let mut all = vec![word[1..].to_owned(), format!("{word}x"), format!("x{word}"), word.to_uppercase()];
+        for place in 0..word.len() {
+            all.push(format!("{}{}", &word[..place], &word[place + 1..]));
+            all.push(format!("{}q{}", &word[..place], &word[place + 1..]));
+        }
+        all
+    };
+    let options =
+        ["--tcp", "--fwmark-servic", "--sctp", "--ipi", "--gateway", "--netmas", "--sched-flag", "--op"];
+    let with_options =
+        commands.iter().flat_map(|command| options.map(|option| format!("{command} {option} 7")));
+    for words in commands.iter().flat_map(|word| mistyped(word)).chain(with_options) {
+        let words: Vec<_> = words.split(' ').collect();
+        let said = lbctl(NOBODY.as_ref(), &words, b"").stderr;
+        for tip in said.lines().filter(|line| line.contains("tip:")) {
+            let never = [
+                "del-",
+                "delete",
+                "clear",
+                "zero",
+                "restore",
+                "drain",
+                "edit",
+                "server",
+                "sctp",
+                "fwmark",
+                "ipip",
+                "gatewaying",
+                "netmask",
+                "sched-flags",
+                "--ops",
+            ];
+            let bad = never.iter().find(|never| tip.replace(" -- ", "").contains(**never));
+            assert!(bad.is_none(), "{words:?}: {tip}");
+        }
+    }
+    for words in [
+        "add-service",
+        "del-real",
+        "add-real -t 10.0.0.1:80",
+        "list -t",
+        "drain",
+        "add-service -t 10.0.0.1:80 -u 10.0.0.1:80",
+    ] {
+        let said = said(words);
+        assert!(!said.contains("sctp") && !said.contains("fwmark"), "{words}: {said}");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! options   the command line
+//! tips      what was probably meant where it cannot be read
 //! request   what it asks of lbd
 //! exchange  the socket
 //! answer    what comes back, as it comes
@@ -14,6 +15,7 @@ mod exchange;
 mod options;
 mod printer;
 mod request;
+mod tips;
 
 use crate::config::DEFAULT_SOCKET;
 use crate::listing;
@@ -107,7 +109,7 @@ impl Failure {
 pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surroundings<'_>) -> u8 {
     let Surroundings { socket, version, dpdk, stdin, stdout, stderr } = surroundings;
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let options = match Options::read(arguments.iter().cloned()) {
+    let options = match Options::read(&arguments) {
         Ok(options) => options,
         Err(error) if error.kind() == ErrorKind::DisplayVersion => {
             return print(stdout, stderr, &format!("lbctl {version} (DPDK {dpdk})\n"));

@@ -1,5 +1,6 @@
 //! The command line of `lbctl`; letters and long names are `ipvsadm`'s.
 
+use super::tips;
 use crate::addresses::{self, Fault, RealAddress};
 use crate::ipvsadm_lines::LARGEST_WEIGHT;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -52,16 +53,13 @@ pub(super) struct Options {
 
 impl Options {
     /// Reads a command line, the program's name first.
-    pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+    pub(super) fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
         let mut command = Self::command();
-        // A flattened group stays required even where the field that holds it is optional.
-        for name in ["list", "stats", "rate", "connections"] {
-            command = command.mut_subcommand(name, |command| {
-                command.mut_group("ServiceAddress", |group| group.required(false))
-            });
-        }
-        Self::from_arg_matches(&command.try_get_matches_from_mut(arguments)?)
-            .map_err(|error| error.format(&mut command))
+        let matches = command.try_get_matches_from_mut(arguments).map_err(|mut error| {
+            tips::correct(&mut error, &command, arguments);
+            error
+        })?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
     }
 }
 
@@ -149,9 +147,9 @@ pub(super) struct ServiceOptions {
     pub(super) ops: bool,
 }
 
-/// Exactly one service.
+/// At most one service. That there is one where it must be is seen to later: clap would name the hidden options too.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(super) struct ServiceAddress {
     /// A TCP service
     #[arg(short, long, value_name = "VIP:PORT")]
@@ -212,6 +210,9 @@ pub(super) struct Forwarding {
     pub(super) gatewaying: bool,
     #[arg(short, long, hide = true)]
     pub(super) ipip: bool,
+    /// DPVS's
+    #[arg(short = 'b', long, hide = true)]
+    pub(super) fullnat: bool,
 }
 
 #[derive(Debug, Args)]

@@ -72,7 +72,6 @@ fn service(address: &ServiceAddress) -> Result<Listen, Failure> {
     refuse(&later)?;
     let tcp = address.tcp_service.map(|listen| (Protocol::Tcp, listen));
     let udp = address.udp_service.map(|listen| (Protocol::Udp, listen));
-    // clap has seen to it that one is given.
     let (protocol, listen) = tcp
         .or(udp)
         .ok_or_else(|| Failure::Usage("a service is needed: -t VIP:PORT or -u VIP:PORT".into()))?;
@@ -92,6 +91,7 @@ fn real_options(options: &RealOptions) -> Result<(Listen, SocketAddrV4), Failure
     let later = [
         (options.forwarding.gatewaying, "-g (direct routing)"),
         (options.forwarding.ipip, "-i (tunnelling)"),
+        (options.forwarding.fullnat, "-b (full NAT)"),
     ];
     refuse(&later)?;
     real_name(&options.name)

@@ -81,6 +81,26 @@ fn faulty_lines_say_what_is_wrong() {
         ("-A -f 7 -s rr", "not supported yet: -f (firewall mark)"),
         ("-A --sctp-service 10.0.0.1:80", "not supported yet: SCTP"),
         ("-A -t [2001:db8::1]:80 -s rr", "not supported yet: IPv6"),
+        ("-A -t 10.0.0.1:0 -s rr", "not supported yet: port 0 (any port)"),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7:0 -m", "not supported yet: port 0 (any port)"),
+        ("-A -t 10.0.0.1:8000-8100", "not supported yet: a range of ports"),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7:80 -b", "not supported yet: -b (full NAT)"),
+        ("-a -b -t 10.0.0.1:80 -r 10.0.0.7:80 -m", "not supported yet: -b (full NAT)"),
+        (
+            "-A -t MasterRouter:https -s rr",
+            "expected an IPv4 address as 10.0.0.7, found \"MasterRouter\" (a name: save numbers, with ipvsadm-save -n \
+             or ipvsadm -Sn)",
+        ),
+        (
+            "-A -t 10.0.0.1:https -s rr",
+            "expected a port from 1 to 65535 after 10.0.0.1:, found \"https\" (a name: save numbers, with \
+             ipvsadm-save -n or ipvsadm -Sn)",
+        ),
+        (
+            "-a -t 10.0.0.1:80 -r web7:http -m",
+            "expected an IPv4 address as 10.0.0.7, found \"web7\" (a name: save numbers, with ipvsadm-save -n or \
+             ipvsadm -Sn)",
+        ),
         ("-a -r 10.0.0.7 -m", "-a needs a service: -t VIP:PORT or -u VIP:PORT"),
         ("-a -t 10.0.0.1:80 -m", "-a needs a real: -r RIP[:PORT]"),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7", "-a needs -m (masquerading)"),
