@@ -6,9 +6,10 @@ import socket
 import stat
 import subprocess
 import time
+from pathlib import Path
 
 from .runner import test
-from .testbed import REALS, VIP, Daemon, binary, to_toml, wait_for
+from .testbed import REALS, ROOT, VIP, Daemon, binary, to_toml, wait_for
 
 SERVICE = ("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:80", 1), (f"{REALS['rs2']}:80", 1)])
 
@@ -199,3 +200,20 @@ def bad_peers_on_the_socket_disturb_nobody(bed):
         for peer in peers:
             peer.close()
         assert wait_for(lambda: daemon.lbctl("status").returncode == 0, 2)
+
+
+@test(timeout=120)
+def the_demo_removes_no_lab_but_its_own(bed):
+    demo, lab = ROOT / "scripts" / "demo", ROOT / "scripts" / "lab"
+    up = subprocess.run([lab, "up", "--reals", "0", "--owner", str(os.getpid())], capture_output=True, text=True, check=True)
+    other = Path(up.stdout.strip())
+    try:
+        refused = subprocess.run([demo, "--clean", other], capture_output=True, text=True)
+        assert refused.returncode == 1 and "is no lab that scripts/demo --keep left" in refused.stderr, refused
+        assert (other / "hosts").exists()
+        (other / "kept-by-demo").touch()
+        subprocess.run([demo, "--clean", other], check=True)
+        assert not other.exists() and (bed.dir / "hosts").exists()
+    finally:
+        if other.exists():
+            subprocess.run([lab, "down", other], check=True)
