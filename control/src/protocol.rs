@@ -344,10 +344,13 @@ pub struct Drained {
 }
 
 /// Under `ok` of the commands that only change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// The version in force, on every worker.
     pub config_version: u64,
+    /// What is done all the same, but may be a mistake; of `add-service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// Under `ok` of `status`.

@@ -419,3 +419,45 @@ fn silent_next_hops_are_noted_the_worst_first() {
     let worst = ["10.0.0.1", "10.0.0.40", "10.0.0.30", "10.0.0.20"];
     assert_eq!(notes(), worst.map(|address| format!("port dip0: {address} does not answer ARP")));
 }
+
+/// The figures of the first second, before there is a whole one.
+#[test]
+fn the_load_is_told_from_the_first_packet_on() {
+    let (_directory, lab) = lab(1, 0);
+    let counters = &lab.workers[0].counters;
+    counters.total_nanoseconds.set(4_000_000);
+    counters.busy_nanoseconds.set(1_000_000);
+    counters.rx_packets.set(2000);
+    counters.bursts.set(500);
+    let worker = &lab.ok(r#""command":"status""#)["workers"][0];
+    let figures =
+        ["busy_share", "cycles_per_packet", "packets_per_burst"].map(|key| worker[key].as_f64().unwrap());
+    assert_eq!(figures, [0.25, 1000.0, 4.0]);
+}
+
+#[test]
+fn a_vip_that_may_be_a_mistake_is_noted() {
+    let (_directory, lab) = lab(1, 0);
+    let add =
+        |vip: &str| lab.ok(&format!(r#""command":"add-service","service":"tcp://{vip}:80""#))["note"].clone();
+    assert_eq!(add("192.168.10.100"), json!(null));
+    let nowhere = add("8.8.8.8");
+    assert_eq!(
+        nowhere,
+        "8.8.8.8 lies in no port's network: vip ports answer for it; clients need a route to it"
+    );
+    let wrong = add("10.0.0.100");
+    let expected =
+        "10.0.0.100 lies in the network of port dip0, on the side of the reals, where nobody answers for it";
+    assert!(wrong.as_str().unwrap().starts_with(expected), "{wrong}");
+    for last in 101..112 {
+        add(&format!("10.0.0.{last}"));
+    }
+    let notes = lab.ok(r#""command":"status""#)["notes"].clone();
+    let notes: Vec<_> =
+        notes.as_array().unwrap().iter().filter(|note| note.to_string().contains("lie")).collect();
+    assert_eq!(
+        (notes.len(), notes[0], notes[8]),
+        (9, &wrong, &json!("4 more VIPs lie in networks of the reals"))
+    );
+}

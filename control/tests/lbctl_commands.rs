@@ -40,6 +40,14 @@ fn commands_on_services_ask_with_long_names() {
 }
 
 #[test]
+fn a_note_is_said_on_stderr() {
+    let answer = r#"{"v":1,"ok":{"config_version":7,"note":"8.8.8.8 lies in no port's network"}}"#;
+    let (ran, _) = against(answer, &["add-service", "-t", "8.8.8.8:80"], b"");
+    let note = "lbctl: note: 8.8.8.8 lies in no port's network\n";
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", note));
+}
+
+#[test]
 fn commands_on_reals_ask_with_long_names() {
     let service = "tcp://192.168.10.100:80";
     let add = json!({"v": 1, "command": "add-real", "service": service, "real": "10.0.0.7:80"});

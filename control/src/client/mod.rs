@@ -25,6 +25,7 @@ use clap::error::ErrorKind;
 use exchange::Lbd;
 use options::{Options, Order, Output};
 use printer::Printer;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::ffi::OsString;
@@ -130,7 +131,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surround
     let socket = options.socket.clone().or(of_surroundings).unwrap_or_else(|| DEFAULT_SOCKET.into());
     let lbd = Lbd { socket, timeout: Duration::from_secs(options.timeout) };
     let printer = Printer::new(stdout);
-    let Err(failure) = show(&options, &lbd, stdin, &printer) else { return 0 };
+    let failure = match show(&options, &lbd, stdin, &printer) {
+        Ok(note) => {
+            if let Some(note) = note {
+                let _ = writeln!(stderr, "lbctl: note: {note}");
+            }
+            return 0;
+        }
+        Err(failure) => failure,
+    };
     let code = failure.exit_code();
     if code != 0 {
         // Half a document is not followed by another.
@@ -148,25 +157,38 @@ fn wants_json(arguments: &[OsString]) -> bool {
     arguments.iter().any(|argument| argument == "--output=json") || arguments.windows(2).any(follows)
 }
 
-/// Asks, and prints what comes.
-fn show(options: &Options, lbd: &Lbd, stdin: &mut dyn Read, printer: &Printer<'_>) -> Result<(), Failure> {
+/// Asks, and prints what comes; a note on what is done all the same is for stderr.
+fn show(
+    options: &Options,
+    lbd: &Lbd,
+    stdin: &mut dyn Read,
+    printer: &Printer<'_>,
+) -> Result<Option<String>, Failure> {
     let command = request::command(&options.command, stdin)?;
     match (&options.command, options.output) {
         (Order::Drain(drain), output) => {
             let (ok, live) = drained(lbd, &command, drain.wait, printer)?;
-            printer.print(&(if output == Output::Json { ok } else { lives(live) } + "\n"))
+            printer.print(&(if output == Output::Json { ok } else { lives(live) } + "\n"))?;
         }
         (Order::Connections(_), Output::Json) => {
             lbd.ask_for(&command, Echo(printer), printer)?;
-            printer.print("\n")
+            printer.print("\n")?;
         }
         (_, Output::Json) => {
             let ok: Box<RawValue> = lbd.ask(&command, printer)?;
             printer.print_later(&[ok.get()])?;
-            printer.print("\n")
+            printer.print("\n")?;
         }
-        (_, Output::Text) => text(&command, lbd, printer),
+        (Order::AddService(_), Output::Text) => return Ok(lbd.ask::<Noted>(&command, printer)?.note),
+        (_, Output::Text) => text(&command, lbd, printer)?,
     }
+    Ok(None)
+}
+
+/// The part of [`Changed`](crate::protocol::Changed) that is said.
+#[derive(Deserialize)]
+struct Noted {
+    note: Option<String>,
 }
 
 /// Drains; with `wait` (seconds) asks again until no connection lives or the time is up. What stood under

@@ -80,6 +80,11 @@ fn workers(status: &Status) -> Table<10> {
         ("connections", Right),
     ];
     let rows = status.workers.iter().map(|worker| {
+        // Of nothing there is no average.
+        let average = |value: f64, decimals| match value {
+            0.0 => "-".to_owned(),
+            value => format!("{value:.decimals$}"),
+        };
         let used = 100.0 * worker.connections as f64 / worker.capacity.max(1) as f64;
         [
             worker.id.to_string(),
@@ -89,8 +94,8 @@ fn workers(status: &Status) -> Table<10> {
             worker.handed_over.to_string(),
             worker.taken_over.to_string(),
             format!("{:.1}%", 100.0 * worker.busy_share),
-            format!("{:.0}", worker.cycles_per_packet),
-            format!("{:.1}", worker.packets_per_burst),
+            average(worker.cycles_per_packet, 0),
+            average(worker.packets_per_burst, 1),
             format!("{} of {} ({used:.1}%)", worker.connections, worker.capacity),
         ]
     });

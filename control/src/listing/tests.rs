@@ -253,7 +253,11 @@ Notes
 ";
     assert_eq!(status(&view), expected);
     (view.drops, view.notes, view.uptime_s) = (Default::default(), vec![], 59);
+    (view.workers[0].busy_share, view.workers[0].cycles_per_packet, view.workers[0].packets_per_burst) =
+        (0.0, 0.0, 0.0);
     let text = status(&view);
     assert!(text.starts_with("natlb 0.1.0 (DPDK 22.11.11), up 00:00:59,"));
     assert!(!text.contains("Drops") && !text.contains("Notes"));
+    let idle = "           8           9  0.0%              -              -  6 of 1048576";
+    assert!(text.contains(idle), "there were no packets: {text}");
 }

@@ -74,6 +74,20 @@ impl Links {
         self.prefixes().any(|prefix| prefix.addr() == address)
     }
 
+    /// What an operator should hear of a VIP that lies in the network of no port that answers clients: in one of
+    /// the reals' side (by its index), or in none at all (`None`). Both can be right, if routers lead to it.
+    pub fn misplaced(&self, vip: Ipv4Addr) -> Option<Option<usize>> {
+        let of = |is_wanted: fn(Side) -> bool| {
+            let holds =
+                |port: &Port| is_wanted(port.side) && port.addresses.iter().any(|net| net.contains(&vip));
+            self.ports.iter().position(holds)
+        };
+        match of(|side| side != Side::Dip) {
+            Some(_) => None,
+            None => Some(of(|side| side == Side::Dip)),
+        }
+    }
+
     /// Whether this is a link's broadcast or network address.
     pub fn is_link_broadcast(&self, address: Ipv4Addr) -> bool {
         // RFC 3021: a /31 has neither.

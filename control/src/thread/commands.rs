@@ -58,8 +58,12 @@ impl ControlThread {
                 let config_version = self.compiler.version();
                 Ok(json(TimeoutsView { tcp, tcp_fin, udp, config_version }))
             }
-            Command::AddService { .. }
-            | Command::EditService { .. }
+            Command::AddService { service, .. } => {
+                self.carry_out(command)?;
+                let note = self.vip_note(*service.0.listen.ip());
+                Ok(json(Changed { config_version: self.compiler.version(), note }))
+            }
+            Command::EditService { .. }
             | Command::DelService { .. }
             | Command::AddReal { .. }
             | Command::EditReal { .. }
@@ -83,7 +87,7 @@ impl ControlThread {
     }
 
     fn changed(&self) -> Value {
-        json(Changed { config_version: self.compiler.version() })
+        json(Changed { config_version: self.compiler.version(), note: None })
     }
 }
 

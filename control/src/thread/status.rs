@@ -10,7 +10,8 @@ use dataplane::ids::{MAX_PORTS, NeighbourKey};
 use dataplane::snapshot::Side;
 use dataplane::verdict::DropReason;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 /// Samples, one a second, that the load is taken over.
@@ -30,12 +31,12 @@ pub(super) struct Watch {
 }
 
 /// A worker's load over the last seconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Load {
+    /// Never empty; the first is from before the first packet.
     samples: VecDeque<Sample>,
     /// The last that could be computed: an idle worker has none.
-    busy_nanoseconds_per_packet: f64,
-    packets_per_burst: f64,
+    per_packet: PerPacket,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,29 +47,44 @@ struct Sample {
     bursts: u64,
 }
 
-impl Load {
-    fn add(&mut self, counters: &WorkerCounters) {
-        if self.samples.len() == SAMPLES {
-            self.samples.pop_front();
-        }
-        self.samples.push_back(Sample {
+/// What packets cost.
+#[derive(Clone, Copy, Debug, Default)]
+struct PerPacket {
+    busy_nanoseconds: f64,
+    packets_per_burst: f64,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { samples: VecDeque::from([Sample::default()]), per_packet: PerPacket::default() }
+    }
+}
+
+impl Sample {
+    fn of(counters: &WorkerCounters) -> Self {
+        Self {
             busy: counters.busy_nanoseconds.get(),
             total: counters.total_nanoseconds.get(),
             packets: counters.rx_packets.get() + counters.taken_over.get(),
             bursts: counters.bursts.get(),
-        });
-        let passed = self.passed();
-        if passed.packets > 0 {
-            self.busy_nanoseconds_per_packet = passed.busy as f64 / passed.packets as f64;
-            self.packets_per_burst = passed.packets as f64 / passed.bursts.max(1) as f64;
         }
     }
+}
 
-    fn passed(&self) -> Sample {
-        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
-            return Sample::default();
-        };
-        let passed = |value: fn(&Sample) -> u64| value(last).saturating_sub(value(first));
+impl Load {
+    /// Once a second.
+    fn add(&mut self, now: Sample) {
+        self.per_packet = self.per_packet(now);
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(now);
+    }
+
+    /// From the oldest sample until now: what came within the last second counts, too.
+    fn passed(&self, now: Sample) -> Sample {
+        let first = self.samples.front().copied().unwrap_or_default();
+        let passed = |value: fn(&Sample) -> u64| value(&now).saturating_sub(value(&first));
         Sample {
             busy: passed(|sample| sample.busy),
             total: passed(|sample| sample.total),
@@ -77,8 +93,18 @@ impl Load {
         }
     }
 
-    fn busy_share(&self) -> f64 {
-        match self.passed() {
+    fn per_packet(&self, now: Sample) -> PerPacket {
+        match self.passed(now) {
+            Sample { packets: 0, .. } => self.per_packet,
+            Sample { busy, packets, bursts, .. } => PerPacket {
+                busy_nanoseconds: busy as f64 / packets as f64,
+                packets_per_burst: packets as f64 / bursts.max(1) as f64,
+            },
+        }
+    }
+
+    fn busy_share(&self, now: Sample) -> f64 {
+        match self.passed(now) {
             Sample { total: 0, .. } => 0.0,
             Sample { busy, total, .. } => (busy as f64 / total as f64).min(1.0),
         }
@@ -147,7 +173,7 @@ impl Watch {
     /// Once a second.
     pub(super) fn sample(&mut self, workers: &Workers) {
         for (load, counters) in self.loads.iter_mut().zip(workers.counters()) {
-            load.add(counters);
+            load.add(Sample::of(counters));
         }
         for (port, openings) in self.openings.iter_mut().enumerate() {
             openings.sample(total_syns(workers, port));
@@ -214,6 +240,7 @@ impl ControlThread {
         notes.extend(self.watch.troubles(&self.workers).into_iter().map(|trouble| trouble.text));
         notes.extend(self.notes_of_transmitting());
         notes.extend(self.silent_next_hops());
+        notes.extend(self.vips_of_the_wrong_side());
         notes.extend(self.conflicts());
         if self.neighbours.refused() > 0 {
             notes.push(format!("{} neighbours were refused: the table is full", self.neighbours.refused()));
@@ -264,17 +291,19 @@ impl ControlThread {
     fn worker_views(&self) -> Vec<WorkerView> {
         let cycles = self.devices.tsc_hz() / 1e9;
         let parts = self.watch.infos.iter().zip(&self.watch.loads).zip(self.workers.counters()).enumerate();
-        let view =
-            |(id, ((info, load), counters)): (usize, ((&WorkerInfo, &Load), &WorkerCounters))| WorkerView {
+        let view = |(id, ((info, load), counters)): (usize, ((&WorkerInfo, &Load), &WorkerCounters))| {
+            let now = Sample::of(counters);
+            let PerPacket { busy_nanoseconds, packets_per_burst } = load.per_packet(now);
+            WorkerView {
                 id,
                 core: info.core,
                 rx_packets: counters.rx_packets.get(),
                 tx_packets: counters.tx_packets.get(),
                 handed_over: counters.handed_over.get(),
                 taken_over: counters.taken_over.get(),
-                busy_share: load.busy_share(),
-                cycles_per_packet: load.busy_nanoseconds_per_packet * cycles,
-                packets_per_burst: load.packets_per_burst,
+                busy_share: load.busy_share(now),
+                cycles_per_packet: busy_nanoseconds * cycles,
+                packets_per_burst,
                 connections: counters.connections.get(),
                 capacity: info.capacity,
                 created: counters.connections_created.get(),
@@ -284,7 +313,8 @@ impl ControlThread {
                 most_expired: counters.most_expired.get(),
                 most_created: counters.most_created.get(),
                 most_moved: counters.most_moved.get(),
-            };
+            }
+        };
         parts.map(view).collect()
     }
 
@@ -326,6 +356,34 @@ impl ControlThread {
         let mut notes: Vec<String> = silent.iter().take(NAMED).map(note).collect();
         if silent.len() > NAMED {
             notes.push(format!("{} more next hops do not answer ARP", silent.len() - NAMED));
+        }
+        notes
+    }
+    /// What may be wrong with a VIP, if anything.
+    pub(super) fn vip_note(&self, vip: Ipv4Addr) -> Option<String> {
+        Some(match self.compiler.links().misplaced(vip)? {
+            Some(port) => {
+                let name = self.watch.name(port);
+                format!(
+                    "{vip} lies in the network of port {name}, on the side of the reals, where nobody answers for it; \
+                     clients need a route to it"
+                )
+            }
+            None => format!(
+                "{vip} lies in no port's network: vip ports answer for it; clients need a route to it"
+            ),
+        })
+    }
+
+    /// The VIPs that lie in a network of the reals. Those in none are usual where blocks are routed here.
+    fn vips_of_the_wrong_side(&self) -> Vec<String> {
+        let links = self.compiler.links();
+        let vips: BTreeSet<Ipv4Addr> = self.model.services.keys().map(|key| *key.listen.ip()).collect();
+        let wrong = vips.into_iter().filter(|vip| matches!(links.misplaced(*vip), Some(Some(_))));
+        let wrong: Vec<_> = wrong.collect();
+        let mut notes: Vec<_> = wrong.iter().take(NAMED).filter_map(|vip| self.vip_note(*vip)).collect();
+        if wrong.len() > NAMED {
+            notes.push(format!("{} more VIPs lie in networks of the reals", wrong.len() - NAMED));
         }
         notes
     }
