@@ -344,6 +344,53 @@ fn packets_wait_for_their_next_hop_and_leave_in_order_when_it_answers() {
     assert_eq!(lab.counters().real(id).in_packets.get(), 5, "each counted once");
 }
 
+/// A traceroute right after the start: all probes come at once, while neither the client nor the real is resolved, and
+/// nothing of it is sent again.
+#[test]
+fn no_probe_of_a_traceroute_is_lost_while_next_hops_are_asked_for() {
+    let (client, client_mac) = (Ipv4Addr::new(192, 168, 10, 77), Mac([2, 0, 0, 0, 0x10, 0x77]));
+    let (rs3, rs3_mac) = (Ipv4Addr::new(10, 0, 0, 27), Mac([2, 0, 0, 0, 0, 0x27]));
+    let of_client = NeighbourKey { port: VIP0, address: client };
+    let of_real = NeighbourKey { port: DIP0, address: rs3 };
+    for (tcp, client_answers_first) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut lab = Lab::new();
+        let key = if tcp { tcp_service(at(VIP, 80)) } else { udp_service(at(VIP, 80)) };
+        lab.configure(&[Configured { key, reals: vec![(at(rs3, 80), 1)] }]);
+        for ttl in 1..=6 {
+            let from = at(client, 40_000 + u16::from(ttl));
+            let probe = match tcp {
+                true => Packet::tcp(from, at(VIP, 80), SYN),
+                false => Packet::udp(from, at(VIP, 80), b"probe"),
+            };
+            lab.worker.io().arrive(VIP0, &probe.ttl(ttl).macs(client_mac, VIP_MAC).frame());
+        }
+        // The first probe ends here, and is answered to where it came from.
+        let mut to_client = lab.turn();
+        assert_eq!(to_client.len(), 1);
+        if client_answers_first {
+            assert_eq!(lab.reachable(of_client, client_mac), []);
+        }
+        let probes = lab.reachable(of_real, rs3_mac);
+        assert_eq!(probes.iter().map(|sent| read(&sent.bytes).ttl).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        for probe in &probes {
+            let seen = read(&probe.bytes);
+            let answer = match tcp {
+                true => Packet::tcp(at(rs3, 80), seen.source, SYN | ACK),
+                // Port unreachable, with what it is about.
+                false => Packet::icmp(rs3, client, [3, 3], [0; 4], &probe.bytes[14..]),
+            };
+            to_client.extend(lab.arrive(DIP0, &answer.macs(rs3_mac, DIP_MAC).frame()));
+        }
+        if !client_answers_first {
+            assert_eq!(to_client.len(), 1, "the real's answers wait");
+            to_client.extend(lab.reachable(of_client, client_mac));
+        }
+        assert_eq!(to_client.len(), 6, "tcp {tcp}, the client first {client_answers_first}");
+        assert!(to_client.iter().all(|sent| sent.port == VIP0 && *read(&sent.bytes).source.ip() == VIP));
+        assert_eq!((lab.dropped(DropReason::TtlExceeded), lab.worker.frames_held()), (1, 0));
+    }
+}
+
 #[test]
 fn the_wait_is_bounded_and_its_end_is_told() {
     let mut lab = Lab::serving();

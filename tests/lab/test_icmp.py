@@ -14,9 +14,14 @@ SERVICES = [("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)]), ("udp", f"{VIP}:5000", [(f
 
 
 def hops(bed, host, *words):
-    """The address at each hop of a traceroute."""
-    out = bed.run(host, "traceroute", "-n", "-q", 1, "-w", 3, "-m", 6, *words, timeout=20).stdout
-    return re.findall(r"^ *\d+  (\S+)", out, re.MULTILINE)
+    """The address at each hop of a traceroute. It sends each probe once, so that a lost one is a silent hop for it: a
+    trace with such a hop is taken again."""
+    for _ in range(3):
+        out = bed.run(host, "traceroute", "-n", "-q", 1, "-w", 3, "-m", 6, *words, timeout=20).stdout
+        found = re.findall(r"^ *\d+  (\S+)", out, re.MULTILINE)
+        if "*" not in found:
+            break
+    return found
 
 
 def expect(found, expected):
@@ -89,11 +94,14 @@ def a_segment_without_connection_is_reset(bed):
 @test()
 def traceroute_to_the_service(bed):
     with bed.lbd(services=SERVICES):
+        # Probes do not wait for ARP as TCP does: a time exceeded goes back to where its probe came from, and needs none,
+        # but what the real answers waits until the client's MAC is known.
+        bed.curl()
         expect(hops(bed, "client", "-T", "-p", 80, VIP), [VIP, VIP])
         expect(hops(bed, "client", "-U", "-p", 5000, VIP), [VIP, VIP])
 
 
-@test()
+@test(timeout=120)
 def traceroute_through_the_balancer(bed):
     with route_to_the_reals(bed), far_client(bed), bed.lbd(far_config(bed), services=SERVICES):
         for kind in ([], ["-I"]):
