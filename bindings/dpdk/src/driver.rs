@@ -73,7 +73,7 @@ impl Driver {
             "net_ena" => Self { least: 1400, ..USUAL },
             // The second ring is for further buffers of long frames.
             "net_vmxnet3" => Self { rings: RingUse { rx_for_each: 2, ..RingUse::USUAL }, ..USUAL },
-            "net_af_packet" | "net_pcap" | "net_null" | "net_memif" => {
+            "net_af_packet" | "net_pcap" | "net_null" | "net_memif" | "net_vhost" => {
                 Self { rings: RingUse::COPIES, ..USUAL }
             }
             // Its rings have sizes of their own: to receive 2048, to transmit as many and those of the completions, all of
@@ -84,6 +84,19 @@ impl Driver {
             "net_tap" | "net_tun" => Self { rings: RingUse { tx_for_each: 0, ..RingUse::USUAL }, ..USUAL },
             _ => USUAL,
         }
+    }
+
+    /// The same with the arguments of a virtual device.
+    pub(crate) fn with_arguments(mut self, vdev: &str) -> Self {
+        let value = |key: &str| {
+            vdev.split(',').find_map(|argument| argument.trim().strip_prefix(key)?.strip_prefix('='))
+        };
+        // net_memif's rings lie in the pools then; their sizes are powers of two, 1024 if not named.
+        if value("zero-copy") == Some("yes") {
+            let slots = 1u32 << value("rsize").and_then(|bits| bits.parse().ok()).unwrap_or(10u32).min(14);
+            self.rings = RingUse { rx_fixed: slots, tx_fixed: slots, ..RingUse::COPIES };
+        }
+        self
     }
 
     /// The bytes of a frame that arrive in one buffer with this room.
@@ -224,6 +237,15 @@ mod tests {
         assert_eq!(Driver::of("net_vmxnet3").room(1536, 1518, 1646), 2048);
         assert_eq!(Driver::of("net_hns3").one_buffer_holds(room("net_hns3", 9216, 9000)), 4096);
         assert_eq!(Driver::of("net_ena").room(1024, 1018, 64), 2048);
+    }
+
+    #[test]
+    fn memif_without_copies_keeps_buffers_in_its_rings() {
+        let rings = |vdev: &str| Driver::of("net_memif").with_arguments(vdev).rings;
+        assert_eq!(rings("net_memif0,role=client,zero-copy=no"), RingUse::COPIES);
+        let fixed = |slots| RingUse { rx_fixed: slots, tx_fixed: slots, ..RingUse::COPIES };
+        assert_eq!(rings("net_memif0,role=client,zero-copy=yes"), fixed(1024));
+        assert_eq!(rings("net_memif0, rsize=11, zero-copy=yes"), fixed(2048));
     }
 
     #[test]

@@ -192,7 +192,7 @@ impl EthPort {
         Ok(Self {
             started,
             device: device.into(),
-            known: Driver::of(&driver),
+            known: Driver::of(&driver).with_arguments(device),
             most_queues: driver::most_queues(&driver, pci_device),
             info,
             mac,
