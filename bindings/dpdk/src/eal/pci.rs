@@ -81,9 +81,9 @@ fn remedy_in(
     let driver = driver.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let Some(driver) = driver else { return format!("no driver of the kernel has it: {bind}") };
     let is_uio = device.join("uio").exists();
-    if let (true, MemoryMode::Ordinary(why)) = (is_uio, memory) {
+    if is_uio && *memory != MemoryMode::Huge {
         return format!(
-            "a device on uio ({driver}) needs huge pages, and {why}; on vfio-pci it does without: {bind}"
+            "a device on uio ({driver}) needs huge pages, and DPDK runs on {memory}; on vfio-pci it does without: {bind}"
         );
     }
     if let Some(user) = device_file_in(device).and_then(|file| Some((user_of(&file)?, file))) {
@@ -138,7 +138,7 @@ mod tests {
         let starts = |text: String, begin: &str| assert!(text.starts_with(begin), "{text}");
         starts(
             said("uio_pci_generic", "", "uio0", &ordinary, user.clone()),
-            "a device on uio (uio_pci_generic) needs huge pages, and 384 MiB of huge pages are free, 1000",
+            "a device on uio (uio_pci_generic) needs huge pages, and DPDK runs on ordinary pages (384 MiB of",
         );
         starts(
             said("uio_pci_generic", "18", "uio0", &huge, user.clone()),
