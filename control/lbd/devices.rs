@@ -177,8 +177,8 @@ fn fit_rings(config: &Config, shapes: &[PortShape]) -> Result<Sizes, Failure> {
     let wanted = Wanted { count: buffers.count, cache: buffers.cache, workers };
     rings::fit(shapes, wanted).map_err(|TooFew { port, least }| {
         Failure::Other(format!(
-            "port {}: [buffers] count = {} is too few: rings, caches and what waits can take {least} even where they are \
-             smallest, and then nothing is received any more; set it to {least} or more, and memory_mb accordingly",
+            "port {}: [buffers] count = {} is too few: with the smallest rings and caches {least} are needed, or nothing would be \
+             received after a while; set it to {least} or more, and memory_mb accordingly",
             config.ports[port].name, buffers.count
         ))
     })
