@@ -241,3 +241,20 @@ fn the_smaller_mtu_of_the_file_and_the_device_counts() {
         assert!(snapshot.ports.iter().all(|port| port.mtu == expected));
     }
 }
+
+#[test]
+fn next_hops_outside_all_prefixes_are_reached_on_their_link() {
+    let text =
+        control_lab::FILE.replace("/24", "/32").replace("[[neighbour]]", "[[neighbour]]\nport = \"dip0\"");
+    let text = text.replace("via = \"10.0.0.1\"", "via = \"10.0.0.1\"\nport = \"dip0\"");
+    let links = &control::config::parse(&text).unwrap();
+    let links = Links::new(links, |_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
+    let hop = |port, address: [u8; 4]| Some(NeighbourKey { port, address: address.into() });
+    assert_eq!(links.way_to_real([172, 16, 0, 1].into()), hop(1, [10, 0, 0, 1]), "by its router");
+    assert_eq!(links.way_to_real([10, 0, 0, 7].into()), hop(1, [10, 0, 0, 7]), "a fixed neighbour");
+    assert_eq!(links.way_to_real([10, 0, 0, 9].into()), hop(0, [192, 168, 10, 1]), "by the default");
+    let routes = dataplane::snapshot::Routes::new(&links.ports, &links.routes);
+    for (port, address) in [(0, [192, 168, 10, 1]), (1, [10, 0, 0, 1])] {
+        assert_eq!(routes.next(address.into()), hop(port, address), "a router itself is on its link");
+    }
+}

@@ -4,7 +4,7 @@ import contextlib
 
 from .runner import test
 from .sockets import http_server, udp_echo, udp_socket
-from .testbed import CLIENT, REALS, VIP, wait_for
+from .testbed import CLIENT, MACS, REALS, VIP, wait_for
 
 RS1 = REALS["rs1"]
 SERVICE = ("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)])
@@ -112,3 +112,16 @@ def far_client(bed, mtu=1500):
         bed.run("client", "ip", "link", "del", "eth1", check=False)
         bed.run("client", "ip", "netns", "del", name, check=False)
         hosts.write_text(listed)
+
+
+@test()
+def a_gateway_outside_the_prefix(bed):
+    config = bed.config()
+    vip0, dip0 = config["port"]
+    # As clouds set interfaces up: nobody shares the prefix, and the router is on the link all the same.
+    vip0.update(addresses=[f"{VIP}/32"], gateway=CLIENT)
+    dip0.update(addresses=["10.0.0.8/32"], gateway=REALS["rs1"])
+    config["neighbour"] = [{"address": REALS["rs2"], "mac": MACS["rs2"], "port": "dip0"}]
+    services = [("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:80", 1), (f"{REALS['rs2']}:80", 1)])]
+    with bed.lbd(config, services=services):
+        bed.expect(["rs2", "rs1"] * 2)

@@ -224,7 +224,7 @@ pub struct StaticRoute {
     pub to: Ipv4Net,
     /// Gateway.
     pub via: Ipv4Addr,
-    /// Index of the port whose prefix contains the gateway.
+    /// Index of the port whose link the gateway is on.
     pub port: usize,
 }
 
@@ -235,7 +235,7 @@ pub struct StaticNeighbour {
     pub address: Ipv4Addr,
     /// Its MAC.
     pub mac: Mac,
-    /// Index of the port whose prefix contains it.
+    /// Index of the port whose link it is on.
     pub port: usize,
 }
 

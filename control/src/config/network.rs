@@ -80,6 +80,7 @@ impl Network {
         let gateway = |port: &Port| port.side != Side::Vip && port.gateway.is_some();
         !self.complete
             || self.link(real).is_some()
+            || self.is_other_host(real)
             || self.routes.iter().any(|route| route.to.contains(&real))
             || self.ports.iter().any(gateway)
     }
@@ -197,15 +198,25 @@ impl Network {
         }
     }
 
+    /// A gateway is on its port's link, whatever the prefixes of the port's addresses are: clouds hand out /32.
     fn check_gateway(&self, index: usize, gateway: At<Ipv4Addr>, problems: &mut Problems) {
         let port = &self.ports[index];
+        let others = self.ports.iter().filter(|other| other.name != port.name);
+        let mut elsewhere = others.filter_map(|other| Some((other, prefix_of(other, *gateway)?)));
+        let own = prefix_of(port, *gateway).map(Ipv4Net::prefix_len);
         if self.is_own(*gateway) {
             problems.add(gateway.at, format!("gateway: {} is an own address", *gateway));
-        } else if self.complete && !port.addresses.iter().any(|prefix| prefix.contains(&*gateway)) {
-            let right = "expected an address in a prefix of its addresses";
+        } else if self.is_link_broadcast(*gateway) {
             problems.add(
                 gateway.at,
-                format!("gateway: {} is not on the link of port {:?}; {right}", *gateway, port.name),
+                format!("gateway: {} is a network's own or its broadcast address", *gateway),
+            );
+        } else if let Some((other, prefix)) = elsewhere.find(|(_, prefix)| Some(prefix.prefix_len()) > own) {
+            let (found, name, other) = (*gateway, &port.name, &other.name);
+            let right = format!("expected a router on the link of {name:?}");
+            problems.add(
+                gateway.at,
+                format!("gateway: {found} is on the link of port {other:?} ({prefix}); {right}"),
             );
         }
     }
@@ -215,8 +226,9 @@ impl Network {
         section.require("via", "\"10.0.0.1\"", problems);
         let to = section.parsed("to", network, problems);
         let via = section.parsed("via", addresses::host, problems);
+        let named = self.named_port(&mut section, problems);
         section.finish(problems);
-        let link = via.and_then(|via| self.on_link("via", via, problems));
+        let link = via.zip(named).and_then(|(via, named)| self.on_link("via", via, named, problems));
         if let Some(to) = to {
             self.check_destination(to, problems);
         }
@@ -241,30 +253,70 @@ impl Network {
         section.require("mac", "\"02:00:00:00:00:07\"", problems);
         let address = section.parsed("address", addresses::host, problems);
         let mac = section.parsed("mac", mac, problems);
+        let named = self.named_port(&mut section, problems);
         section.finish(problems);
-        let Some(address) = address else { return };
-        if self.neighbours.iter().any(|other| other.address == *address) {
+        let (Some(address), Some(named)) = (address, named) else { return };
+        let link = self.on_link("address", address, named, problems);
+        if self.neighbours.iter().any(|other| other.address == *address && Some(other.port) == link) {
             problems.add(address.at, format!("address: another [[neighbour]] is {}", *address));
         }
-        let link = self.on_link("address", address, problems);
         if let (Some(mac), Some(port)) = (mac, link) {
             self.neighbours.push(StaticNeighbour { address: *address, mac: *mac, port });
         }
     }
 
-    /// The port whose link a next hop is on.
-    fn on_link(&self, key: &str, host: At<Ipv4Addr>, problems: &mut Problems) -> Option<usize> {
-        if self.is_own(*host) {
-            problems.add(host.at, format!("{key}: {} is an own address", *host));
-            return None;
+    /// `port`, for a next hop outside all prefixes: its index; `Some(None)` if it is not there, `None` if it is wrong.
+    fn named_port(&self, section: &mut Section<'_>, problems: &mut Problems) -> Option<Option<usize>> {
+        if !section.has("port") {
+            return Some(None);
         }
-        let link = self.link(*host);
-        if link.is_none() && self.complete {
-            let right = "expected an address in a prefix of some port's addresses";
-            problems.add(host.at, format!("{key}: {} is on no port's link; {right}", *host));
+        let name = section.text("port", problems)?;
+        let index = self.ports.iter().position(|port| port.name == *name);
+        if index.is_none() {
+            let known: Vec<_> = self.ports.iter().map(|port| port.name.as_str()).collect();
+            let known = known.join(", ");
+            problems.add(name.at, format!("port: there is no port {:?}; known: {known}", name.value));
         }
-        link
+        index.map(Some)
     }
+
+    /// The port whose link a next hop is on: by the prefixes, as the gateway of a port, or because it is said.
+    fn on_link(
+        &self,
+        key: &str,
+        host: At<Ipv4Addr>,
+        named: Option<usize>,
+        problems: &mut Problems,
+    ) -> Option<usize> {
+        let mut wrong = |why: String| {
+            problems.add(host.at, format!("{key}: {} {why}", *host));
+            None
+        };
+        if self.is_own(*host) {
+            return wrong("is an own address".into());
+        }
+        let gateways = self.ports.iter().enumerate().filter(|(_, port)| port.gateway == Some(*host));
+        let gateways: Vec<usize> = gateways.map(|(index, _)| index).collect();
+        match (named, self.link(*host), &gateways[..]) {
+            (Some(named), Some(link), _) if named != link && !gateways.contains(&named) => {
+                wrong(format!("is on the link of port {:?}, not of the one that is named", self.ports[link].name))
+            }
+            (Some(port), ..) | (None, Some(port), _) | (None, None, &[port]) => Some(port),
+            (None, None, []) if self.complete => wrong(
+                "is on no port's link; expected an address in a prefix of some port's addresses, or its port beside it, as \
+                 in port = \"dip0\""
+                    .into(),
+            ),
+            (None, None, []) => None,
+            (None, None, _) => wrong("is the gateway of several ports; name one, as in port = \"dip0\"".into()),
+        }
+    }
+}
+
+/// The prefix of a port that an address is in.
+fn prefix_of(port: &Port, address: Ipv4Addr) -> Option<&Ipv4Net> {
+    let prefixes = port.addresses.iter().filter(|prefix| prefix.contains(&address));
+    prefixes.max_by_key(|prefix| prefix.prefix_len())
 }
 
 fn mtu(section: &mut Section<'_>, buffer_size: usize, problems: &mut Problems) -> Option<u16> {

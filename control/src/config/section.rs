@@ -42,9 +42,14 @@ impl<'a> Section<'a> {
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
+    /// Whether a key is there, whatever its value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.keys().any(|name| name.get_ref() == key)
+    }
+
     /// Reports a key that must be there and is not.
     pub(super) fn require(&self, key: &str, example: &str, problems: &mut Problems) {
-        if !self.table.keys().any(|name| name.get_ref() == key) {
+        if !self.has(key) {
             problems.add(self.at, format!("{}: {key} is missing, as in {key} = {example}", self.title));
         }
     }

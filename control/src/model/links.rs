@@ -48,7 +48,7 @@ impl Links {
         let mut defaults: Vec<Route> = defaults.collect();
         // The first default counts for what is routed, clients' ways back included: that of a vip side.
         defaults.sort_by_key(|route| config.ports[usize::from(route.port)].side == Side::Dip);
-        let routes: Vec<Route> = written.chain(defaults).collect();
+        let routes: Vec<Route> = written.chain(on_link_alone(config)).chain(defaults).collect();
         let gateways =
             routes.iter().filter_map(|route| Some(NeighbourKey { port: route.port, address: route.via? }));
         let gateways = gateways.collect();
@@ -108,6 +108,19 @@ impl Links {
     fn prefixes(&self) -> impl Iterator<Item = &Ipv4Net> {
         self.ports.iter().flat_map(|port| &port.addresses)
     }
+}
+
+/// Routes to the next hops that are on a port's link because the file says so, not by a prefix of the port's addresses: a
+/// gateway beside an address with /32.
+fn on_link_alone(config: &Config) -> impl Iterator<Item = Route> + '_ {
+    let gateways = config.ports.iter().enumerate().filter_map(|(port, of)| Some((port, of.gateway?)));
+    let vias = config.routes.iter().map(|route| (route.port, route.via));
+    let fixed = config.neighbours.iter().map(|neighbour| (neighbour.port, neighbour.address));
+    let is_alone = |(port, address): &(usize, Ipv4Addr)| {
+        !config.ports[*port].addresses.iter().any(|prefix| prefix.contains(address))
+    };
+    let host = |(port, address)| Route { prefix: Ipv4Net::from(address), port: port as u8, via: None };
+    gateways.chain(vias).chain(fixed).filter(is_alone).map(host)
 }
 
 /// The file may ask for less than what is possible.

@@ -12,15 +12,66 @@ fn expect(addition: &str, expected: &str) {
     assert_eq!(problems_of(addition).join("|"), expected);
 }
 
+const NO_LINK: &str = "is on no port's link; expected an address in a prefix of some port's addresses, or its port beside \
+                       it, as in port = \"dip0\"";
+
+/// Both ports as a cloud sets interfaces up: addresses that no other host shares a prefix with.
+fn slash_32(vip_gateway: &str, dip_gateway: &str, rest: &str) -> String {
+    let port = |name, side, address, gateway| {
+        format!(
+            "[[port]]\nname = \"{name}\"\nside = \"{side}\"\ndevice = \"net_{name}\"\naddresses = [\"{address}\"]\n\
+             gateway = \"{gateway}\"\n"
+        )
+    };
+    port("vip0", "vip", "10.128.0.5/32", vip_gateway)
+        + &port("dip0", "dip", "10.132.0.5/32", dip_gateway)
+        + rest
+}
+
+#[test]
+fn a_next_hop_may_be_outside_all_prefixes() {
+    let route = "[[route]]\nto = \"172.16.0.0/12\"\nvia = ";
+    let config = parse(&slash_32("10.128.0.1", "10.132.0.1", &format!("{route}\"10.132.0.1\"\n"))).unwrap();
+    assert_eq!(config.ports[0].gateway, Some(Ipv4Addr::new(10, 128, 0, 1)));
+    assert_eq!(config.routes[0].port, 1, "its gateway tells the port");
+    let named = format!("{route}\"10.9.9.9\"\nport = \"dip0\"\n");
+    assert_eq!(parse(&slash_32("10.128.0.1", "10.132.0.1", &named)).unwrap().routes[0].port, 1);
+    let neighbour = "[[neighbour]]\naddress = \"10.9.9.9\"\nmac = \"02:00:00:00:00:07\"\nport = \"dip0\"\n\
+                     [[service]]\nlisten = \"tcp://10.128.0.5:80\"\n[[service.real]]\naddress = \"10.9.9.9:80\"\n";
+    let config = parse(&slash_32("10.128.0.1", "10.132.0.1", neighbour)).unwrap();
+    assert_eq!((config.neighbours[0].port, config.services[0].reals.len()), (1, 1));
+    // A /31 has two hosts and no other address (RFC 3021).
+    let with_31 = slash_32("10.128.0.1", "10.132.0.4", "").replace("10.132.0.5/32", "10.132.0.5/31");
+    assert!(parse(&with_31).is_ok(), "{with_31}");
+}
+
+#[test]
+fn two_ports_may_have_the_same_gateway() {
+    let (one, route) = ("169.254.1.1", "[[route]]\nto = \"172.16.0.0/12\"\nvia = \"169.254.1.1\"\n");
+    assert!(parse(&slash_32(one, one, "")).is_ok());
+    let expected =
+        "lbd.toml:15: via: 169.254.1.1 is the gateway of several ports; name one, as in port = \"dip0\"";
+    assert_eq!(problems(&slash_32(one, one, route)), [expected]);
+    let named = slash_32(one, one, &format!("{route}port = \"vip0\"\n"));
+    assert_eq!(parse(&named).unwrap().routes[0].port, 0);
+    let fixed = |port, last| {
+        format!("[[neighbour]]\naddress = \"{one}\"\nmac = \"02:00:00:00:00:0{last}\"\nport = \"{port}\"\n")
+    };
+    let both = parse(&slash_32(one, one, &(fixed("vip0", 1) + &fixed("dip0", 2)))).unwrap();
+    assert_eq!(both.neighbours.iter().map(|fixed| fixed.port).collect::<Vec<_>>(), [0, 1]);
+    let twice = slash_32(one, one, &(fixed("vip0", 1) + &fixed("vip0", 2)));
+    assert_eq!(problems(&twice), ["lbd.toml:18: address: another [[neighbour]] is 169.254.1.1"]);
+}
+
 #[test]
 fn options_of_ports_that_are_wrong_are_named() {
     expect("mtu = 9217", "1: mtu: expected a number from 576 to 9216, found 9217");
     expect("vlan = 7", "1: not supported yet: vlan");
-    for gateway in ["10.0.1.1", "192.168.10.1"] {
-        let right = "expected an address in a prefix of its addresses";
-        let message = format!("1: gateway: {gateway} is not on the link of port \"dip0\"; {right}");
-        expect(&format!("gateway = \"{gateway}\""), &message);
-    }
+    let right = "expected a router on the link of \"dip0\"";
+    let message =
+        "1: gateway: 192.168.10.1 is on the link of port \"vip0\" (192.168.10.100/24); ".to_owned() + right;
+    expect("gateway = \"192.168.10.1\"", &message);
+    expect("gateway = \"10.0.0.255\"", "1: gateway: 10.0.0.255 is a network's own or its broadcast address");
     expect("gateway = \"10.0.0.8\"", "1: gateway: 10.0.0.8 is an own address");
     expect("gateway = \"2001:db8::1\"", "1: not supported yet: IPv6");
 }
@@ -113,9 +164,15 @@ fn routes_that_are_wrong_are_named() {
         &route("172.16.0.1/12", "10.0.0.1"),
         "2: to: 172.16.0.1/12 has bits beyond its length; did you mean 172.16.0.0/12?",
     );
+    expect(&route("172.16.0.0/12", "10.9.0.1"), &format!("3: via: 10.9.0.1 {NO_LINK}"));
+    let named = |to: &str, via: &str, port: &str| route(to, via) + &format!("port = \"{port}\"\n");
     expect(
-        &route("172.16.0.0/12", "10.9.0.1"),
-        "3: via: 10.9.0.1 is on no port's link; expected an address in a prefix of some port's addresses",
+        &named("172.16.0.0/12", "10.9.0.1", "dip7"),
+        "4: port: there is no port \"dip7\"; known: vip0, dip0",
+    );
+    expect(
+        &named("172.16.0.0/12", "10.0.0.1", "vip0"),
+        "3: via: 10.0.0.1 is on the link of port \"dip0\", not of the one that is named",
     );
     expect(&route("172.16.0.0/12", "10.0.0.8"), "3: via: 10.0.0.8 is an own address");
     expect(
@@ -130,10 +187,7 @@ fn routes_that_are_wrong_are_named() {
 fn neighbours_that_are_wrong_are_named() {
     let neighbour =
         |address: &str, mac: &str| format!("[[neighbour]]\naddress = \"{address}\"\nmac = \"{mac}\"\n");
-    expect(
-        &neighbour("10.9.0.7", "02:00:00:00:00:07"),
-        "2: address: 10.9.0.7 is on no port's link; expected an address in a prefix of some port's addresses",
-    );
+    expect(&neighbour("10.9.0.7", "02:00:00:00:00:07"), &format!("2: address: 10.9.0.7 {NO_LINK}"));
     for mac in ["01:00:00:00:00:07", "2:0:0:0:0:7", "00:00:00:00:00:00", "02:00:00:00:00:07:08", "x"] {
         let message = "3: mac: expected the MAC of a host as 02:00:00:00:00:07, found";
         expect(&neighbour("10.0.0.7", mac), &format!("{message} {mac:?}"));
