@@ -75,7 +75,7 @@ drop_reasons! {
     EtherType "ethertype" "neither IPv4 nor ARP"
     Arp "arp" "an ARP message that is malformed or concerns nobody we know"
     IpOptions "ip_options" "the packet has an IPv4 option that RFC 7126 advises to drop"
-    Martian "martian" "source or destination is an address that must not be on the wire"
+    Martian "martian" "source or destination is an address that must not be on the wire, or the source belongs on another interface than the one it came by"
     Broadcast "broadcast" "a broadcast or multicast packet"
     Fragment "fragment" "a fragment of a ping to an own address, or of an ICMP error: these are not followed"
     FragmentMalformed "fragment_malformed" "a fragment that is empty, of an odd length, or cuts the transport header (RFC 1858, RFC 3128)"

@@ -40,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 const RS3: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 27);
+/// With two ports; with one arm all are behind the first.
 const NEIGHBOURS: [(NeighbourKey, Mac); 5] = [
     (NeighbourKey { port: VIP0, address: CLIENT }, CLIENT_MAC),
     (NeighbourKey { port: VIP0, address: ROUTER }, Mac([2, 0, 0, 0, 0x10, 1])),
@@ -47,6 +48,11 @@ const NEIGHBOURS: [(NeighbourKey, Mac); 5] = [
     (NeighbourKey { port: DIP0, address: RS2 }, RS2_MAC),
     (NeighbourKey { port: DIP0, address: RS3 }, Mac([2, 0, 0, 0, 0, 0x27])),
 ];
+
+fn neighbour(which: usize, is_one_arm: bool) -> (NeighbourKey, Mac) {
+    let (key, mac) = NEIGHBOURS[which];
+    (if is_one_arm { NeighbourKey { port: VIP0, ..key } } else { key }, mac)
+}
 
 fn services(reals: u8) -> Vec<Configured> {
     let ends = |port| {
@@ -179,10 +185,13 @@ fn new_lab(Setting { capacity, is_one_arm, way, is_patient }: Setting) -> Lab {
         lab.description.timeouts = Timeouts::new(30, 5, 2);
     }
     if is_one_arm {
-        lab.description.ports.iter_mut().for_each(|port| port.side = Side::Both);
+        let inside = lab.description.ports.remove(usize::from(DIP0));
+        let arm = &mut lab.description.ports[usize::from(VIP0)];
+        arm.side = Side::Both;
+        arm.addresses.extend(inside.addresses);
     }
     lab.configure(&services(7));
-    for (key, mac) in NEIGHBOURS {
+    for (key, mac) in (0..NEIGHBOURS.len()).map(|which| neighbour(which, is_one_arm)) {
         lab.reachable(key, mac);
     }
     lab
@@ -226,14 +235,14 @@ fn run(setting: Setting, steps: Vec<Step>) {
                     Step::Leap(hundredths) => lab.skip(hundredths * 10_000_000),
                     Step::Mute(_) if !is_patient => {}
                     Step::Mute(which) => {
-                        let key = NEIGHBOURS[*which].0;
+                        let (key, _) = neighbour(*which, is_one_arm);
                         let hop = lab.next_hop_id(key);
                         lab.next_hops.set(hop, NextHop::UNRESOLVED);
                         lab.control.orders.push(Order::Unreachable(key)).unwrap();
                         left.extend(lab.turn());
                     }
                     Step::Reach(which) => {
-                        let (key, mac) = NEIGHBOURS[*which];
+                        let (key, mac) = neighbour(*which, is_one_arm);
                         left.extend(lab.reachable(key, mac));
                     }
                     Step::Reconfigure(reals) => lab.configure(&services(*reals)),

@@ -275,3 +275,145 @@ fn answers_go_back_where_they_are_asked_for() {
     }
     assert_eq!(lab.dropped(DropReason::NoService), 4);
 }
+
+/// From the clients' side: a source on the reals' link, the real's own, one behind the reals' router, and one of the other
+/// uplink's. None is believed, whatever it sends and however it is handled.
+#[test]
+fn a_source_that_belongs_elsewhere_is_a_martian() {
+    let inside = Ipv4Addr::new(10, 0, 0, 99);
+    let beside = Ipv4Addr::new(198, 18, 0, 6);
+    for source in [inside, RS1, FAR_REAL, beside] {
+        let mut lab = two_uplinks();
+        let client = at(STRANGER, 40000);
+        UPLINK0.bring(&mut lab, &Packet::tcp(client, at(VIP, 80), SYN));
+        UPLINK0.bring(&mut lab, &Packet::udp(client, at(VIP, 53), b"?"));
+        let spoofed = [
+            ("opens TCP", Packet::tcp(at(source, 40000), at(VIP, 80), SYN)),
+            ("opens UDP", Packet::udp(at(source, 40000), at(VIP, 53), b"?")),
+            ("is routed", Packet::udp(at(source, 40000), at(RS1, 161), b"?")),
+            ("is refused", Packet::udp(at(source, 40000), at(VIP, 9), b"?")),
+            ("pings", Packet::icmp(source, VIP, [8, 0], [0, 1, 0, 1], b"ping")),
+            ("replies to TCP", Packet::tcp(at(source, 8080), client, ACK)),
+            ("resets", Packet::tcp(at(source, 8080), client, support::packet::RST)),
+            ("replies to UDP", Packet::udp(at(source, 5353), client, b"!")),
+        ];
+        let mut dropped = 0;
+        let states: Vec<_> = lab.connections().iter().map(|row| row.state).collect();
+        for (what, packet) in spoofed {
+            let fragmented = Packet { payload: vec![7; 1600], dont_fragment: false, ..packet.clone() };
+            let mut frames = vec![packet.clone().macs(ROUTER_MAC, VIP_MAC).frame()];
+            frames.push(Packet { options: vec![1, 1, 1, 0], ..packet }.macs(ROUTER_MAC, VIP_MAC).frame());
+            frames.extend(fragmented.macs(ROUTER_MAC, VIP_MAC).fragments(1000));
+            for frame in frames {
+                dropped += 1;
+                assert_eq!(lab.arrive(VIP0, &frame), [], "{source} {what}");
+                assert_eq!(lab.dropped(DropReason::Martian), dropped, "{source} {what}");
+            }
+        }
+        let after: Vec<_> = lab.connections().iter().map(|row| row.state).collect();
+        assert_eq!((after, lab.worker.frames_held()), (states, 0), "{source}: nothing has changed");
+    }
+}
+
+/// Where it belongs it is heard as ever.
+#[test]
+fn a_source_is_believed_where_it_belongs() {
+    let mut lab = two_uplinks();
+    let ping = |source, target| Packet::icmp(source, target, [8, 0], [0, 1, 0, 1], b"ping");
+    let inside = Ipv4Addr::new(10, 0, 0, 99);
+    let beside = Ipv4Addr::new(198, 18, 0, 6);
+    for (link, source) in [
+        (INSIDE, inside),
+        (INSIDE, RS1),
+        (INSIDE, FAR_REAL),
+        (INSIDE, STRANGER),
+        (UPLINK1, beside),
+        (UPLINK1, STRANGER),
+        (UPLINK0, STRANGER),
+        (UPLINK0, CLIENT),
+    ] {
+        assert_eq!(link.bring(&mut lab, &ping(source, VIP)).len(), 1, "{source} by {}", link.port);
+    }
+    assert_eq!(lab.dropped(DropReason::Martian), 0);
+}
+
+/// Two ports on one network: a host of it may come by either. Of prefixes in each other the longest tells.
+#[test]
+fn a_shared_prefix_is_on_both_links() {
+    let mut lab = two_uplinks();
+    let ping = |source, target| Packet::icmp(source, target, [8, 0], [0, 1, 0, 1], b"ping");
+    lab.description.ports[usize::from(VIP1)].addresses.push("192.168.10.101/24".parse().unwrap());
+    lab.description.ports[usize::from(DIP0)].addresses.push("198.18.0.129/25".parse().unwrap());
+    lab.apply();
+    for link in [UPLINK0, UPLINK1] {
+        assert_eq!(link.bring(&mut lab, &ping(CLIENT, VIP)).len(), 1);
+    }
+    for (last, by_uplink, by_inside) in [(6, 1, 0), (200, 0, 1)] {
+        let source = Ipv4Addr::new(198, 18, 0, last);
+        assert_eq!(UPLINK1.bring(&mut lab, &ping(source, VIP)).len(), by_uplink, "{source}");
+        assert_eq!(INSIDE.bring(&mut lab, &ping(source, VIP)).len(), by_inside, "{source}");
+    }
+}
+
+/// One arm: all is on one link, and nobody is elsewhere.
+#[test]
+fn with_one_arm_every_source_is_heard() {
+    let mut lab = Lab::new();
+    let arm = &mut lab.description.ports[usize::from(VIP0)];
+    arm.side = Side::Both;
+    arm.addresses.push("10.0.0.8/24".parse().unwrap());
+    lab.description.ports.truncate(1);
+    lab.description.routes = vec![default_via(VIP0, ROUTER)];
+    lab.apply();
+    let ping = |source| Packet::icmp(source, VIP, [8, 0], [0, 1, 0, 1], b"ping");
+    for source in [CLIENT, RS1, FAR_REAL, STRANGER] {
+        let frame = ping(source).macs(ROUTER_MAC, VIP_MAC).frame();
+        assert_eq!(lab.arrive(VIP0, &frame).len(), 1, "{source}");
+    }
+}
+
+/// An error about a packet to a real can only come from the side that the real is on.
+#[test]
+fn an_error_about_a_request_is_heard_from_the_reals_side_alone() {
+    let mut lab = two_uplinks();
+    let client = at(STRANGER, 40000);
+    let at_real = uplink_of(&mut lab, UPLINK0, &Packet::tcp(client, at(VIP, 80), SYN));
+    let error = error_about(&at_real, Ipv4Addr::new(192, 0, 2, 77), *client.ip(), 600);
+    assert_eq!(UPLINK0.bring(&mut lab, &error), []);
+    assert_eq!(UPLINK1.bring(&mut lab, &error), []);
+    assert_eq!(lab.dropped(DropReason::Martian), 2);
+    UPLINK0.has(&INSIDE.bring(&mut lab, &error), "from the reals' side");
+}
+
+/// On a port towards reals too, a reply is one only where its real is; plain ones take the fast path, others do not.
+#[test]
+fn a_reply_is_translated_where_its_real_is() {
+    for (side, is_one_of_two) in
+        [(Side::Dip, true), (Side::Both, true), (Side::Vip, true), (Side::Dip, false)]
+    {
+        let mut lab = two_uplinks();
+        // The second uplink leads towards reals, of which one is on its link.
+        lab.description.ports[usize::from(VIP1)].side = side;
+        lab.description.routes.remove(1);
+        lab.apply();
+        let (real, mac) = if is_one_of_two {
+            (Ipv4Addr::new(10, 0, 0, 7), RS1_MAC)
+        } else {
+            (Ipv4Addr::new(198, 18, 0, 7), Mac([2, 0, 0, 0, 0x20, 7]))
+        };
+        lab.configure(&[Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(real, 5353), 1)] }]);
+        let port = if is_one_of_two { DIP0 } else { VIP1 };
+        lab.reachable(NeighbourKey { port, address: real }, mac);
+        let client = at(STRANGER, 40000);
+        assert_eq!(UPLINK0.bring(&mut lab, &Packet::udp(client, at(VIP, 53), b"?"))[0].port, port);
+        let reply = Packet::udp(at(real, 5353), client, b"!");
+        let with_options = Packet { options: vec![1, 1, 1, 0], ..reply.clone() };
+        for packet in [reply, with_options] {
+            for link in [INSIDE, UPLINK1, UPLINK0] {
+                let out = link.bring(&mut lab, &packet);
+                assert_eq!(out.len(), usize::from(link.port == port), "{side:?}, by {}", link.port);
+            }
+        }
+        assert_eq!(lab.dropped(DropReason::Martian), 4);
+    }
+}

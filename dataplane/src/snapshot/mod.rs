@@ -3,11 +3,13 @@
 //! The control thread describes what is configured ([`Description`]); [`Snapshot::compile`] derives
 //! everything the packet path looks up. A worker keeps a snapshot until the next one arrives.
 
+mod origin;
 mod real;
 mod route;
 mod word_hash;
 mod word_map;
 
+use origin::Origins;
 pub(crate) use real::at as fields_at;
 pub use real::{Fields, Rewrite, endpoint_bits};
 pub use route::{NextOnWay, Route, Routes};
@@ -159,6 +161,7 @@ pub struct Snapshot {
     servers: HashSet<Ipv4Addr>,
     local: HashMap<Ipv4Addr, Local>,
     broadcast: HashSet<Ipv4Addr>,
+    origins: Origins,
     /// The [marks](mark) of the addresses in `local` and `broadcast`, as a set of bits.
     marks: [u64; 4],
 }
@@ -196,14 +199,16 @@ impl Snapshot {
             let mark = mark(*address);
             marks[mark / 64] |= 1 << (mark % 64);
         }
+        let routes = Routes::new(&ports, &routes);
         Self {
             version,
+            origins: Origins::new(&ports, &routes, reals.iter().map(|real| *real.key.endpoint.ip())),
             macs: std::array::from_fn(|port| ports.get(port).map_or(0, |port| port.mac.bits())),
             local,
             broadcast,
             marks,
             smallest_mtu: ports.iter().map(|port| port.mtu).min().unwrap_or(u16::MAX),
-            routes: Routes::new(&ports, &routes),
+            routes,
             ports,
             services,
             timeouts,
@@ -298,6 +303,33 @@ impl Snapshot {
     #[inline(never)]
     fn look_up_own_or_broadcast(&self, address: Ipv4Addr) -> bool {
         self.local(address).is_some() || self.is_link_broadcast(address)
+    }
+
+    /// Whether a source address belongs on another port than the one that its packet came by; see [`Origins`].
+    #[inline(always)]
+    pub fn belongs_elsewhere(&self, source: Ipv4Addr, port: PortIndex) -> bool {
+        // Nearly always told by the prefixes alone.
+        self.origins.may_be_elsewhere(source, port) && self.look_up_origin(source, port)
+    }
+
+    /// Out of line: what it needs would crowd out the rest.
+    #[cold]
+    #[inline(never)]
+    fn look_up_origin(&self, source: Ipv4Addr, port: PortIndex) -> bool {
+        self.routes.is_on_another_link(source, port) || self.is_real_elsewhere(source, port)
+    }
+
+    /// Whether some real belongs elsewhere than on this port, which leads towards reals: then its packets' sources are to be
+    /// [looked at](Self::belongs_elsewhere), also where they look like replies.
+    #[inline(always)]
+    pub(crate) const fn has_reals_elsewhere(&self, port: PortIndex) -> bool {
+        self.origins.has_reals_elsewhere(port)
+    }
+
+    /// Whether this is the address of a real that is not where `port` leads: behind a port towards reals, and this is one
+    /// towards clients alone.
+    pub fn is_real_elsewhere(&self, address: Ipv4Addr, port: PortIndex) -> bool {
+        self.is_server(address) && origin::is_inside_from(address, port, &self.ports, &self.routes)
     }
 
     /// Whether some real, removed ones with connections included, has this address and port.

@@ -127,6 +127,23 @@ impl Routes {
         own.or_else(|| self.all.search(client.to_bits())).map(|way| way.next(client))
     }
 
+    /// Whether an address is of a link, but not of that of `port`: its longest prefix is on the link of others alone.
+    pub fn is_on_another_link(&self, address: Ipv4Addr, port: PortIndex) -> bool {
+        let is_other = |way: &Way| way.route.via.is_none() && way.route.port != port;
+        let Some(way) = self.all.way(address).filter(|way| is_other(way)) else { return false };
+        let own = self.of_port.get(usize::from(port)).and_then(|routes| routes.way(address));
+        own.is_none_or(|own| {
+            own.route.via.is_some() || own.route.prefix.prefix_len() < way.route.prefix.prefix_len()
+        })
+    }
+
+    /// The prefixes of the links of other ports than `port`.
+    pub(super) fn other_links(&self, port: PortIndex) -> impl Iterator<Item = Ipv4Net> + '_ {
+        let others = self.of_port.iter().enumerate().filter(move |(other, _)| *other != usize::from(port));
+        let ways = others.flat_map(|(_, routes)| routes.by_length.iter().flat_map(|(_, ways)| ways.values()));
+        ways.filter(|way| way.route.via.is_none()).map(|way| way.route.prefix)
+    }
+
     /// The gateways of all routes, each once.
     pub fn gateways(&self) -> &[NeighbourKey] {
         &self.gateways

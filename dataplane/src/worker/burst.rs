@@ -34,6 +34,9 @@ impl<Io: FrameIo> Handler<Io> {
             Side::Dip => self.decode_on_level::<Backwards>(burst, snapshot),
             Side::Both => self.decode_on_level::<EitherWay>(burst, snapshot),
         }
+        if snapshot.has_reals_elsewhere(burst.port) {
+            burst.others |= strangers(&burst.frames, burst.port, snapshot);
+        }
     }
 
     /// As the processor can. For newer ones each direction has a function of its own: what another needs takes no registers.
@@ -399,6 +402,18 @@ fn others(frames: &[impl Frame], expected: Expected) -> FrameSet {
     frames.iter().enumerate().fold(0, |set, (index, frame)| set | is_other(frame) << index)
 }
 
+/// Which frames come from an address that belongs on another port. Out of line, for it is asked only where reals are behind
+/// several ports.
+#[cold]
+#[inline(never)]
+fn strangers(frames: &[impl Frame], port: PortIndex, snapshot: &Snapshot) -> FrameSet {
+    let is_stranger = |frame| {
+        let source = address_at(frame, decode::at::SOURCE);
+        FrameSet::from(snapshot.belongs_elsewhere(source, port))
+    };
+    frames.iter().enumerate().fold(0, |set, (index, frame)| set | is_stranger(frame) << index)
+}
+
 /// The frames of a burst that have left the fast path, and their connections as a set of bits of their
 /// home buckets: what follows on them leaves it too, so that nothing is overtaken. A false hit costs
 /// that packet some time.
@@ -433,6 +448,12 @@ impl Behind {
         let has_options = head[decode::at::IPV4] != 0x45;
         self.homes |= if has_options { u64::MAX } else { 1 << decoded.home.low_bits() };
     }
+}
+
+#[inline(always)]
+fn address_at(frame: &impl Frame, at: usize) -> Ipv4Addr {
+    let octets: &[u8; 4] = frame.head()[at..].first_chunk().expect("within the head");
+    Ipv4Addr::from(*octets)
 }
 
 /// How the direction of a port's frames is told. On a port of one side it is a constant, for which
@@ -477,9 +498,7 @@ impl DirectionOf for Backwards {
 impl DirectionOf for EitherWay {
     const DIFFERS: bool = true;
     fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction {
-        let at = decode::at::DESTINATION;
-        let octets: &[u8; 4] = frame.head()[at..].first_chunk().expect("within the head");
-        let local = snapshot.local(Ipv4Addr::from(*octets)).is_some();
+        let local = snapshot.local(address_at(frame, decode::at::DESTINATION)).is_some();
         if local { Direction::Forward } else { Direction::Reverse }
     }
     fn of(noted: &Direction) -> Direction {

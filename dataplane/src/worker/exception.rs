@@ -143,6 +143,7 @@ impl<Io: FrameIo> Handler<Io> {
             || ipv4::is_martian_destination(ip.destination)
             || snapshot.is_link_broadcast(ip.source)
             || snapshot.local(ip.source).is_some()
+            || snapshot.belongs_elsewhere(ip.source, context.port)
         {
             return Err(DropReason::Martian);
         }

@@ -89,6 +89,10 @@ impl<Io: FrameIo> Handler<Io> {
         let Some(found) = self.find(&segment, Direction::Reverse, context) else {
             return self.route(frame, ip, context);
         };
+        // Whoever is not on its side has not seen the packet that it quotes.
+        if context.snapshot.is_real_elsewhere(*segment.source.ip(), context.port) {
+            return Err(DropReason::Martian);
+        }
         if !message.has_right_checksum() {
             return Err(DropReason::IcmpChecksum);
         }

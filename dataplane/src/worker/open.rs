@@ -39,7 +39,7 @@ impl<Io: FrameIo> Handler<Io> {
         tick: Tick,
     ) -> Opened {
         let &Context { snapshot, port, .. } = context;
-        let Some(opening) = self.is_opening(frame.head(), decoded, snapshot) else {
+        let Some(opening) = self.is_opening(frame.head(), decoded, context) else {
             return Opened::Exception;
         };
         let real = match self.table.vacancy(decoded.home, decoded.key) {
@@ -77,7 +77,8 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// What the packet opens, if it does so without any doubt.
     #[inline(always)]
-    fn is_opening(&self, head: &[u8; HEAD], decoded: &Decoded, snapshot: &Snapshot) -> Option<Opening> {
+    fn is_opening(&self, head: &[u8; HEAD], decoded: &Decoded, context: &Context<'_>) -> Option<Opening> {
+        let &Context { snapshot, port, .. } = context;
         if decoded.direction != Direction::Forward {
             return None;
         }
@@ -91,6 +92,7 @@ impl<Io: FrameIo> Handler<Io> {
             && checksum::is_right_header(head[at::IPV4..].first_chunk()?)
             && !ipv4::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
+            && !snapshot.belongs_elsewhere(source, port)
             && !self.is_of_another_worker(decoded);
         opens.then_some(Opening { protocol, service, source })
     }

@@ -1,0 +1,152 @@
+//! Where packets of a source may come from: nobody outside may speak for a host of another link (RFC 3704 §2.2, of
+//! the prefixes that are known).
+
+use super::{Port, Routes, Side};
+use crate::ids::{MAX_PORTS, PortIndex};
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// For each port, which sources may belong on another one. They do if their longest prefix is that of another port's link, or
+/// if they are a real that the routes lead to by a port towards reals, and this is one towards clients alone. What is in no
+/// prefix may come from anywhere: of that no port is known.
+#[derive(Debug)]
+pub(super) struct Origins {
+    elsewhere: Vec<Cover>,
+    /// As a set of bits: the ports towards reals on which some real belongs elsewhere, so that what looks like a reply may be
+    /// none.
+    reals_elsewhere: u16,
+}
+
+impl Origins {
+    pub(super) fn new(ports: &[Port], routes: &Routes, reals: impl Iterator<Item = Ipv4Addr>) -> Self {
+        let mut reals_elsewhere = 0;
+        let cover = |port| routes.other_links(port).fold(Cover::default(), Cover::with);
+        let mut elsewhere: Vec<Cover> = (0..ports.len() as PortIndex).map(cover).collect();
+        // There may be very many reals, and hardly ever are there more than a few networks of them.
+        for real in reals {
+            for (port, cover) in (0..).zip(&mut elsewhere) {
+                let is_covered = cover.has(real);
+                if ports[usize::from(port)].side != Side::Vip {
+                    let is_known = reals_elsewhere & 1 << port != 0;
+                    if is_covered && !is_known && routes.is_on_another_link(real, port) {
+                        reals_elsewhere |= 1 << port;
+                    }
+                } else if !is_covered && is_inside_from(real, port, ports, routes) {
+                    *cover = std::mem::take(cover).with(real.into());
+                }
+            }
+        }
+        Self { elsewhere, reals_elsewhere }
+    }
+
+    #[inline(always)]
+    pub(super) fn may_be_elsewhere(&self, source: Ipv4Addr, port: PortIndex) -> bool {
+        self.elsewhere.get(usize::from(port)).is_some_and(|cover| cover.has(source))
+    }
+
+    #[inline(always)]
+    pub(super) const fn has_reals_elsewhere(&self, port: PortIndex) -> bool {
+        self.reals_elsewhere >> (port as usize % MAX_PORTS) & 1 != 0
+    }
+}
+
+/// Whether a real is behind a port towards reals, and `port` is one towards clients alone.
+pub(super) fn is_inside_from(real: Ipv4Addr, port: PortIndex, ports: &[Port], routes: &Routes) -> bool {
+    let side = |port: PortIndex| ports.get(usize::from(port)).map(|port| port.side);
+    side(port) == Some(Side::Vip)
+        && routes.to_real(real).is_some_and(|hop| side(hop.port).is_some_and(|side| side != Side::Vip))
+}
+
+/// Prefixes that a cover has at most: as many are compared at once.
+const PREFIXES: usize = 4;
+
+/// A few prefixes that cover all that were put in, and more if those were many.
+#[derive(Clone, Debug)]
+struct Cover {
+    masks: [u32; PREFIXES],
+    networks: [u32; PREFIXES],
+}
+
+impl Default for Cover {
+    /// None: no address is 1 under a mask of zero.
+    fn default() -> Self {
+        Self { masks: [0; PREFIXES], networks: [1; PREFIXES] }
+    }
+}
+
+impl Cover {
+    #[inline(always)]
+    fn has(&self, address: Ipv4Addr) -> bool {
+        let bits = address.to_bits();
+        let pairs = self.masks.iter().zip(&self.networks);
+        pairs.fold(false, |has, (mask, network)| has | (bits & mask == *network))
+    }
+
+    /// With this prefix too. If there is no place for it, the two become one that have the longest prefix in common.
+    fn with(self, prefix: Ipv4Net) -> Self {
+        let pairs = self.masks.iter().zip(&self.networks);
+        let kept = pairs.filter(|(mask, network)| **network & !**mask == 0);
+        let mut all: Vec<(u32, u32)> = kept.map(|(mask, network)| (*mask, *network)).collect();
+        all.push((prefix.netmask().to_bits(), prefix.network().to_bits()));
+        while all.len() > PREFIXES {
+            let pairs = (0..all.len()).flat_map(|second| (0..second).map(move |first| (first, second)));
+            let in_common = |(first, second): &(usize, usize)| common(all[*first], all[*second]);
+            let Some((first, second)) = pairs.max_by_key(|pair| in_common(pair).0) else { break };
+            all[first] = common(all[first], all[second]);
+            all.remove(second);
+        }
+        let mut cover = Self::default();
+        for (index, (mask, network)) in all.into_iter().enumerate() {
+            (cover.masks[index], cover.networks[index]) = (mask, network);
+        }
+        cover
+    }
+}
+
+/// The longest prefix that both are in.
+fn common((mask, network): (u32, u32), (other_mask, other): (u32, u32)) -> (u32, u32) {
+    let equal = (network ^ other).leading_zeros();
+    let mask = mask & other_mask & !u32::MAX.checked_shr(equal).unwrap_or(0);
+    (mask, network & mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn prefix() -> impl Strategy<Value = Ipv4Net> {
+        let near = prop_oneof![any::<u32>(), (0..1u32 << 16).prop_map(|low| 0x0a00_0000 | low)];
+        (near, 0..=32u8).prop_map(|(bits, length)| Ipv4Net::new(bits.into(), length).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn all_that_was_put_in_is_covered_and_no_more_while_there_is_room(
+            prefixes in prop::collection::vec(prefix(), 0..9),
+            random: u32,
+        ) {
+            let cover = prefixes.iter().copied().fold(Cover::default(), Cover::with);
+            for prefix in &prefixes {
+                let host = prefix.network().to_bits() | random & prefix.hostmask().to_bits();
+                prop_assert!(cover.has(host.into()));
+            }
+            if prefixes.len() <= PREFIXES {
+                let is_in = prefixes.iter().any(|prefix| prefix.contains(&Ipv4Addr::from(random)));
+                prop_assert_eq!(cover.has(random.into()), is_in);
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_become_one() {
+        let prefixes = ["10.0.0.0/24", "10.0.1.0/24", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"];
+        let cover =
+            prefixes.iter().fold(Cover::default(), |cover, prefix| cover.with(prefix.parse().unwrap()));
+        for (address, is_in) in
+            [("10.0.0.1", true), ("10.0.1.1", true), ("10.0.2.1", false), ("203.0.112.1", false)]
+        {
+            assert_eq!(cover.has(address.parse().unwrap()), is_in, "{address}");
+        }
+    }
+}
