@@ -1,8 +1,9 @@
-//! One `lbd` for each device: a card on uio has no owner, and neither has an interface of the kernel, so that a second one would take
-//! the packets of the first without a word.
+//! One `lbd` for each device: a card on uio has no owner, and neither has an interface of the kernel, so that a
+//! second one would take the packets of the first without a word.
 //!
-//! A PCI device is locked by its `config` file in sysfs, an interface by an abstract Unix socket, whose names each network namespace
-//! has of its own, as those of interfaces. The kernel lets go of both when the process ends, however it does.
+//! A PCI device is locked by its `config` file in sysfs, an interface by an abstract Unix socket, whose names each
+//! network namespace has of its own, as those of interfaces. The kernel lets go of both when the process ends,
+//! however it does.
 
 use crate::Failure;
 use control::config::Config;
@@ -81,7 +82,8 @@ fn holder_of(file: &File) -> String {
     pid.map_or_else(|| "another process".into(), named)
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 708 00:13:13548 0 EOF`: the third word from the end is the device (hexadecimal) and inode.
+/// `1: FLOCK  ADVISORY  WRITE 708 00:13:13548 0 EOF`: the third word from the end is the device (hexadecimal) and
+/// inode.
 fn holder_in(locks: &str, device: u64, inode: u64) -> Option<u32> {
     let (major, minor) = (libc::major(device), libc::minor(device));
     let wanted = format!("{major:02x}:{minor:02x}:{inode}");

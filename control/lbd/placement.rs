@@ -1,4 +1,5 @@
-//! Which worker has which queue of a port, on which NUMA node what is, and how many buffers are under way between workers.
+//! Which worker has which queue of a port, on which NUMA node what is, and how many buffers are under way between
+//! workers.
 
 use dataplane::hand_over::{FRAMES, PARCELS};
 use std::path::Path;

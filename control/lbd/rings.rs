@@ -1,9 +1,9 @@
 //! How large a port's rings, a core's cache of a pool and what a worker holds may be, so that a pool never runs dry.
 //!
-//! Buffers of one pool lie in the ring that it fills, in the rings to transmit of every port and worker (a driver gives a
-//! frame that was sent back when its slot is needed again, however late), in the caches of all cores, with packets that wait, and in
-//! bursts under way. If these can take all of them, nothing is received any more; and what is not received pushes nothing
-//! out of a ring to transmit. So it would stay for good.
+//! Buffers of one pool lie in the ring that it fills, in the rings to transmit of every port and worker (a driver
+//! gives a frame that was sent back when its slot is needed again, however late), in the caches of all cores, with
+//! packets that wait, and in bursts under way. If these can take all of them, nothing is received any more; and what
+//! is not received pushes nothing out of a ring to transmit. So it would stay for good.
 
 use dataplane::frame::BURST;
 use dataplane::worker::{BURSTS_IN_HAND, MOST_HELD};
@@ -121,8 +121,8 @@ impl Sizes {
                 let each = ports[port].tx_queues * ports[port].uses.tx_for_each as usize;
                 usize::from(self.rings[port].1) * each
             }
-            // Those of the other workers, and of the control thread's core, which fills the rings. A cache is filled by half beyond
-            // its size.
+            // Those of the other workers, and of the control thread's core, which fills the rings. A cache is filled
+            // by half beyond its size.
             Part::Cache => workers * (self.cache * 3 / 2),
             Part::Held => workers * self.held,
         }

@@ -20,8 +20,8 @@ struct Progress {
 }
 
 impl Starting {
-    /// From now on `lbd` ends some seconds after `stop` is set, if the start is not over by then: a driver that waits for its
-    /// device is not to be interrupted otherwise.
+    /// From now on `lbd` ends some seconds after `stop` is set, if the start is not over by then: a driver that waits
+    /// for its device is not to be interrupted otherwise.
     pub(crate) fn watch(stop: Arc<AtomicBool>) -> std::io::Result<Self> {
         let progress = Arc::new(Progress { step: Mutex::default(), is_over: AtomicBool::new(false) });
         let watched = Arc::clone(&progress);

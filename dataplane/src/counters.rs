@@ -150,8 +150,8 @@ pub struct WorkerCounters {
     pub taken_over: Counter,
     /// Frames that another worker sends, where this one has no transmit queue.
     pub sent_by_others: Counter,
-    /// Gauge: how long a device has taken nothing of what waits to be sent, by `EthPort`, in nanoseconds; 0: it takes frames, or
-    /// none wait.
+    /// Gauge: how long a device has taken nothing of what waits to be sent, by `EthPort`, in nanoseconds; 0: it takes
+    /// frames, or none wait.
     pub transmit_stands: [Counter; crate::ids::MAX_PORTS],
     /// Bursts handled: received, or taken over.
     pub bursts: Counter,

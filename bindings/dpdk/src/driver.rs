@@ -1,11 +1,12 @@
-//! What drivers do not say of themselves, and it matters: how they cut buffers down, how many of them their rings hold, which
-//! queues they claim and the chip has not. From the sources of DPDK 22.11; a driver that is not listed is taken for a usual one.
+//! What drivers do not say of themselves, and it matters: how they cut buffers down, how many of them their rings
+//! hold, which queues they claim and the chip has not. From the sources of DPDK 22.11; a driver that is not listed is
+//! taken for a usual one.
 
 use std::fs;
 use std::path::Path;
 
-/// To what a driver rounds the room of a buffer down before it tells the device. What a frame has beyond that goes to a second
-/// buffer.
+/// To what a driver rounds the room of a buffer down before it tells the device. What a frame has beyond that goes to
+/// a second buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rounding {
     /// A multiple of so many bytes.
@@ -47,7 +48,8 @@ pub(crate) struct Driver {
     pub(crate) rings: RingUse,
 }
 
-/// 1 KiB is what most Intel-like devices count in (igb, igc, ixgbe, ngbe, txgbe, atlantic); who counts in less loses nothing by it.
+/// 1 KiB is what most Intel-like devices count in (igb, igc, ixgbe, ngbe, txgbe, atlantic); who counts in less loses
+/// nothing by it.
 const USUAL: Driver =
     Driver { rounding: Rounding::Multiple(1024), most: u16::MAX, beside: 0, least: 0, rings: RingUse::USUAL };
 
@@ -76,8 +78,8 @@ impl Driver {
             "net_af_packet" | "net_pcap" | "net_null" | "net_memif" | "net_vhost" => {
                 Self { rings: RingUse::COPIES, ..USUAL }
             }
-            // Its rings have sizes of their own: to receive 2048, to transmit as many and those of the completions, all of
-            // its own pool, to which frames of others are copied.
+            // Its rings have sizes of their own: to receive 2048, to transmit as many and those of the completions,
+            // all of its own pool, to which frames of others are copied.
             "net_af_xdp" => Self { rings: RingUse { rx_fixed: 3 * 2048, ..RingUse::COPIES }, ..USUAL },
             // What was sent is another's to receive: a ring of 1024 less one.
             "net_ring" => Self { rings: RingUse { tx_fixed: 1023, ..RingUse::COPIES }, ..USUAL },
@@ -122,8 +124,8 @@ impl Driver {
     }
 }
 
-/// The chips of a driver that claims more queues than some of them have, by PCI device id of Intel: `em` says two of all.
-/// 82574L and LA have two; 8254x has one, and what is given to another queue is never sent.
+/// The chips of a driver that claims more queues than some of them have, by PCI device id of Intel: `em` says two of
+/// all. 82574L and LA have two; 8254x has one, and what is given to another queue is never sent.
 const EM_WITH_TWO: [u16; 2] = [0x10d3, 0x10f6];
 
 /// The most queues that may be used, to receive and to transmit; `None`: what the driver says holds.

@@ -23,8 +23,8 @@ pub struct PortConfig {
     pub descriptors: Option<(u16, u16)>,
     /// The largest IP packet, in bytes; `None`: what the device has, as far as the buffers take it.
     pub mtu: Option<u16>,
-    /// The MTU of the host's interface that the device stands on, in bytes. That is the operator's: no driver is told to
-    /// set one. `None`: the device has an MTU of its own.
+    /// The MTU of the host's interface that the device stands on, in bytes. That is the operator's: no driver is told
+    /// to set one. `None`: the device has an MTU of its own.
     pub interface_mtu: Option<u16>,
     /// Whether frames to other MACs are received too.
     pub promiscuous: bool,
@@ -326,9 +326,9 @@ impl EthPort {
         name_of(&self.info)
     }
 
-    /// The room for a pool's buffers that takes a frame with an IP packet of `mtu` bytes in one piece, if the driver has
-    /// one: at least `size`, or as much as the device uses of it. Drivers round down what they are given, and what does not
-    /// fit goes to a second buffer.
+    /// The room for a pool's buffers that takes a frame with an IP packet of `mtu` bytes in one piece, if the driver
+    /// has one: at least `size`, or as much as the device uses of it. Drivers round down what they are given, and
+    /// what does not fit goes to a second buffer.
     pub fn data_room(&self, size: u16, mtu: u16) -> u16 {
         let frame = mtu.saturating_add(dpdk_sys::NATLB_ETHER_OVERHEAD as u16);
         let least = u16::try_from(self.info.min_rx_bufsize).unwrap_or(u16::MAX);
@@ -356,8 +356,8 @@ impl EthPort {
         Some(self.info.if_index).filter(|index| *index != 0)
     }
 
-    /// The largest IP packet that the device and its buffers take, in bytes, and that was asked for; the host's interface
-    /// below it may carry less.
+    /// The largest IP packet that the device and its buffers take, in bytes, and that was asked for; the host's
+    /// interface below it may carry less.
     pub fn mtu(&self) -> u16 {
         self.mtu
     }
@@ -429,13 +429,15 @@ impl EthPort {
         Err(Error::TooFewQueues { device, direction, asked, available, remedy })
     }
 
-    /// The MTU to configure, within what the device and the buffers allow: what was asked for, or nothing. And the largest
-    /// that the port could follow its interface to.
+    /// The MTU to configure, within what the device and the buffers allow: what was asked for, or nothing. And the
+    /// largest that the port could follow its interface to.
     fn fit_mtu(&mut self, config: &PortConfig) -> Result<(u16, u16), Error> {
         let overhead = dpdk_sys::NATLB_ETHER_OVERHEAD as u16;
         let holds = |pool: &Pool| self.known.one_buffer_holds(pool.data_size()).saturating_sub(overhead);
         let buffers = config.pools.iter().map(holds).min();
-        let device = device_mtu(self.info.max_mtu, self.info.max_rx_pktlen);
+        // A frame in several buffers is not handled, however large the device lets it be.
+        let in_one = self.known.one_buffer_holds(u16::MAX).saturating_sub(overhead);
+        let device = device_mtu(self.info.max_mtu, self.info.max_rx_pktlen).min(in_one);
         let (least, most) = (self.info.min_mtu, buffers.unwrap_or(u16::MAX).min(device));
         if let Some(asked) = config.mtu {
             let remedy = if device < asked {

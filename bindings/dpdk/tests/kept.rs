@@ -1,5 +1,6 @@
-//! What a driver gets by pointer is there as long as its port: this file's functions stand in the place of DPDK's, and read it
-//! again when the port starts and at its end, as drivers do (igb, ixgbe and i40e take the hash key when they start).
+//! What a driver gets by pointer is there as long as its port: this file's functions stand in the place of DPDK's,
+//! and read it again when the port starts and at its end, as drivers do (igb, ixgbe and i40e take the hash key when
+//! they start).
 
 use dpdk::{Eal, EalOptions, EthPort, HashType, HashTypes, Hugepages, Pool, PortConfig, RssConfig};
 use std::alloc::{GlobalAlloc, Layout, System};

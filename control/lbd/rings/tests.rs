@@ -84,8 +84,8 @@ fn rings_of_drivers_that_copy_do_not_count() {
     assert!(fit_ports(&["af_xdp"; 2], 8192, 256, 1).is_ok());
 }
 
-/// For pairs of drivers and many shapes: either there is room to spare, or it is refused; and what is named as enough, or as the
-/// least, is.
+/// For pairs of drivers and many shapes: either there is room to spare, or it is refused; and what is named as
+/// enough, or as the least, is.
 #[test]
 fn what_fits_leaves_room_and_what_is_named_suffices() {
     let mut refused = 0;

@@ -3,8 +3,8 @@
 use super::ControlThread;
 use dataplane::ids::PortIndex;
 
-/// A queue that took nothing for so many seconds while frames waited and the link was up stands still. Another device may
-/// make it pause (IEEE 802.3 annex 31B), but by 34 ms at a time and 1 Gbit/s.
+/// A queue that took nothing for so many seconds while frames waited and the link was up stands still. Another device
+/// may make it pause (IEEE 802.3 annex 31B), but by 34 ms at a time and 1 Gbit/s.
 const SECONDS: u64 = 3;
 
 /// What a port's queues to transmit do.
@@ -24,8 +24,8 @@ struct Leave {
 }
 
 impl Transmitting {
-    /// Takes for how many seconds each worker's queue took nothing (`None`: nothing waits for it, or it takes frames), and
-    /// whether a worker has a queue at all. Returns the queues that are to be left.
+    /// Takes for how many seconds each worker's queue took nothing (`None`: nothing waits for it, or it takes
+    /// frames), and whether a worker has a queue at all. Returns the queues that are to be left.
     fn sample(&mut self, stands: &[Option<u64>], has_queue: impl Fn(usize) -> bool) -> Vec<Leave> {
         self.instead.resize(stands.len(), None);
         self.standing.clear();

@@ -78,14 +78,14 @@ const SWEEP_SLOWEST: usize = 4;
 /// for, nor kept until the next one has been decoded, for what it waits for is as near as the frames themselves, which
 /// that would push out.
 const NEAR: usize = 8192;
-/// Buckets of 256 MiB. A host may map them by pages of 4 KiB, whatever they lie in for its guest; then the page tables of more
-/// do not fit into a core's own cache.
+/// Buckets of 256 MiB. A host may map them by pages of 4 KiB, whatever they lie in for its guest; then the page
+/// tables of more do not fit into a core's own cache.
 pub const VAST: usize = 1 << 22;
-/// Frames that a worker holds at most, beside those of its bursts: packets that wait until their next hop is resolved, and
-/// fragments that wait for the first of their datagram.
+/// Frames that a worker holds at most, beside those of its bursts: packets that wait until their next hop is
+/// resolved, and fragments that wait for the first of their datagram.
 pub const MOST_HELD: usize = waiting::CAPACITY + crate::fragment::HELD;
-/// Frames of the bursts that are in a worker's hands at once, beside those that wait for a device: one that is received, one that
-/// is decoded, and one that is taken over.
+/// Frames of the bursts that are in a worker's hands at once, beside those that wait for a device: one that is
+/// received, one that is decoded, and one that is taken over.
 pub const BURSTS_IN_HAND: usize = 3;
 /// Orders of the control thread carried out in a turn, at most.
 const ORDERS_IN_A_TURN: usize = 32;
@@ -190,8 +190,8 @@ impl<Io: FrameIo> Worker<Io> {
         self
     }
 
-    /// Has it hold fewer frames than [`MOST_HELD`], where few buffers are to be had: a flood to hosts that are not there
-    /// must not take them all.
+    /// Has it hold fewer frames than [`MOST_HELD`], where few buffers are to be had: a flood to hosts that are not
+    /// there must not take them all.
     #[must_use]
     pub fn holding_at_most(mut self, frames: usize) -> Self {
         let waiting = frames * waiting::CAPACITY / MOST_HELD;
@@ -223,8 +223,9 @@ impl<Io: FrameIo> Worker<Io> {
 
     /// One turn. Returns the number of frames received, from devices and from other workers.
     ///
-    /// A burst is decoded before the burst before it is resolved, and its buckets prefetched while it is: so the queue of
-    /// prefetches does not run dry under load. With a table no larger than a core's own cache it is resolved at once.
+    /// A burst is decoded before the burst before it is resolved, and its buckets prefetched while it is: so the
+    /// queue of prefetches does not run dry under load. With a table no larger than a core's own cache it is resolved
+    /// at once.
     ///
     /// Should `now` be before that of the turn before, time stands still for this turn, and goes on from there.
     pub fn turn(&mut self, now: Now) -> usize {

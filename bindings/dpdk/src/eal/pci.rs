@@ -45,8 +45,8 @@ pub fn user_of(path: &Path) -> Option<User> {
         })
 }
 
-/// The file by which programs use the device: `/dev/uio0`, or `/dev/vfio/12` for all of its IOMMU group. `None`: its driver
-/// has none.
+/// The file by which programs use the device: `/dev/uio0`, or `/dev/vfio/12` for all of its IOMMU group. `None`: its
+/// driver has none.
 pub fn device_file(address: &str) -> Option<PathBuf> {
     device_file_in(&Path::new(DEVICES).join(address))
 }
