@@ -63,6 +63,9 @@ def addresses_are_announced_when_they_appear(bed):
             assert outside.wait(announces(SECOND_VIP, MACS["vip0"]), 3), "a new service's VIP was not announced"
             assert bed.curl(f"http://{SECOND_VIP}/") == f"{RS2} rs2\n"
             bed.run("client", "ping", "-c", 1, "-W", 5, SECOND_VIP)
+    for frames, address, port_mac in ((outside.frames, VIP, MACS["vip0"]), (inside.frames, DIP, MACS["dip0"])):
+        forms = {arp(frame)[0] for frame in frames if announces(address, port_mac)(frame)}
+        assert forms == {1, 2}, f"{address} was not announced both by request and by reply: {forms}"
 
 
 @test()

@@ -23,6 +23,7 @@ use dataplane::snapshot::{IpOptions, Side, Unmatched};
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use network::Network;
 use problem::Problems;
@@ -215,6 +216,8 @@ pub struct Port {
     pub gateway: Option<Ipv4Addr>,
     /// Largest IPv4 packet, in bytes; `None`: what the device has.
     pub mtu: Option<u16>,
+    /// How often all own addresses are announced by gratuitous ARP; `None`: only when something has changed.
+    pub announce_every: Option<Duration>,
 }
 
 /// A route to a gateway, which is on the link of `port`.

@@ -9,6 +9,7 @@ use dataplane::next_hop::Mac;
 use dataplane::snapshot::Side;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 /// The longest name of a port: DPDK's names of mempools (31 characters) begin with it.
 const LONGEST_NAME: usize = 15;
@@ -108,11 +109,13 @@ impl Network {
             let gateway = section.parsed("gateway", addresses::host, problems);
             gateways.extend(gateway.map(|gateway| (index, gateway)));
             let mtu = mtu(&mut section, buffer_size, problems);
+            let every = section.number("announce_every", 1..=86_400, problems);
+            let announce_every = every.map(|seconds| Duration::from_secs(seconds.value.into()));
             section.later("vlan", problems);
             section.finish(problems);
             let side = side.map_or(Side::Both, |side| side.value);
             let gateway = gateway.map(|gateway| gateway.value);
-            self.ports.push(Port { name, side, device, addresses, gateway, mtu });
+            self.ports.push(Port { name, side, device, addresses, gateway, mtu, announce_every });
         }
         if sides_known {
             self.check_sides(problems);

@@ -1,27 +1,59 @@
-//! Gratuitous ARP: telling the links which addresses are ours when they appear, so that hosts that knew
-//! another MAC for them forget it.
+//! Gratuitous ARP: telling the links which addresses are ours when they appear, when a link is back and when a port's
+//! MAC is another, so that hosts and switches that knew another place for them forget it.
+//!
+//! Each announcement is two frames, a request and a reply (RFC 5944 §4.6 has both): some devices heed only one of them.
+//! It is repeated, since one that comes while a switch's port is not forwarding yet is lost.
 
 use super::{ArpFrame, Interface, Moment};
 use dataplane::ids::{MAX_PORTS, PortIndex};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-/// Between the first and the second (RFC 5227, 1.1 has two announcements, 2 s apart).
-pub(super) const INTERVAL: Duration = Duration::from_secs(1);
-/// Frames sent in one turn: thousands of VIPs must not fill the workers' rings.
-const AT_ONCE: usize = 32;
+/// When an address is announced again, after the first time: soon, for a frame that was lost (RFC 5227 §1.1 has two
+/// announcements), and after what a switch with spanning tree takes until a port forwards (IEEE 802.1D: twice 15 s).
+pub(super) const REPEATS: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
+/// Between two addresses, on average: 2,000 a second, so thousands of VIPs flood neither links nor the worker's ring …
+pub(super) const PACE: Duration = Duration::from_micros(500);
+/// … but so many at once.
+pub(super) const AT_ONCE: u32 = 16;
+/// Frames that one turn sends at most.
+pub const FRAMES_AT_ONCE: usize = 2 * AT_ONCE as usize;
 
-/// Which addresses were announced where.
+/// An own address on a port.
+type Place = (PortIndex, Ipv4Addr);
+
+/// Which addresses are to be announced where, and when.
 #[derive(Debug, Default)]
 pub struct Announcer {
-    known: BTreeSet<(PortIndex, Ipv4Addr)>,
+    /// By port: how often all of its addresses are announced, if that was asked for.
+    periods: Vec<Option<Duration>>,
+    known: BTreeSet<Place>,
     link_up: [bool; MAX_PORTS],
-    waiting: VecDeque<(Moment, PortIndex, Ipv4Addr)>,
-    again: VecDeque<(Moment, PortIndex, Ipv4Addr)>,
+    plans: BTreeMap<Place, Plan>,
+    /// The same in the order in which it is their turn: those never announced yet before repeats, then by time.
+    queue: BTreeSet<(bool, Moment, Place)>,
+    /// The next address may be announced [`AT_ONCE`] paces before this.
+    paced: Moment,
+}
+
+/// When an address is announced next.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// The first time.
+    since: Moment,
+    /// How often it was announced since then.
+    done: usize,
+    due: Moment,
 }
 
 impl Announcer {
+    /// Announces all addresses of a port again and again where `periods` has an interval for it.
+    pub fn new(periods: Vec<Option<Duration>>) -> Self {
+        Self { periods, ..Self::default() }
+    }
+
     /// These are the own addresses now, each with the bit set of the ports that answer for it. New ones
     /// are announced on the ports that have a link.
     pub fn set_addresses(&mut self, addresses: impl Iterator<Item = (Ipv4Addr, u16)>, now: Moment) {
@@ -31,10 +63,14 @@ impl Announcer {
             (0..MAX_PORTS as PortIndex).filter(move |port| ports & 1 << port != 0).map(move |p| (p, address))
         };
         let wanted: BTreeSet<_> = addresses.iter().flat_map(on).collect();
+        let gone: Vec<_> = self.known.difference(&wanted).copied().collect();
         let new: Vec<_> = wanted.difference(&self.known).copied().collect();
         self.known = wanted;
-        for (port, address) in new {
-            self.announce(port, address, now);
+        for place in gone {
+            self.drop_plan(place);
+        }
+        for place in new {
+            self.announce(place, now);
         }
     }
 
@@ -44,47 +80,74 @@ impl Announcer {
         if up && !before {
             self.announce_port(port, now);
         }
+        if before && !up {
+            for place in self.of_port(port) {
+                self.drop_plan(place);
+            }
+        }
     }
 
     /// All addresses of a port are announced anew, if it has a link.
     pub fn announce_port(&mut self, port: PortIndex, now: Moment) {
-        let of_port: Vec<_> = self.known.iter().filter(|(other, _)| *other == port).copied().collect();
-        for (port, address) in of_port {
-            self.announce(port, address, now);
+        for place in self.of_port(port) {
+            self.announce(place, now);
         }
     }
 
-    /// What is to be sent now.
+    fn of_port(&self, port: PortIndex) -> Vec<Place> {
+        self.known.range((port, Ipv4Addr::UNSPECIFIED)..=(port, Ipv4Addr::BROADCAST)).copied().collect()
+    }
+
+    /// What is to be sent now: [`FRAMES_AT_ONCE`] at most.
     pub fn turn(&mut self, interfaces: &[Interface], now: Moment) -> Vec<ArpFrame> {
         let mut frames = Vec::new();
-        while frames.len() < AT_ONCE {
-            let (second, next) = match self.again.front() {
-                Some((due, port, address)) if *due <= now => (true, (*port, *address)),
-                _ => match self.waiting.front() {
-                    Some((_, port, address)) => (false, (*port, *address)),
-                    None => break,
-                },
-            };
-            let (port, address) = next;
-            if second {
-                self.again.pop_front();
-            } else {
-                self.waiting.pop_front();
-                self.again.push_back((now + INTERVAL, port, address));
-            }
-            // It may have been removed since.
-            if self.known.contains(&next)
-                && let Some(interface) = interfaces.get(usize::from(port))
-            {
-                frames.push(interface.announcement(address));
-            }
+        self.paced = self.paced.max(now);
+        while self.paced < now + PACE * AT_ONCE
+            && let Some((_, due, place)) = self.queue.first().copied()
+            && due <= now
+        {
+            self.paced += PACE;
+            self.plan_next(place, now);
+            let (port, address) = place;
+            frames.extend(interfaces.get(usize::from(port)).map(|interface| interface.announcement(address)));
         }
-        frames
+        frames.concat()
     }
 
-    fn announce(&mut self, port: PortIndex, address: Ipv4Addr, now: Moment) {
-        if self.link_up[usize::from(port)] {
-            self.waiting.push_back((now, port, address));
+    fn announce(&mut self, place: Place, now: Moment) {
+        if self.link_up[usize::from(place.0)] {
+            self.set_plan(place, Plan { since: now, done: 0, due: now });
+        }
+    }
+
+    /// It has been announced now.
+    fn plan_next(&mut self, place: Place, now: Moment) {
+        let Some(plan) = self.plans.get(&place).copied() else { return };
+        let period = self.periods.get(usize::from(place.0)).copied().flatten();
+        let repeat = REPEATS.get(plan.done).map(|after| now.max(plan.since + *after));
+        let again = period.map(|period| now + period);
+        match repeat.into_iter().chain(again).min() {
+            Some(due) => {
+                // A period that is shorter than the repeats goes on between them.
+                let done = plan.done + usize::from(repeat == Some(due));
+                self.set_plan(place, Plan { done, due, ..plan });
+            }
+            None => self.drop_plan(place),
+        }
+    }
+
+    fn set_plan(&mut self, place: Place, plan: Plan) {
+        self.drop_plan(place);
+        self.queue.insert((plan.due > plan.since, plan.due, place));
+        self.plans.insert(place, plan);
+    }
+
+    fn drop_plan(&mut self, place: Place) {
+        if let Some(plan) = self.plans.remove(&place) {
+            self.queue.remove(&(plan.due > plan.since, plan.due, place));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

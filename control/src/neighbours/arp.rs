@@ -24,8 +24,9 @@ pub struct Interface {
 /// Ethernet's minimum without the frame check sequence.
 const MINIMUM: usize = 60;
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
-/// Hardware Ethernet, protocol IPv4, their address lengths, operation request.
+/// Hardware Ethernet, protocol IPv4, their address lengths; then the operation.
 const REQUEST: [u8; 8] = [0, 1, 0x08, 0x00, 6, 4, 0, 1];
+const REPLY: [u8; 8] = [0, 1, 0x08, 0x00, 6, 4, 0, 2];
 
 impl Interface {
     /// Whether this is the address of a host that can be asked for.
@@ -39,25 +40,27 @@ impl Interface {
         // RFC 826 leaves open which of our addresses asks; hosts tend to ignore one outside their prefix.
         let on_link = self.addresses.iter().find(|prefix| prefix.contains(&key.address));
         let sender = on_link.or(self.addresses.first()).map(Ipv4Net::addr).or(self.vip)?;
-        Some(self.frame(sender, key.address, to))
+        Some(self.frame(&REQUEST, sender, (Mac([0; 6]), key.address), to))
     }
 
-    /// Says that `address` is ours: a request for itself (RFC 5227, 3).
-    pub(super) fn announcement(&self, address: Ipv4Addr) -> ArpFrame {
-        self.frame(address, address, Mac::BROADCAST)
+    /// Says to all that `address` is ours, in both forms (RFC 5944 §4.6): a request for itself (RFC 5227 §3), and a reply
+    /// that nobody asked for, whose target is ourselves, too.
+    pub(super) fn announcement(&self, address: Ipv4Addr) -> [ArpFrame; 2] {
+        [(&REQUEST, Mac([0; 6])), (&REPLY, self.mac)]
+            .map(|(form, target_mac)| self.frame(form, address, (target_mac, address), Mac::BROADCAST))
     }
 
-    fn frame(&self, sender: Ipv4Addr, target: Ipv4Addr, to: Mac) -> ArpFrame {
+    fn frame(&self, form: &[u8; 8], sender: Ipv4Addr, target: (Mac, Ipv4Addr), to: Mac) -> ArpFrame {
         let mut bytes = [0; SMALL_FRAME];
         let parts: [&[u8]; 9] = [
             &to.0,
             &self.mac.0,
             &ETHERTYPE_ARP,
-            &REQUEST,
+            form,
             &self.mac.0,
             &sender.octets(),
-            &[0; 6],
-            &target.octets(),
+            &target.0.0,
+            &target.1.octets(),
             &[0; MINIMUM - 42],
         ];
         bytes[..MINIMUM].copy_from_slice(&parts.concat());

@@ -29,7 +29,7 @@ mod arp;
 mod conflicts;
 mod entry;
 
-pub use announce::Announcer;
+pub use announce::{Announcer, FRAMES_AT_ONCE};
 pub use arp::Interface;
 pub use conflicts::{Conflict, Conflicts};
 
@@ -337,7 +337,7 @@ impl Neighbours {
         if defence.announce
             && let Some(interface) = self.interfaces.get(usize::from(key.port))
         {
-            self.actions.push(Action::Send(interface.announcement(key.address)));
+            self.actions.extend(interface.announcement(key.address).map(Action::Send));
         }
     }
 

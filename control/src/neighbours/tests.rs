@@ -1,4 +1,3 @@
-use super::announce::INTERVAL;
 use super::*;
 use proptest::prelude::*;
 use std::collections::HashSet;
@@ -345,11 +344,11 @@ fn a_claimed_own_address_is_announced_once_in_ten_seconds() {
         neighbours.event(NeighbourEvent::Conflict { key: own, mac: OTHER }, seconds(second));
         for action in neighbours.take_actions() {
             let Action::Send(frame) = action else { panic!("{action:?}") };
-            assert_eq!(frame, interfaces()[0].announcement(own.address));
+            assert!(interfaces()[0].announcement(own.address).contains(&frame));
             announced.push(second);
         }
     }
-    assert_eq!(announced, [0, 10, 20]);
+    assert_eq!(announced, [0, 0, 10, 10, 20, 20], "in both forms");
     assert!(neighbours.is_empty(), "the other is no neighbour");
     let noted: Vec<_> = neighbours.conflicts().noted(seconds(25)).collect();
     assert!(matches!(noted[..], [(_, Conflict { mac: OTHER, claims: 25, .. })]));
@@ -367,37 +366,6 @@ fn what_is_no_host_is_not_asked_for() {
     neighbours.event(NeighbourEvent::Wanted(elsewhere), seconds(0));
     assert_eq!(neighbours.take_actions(), [Action::Unreachable(elsewhere)]);
     assert!(neighbours.is_empty());
-}
-
-#[test]
-fn own_addresses_are_announced_twice_when_they_or_the_link_appear() {
-    let mut announcer = Announcer::default();
-    let (own, vip) = (Ipv4Addr::new(10, 0, 0, 8), Ipv4Addr::new(10, 0, 0, 100));
-    let targets = |frames: Vec<ArpFrame>| -> Vec<[u8; 4]> {
-        for frame in &frames {
-            assert_eq!(frame.bytes[28..32], frame.bytes[38..42], "sender and target are the same");
-            assert_eq!(frame.bytes[..6], Mac::BROADCAST.0);
-        }
-        frames.iter().map(|frame| frame.bytes[38..42].try_into().unwrap()).collect()
-    };
-    announcer.set_addresses([(own, 1)].into_iter(), seconds(0));
-    assert!(announcer.turn(&interfaces(), seconds(0)).is_empty(), "there is no link yet");
-    announcer.set_link(0, true, seconds(1));
-    assert_eq!(targets(announcer.turn(&interfaces(), seconds(1))), [own.octets()]);
-    announcer.set_addresses([(own, 1), (vip, 1)].into_iter(), seconds(1));
-    assert_eq!(targets(announcer.turn(&interfaces(), seconds(1))), [vip.octets()]);
-    assert!(announcer.turn(&interfaces(), seconds(1)).is_empty());
-    let again = targets(announcer.turn(&interfaces(), seconds(1) + INTERVAL));
-    assert_eq!(again, [own.octets(), vip.octets()]);
-    assert!(announcer.turn(&interfaces(), seconds(9)).is_empty());
-    // A service that is gone is not announced any more, and again when it is back.
-    announcer.set_addresses([(own, 1)].into_iter(), seconds(9));
-    announcer.set_addresses([(own, 1), (vip, 1)].into_iter(), seconds(9));
-    announcer.set_addresses([(own, 1)].into_iter(), seconds(9));
-    assert!(announcer.turn(&interfaces(), seconds(9)).is_empty());
-    announcer.set_link(0, false, seconds(10));
-    announcer.set_link(0, true, seconds(11));
-    assert_eq!(targets(announcer.turn(&interfaces(), seconds(11))), [own.octets()]);
 }
 
 /// The host number `number` of many.

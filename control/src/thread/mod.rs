@@ -30,7 +30,7 @@ use crate::compile::Compiler;
 use crate::config::Config;
 use crate::host_interface;
 use crate::model::{Links, Model};
-use crate::neighbours::{Action, Announcer, Interface, LOOKS, Moment, Neighbours};
+use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
 use crate::protocol::Listen;
 use crate::rates;
 use crate::server::{Server, SocketError};
@@ -169,7 +169,7 @@ impl ControlThread {
             workers: Workers::new(ends),
             next_hops,
             neighbours,
-            announcer: Announcer::default(),
+            announcer: Announcer::new(config.ports.iter().map(|port| port.announce_every).collect()),
             statistics: Statistics::default(),
             state,
             dumps: Dumps::default(),
@@ -260,8 +260,11 @@ impl ControlThread {
             neighbours.turn(now);
         }
         self.act();
-        for frame in self.announcer.turn(self.neighbours.interfaces_mut(), now) {
-            self.workers.send(frame);
+        // Nobody asks for an announcement that finds no room.
+        if self.workers.can_send(FRAMES_AT_ONCE) {
+            for frame in self.announcer.turn(self.neighbours.interfaces_mut(), now) {
+                self.workers.send(frame);
+            }
         }
     }
 

@@ -66,6 +66,7 @@ fn two_ports_may_have_the_same_gateway() {
 #[test]
 fn options_of_ports_that_are_wrong_are_named() {
     expect("mtu = 9217", "1: mtu: expected a number from 576 to 9216, found 9217");
+    expect("announce_every = 0", "1: announce_every: expected a number from 1 to 86400, found 0");
     expect("vlan = 7", "1: not supported yet: vlan");
     let right = "expected a router on the link of \"dip0\"";
     let message =
