@@ -183,6 +183,9 @@ pub struct WorkerCounters {
     pub connections_expired: Counter,
     /// Connections that gave way to new ones because the table was full.
     pub connections_evicted: Counter,
+    /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in the order
+    /// of the wire.
+    pub full_endpoint: Counter,
     /// Entries examined by the sweep.
     pub entries_swept: Counter,
     /// Entries moved because the table came to use more or fewer of its buckets.
@@ -233,6 +236,7 @@ impl WorkerCounters {
             connections_created: zero(),
             connections_expired: zero(),
             connections_evicted: zero(),
+            full_endpoint: zero(),
             entries_swept: zero(),
             entries_moved: zero(),
             most_swept: zero(),

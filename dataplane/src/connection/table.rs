@@ -10,6 +10,7 @@
 //! extent how many of its buckets a table uses
 //! resize moving entries when it comes to use more or fewer
 //! room   making and removing entries, and what gives way when there is no room
+//! spill  entries that lie away from home, and where to look for them
 //! sweep  taking dead entries out, copying live ones out
 //! words  entries in the loop over a burst
 //! gauges how many connections each real has
@@ -17,7 +18,7 @@
 //!
 //! An entry lies in its home bucket, or else in the home's neighbour or the two buckets of a second
 //! choice: [`PLACES`] in all, in one region of [`REGION`] buckets. Only a home that has sent entries
-//! elsewhere is searched further. Where others have taken all of these, the rest of the region serves.
+//! elsewhere is searched further. Where all of these are taken, it lies in other regions.
 //!
 //! There are no timers. An entry older than its state's timeout is dead: a miss for look-ups, free
 //! to be overwritten, and taken out by the [`sweep`](Table::sweep).
@@ -27,12 +28,14 @@ mod extent;
 mod gauges;
 mod resize;
 mod room;
+mod spill;
 mod sweep;
 mod words;
 
 pub use entry::{ClientKey, Entry, Slot};
 pub use gauges::recount_state;
 pub use room::{NoRoom, Standing, Vacancy};
+pub use spill::MOST_OF_ENDPOINT;
 pub use words::Words;
 
 use crate::connection::State;
@@ -41,6 +44,7 @@ use crate::time::Tick;
 use entry::{Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK, WAYS};
 use extent::Extent;
 use memory::{HugeSlice, equal_under_mask, equal_upper_halves, prefetch};
+use spill::Further;
 
 /// Buckets that an entry may lie in.
 pub const PLACES: usize = 4;
@@ -125,6 +129,8 @@ pub struct Table {
     live: usize,
     live_at_resize: usize,
     extent: Extent,
+    /// By region of the largest layout.
+    further: Box<[Further]>,
     sweep_position: usize,
 }
 
@@ -144,6 +150,7 @@ impl Table {
             nearly_full: capacity - capacity / 8,
             live: 0,
             live_at_resize: 0,
+            further: vec![Further::default(); extent.most() / REGION].into(),
             extent,
             sweep_position: 0,
         })
@@ -156,7 +163,7 @@ impl Table {
 
     /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
-        self.buckets.memory()
+        self.buckets.memory() + size_of_val(&*self.further)
     }
 
     /// Connections in the table, dead ones that are not swept yet included.
@@ -277,11 +284,19 @@ impl Table {
         belongs: &impl Fn(Entry) -> bool,
     ) -> Option<(Slot, Entry)> {
         let places = self.places(hash);
-        if self.buckets[places[0]].keys[0] & SPILL_MASK != SPILL_MASK {
-            return places[1..].iter().find_map(|place| self.find_in(*place, key, belongs));
+        let spill = self.buckets[places[0]].spill();
+        let near = if spill.anywhere {
+            region_of(places[0]).find_map(|place| self.find_in(place, key, belongs))
+        } else {
+            places[1..].iter().find_map(|place| self.find_in(*place, key, belongs))
+        };
+        if near.is_some() || !spill.further {
+            return near;
         }
-        // More than can be counted, or so many that their places did not suffice.
-        region_of(places[0]).find_map(|place| self.find_in(place, key, belongs))
+        (1..=self.further(hash).choices()).find_map(|choice| {
+            let places = self.places(hash.choice(choice));
+            places.iter().find_map(|place| self.find_in(*place, key, belongs))
+        })
     }
 
     /// What a slot that is known to be taken holds.

@@ -3,17 +3,22 @@
 
 use super::Handler;
 use super::exception::{Context, Found, Ip, Judgement, Segment, client_key, first_state};
-use crate::connection::table::{ClientKey, Entry, Hash, NoRoom, Slot};
+use crate::connection::table::{ClientKey, Entry, Hash, MOST_OF_ENDPOINT, NoRoom, Slot};
 use crate::connection::{Direction, State, TcpEvent};
 use crate::frame::{Frame, FrameIo};
 use crate::ids::{PortIndex, Protocol, RealId, RealKey, ServiceKey};
 use crate::snapshot::Snapshot;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{checksum, ipv4, tcp};
-use std::net::Ipv4Addr;
+use arrayvec::ArrayVec;
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The port that an FTP server's data connections come from; IPVS never schedules it.
 pub(super) const FTP_DATA: u16 = 20;
+/// Where the connections of a client endpoint are answered from, and whether they are over.
+type Replies = ArrayVec<(SocketAddrV4, bool), MOST_OF_ENDPOINT>;
+
 /// Reals tried beside the one picked before a connection is refused because of colliding replies.
 const OTHERS_TRIED: usize = 64;
 
@@ -50,21 +55,33 @@ impl<Io: FrameIo> Handler<Io> {
         }
 
         // A reply carries no VIP: it must not match two connections of this client endpoint. One that
-        // is over but for stragglers gives way, as to a SYN of its own.
+        // is over but for stragglers gives way, as to a SYN of its own. What there is is looked through once, not for each real.
+        let replies = RefCell::new(Replies::new());
+        let note = |entry: Entry| {
+            if let Some(real) = snapshot.real_key(entry.real())
+                && !entry.is_dead(now.tick(), &snapshot.timeouts)
+            {
+                // As many as one client endpoint may have find room.
+                let _ = replies.borrow_mut().try_push((real.endpoint, entry.state().is_closing()));
+            }
+            false
+        };
+        self.table.find(hash, key, note);
+        let replies = replies.into_inner();
         let (table, counters) = (&mut self.table, &self.counters);
         let mut is_free = |real: RealId| {
             let Some(new) = snapshot.real_key(real) else { return false };
-            let collides = |entry: Entry| {
-                !entry.is_dead(now.tick(), &snapshot.timeouts) && replies_collide(snapshot, entry.real(), new)
-            };
-            match table.find(hash, key, collides) {
-                None => true,
-                Some((slot, entry)) if entry.state().is_closing() => {
-                    table.remove(slot, counters);
-                    true
-                }
-                Some(_) => false,
+            let collisions = || replies.iter().filter(|(endpoint, _)| *endpoint == new.endpoint);
+            if collisions().any(|(_, is_closing)| !is_closing) {
+                return false;
             }
+            if collisions().next().is_some()
+                && let Some((slot, _)) =
+                    table.find(hash, key, |entry| replies_collide(snapshot, entry.real(), new))
+            {
+                table.remove(slot, counters);
+            }
+            true
         };
         let first = position.pick(&service.schedule).ok_or(DropReason::NoReal)?;
         let others = service.schedule.candidates().iter().filter(|candidate| candidate.weight > 0);
@@ -99,7 +116,10 @@ impl<Io: FrameIo> Handler<Io> {
         let standing = shares.beside(real, snapshot);
         let made = table.insert_beside(standing, hash, key, real, back, state, tick, timeouts, counters);
         made.map_err(|no_room| match no_room {
-            NoRoom::Places => DropReason::ClientEndpointFull,
+            NoRoom::Places => {
+                counters.full_endpoint.set(key.endpoint_bits());
+                DropReason::ClientEndpointFull
+            }
             NoRoom::Capacity => DropReason::TableFull,
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! key    bits  0..3   state
-//!              4..7   in slot 0 only: how many entries at home here lie elsewhere (15: that many or more, in the whole region)
+//!              4..7   not of the entry, but of its bucket: see [`spill`](super::spill)
 //!              8..23  client port         as loaded little-endian from the wire
 //!             24..31  protocol number     0: the slot is free
 //!             32..63  client address      likewise as loaded, exclusive-ored to bits 8..31 in their places

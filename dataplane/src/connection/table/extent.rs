@@ -118,6 +118,13 @@ impl Extent {
         (region, (region + REGION) * (self.most / buckets))
     }
 
+    /// Where, as buckets of the largest layout, the hashes come that are at home in this one.
+    pub(super) const fn positions(&self, bucket: usize) -> std::ops::Range<usize> {
+        let buckets = if bucket < self.front { self.buckets / 2 } else { self.buckets };
+        let ratio = self.most / buckets;
+        bucket * ratio..(bucket + 1) * ratio
+    }
+
     /// Where, as a bucket of the largest layout, such a hash comes.
     pub(super) fn position(&self, hash: Hash) -> usize {
         reduce(hash, self.most)

@@ -7,6 +7,7 @@ use crate::counters::WorkerCounters;
 use arrayvec::ArrayVec;
 use bytemuck::Zeroable;
 use memory::equal_under_mask;
+use std::ops::Range;
 
 /// Regions of the smaller layout that are moved in a turn …
 const REGIONS: usize = 1;
@@ -46,22 +47,47 @@ impl Table {
     fn move_region(&mut self, step: Step, counters: &WorkerCounters) {
         let smaller = step.smaller..step.smaller + REGION;
         let larger = 2 * step.smaller..2 * (step.smaller + REGION);
-        let from = if step.grows { smaller } else { larger };
+        let (from, to) = if step.grows { (smaller, larger) } else { (larger, smaller) };
         let mut kept = ArrayVec::<Bucket, { 2 * REGION }>::new();
         kept.try_extend_from_slice(&self.buckets[from.clone()]).expect("one region, or two");
         if !step.grows && kept.iter().flat_map(Bucket::entries).count() > REGION * WAYS {
             self.extent.give_up_shrinking(self.live);
             return;
         }
+        let further = self.further_in(from.clone());
         // Now all of where they go to is empty: it is in the hole, or, the first region's, has just been cleared.
         self.buckets[from].fill(Bucket::zeroed());
         self.extent.take(step);
+        for home in to {
+            self.note_further(home);
+        }
         let mut moved = 0;
         for entry in kept.iter().flat_map(Bucket::entries) {
-            self.put(entry);
             moved += 1;
+            if further.iter().all(|further| further.entry != entry) {
+                self.put(entry);
+            }
+        }
+        // After those that have to lie in these regions.
+        for entry in further {
+            self.put_further(entry, counters);
         }
         counters.entries_moved.add(moved);
+    }
+
+    /// The entries that lie in these buckets by further choices.
+    fn further_in(&self, buckets: Range<usize>) -> ArrayVec<ByChoice, { 2 * REGION * WAYS }> {
+        let mut all = ArrayVec::new();
+        for bucket in buckets {
+            for entry in self.buckets[bucket].entries().filter(|entry| entry.value & AWAY != 0) {
+                let hash = self.hash(entry.client_key());
+                if Self::is_further(self.home(hash), bucket) {
+                    let (choice, placed_by) = self.hash_placed_by(hash, bucket);
+                    all.push(ByChoice { entry, hash, choice, placed_by });
+                }
+            }
+        }
+        all
     }
 
     /// Puts an entry that is moved where there is room.
@@ -84,10 +110,42 @@ impl Table {
         let slot = self.free_slot(&places).or_else(|| self.relocate_one(&places));
         let slot =
             slot.or_else(|| self.anywhere(places[0])).expect("no more entries than slots come to a region");
-        self.count_spill(places[0], slot);
-        let away = if slot.bucket as usize == places[0] { 0 } else { AWAY };
+        self.put_in(slot, 0, entry, hash);
+    }
+
+    /// One that lay here by a further choice: it does so again, or by another.
+    #[cold]
+    #[inline(never)]
+    fn put_further(&mut self, further: ByChoice, counters: &WorkerCounters) {
+        let ByChoice { entry, hash, choice, placed_by } = further;
+        // Counted anew where it comes to lie.
+        self.uncount_further(hash);
+        let there = self.free_slot(&self.places(placed_by)).map(|slot| (choice, slot));
+        let (choice, slot) = match there.or_else(|| self.further_slot_of_any(hash)) {
+            Some(found) => found,
+            None => {
+                // Nowhere in 256 buckets: a table is never so full.
+                counters.connections_evicted.add(1);
+                self.forget(entry, counters);
+                return;
+            }
+        };
+        self.put_in(slot, choice, entry, hash);
+    }
+
+    fn put_in(&mut self, slot: Slot, choice: usize, entry: Entry, hash: Hash) {
+        self.count_spill(hash, choice, slot.bucket as usize);
+        let away = if slot.bucket as usize == self.home(hash) { 0 } else { AWAY };
         self.write(slot, Entry { value: entry.value & !AWAY | away, ..entry });
     }
+}
+
+/// An entry that lies where it does by a further choice.
+struct ByChoice {
+    entry: Entry,
+    hash: Hash,
+    choice: usize,
+    placed_by: Hash,
 }
 
 #[cfg(test)]

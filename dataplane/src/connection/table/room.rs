@@ -1,10 +1,8 @@
 //! Making entries and taking them out, and finding room where there is none.
 
-use super::entry::{
-    AWAY, Bucket, HOP_MASK, HOP_SHIFT, KEY_MASK, REAL_MASK, SPILL_MASK, SPILL_ONE, TICK_SHIFT, WAYS,
-};
+use super::entry::{AWAY, HOP_MASK, HOP_SHIFT, KEY_MASK, REAL_MASK, SPILL_MASK, TICK_SHIFT, WAYS};
 use super::gauges::{count_state, uncount};
-use super::{ClientKey, Entry, Hash, Home, PLACES, REGION, Slot, Table, region_of};
+use super::{ClientKey, Entry, Hash, Home, REGION, Slot, Table, region_of};
 use crate::connection::{State, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::ids::{NextHopId, RealId};
@@ -120,14 +118,15 @@ impl Table {
         if self.free_slot(&places[..1]).is_none() {
             self.expire_in(places[0], tick, timeouts, counters);
         }
-        let slot = match self.free_slot(&places) {
-            Some(free) => free,
-            None => self.make_place(&places, key, tick, timeouts, counters)?,
+        self.correct_spill(places[0]);
+        let (choice, slot) = match self.free_slot(&places) {
+            Some(free) => (0, free),
+            None => self.make_place(&places, hash, key, tick, timeouts, counters)?,
         };
         if self.live >= self.capacity {
             self.make_room(standing, tick, timeouts, counters)?;
         }
-        self.count_spill(places[0], slot);
+        self.count_spill(hash, choice, slot.bucket as usize);
         let away = slot.bucket as usize != places[0];
         self.fill(slot, away, key, real, next_hop, state, tick, counters);
         Ok(slot)
@@ -226,21 +225,6 @@ impl Table {
         count_state(of_real, state);
     }
 
-    pub(super) fn count_spill(&mut self, home: usize, slot: Slot) {
-        let spill = &mut self.buckets[home].keys[0];
-        if slot.bucket as usize != home && *spill & SPILL_MASK != SPILL_MASK {
-            *spill += SPILL_ONE;
-        }
-    }
-
-    fn uncount_spill(&mut self, home: usize, slot: Slot) {
-        let spill = &mut self.buckets[home].keys[0];
-        // A count that has reached its end is not exact any more: it stays, and costs only time.
-        if slot.bucket as usize != home && *spill & SPILL_MASK != SPILL_MASK {
-            *spill -= SPILL_ONE;
-        }
-    }
-
     /// The entry that gives way first, and how readily; of equals, the first. None that is established.
     fn most_yielding(&self, places: &[usize], now: Tick, timeouts: &Timeouts) -> Option<(Yielding, Slot)> {
         let yielding = |slot: Slot| Some((Yielding::of(self.entry(slot)?, now, timeouts), slot));
@@ -250,64 +234,56 @@ impl Table {
     }
 
     /// All places of a key are taken: a dead entry gives way, or one moves to another place of its
-    /// own (as in cuckoo hashing, one step), or there is room elsewhere in the region, or a closing or half-open
-    /// one gives way.
+    /// own (as in cuckoo hashing, one step), or there is room by a further choice, or a closing, half-open or one-sided
+    /// one gives way. Returns the choice too.
     #[cold]
     fn make_place(
         &mut self,
         places: &[usize],
+        hash: Hash,
         key: ClientKey,
         now: Tick,
         timeouts: &Timeouts,
         counters: &WorkerCounters,
-    ) -> Result<Slot, NoRoom> {
+    ) -> Result<(usize, Slot), NoRoom> {
         let yielding = self.most_yielding(places, now, timeouts);
-        if !matches!(yielding, Some((Yielding::Dead, _)))
-            && let Some(vacated) = self.relocate_one(places)
-        {
-            return Ok(vacated);
+        if let Some((Yielding::Dead, slot)) = yielding {
+            self.expire(slot, counters);
+            return Ok((0, slot));
+        }
+        if let Some(vacated) = self.relocate_one(places) {
+            return Ok((0, vacated));
         }
         // Taken by others, not by this client endpoint alone: with more buckets they would lie elsewhere.
-        let is_dead = matches!(yielding, Some((Yielding::Dead, _)));
-        if !is_dead && Self::slots(places).any(|slot| self.taken(slot).client_key() != key) {
+        if Self::slots(places).any(|slot| self.taken(slot).client_key() != key) {
             self.extent.run_short(self.live);
-            if self.count_in_region(places[0], key) < PLACES * WAYS
-                && let Some(free) = self.anywhere(places[0])
-            {
-                return Ok(free);
-            }
+        }
+        if let Some(further) = self.further_slot(hash, key) {
+            return Ok(further);
         }
         let (_, slot) = yielding.ok_or(NoRoom::Places)?;
         self.evict(slot, now, timeouts, counters);
-        Ok(slot)
+        Ok((0, slot))
     }
 
-    /// Connections of a client endpoint that is at home here.
-    fn count_in_region(&self, home: usize, key: ClientKey) -> usize {
-        let entries = self.buckets[region_of(home)].iter().flat_map(Bucket::entries);
-        entries.filter(|entry| entry.client_key() == key).count()
-    }
-
-    /// Where the places of a key are taken, by many connections of few client endpoints: a free slot of the region. Look-ups
-    /// for a home that has such entries search the whole region.
-    pub(super) fn anywhere(&mut self, home: usize) -> Option<Slot> {
+    /// Where the places of a key are taken when its region is moved: a free slot of that. Look-ups for a home that has such
+    /// entries search the whole region.
+    pub(super) fn anywhere(&self, home: usize) -> Option<Slot> {
         let mut region = [0; REGION];
         region.iter_mut().zip(region_of(home)).for_each(|(place, bucket)| *place = bucket);
-        let free = self.free_slot(&region);
-        if free.is_some() {
-            self.buckets[home].keys[0] |= SPILL_MASK;
-        }
-        free
+        self.free_slot(&region)
     }
 
     pub(super) fn relocate_one(&mut self, places: &[usize]) -> Option<Slot> {
-        let (from, to, home) = Self::slots(places).find_map(|slot| {
-            let its_places = self.places(self.hash(self.entry(slot)?.client_key()));
-            Some((slot, self.free_slot(&its_places)?, its_places[0]))
+        let (from, to, hash, home) = Self::slots(places).find_map(|slot| {
+            let hash = self.hash(self.entry(slot)?.client_key());
+            let its_places = self.places(hash);
+            let is_of_region = !Self::is_further(its_places[0], slot.bucket as usize);
+            Some((slot, self.free_slot(&its_places)?, hash, its_places[0])).filter(|_| is_of_region)
         })?;
         let entry = self.entry(from)?;
-        self.uncount_spill(home, from);
-        self.count_spill(home, to);
+        self.uncount_spill(hash, from.bucket as usize);
+        self.count_spill(hash, 0, to.bucket as usize);
         let away = if to.bucket as usize == home { 0 } else { AWAY };
         self.write(from, Entry { key: 0, value: 0 });
         self.write(to, Entry { value: entry.value & !AWAY | away, ..entry });
@@ -403,6 +379,13 @@ impl Table {
         counters.connections.set(self.live as u64);
     }
 
+    /// Takes off all counts what is in no slot any more.
+    pub(super) fn forget(&mut self, entry: Entry, counters: &WorkerCounters) {
+        uncount(counters.real(entry.real()), entry);
+        self.live -= 1;
+        counters.connections.set(self.live as u64);
+    }
+
     /// Takes an entry out, and off its real's counts, but not yet off the table's.
     #[inline(always)]
     pub(super) fn vacate(&mut self, slot: Slot, entry: Entry, counters: &WorkerCounters) {
@@ -416,6 +399,6 @@ impl Table {
     /// An entry that lay away from home is no more.
     #[cold]
     fn come_home(&mut self, slot: Slot, entry: Entry) {
-        self.uncount_spill(self.home(self.hash(entry.client_key())), slot);
+        self.uncount_spill(self.hash(entry.client_key()), slot.bucket as usize);
     }
 }

@@ -78,18 +78,21 @@ impl Table {
                 break;
             }
             let (region, end) = self.extent.region_at(position);
-            let entries = self.buckets[region..region + REGION].iter().flat_map(Bucket::entries);
-            // In a region that has become smaller since, some have been copied.
-            let is_new = |entry: &Entry| self.position(*entry) >= position;
-            rows.extend(entries.filter(is_new).filter_map(|entry| Self::row(entry, now, timeouts)));
+            for bucket in region..region + REGION {
+                // In a region that has become smaller since, some have been copied.
+                let is_new = |entry: &Entry| self.position(*entry, bucket) >= position;
+                let entries = self.buckets[bucket].entries().filter(is_new);
+                rows.extend(entries.filter_map(|entry| Self::row(entry, now, timeouts)));
+            }
             position = end;
         }
         (position < self.extent.most()).then_some(position)
     }
 
-    /// Where in an export an entry comes: the same for every size of the table.
-    fn position(&self, entry: Entry) -> usize {
-        self.extent.position(self.hash(entry.client_key()))
+    /// Where in an export an entry in this bucket comes: the same for every size of the table.
+    fn position(&self, entry: Entry, bucket: usize) -> usize {
+        let (_, hash) = self.hash_placed_by(self.hash(entry.client_key()), bucket);
+        self.extent.position(hash)
     }
 
     fn row(entry: Entry, now: Tick, timeouts: &Timeouts) -> Option<Row> {

@@ -78,31 +78,42 @@ impl Bench {
     /// Every entry can be found, is told to lie where it does, and is counted everywhere.
     pub(super) fn assert_sound(&self) {
         let table = &self.table;
-        let mut away = vec![0; table.buckets.len()];
+        let (mut near, mut anywhere) = (vec![0; table.buckets.len()], vec![false; table.buckets.len()]);
+        let mut further = vec![0; table.further.len()];
         let mut taken = 0;
         for bucket in 0..table.buckets.len() {
             for slot in Table::slots(&[bucket]) {
                 let Some(entry) = table.entry(slot) else { continue };
-                let places = table.places(table.hash(entry.client_key()));
-                // Unless a resize found no room there.
-                let is_anywhere =
-                    table.buckets[places[0]].keys[0] >> 4 & 15 == 15 && bucket / REGION == places[0] / REGION;
-                assert!(places.contains(&bucket) || is_anywhere);
-                assert_eq!(entry.value & entry::AWAY != 0, bucket != places[0]);
-                away[places[0]] += u64::from(bucket != places[0]);
+                let hash = table.hash(entry.client_key());
+                let home = table.home(hash);
+                assert_eq!(entry.value & entry::AWAY != 0, bucket != home);
+                if region_of(home) != region_of(bucket) {
+                    let (choice, placed_by) = table.hash_placed_by(hash, bucket);
+                    assert!((1..=table.further(hash).choices()).contains(&choice), "it is looked for there");
+                    assert!(table.places(placed_by).contains(&bucket));
+                    assert!(table.buckets[home].spill().further);
+                    further[table.extent.position(hash) / REGION] += 1;
+                } else if bucket != home {
+                    near[home] += 1;
+                    anywhere[home] |= !table.places(hash).contains(&bucket);
+                }
                 taken += 1;
             }
         }
-        for (bucket, away) in table.buckets.iter().zip(away) {
-            let spilled = bucket.keys[0] >> 4 & 15;
-            assert!(spilled == away || spilled == 15, "{spilled} for {away}");
+        for (home, bucket) in table.buckets.iter().enumerate() {
+            let spill = bucket.spill();
+            assert_eq!(spill.near, near[home]);
+            assert!(spill.anywhere || !anywhere[home], "the whole region is searched");
+            assert_eq!(bucket.keys[0] >> 4 & 15 == 0, spill == spill::Spill::default());
         }
+        let known: Vec<_> = table.further.iter().map(|further| further.count()).collect();
+        assert_eq!(known, further);
         assert_eq!(table.len(), taken);
         assert_eq!(self.counters.connections.get(), taken as u64);
         let gone = self.counters.connections_expired.get() + self.counters.connections_evicted.get();
         assert_eq!(self.counters.connections_created.get() - gone, taken as u64);
         let total = |real| self.counters.real(RealId(real)).total.get();
-        assert_eq!((0..16).map(total).sum::<u64>(), taken as u64);
+        assert_eq!((0..2048).map(total).sum::<u64>(), taken as u64);
     }
 
     pub(super) fn find(&self, client: u64, protocol: u8, real: u32) -> Option<(Slot, Entry)> {
@@ -116,7 +127,8 @@ impl Bench {
     }
 
     fn spills(&self) -> u64 {
-        self.table.buckets.iter().map(|bucket| bucket.keys[0] >> 4 & 15).sum()
+        let further = self.table.further.iter().map(|further| u64::from(further.count()));
+        self.table.buckets.iter().map(|bucket| bucket.spill().near).chain(further).sum()
     }
 }
 
@@ -388,16 +400,53 @@ fn a_full_table_has_no_vacancy() {
     assert_eq!(bench.open(3, 1, State::SynRecv, NOW), Err(NoRoom::Capacity));
 }
 
+/// In tables of one region, of few, of many; empty or nearly full.
 #[test]
-fn one_client_endpoint_has_sixteen_places() {
-    let mut bench = Bench::new(1000);
-    let made = (0..100).filter(|real| bench.insert(7, *real, State::Established, NOW).is_ok()).count();
-    assert!((WAYS..=WAYS * PLACES).contains(&made), "{made}");
-    for real in 0..made as u32 {
-        assert!(bench.find(7, 6, real).is_some());
+fn one_client_endpoint_has_256_connections() {
+    for (capacity, others) in [(1_000, 0), (1_000, 700), (6_000, 5_000), (100_000, 0), (100_000, 99_000)] {
+        let mut bench = Bench::new(capacity);
+        for n in 0..others {
+            bench.insert(n + 1_000, 1, State::Established, NOW).unwrap();
+        }
+        for real in 0..MOST_OF_ENDPOINT as u32 {
+            let made = bench.insert(7, real, State::Established, NOW);
+            assert!(made.is_ok(), "{real} in {capacity} beside {others}: {made:?}");
+        }
+        bench.assert_sound();
+        for real in 0..MOST_OF_ENDPOINT as u32 {
+            assert!(bench.find(7, 6, real).is_some(), "{real}");
+        }
+        for real in 1_000..1_010 {
+            assert_eq!(bench.insert(7, real, State::Established, NOW), Err(NoRoom::Places));
+        }
+        assert!(bench.insert(8, 100, State::Established, NOW).is_ok(), "others are not concerned");
+        assert!((0..others).all(|n| bench.find(n + 1_000, 6, 1).is_some()));
+        // One goes, one comes.
+        let (slot, _) = bench.find(7, 6, 200).unwrap();
+        bench.table.expire(slot, &bench.counters);
+        assert!(bench.insert(7, 1_000, State::Established, NOW).is_ok());
+        bench.assert_sound();
+        // It is as if they had never been.
+        for real in (0..MOST_OF_ENDPOINT as u32).filter(|real| *real != 200).chain([1_000]) {
+            let (slot, _) = bench.find(7, 6, real).unwrap();
+            bench.table.expire(slot, &bench.counters);
+        }
+        bench.assert_sound();
+        assert!(bench.table.further.iter().all(|further| *further == Further::default()));
     }
-    assert_eq!(bench.insert(7, 100, State::Established, NOW), Err(NoRoom::Places));
-    assert!(bench.insert(8, 100, State::Established, NOW).is_ok(), "others are not concerned");
+}
+
+/// A few connections further away are found by few look-ups, and what has none by the first.
+#[test]
+fn a_client_endpoint_has_as_many_choices_searched_as_it_uses() {
+    let mut bench = Bench::new(100_000);
+    let hash = bench.table.hash(ClientKey::new(7, 6));
+    for (connections, choices) in [(16, 0), (17, 1), (32, 1), (33, 2), (64, 4), (128, 8), (256, 16)] {
+        for real in bench.table.len() as u32..connections {
+            bench.insert_only(7, real, State::Established, NOW).unwrap();
+        }
+        assert_eq!(bench.table.further(hash).choices(), choices, "{connections}");
+    }
 }
 
 #[test]
