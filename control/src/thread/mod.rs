@@ -6,6 +6,7 @@
 //! views      listings
 //! dump       the connections, slice by slice
 //! status     how the daemon does
+//! pressure   what connection tables are short of
 //! periodic   what passed, on the terminal at a fixed interval
 //! steering   what devices are told of own addresses, and whether they put packets into the right queues
 //! transmitting  queues to transmit that take nothing, and who sends instead
@@ -18,6 +19,7 @@ mod devices;
 mod dump;
 mod links;
 mod periodic;
+mod pressure;
 mod status;
 mod steering;
 mod transmitting;

@@ -1,5 +1,6 @@
 //! How the daemon does: load of the workers, drops, and what an operator should know of.
 
+use super::pressure::{self, Pressure};
 use super::{ControlThread, WorkerInfo};
 use crate::config::Config;
 use crate::neighbours::Conflict;
@@ -27,6 +28,7 @@ pub(super) struct Watch {
     loads: Vec<Load>,
     /// By port.
     openings: Vec<Openings>,
+    pressure: Pressure,
     warned: HashSet<String>,
 }
 
@@ -158,7 +160,7 @@ impl Watch {
         let names = config.ports.iter().map(|port| port.name.clone()).collect();
         let loads = infos.iter().map(|_| Load::default()).collect();
         let openings = config.ports.iter().map(|_| Openings::default()).collect();
-        Self { names, infos, loads, openings, warned: HashSet::new() }
+        Self { names, infos, loads, openings, pressure: Pressure::default(), warned: HashSet::new() }
     }
 
     /// A port's name.
@@ -172,6 +174,7 @@ impl Watch {
 
     /// Once a second.
     pub(super) fn sample(&mut self, workers: &Workers) {
+        self.pressure.sample(workers);
         for (load, counters) in self.loads.iter_mut().zip(workers.counters()) {
             load.add(Sample::of(counters));
         }
@@ -182,7 +185,12 @@ impl Watch {
 
     /// Logs what an operator should know of, once.
     pub(super) fn warn(&mut self, workers: &Workers) {
-        for trouble in self.troubles(workers) {
+        let passing = self.pressure.troubles(workers);
+        // Again when it comes again.
+        let is_over =
+            |kind: &str| pressure::is_passing(kind) && passing.iter().all(|trouble| trouble.kind != *kind);
+        self.warned.retain(|kind| !is_over(kind));
+        for trouble in self.troubles(workers).into_iter().chain(passing) {
             if self.warned.insert(trouble.kind.clone()) {
                 log::warn!("{}", trouble.text);
             }
@@ -227,10 +235,10 @@ impl Watch {
 }
 
 /// What an operator should know of.
-struct Trouble {
+pub(super) struct Trouble {
     /// The same as long as only numbers differ.
-    kind: String,
-    text: String,
+    pub(super) kind: String,
+    pub(super) text: String,
 }
 
 impl ControlThread {
@@ -238,6 +246,7 @@ impl ControlThread {
         let mut notes = Vec::new();
         let ports = (0..self.watch.names.len()).map(|port| self.port_view(port, &mut notes)).collect();
         notes.extend(self.watch.troubles(&self.workers).into_iter().map(|trouble| trouble.text));
+        notes.extend(self.watch.pressure.troubles(&self.workers).into_iter().map(|trouble| trouble.text));
         notes.extend(self.notes_of_transmitting());
         notes.extend(self.silent_next_hops());
         notes.extend(self.vips_of_the_wrong_side());
