@@ -6,7 +6,7 @@ from tests.lab.runner import test
 from tests.lab.sockets import may_be_cut, udp_echo, udp_socket
 from tests.lab.testbed import REALS, VIP
 
-from .rig import exchange, neighbouring_endpoints, random_endpoints, requests
+from tests.guest.rig import exchange, neighbouring_endpoints, random_endpoints, requests
 
 RANDOM, NEIGHBOURS, REQUESTS = 3000, 1024, 200
 ALL = RANDOM + NEIGHBOURS + REQUESTS

@@ -11,8 +11,6 @@ from tests.lab.capture import ones_complement_sum
 from tests.lab.sockets import connect, reset, udp_socket
 from tests.lab.testbed import CLIENT, MACS, REALS, VIP, background, to_toml
 
-from .guest import DEVICES
-
 SOCKET = "/run/lbd.sock"
 CONFIG, LOG = "/tmp/lbd.toml", "/tmp/lbd.log"
 ECHO_PORT, WEB_PORT = 5000, 80
@@ -21,7 +19,7 @@ IPV4 = 0x0800
 START_SECONDS = 60
 
 
-def config(workers, mode, side):
+def config(pair, workers, mode, side):
     return {
         # Four of the four cores at most; yielding leaves the host some of its two.
         "eal": {"main_lcore": 0, "workers": list(range(4 - workers, 4)), "hugepages": "require", "memory_mb": 256,
@@ -29,8 +27,8 @@ def config(workers, mode, side):
         "buffers": {"count": 2048, "cache": 64},
         "control": {"socket": SOCKET},
         "port": [
-            {"name": "vip0", "side": side, "device": DEVICES["vip0"], "addresses": [f"{VIP}/24"], "gateway": CLIENT},
-            {"name": "dip0", "side": "dip", "device": DEVICES["dip0"], "addresses": ["10.0.0.8/24"]},
+            {"name": "vip0", "side": side, "device": pair.address("vip0"), "addresses": [f"{VIP}/24"], "gateway": CLIENT},
+            {"name": "dip0", "side": "dip", "device": pair.address("dip0"), "addresses": ["10.0.0.8/24"]},
         ],
         "connections": {"capacity": 65536},
         "steering": {"mode": mode},
@@ -45,13 +43,29 @@ class Rig:
         # Replies to made-up clients end at the client's link.
         bed.run("client", "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
 
-    @contextlib.contextmanager
-    def lbd(self, workers, mode="auto", side="vip"):
-        """lbd with so many workers and the services of a web server and of the UDP echo server that it yields."""
+    def try_lbd(self, settings):
+        """Starts lbd with a configuration; whether it is ready, before it ends or the time is up."""
         self.stop_lbd()
-        self.guest.write(CONFIG, to_toml(config(workers, mode, side)))
-        self.guest.run(f"lbd --config {CONFIG} >{LOG} 2>&1 & echo $! >/tmp/lbd.pid; for i in $(seq {START_SECONDS * 2}); do "
-                       f"grep -q ready$ {LOG} && exit; sleep 0.5; done; cat {LOG}; exit 1", timeout=2 * START_SECONDS)
+        self.guest.write(CONFIG, to_toml(settings))
+        said = self.guest.run(
+            f"lbd --config {CONFIG} >{LOG} 2>&1 & echo $! >/tmp/lbd.pid; for i in $(seq {START_SECONDS * 2}); do grep -q "
+            f"ready$ {LOG} && echo it is ready && exit; [ -e /proc/$(cat /tmp/lbd.pid) ] || exit 0; sleep 0.5; done",
+            timeout=2 * START_SECONDS)
+        return "it is ready" in said
+
+    @contextlib.contextmanager
+    def lbd(self, workers, mode="auto", side="vip", change=lambda settings: None):
+        """lbd with so many workers and the services of a web server and of the UDP echo server that it yields; `change`
+        changes its configuration before."""
+        settings = config(self.guest.plugged, workers, mode, side)
+        change(settings)
+        assert self.try_lbd(settings), f"lbd is not ready\n{self.log()}"
+        with self.serving() as server:
+            yield server
+
+    @contextlib.contextmanager
+    def serving(self):
+        """The same services, where lbd runs; it is stopped at the end."""
         for letter, port in (("-t", WEB_PORT), ("-u", ECHO_PORT)):
             self.lbctl(f"add-service {letter} {VIP}:{port}")
             self.lbctl(f"add-real {letter} {VIP}:{port} -r {REALS['rs1']}:{port} -m")
@@ -119,6 +133,8 @@ class EchoServer:
         with contextlib.suppress(OSError):
             while True:
                 data, client = self.udp.recvfrom(100)
+                if not data:
+                    return
                 self.clients[data] = client
                 self.udp.sendto(data, client)
 
@@ -127,6 +143,9 @@ class EchoServer:
         self.udp.sendto(data, self.clients[data])
 
     def close(self):
+        # Wakes the thread, which would keep the port; that the socket is not connected is an error all the same.
+        with contextlib.suppress(OSError):
+            self.udp.shutdown(socket.SHUT_RDWR)
         self.udp.close()
 
 
