@@ -4,6 +4,7 @@
 mod support;
 
 use dataplane::ids::{NeighbourKey, PortIndex};
+use dataplane::message::NeighbourEvent;
 use dataplane::next_hop::Mac;
 use dataplane::snapshot::Route;
 use dataplane::verdict::DropReason;
@@ -478,6 +479,49 @@ fn arp_messages() {
     };
     let mut outcome = play(Flood { packet, answers: silence });
     outcome.assert_unharmed();
+}
+
+/// An ARP reply to us of a host with this address and MAC.
+fn arp_reply(sender: Ipv4Addr, mac: Mac, (target, target_mac): (Ipv4Addr, Mac)) -> Vec<u8> {
+    let mut message = arp::request(mac, sender, target, target_mac).to_vec();
+    message[21] = 2;
+    message[..6].copy_from_slice(&target_mac.0);
+    message[32..38].copy_from_slice(&target_mac.0);
+    message
+}
+
+/// Whether a real still has its MAC is asked each half minute: its answers are heard beside those of a hundred thousand hosts a second
+/// that are not there, on its own link too, also while the control thread is busy for a while.
+#[test]
+fn a_reals_answer_is_heard_among_answers_of_others() {
+    for port in [VIP0, DIP0] {
+        let mut lab = lab();
+        let (us, net) =
+            if port == VIP0 { ((VIP, VIP_MAC), 0xc0a8_0a00) } else { ((DIP, DIP_MAC), 0x0a00_0000) };
+        let mut heard = 0;
+        for round in 0..2_000u32 {
+            lab.skip(MILLISECOND);
+            for n in 0..100 {
+                let host = Ipv4Addr::from_bits(net + 0x80 + n % 100);
+                let mac = Mac([2, 9, 0, 0, (round >> 8) as u8, n as u8]);
+                lab.worker.io().arrive(port, &arp_reply(host, mac, us));
+            }
+            lab.worker.io().arrive(DIP0, &arp_reply(RS1, RS1_MAC, (DIP, DIP_MAC)));
+            for _ in 0..5 {
+                lab.turn();
+            }
+            // The control thread looks each twenty milliseconds.
+            while let Some(event) =
+                Some(()).filter(|()| round % 20 == 19).and_then(|()| lab.control.neighbour_events.pop().ok())
+            {
+                let key = NeighbourKey { port: DIP0, address: RS1 };
+                heard += u32::from(
+                    matches!(event, NeighbourEvent::Heard { key: of, reply: true, .. } if of == key),
+                );
+            }
+        }
+        assert_eq!(heard, 2_000);
+    }
 }
 
 /// Their answers wait for a next hop that is not there.

@@ -11,6 +11,8 @@ use crate::wire::ethernet;
 
 /// Slots of the ring that what neighbours say leaves free for what is wanted of them.
 const KEPT_FOR_WANTED: usize = 64;
+/// Slots that answers of hosts which no packet waits for leave free for those of next hops: anybody can send some.
+const KEPT_FOR_KNOWN: usize = 128;
 
 impl<Io: FrameIo> Handler<Io> {
     pub(super) fn arp(&mut self, frame: &mut Io::Frame, context: Context<'_>) -> Result<Verdict, DropReason> {
@@ -67,17 +69,24 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let key = NeighbourKey { port, address: message.sender };
         let reply = message.operation == Operation::Reply && for_us;
+        let is_known = self.neighbours.contains_key(&key) || self.waiting.is_awaited(key);
         let worth_telling = match self.neighbours.get(&key) {
             Some(id) => {
                 let known = self.next_hops.get(*id);
                 reply || !known.is_resolved() || known.mac() != message.sender_mac
             }
-            None => reply || self.waiting.is_awaited(key),
+            None => reply || is_known,
+        };
+        let limits = self.limits.on(port);
+        let (limit, kept) = if is_known {
+            (&mut limits.heard, KEPT_FOR_WANTED)
+        } else {
+            (&mut limits.heard_of_others, KEPT_FOR_KNOWN)
         };
         let event = NeighbourEvent::Heard { key, mac: message.sender_mac, reply };
         worth_telling
-            && self.neighbour_events.slots() > KEPT_FOR_WANTED
-            && self.limits.heard.take(now)
+            && self.neighbour_events.slots() > kept
+            && limit.take(now)
             && self.neighbour_events.push(event).is_ok()
     }
 }

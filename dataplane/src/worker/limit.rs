@@ -44,19 +44,21 @@ impl TokenBucket {
 #[derive(Debug)]
 pub(super) struct Limits {
     answers: Box<[Answers; MAX_PORTS]>,
-    /// What neighbours say by ARP, told to the control thread.
-    pub(super) heard: TokenBucket,
     /// Claims of others to own addresses, told to the control thread.
     pub(super) claimed: TokenBucket,
     /// Requests to the control thread to resolve a neighbour.
     pub(super) wanted: TokenBucket,
 }
 
-/// The limits of what is answered on one `EthPort`.
+/// The limits of what is answered, and told, on one `EthPort`.
 #[derive(Debug)]
 pub(super) struct Answers {
     pub(super) arp: TokenBucket,
     pub(super) echo: TokenBucket,
+    /// What next hops, and hosts that packets wait for, say by ARP, told to the control thread …
+    pub(super) heard: TokenBucket,
+    /// … and what others answer.
+    pub(super) heard_of_others: TokenBucket,
     resets: [TokenBucket; DropReason::ALL.len()],
     icmp_errors: [TokenBucket; DropReason::ALL.len()],
 }
@@ -66,6 +68,8 @@ impl Answers {
         Self {
             arp: TokenBucket::new(10_000, 1_000),
             echo: TokenBucket::new(10_000, 1_000),
+            heard: TokenBucket::new(10_000, 128),
+            heard_of_others: TokenBucket::new(5_000, 64),
             resets: std::array::from_fn(|_| TokenBucket::new(10_000, 1_000)),
             icmp_errors: std::array::from_fn(|_| TokenBucket::new(1_000, 100)),
         }
@@ -86,7 +90,6 @@ impl Limits {
     pub(super) fn new() -> Self {
         Self {
             answers: Box::new(std::array::from_fn(|_| Answers::new())),
-            heard: TokenBucket::new(10_000, 128),
             claimed: TokenBucket::new(100, 16),
             wanted: TokenBucket::new(10_000, 128),
         }
