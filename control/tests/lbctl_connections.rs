@@ -143,6 +143,17 @@ fn what_is_unknown_or_in_another_order_is_no_obstacle() {
     }
 }
 
+/// What had come of a document that is none is not printed, where that was nothing yet.
+#[test]
+fn an_error_is_a_document_of_its_own() {
+    let mut json = AtWork::begin("json");
+    json.say(&format!("{HEAD}{ROW},garbage\n"));
+    let (code, printed, stderr) = json.rest();
+    assert!(code == 3 && stderr.contains("not the answer of an lbd"), "{stderr}");
+    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(printed["code"], "unreachable");
+}
+
 /// The most memory that this process has had, in KiB.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -143,7 +143,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surround
     let code = failure.exit_code();
     if code != 0 {
         // Half a document is not followed by another.
-        if options.output == Output::Json && !printer.has_written() {
+        if printer.starts_anew() && options.output == Output::Json {
             let _ = printer.print(&(failure.json() + "\n"));
         }
         let _ = writeln!(stderr, "lbctl: {}", failure.message());

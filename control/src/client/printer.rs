@@ -39,9 +39,11 @@ impl<'a> Printer<'a> {
         self.take_failure().map_or(Ok(()), |error| Err(Failure::Stdout(error)))
     }
 
-    /// Whether anything has been written.
-    pub(super) fn has_written(&self) -> bool {
-        self.0.borrow().written
+    /// Forgets what was gathered; whether nothing has been written before.
+    pub(super) fn starts_anew(&self) -> bool {
+        let mut state = self.0.borrow_mut();
+        state.gathered.clear();
+        !state.written
     }
 
     /// Why stdout took no more, if it did not.
