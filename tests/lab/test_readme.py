@@ -30,6 +30,7 @@ def normal(command, lines):
     lines = [re.sub(r"  +# .*", "", line) for line in lines]
     lines = [re.sub(r"192\.168\.10\.6:\d+", "CLIENT", line) for line in lines]
     if command.startswith(COUNTS):
+        lines = [re.sub(r"(?<![\d.])\d\d(:\d\d)+", "TIME", line) for line in lines]
         # Addresses and names hold digits, too, which are the same.
         lines = [re.sub(r"\b\d+(\.\d+)?(?![\d.:])(ms|%)?", "N", line) for line in lines]
         lines = [" ".join(line.split()) for line in lines]
