@@ -369,7 +369,7 @@ impl Devices for DpdkDevices {
                 tx_packets: stats.tx_packets,
                 rx_bytes: stats.rx_bytes,
                 tx_bytes: stats.tx_bytes,
-                rx_missed: stats.rx_missed + stats.rx_no_mbuf,
+                rx_missed: port.counts_missed().then_some(stats.rx_missed + stats.rx_no_mbuf),
             }),
             buffers_in_use: port.pools().iter().map(|pool| u64::from(pool.in_use())).sum(),
             buffers: port.pools().iter().map(|pool| u64::from(pool.count())).sum(),

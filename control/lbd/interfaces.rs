@@ -1,7 +1,7 @@
 //! Which interface of the host each port's device stands on, and what the kernel says of it.
 
 use crate::Failure;
-use control::host_interface::{Footing, HostInterface, Kernel, Which};
+use control::host_interface::{Footing, HostInterface, InterfaceCounters, Kernel, Which};
 use dpdk::{Device, EthPort};
 use std::io;
 use std::sync::Once;
@@ -20,6 +20,8 @@ struct Attached {
     name: String,
     /// Whether the device takes frames to whatever MAC it has: a NIC filters by what its driver has set.
     takes_any_mac: bool,
+    /// What had been counted on it when the device was opened.
+    before: InterfaceCounters,
 }
 
 impl Interfaces {
@@ -48,11 +50,8 @@ impl Interfaces {
                 Failure::Other(format!("device {}: {named} is not there (ip link show)", port.device()))
             })?;
             let takes_any_mac = matches!(device, Device::Virtual { .. });
-            found.of_ports.push(Some(Attached {
-                index: interface.index,
-                name: interface.name,
-                takes_any_mac,
-            }));
+            let HostInterface { index, name, counters: before, .. } = interface;
+            found.of_ports.push(Some(Attached { index, name, takes_any_mac, before }));
         }
         Ok(found)
     }
@@ -70,13 +69,17 @@ impl Interfaces {
         self.kernel.insert(kernel).interface(which)
     }
 
-    /// What a port's device stands on now.
+    /// What a port's device stands on now, and what was counted there since it was opened.
     pub(crate) fn look(&self, port: usize) -> Footing {
-        let (Some(Attached { index, name, .. }), Some(kernel)) = (&self.of_ports[port], &self.kernel) else {
+        let (Some(Attached { index, name, before, .. }), Some(kernel)) = (&self.of_ports[port], &self.kernel)
+        else {
             return Footing::Own;
         };
         match kernel.interface(Which::Index(*index)) {
-            Ok(Some(interface)) => Footing::Interface(interface),
+            Ok(Some(interface)) => {
+                let counters = interface.counters.since(before);
+                Footing::Interface(HostInterface { counters, ..interface })
+            }
             Ok(None) => Footing::Gone(name.clone()),
             Err(error) => {
                 static SAID: Once = Once::new();

@@ -399,14 +399,38 @@ pub struct PortView {
     pub rx_packets: u64,
     /// Frames sent.
     pub tx_packets: u64,
-    /// Frames that came while no buffer was free.
+    /// Frames that came while no buffer was free; 0 where that is not known.
     pub rx_missed: u64,
+    /// Whether its driver counts them.
+    #[serde(default = "yes")]
+    pub rx_missed_known: bool,
+    /// The host's interface that it stands on.
+    #[serde(default)]
+    pub interface: Option<InterfaceView>,
     /// Buffers of its pools that are in use, by the device or the packet path.
     #[serde(default)]
     pub buffers_in_use: u64,
     /// Buffers of its pools.
     #[serde(default)]
     pub buffers: u64,
+}
+
+/// What the kernel has counted on an interface since the start of `lbd`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceView {
+    /// Its name.
+    pub name: String,
+    /// Frames received, whoever got them.
+    pub rx_packets: u64,
+    /// Frames that the kernel had no use or no memory for.
+    pub rx_dropped: u64,
+    /// Frames that the interface's own device lost.
+    pub rx_missed: u64,
+}
+
+/// An `lbd` that does not say counts.
+fn yes() -> bool {
+    true
 }
 
 /// A worker in `status`.

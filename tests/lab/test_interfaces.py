@@ -1,7 +1,9 @@
 """The host's interfaces below the ports: left as they are, and followed while lbd runs."""
 
 import contextlib
+import json
 import re
+import signal
 
 from .capture import Capture, packets
 from .runner import test
@@ -182,3 +184,36 @@ def the_end_of_an_interface_is_the_end_of_lbd(bed):
             assert not (bed.dir / "lbd.sock").exists(), "the socket is left"
             assert f"-A -t {VIP}:80" in (bed.dir / "state").read_text(), "the state is kept"
         bed.run("client", "ip", "link", "del", "x1", check=False)
+
+
+@test()
+def what_the_ring_of_a_device_loses_is_noted(bed):
+    config = bed.config()
+    # A ring of 512 frames, for each worker.
+    config["port"][0]["device"] += ",framesz=2048,blocksz=1048576,framecnt=512"
+    sent = 512 * bed.workers + 2000
+
+    def received():
+        shown = json.loads(bed.run("lb", "ip", "-json", "-statistics", "link", "show", "eth1").stdout)
+        return shown[0]["stats64"]["rx"]["packets"]
+
+    with bed.lbd(config, services=[SERVICE]) as lbd:
+        bed.expect(["rs1"])
+        assert "does not count what it loses" not in notes(lbd)
+        lbd.process.send_signal(signal.SIGSTOP)
+        try:
+            with udp_socket(bed, "client") as client:
+                before = received()
+                for _ in range(100):
+                    for _ in range(500):
+                        client.sendto(b"", (VIP, 9))
+                    if received() - before >= sent:
+                        break
+        finally:
+            lbd.process.send_signal(signal.SIGCONT)
+        vip0 = port(lbd, "vip0")
+        assert (vip0["rx_missed_known"], vip0["interface"]["name"]) == (False, "eth1"), vip0
+        assert vip0["interface"]["rx_packets"] >= sent, vip0
+        assert vip0["interface"]["rx_packets"] - vip0["rx_packets"] > 1000, vip0
+        assert re.search(r"port vip0: net_af_packet does not count what it loses, but interface eth1 has received", notes(lbd))
+        assert re.search(r"^  vip0 .* unknown +", lbd.ctl("status"), re.MULTILINE), "a 0 that is none"

@@ -404,6 +404,14 @@ impl EthPort {
         }
     }
 
+    /// Whether the driver counts the frames that it could not deliver, at least those that found no room; else
+    /// [`PortStats::rx_missed`] stays 0 whatever is lost.
+    pub fn counts_missed(&self) -> bool {
+        // By their sources from 22.11 on: what finds their ring full is the kernel's or the host's to count.
+        !["net_af_packet", "net_tap", "net_tun", "net_virtio", "net_virtio_user"]
+            .contains(&self.driver().as_str())
+    }
+
     /// What the port has counted.
     ///
     /// # Errors

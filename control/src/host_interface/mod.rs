@@ -38,7 +38,7 @@ pub struct HostInterface {
     pub counters: InterfaceCounters,
 }
 
-/// What the kernel has counted on an interface, since that was made.
+/// What the kernel has counted on an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceCounters {
     /// Frames received, whoever got them.
@@ -47,6 +47,17 @@ pub struct InterfaceCounters {
     pub rx_dropped: u64,
     /// Frames that the interface's own device lost.
     pub rx_missed: u64,
+}
+
+impl InterfaceCounters {
+    /// What was counted since `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            rx_packets: self.rx_packets.saturating_sub(before.rx_packets),
+            rx_dropped: self.rx_dropped.saturating_sub(before.rx_dropped),
+            rx_missed: self.rx_missed.saturating_sub(before.rx_missed),
+        }
+    }
 }
 
 /// What a port's device stands on.

@@ -31,8 +31,8 @@ pub struct PortTotals {
     pub rx_bytes: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
-    /// Frames that the device could not deliver.
-    pub rx_missed: u64,
+    /// Frames that the device could not deliver; `None`: its driver does not count them.
+    pub rx_missed: Option<u64>,
 }
 
 /// What a worker has counted.
@@ -55,7 +55,7 @@ pub struct WorkerTotals {
 }
 
 /// What passed from `before` to `now`: rates are a second, `Rx-missed` and drops are the period's. `-`
-/// stands for what is not known: bits where the driver counts no bytes, cycles where nothing was received,
+/// stands for what is not known: frames missed and bits where the driver counts no bytes, cycles where nothing was received,
 /// also not from other workers.
 /// Drop reasons that did not go up are left out.
 pub fn period(before: &Totals, now: &Totals, tsc_hz: f64) -> String {
@@ -84,7 +84,8 @@ fn ports(before: &Totals, now: &Totals, seconds: f64) -> Table<6> {
             rate(packets[1], seconds),
             bits(0),
             bits(1),
-            passed(|port| port.rx_missed).to_string(),
+            now.rx_missed
+                .map_or_else(|| "-".to_owned(), |_| passed(|port| port.rx_missed.unwrap_or(0)).to_string()),
         ]
     });
     let head = [
@@ -147,10 +148,11 @@ mod tests {
     use super::*;
 
     fn totals(up: f64) -> Totals {
-        let port = |name: &str| PortTotals { name: name.to_owned(), ..PortTotals::default() };
+        let port =
+            |name: &str, rx_missed| PortTotals { name: name.to_owned(), rx_missed, ..PortTotals::default() };
         Totals {
             up: Duration::from_secs_f64(up),
-            ports: vec![port("vip0"), port("dip0")],
+            ports: vec![port("vip0", Some(0)), port("dip0", None)],
             workers: vec![WorkerTotals { core: 2, ..WorkerTotals::default() }],
             drops: vec![0; DropReason::ALL.len()],
         }
@@ -164,7 +166,7 @@ mod tests {
             tx_packets: 500,
             rx_bytes: 60_000_000,
             tx_bytes: 30_000,
-            rx_missed: 7,
+            rx_missed: Some(7),
             ..before.ports[0].clone()
         };
         before.workers[0] = WorkerTotals {
@@ -181,7 +183,7 @@ mod tests {
         now.ports[0].rx_packets += 24_000_000;
         now.ports[0].tx_packets += 3;
         now.ports[0].rx_bytes += 24_000_000 * 60;
-        now.ports[0].rx_missed += 5;
+        now.ports[0].rx_missed = Some(12);
         now.workers[0].rx_packets += 24_000_000;
         now.workers[0].busy_nanoseconds += 1_600_000_000;
         now.workers[0].total_nanoseconds += 2_000_000_000;
@@ -194,7 +196,7 @@ mod tests {
 Ports
   name    Rx-pps  Tx-pps      Rx-bps  Tx-bps  Rx-missed
   vip0  12000000       2  5760000000       -          5
-  dip0         0       0           0       0          0
+  dip0         0       0           0       0          -
 
 Workers
   id  core    Rx-pps  cycles/packet   busy  connections  new/s
@@ -225,7 +227,7 @@ Drops
         before.ports[1].rx_packets = 9; // the device was reset
         before.drops[0] = 9;
         let text = period(&before, &now, 2.6e9);
-        assert!(text.contains("  dip0       0       0       0       0          0\n"), "{text}");
+        assert!(text.contains("  dip0       0       0       0       0          -\n"), "{text}");
         assert!(text.contains("   0     2       0              -  0.0%            0      0\n"), "{text}");
         assert!(!text.contains("Drops"), "{text}");
     }

@@ -59,7 +59,7 @@ fn ports(status: &Status) -> Table<11> {
             port.steering.clone(),
             port.rx_packets.to_string(),
             port.tx_packets.to_string(),
-            port.rx_missed.to_string(),
+            if port.rx_missed_known { port.rx_missed.to_string() } else { "unknown".to_owned() },
             format!("{} of {}", port.buffers_in_use, port.buffers),
         ]
     });

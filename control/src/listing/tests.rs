@@ -198,6 +198,8 @@ fn status_lays_out_what_there_is() {
         rx_packets: 36,
         tx_packets: 24,
         rx_missed: 0,
+        rx_missed_known: true,
+        interface: None,
         buffers_in_use: 3,
         buffers: 8192,
     };

@@ -58,8 +58,8 @@ pub struct Counted {
     pub rx_bytes: u64,
     /// Bytes sent, likewise.
     pub tx_bytes: u64,
-    /// Frames that came while no buffer was free.
-    pub rx_missed: u64,
+    /// Frames that the device could not deliver; `None`: its driver does not count them.
+    pub rx_missed: Option<u64>,
 }
 
 /// What is fixed of a worker.

@@ -1,10 +1,10 @@
 //! How the daemon does: load of the workers, drops, and what an operator should know of.
 
 use super::pressure::{self, Pressure};
-use super::{ControlThread, WorkerInfo};
+use super::{ControlThread, DeviceStatus, WorkerInfo};
 use crate::config::Config;
 use crate::neighbours::Conflict;
-use crate::protocol::{PortView, Status, WorkerView};
+use crate::protocol::{InterfaceView, PortView, Status, WorkerView};
 use crate::workers::Workers;
 use dataplane::counters::{Counter, WorkerCounters};
 use dataplane::ids::{MAX_PORTS, NeighbourKey};
@@ -17,6 +17,10 @@ use std::time::Instant;
 
 /// Samples, one a second, that the load is taken over.
 const SAMPLES: usize = 4;
+/// Frames that a device must have lost to be noted: fewer may be on their way …
+const LEAST_LOST: u64 = 100;
+/// … and one of so many.
+const LOST_OF: u64 = 1000;
 /// Next hops that are named at most.
 const NAMED: usize = 8;
 
@@ -274,6 +278,7 @@ impl ControlThread {
         if !device.link_up {
             notes.push(format!("port {name}: link down{}", self.why_down(port)));
         }
+        notes.extend(unseen_losses(name, &device));
         let link = &self.compiler.links().ports[port];
         let side = match link.side {
             Side::Vip => "vip",
@@ -291,7 +296,14 @@ impl ControlThread {
             misdirected: self.workers.misdirected(port),
             rx_packets: counted.rx_packets,
             tx_packets: counted.tx_packets,
-            rx_missed: counted.rx_missed,
+            rx_missed: counted.rx_missed.unwrap_or(0),
+            rx_missed_known: counted.rx_missed.is_some(),
+            interface: device.footing.interface().map(|interface| InterfaceView {
+                name: interface.name.clone(),
+                rx_packets: interface.counters.rx_packets,
+                rx_dropped: interface.counters.rx_dropped,
+                rx_missed: interface.counters.rx_missed,
+            }),
             buffers_in_use: device.buffers_in_use,
             buffers: device.buffers,
         }
@@ -395,5 +407,60 @@ impl ControlThread {
             notes.push(format!("{} more VIPs lie in networks of the reals", wrong.len() - NAMED));
         }
         notes
+    }
+}
+
+/// Of a driver that does not count what it loses: what the kernel has counted on the interface, if natlb got much less.
+fn unseen_losses(port: &str, device: &DeviceStatus) -> Option<String> {
+    let counted = device.counted.filter(|counted| counted.rx_missed.is_none())?;
+    let interface = device.footing.interface()?;
+    let (theirs, ours) = (interface.counters.rx_packets, counted.rx_packets);
+    let fewer = theirs.saturating_sub(ours);
+    (fewer >= LEAST_LOST && fewer >= theirs / LOST_OF).then(|| {
+        format!(
+            "port {port}: {} does not count what it loses, but interface {} has received {theirs} frames since the start and \
+             natlb {ours}: a worker does not keep up, or what came was put together before (fragments, GRO)",
+            device.driver, interface.name
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host_interface::{Footing, HostInterface, InterfaceCounters};
+    use crate::thread::Counted;
+    use dataplane::next_hop::Mac;
+    use dataplane::snapshot::Steering;
+
+    fn losses(rx_missed: Option<u64>, theirs: u64, ours: u64) -> Option<String> {
+        let counters = InterfaceCounters { rx_packets: theirs, ..InterfaceCounters::default() };
+        let interface = HostInterface { name: "eth1".into(), counters, ..HostInterface::default() };
+        unseen_losses(
+            "vip0",
+            &DeviceStatus {
+                driver: "net_af_packet".into(),
+                mac: Mac([2; 6]),
+                mtu: 1500,
+                link_up: true,
+                footing: Footing::Interface(interface),
+                steered_by: Steering::Software,
+                steering: String::new(),
+                counted: Some(Counted { rx_packets: ours, rx_missed, ..Counted::default() }),
+                buffers_in_use: 0,
+                buffers: 0,
+                notes: Vec::new(),
+            },
+        )
+    }
+
+    #[test]
+    fn what_a_driver_does_not_count_is_compared_with_the_interface() {
+        let note = losses(None, 352_192, 127_877).expect("a note");
+        assert!(note.contains("eth1 has received 352192 frames since the start and natlb 127877"), "{note}");
+        assert_eq!(losses(Some(0), 352_192, 127_877), None, "it counts by itself");
+        assert_eq!(losses(None, 1_000_000, 999_500), None, "some are under way");
+        assert_eq!(losses(None, 150, 100), None, "too few to tell");
+        assert_eq!(losses(None, 100, 150), None, "the kernel's own frames on this interface");
     }
 }

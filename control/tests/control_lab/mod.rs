@@ -102,7 +102,7 @@ impl Devices for MadeUp {
                 tx_packets: 2,
                 rx_bytes: 60,
                 tx_bytes: 120,
-                rx_missed: 0,
+                rx_missed: Some(0),
             }),
             buffers_in_use: 3,
             buffers: 8192,
