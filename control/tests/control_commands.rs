@@ -111,7 +111,7 @@ fn status_tells_of_ports_workers_drops_and_trouble() {
     let (_directory, lab) = lab(1, 0);
     let counters = &lab.workers[0].counters;
     counters.dropped(dataplane::verdict::DropReason::NoRoute).add(4);
-    counters.syns[0].set(6);
+    counters.checksums_examined[0].set(6);
     counters.partial_checksums[0].set(4);
     counters.merged_segments[1].set(1);
     counters.connections_evicted.set(5);
@@ -128,18 +128,18 @@ fn status_tells_of_ports_workers_drops_and_trouble() {
     let notes = status["notes"].to_string();
     for expected in [
         "port vip0: no MTU",
-        "port vip0: 4 of 6 TCP SYNs",
+        "port vip0: 4 of 6 TCP and UDP packets",
         "ethtool -K IFACE tx off",
         "port dip0: 1 frames",
         "ethtool -K IFACE gro off",
     ] {
         assert!(notes.contains(expected), "{expected}: {notes}");
     }
-    // Once the sender is put right, the note goes with the next connections.
+    // Once the sender is put right, the note goes with the next packets.
     std::thread::sleep(Duration::from_millis(1200));
-    counters.syns[0].set(8);
+    counters.checksums_examined[0].set(8);
     let notes = lab.ok(r#""command":"status""#)["notes"].to_string();
-    assert!(!notes.contains("TCP SYNs"), "{notes}");
+    assert!(!notes.contains("partial checksum"), "{notes}");
     counters.busy_nanoseconds.set(0);
     until("the load is seen", || {
         // 25 % busy, 500 ns a packet.

@@ -198,8 +198,8 @@ pub struct WorkerCounters {
     pub most_created: Counter,
     /// The most entries that were moved in one turn.
     pub most_moved: Counter,
-    /// TCP SYNs that made a connection, by `EthPort`.
-    pub syns: [Counter; crate::ids::MAX_PORTS],
+    /// Packets of TCP and UDP whose checksum was looked at, by `EthPort`: those of bursts that were not full.
+    pub checksums_examined: [Counter; crate::ids::MAX_PORTS],
     /// Those whose checksum was only that of the pseudo-header: the sender's link leaves checksums
     /// to a device that is not there (`ethtool -K … tx off` on the sending side).
     pub partial_checksums: [Counter; crate::ids::MAX_PORTS],
@@ -243,7 +243,7 @@ impl WorkerCounters {
             most_expired: zero(),
             most_created: zero(),
             most_moved: zero(),
-            syns: Default::default(),
+            checksums_examined: Default::default(),
             partial_checksums: Default::default(),
             merged_segments: Default::default(),
         }

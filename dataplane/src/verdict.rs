@@ -70,7 +70,7 @@ drop_reasons! {
     Truncated "truncated" "the IPv4 packet is longer than its frame: segments merged (GRO) or fragments put together before they came here, or a buffer that is too small"
     Segmented "segmented" "the frame came in several buffers: larger than the size of a buffer"
     HeaderChecksum "header_checksum" "the IPv4 header checksum is wrong"
-    Vlan "vlan" "the frame has a VLAN tag"
+    Vlan "vlan" "the frame has the tag of a VLAN (one with number 0 only carries a priority, and is as none)"
     Ipv6 "ipv6" "IPv6 is not supported yet"
     EtherType "ethertype" "neither IPv4 nor ARP"
     Arp "arp" "an ARP message that is malformed or concerns nobody we know"

@@ -125,8 +125,6 @@ fn seen(lab: &Lab) -> Vec<u64> {
         counters.connections_evicted.get(),
         counters.answers.get(),
         counters.routed.get(),
-        counters.syns[0].get(),
-        counters.partial_checksums[0].get(),
     ]);
     for real in &lab.description.reals {
         let of = lab.counters().real(real.id);

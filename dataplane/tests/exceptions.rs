@@ -252,7 +252,7 @@ fn icmp_errors_are_translated_with_the_packet_they_quote() {
 
         // A router on the clients' side complains about the reply.
         let server = at_real.destination;
-        let reply = Packet::udp(server, at(CLIENT, 5000), b"answer").macs(RS2_MAC, DIP_MAC);
+        let reply = Packet::udp(server, at(CLIENT, 5000), b"an answer of some length").macs(RS2_MAC, DIP_MAC);
         let out = lab.arrive(DIP0, &reply.frame());
         let quoted = out[0].bytes[14..].to_vec();
         let router = Ipv4Addr::new(192, 168, 10, 1);
@@ -433,17 +433,4 @@ fn only_neighbours_that_matter_are_told_of() {
         NeighbourEvent::Heard { key, reply: false, .. } if known.contains(&key.address)
     )));
     assert_eq!(told.len(), 2, "changed MACs of known neighbours, and nothing else");
-}
-
-#[test]
-fn a_syn_with_only_the_pseudo_headers_sum_is_noticed() {
-    let mut lab = Lab::serving();
-    let mut frame = from_client(Packet::tcp(at(CLIENT, 40000), at(VIP, 80), SYN));
-    let pseudo: Vec<u8> = [&frame[26..34], &[0, 6, 0, 20]].concat();
-    let partial = !support::packet::internet_checksum(&pseudo, 0);
-    frame[50..52].copy_from_slice(&partial.to_be_bytes());
-    lab.arrive(VIP0, &frame);
-    lab.arrive(VIP0, &from_client(Packet::tcp(at(CLIENT, 40001), at(VIP, 80), SYN)));
-    let counters = lab.counters();
-    assert_eq!((counters.syns[0].get(), counters.partial_checksums[0].get()), (2, 1));
 }

@@ -27,6 +27,8 @@ FIELD(pkt_len, uint32_t, 36);
 FIELD(data_len, uint16_t, 40);
 FIELD(hash.rss, uint32_t, 44);
 FIELD(buf_len, uint16_t, 54);
+/* The flags that Rust names HEADER_WRONG and HEADER_RIGHT. */
+_Static_assert(RTE_MBUF_F_RX_IP_CKSUM_BAD == 1 << 4 && RTE_MBUF_F_RX_IP_CKSUM_GOOD == 1 << 7, "header checksum flags");
 _Static_assert(sizeof(void *) == 8, "64-bit machines only");
 
 const uint64_t natlb_rx_flag_vlan_stripped = RTE_MBUF_F_RX_VLAN_STRIPPED;
@@ -115,7 +117,10 @@ int natlb_port_info(uint16_t port, struct natlb_port_info *info)
 int natlb_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu,
 			 const struct natlb_rss *rss)
 {
+	const uint64_t header_check = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+	struct rte_eth_dev_info info;
 	struct rte_eth_conf conf;
+	int error;
 
 	/* All zero: no offload, no multi-queue mode, no interrupt. */
 	memset(&conf, 0, sizeof(conf));
@@ -127,7 +132,15 @@ int natlb_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, 
 		conf.rx_adv_conf.rss_conf.rss_key_len = rss->key_length;
 		conf.rx_adv_conf.rss_conf.rss_hf = rss->types;
 	}
-	return rte_eth_dev_configure(port, rx_queues, tx_queues, &conf);
+	/* The one offload that is used where there is one: otherwise the worker adds headers up. */
+	if (rte_eth_dev_info_get(port, &info) == 0)
+		conf.rxmode.offloads = info.rx_offload_capa & header_check;
+	error = rte_eth_dev_configure(port, rx_queues, tx_queues, &conf);
+	if (error != 0 && conf.rxmode.offloads != 0) {
+		conf.rxmode.offloads = 0;
+		error = rte_eth_dev_configure(port, rx_queues, tx_queues, &conf);
+	}
+	return error;
 }
 
 #define RETA_GROUPS (NATLB_RETA_MAX / RTE_ETH_RETA_GROUP_SIZE)

@@ -159,6 +159,12 @@ impl Frame for Mbuf {
     }
 
     #[inline(always)]
+    fn flags(&self) -> u64 {
+        // SAFETY: the field's type, as the shim asserts. So it does what the two flags are that the trait names.
+        unsafe { self.field::<u64>(dpdk_sys::NATLB_MBUF_OL_FLAGS).read() }
+    }
+
+    #[inline(always)]
     fn set_length(&mut self, length: usize) -> bool {
         let room = self.buffer_length().saturating_sub(self.data_offset());
         if length > usize::from(room) || !self.is_whole() {

@@ -31,7 +31,7 @@ pub(super) struct Watch {
     infos: Vec<WorkerInfo>,
     loads: Vec<Load>,
     /// By port.
-    openings: Vec<Openings>,
+    checksums: Vec<Checksums>,
     pressure: Pressure,
     warned: HashSet<String>,
 }
@@ -117,41 +117,54 @@ impl Load {
     }
 }
 
-/// The TCP SYNs that opened connections on a port in the last second that had any: what is wrong now,
+/// The TCP and UDP packets of a port whose checksums were looked at in the last seconds that had any: what is wrong now,
 /// not what was right for years.
 #[derive(Clone, Copy, Debug, Default)]
-struct Openings {
-    /// Totals at the end of that second.
-    until: Syns,
-    within: Syns,
+struct Checksums {
+    /// Totals at the end of those seconds.
+    until: Examined,
+    within: Examined,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Syns {
+struct Examined {
     all: u64,
     /// Those with only a partial checksum.
     partial: u64,
 }
 
-impl Openings {
-    /// With the totals of this moment.
-    fn at(&self, total: Syns) -> Syns {
-        match total.all - self.until.all {
-            0 => self.within,
-            all => Syns { all, partial: total.partial - self.until.partial },
-        }
-    }
-
-    fn sample(&mut self, total: Syns) {
-        *self = Self { within: self.at(total), until: total };
+impl Examined {
+    /// One right checksum in 65,536 looks like a partial one, so a single packet says nothing. One sender of many may
+    /// be at fault.
+    const fn is_trouble(self) -> bool {
+        let Self { all, partial } = self;
+        partial >= 2 && partial > all / 2 || partial >= 3 && partial > all / 100
     }
 }
 
-fn total_syns(workers: &Workers, port: usize) -> Syns {
-    Syns {
-        all: sum(workers, port, |counters| &counters.syns),
-        partial: sum(workers, port, |counters| &counters.partial_checksums),
+impl Checksums {
+    /// With fewer packets than these a second is not over: a client that is not answered sends one now and then.
+    const FEWEST: u64 = 4;
+
+    /// With the totals of this moment.
+    fn at(&self, total: Examined) -> Examined {
+        match total.all - self.until.all {
+            0 => self.within,
+            all => Examined { all, partial: total.partial - self.until.partial },
+        }
     }
+
+    fn sample(&mut self, total: Examined) {
+        if total.all - self.until.all >= Self::FEWEST {
+            *self = Self { within: self.at(total), until: total };
+        }
+    }
+}
+
+fn total_examined(workers: &Workers, port: usize) -> Examined {
+    // In this order: a partial one that is counted meanwhile is among all.
+    let partial = sum(workers, port, |counters| &counters.partial_checksums);
+    Examined { all: sum(workers, port, |counters| &counters.checksums_examined), partial }
 }
 
 /// A port's counter, over all workers.
@@ -163,8 +176,8 @@ impl Watch {
     pub(super) fn new(config: &Config, infos: Vec<WorkerInfo>) -> Self {
         let names = config.ports.iter().map(|port| port.name.clone()).collect();
         let loads = infos.iter().map(|_| Load::default()).collect();
-        let openings = config.ports.iter().map(|_| Openings::default()).collect();
-        Self { names, infos, loads, openings, pressure: Pressure::default(), warned: HashSet::new() }
+        let checksums = config.ports.iter().map(|_| Checksums::default()).collect();
+        Self { names, infos, loads, checksums, pressure: Pressure::default(), warned: HashSet::new() }
     }
 
     /// A port's name.
@@ -182,8 +195,8 @@ impl Watch {
         for (load, counters) in self.loads.iter_mut().zip(workers.counters()) {
             load.add(Sample::of(counters));
         }
-        for (port, openings) in self.openings.iter_mut().enumerate() {
-            openings.sample(total_syns(workers, port));
+        for (port, checksums) in self.checksums.iter_mut().enumerate() {
+            checksums.sample(total_examined(workers, port));
         }
     }
 
@@ -205,12 +218,13 @@ impl Watch {
     fn troubles(&self, workers: &Workers) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         for (port, name) in self.names.iter().enumerate().take(MAX_PORTS) {
-            let Syns { all, partial } = self.openings[port].at(total_syns(workers, port));
-            if partial > all / 2 {
+            let examined = self.checksums[port].at(total_examined(workers, port));
+            if examined.is_trouble() {
+                let Examined { all, partial } = examined;
                 let text = format!(
-                    "port {name}: {partial} of {all} TCP SYNs came with only a partial checksum: the sending host \
-                     leaves checksums to a device that is not there; on that host (the other end of the veth): \
-                     ethtool -K IFACE tx off"
+                    "port {name}: {partial} of {all} TCP and UDP packets came with only a partial checksum: the \
+                     sending host leaves checksums to a device that is not there; on that host (the other end of the \
+                     veth): ethtool -K IFACE tx off"
                 );
                 troubles.push(Trouble { kind: format!("{name} partial"), text });
             }

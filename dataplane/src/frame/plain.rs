@@ -15,6 +15,7 @@ pub const ROOM: usize = 2048;
 pub struct PlainFrame {
     bytes: Box<[u8; ROOM]>,
     length: usize,
+    flags: u64,
     live: Arc<AtomicUsize>,
 }
 
@@ -50,6 +51,9 @@ impl Frame for PlainFrame {
     fn pieces(&self) -> u16 {
         1
     }
+    fn flags(&self) -> u64 {
+        self.flags
+    }
 }
 
 /// Ports whose queues a test fills and empties by hand.
@@ -78,7 +82,13 @@ impl PlainIo {
 
     /// Lets `bytes` (at most [`ROOM`]) arrive on `port`.
     pub fn arrive(&mut self, port: PortIndex, bytes: &[u8]) {
+        self.arrive_flagged(port, bytes, 0);
+    }
+
+    /// The same, with what a device says of it ([`Frame::flags`]).
+    pub fn arrive_flagged(&mut self, port: PortIndex, bytes: &[u8], flags: u64) {
         let mut frame = self.empty_frame();
+        frame.flags = flags;
         frame.bytes[..bytes.len()].copy_from_slice(bytes);
         frame.length = bytes.len();
         self.arriving[usize::from(port)].push_back(frame);
@@ -97,7 +107,7 @@ impl PlainIo {
     fn empty_frame(&self) -> PlainFrame {
         self.live.fetch_add(1, Ordering::Relaxed);
         // Stale bytes are not zero on a NIC either.
-        PlainFrame { bytes: Box::new([0xA5; ROOM]), length: 0, live: Arc::clone(&self.live) }
+        PlainFrame { bytes: Box::new([0xA5; ROOM]), length: 0, flags: 0, live: Arc::clone(&self.live) }
     }
 }
 

@@ -5,6 +5,8 @@ use crate::next_hop::Mac;
 
 /// Length of the header, and where the payload begins.
 pub const HEADER: usize = 14;
+/// The shortest frame, without its check sequence (IEEE 802.3 §4A.4.2: 64 bytes with it).
+pub const LEAST: usize = 60;
 /// Where the destination MAC begins.
 pub const DESTINATION: usize = 0;
 /// Where the source MAC begins.

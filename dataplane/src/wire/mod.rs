@@ -2,6 +2,7 @@
 //! place that keep checksums true, and the answers made out of the packets they answer.
 //!
 //! ```text
+//! link                                  priority tags, trailers and padding
 //! ethernet  arp  ipv4  tcp  udp  icmp   one header each
 //! options                               those of an IPv4 header
 //! checksum                              RFC 1071, 1624
@@ -18,6 +19,7 @@ pub mod fragmentation;
 pub mod icmp;
 pub mod icmp_error;
 pub mod ipv4;
+pub mod link;
 pub mod options;
 pub mod tcp;
 pub mod udp;

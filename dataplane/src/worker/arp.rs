@@ -37,6 +37,7 @@ impl<Io: FrameIo> Handler<Io> {
             if !answered {
                 limit.give_back();
             }
+            frame.set_length(arp::FRAME); // whatever came behind the request, which is longer, ends here
             return if answered { Ok(Verdict::Answer(port)) } else { Err(DropReason::Arp) };
         }
         if heard { Ok(Verdict::Consumed) } else { Err(DropReason::Arp) }

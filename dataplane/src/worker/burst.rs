@@ -2,7 +2,8 @@
 
 use super::Handler;
 use super::decode::{
-    self, Decoded, Expected, Faults, LEAST_TCP, decode, have_plain_lengths, is_plain, length_of,
+    self, Decoded, Expected, Faults, LEAST_TCP, decode, has_partial_checksum, has_wrong_header,
+    have_plain_lengths, is_plain, length_of,
 };
 use super::exception::Context;
 use super::open::Opened;
@@ -14,6 +15,7 @@ use crate::ids::PortIndex;
 use crate::snapshot::{Side, Snapshot};
 use crate::time::{Now, Tick};
 use crate::verdict::Verdict;
+use crate::wire::link;
 use memory::Work;
 use std::marker::PhantomData;
 use std::net::Ipv4Addr;
@@ -144,7 +146,49 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let (frames, totals) = (&burst.frame_lengths[..count], &burst.lengths[..count]);
         let are_plain = faults.is_none() && have_plain_lengths(frames, totals, LEAST_TCP, expected);
-        burst.others = if are_plain { 0 } else { others(&burst.frames, expected) };
+        burst.others = 0;
+        if !are_plain && self.decode_mended(burst, snapshot, expected) {
+            return;
+        }
+        if count < BURST {
+            self.examine(burst);
+        }
+    }
+
+    /// For a burst with frames that are not plain: mends those that have tags or trailers, and decodes it again if there
+    /// were such; else tells which are not plain, and returns false. Out of line, for most bursts have none.
+    #[cold]
+    #[inline(never)]
+    fn decode_mended(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot, expected: Expected) -> bool {
+        let mended = burst.frames.iter_mut().fold(false, |mended, frame| link::mend(frame) | mended);
+        if mended {
+            self.decode_burst(burst, snapshot); // nothing is left to mend
+        } else {
+            burst.others = others(&burst.frames, expected);
+        }
+        mended
+    }
+
+    /// Looks at what a worker has no time for under full load, the frames of a burst that is not full: a wrong
+    /// header checksum, where the device does not look for it, and a transport checksum that was left to a device.
+    #[inline(never)]
+    fn examine(&self, burst: &mut Staged<Io::Frame>) {
+        let counters = &self.counters;
+        let port = usize::from(burst.port);
+        let (mut examined, mut partial) = (0, 0);
+        for (index, frame) in burst.frames.iter().enumerate() {
+            if burst.others >> index & 1 != 0 {
+                continue;
+            }
+            if has_wrong_header(frame) {
+                burst.others |= 1 << index;
+                continue;
+            }
+            examined += 1;
+            partial += u64::from(has_partial_checksum(frame.head(), burst.lengths[index]));
+        }
+        counters.checksums_examined[port].add(examined);
+        counters.partial_checksums[port].add(partial);
     }
 
     /// What is not plain TCP or UDP of a known connection is resolved after the rest; all leave in order of

@@ -1,15 +1,18 @@
 //! First stage: which frames are plain TCP or UDP over IPv4, and of which client endpoint.
 //!
 //! Plain means: whole, to our MAC, IPv4 without options, no fragment, room for its transport header,
-//! TTL above 1, no larger than any port's MTU. What may be wrong with a frame is gathered from a whole burst, and
+//! TTL above 1, no larger than any port's MTU, with nothing behind the packet, and no header checksum that the
+//! device found wrong. What may be wrong with a frame is gathered from a whole burst, and
 //! told frame by frame only if there is something: whatever else a frame may be leaves the fast path then.
 
 use super::rewrite::fields;
 use crate::connection::Direction;
 use crate::connection::table::{ClientKey, Home, Probed};
-use crate::frame::{BURST, Frame, HEAD};
+use crate::frame::{BURST, Frame, HEAD, HEADER_RIGHT, HEADER_WRONG};
 use crate::ids::Protocol;
+use crate::wire::{checksum, ethernet, ipv4};
 use memory::Bytes16;
+use std::net::Ipv4Addr;
 
 /// Offsets in a frame with an Ethernet header and an IPv4 header without options.
 pub(super) mod at {
@@ -67,6 +70,8 @@ pub(super) struct Faults {
     has: u64,
     /// The least of each of the fields that a translation looks at.
     least: Bytes16,
+    /// What the device says of any.
+    flags: u64,
     /// The bits of the numbers of pieces.
     pieces: u16,
     /// The protocols' numbers, as bits, modulo 32.
@@ -79,7 +84,8 @@ const PROTOCOLS: u32 = 1 << Protocol::Tcp.number() | 1 << Protocol::Udp.number()
 impl Faults {
     pub(super) fn none() -> Self {
         let zero = Bytes16::from_words([0; 2]);
-        Self { differs: zero, has: 0, least: Bytes16::from_words([u64::MAX; 2]), pieces: 1, protocols: 0 }
+        let least = Bytes16::from_words([u64::MAX; 2]);
+        Self { differs: zero, has: 0, least, flags: 0, pieces: 1, protocols: 0 }
     }
 
     /// Whether all are plain.
@@ -93,6 +99,7 @@ impl Faults {
         let ttl = least & 0xff;
         (destination << 16 | (start >> 32) << 40 | fragment | protocol) == 0
             && self.protocols & !PROTOCOLS == 0
+            && self.flags & HEADER_WRONG == 0
             && ttl > 1
             && self.pieces == 1
     }
@@ -132,6 +139,7 @@ pub(super) fn decode(
     faults.differs = faults.differs.or(bytes_at(head, 0).xor(expected.start));
     faults.has |= next;
     faults.least = faults.least.min(fields);
+    faults.flags |= frame.flags();
     faults.pieces |= frame.pieces();
     faults.protocols |= 1 << (head[at::PROTOCOL] % 32);
 
@@ -140,15 +148,15 @@ pub(super) fn decode(
     Decoded { key: ClientKey::of(fields, direction), home, probed, length, direction }
 }
 
-/// Whether frames of these lengths, in bytes, have room for the packets of these total lengths, and these for a
-/// transport header, from `least` on, and none is longer than the MTU. With [`LEAST_TCP`] short datagrams are found
-/// wanting, which are few. Eight are compared at once.
+/// Whether frames of these lengths, in bytes, are as long as the packets of these total lengths need (see
+/// [`link`](crate::wire::link)), and these have room for a transport header, from `least` on, and none is longer than
+/// the MTU. With [`LEAST_TCP`] short datagrams are found wanting, which are few. Eight are compared at once.
 #[inline(always)]
 pub(super) fn have_plain_lengths(frames: &[u16], totals: &[u16], least: u16, expected: Expected) -> bool {
     let wrong = |frames: &[u16], totals: &[u16]| {
         frames.iter().zip(totals).fold(0, |wrong, (frame, total)| {
             wrong
-                | total.saturating_add(at::IPV4 as u16).saturating_sub(*frame)
+                | total.saturating_add(at::IPV4 as u16).max(ethernet::LEAST as u16) ^ *frame
                 | least.saturating_sub(*total)
                 | total.saturating_sub(expected.smallest_mtu)
         })
@@ -174,6 +182,28 @@ pub(super) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
     let is_udp = frame.head()[at::PROTOCOL] == Protocol::Udp.number();
     let least = if is_udp { LEAST_UDP } else { LEAST_TCP };
     faults.is_none() && have_plain_lengths(&[length_of(frame)], &[decoded.length], least, expected)
+}
+
+/// Whether the header checksum of a plain frame is wrong: as the device says, else by its sum.
+pub(super) fn has_wrong_header(frame: &impl Frame) -> bool {
+    frame.flags() & (HEADER_RIGHT | HEADER_WRONG) != HEADER_RIGHT && !has_right_header(frame.head())
+}
+
+/// By its sum.
+#[inline(always)]
+pub(super) fn has_right_header(head: &[u8; HEAD]) -> bool {
+    checksum::is_right_header(head[at::IPV4..].first_chunk().expect("within the head"))
+}
+
+/// Whether a plain packet of this total length has only the pseudo-header's sum for a checksum: its sender leaves
+/// that to a device, and on a veth there is none.
+pub(super) fn has_partial_checksum(head: &[u8; HEAD], total: u16) -> bool {
+    let number = head[at::PROTOCOL];
+    let Some(protocol) = Protocol::from_number(number) else { return false };
+    let check = checksum::read(head, at::TRANSPORT + checksum::offset_in(protocol));
+    let address = |at: usize| Ipv4Addr::from(*head[at..].first_chunk::<4>().expect("within the head"));
+    let length = total - ipv4::HEADER as u16;
+    checksum::is_pseudo_header_only(check, address(at::SOURCE), address(at::DESTINATION), number, length)
 }
 
 /// Address and port of the side of a plain frame that gets translated, 48 bits as they lie on the wire.

@@ -217,7 +217,7 @@ impl<Io: FrameIo> Handler<Io> {
         if ip.is_later_fragment() {
             return Err(DropReason::FragmentRefused); // its connection went while it was on its way
         }
-        match self.new_connection(frame, &ip, &segment, context) {
+        match self.new_connection(&ip, &segment, context) {
             Ok(found) => self.translate(frame, ip, &segment, found, context),
             Err(refusal) => Ok(self.refuse(frame, &segment, refusal, context)),
         }

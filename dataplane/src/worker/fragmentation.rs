@@ -5,9 +5,9 @@ use super::Handler;
 use crate::frame::{Frame, FrameIo};
 use crate::ids::PortIndex;
 use crate::verdict::DropReason;
-use crate::wire::ethernet;
 use crate::wire::fragmentation::Plan;
 use crate::wire::ipv4::Packet;
+use crate::wire::{ethernet, link};
 use arrayvec::ArrayVec;
 
 /// Fragments that a packet is cut into, at most: 9000 bytes make 17 of 576.
@@ -52,6 +52,7 @@ impl<Io: FrameIo> Handler<Io> {
             let (link, packet) = other.bytes_mut().split_at_mut(ethernet::HEADER);
             link.copy_from_slice(&frame.bytes()[..ethernet::HEADER]);
             plan.write_later(index, original.bytes(), packet);
+            link::pad(&mut other);
             others.push(other);
         }
         plan.cut_first(&mut frame.bytes_mut()[ethernet::HEADER..]);

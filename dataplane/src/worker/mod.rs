@@ -51,6 +51,7 @@ use crate::snapshot::{Snapshot, Steering};
 use crate::time::{Now, Onward};
 use crate::verdict::{DropReason, Verdict};
 use extremes::Extremes;
+use crate::wire::link;
 use hashbrown::HashMap;
 use limit::Limits;
 use linked::Linked;
@@ -330,7 +331,7 @@ impl<Io: FrameIo> Worker<Io> {
 
 impl<Io: FrameIo> Handler<Io> {
     /// Counts a frame's verdict, and frees or sends it accordingly.
-    fn conclude(&mut self, verdict: Verdict, frame: Io::Frame) {
+    fn conclude(&mut self, verdict: Verdict, mut frame: Io::Frame) {
         match verdict {
             Verdict::Forward(port) => self.outgoing.push(&mut self.io, port, frame, &self.counters),
             Verdict::Fragment { port, mtu } => self.send_in_fragments(port, mtu, frame),
@@ -339,6 +340,7 @@ impl<Io: FrameIo> Handler<Io> {
                 self.outgoing.push(&mut self.io, port, frame, &self.counters);
             }
             Verdict::Drop(reason) => self.counters.dropped(reason).add(1),
+                link::pad(&mut frame);
             Verdict::HandOver { to, port } => {
                 self.io.peers.pass(to, Purpose::Received, port, frame, &self.counters);
             }

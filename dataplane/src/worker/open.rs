@@ -3,7 +3,7 @@
 //! quite that is left to the exception path, before anything is done.
 
 use super::Handler;
-use super::decode::{Decoded, at, far};
+use super::decode::{Decoded, at, far, has_right_header};
 use super::exception::{Context, first_state};
 use super::rewrite;
 use super::schedule::FTP_DATA;
@@ -14,7 +14,7 @@ use crate::ids::{PortIndex, Protocol, RealId, ServiceId};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::verdict::DropReason;
-use crate::wire::{checksum, ipv4, tcp};
+use crate::wire::ipv4;
 use std::net::Ipv4Addr;
 
 /// What has become of a packet that may open a connection.
@@ -55,13 +55,7 @@ impl<Io: FrameIo> Handler<Io> {
                 Err(opened) => return opened,
             },
         };
-        let Opening { protocol, source, .. } = opening;
         let head = frame.head_mut();
-        if protocol == Protocol::Tcp {
-            let check = checksum::read(head, at::TRANSPORT + tcp::CHECKSUM);
-            let length = decoded.length - ipv4::HEADER as u16;
-            self.count_syn(check, source, address_at(head, at::DESTINATION), length, port);
-        }
         let rewrite = snapshot.rewrite(real);
         let next_hop = self.next_hops.get(rewrite.next_hop());
         if !next_hop.is_resolved() {
@@ -89,7 +83,7 @@ impl<Io: FrameIo> Handler<Io> {
         let source = address_at(head, at::SOURCE);
         let opens = ((protocol == Protocol::Udp) | is_syn)
             && head[at::TRANSPORT..at::TRANSPORT + 2] != FTP_DATA.to_be_bytes()
-            && checksum::is_right_header(head[at::IPV4..].first_chunk()?)
+            && has_right_header(head)
             && !ipv4::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
             && !snapshot.belongs_elsewhere(source, port)

@@ -8,6 +8,7 @@ use crate::schedule::Position;
 use crate::snapshot::Snapshot;
 use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
+use crate::wire::link;
 use std::sync::Arc;
 
 /// Buckets of the table looked at for one slice of a dump.
@@ -73,6 +74,7 @@ impl<Io: FrameIo> Handler<Io> {
         };
         if frame.set_length(bytes.len()) {
             frame.bytes_mut().copy_from_slice(bytes);
+            link::pad(&mut frame);
             self.conclude(Verdict::Forward(port), frame);
         }
     }

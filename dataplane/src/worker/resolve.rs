@@ -1,7 +1,7 @@
 //! Second stage: the walk of an established connection's packet, from its entry to its last byte.
 
 use super::Handler;
-use super::decode::{Decoded, at, far};
+use super::decode::{Decoded, at, far, has_right_header};
 use super::rewrite;
 use crate::connection::table::{ClientKey, Entry, Probed, Slot, Words, recount_state};
 use crate::connection::{Direction, TcpEvent};
@@ -71,11 +71,20 @@ impl<'a> Path<'a> {
         lives
     }
 
-    /// Notes the state that a packet leads to; false, and nothing done, for a SYN that opens a closed one anew.
+    /// Notes the state that a packet leads to; false, and nothing done, for a SYN that opens a closed one anew, and
+    /// where the header's checksum is wrong.
     #[inline(always)]
-    fn change_state(self, probed: Probed, entry: Entry, direction: Direction, flags: u8) -> bool {
+    fn change_state(
+        self,
+        head: &[u8; HEAD],
+        probed: Probed,
+        entry: Entry,
+        direction: Direction,
+        flags: u8,
+    ) -> bool {
         let (before, event) = (entry.state(), TcpEvent::of(flags));
-        if direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn {
+        let reopens = direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn;
+        if reopens || !has_right_header(head) {
             return false;
         }
         let after = before.after(direction, event);
@@ -104,7 +113,8 @@ impl<'a> Path<'a> {
             return None;
         }
         let flags = head[at::TCP_FLAGS];
-        if entry.changes_state(direction, flags) && !self.change_state(probed, entry, direction, flags) {
+        if entry.changes_state(direction, flags) && !self.change_state(head, probed, entry, direction, flags)
+        {
             return None;
         }
         rewrite::translate_plain(head, fields, direction, rewrite);
@@ -140,6 +150,9 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let Decoded { key, length, direction, .. } = *decoded;
         let head = frame.head_mut();
+        if !has_right_header(head) {
+            return None;
+        }
         let far = far(head, direction);
         let belongs = |entry: Entry| {
             snapshot.rewrite(entry.real()).matches(direction, far) && !entry.is_dead(tick, &snapshot.timeouts)

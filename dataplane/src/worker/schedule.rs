@@ -5,11 +5,10 @@ use super::Handler;
 use super::exception::{Context, Found, Ip, Judgement, Segment, client_key, first_state};
 use crate::connection::table::{ClientKey, Entry, Hash, MOST_OF_ENDPOINT, NoRoom, Slot};
 use crate::connection::{Direction, State, TcpEvent};
-use crate::frame::{Frame, FrameIo};
-use crate::ids::{PortIndex, Protocol, RealId, RealKey, ServiceKey};
+use crate::frame::FrameIo;
+use crate::ids::{Protocol, RealId, RealKey, ServiceKey};
 use crate::snapshot::Snapshot;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{checksum, ipv4, tcp};
 use arrayvec::ArrayVec;
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -26,12 +25,11 @@ impl<Io: FrameIo> Handler<Io> {
     /// Makes the connection that a client's packet opens, if it may.
     pub(super) fn new_connection(
         &mut self,
-        frame: &Io::Frame,
         ip: &Ip,
         segment: &Segment,
         context: Context<'_>,
     ) -> Result<Found, DropReason> {
-        let Context { snapshot, port, now } = context;
+        let Context { snapshot, now, .. } = context;
         let service_key = ServiceKey { protocol: segment.protocol, listen: segment.destination };
         let Some((service_id, service)) = snapshot.service(&service_key) else {
             return Err(DropReason::NoService);
@@ -92,9 +90,6 @@ impl<Io: FrameIo> Handler<Io> {
 
         let state = first_state(segment.protocol, segment.event);
         let slot = self.enter(hash, key, real, ip.source, state, context)?;
-        if segment.protocol == Protocol::Tcp {
-            self.watch_for_partial_checksums(frame.bytes(), ip.payload, port);
-        }
         let entry = self.table.entry(slot).ok_or(DropReason::TableFull)?;
         Ok(Found { slot, entry, direction: Direction::Forward })
     }
@@ -147,31 +142,6 @@ impl<Io: FrameIo> Handler<Io> {
             self.answer_with_reset(frame, reason, context)
         } else {
             self.answer_port_unreachable(frame, reason, *segment.destination.ip(), context)
-        }
-    }
-
-    /// On a veth the sender's kernel leaves the checksum to a device that is not there: then every
-    /// SYN carries only the pseudo-header's sum. Looked at once a connection.
-    pub(super) fn watch_for_partial_checksums(&self, bytes: &[u8], transport: usize, port: PortIndex) {
-        let Ok(packet) = ipv4::Packet::in_frame(bytes) else { return };
-        let check = checksum::read(bytes, transport + tcp::CHECKSUM);
-        let length = packet.total_length() - packet.header_length() as u16;
-        self.count_syn(check, packet.source(), packet.destination(), length, port);
-    }
-
-    /// The same, of a segment that is known to have this checksum, these addresses and this length.
-    #[inline(always)]
-    pub(super) fn count_syn(
-        &self,
-        check: u16,
-        source: Ipv4Addr,
-        destination: Ipv4Addr,
-        length: u16,
-        port: PortIndex,
-    ) {
-        self.counters.syns[usize::from(port)].add(1);
-        if checksum::is_pseudo_header_only(check, source, destination, Protocol::Tcp.number(), length) {
-            self.counters.partial_checksums[usize::from(port)].add(1);
         }
     }
 }

@@ -45,7 +45,7 @@ impl Fields {
             && self.ether_type == 0x0800
             && self.version_and_length == 0x45
             && (least..=MTU).contains(&self.total)
-            && self.length >= usize::from(self.total) + 14
+            && self.length == (usize::from(self.total) + 14).max(60)
             && self.fragment & 0x3fff == 0
             && self.ttl > 1
     }
@@ -69,7 +69,8 @@ fn fields() -> impl Strategy<Value = Fields> {
         1 => any::<u16>(),
     ];
     let fragments = prop_oneof![8 => Just(0), 8 => Just(0x4000), 1 => (0..16u32).prop_map(|bit| 1 << bit)];
-    let lengths = prop_oneof![6 => Just(0usize), 2 => 0..40usize, 1 => Just(2000)];
+    // More or less than the right length.
+    let lengths = prop_oneof![12 => Just(0isize), 2 => -30..40isize, 1 => Just(2000)];
     (
         macs,
         usually(0x0800, any::<u16>()),
@@ -88,8 +89,7 @@ fn fields() -> impl Strategy<Value = Fields> {
             fragment,
             ttl,
             protocol,
-            // As long as the packet, or a little shorter or longer.
-            length: (usize::from(total).min(1600) + more).saturating_sub(6).clamp(1, 2000),
+            length: (usize::from(total).min(1600) + 14).max(60).saturating_add_signed(more).clamp(1, 2000),
         })
 }
 
