@@ -11,17 +11,22 @@
 //! seen     the parts of a datagram that have passed
 //! held     fragments that wait for the first of their datagram
 //! tracker  the datagrams, found by a keyed hash
+//! gathered datagrams to ourselves: pings, which are put together
 //! ```
 //!
 //! Unlike reassembly this needs no buffer for what comes in order, and none is copied; the receiver puts
 //! the datagram together. What the receiver might be deceived by is not let through: fragments that
 //! overlap (RFC 1858 §3, RFC 5722 for IPv4) or split the transport header (RFC 1858 §3.2, RFC 3128).
 
+mod gathered;
 mod held;
 mod piece;
 mod seen;
 mod tracker;
 
+pub use gathered::{
+    ALL_PIECES, Address, GATHERED, GATHERED_NANOSECONDS, Gathering, Kept, Misfits, PIECES, Pieces,
+};
 pub use held::{HELD, HELD_BYTES, HELD_NANOSECONDS, PER_DATAGRAM};
 pub(crate) use piece::least_header;
 pub use piece::{Piece, Ports};

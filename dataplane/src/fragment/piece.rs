@@ -33,8 +33,12 @@ impl Piece {
     /// - the first, and without a whole transport header (RFC 1858 §3.1, RFC 3128);
     /// - a later one that begins in the transport header (RFC 1858 §3.2).
     pub fn new(offset: u16, length: usize, more: bool, protocol: Protocol) -> Option<Self> {
+        Self::behind(least_header(protocol), offset, length, more)
+    }
+
+    /// The same with a transport header of at least `header` bytes.
+    pub fn behind(header: usize, offset: u16, length: usize, more: bool) -> Option<Self> {
         let end = u32::from(offset) + length as u32;
-        let header = least_header(protocol);
         let right = length > 0
             && end <= LONGEST
             && (!more || length.is_multiple_of(8))

@@ -113,14 +113,17 @@ pub fn tcp_reset<F: Frame>(frame: &mut F) -> bool {
 /// Turns an ICMP echo request into its reply. Options of the IPv4 header are left out; a wrong
 /// ICMP checksum stays wrong.
 pub fn echo_reply<F: Frame>(frame: &mut F) -> bool {
+    let is_fragment = Packet::in_frame(frame.bytes()).is_ok_and(|packet| packet.is_fragment());
+    !is_fragment && echo_reply_fragment(frame)
+}
+
+/// The same for any fragment of a request, of which the caller has all: each becomes one of the reply, at the same place.
+pub fn echo_reply_fragment<F: Frame>(frame: &mut F) -> bool {
     let Some(packet) = answerable(frame.bytes()) else { return false };
-    if packet.protocol() != ipv4::ICMP || packet.is_fragment() {
+    if packet.protocol() != ipv4::ICMP {
         return false;
     }
-    let Some(message) = icmp::Message::parse(packet.payload()) else { return false };
-    if message.kind() != icmp::ECHO_REQUEST {
-        return false;
-    }
+    let (offset, more) = (packet.fragment_offset(), packet.more_fragments());
     let (start, length) = (PACKET + packet.header_length(), packet.payload().len());
     // Not DF, so that it arrives whatever the path's MTU; the id, then needed, is the asker's.
     let header = ipv4::Header {
@@ -133,9 +136,12 @@ pub fn echo_reply<F: Frame>(frame: &mut F) -> bool {
         destination: packet.source(),
     };
     let bytes = frame.bytes_mut();
-    icmp::echo_reply_in_place(&mut bytes[start..start + length]);
+    if offset == 0 && !icmp::echo_reply_in_place(&mut bytes[start..start + length]) {
+        return false;
+    }
     bytes.copy_within(start..start + length, PAYLOAD);
     send_back(bytes, &header);
+    ipv4::place_fragment(&mut bytes[PACKET..], offset, more);
     // It is no longer than before, so this cannot fail.
     frame.set_length(PAYLOAD + length)
 }

@@ -198,6 +198,18 @@ pub fn decrement_ttl(packet: &mut [u8]) {
     adjust_header(packet, checksum::TTL_DELTA);
 }
 
+/// Makes the packet that begins `packet` a fragment: where in the whole datagram's payload its own belongs, a multiple of
+/// eight bytes, and whether others follow. It was none.
+///
+/// # Panics
+/// If `packet` is shorter than [`HEADER`].
+pub fn place_fragment(packet: &mut [u8], offset: u16, more: bool) {
+    let before = u16_at(packet, 6);
+    let after = before | offset / 8 | if more { MORE_FRAGMENTS } else { 0 };
+    put(packet, 6, after.to_be_bytes());
+    adjust_header(packet, checksum::delta(&before.to_be_bytes(), &after.to_be_bytes()));
+}
+
 fn adjust_header(packet: &mut [u8], delta: u16) {
     let check = checksum::read(packet, CHECKSUM);
     checksum::write(packet, CHECKSUM, checksum::adjust(check, delta));

@@ -93,6 +93,7 @@ impl<Io: FrameIo> Handler<Io> {
             Judgement::Conclude(verdict) => self.conclude(verdict, frame),
             Judgement::Await(key) => self.hold(key, frame, context),
             Judgement::Early(key) => self.hold_fragment(key, frame, context),
+            Judgement::Gather(address, piece) => self.gather(address, piece, frame, context),
         }
     }
 
@@ -405,6 +406,8 @@ pub(super) enum Judgement {
     Await(NeighbourKey),
     /// The packet is as it came in, a fragment that waits for the first of this datagram.
     Early(fragment::Key),
+    /// The packet is as it came in, this fragment of a ping.
+    Gather(fragment::Address, fragment::Piece),
 }
 
 /// Why a packet cannot go on.

@@ -111,24 +111,25 @@ impl<Io: FrameIo> Handler<Io> {
         match judgement {
             Ok(Judgement::Await(key)) => self.hold(key, frame, context),
             Ok(Judgement::Conclude(verdict)) => self.conclude(verdict, frame),
-            Ok(Judgement::Early(_)) => {} // its ports are known
+            Ok(Judgement::Early(_) | Judgement::Gather(..)) => {} // its ports are known
             Err(reason) => self.conclude(Verdict::Drop(reason), frame),
         }
     }
 
-    /// A fragment of an ICMP message. Nothing is put together here, so a ping in fragments is not
-    /// answered, and an error that comes in fragments, which none needs to (RFC 1812 §4.3.2.3), would
-    /// leave untranslated. Others are routed.
+    /// A fragment of an ICMP message. Pings to own addresses are put together. An error that comes in fragments,
+    /// which none needs to (RFC 1812 §4.3.2.3), would leave untranslated. Others are routed.
     pub(super) fn icmp_fragment(
         &mut self,
         frame: &mut Io::Frame,
         ip: Ip,
         context: Context<'_>,
     ) -> Result<Judgement, DropReason> {
-        let local = context.snapshot.local(ip.destination).is_some();
+        if context.snapshot.local(ip.destination).is_some() {
+            return self.fragment_to_us(frame, &ip, context);
+        }
         let is_error =
             !ip.is_later_fragment() && frame.bytes().get(ip.payload).is_none_or(|kind| icmp::is_error(*kind));
-        if local || is_error { Err(DropReason::Fragment) } else { self.route(frame, ip, context) }
+        if is_error { Err(DropReason::Fragment) } else { self.route(frame, ip, context) }
     }
 
     /// Keeps a fragment until the first of its datagram comes.
@@ -146,13 +147,13 @@ impl<Io: FrameIo> Handler<Io> {
         }
     }
 
-    /// Drops fragments that have waited too long for the first.
+    /// Drops fragments that have waited too long for the first, and pings that have for any.
     pub(super) fn expire_fragments(&mut self, now: Now) {
-        let given_up = self.fragments.expire(now);
+        let given_up = self.fragments.expire(now) + self.pings.expire(now);
         self.give_up_fragments(DropReason::FragmentExpired, given_up);
     }
 
-    fn give_up_fragments(&self, reason: DropReason, count: usize) {
+    pub(super) fn give_up_fragments(&self, reason: DropReason, count: usize) {
         if count > 0 {
             self.counters.dropped(reason).add(count as u64);
         }

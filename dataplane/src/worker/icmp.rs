@@ -8,7 +8,7 @@ use super::rewrite;
 use crate::connection::{Direction, TcpEvent};
 use crate::frame::{Frame, FrameIo};
 use crate::ids::RealKey;
-use crate::verdict::{DropReason, Verdict};
+use crate::verdict::DropReason;
 use crate::wire::{answer, icmp, icmp_error, ipv4};
 
 impl<Io: FrameIo> Handler<Io> {
@@ -27,10 +27,6 @@ impl<Io: FrameIo> Handler<Io> {
             return Err(DropReason::IcmpType);
         }
         if message.kind() == icmp::ECHO_REQUEST {
-            // Some devices put fragments together on the way in; the answer would need them again.
-            if ip.length > context.snapshot.ports[usize::from(context.port)].mtu {
-                return Err(DropReason::WouldFragment);
-            }
             let limit = &mut self.limits.on(context.port).echo;
             if !limit.take(context.now) {
                 self.counters.answers_suppressed.add(1);
@@ -41,7 +37,7 @@ impl<Io: FrameIo> Handler<Io> {
                 limit.give_back();
             }
             return if answered {
-                Ok(Judgement::Conclude(Verdict::Answer(context.port)))
+                Ok(Judgement::Conclude(self.echo_verdict(frame, context.port, context.snapshot)))
             } else {
                 Err(DropReason::Malformed)
             };

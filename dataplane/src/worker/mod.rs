@@ -17,6 +17,7 @@ mod answer;
 mod arp;
 mod burst;
 mod decode;
+mod echo;
 mod exception;
 mod extremes;
 pub(crate) mod footprint;
@@ -40,7 +41,7 @@ mod way_back;
 
 use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
-use crate::fragment::Tracker;
+use crate::fragment::{Gathering, Tracker};
 use crate::frame::{FrameIo, Stage};
 use crate::hand_over::{Peers, Purpose};
 use crate::ids::{NeighbourKey, NextHopId, PortIndex};
@@ -50,8 +51,8 @@ use crate::schedule::Position;
 use crate::snapshot::{Snapshot, Steering};
 use crate::time::{Now, Onward};
 use crate::verdict::{DropReason, Verdict};
-use extremes::Extremes;
 use crate::wire::link;
+use extremes::Extremes;
 use hashbrown::HashMap;
 use limit::Limits;
 use linked::Linked;
@@ -125,6 +126,7 @@ struct Handler<Io: FrameIo> {
     outgoing: Outgoing<Linked<Io>>,
     waiting: Waiting<Io::Frame>,
     fragments: Tracker<Io::Frame>,
+    pings: Gathering<Io::Frame>,
     limits: Limits,
     returns: Producer<Return>,
     neighbour_events: Producer<NeighbourEvent>,
@@ -162,6 +164,7 @@ impl<Io: FrameIo> Worker<Io> {
             outgoing: Outgoing::new(),
             waiting: Waiting::new(),
             fragments: Tracker::new(hash_key),
+            pings: Gathering::new(),
             limits: Limits::new(),
             returns,
             neighbour_events,
@@ -307,11 +310,11 @@ impl<Io: FrameIo> Worker<Io> {
         &mut self.handler.io.io
     }
 
-    /// Frames that the worker holds between two turns: those that wait for a next hop, for the
-    /// first fragment of their datagram, or for a device.
+    /// Frames that the worker holds between two turns: those that wait for a next hop, for other
+    /// fragments of their datagram, or for a device.
     pub fn frames_held(&self) -> usize {
         let handler = &self.handler;
-        let waiting = handler.waiting.len() + handler.fragments.held();
+        let waiting = handler.waiting.len() + handler.fragments.held() + handler.pings.held();
         self.decoded.frames.len() + waiting + handler.outgoing.len()
     }
 
@@ -337,10 +340,10 @@ impl<Io: FrameIo> Handler<Io> {
             Verdict::Fragment { port, mtu } => self.send_in_fragments(port, mtu, frame),
             Verdict::Answer(port) => {
                 self.counters.answers.add(1);
+                link::pad(&mut frame);
                 self.outgoing.push(&mut self.io, port, frame, &self.counters);
             }
             Verdict::Drop(reason) => self.counters.dropped(reason).add(1),
-                link::pad(&mut frame);
             Verdict::HandOver { to, port } => {
                 self.io.peers.pass(to, Purpose::Received, port, frame, &self.counters);
             }
