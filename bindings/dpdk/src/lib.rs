@@ -12,6 +12,7 @@
 //! port      an `EthPort`: opening, configuring, starting, asking
 //! driver    what drivers do not say of themselves
 //! queue     the queues of one worker: bursts in and out
+//! af_packet datagrams that the kernel has put together for that device, cut again
 //! rss       receive-side scaling: which queue a frame is received on
 //! stats     counters
 //! clock     the time stamp counter
@@ -21,6 +22,7 @@
 //! Everything keeps what it stands on alive: queues their port, ports their pools, pools the EAL.
 //! The EAL is cleaned up when the last of them is dropped. All the project's `unsafe` for DPDK is here.
 
+mod af_packet;
 mod clock;
 mod driver;
 mod eal;

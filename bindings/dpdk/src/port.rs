@@ -1,5 +1,6 @@
 //! An `EthPort`: opening, configuring, starting, asking.
 
+use crate::af_packet::{self, Cutter};
 use crate::driver::{self, Driver, RingUse};
 use crate::eal::device::Device;
 use crate::eal::{Eal, Runtime};
@@ -9,6 +10,7 @@ use crate::queue::PortQueue;
 use crate::rss::RssConfig;
 use crate::stats::{self, PortStats};
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -91,6 +93,8 @@ pub struct EthPort {
     running: bool,
     /// The queues that were handed out: a bit for each.
     taken: AtomicU64,
+    /// Of an af_packet device, by queue: where the kernel keeps what does not fit a slot of the ring.
+    sockets: Vec<OwnedFd>,
 }
 
 /// What stops and closes a port when neither the port nor a queue of it is left.
@@ -203,6 +207,7 @@ impl EthPort {
             notes: Vec::new(),
             running: false,
             taken: AtomicU64::new(0),
+            sockets: Vec::new(),
         })
     }
 
@@ -266,7 +271,31 @@ impl EthPort {
         let result = unsafe { dpdk_sys::rte_eth_dev_start(self.started.id) };
         Errno::check(result).map_err(|errno| self.fail("start it", errno))?;
         self.running = true;
+        self.find_sockets();
         Ok(())
+    }
+
+    /// Of an af_packet device: see [`af_packet`](crate::af_packet).
+    fn find_sockets(&mut self) {
+        let Some(interface) = self.packet_interface() else { return };
+        let found = af_packet::sockets(interface).map_err(|error| error.to_string());
+        let found = found.and_then(|sockets| match sockets.len() == usize::from(self.info.max_rx_queues) {
+            true => Ok(sockets),
+            false => Err(format!("it has {} sockets", sockets.len())),
+        });
+        match found {
+            Ok(sockets) => self.sockets = sockets,
+            Err(why) => self.note(format!(
+                "what the kernel puts together of fragments is lost where it does not fit a slot of the ring: {why}"
+            )),
+        }
+    }
+
+    /// The interface of an af_packet device.
+    fn packet_interface(&self) -> Option<&str> {
+        let mut words = self.device.split(',').map(str::trim);
+        let is_packet = words.next().is_some_and(|name| name.starts_with("net_af_packet"));
+        words.find_map(|word| word.strip_prefix("iface=")).filter(|_| is_packet)
     }
 
     /// The queues with number `queue`, to receive, to transmit or both; `None` if there are none, or they
@@ -291,7 +320,9 @@ impl EthPort {
     fn port_queue(&self, rx: Option<u16>, tx: Option<u16>) -> PortQueue {
         let own = rx.and_then(|queue| self.pools.get(usize::from(queue)));
         let pool = own.unwrap_or(&self.pools[0]).clone(); // a port that is started has one
-        PortQueue::new(Arc::clone(&self.started), rx, tx, pool)
+        let socket = rx.and_then(|queue| self.sockets.get(usize::from(queue)));
+        let cutter = socket.and_then(|socket| Some(Cutter::new(socket.try_clone().ok()?, self.mtu)));
+        PortQueue::new(Arc::clone(&self.started), rx, tx, pool).cutting(cutter)
     }
 
     /// What the device lacks, in sentences for the operator.

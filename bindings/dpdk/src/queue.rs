@@ -1,11 +1,13 @@
 //! The queues of one worker: bursts in and out.
 
+use crate::af_packet::Cutter;
 use crate::mbuf::Mbuf;
 use crate::pool::Pool;
 use crate::port::Started;
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, FrameIo};
 use dataplane::ids::PortIndex;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// One receive and one transmit queue of a started port, or one of them or none, with the pool that
@@ -17,19 +19,49 @@ pub struct PortQueue {
     rx: Option<u16>,
     tx: Option<u16>,
     pool: Pool,
+    /// Of an af_packet device.
+    cutter: Option<Box<Cutter<Mbuf, OwnedFd>>>,
     /// Stops and closes the port when the last user is gone.
     _started: Arc<Started>,
 }
 
 impl PortQueue {
     pub(crate) fn new(started: Arc<Started>, rx: Option<u16>, tx: Option<u16>, pool: Pool) -> Self {
-        Self { port: started.id(), rx, tx, pool, _started: started }
+        Self { port: started.id(), rx, tx, pool, cutter: None, _started: started }
+    }
+
+    /// Has what is longer than the MTU cut on its way in.
+    pub(crate) fn cutting(mut self, cutter: Option<Cutter<Mbuf, OwnedFd>>) -> Self {
+        self.cutter = cutter.map(Box::new);
+        self
     }
 
     /// Appends the frames that have arrived, as many as fit. Some drivers deliver nothing where fewer
     /// than four fit.
     #[inline(always)]
     pub fn receive(&mut self, into: &mut ArrayVec<Mbuf, BURST>) {
+        if self.cutter.is_some() {
+            return self.receive_and_cut(into);
+        }
+        self.receive_as_they_are(into);
+    }
+
+    #[inline(never)]
+    fn receive_and_cut(&mut self, into: &mut ArrayVec<Mbuf, BURST>) {
+        let Some(mut cutter) = self.cutter.take() else { return };
+        if !cutter.is_busy() {
+            let held = into.len();
+            self.receive_as_they_are(into);
+            cutter.take(into, held);
+        }
+        if cutter.is_busy() {
+            cutter.pass_on(into, || self.pool.allocate());
+        }
+        self.cutter = Some(cutter);
+    }
+
+    #[inline(always)]
+    fn receive_as_they_are(&mut self, into: &mut ArrayVec<Mbuf, BURST>) {
         let Some(queue) = self.rx else { return };
         let held = into.len();
         let room = into.remaining_capacity();
