@@ -15,8 +15,8 @@ pub const BURST: usize = 32;
 /// Ethernet (14) + IPv4 (20) + TCP (20) with room to load whole words.
 pub const HEAD: usize = 64;
 
-/// The device has found the IPv4 header's checksum wrong; beside [`HEADER_RIGHT`]: the header is right, but not that field.
-/// Both as DPDK has them.
+/// The device has found the IPv4 header's checksum wrong; beside [`HEADER_RIGHT`]: the header is right, but not that
+/// field. Both as DPDK has them.
 pub const HEADER_WRONG: u64 = 1 << 4;
 /// The device has found the IPv4 header's checksum right.
 pub const HEADER_RIGHT: u64 = 1 << 7;
@@ -38,8 +38,8 @@ pub trait Frame: Send {
     fn set_length(&mut self, length: usize) -> bool;
     /// Pieces of memory that the frame's bytes are in; only the first is at hand.
     fn pieces(&self) -> u16;
-    /// What the device says of the frame: [`HEADER_WRONG`], [`HEADER_RIGHT`], and bits of its own. None of the two: it did
-    /// not look.
+    /// What the device says of the frame: [`HEADER_WRONG`], [`HEADER_RIGHT`], and bits of its own. None of the two:
+    /// it did not look.
     #[inline(always)]
     fn flags(&self) -> u64 {
         0

@@ -32,8 +32,8 @@ fn arp_request() -> (PortIndex, Vec<u8>) {
     (VIP0, frame)
 }
 
-/// Frames, each of which is answered or goes on, and what way they take. Client port 1000 and 1001 have connections, which
-/// rs2 and rs1 serve.
+/// Frames, each of which is answered or goes on, and what way they take. Client port 1000 and 1001 have connections,
+/// which rs2 and rs1 serve.
 fn on_every_way() -> Vec<(&'static str, (PortIndex, Vec<u8>))> {
     let (client, other) = (at(CLIENT, 1000), at(CLIENT, 1001));
     let udp = |length| Packet::udp(client, at(VIP, 53), &vec![0x55; length]);
@@ -119,7 +119,7 @@ fn so_do_frames_in_full_bursts() {
         let mut lab = lab_with_connections();
         let packet = |number: usize| {
             let payload = vec![0x55; number * 40];
-            from_client(if number % 2 == 0 {
+            from_client(if number.is_multiple_of(2) {
                 Packet::udp(at(CLIENT, 1000), at(VIP, 53), &payload)
             } else {
                 Packet { payload, ..Packet::tcp(at(CLIENT, 1001), at(VIP, 80), ACK) }
@@ -127,7 +127,7 @@ fn so_do_frames_in_full_bursts() {
         };
         for number in 0..BURST {
             // Only some have a trailer.
-            let behind = if number % 3 == 0 { behind } else { 0 };
+            let behind = if number.is_multiple_of(3) { behind } else { 0 };
             lab.worker.io().arrive(VIP0, &[packet(number).1, vec![0xee; behind]].concat());
         }
         let left = [lab.turn(), lab.turn()].concat();
@@ -235,7 +235,8 @@ fn a_burst_with_tags_and_trailers_stays_in_order() {
         let flags = flags[number as usize / 4];
         let packet = Packet { sequence: number, ..Packet::tcp(at(CLIENT, 1000), at(VIP, 80), flags) };
         let (port, frame) = from_client(packet);
-        let frame = if number % 3 == 0 { tagged(&frame, PRIORITIES[number as usize % 5]) } else { frame };
+        let frame =
+            if number.is_multiple_of(3) { tagged(&frame, PRIORITIES[number as usize % 5]) } else { frame };
         lab.worker.io().arrive(port, &[frame, vec![0xee; number as usize % 4]].concat());
     }
     let left: Vec<_> = lab.turn().iter().map(|sent| read(&sent.bytes).sequence).collect();

@@ -1,5 +1,5 @@
-//! The checksum of the IPv4 header (RFC 1812 §5.2.2) of packets of established connections; and transport checksums that a
-//! sender has left to a device.
+//! The checksum of the IPv4 header (RFC 1812 §5.2.2) of packets of established connections; and transport checksums
+//! that a sender has left to a device.
 
 mod support;
 
@@ -119,8 +119,8 @@ fn so_it_is_in_a_burst() {
     assert_eq!(states(&mut lab)[0], State::Established);
 }
 
-/// A worker has no time to add up the headers of a full burst. What would change a state is looked at all the same, in
-/// such a burst too; the rest stays wrong, so that its receiver drops it.
+/// A worker has no time to add up the headers of a full burst. What would change a state is looked at all the same,
+/// in such a burst too; the rest stays wrong, so that its receiver drops it.
 #[test]
 fn under_full_load_a_wrong_header_changes_no_state_and_stays_wrong() {
     for flags in [RST, FIN | ACK, RST | ACK, SYN] {

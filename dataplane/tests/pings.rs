@@ -1,5 +1,5 @@
-//! Pings longer than the MTU: put together as far as it takes to know that they are whole, and answered in fragments (RFC
-//! 1122 §3.2.2.6, §3.3.2).
+//! Pings longer than the MTU: put together as far as it takes to know that they are whole, and answered in fragments
+//! (RFC 1122 §3.2.2.6, §3.3.2).
 
 mod support;
 
@@ -150,13 +150,13 @@ fn a_flood_of_fragments_takes_no_more_than_its_bounds() {
     for number in 0..2000_u16 {
         let source = Ipv4Addr::new(192, 168, 10, 20 + (number % 100) as u8);
         let mut fragments = ping(source, number / 100, large).fragments(1500);
-        let count = if number % 3 == 0 { fragments.len() - 1 } else { 1 };
+        let count = if number.is_multiple_of(3) { fragments.len() - 1 } else { 1 };
         fragments.truncate(count);
         for fragment in &fragments {
             assert_eq!(lab.arrive(VIP0, fragment), []);
         }
         assert!(lab.worker.frames_held() <= ALL_PIECES);
-        if number % 50 == 0 {
+        if number.is_multiple_of(50) {
             let left: Vec<_> = ping(CLIENT, number, 2000)
                 .fragments(1500)
                 .iter()

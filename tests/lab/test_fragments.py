@@ -1,4 +1,5 @@
-"""Datagrams in fragments through the balancer. af_packet puts them together by itself: so on devices that do not."""
+"""Datagrams in fragments through the balancer, on devices that hand over what is on the wire, and on af_packet, whose kernel
+puts them together."""
 
 import contextlib
 import hashlib
@@ -106,6 +107,25 @@ def in_any_order_and_interleaved(bed):
             assert {client.recv(65535) for _ in texts} == texts
         drops = lbd.json("status")["drops"]
         assert not [reason for reason, count in drops.items() if count and "fragment" in reason], drops
+
+
+@test()
+def on_af_packet_whose_kernel_puts_them_together(bed):
+    with udp_echo(bed, "rs1", 5000), bed.lbd(services=SERVICES) as lbd, udp_socket(bed, "client", seconds=10) as client:
+        with Capture(bed, "rs1", "eth0", "udp or (ip[6:2] & 0x1fff != 0)") as at_real:
+            assert echoes(client, content(4000))
+        assert len(udp_fragments(at_real.frames, RS1)) == 3, "they are fragments again"
+        for size in (1473, 1900, 2000, 60_000, 65_507):
+            assert echoes(client, content(size)), size
+        # Several at once, and what is whole among them.
+        sizes = [20_000, 100, 1473, 9000, 40_000, 1]
+        for size in sizes:
+            client.sendto(content(size), (VIP, 5000))
+        assert {client.recv(65535) for _ in sizes} == {content(size) for size in sizes}
+        status = lbd.json("status")
+        assert not [reason for reason in status["drops"] if "fragment" in reason or reason == "truncated"], status["drops"]
+        assert "gro" not in str(status["notes"]), status["notes"]
+        assert wait_for(lambda: set(buffers(lbd)) == {0}, 5), buffers(lbd)
 
 
 @test()

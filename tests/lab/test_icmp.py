@@ -7,7 +7,9 @@ from .capture import Capture, packets
 from .runner import test
 from .sockets import connect, udp_socket
 from .test_gateway import FAR, FAR_ROUTER, far_client, far_config, route_to_the_reals
-from .testbed import CLIENT, REALS, VIP
+from .test_fragments import on_pcap
+from .test_noise import buffers
+from .testbed import CLIENT, REALS, VIP, wait_for
 
 RS1, DIP = REALS["rs1"], "10.0.0.8"
 SERVICES = [("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)]), ("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]
@@ -50,6 +52,17 @@ def own_addresses_answer_ping(bed):
                 assert "ttl=64" in out, out
         for size in (0, 1, 55, 1472):
             bed.run("client", "ping", "-c", 1, "-W", 5, "-s", size, VIP)
+
+
+@test()
+def pings_longer_than_the_mtu_are_answered(bed):
+    # On a device that hands over fragments as they are, and one whose kernel puts them together.
+    for config in (None, on_pcap(bed)):
+        with bed.lbd(config, services=SERVICES) as lbd:
+            for host, address in (("client", VIP), ("rs1", DIP)):
+                for size in (1473, 2000, 65_507):
+                    bed.run(host, "ping", "-c", 1, "-W", 5, "-s", size, address)
+            assert wait_for(lambda: set(buffers(lbd)) == {0}, 5), buffers(lbd)
 
 
 @test()

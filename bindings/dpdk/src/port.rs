@@ -211,8 +211,8 @@ impl EthPort {
         })
     }
 
-    /// Sets the port up, without any offload. What the device can't do and the program can do without
-    /// is worked around and said in [`notes`](Self::notes).
+    /// Sets the port up, without any offload but the check of IPv4 headers, where the device has that. What the
+    /// device can't do and the program can do without is worked around and said in [`notes`](Self::notes).
     ///
     /// # Errors
     /// Too few queues, an MTU that is asked for and cannot be, or the driver's refusal.

@@ -117,8 +117,8 @@ impl Load {
     }
 }
 
-/// The TCP and UDP packets of a port whose checksums were looked at in the last seconds that had any: what is wrong now,
-/// not what was right for years.
+/// The TCP and UDP packets of a port whose checksums were looked at in the last seconds that had any: what is wrong
+/// now, not what was right for years.
 #[derive(Clone, Copy, Debug, Default)]
 struct Checksums {
     /// Totals at the end of those seconds.

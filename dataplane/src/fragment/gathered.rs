@@ -14,8 +14,8 @@ pub const GATHERED: usize = 16;
 pub const PIECES: usize = 64;
 /// Fragments of all of them.
 pub const ALL_PIECES: usize = 256;
-/// How long the fragments of one are waited for, from its first to come. A host would wait for 60 s or more (RFC 1122 §3.3.2),
-/// for what fragments take to overtake each other a second is long.
+/// How long the fragments of one are waited for, from its first to come. A host would wait for 60 s or more (RFC
+/// 1122 §3.3.2), for what fragments take to overtake each other a second is long.
 pub const GATHERED_NANOSECONDS: u64 = 1_000_000_000;
 
 /// What a datagram's fragments share (RFC 791 §3.2), and the `EthPort` that they come in on.

@@ -205,7 +205,8 @@ pub fn decrement_ttl(packet: &mut [u8]) {
 /// If `packet` is shorter than [`HEADER`].
 pub fn place_fragment(packet: &mut [u8], offset: u16, more: bool) {
     let before = u16_at(packet, 6);
-    let after = before | offset / 8 | if more { MORE_FRAGMENTS } else { 0 };
+    let more = if more { MORE_FRAGMENTS } else { 0 };
+    let after = before | (offset / 8) | more;
     put(packet, 6, after.to_be_bytes());
     adjust_header(packet, checksum::delta(&before.to_be_bytes(), &after.to_be_bytes()));
 }

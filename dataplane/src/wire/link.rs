@@ -12,8 +12,8 @@ const VLAN_ID: u16 = 0x0fff;
 /// The most tags in front of a packet: a service provider's and a customer's (IEEE 802.1ad).
 const MOST_TAGS: usize = 2;
 
-/// Makes a frame what it would be on a link without tags, trailers and padding of its own. Returns whether that changed
-/// anything; a second time it does not.
+/// Makes a frame what it would be on a link without tags, trailers and padding of its own. Returns whether that
+/// changed anything; a second time it does not.
 pub fn mend<F: Frame>(frame: &mut F) -> bool {
     let is_whole = frame.is_whole();
     let untagged = is_whole && untag(frame);
@@ -42,9 +42,9 @@ fn untag(frame: &mut impl Frame) -> bool {
     frame.set_length(length)
 }
 
-/// Makes the frame of an IPv4 packet as long as that, but never shorter than a link allows: what follows a packet (a frame
-/// check sequence, a switch's timestamp) would be sent on otherwise, and could make a full-size frame longer than the
-/// next link takes.
+/// Makes the frame of an IPv4 packet as long as that, but never shorter than a link allows: what follows a packet (a
+/// frame check sequence, a switch's timestamp) would be sent on otherwise, and could make a full-size frame longer
+/// than the next link takes.
 fn fit(frame: &mut impl Frame) -> bool {
     let length = frame.length();
     let Some(right) = right_length(frame.bytes()) else { return false };
@@ -73,8 +73,8 @@ fn right_length(frame: &[u8]) -> Option<Right> {
     is_there.then_some(Right { end, frame: end.max(ethernet::LEAST) })
 }
 
-/// Makes a frame that we made no shorter than a link allows. What is added is zero (RFC 1042), so that nothing which the
-/// buffer held before leaves with it.
+/// Makes a frame that we made no shorter than a link allows. What is added is zero (RFC 1042), so that nothing which
+/// the buffer held before leaves with it.
 pub fn pad(frame: &mut impl Frame) {
     let length = frame.length();
     if length < ethernet::LEAST && frame.is_whole() && frame.set_length(ethernet::LEAST) {

@@ -155,8 +155,8 @@ impl<Io: FrameIo> Handler<Io> {
         }
     }
 
-    /// For a burst with frames that are not plain: mends those that have tags or trailers, and decodes it again if there
-    /// were such; else tells which are not plain, and returns false. Out of line, for most bursts have none.
+    /// For a burst with frames that are not plain: mends those that have tags or trailers, and decodes it again if
+    /// there were such; else tells which are not plain, and returns false. Out of line, for most bursts have none.
     #[cold]
     #[inline(never)]
     fn decode_mended(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot, expected: Expected) -> bool {

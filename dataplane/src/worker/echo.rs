@@ -73,8 +73,8 @@ impl<Io: FrameIo> Handler<Io> {
         }
     }
 
-    /// How the answer to a ping, or a fragment of it, leaves: it is as long as what is answered, which another MTU may have
-    /// let through.
+    /// How the answer to a ping, or a fragment of it, leaves: it is as long as what is answered, which another MTU
+    /// may have let through.
     pub(super) fn echo_verdict(&self, frame: &Io::Frame, port: PortIndex, snapshot: &Snapshot) -> Verdict {
         let mtu = snapshot.ports[usize::from(port)].mtu;
         if frame.length() <= at::IPV4 + usize::from(mtu) {

@@ -86,7 +86,8 @@ impl<F: Frame, C: Copies> Cutter<F, C> {
         }
     }
 
-    /// Passes on what fits `into`. Fragments are in frames of `allocate`; when that has none the rest of the datagram is lost.
+    /// Passes on what fits `into`. Fragments are in frames of `allocate`; when that has none the rest of the
+    /// datagram is lost.
     pub(crate) fn pass_on(&mut self, into: &mut ArrayVec<F, BURST>, mut allocate: impl FnMut() -> Option<F>) {
         while !into.is_full() {
             if let Some(plan) = self.plan {
@@ -146,8 +147,8 @@ impl<F: Frame, C: Copies> Cutter<F, C> {
         self.plan.is_some() && self.link.try_extend_from_slice(link).is_ok()
     }
 
-    /// Takes the copy of which this is the beginning, if it is the next one: they come in the order of the beginnings, and
-    /// where there was no room for one it is missing.
+    /// Takes the copy of which this is the beginning, if it is the next one: they come in the order of the
+    /// beginnings, and where there was no room for one it is missing.
     fn fetch(&mut self, beginning: &[u8], length: usize) -> bool {
         if self.copied == 0 {
             self.copied = self.copies.next(&mut self.copy).unwrap_or(0);
@@ -284,10 +285,10 @@ mod tests {
     #[test]
     fn a_copy_that_was_not_kept_leaves_the_others_where_they_belong() {
         let frames: Vec<_> = (0..12).map(|id| frame(id, 3000 + id, false)).collect();
-        let got = together(passed(&frames, |index| index % 3 == 0));
+        let got = together(passed(&frames, |index| index.is_multiple_of(3)));
         assert_eq!(got.len(), frames.len());
         for (index, (got, whole)) in got.iter().zip(&frames).enumerate() {
-            if index % 3 == 0 {
+            if index.is_multiple_of(3) {
                 assert!(got[..] == whole[..SLOT], "{index} as it came");
             } else {
                 assert!(got[34..] == whole[34..], "{index}");

@@ -1,10 +1,11 @@
 //! Datagrams that the kernel has put together for an af_packet device, cut again.
 //!
-//! DPDK's driver has the kernel put fragments together: it joins a fanout group with `PACKET_FANOUT_FLAG_DEFRAG`. A slot of
-//! its ring holds hardly more than a frame, so all but the beginning of a datagram would be lost; slots of 64 KiB would
-//! take 512 MiB for a queue. But the kernel can be asked to keep a copy of what does not fit a slot in
-//! the socket's own queue (`PACKET_COPY_THRESH`, packet(7)). It is read when the beginning comes, and cut into fragments as long as
-//! the interface's MTU allows: the packet path gets what was on the wire, as from any other device.
+//! DPDK's driver has the kernel put fragments together: it joins a fanout group with `PACKET_FANOUT_FLAG_DEFRAG`. A
+//! slot of its ring holds hardly more than a frame, so all but the beginning of a datagram would be lost; slots of
+//! 64 KiB would take 512 MiB for a queue. But the kernel can be asked to keep a copy of what does not fit a slot in
+//! the socket's own queue (`PACKET_COPY_THRESH`, packet(7)). It is read when the beginning comes, and cut into
+//! fragments as long as the interface's MTU allows: the packet path gets what was on the wire, as from any other
+//! device.
 //!
 //! ```text
 //! the ring    ─► a beginning ─┐
@@ -21,12 +22,12 @@ use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-/// Bytes of copies that the kernel keeps for a queue, with all that it counts to them: some 40 datagrams of 64 KiB. They
-/// are taken only while copies wait.
+/// Bytes of copies that the kernel keeps for a queue, with all that it counts to them: some 40 datagrams of 64 KiB.
+/// They are taken only while copies wait.
 const KEPT: usize = 4 << 20;
 
-/// The sockets of the driver's queues on an interface, in the order of the queues: the driver opens one after the other, and
-/// a new descriptor is the lowest that is free. They are told to keep copies of what does not fit a slot.
+/// The sockets of the driver's queues on an interface, in the order of the queues: the driver opens one after the
+/// other, and a new descriptor is the lowest that is free. They are told to keep copies of what does not fit a slot.
 pub(crate) fn sockets(interface: &str) -> io::Result<Vec<OwnedFd>> {
     let index = if_nametoindex(interface)?;
     let mut descriptors: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
