@@ -46,12 +46,23 @@ pub(crate) struct Driver {
     /// The fewest bytes of a buffer that the driver takes; some do not say it.
     least: u16,
     pub(crate) rings: RingUse,
+    /// The fewest slots of a ring to receive with which the driver goes on, where it says fewer.
+    pub(crate) least_slots: u16,
 }
 
 /// 1 KiB is what most Intel-like devices count in (igb, igc, ixgbe, ngbe, txgbe, atlantic); who counts in less loses
 /// nothing by it.
-const USUAL: Driver =
-    Driver { rounding: Rounding::Multiple(1024), most: u16::MAX, beside: 0, least: 0, rings: RingUse::USUAL };
+const USUAL: Driver = Driver {
+    rounding: Rounding::Multiple(1024),
+    most: u16::MAX,
+    beside: 0,
+    least: 0,
+    rings: RingUse::USUAL,
+    least_slots: 0,
+};
+
+/// Drivers whose vector code fills a ring only when more than 64 slots are empty never fill one of 64.
+const REARMING: u16 = 128;
 
 impl Driver {
     /// That of a driver by DPDK's name of it.
@@ -62,11 +73,14 @@ impl Driver {
             // A list of sizes, all powers of two from 2 KiB on but 3 KiB.
             "net_hinic" => Self { rounding: Rounding::PowerOfTwo, most: 16_384, ..USUAL },
             // 512 bytes, 1, 2 or 4 KiB.
-            "net_hns3" | "net_hns3_vf" => Self { rounding: Rounding::PowerOfTwo, most: 4096, ..USUAL },
+            "net_hns3" | "net_hns3_vf" => {
+                Self { rounding: Rounding::PowerOfTwo, most: 4096, least_slots: REARMING, ..USUAL }
+            }
             // 128 bytes, and less than 16 KiB.
-            "net_i40e" | "net_ice" | "net_ice_dcf" | "net_iavf" | "net_idpf" => {
+            "net_i40e" | "net_iavf" => {
                 Self { rounding: Rounding::Multiple(128), most: 16_384 - 128, ..USUAL }
             }
+            "net_ice" | "net_ice_dcf" | "net_idpf" => Self { least_slots: REARMING, ..Self::of("net_i40e") },
             // Buffers begin at a multiple of 512 bytes.
             "net_fm10k" => Self { rounding: Rounding::Multiple(256), beside: 512, ..USUAL },
             "net_gve" => Self { rounding: Rounding::Multiple(2048), most: 4096, ..USUAL },
@@ -239,6 +253,15 @@ mod tests {
         assert_eq!(Driver::of("net_vmxnet3").room(1536, 1518, 1646), 2048);
         assert_eq!(Driver::of("net_hns3").one_buffer_holds(room("net_hns3", 9216, 9000)), 4096);
         assert_eq!(Driver::of("net_ena").room(1024, 1018, 64), 2048);
+    }
+
+    #[test]
+    fn rings_are_large_enough_to_be_filled_again() {
+        for (name, least) in
+            [("net_ice", 128), ("net_idpf", 128), ("net_hns3", 128), ("net_i40e", 0), ("net_ixgbe", 0)]
+        {
+            assert_eq!(Driver::of(name).least_slots, least, "{name}");
+        }
     }
 
     #[test]

@@ -368,7 +368,11 @@ impl EthPort {
 
     /// The sizes that its rings can have: to receive, to transmit.
     pub fn ring_limits(&self) -> (RingLimits, RingLimits) {
-        (RingLimits::new(&self.info.rx_ring), RingLimits::new(&self.info.tx_ring))
+        let rx = RingLimits::new(&self.info.rx_ring);
+        (
+            RingLimits { least: rx.least.max(self.known.least_slots), ..rx },
+            RingLimits::new(&self.info.tx_ring),
+        )
     }
 
     /// The buffers that its rings hold.

@@ -13,7 +13,7 @@ fn port(driver: &str, tx_queues: usize) -> PortShape {
         "em" => intel(256),
         "igb" => intel(1024),
         "ixgbe" => (USUAL, limits(256, 64, 4096, 128), limits(256, 64, 4096, 128)),
-        "ice" => (USUAL, limits(1024, 64, 4096, 32), limits(1024, 64, 4096, 32)),
+        "ice" => (USUAL, limits(1024, 128, 4096, 32), limits(1024, 64, 4096, 32)),
         "i40e" => (USUAL, limits(2048, 64, 4096, 32), limits(1024, 64, 4096, 32)),
         "vmxnet3" => {
             let uses = RingUse { rx_for_each: 2, ..USUAL };
