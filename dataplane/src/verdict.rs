@@ -101,6 +101,7 @@ drop_reasons! {
     Protocol "protocol" "a protocol other than TCP, UDP and ICMP to an own address"
     NoRoute "no_route" "no route to the destination"
     Unrouted "unrouted" "of no connection, and unmatched packets are not routed"
+    SentBack "sent_back" "of no connection, and the route leads back to where it came from: an address that nobody has, or a loop"
     NextHopUnresolved "next_hop_unresolved" "the next hop does not answer ARP"
     NextHopQueueFull "next_hop_queue_full" "too many packets wait for next hops"
     HandOverFull "hand_over_full" "the ring to the worker that owns the packet is full"

@@ -417,3 +417,130 @@ fn a_reply_is_translated_where_its_real_is() {
         assert_eq!(lab.dropped(DropReason::Martian), 4);
     }
 }
+
+/// An address of a routed prefix that nobody has: whatever is sent there ends here, and comes from a router's MAC or
+/// that of another of the same routers.
+#[test]
+fn what_no_service_has_is_not_sent_back_to_its_router() {
+    let unused = Ipv4Addr::new(192, 88, 99, 9);
+    let other_mac = Mac([2, 0, 0, 0, 0x10, 2]);
+    for uplink in [UPLINK0, UPLINK1] {
+        let mut lab = two_uplinks();
+        let mut dropped = 0;
+        for (what, packet) in [
+            ("UDP", Packet::udp(at(STRANGER, 4000), at(unused, 9), b"?")),
+            ("a SYN", Packet::tcp(at(STRANGER, 4000), at(unused, 80), SYN)),
+            ("a ping", Packet::icmp(STRANGER, unused, [8, 0], [0, 1, 0, 1], b"ping")),
+            ("GRE", Packet { protocol: 47, ..Packet::icmp(STRANGER, unused, [0, 0], [0; 4], b"") }),
+            ("TTL 1", Packet::udp(at(STRANGER, 4000), at(unused, 9), b"?").ttl(1)),
+            ("too big", Packet::udp(at(STRANGER, 4000), at(unused, 9), &[7; 1800])),
+        ] {
+            for mac in [uplink.router, other_mac] {
+                dropped += 1;
+                let frame = packet.clone().macs(mac, uplink.ours).frame();
+                assert_eq!(lab.arrive(uplink.port, &frame), [], "{what}");
+                assert_eq!(lab.dropped(DropReason::SentBack), dropped, "{what}");
+            }
+        }
+        let fragments = Packet {
+            payload: vec![7; 1800],
+            dont_fragment: false,
+            ..Packet::udp(at(STRANGER, 4000), at(unused, 9), b"")
+        };
+        for frame in fragments.macs(uplink.router, uplink.ours).fragments(1000) {
+            assert_eq!(lab.arrive(uplink.port, &frame), []);
+        }
+        assert_eq!((lab.worker.frames_held(), lab.counters().routed.get()), (0, 0));
+    }
+}
+
+/// A VIP of a routed prefix, from the moment on that its last service and the connections of it are gone.
+#[test]
+fn a_removed_vip_is_not_sent_back_to_its_router() {
+    let vip = Ipv4Addr::new(192, 88, 99, 10);
+    let mut lab = two_uplinks();
+    let service = Configured { key: tcp_service(at(vip, 80)), reals: vec![(at(FAR_REAL, 8080), 1)] };
+    lab.configure(&[service]);
+    let open = |port| Packet::tcp(at(STRANGER, port), at(vip, 80), SYN);
+    INSIDE.has(&UPLINK0.bring(&mut lab, &open(4000)), "a SYN");
+    lab.description.services.clear();
+    lab.description.reals.clear();
+    lab.apply();
+    for port in [4000, 4001] {
+        assert_eq!(UPLINK0.bring(&mut lab, &open(port)), []);
+    }
+    assert_eq!(lab.dropped(DropReason::SentBack), 2);
+}
+
+/// Before the gateway's MAC is known there is no telling by it.
+#[test]
+fn what_waits_for_its_gateway_is_not_sent_back_either() {
+    let mut lab = two_uplinks();
+    let unused = Ipv4Addr::new(192, 88, 99, 9);
+    // A host on the link that has the router's MAC, so that only that tells.
+    let on_link = Ipv4Addr::new(192, 168, 10, 6);
+    let id = lab.next_hop_id(NeighbourKey { port: VIP0, address: ROUTER });
+    lab.next_hops.set(id, dataplane::next_hop::NextHop::UNRESOLVED);
+    assert_eq!(UPLINK0.bring(&mut lab, &Packet::udp(at(on_link, 4000), at(unused, 9), b"?")), []);
+    assert_eq!(lab.worker.frames_held(), 1);
+    assert_eq!(lab.reachable(NeighbourKey { port: VIP0, address: ROUTER }, ROUTER_MAC), []);
+    assert_eq!((lab.dropped(DropReason::SentBack), lab.worker.frames_held()), (1, 0));
+}
+
+/// What comes from a host of the link, or from another router that a route names, goes on as with any router; and so does
+/// what goes from one side to the other.
+#[test]
+fn what_is_not_sent_back_is_routed() {
+    let unused = Ipv4Addr::new(192, 88, 99, 9);
+    let mut lab = two_uplinks();
+    let host = Packet::udp(at(CLIENT, 4000), at(unused, 9), b"?").macs(CLIENT_MAC, VIP_MAC);
+    UPLINK0.has(&lab.arrive(VIP0, &host.frame()), "a host on the link");
+    let own = Packet::udp(at(FAR_REAL, 4000), at(unused, 9), b"?");
+    UPLINK0.has(&INSIDE.bring(&mut lab, &own), "a real's own");
+    let behind = Packet::udp(at(unused, 4000), at(STRANGER, 9), b"?");
+    UPLINK0.has(&INSIDE.bring(&mut lab, &behind), "from behind the reals' router");
+    // Another router of the same link, to which a route leads.
+    let (second, second_mac) = (Ipv4Addr::new(192, 168, 10, 2), Mac([2, 0, 0, 0, 0x10, 2]));
+    let prefix = "198.51.100.0/24".parse().unwrap();
+    lab.description.routes.insert(0, Route { prefix, port: VIP0, via: Some(second) });
+    lab.apply();
+    lab.reachable(NeighbourKey { port: VIP0, address: second }, second_mac);
+    let out = Packet::udp(at(FAR_CLIENT, 4000), at(unused, 9), b"?").macs(second_mac, VIP_MAC);
+    UPLINK0.has(&lab.arrive(VIP0, &out.frame()), "from one router to the other");
+    let back = Packet::udp(at(unused, 9), at(FAR_CLIENT, 4000), b"!");
+    assert_eq!(UPLINK0.bring(&mut lab, &back)[0].bytes[..6], second_mac.0);
+    assert_eq!(lab.dropped(DropReason::SentBack), 0);
+}
+
+/// One arm: hosts of one link reach each other through us, connections leave to the router that they came from, but what is
+/// routed never does.
+#[test]
+fn with_one_arm_connections_may_leave_to_the_router_they_came_from() {
+    let mut lab = Lab::new();
+    let arm = &mut lab.description.ports[usize::from(VIP0)];
+    arm.side = Side::Both;
+    arm.addresses.push("10.0.0.8/24".parse().unwrap());
+    lab.description.ports.truncate(1);
+    lab.description.routes = vec![default_via(VIP0, ROUTER)];
+    lab.apply();
+    lab.configure(&[Configured { key: tcp_service(at(VIP, 80)), reals: vec![(at(FAR_REAL, 8080), 1)] }]);
+    for (address, mac) in [(ROUTER, ROUTER_MAC), (RS1, RS1_MAC), (CLIENT, CLIENT_MAC)] {
+        lab.reachable(NeighbourKey { port: VIP0, address }, mac);
+    }
+    let client = at(STRANGER, 40000);
+    UPLINK0.has(&UPLINK0.bring(&mut lab, &Packet::tcp(client, at(VIP, 80), SYN)), "a SYN");
+    let with_options = Packet { options: vec![1, 1, 1, 0], ..Packet::tcp(client, at(VIP, 80), ACK) };
+    UPLINK0.has(&UPLINK0.bring(&mut lab, &with_options), "an ACK with options");
+    UPLINK0.has(&UPLINK0.bring(&mut lab, &Packet::tcp(at(FAR_REAL, 8080), client, ACK)), "a reply");
+    let between = Packet::udp(at(RS1, 7), at(CLIENT, 7), b"?").macs(RS1_MAC, VIP_MAC).frame();
+    assert_eq!(lab.arrive(VIP0, &between)[0].bytes[..6], CLIENT_MAC.0);
+    let out = Packet::udp(at(RS1, 7), at(STRANGER, 7), b"?").macs(RS1_MAC, VIP_MAC).frame();
+    UPLINK0.has(&lab.arrive(VIP0, &out), "a real's own");
+    assert_eq!(
+        UPLINK0.bring(&mut lab, &Packet::udp(at(STRANGER, 7), at(Ipv4Addr::new(192, 88, 99, 9), 7), b"?")),
+        []
+    );
+    let to_itself = Packet::udp(at(RS1, 7), at(RS1, 8), b"?").macs(RS1_MAC, VIP_MAC).frame();
+    assert_eq!(lab.arrive(VIP0, &to_itself), []);
+    assert_eq!(lab.dropped(DropReason::SentBack), 2);
+}

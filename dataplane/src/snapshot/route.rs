@@ -32,6 +32,8 @@ pub struct Routes {
     to_reals: Option<Way>,
     /// Every gateway once.
     gateways: Vec<NeighbourKey>,
+    /// By port.
+    sides: Vec<Side>,
 }
 
 /// Some of the routes: few of them are looked at one by one, more by a hash map for each prefix length. A look-up
@@ -104,6 +106,7 @@ impl Routes {
             of_port: (0..ports.len()).map(|port| Table::new(of_port(port))).collect(),
             to_reals: ways.iter().filter(|way| way.is_default()).min_by_key(nearness).copied(),
             gateways,
+            sides: ports.iter().map(|port| port.side).collect(),
         }
     }
 
@@ -125,6 +128,18 @@ impl Routes {
     pub fn to_client(&self, client: Ipv4Addr, arrival: PortIndex) -> Option<NextOnWay> {
         let own = self.of_port.get(usize::from(arrival)).and_then(|routes| routes.way(client));
         own.or_else(|| self.all.search(client.to_bits())).map(|way| way.next(client))
+    }
+
+    /// Whether a packet that came by `arrival` and belongs to no connection would go back to where it came from: nothing but
+    /// a default is known of its source or its destination, and the destination's is on the same side. Behind several
+    /// gateways of one side there is the same network, and one of them may send with more than one MAC (VRRP).
+    pub fn turns_back(&self, source: Ipv4Addr, destination: Ipv4Addr, arrival: PortIndex) -> bool {
+        let by_default = |way: &Way| way.is_default() && way.gateway.is_some();
+        let Some(there) = self.all.way(destination).filter(|way| by_default(way)) else { return false };
+        let side = |port: PortIndex| self.sides.get(usize::from(port)).filter(|side| **side != Side::Both);
+        let own = self.of_port.get(usize::from(arrival)).and_then(|routes| routes.way(source));
+        let back = own.or_else(|| self.all.search(source.to_bits()));
+        side(arrival).is_some() && side(arrival) == side(there.route.port) && back.is_some_and(by_default)
     }
 
     /// Whether an address is of a link, but not of that of `port`: its longest prefix is on the link of others alone.

@@ -358,10 +358,18 @@ impl<Io: FrameIo> Handler<Io> {
         let Some(hop) = hop else {
             return Ok(self.obstructed(frame, Obstacle::NoRoute, speaker, context));
         };
+        let resolved = self.resolved(hop, NextHopId::UNKNOWN);
+        let sender = ethernet::Header::parse(frame.bytes()).map(|header| header.source);
+        let is_sender = |mac: Mac| hop.port == port && Some(mac) == sender;
+        if resolved.is_some_and(|(_, mac)| is_sender(mac))
+            || !is_server && routes.turns_back(ip.source, ip.destination, port)
+        {
+            return Err(DropReason::SentBack);
+        }
         if let Some(obstacle) = self.obstacle(&ip, hop.port, context) {
             return Ok(self.obstructed(frame, obstacle, speaker, context));
         }
-        let Some((_, destination)) = self.resolved(hop, NextHopId::UNKNOWN) else {
+        let Some((_, destination)) = resolved else {
             return Ok(Judgement::Await(hop));
         };
         let bytes = frame.bytes_mut();
