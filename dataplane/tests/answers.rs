@@ -125,3 +125,101 @@ fn colliding_replies_reset_tcp_and_are_port_unreachable_for_udp() {
     let reply = Packet::tcp(at(RS1, 80), at(CLIENT, 40000), SYN | ACK);
     assert_eq!(read(&lab.arrive(DIP0, &from_rs1(reply))[0].bytes).source, at(VIP, 80));
 }
+
+/// The connection of `FAR_CLIENT` is forgotten; that of `CLIENT` is not.
+fn forgetful_lab() -> Lab {
+    let mut lab = Lab::serving();
+    lab.reachable(
+        dataplane::ids::NeighbourKey { port: VIP0, address: ROUTER },
+        dataplane::next_hop::Mac([2, 0, 0, 0, 0x10, 1]),
+    );
+    lab
+}
+
+/// As from its client, with the number that it waits for: RFC 9293 §3.10.7.1.
+#[test]
+fn a_server_whose_connection_is_forgotten_is_reset() {
+    let mut lab = forgetful_lab();
+    for (what, flags) in
+        [("data", ACK), ("FIN", ACK | support::packet::FIN), ("SYN+ACK", SYN | ACK), ("no flag", 0)]
+    {
+        let packet = Packet::tcp(at(RS1, 80), at(FAR_CLIENT, 40000), flags);
+        let packet = Packet { payload: b"event".to_vec(), ..packet };
+        let out = lab.arrive(DIP0, &from_rs1(packet.clone()));
+        assert_eq!((out.len(), out[0].port), (1, DIP0), "{what}");
+        let seen = read(&out[0].bytes);
+        assert_eq!((seen.from_mac, seen.to_mac), (DIP_MAC, RS1_MAC), "{what}");
+        assert_eq!((seen.source, seen.destination), (at(FAR_CLIENT, 40000), at(RS1, 80)), "{what}");
+        if flags & ACK != 0 {
+            assert_eq!((seen.flags, seen.sequence), (RST, packet.acknowledgement), "{what}");
+        } else {
+            let all = packet.sequence + packet.payload.len() as u32;
+            assert_eq!((seen.flags, seen.sequence, seen.acknowledgement), (RST | ACK, 0, all), "{what}");
+        }
+    }
+    assert_eq!(lab.dropped(DropReason::RealWithoutConnection), 4);
+    let reset = Packet::tcp(at(RS1, 80), at(FAR_CLIENT, 40000), RST | ACK);
+    assert_eq!(lab.arrive(DIP0, &from_rs1(reset)), [], "a RST is not answered");
+    assert_eq!(lab.dropped(DropReason::RealWithoutConnection), 5);
+}
+
+/// All servers at once, as after a start: under a limit of its own, which takes nothing from the clients' RSTs.
+#[test]
+fn resets_of_servers_are_limited_by_themselves() {
+    let mut lab = forgetful_lab();
+    let data = |port| from_rs1(Packet::tcp(at(RS1, 80), at(FAR_CLIENT, port), ACK));
+    let answered: usize = (0..FLOOD as u16).map(|port| lab.arrive(DIP0, &data(1000 + port)).len()).sum();
+    assert!((1000..FLOOD).contains(&answered), "a burst of 1000, then 10,000 a second: {answered}");
+    let closed = from_client(Packet::tcp(at(CLIENT, 40000), at(VIP, 9), SYN));
+    let stray = from_client(Packet::tcp(at(CLIENT, 40000), at(VIP, 80), ACK));
+    assert_eq!((lab.arrive(VIP0, &closed).len(), lab.arrive(VIP0, &stray).len()), (1, 1));
+}
+
+/// Servers that speak first from the port that they serve on (NTP, SIP, DNS) are routed as the kernel does, but for what goes
+/// to a client that knows them by the VIP.
+#[test]
+fn a_reals_own_datagram_from_a_service_port_is_routed_unless_to_a_client() {
+    let mut lab = forgetful_lab();
+    let client = at(FAR_CLIENT, 5000);
+    let query =
+        Packet::udp(client, at(VIP, 53), b"?").macs(dataplane::next_hop::Mac([2, 0, 0, 0, 0x10, 1]), VIP_MAC);
+    let server = read(&lab.arrive(VIP0, &query.frame())[0].bytes).destination;
+    assert_eq!(server, at(RS2, 5353));
+    for destination in [at(FAR_CLIENT, 5353), at(FAR_CLIENT, 123), at(CLIENT, 5000)] {
+        let out = lab.arrive(DIP0, &from_rs1(Packet::udp(at(RS1, 5353), destination, b"own")));
+        let seen = read(&out[0].bytes);
+        assert_eq!((out[0].port, seen.source, seen.destination), (VIP0, at(RS1, 5353), destination));
+    }
+    assert_eq!(lab.counters().routed.get(), 3);
+    // The same client socket has a connection, and with it no business with this real.
+    assert_eq!(lab.arrive(DIP0, &from_rs1(Packet::udp(at(RS1, 5353), client, b"stray"))), []);
+    assert_eq!(lab.dropped(DropReason::RealWithoutConnection), 1);
+    // In fragments alike.
+    let long = Packet {
+        payload: vec![7; 2000],
+        dont_fragment: false,
+        ..Packet::udp(at(RS1, 5353), at(FAR_CLIENT, 123), b"")
+    };
+    let long = long.macs(RS1_MAC, DIP_MAC);
+    let sent: Vec<_> = long.fragments(1000).iter().flat_map(|frame| lab.arrive(DIP0, frame)).collect();
+    assert!(sent.len() == 3 && sent.iter().all(|sent| sent.port == VIP0), "{}", sent.len());
+    // Where unmatched packets are dropped, these are too.
+    lab.description.unmatched = dataplane::snapshot::Unmatched::Drop;
+    lab.apply();
+    assert_eq!(lab.arrive(DIP0, &from_rs1(Packet::udp(at(RS1, 5353), at(FAR_CLIENT, 123), b"own"))), []);
+    assert_eq!(lab.dropped(DropReason::Unrouted), 1);
+}
+
+/// A real's own TCP connection from a port that it serves on is told from a forgotten one by its SYN.
+#[test]
+fn a_reals_own_connection_from_a_service_port_is_routed() {
+    let mut lab = forgetful_lab();
+    let own = |flags| from_rs1(Packet::tcp(at(RS1, 80), at(FAR_CLIENT, 443), flags));
+    assert_eq!(lab.arrive(DIP0, &own(ACK))[0].port, DIP0, "a RST");
+    for flags in [SYN, ACK, ACK | support::packet::FIN, RST] {
+        let out = lab.arrive(DIP0, &own(flags));
+        assert_eq!((out[0].port, read(&out[0].bytes).source), (VIP0, at(RS1, 80)));
+    }
+    let other = from_rs1(Packet::tcp(at(RS1, 80), at(FAR_CLIENT, 444), ACK));
+    assert_eq!(lab.arrive(DIP0, &other)[0].port, DIP0, "another is reset");
+}

@@ -183,7 +183,8 @@ fn packets_of_no_connection_are_routed_or_dropped_as_configured() {
 fn a_services_endpoint_speaks_only_within_connections() {
     let mut lab = Lab::serving();
     let stray = from_rs1(Packet::tcp(at(RS1, 80), at(CLIENT, 40000), SYN | ACK));
-    assert_eq!(lab.arrive(DIP0, &stray), []);
+    let out = lab.arrive(DIP0, &stray);
+    assert_eq!((out.len(), out[0].port, read(&out[0].bytes).flags), (1, DIP0, RST), "the server is told");
     assert_eq!(lab.dropped(DropReason::RealWithoutConnection), 1);
 }
 

@@ -177,7 +177,8 @@ fn what_nobody_sends_in_good_faith_is_dropped_under_its_reason() {
 #[test]
 fn what_follows_a_first_that_was_refused_is_dropped() {
     let no_service = Packet { destination: at(VIP, 9), ..question(5000, 7) };
-    let no_connection = from_real(Packet::udp(at(RS1, 5353), at(CLIENT, 6000), &[7; 4000]));
+    let no_connection =
+        from_real(Packet { payload: vec![7; 4000], ..Packet::tcp(at(RS1, 80), at(CLIENT, 6000), ACK) });
     let expiring = question(5000, 7).ttl(1);
     for (packet, port, reason, answers) in [
         (no_service, VIP0, DropReason::NoService, 1),

@@ -15,7 +15,7 @@ use crate::snapshot::{IpOptions, Snapshot, Unmatched, endpoint_bits};
 use crate::time::Now;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::options::{self, Advice};
-use crate::wire::{checksum, ethernet, ipv4};
+use crate::wire::{checksum, ethernet, ipv4, tcp};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The way of one packet through the exception path: who it came from, and what it runs on.
@@ -235,10 +235,38 @@ impl<Io: FrameIo> Handler<Io> {
         if let Some(found) = self.find(&segment, Direction::Reverse, context) {
             return self.translate(frame, ip, &segment, found, context);
         }
-        if context.snapshot.is_endpoint(segment.protocol, segment.source) {
-            return Err(DropReason::RealWithoutConnection);
+        if !context.snapshot.is_endpoint(segment.protocol, segment.source) {
+            return self.route(frame, ip, context);
         }
-        self.route(frame, ip, context)
+        match segment.protocol {
+            Protocol::Tcp if self.is_reals_own(frame.bytes(), &ip, &segment, context) => {
+                self.route(frame, ip, context)
+            }
+            Protocol::Tcp => Ok(self.answer_with_reset(frame, DropReason::RealWithoutConnection, context)),
+            // To a client that has a connection it would not come from the address that the client knows.
+            Protocol::Udp if self.is_client(&segment, context) => Err(DropReason::RealWithoutConnection),
+            Protocol::Udp => self.route(frame, ip, context),
+        }
+    }
+
+    /// Whether a segment from a port of a service is of a connection that the real itself has opened: it begins with a
+    /// SYN. Any other is of a client's that has been forgotten.
+    fn is_reals_own(&mut self, bytes: &[u8], ip: &Ip, segment: &Segment, context: Context<'_>) -> bool {
+        let Segment { source, destination, .. } = *segment;
+        let flags = bytes.get(ip.payload + tcp::FLAGS).copied().unwrap_or_default();
+        let opens = flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN && !ip.is_later_fragment();
+        if opens {
+            self.own_connections.open(source, destination, context.now);
+        }
+        opens || self.own_connections.has(source, destination, context.now)
+    }
+
+    /// Whether the receiver of a segment has any live connection.
+    fn is_client(&self, segment: &Segment, context: Context<'_>) -> bool {
+        let Context { snapshot, now, .. } = context;
+        let key = client_key(segment.destination, segment.protocol);
+        let lives = |entry: Entry| !entry.is_dead(now.tick(), &snapshot.timeouts);
+        self.table.find(self.table.hash(key), key, lives).is_some()
     }
 
     /// The live connection of a packet in this direction; of a removed real too.

@@ -30,6 +30,7 @@ mod linked;
 mod open;
 mod orders;
 mod outgoing;
+mod own;
 mod resolve;
 mod rewrite;
 mod schedule;
@@ -58,6 +59,7 @@ use limit::Limits;
 use linked::Linked;
 use memory::V3;
 use outgoing::Outgoing;
+use own::OwnConnections;
 use rtrb::{Consumer, Producer};
 use shares::Shares;
 use staged::Staged;
@@ -128,6 +130,7 @@ struct Handler<Io: FrameIo> {
     fragments: Tracker<Io::Frame>,
     pings: Gathering<Io::Frame>,
     limits: Limits,
+    own_connections: OwnConnections,
     returns: Producer<Return>,
     neighbour_events: Producer<NeighbourEvent>,
     swept_until: u64,
@@ -166,6 +169,7 @@ impl<Io: FrameIo> Worker<Io> {
             fragments: Tracker::new(hash_key),
             pings: Gathering::new(),
             limits: Limits::new(),
+            own_connections: OwnConnections::new(),
             returns,
             neighbour_events,
             swept_until: 0,
