@@ -1,14 +1,14 @@
 //! From the model to what the workers run on.
 
 use crate::change::Refused;
-use crate::ids::Ids;
+use crate::ids::{Ids, NoRoom};
 use crate::model::{Links, Model, Service};
 use dataplane::connection::Timeouts;
 use dataplane::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceKey};
 use dataplane::next_hop::Mac;
 use dataplane::schedule::{Candidate, Schedule};
 use dataplane::snapshot::{self, Description, Snapshot, Steering};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// Makes snapshots, and remembers what they share.
@@ -17,13 +17,14 @@ pub struct Compiler {
     links: Links,
     ids: Ids,
     version: u64,
+    has_others: bool,
     schedules: HashMap<ServiceKey, (Arc<Service>, Arc<Schedule>)>,
 }
 
 impl Compiler {
     /// Nothing is compiled yet.
     pub fn new(links: Links) -> Self {
-        Self { links, ids: Ids::default(), version: 0, schedules: HashMap::new() }
+        Self { links, ids: Ids::default(), version: 0, has_others: true, schedules: HashMap::new() }
     }
 
     /// Ports and routes.
@@ -52,12 +53,22 @@ impl Compiler {
         self.version
     }
 
-    /// Whether [`compile`](Self::compile) can be called for this model.
+    /// Whether the last snapshot has other services or reals than the one before, or others that take new connections.
+    pub fn has_others(&self) -> bool {
+        self.has_others
+    }
+
+    /// Whether [`compile`](Self::compile) can be called for this model, if of the removed reals only those are kept that
+    /// `holds` says have connections.
     ///
     /// # Errors
-    /// Removed reals hold the ids that it needs.
-    pub fn check(&self, model: &Model) -> Result<(), Refused> {
-        self.ids.room_for(model).map_err(|removed| Refused::IdsUsedUp { removed })
+    /// Others hold the ids that it needs.
+    pub fn check(&self, model: &Model, holds: impl Fn(RealId) -> bool) -> Result<(), Refused> {
+        self.ids.room_for(model, holds).map_err(|NoRoom { replaced, removed }| Refused::IdsUsedUp {
+            wanted: model.real_count(),
+            replaced,
+            removed,
+        })
     }
 
     /// The next snapshot. `next_hop` gives the id of a host that a real's packets are sent to.
@@ -67,7 +78,7 @@ impl Compiler {
         mut next_hop: impl FnMut(NeighbourKey) -> NextHopId,
     ) -> Arc<Snapshot> {
         self.version += 1;
-        self.ids.follow(model, self.version);
+        self.has_others = self.ids.follow(model, self.version);
         let configured = self.ids.configured().map(|(key, id)| (key, id, false));
         let removed = self.ids.removed().map(|(key, id)| (key, id, true));
         let reals = configured.chain(removed).map(|(key, id, removed)| {

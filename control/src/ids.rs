@@ -5,13 +5,18 @@
 //!      ▲─────────added again────────────────┘                 (drops out of the snapshot)
 //! ```
 
-use crate::model::Model;
-use dataplane::ids::{MAX_REALS, RealId, RealKey, ServiceId, ServiceKey};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use crate::model::{Model, Service};
+use dataplane::ids::{REAL_IDS, RealId, RealKey, ServiceId, ServiceKey};
+use hashbrown::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddrV4;
+use std::sync::Arc;
 
 /// Which id each service and real has.
 #[derive(Debug, Default)]
 pub struct Ids {
+    /// The services that the ids were last given for.
+    followed: BTreeMap<ServiceKey, Arc<Service>>,
     services: HashMap<ServiceKey, ServiceId>,
     free_services: BTreeSet<u32>,
     reals: HashMap<RealKey, RealId>,
@@ -24,27 +29,45 @@ pub struct Ids {
     unused_reals: u32,
 }
 
+/// There are not as many ids as a model needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom {
+    /// Reals that the model lacks: until it is in force connections are made to them.
+    pub replaced: usize,
+    /// Removed reals that are kept for their connections.
+    pub removed: usize,
+}
+
 impl Ids {
-    /// Whether every real of the model can have an id.
+    /// Whether every real of the model can have an id, if of the removed reals only those are kept that `holds` says have
+    /// connections.
     ///
     /// # Errors
-    /// The number of removed reals that hold ids for their connections.
-    pub fn room_for(&self, model: &Model) -> Result<(), usize> {
-        let wanted: HashSet<RealKey> = model.reals().collect();
-        let known = self.reals.keys().chain(self.removed.keys());
-        let held = known.filter(|key| !wanted.contains(key)).count() + self.released.len();
-        if wanted.len() + held > MAX_REALS { Err(held) } else { Ok(()) }
+    /// What else has ids.
+    pub fn room_for(&self, model: &Model, holds: impl Fn(RealId) -> bool) -> Result<(), NoRoom> {
+        let replaced = self.leaving(model).len();
+        let kept = self.removed.iter().filter(|(key, (id, _))| holds(*id) && model.real(key).is_none());
+        let removed = kept.count() + self.released.iter().filter(|id| holds(**id)).count();
+        let room = model.real_count() + replaced + removed <= REAL_IDS;
+        if room { Ok(()) } else { Err(NoRoom { replaced, removed }) }
     }
 
     /// Gives ids to the services and reals of the model, and notes what it has no more as removed in
-    /// `version`. There must be [room](Self::room_for).
-    pub fn follow(&mut self, model: &Model, version: u64) {
-        let wanted: HashSet<RealKey> = model.reals().collect();
-        let leaving = self.reals.extract_if(|key, _| !wanted.contains(key));
-        self.removed.extend(leaving.map(|(key, id)| (key, (id, version))));
-        for key in model.reals() {
+    /// `version`. There must be [room](Self::room_for). Returns whether it has others than the model before, or others
+    /// that take new connections.
+    pub fn follow(&mut self, model: &Model, version: u64) -> bool {
+        let has_others = !self.followed.keys().eq(model.services.keys())
+            || differing(&model.services, &self.followed)
+                .any(|(now, before)| before.is_none_or(|before| !in_use(now).eq(in_use(before))));
+        for key in self.leaving(model) {
+            self.removed.extend(self.reals.remove(&key).map(|id| (key, (id, version))));
+        }
+        let arriving =
+            differing(&model.services, &self.followed).flat_map(|(service, _)| service.real_keys());
+        for key in arriving {
             if !self.reals.contains_key(&key) {
-                let id = self.removed.remove(&key).map_or_else(|| self.unused_real(), |(id, _)| id);
+                let removed = self.removed.remove(&key).map(|(id, _)| id);
+                let id = removed.unwrap_or_else(|| unused_real(&mut self.free_reals, &mut self.unused_reals));
                 self.reals.insert(key, id);
             }
         }
@@ -61,6 +84,20 @@ impl Ids {
         }
         // Only now: the snapshot that is compiled from this is the first without them.
         self.free_reals.extend(self.released.drain(..).map(|id| id.0));
+        self.followed.clone_from(&model.services);
+        has_others
+    }
+
+    /// Reals that have ids and are not in the model.
+    fn leaving(&self, model: &Model) -> Vec<RealKey> {
+        let changed = differing(&self.followed, &model.services);
+        changed
+            .flat_map(|(before, now)| {
+                let stay: HashSet<SocketAddrV4> =
+                    now.iter().flat_map(|now| &now.reals).map(|real| real.endpoint).collect();
+                before.real_keys().filter(move |key| !stay.contains(&key.endpoint))
+            })
+            .collect()
     }
 
     /// Lets go of removed reals that `live` says have no connection left. `in_force` is the version
@@ -94,14 +131,30 @@ impl Ids {
     pub fn removed(&self) -> impl Iterator<Item = (RealKey, RealId)> + '_ {
         self.removed.iter().map(|(key, (id, _))| (*key, *id))
     }
+}
 
-    fn unused_real(&mut self) -> RealId {
-        if let Some(id) = self.free_reals.pop_first() {
-            return RealId(id);
-        }
-        let id = RealId(self.unused_reals);
-        assert!((id.0 as usize) < MAX_REALS, "room was made sure of");
-        self.unused_reals += 1;
-        id
+/// Services of `these` that `others` lacks or has otherwise, with what stands there.
+fn differing<'a>(
+    these: &'a BTreeMap<ServiceKey, Arc<Service>>,
+    others: &'a BTreeMap<ServiceKey, Arc<Service>>,
+) -> impl Iterator<Item = (&'a Service, Option<&'a Service>)> {
+    these.iter().filter_map(|(key, this)| match others.get(key) {
+        Some(other) if Arc::ptr_eq(this, other) => None,
+        other => Some((&**this, other.map(|other| &**other))),
+    })
+}
+
+/// The reals of a service, each with whether it takes new connections.
+fn in_use(service: &Service) -> impl Iterator<Item = (SocketAddrV4, bool)> {
+    service.reals.iter().map(|real| (real.endpoint, real.weight > 0))
+}
+
+fn unused_real(free: &mut BTreeSet<u32>, unused: &mut u32) -> RealId {
+    if let Some(id) = free.pop_first() {
+        return RealId(id);
     }
+    let id = RealId(*unused);
+    assert!((id.0 as usize) < REAL_IDS, "room was made sure of");
+    *unused += 1;
+    id
 }

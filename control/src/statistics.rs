@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::protocol::Traffic;
 use crate::rates::Rates;
 use dataplane::ids::{RealId, RealKey, ServiceKey};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::ops::AddAssign;
 use std::time::Duration;
 

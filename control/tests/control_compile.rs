@@ -2,16 +2,20 @@
 
 mod control_lab;
 
-use control::change::{apply, restore};
+use control::change::{Refused, apply, restore};
 use control::compile::Compiler;
 use control::model::{Links, Model};
 use control::protocol::Command;
-use dataplane::ids::{MAX_REALS, NeighbourKey, NextHopId, RealId, RealKey, ServiceKey};
+use dataplane::ids::{MAX_REALS, NeighbourKey, NextHopId, REAL_IDS, RealId, RealKey, ServiceKey};
 use dataplane::next_hop::Mac;
 use dataplane::snapshot::{Snapshot, Steering};
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+fn links() -> Links {
+    Links::new(&control_lab::without_default(), |_| (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software))
+}
 
 struct Bench {
     model: Model,
@@ -20,9 +24,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let links = Links::new(&control_lab::without_default(), |_| {
-            (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software)
-        });
+        let links = links();
         Self { model: Model::new([900, 120, 300]), compiler: Compiler::new(links) }
     }
 
@@ -38,7 +40,7 @@ impl Bench {
     }
 
     fn compile(&mut self) -> Arc<Snapshot> {
-        self.compiler.check(&self.model).unwrap();
+        self.compiler.check(&self.model, |_| true).unwrap();
         self.compiler.compile(&self.model, way)
     }
 
@@ -136,27 +138,37 @@ fn an_untouched_service_keeps_its_schedule() {
 }
 
 #[test]
-fn ids_held_by_removed_reals_count_against_the_limit() {
+fn all_reals_are_replaced_in_one_change_and_only_removed_ones_with_connections_take_room() {
     let mut bench = Bench::new();
-    let lines = |from: usize, to: usize, host: &str| -> Vec<String> {
-        let reals = (from..to).map(|port| format!("-a -t 192.168.10.100:80 -r {host}:{port} -m"));
-        std::iter::once(WEB.to_owned()).chain(reals).collect()
+    let links = links();
+    let set = |host: &str, count: usize| -> Model {
+        let reals = (1..=count).map(|port| format!("-a -t 192.168.10.100:80 -r {host}:{port} -m"));
+        let lines: Vec<String> = std::iter::once(WEB.to_owned()).chain(reals).collect();
+        restore(&Model::new([1, 1, 1]), &links, lines.iter().map(String::as_str)).unwrap()
     };
-    let refs = |lines: &[String]| -> Model {
-        restore(&Model::new([1, 1, 1]), bench.compiler.links(), lines.iter().map(String::as_str)).unwrap()
-    };
-    let full = refs(&lines(1, 65_536, "10.0.0.7"));
-    let other = refs(&lines(1, 1000, "10.0.0.17"));
-    assert_eq!(full.real_count(), MAX_REALS - 1);
-    bench.compiler.compile(&full, way);
-    let refused = bench.compiler.check(&other).unwrap_err();
+    let most = MAX_REALS - 1;
+    let [blue, green, red] = ["10.0.0.7", "10.0.0.17", "10.0.0.27"].map(|host| set(host, most));
+    bench.compiler.compile(&blue, way);
+    bench.compiler.check(&green, |_| true).unwrap();
+    let snapshot = bench.compiler.compile(&green, way);
+    // Back again: the removed ones are known still.
+    bench.compiler.check(&blue, |_| true).unwrap();
+    // Nor is there room for a third set if all of the first have connections …
+    let refused = bench.compiler.check(&red, |_| true).unwrap_err();
+    assert_eq!(refused, Refused::IdsUsedUp { wanted: most, replaced: most, removed: most });
     assert_eq!(refused.code(), "too_many");
-    let snapshot = bench.compiler.compile(&Model::new([1, 1, 1]), way);
-    assert_eq!(bench.compiler.check(&other).unwrap_err().code(), "too_many");
-    bench.compiler.release(snapshot.version, |_| false);
-    bench.compiler.compile(&Model::new([1, 1, 1]), way);
-    bench.compiler.check(&other).unwrap();
-    bench.compiler.compile(&other, way);
+    // … but for as many as those without one.
+    let live = |id: RealId| id.0 < 1000;
+    bench.compiler.check(&red, live).unwrap_err();
+    bench.compiler.check(&set("10.0.0.27", most - 1000 + 2), live).unwrap();
+    assert_eq!(bench.compiler.release(snapshot.version, live).len(), most - 1000);
+    bench.compiler.compile(&green, way);
+    let next = set("10.0.0.27", most - 1000 + 2);
+    bench.compiler.check(&next, |_| true).unwrap();
+    let snapshot = bench.compiler.compile(&next, way);
+    let ids: HashSet<u32> = bench.compiler.ids().configured().map(|(_, id)| id.0).collect();
+    assert!(ids.len() == most - 998 && ids.iter().all(|id| (1000..REAL_IDS as u32).contains(id)));
+    assert_eq!(snapshot.real_key(RealId(999)).unwrap().endpoint.ip().to_string(), "10.0.0.7");
 }
 
 /// One step of a random operator.

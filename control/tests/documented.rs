@@ -5,7 +5,7 @@ mod control_lab;
 use control::client::{Surroundings, run};
 use control::{config, model, server};
 use control_lab::{Lab, config_in};
-use dataplane::ids::{MAX_PORTS, MAX_REALS};
+use dataplane::ids::{MAX_PORTS, MAX_REALS, REAL_IDS};
 use dataplane::verdict::DropReason;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -83,10 +83,11 @@ fn the_readmes_limits_are_the_codes() {
     let rows = [
         format!("| ports | {MAX_PORTS} |"),
         format!("| services | {} |", model::MAX_SERVICES),
+        format!("| reals in all | {},{:03} |", MAX_REALS / 1000, MAX_REALS % 1000),
         format!(
-            "removed ones that still have connections included | {},{:03} |",
-            MAX_REALS / 1000,
-            MAX_REALS % 1000
+            "| … and with them those removed or replaced that still have connections | {},{:03} |",
+            REAL_IDS / 1000,
+            REAL_IDS % 1000
         ),
         format!(
             "| clients on the socket | {}; silent {} s at most, {} min in the middle of `connections` |",

@@ -1,7 +1,7 @@
 //! Counters: each has one writer, and anyone may read.
 
 use crate::connection::Direction;
-use crate::ids::{MAX_REALS, RealId};
+use crate::ids::{REAL_IDS, RealId};
 use crate::verdict::DropReason;
 use crate::worker::footprint;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -136,7 +136,7 @@ impl RealCounters {
 #[repr(align(128))]
 pub struct WorkerCounters {
     /// By [`RealId`].
-    reals: Box<[RealCounters; MAX_REALS]>,
+    reals: Box<[RealCounters; REAL_IDS]>,
     drops: [Counter; DropReason::ALL.len()],
     /// The version of the snapshot in use, stored after the last packet of the older one.
     pub snapshot_version: Counter,
@@ -212,7 +212,7 @@ impl WorkerCounters {
     pub fn new() -> Self {
         let zero = Counter::default;
         Self {
-            reals: fixed((0..MAX_REALS).map(|_| RealCounters::default()).collect()),
+            reals: fixed((0..REAL_IDS).map(|_| RealCounters::default()).collect()),
             drops: std::array::from_fn(|_| zero()),
             snapshot_version: zero(),
             rx_packets: zero(),
@@ -251,7 +251,7 @@ impl WorkerCounters {
 
     /// The counters of all reals, for a caller that looks up many.
     #[inline(always)]
-    pub(crate) fn reals(&self) -> &[RealCounters; MAX_REALS] {
+    pub(crate) fn reals(&self) -> &[RealCounters; REAL_IDS] {
         &self.reals
     }
 
@@ -263,7 +263,7 @@ impl WorkerCounters {
     /// The counters of one real.
     #[inline(always)]
     pub fn real(&self, id: RealId) -> &RealCounters {
-        &self.reals[id.0 as usize & (MAX_REALS - 1)]
+        &self.reals[id.0 as usize & (REAL_IDS - 1)]
     }
 
     /// The counter of one reason.

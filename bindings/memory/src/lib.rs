@@ -1,14 +1,16 @@
-//! Memory for tables that are larger than a cache, and the prefetch that hides their latency.
+//! Memory for tables that are larger than a cache, the prefetch that hides their latency, and the heap of the rest.
 
 mod bytes;
 mod compare;
 mod counting;
+mod heap;
 mod huge;
 mod level;
 
 pub use bytes::Bytes16;
 pub use compare::{aged, equal_under_mask, equal_upper_halves};
 pub use counting::CountingAllocator;
+pub use heap::{give_back, map_large_arrays};
 pub use huge::{Backing, Error, Huge, HugeSlice};
 pub use level::{V3, Work};
 

@@ -2,6 +2,7 @@
 
 use crate::protocol::Refusal;
 use dataplane::connection::Timeouts;
+use dataplane::ids::REAL_IDS;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use thiserror::Error;
 
@@ -56,9 +57,16 @@ pub enum Refused {
         /// The limit.
         most: usize,
     },
-    /// Connections of removed reals still hold all ids.
-    #[error("too many reals: {removed} removed ones still have connections")]
+    /// Connections of removed reals still hold the ids that are needed.
+    #[error(
+        "too many reals at once: {wanted} wanted, {replaced} that they replace and {removed} removed before that still have \
+         connections, {REAL_IDS} at most; try again when these have ended"
+    )]
     IdsUsedUp {
+        /// Reals of the configuration that is refused.
+        wanted: usize,
+        /// Reals that it lacks and that are configured now.
+        replaced: usize,
         /// Removed reals that are kept for their connections.
         removed: usize,
     },

@@ -8,7 +8,7 @@ use crate::protocol::{Command, Listen};
 use crate::schedulers;
 use dataplane::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 

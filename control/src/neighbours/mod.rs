@@ -38,7 +38,8 @@ use dataplane::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
 use dataplane::message::{NeighbourEvent, SMALL_FRAME};
 use dataplane::next_hop::{Mac, NextHop, NextHops};
 use entry::{Entry, Kind, State, trusted};
-use std::collections::{BTreeSet, HashMap};
+use hashbrown::HashMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long an answer is trusted at most.

@@ -44,9 +44,9 @@ use dataplane::message::ControlEnd;
 use dataplane::next_hop::NextHops;
 use dataplane::snapshot::Snapshot;
 use dump::Dumps;
+use hashbrown::HashMap;
 use periodic::Periodic;
 use status::Watch;
-use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -132,6 +132,8 @@ pub struct ControlThread {
     started: Instant,
     watched: Instant,
     estimated: Instant,
+    /// Something was put into force, so that memory was freed, since free memory was last given back.
+    has_freed: bool,
 }
 
 impl ControlThread {
@@ -147,6 +149,7 @@ impl ControlThread {
         devices: Box<dyn Devices>,
         workers: Vec<WorkerInfo>,
     ) -> Result<Self, StartError> {
+        memory::map_large_arrays();
         let server = Server::bind(&config.control.socket, config.control.group.as_deref())?;
         let links = Links::new(config, |port| {
             let DeviceStatus { mac, mtu, steered_by, .. } = devices.status(port);
@@ -184,6 +187,7 @@ impl ControlThread {
             started: now,
             watched: now,
             estimated: now,
+            has_freed: false,
         })
     }
 
@@ -195,7 +199,7 @@ impl ControlThread {
         let now = Instant::now();
         (self.started, self.watched, self.estimated) = (now, now, now);
         self.act();
-        self.compiler.check(&self.model)?;
+        self.compiler.check(&self.model, |_| true)?;
         self.put_in_force(self.model.clone())?;
         self.watch_links(self.moment(now))?;
         Ok(())
@@ -245,6 +249,10 @@ impl ControlThread {
             self.watch_steering();
             self.watch_transmitting();
             self.release();
+            // The snapshot before came back in an earlier turn, or comes back in the next second.
+            if std::mem::take(&mut self.has_freed) {
+                memory::give_back();
+            }
         }
         self.report(now);
         Ok(())
@@ -306,7 +314,7 @@ impl ControlThread {
     fn change(&mut self, next: Model) -> Result<(), Refused> {
         // Before anything is touched, so that a refused command changes nothing.
         self.workers.run_on(self.compiler.version())?;
-        self.compiler.check(&next)?;
+        self.make_room(&next)?;
         if let Some(state) = &self.state
             && let Err(error) = state.write(&next)
         {
@@ -317,24 +325,38 @@ impl ControlThread {
         self.put_in_force(next)
     }
 
+    /// Removed reals without connections, which are otherwise let go of once a second, give their ids to what needs them now.
+    fn make_room(&mut self, next: &Model) -> Result<(), Refused> {
+        self.compiler.check(next, |_| true).or_else(|_| {
+            self.release();
+            self.compiler.check(next, |_| true)
+        })
+    }
+
     /// Compiles, publishes, and lets everything else follow. Even if a worker is stuck the model is the
     /// new one: the others run on it.
     fn put_in_force(&mut self, next: Model) -> Result<(), Refused> {
         let before = Arc::clone(&self.snapshot);
         self.compile(&next);
+        let has_others = self.compiler.has_others();
         // What is own by either counts until all run on the new one.
         if self.follow_addresses(Some(&before)) {
             self.compile(&next);
         }
-        self.statistics.open(&next, |key| self.compiler.ids().real(key), &self.workers);
         let now = self.moment(Instant::now());
-        self.follow_next_hops(&next, now);
+        if has_others {
+            self.statistics.open(&next, |key| self.compiler.ids().real(key), &self.workers);
+            self.follow_next_hops(&next, now);
+        }
         let published = self.workers.publish(&self.snapshot);
         if published.is_ok() {
             self.follow_addresses(None); // lets go only
         }
-        self.statistics.close(&next, |key| self.compiler.ids().real(key).is_some(), &self.workers);
+        if has_others {
+            self.statistics.close(&next, |key| self.compiler.ids().real(key).is_some(), &self.workers);
+        }
         self.model = next;
+        self.has_freed = true;
         let addresses = self.snapshot.local_addresses().map(|(address, local)| (address, local.ports));
         self.announcer.set_addresses(addresses, now);
         self.act();

@@ -108,7 +108,7 @@ pub struct Description {
     pub ports: Vec<Port>,
     /// By [`ServiceId`], with holes.
     pub services: Vec<Option<Service>>,
-    /// In any order; ids are below [`MAX_REALS`](crate::ids::MAX_REALS) and unique.
+    /// In any order; ids are below [`REAL_IDS`](crate::ids::REAL_IDS) and unique.
     pub reals: Vec<Real>,
     /// Routes beside those that follow from the ports' addresses. The first of equal prefixes counts.
     pub routes: Vec<Route>,

@@ -7,7 +7,7 @@ use crate::connection::table::{ClientKey, Entry, Probed, Slot, Words, recount_st
 use crate::connection::{Direction, TcpEvent};
 use crate::counters::RealCounters;
 use crate::frame::{Frame, FrameIo, HEAD};
-use crate::ids::{MAX_REALS, PortIndex};
+use crate::ids::{PortIndex, REAL_IDS};
 use crate::next_hop::{self, NextHop};
 use crate::snapshot::{Fields, Rewrite, Snapshot};
 use crate::time::Tick;
@@ -17,7 +17,7 @@ use crate::time::Tick;
 #[derive(Clone, Copy)]
 pub(super) struct Path<'a> {
     words: Words<'a>,
-    reals: &'a [RealCounters; MAX_REALS],
+    reals: &'a [RealCounters; REAL_IDS],
     hops: &'a next_hop::Records,
     rewrites: &'a [Rewrite],
     snapshot: &'a Snapshot,

@@ -16,7 +16,7 @@
 //! has nothing else in it.
 
 use crate::connection::{Direction, State, Timeouts};
-use crate::ids::{MAX_REALS, NextHopId, Protocol, RealId};
+use crate::ids::{NextHopId, Protocol, REAL_IDS, RealId};
 use crate::snapshot::{Fields, fields_at};
 use crate::time::Tick;
 use bytemuck::{Pod, Zeroable};
@@ -37,7 +37,7 @@ pub(super) const AWAY: u64 = 1 << 19;
 pub(super) const HOP_SHIFT: u32 = 20;
 pub(super) const HOP_MASK: u64 = (1 << 20) - 1;
 pub(super) const TICK_SHIFT: u32 = 40;
-const _: () = assert!(MAX_REALS <= 1 << 19 && REAL_MASK & AWAY == 0);
+const _: () = assert!(REAL_IDS <= 1 << 19 && REAL_MASK & AWAY == 0);
 
 /// A cache line of entries.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -168,7 +168,7 @@ impl Entry {
     /// Its real, as an index.
     #[inline(always)]
     pub(crate) const fn real_index(self) -> usize {
-        self.value as usize & (MAX_REALS - 1)
+        self.value as usize & (REAL_IDS - 1)
     }
 
     /// The way back to its client.

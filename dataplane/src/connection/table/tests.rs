@@ -1,7 +1,7 @@
 use super::*;
 use crate::connection::Timeouts;
 use crate::counters::WorkerCounters;
-use crate::ids::MAX_REALS;
+use crate::ids::REAL_IDS;
 use crate::ids::RealId;
 use memory::Huge;
 use proptest::prelude::*;
@@ -490,7 +490,7 @@ fn a_sweep_in_slices_of_any_size_takes_out_the_dead_alone() {
 #[test]
 fn an_entry_keeps_the_largest_ids() {
     let mut bench = Bench::new(10);
-    let real = MAX_REALS as u32 - 1;
+    let real = REAL_IDS as u32 - 1;
     let slot = bench.insert(5, real, State::SynRecv, NOW).unwrap();
     bench.table.set_next_hop(slot, NextHopId((1 << 17) - 1));
     let entry = bench.table.entry(slot).unwrap();
