@@ -12,6 +12,7 @@ use crate::schedulers;
 use dataplane::connection::Timeouts;
 use dataplane::ids::{Protocol, ServiceKey};
 use dataplane::schedule::Algorithm;
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::SocketAddrV4;
 
@@ -47,41 +48,126 @@ fn service_option(key: &ServiceKey) -> String {
     format!("-{letter} {}", key.listen)
 }
 
-/// Reads all lines: [`Command::AddService`], [`Command::AddReal`] and [`Command::Timeouts`], each
-/// with the number of its line, from 1. Blank lines and those that begin with `#` are skipped.
-///
-/// # Errors
-/// `line N: …` for the first faulty line.
-pub fn parse_all<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Vec<(usize, Command)>, String> {
-    let lines = (1..).zip(lines);
-    let wanted = lines.filter(|(_, line)| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
-    wanted
-        .map(|(number, line)| match parse(line) {
-            Ok(command) => Ok((number, command)),
-            Err(message) => Err(format!("line {number}: {message}")),
-        })
-        .collect()
+/// What a line asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line {
+    /// [`Command::AddService`], [`Command::AddReal`] or [`Command::Timeouts`].
+    Command(Command),
+    /// `-C`: everything before it is removed.
+    Clear,
 }
 
-/// Reads one line; a leading `ipvsadm` is skipped.
+/// Each line with its number, from 1; those that are blank, or a comment from `#` on, are left out.
+pub fn numbered<'a>(lines: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = (usize, &'a str)> {
+    (1..).zip(lines).filter(|(_, line)| words(line).next().is_some())
+}
+
+/// Reads one line, as `ipvsadm-save` writes it or as it stands in a script: after `ipvsadm`, its path, or `sudo`.
 ///
 /// # Errors
 /// What is wrong with it, by name.
-pub fn parse(line: &str) -> Result<Command, String> {
-    let mut words = line.split_ascii_whitespace().peekable();
-    words.next_if_eq(&"ipvsadm");
-    match words.next() {
-        Some("-A" | "--add-service") => Options::read(words)?.service(),
-        Some("-a" | "--add-server") => {
-            let full_nat = |word: &&str| matches!(*word, "-b" | "--fullnat");
-            match words.clone().find(full_nat) {
-                Some(_) => Err(Fault::NotSupported("-b (full NAT)").to_string()),
-                None => Options::read(words)?.real(),
+pub fn parse(line: &str) -> Result<Line, String> {
+    let mut words = after_program(line);
+    let Some(command) = words.next() else { return Err("expected -A, -a or --set".into()) };
+    let command = match command {
+        "--add-service" => Options::read(Words::new("", words), "-b (scheduler flags)")?.service()?,
+        "--add-server" => Options::read(Words::new("", words), "-b (full NAT)")?.real()?,
+        "--set" => timeouts(words)?,
+        "-C" | "--clear" => {
+            return match words.next() {
+                Some(word) => Err(format!("unexpected {word:?} after {command}")),
+                None => Ok(Line::Clear),
+            };
+        }
+        _ => match (command.strip_prefix("-A"), command.strip_prefix("-a")) {
+            (Some(letters), _) => {
+                Options::read(Words::new(letters, words), "-b (scheduler flags)")?.service()?
+            }
+            (_, Some(letters)) => Options::read(Words::new(letters, words), "-b (full NAT)")?.real()?,
+            _ => return Err(format!("expected -A, -a or --set, found {command:?}")),
+        },
+    };
+    Ok(Line::Command(command))
+}
+
+/// The service that a line adds, though something else may be wrong with it.
+pub fn added_service(line: &str) -> Option<ServiceKey> {
+    let mut words = after_program(line);
+    let command = words.next()?;
+    let letters = if command == "--add-service" { "" } else { command.strip_prefix("-A")? };
+    let mut words = Words::new(letters, words);
+    while let Some(name) = words.option() {
+        let protocol = match &*name {
+            "-t" | "--tcp-service" => Protocol::Tcp,
+            "-u" | "--udp-service" => Protocol::Udp,
+            _ => continue,
+        };
+        return service(protocol, words.value(&name).ok()?).ok();
+    }
+    None
+}
+
+/// A line's words, up to a comment.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split_ascii_whitespace().take_while(|word| !word.starts_with('#'))
+}
+
+fn after_program(line: &str) -> impl Iterator<Item = &str> {
+    let mut words = words(line).peekable();
+    words.next_if_eq(&"sudo");
+    words.next_if(|word| word.rsplit('/').next() == Some("ipvsadm"));
+    words
+}
+
+/// Options and their values in any form that `ipvsadm` takes: `-w 5`, `-w5`, `-w=5`, `-mw 5`, `--weight 5`, `--weight=5`.
+struct Words<'a, W> {
+    words: W,
+    /// What follows the last letter in its word.
+    letters: &'a str,
+    /// What follows the last long name in its word.
+    value: Option<&'a str>,
+}
+
+impl<'a, W: Iterator<Item = &'a str>> Words<'a, W> {
+    /// These words, `letters` before them.
+    fn new(letters: &'a str, words: W) -> Self {
+        Self { words, letters, value: None }
+    }
+
+    /// The name of the next option, as it would stand by itself.
+    fn option(&mut self) -> Option<Cow<'a, str>> {
+        if self.letters.is_empty() {
+            let word = self.words.next()?;
+            if word.starts_with("--") {
+                let (name, value) =
+                    word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+                self.value = value;
+                return Some(name.into());
+            }
+            match word.strip_prefix('-') {
+                Some(letters) if !letters.is_empty() => self.letters = letters,
+                _ => return Some(word.into()),
             }
         }
-        Some("--set") => timeouts(words),
-        Some(other) => Err(format!("expected -A, -a or --set, found {other:?}")),
-        None => Err("expected -A, -a or --set".into()),
+        let letter = self.letters.chars().next()?;
+        self.letters = &self.letters[letter.len_utf8()..];
+        Some(format!("-{letter}").into())
+    }
+
+    /// The value of the option `name`.
+    fn value(&mut self, name: &str) -> Result<&'a str, String> {
+        let letters = std::mem::take(&mut self.letters);
+        let glued = (!letters.is_empty()).then(|| letters.strip_prefix('=').unwrap_or(letters));
+        let value = self.value.take().or(glued).or_else(|| self.words.next());
+        value.ok_or_else(|| format!("{name} needs a value"))
+    }
+
+    /// The option `name` takes no value.
+    fn no_value(&mut self, name: &str) -> Result<(), String> {
+        match self.value.take() {
+            Some(value) => Err(format!("{name} takes no value, found {value:?}")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -110,31 +196,50 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn read(mut words: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+    /// `b` is what `-b` means here: a scheduler's flags, or for DPVS a real's way of forwarding.
+    fn read(mut words: Words<'a, impl Iterator<Item = &'a str>>, b: &'static str) -> Result<Self, String> {
         let mut options = Self::default();
-        while let Some(name) = words.next() {
-            if let Some(what) = later(name) {
+        while let Some(name) = words.option() {
+            let of_b = matches!(&*name, "-b" | "--sched-flags" | "--fullnat").then_some(b);
+            if let Some(what) = of_b.or_else(|| later(&name)) {
                 return Err(Fault::NotSupported(what).to_string());
             }
-            options.take(name, &mut || words.next().ok_or_else(|| format!("{name} needs a value")))?;
+            options.take(&name, &mut words)?;
         }
         Ok(options)
     }
 
-    fn take(&mut self, name: &str, value: &mut dyn FnMut() -> Result<&'a str, String>) -> Result<(), String> {
+    fn take(
+        &mut self,
+        name: &str,
+        words: &mut Words<'a, impl Iterator<Item = &'a str>>,
+    ) -> Result<(), String> {
         match name {
-            "-t" | "--tcp-service" => once(&mut self.service, name, service(Protocol::Tcp, value()?)?),
-            "-u" | "--udp-service" => once(&mut self.service, name, service(Protocol::Udp, value()?)?),
-            "-s" | "--scheduler" => once(&mut self.scheduler, name, value()?),
+            "-t" | "--tcp-service" => {
+                once(&mut self.service, name, service(Protocol::Tcp, words.value(name)?)?)
+            }
+            "-u" | "--udp-service" => {
+                once(&mut self.service, name, service(Protocol::Udp, words.value(name)?)?)
+            }
+            "-s" | "--scheduler" => once(&mut self.scheduler, name, words.value(name)?),
             "-r" | "--real-server" => {
-                let text = value()?;
+                let text = words.value(name)?;
                 let real = addresses::real(text).map_err(|fault| explained(&fault, text))?;
                 once(&mut self.real, name, real)
             }
-            "-m" | "--masquerading" => once(&mut self.masquerading, name, ()),
-            "-w" | "--weight" => once(&mut self.weight, name, number(name, value()?, LARGEST_WEIGHT)?),
-            "-x" | "--u-threshold" => once(&mut self.upper_threshold, name, threshold(name, value()?)?),
-            "-y" | "--l-threshold" => once(&mut self.lower_threshold, name, threshold(name, value()?)?),
+            "-m" | "--masquerading" => {
+                words.no_value(name)?;
+                once(&mut self.masquerading, name, ())
+            }
+            "-w" | "--weight" => {
+                once(&mut self.weight, name, number(name, words.value(name)?, LARGEST_WEIGHT)?)
+            }
+            "-x" | "--u-threshold" => {
+                once(&mut self.upper_threshold, name, threshold(name, words.value(name)?)?)
+            }
+            "-y" | "--l-threshold" => {
+                once(&mut self.lower_threshold, name, threshold(name, words.value(name)?)?)
+            }
             _ => Err(format!("unknown option {name:?}")),
         }
     }
@@ -181,7 +286,6 @@ fn later(name: &str) -> Option<&'static str> {
         "-p" | "--persistent" => "-p (persistence)",
         "-M" | "--netmask" => "-M (persistence netmask)",
         "--pe" => "--pe (persistence engine)",
-        "-b" | "--sched-flags" => "-b (scheduler flags)",
         "-o" | "--ops" => "-o (one-packet scheduling)",
         "-f" | "--fwmark-service" => "-f (firewall mark)",
         "-6" | "--ipv6" => "IPv6",

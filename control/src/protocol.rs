@@ -1,5 +1,9 @@
 //! What `lbctl` and `lbd` say to each other: one JSON object a line, over a Unix stream socket.
 
+mod lines;
+
+pub use lines::{FaultyLine, FaultyLines, Lines};
+
 use dataplane::ids::{Protocol, ServiceKey};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -9,8 +13,11 @@ use std::str::FromStr;
 /// The version of the protocol, in every line.
 pub const VERSION: u32 = 1;
 
-/// The longest request line that `lbd` reads, in bytes: a `restore` of 10,000 reals fits.
-pub const LONGEST_LINE: usize = 4 << 20;
+/// The longest request line that `lbd` reads, in bytes: a `restore` of 65,536 reals and 4,096 services fits three times.
+pub const LONGEST_LINE: usize = 16 << 20;
+
+/// The longest one that is no `restore`.
+pub const LONGEST_OTHER_LINE: usize = 64 << 10;
 
 /// A request line: `{"v":1,"command":"add-real",…}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -181,7 +188,10 @@ pub enum Command {
     /// Replace all services by these lines in one change.
     Restore {
         /// `save`'s lines.
-        lines: Vec<String>,
+        lines: Lines,
+        /// Only say what is wrong with them; change nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
     },
     /// How `lbd` does.
     Status {},
@@ -217,6 +227,23 @@ pub struct Refusal {
     pub code: String,
     /// For people; what `lbctl` prints after its name.
     pub message: String,
+    /// Of `restore`: every faulty line, up to [`FaultyLines::MOST_NAMED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<FaultyLine>,
+    /// Faulty lines beyond these.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: usize,
+}
+
+impl Refusal {
+    /// One that is not about lines.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), lines: Vec::new(), more: 0 }
+    }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Under `ok` of `list`, `stats` and `rate`.
@@ -332,6 +359,17 @@ pub struct TimeoutsView {
 pub struct Saved {
     /// `ipvsadm-save -n` lines.
     pub lines: Vec<String>,
+}
+
+/// Under `ok` of a `restore` that is only tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Services that there would be.
+    pub services: usize,
+    /// Reals that there would be.
+    pub reals: usize,
+    /// The version in force: still the same.
+    pub config_version: u64,
 }
 
 /// Under `ok` of `drain`.

@@ -21,15 +21,10 @@ pub fn by_name(name: &str) -> Result<Algorithm, Refusal> {
         return Ok(*algorithm);
     }
     if LATER.contains(&name) {
-        return Err(Refusal {
-            code: "not_supported".into(),
-            message: format!("not supported yet: scheduler {name:?} (supported: rr, wrr)"),
-        });
+        let message = format!("not supported yet: scheduler {name:?} (supported: rr, wrr)");
+        return Err(Refusal::new("not_supported", message));
     }
-    Err(Refusal {
-        code: "unknown_scheduler".into(),
-        message: format!("unknown scheduler {name:?} (known: rr, wrr)"),
-    })
+    Err(Refusal::new("unknown_scheduler", format!("unknown scheduler {name:?} (known: rr, wrr)")))
 }
 
 /// The name of a scheduler.

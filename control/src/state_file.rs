@@ -6,6 +6,7 @@
 
 use crate::change::{self, Refused};
 use crate::model::{Links, Model};
+use crate::protocol::{FaultyLine, FaultyLines};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -26,25 +27,31 @@ pub enum LoadError {
         /// Why.
         error: io::Error,
     },
-    /// A line is faulty.
-    #[error(
-        "{}; correct the line, or remove the file to start with the services of the configuration",
-        located(path, refused)
-    )]
-    Line {
+    /// Lines are faulty or missing.
+    #[error("{}", located(path, refused))]
+    Lines {
         /// Of the file.
         path: PathBuf,
-        /// Which, and what is wrong with it.
+        /// Which, and what is wrong with them.
         refused: Refused,
     },
 }
 
-/// `FILE:LINE: what is wrong`, where a line is named.
+/// `FILE:LINE: what is wrong` for each line, and the remedy.
 fn located(path: &Path, refused: &Refused) -> String {
-    let (path, text) = (path.display(), refused.to_string());
-    match text.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
-        Some((line, what)) => format!("{path}:{line}: {what}"),
-        None => format!("{path}: {text}"),
+    let path = path.display();
+    let remedy = "or remove the file to start with the services of the configuration";
+    match refused {
+        Refused::Lines(FaultyLines { named, more }) => {
+            let named = named.iter().map(|FaultyLine { line, message }| format!("{path}:{line}: {message}"));
+            let more = (*more > 0).then(|| format!("{path}: {more} more faulty lines"));
+            let mut lines: Vec<String> = named.chain(more).collect();
+            if let Some(last) = lines.last_mut() {
+                *last += &format!("; correct the line, {remedy}");
+            }
+            lines.join("\n")
+        }
+        other => format!("{path}: {other}; correct it, {remedy}"),
     }
 }
 
@@ -78,7 +85,7 @@ impl StateFile {
         };
         // What is not text is found faulty as a line, and so named by its number.
         let text = String::from_utf8_lossy(&text);
-        let faulty = |refused| LoadError::Line { path: self.path.clone(), refused };
+        let faulty = |refused| LoadError::Lines { path: self.path.clone(), refused };
         change::restore(model, links, text.lines()).map(Some).map_err(faulty)
     }
 

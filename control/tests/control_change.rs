@@ -101,7 +101,7 @@ fn del_real(service: &str, real: &str) -> Command {
 }
 
 fn restore(lines: &[&str]) -> Command {
-    Command::Restore { lines: lines.iter().map(|line| line.to_string()).collect() }
+    Command::Restore { lines: lines.iter().collect(), dry_run: false }
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn what_is_saved_restores_to_the_same_order() {
     );
     let mut other = Desk::new();
     other.does(&add_service("tcp://192.168.10.100:443", None));
-    other.does(&Command::Restore { lines: lines.clone() });
+    other.does(&Command::Restore { lines: lines.iter().collect(), dry_run: false });
     assert_eq!(save(&other.model), lines);
     assert_eq!(other.weights(WEB), desk.weights(WEB));
     // As if added one by one: the service itself, then three reals.
@@ -295,12 +295,20 @@ fn ten_thousand_reals_are_restored_in_no_time_and_the_limit_holds() {
     let mut lines = vec!["-A -t 192.168.10.100:80".to_owned()];
     let line = |n: usize| format!("-a -t 192.168.10.100:80 -r 172.16.{}.{}:80 -m", n / 250, n % 250 + 1);
     lines.extend((0..10_000).map(line));
-    let start = std::time::Instant::now();
-    let (model, _) = apply(&desk.model, &desk.links, &Command::Restore { lines: lines.clone() }).unwrap();
-    assert!(start.elapsed().as_secs() < 2, "took {:?}", start.elapsed());
+    // Of processor time, in nanoseconds: the machine may be busy with other things.
+    let spent = || {
+        let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        schedstat.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let start = spent();
+    let (model, _) =
+        apply(&desk.model, &desk.links, &Command::Restore { lines: lines.iter().collect(), dry_run: false })
+            .unwrap();
+    let took = (spent() - start) / 1_000_000;
+    assert!(took < 2000, "took {took} ms");
     assert_eq!(model.real_count(), 10_000);
     let ports = (1..=65_535).map(|port| format!("-a -t 192.168.10.100:80 -r 10.0.0.7:{port} -m"));
     lines.extend(ports);
-    let refusal = desk.refuses(&Command::Restore { lines });
-    assert_eq!(refusal.message, "line 65538: too many reals: 65536 at most");
+    let refusal = desk.refuses(&Command::Restore { lines: lines.iter().collect(), dry_run: false });
+    assert_eq!(refusal.message, "line 65538: too many reals: 65536 at most (and 9998 more faulty lines)");
 }

@@ -409,7 +409,7 @@ fn silent_next_hops_are_noted_the_worst_first() {
         "-a -t 192.168.10.100:80 -r 10.0.0.40 -m",
         "-a -t 192.168.10.100:80 -r 10.0.0.40:81 -m",
     ];
-    lab.ok(&beside(&Command::Restore { lines: lines.map(String::from).to_vec() }));
+    lab.ok(&beside(&Command::Restore { lines: lines.iter().collect(), dry_run: false }));
     let notes = || {
         let status = lab.ok(r#""command":"status""#);
         let notes = status["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap().to_owned());

@@ -118,9 +118,35 @@ fn unfinished_lines_are_bounded_in_all() {
     let is_busy = |client: &mut Client| {
         client.stream.fill_buf().is_ok_and(|line| String::from_utf8_lossy(line).contains("\"busy\""))
     };
-    // Of ten times 4 MiB four times are kept: what a refused one held is another's.
-    until("six are told to come back", || clients.iter_mut().map(is_busy).filter(|busy| *busy).count() == 6);
+    // Of ten times 16 MiB two are kept: what a refused one held is another's.
+    until("eight are told to come back", || {
+        clients.iter_mut().map(is_busy).filter(|busy| *busy).count() == 8
+    });
     assert!(matches!(lab.ask(LIST), Outcome::Ok(_)));
+}
+
+#[test]
+fn only_a_restore_may_be_long() {
+    let (_directory, lab) = lab();
+    let blank =
+        |count: usize| format!(r#"{{"v":1,"command":"restore","lines":[{}""]"#, r#""","#.repeat(count));
+    // Each of them would take many times its bytes if it were read as just any JSON.
+    for request in [
+        format!(r#"{{"v":1,"command":"list","service":"{}"}}"#, "x".repeat(1 << 20)),
+        format!(r#"{{"v":1,"command":"restore","lines":[{}1]}}"#, "1,".repeat(1 << 20)),
+        format!(r#"{{"v":1,"command":"restore","lines":{}"#, "[".repeat(1 << 20)),
+        format!(r#"{{"v":1,"extra":[{}1]}}"#, "1,".repeat(1 << 20)),
+        format!(r#"{{"v":1,"command":"save","lines":[{}""]}}"#, r#""","#.repeat(1 << 20)),
+        blank(1 << 20) + r#","extra":1}"#,
+        blank(1 << 20).replace("\"v\":1", "\"v\":2") + "}",
+    ] {
+        let mut client = lab.connect();
+        client.send(&[request.as_bytes(), b"\n"].concat());
+        assert_eq!(refusal(client.answer()).code, "bad_request", "{}", &request[..50]);
+    }
+    let refusal = refusal(Some(lab.ask(&blank(1 << 20)[1..].replace("\"v\":1,", ""))));
+    assert_eq!(refusal.code, "bad_line");
+    assert!(refusal.message.starts_with("no line to restore"), "{refusal:?}");
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn stdin_that_is_no_text_is_a_usage_error() {
         (2, "lbctl: stdin: line 2: expected UTF-8, found other bytes\n")
     );
     let ran = lbctl(NOBODY.as_ref(), &["restore"], &vec![b'#'; control::protocol::LONGEST_LINE + 1]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (2, "lbctl: stdin: more than 4194304 bytes\n"));
+    assert_eq!((ran.code, ran.stderr.as_str()), (2, "lbctl: stdin: more than 16777216 bytes\n"));
 }
 
 #[track_caller]

@@ -77,9 +77,9 @@ pub fn apply(model: &Model, links: &Links, command: &Command) -> Result<(Model, 
             next.services.clear();
             if model.services.is_empty() { Effect::None } else { Effect::Changed }
         }
-        Command::Restore { lines } => {
-            next = restore(model, links, lines.iter().map(String::as_str))?;
-            Effect::Changed
+        Command::Restore { lines, dry_run } => {
+            next = restore(model, links, lines.iter())?;
+            if *dry_run { Effect::None } else { Effect::Changed }
         }
         Command::Timeouts { set: None }
         | Command::List { .. }

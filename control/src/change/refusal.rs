@@ -1,6 +1,6 @@
 //! Why a command is refused.
 
-use crate::protocol::Refusal;
+use crate::protocol::{FaultyLines, Refusal};
 use dataplane::connection::Timeouts;
 use dataplane::ids::REAL_IDS;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -70,9 +70,12 @@ pub enum Refused {
         /// Removed reals that are kept for their connections.
         removed: usize,
     },
-    /// A line of `restore` or of the state file: `line N: …`.
+    /// Lines of `restore` or of the state file: `line N: …`.
     #[error("{0}")]
-    BadLine(String),
+    Lines(FaultyLines),
+    /// There are none at all, or not all.
+    #[error("{0}")]
+    NoLines(String),
     /// The state file could not be written.
     #[error("nothing changed: the state file cannot be written: {0}")]
     StateWrite(String),
@@ -114,7 +117,7 @@ impl Refused {
             Self::BadTimeout(_) => "bad_timeout",
             Self::NoRoute(_) => "no_route",
             Self::TooMany { .. } | Self::IdsUsedUp { .. } => "too_many",
-            Self::BadLine(_) => "bad_line",
+            Self::Lines(_) | Self::NoLines(_) => "bad_line",
             Self::StateWrite(_) => "state_write_failed",
             Self::WorkerStuck { .. } | Self::WorkerBehind { .. } => "worker_stuck",
         }
@@ -129,6 +132,10 @@ impl From<Refusal> for Refused {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        Self { code: refused.code().to_owned(), message: refused.to_string() }
+        let refusal = Self::new(refused.code(), refused.to_string());
+        match refused {
+            Refused::Lines(FaultyLines { named, more }) => Self { lines: named, more, ..refusal },
+            _ => refusal,
+        }
     }
 }

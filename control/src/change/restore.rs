@@ -2,9 +2,9 @@
 
 use super::{Refused, address, check_real, refuse_persistence, refuse_thresholds, set_timeouts};
 use crate::config;
-use crate::ipvsadm_lines;
+use crate::ipvsadm_lines::{self, Line};
 use crate::model::{Links, MAX_SERVICES, Model, Real, Service};
-use crate::protocol::{Command, Listen};
+use crate::protocol::{Command, FaultyLines, Listen};
 use crate::schedulers;
 use dataplane::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
@@ -16,23 +16,29 @@ use std::sync::Arc;
 /// order written. Timeouts stay unless a `--set` line changes them.
 ///
 /// # Errors
-/// The first faulty line, by its number; or that there is none.
+/// Every faulty line, by its number; or that there is none at all, or that some are missing.
 pub fn restore<'a>(
     model: &Model,
     links: &Links,
     lines: impl IntoIterator<Item = &'a str>,
 ) -> Result<Model, Refused> {
-    let commands = ipvsadm_lines::parse_all(lines).map_err(Refused::BadLine)?;
-    if commands.is_empty() {
-        // More likely a producer that failed than a wish; what `save` gives has a `--set` line at least.
-        let nothing = "no line to restore (to remove all services: lbctl clear)";
-        return Err(Refused::BadLine(nothing.to_owned()));
-    }
     let mut next = Model { services: Default::default(), ..model.clone() };
     let mut written = Written::default();
-    for (number, command) in commands {
-        let done = written.take(&mut next, links, command);
-        done.map_err(|refused| Refused::BadLine(format!("line {number}: {refused}")))?;
+    let mut faulty = FaultyLines::default();
+    let mut is_empty = true;
+    for (number, line) in ipvsadm_lines::numbered(lines) {
+        is_empty = false;
+        if let Err(message) = written.line(&mut next, links, line) {
+            faulty.add(number, message);
+        }
+    }
+    if !faulty.named.is_empty() {
+        return Err(Refused::Lines(faulty));
+    }
+    if is_empty {
+        // More likely a producer that failed than a wish; what `save` gives has a `--set` line at least.
+        let nothing = "no line to restore (to remove all services: lbctl clear)";
+        return Err(Refused::NoLines(nothing.to_owned()));
     }
     written.finish(&mut next);
     Ok(next)
@@ -79,6 +85,8 @@ pub fn save(model: &Model) -> Vec<String> {
 #[derive(Default)]
 struct Written {
     services: HashMap<ServiceKey, Draft>,
+    /// Services whose own line is faulty: their reals are not to blame for that.
+    faulty: HashSet<ServiceKey>,
     vips: HashSet<Ipv4Addr>,
     hosts: HashSet<Ipv4Addr>,
     real_count: usize,
@@ -96,6 +104,25 @@ impl Written {
             let generation = model.next_generation();
             model.services.insert(key, Arc::new(Service::with_added(key, algorithm, generation, reals)));
         }
+    }
+
+    /// Takes one line, or says what is wrong with it.
+    fn line(&mut self, next: &mut Model, links: &Links, line: &str) -> Result<(), String> {
+        let taken = ipvsadm_lines::parse(line).and_then(|line| {
+            let taken = match line {
+                Line::Command(command) => self.take(next, links, command),
+                Line::Clear if self.services.is_empty() && self.faulty.is_empty() => Ok(()),
+                Line::Clear => {
+                    Err(Refused::NotSupported("-C after services: all lines are one change".into()))
+                }
+            };
+            taken.map_err(|refused| refused.to_string())
+        });
+        if taken.is_err() {
+            let unknown = |key: &ServiceKey| !self.services.contains_key(key);
+            self.faulty.extend(ipvsadm_lines::added_service(line).filter(unknown));
+        }
+        taken
     }
 
     fn take(&mut self, next: &mut Model, links: &Links, command: Command) -> Result<(), Refused> {
@@ -130,7 +157,10 @@ impl Written {
     }
 
     fn add_real(&mut self, links: &Links, key: ServiceKey, real: Real) -> Result<(), Refused> {
-        let draft = self.services.get_mut(&key).ok_or(Refused::NoSuchService)?;
+        let Some(draft) = self.services.get_mut(&key) else {
+            let is_known = self.faulty.contains(&key);
+            return if is_known { check_real(links, &real) } else { Err(Refused::NoSuchService) };
+        };
         if draft.endpoints.contains(&real.endpoint) {
             return Err(Refused::RealExists);
         }

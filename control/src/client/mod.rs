@@ -19,7 +19,7 @@ mod tips;
 
 use crate::config::DEFAULT_SOCKET;
 use crate::listing;
-use crate::protocol::{Command, Drained, Refusal, Saved};
+use crate::protocol::{Command, Drained, FaultyLine, Refusal, Saved, Tried};
 use answer::{ConnectionRows, Echo};
 use clap::error::ErrorKind;
 use exchange::Lbd;
@@ -70,7 +70,7 @@ enum Failure {
 
 impl Failure {
     fn not_supported(what: &str) -> Self {
-        Self::Refused(Refusal { code: "not_supported".into(), message: format!("not supported yet: {what}") })
+        Self::Refused(Refusal::new("not_supported", format!("not supported yet: {what}")))
     }
 
     fn exit_code(&self) -> u8 {
@@ -92,11 +92,23 @@ impl Failure {
         }
     }
 
+    /// What is said on stderr, a line for each thing that is wrong.
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Refused(Refusal { lines, more, .. }) if !lines.is_empty() => {
+                let more = (*more > 0).then(|| format!("{more} more faulty lines"));
+                lines.iter().map(FaultyLine::to_string).chain(more).collect()
+            }
+            _ => vec![self.message()],
+        }
+    }
+
     /// The document that `--output json` prints.
     fn json(&self) -> String {
         let code = match self {
             Self::StillLive(ok, _) => return ok.clone(),
-            Self::Refused(refusal) => &refusal.code,
+            // Plain text and numbers always have a JSON form.
+            Self::Refused(refusal) => return serde_json::to_string(refusal).unwrap_or_default(),
             Self::Usage(_) => "usage",
             Self::Unreachable(_) => "unreachable",
             Self::Stdout(_) => "stdout",
@@ -146,7 +158,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surround
         if printer.starts_anew() && options.output == Output::Json {
             let _ = printer.print(&(failure.json() + "\n"));
         }
-        let _ = writeln!(stderr, "lbctl: {}", failure.message());
+        for line in failure.lines() {
+            let _ = writeln!(stderr, "lbctl: {line}");
+        }
     }
     code
 }
@@ -235,6 +249,12 @@ fn text(command: &Command, lbd: &Lbd, printer: &Printer<'_>) -> Result<(), Failu
             let Saved { lines } = lbd.ask(command, printer)?;
             lines.iter().try_for_each(|line| printer.print_later(&[line, "\n"]))?;
             printer.print("")
+        }
+        Command::Restore { dry_run: true, .. } => {
+            let Tried { services, reals, .. } = lbd.ask(command, printer)?;
+            printer.print(&format!(
+                "{services} services with {reals} reals: nothing is wrong, nothing was changed\n"
+            ))
         }
         Command::AddService { .. }
         | Command::EditService { .. }

@@ -120,8 +120,8 @@ pub(super) enum Order {
     #[command(override_usage = "lbctl save > FILE")]
     Save,
     /// Replace all services by those on stdin (lines of save), in one change
-    #[command(override_usage = "lbctl restore < FILE")]
-    Restore,
+    #[command(override_usage = "lbctl restore [--dry-run] < FILE")]
+    Restore(RestoreOptions),
     /// Show ports, workers, drops by reason, and what is amiss
     Status,
 }
@@ -222,6 +222,13 @@ pub(super) struct DrainOptions {
     /// Return when no connection lives any more, or with exit code 1 when the time is up
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = whole::<u32>(0, LONGEST_TIMEOUT))]
     pub(super) wait: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreOptions {
+    /// Say what is wrong with the lines, or how many services and reals they are; change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::options::{Order, RealName, RealOptions, Selection, ServiceAddress, ServiceOptions, Written};
-use crate::protocol::{Command, LONGEST_LINE, Listen};
+use crate::protocol::{Command, LONGEST_LINE, Lines, Listen};
 use dataplane::ids::{Protocol, ServiceKey};
 use std::io::Read;
 use std::net::SocketAddrV4;
@@ -49,7 +49,7 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
         Order::Zero => Command::Zero {},
         Order::Clear => Command::Clear {},
         Order::Save => Command::Save {},
-        Order::Restore => Command::Restore { lines: lines(stdin)? },
+        Order::Restore(options) => Command::Restore { lines: lines(stdin)?, dry_run: options.dry_run },
         Order::Status => Command::Status {},
     })
 }
@@ -111,7 +111,7 @@ fn refuse(later: &[(bool, &'static str)]) -> Result<(), Failure> {
     }
 }
 
-fn lines(stdin: &mut dyn Read) -> Result<Vec<String>, Failure> {
+fn lines(stdin: &mut dyn Read) -> Result<Lines, Failure> {
     let mut bytes = Vec::new();
     let read = stdin.take(LONGEST_LINE as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::Usage(format!("stdin: {error}")))?;
@@ -123,5 +123,5 @@ fn lines(stdin: &mut dyn Read) -> Result<Vec<String>, Failure> {
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         Failure::Usage(format!("stdin: line {line}: expected UTF-8, found other bytes"))
     })?;
-    Ok(text.lines().map(String::from).collect())
+    Ok(text.lines().collect())
 }

@@ -27,7 +27,11 @@ fn what_is_written_reads_back() {
         ]
     );
     let service = Listen(udp);
-    let commands = parse_all(lines.iter().map(String::as_str)).unwrap();
+    let read = |(number, line)| match parse(line).unwrap() {
+        Line::Command(command) => (number, command),
+        Line::Clear => panic!("{line}"),
+    };
+    let commands: Vec<_> = numbered(lines.iter().map(String::as_str)).map(read).collect();
     assert_eq!(commands.len(), 5);
     assert_eq!(commands[0], (1, Command::Timeouts { set: Some([900, 120, 300]) }));
     let scheduler = Some("rr".to_owned());
@@ -53,16 +57,62 @@ fn long_names_and_a_leading_ipvsadm_are_taken() {
 }
 
 #[test]
+fn lines_of_scripts_are_taken_in_every_form_that_ipvsadm_takes() {
+    let service = parse("-A -t 192.168.10.100:80 -s rr").unwrap();
+    for line in [
+        "sudo ipvsadm -A -t 192.168.10.100:80 -s rr",
+        "/sbin/ipvsadm -A -t 192.168.10.100:80 -s rr",
+        "sudo /usr/sbin/ipvsadm -At 192.168.10.100:80 -srr",
+        "ipvsadm -At192.168.10.100:80 --scheduler=rr # the shop",
+        "ipvsadm --add-service --tcp-service=192.168.10.100:80 -s=rr #",
+    ] {
+        assert_eq!(parse(line).as_ref(), Ok(&service), "{line}");
+    }
+    let real = parse("-a -u 192.168.10.100:53 -r 10.0.0.7:53 -m -w 2").unwrap();
+    for line in [
+        "-au 192.168.10.100:53 -r 10.0.0.7:53 -mw 2",
+        "-a -mu 192.168.10.100:53 -r10.0.0.7 -w2",
+        "--add-server --udp-service=192.168.10.100:53 --real-server=10.0.0.7:53 -m --weight=2",
+        "-mu",
+    ] {
+        if line == "-mu" {
+            assert_eq!(parse(line).unwrap_err(), "expected -A, -a or --set, found \"-mu\"");
+        } else {
+            assert_eq!(parse(line).as_ref(), Ok(&real), "{line}");
+        }
+    }
+    assert_eq!(parse("ipvsadm -C"), Ok(Line::Clear));
+    assert_eq!(parse("sudo ipvsadm --clear # first"), Ok(Line::Clear));
+}
+
+#[test]
+fn the_service_of_a_faulty_line_is_known() {
+    let web = key(Protocol::Tcp, "192.168.10.100:80");
+    assert_eq!(added_service("ipvsadm -A -s wlc -t 192.168.10.100:80"), Some(web));
+    assert_eq!(added_service("-Apt192.168.10.100:80"), Some(web));
+    assert_eq!(added_service("-a -t 192.168.10.100:80"), None, "it adds a real");
+    assert_eq!(added_service("-A -t www:80"), None);
+}
+
+#[test]
 fn blank_lines_and_comments_count_but_are_skipped() {
     let lines = ["# a comment", "", "  # another", "-A -t 10.0.0.1:80", " garbage here"];
-    assert_eq!(parse_all(lines).unwrap_err(), "line 5: expected -A, -a or --set, found \"garbage\"");
-    assert_eq!(parse_all(lines[..4].iter().copied()).unwrap()[0].0, 4);
+    let left: Vec<_> = numbered(lines).collect();
+    assert_eq!(left, [(4, lines[3]), (5, lines[4])]);
 }
 
 #[test]
 fn faulty_lines_say_what_is_wrong() {
     for (line, message) in [
         ("ipvsadm", "expected -A, -a or --set"),
+        ("garbage here", "expected -A, -a or --set, found \"garbage\""),
+        ("-C -t 10.0.0.1:80", "unexpected \"-t\" after -C"),
+        ("-A -t 10.0.0.1:80 - s", "unknown option \"-\""),
+        ("-At # 10.0.0.1:80", "-t needs a value"),
+        ("-a -bt 10.0.0.1:80 -r 10.0.0.7:80", "not supported yet: -b (full NAT)"),
+        ("-A --tcp-service= -s rr", "expected an IPv4 address as 10.0.0.7, found \"\""),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7 --masquerading=yes", "--masquerading takes no value, found \"yes\""),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7 -mé", "unknown option \"-é\""),
         ("-D -t 10.0.0.1:80", "expected -A, -a or --set, found \"-D\""),
         ("-A", "-A needs a service: -t VIP:PORT or -u VIP:PORT"),
         ("-A -t", "-t needs a value"),

@@ -11,12 +11,16 @@ mod socket;
 
 pub use socket::SocketError;
 
-use crate::protocol::{Answer, Command, LONGEST_LINE, Outcome, Refusal, Request, VERSION};
+use crate::protocol::{
+    Answer, Command, LONGEST_LINE, LONGEST_OTHER_LINE, Lines, Outcome, Refusal, Request, VERSION,
+};
 use mio::{Events, Interest, Poll, Token};
 use nix::unistd::Group;
 use peer::{Input, Peer};
 use permission::Permission;
+use serde::Deserialize;
 use socket::Socket;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
@@ -31,9 +35,9 @@ pub const PAUSE: Duration = Duration::from_secs(3600);
 /// How long a line may take from its first byte to its end.
 const LINE_TIME: Duration = Duration::from_secs(60);
 /// An unfinished line up to this length is always kept …
-const SHORT_LINE: usize = 64 << 10;
+const SHORT_LINE: usize = LONGEST_OTHER_LINE;
 /// … and longer ones as long as all peers' together are below this.
-const INPUT_MEMORY: usize = 16 << 20;
+const INPUT_MEMORY: usize = 2 * LONGEST_LINE;
 /// While this much waits to be read by peers, no further request is taken.
 const OUTPUT_MEMORY: usize = 32 << 20;
 /// A peer with less than this unread takes more of a long answer. One more slice of it at most follows.
@@ -234,7 +238,7 @@ fn refuse(peer: &mut Peer, code: &str, message: String) {
 }
 
 fn error(code: &str, message: String) -> Outcome {
-    Outcome::Error(Refusal { code: code.to_owned(), message })
+    Outcome::Error(Refusal::new(code, message))
 }
 
 fn line(result: Outcome) -> Vec<u8> {
@@ -246,9 +250,33 @@ fn line(result: Outcome) -> Vec<u8> {
 }
 
 fn request(line: &[u8]) -> Result<Command, String> {
-    let request: Request = serde_json::from_slice(line).map_err(|error| format!("not a request: {error}"))?;
-    if request.v != VERSION {
-        return Err(format!("version {} of the protocol; this is version {VERSION}", request.v));
+    let wrong = |error| format!("not a request: {error}");
+    let (v, command) = if line.len() > LONGEST_OTHER_LINE {
+        let long: LongRequest<'_> = serde_json::from_slice(line)
+            .map_err(|error| format!("of more than {LONGEST_OTHER_LINE} bytes, and no restore: {error}"))?;
+        if long.command != "restore" {
+            return Err(wrong(format!("{:?} of more than {LONGEST_OTHER_LINE} bytes", long.command)));
+        }
+        (long.v, Command::Restore { lines: long.lines, dry_run: long.dry_run })
+    } else {
+        let request: Request = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
+        (request.v, request.command)
+    };
+    if v != VERSION {
+        return Err(format!("version {v} of the protocol; this is version {VERSION}"));
     }
-    Ok(request.command)
+    Ok(command)
+}
+
+/// A request of megabytes: it is read straight into its place. What a [`Request`] may be of any kind is held in between in
+/// a form that takes many times its bytes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LongRequest<'a> {
+    v: u32,
+    #[serde(borrow)]
+    command: Cow<'a, str>,
+    lines: Lines,
+    #[serde(default)]
+    dry_run: bool,
 }

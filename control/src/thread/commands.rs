@@ -2,14 +2,14 @@
 
 use super::{ControlThread, views};
 use crate::change::{self, Effect, Refused};
-use crate::protocol::{Changed, Command, Drained, Outcome, Saved, TimeoutsView};
+use crate::protocol::{Changed, Command, Drained, Outcome, Saved, TimeoutsView, Tried};
 use crate::server::PeerId;
 use dataplane::ids::RealKey;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Instant;
 
-/// Characters of a command that are logged: a `restore` can be megabytes.
+/// Characters of a command that are logged.
 const LOGGED: usize = 200;
 
 impl ControlThread {
@@ -52,6 +52,12 @@ impl ControlThread {
                 let live = self.workers.connections(id).live();
                 Ok(json(Drained { live, config_version: self.compiler.version() }))
             }
+            Command::Restore { dry_run: true, .. } => {
+                let (next, _) = change::apply(&self.model, self.compiler.links(), command)?;
+                self.compiler.check(&next, |id| self.workers.connections(id).total > 0)?;
+                let (services, reals) = (next.services.len(), next.real_count());
+                Ok(json(Tried { services, reals, config_version: self.compiler.version() }))
+            }
             Command::Timeouts { .. } => {
                 self.carry_out(command)?;
                 let [tcp, tcp_fin, udp] = self.model.timeouts;
@@ -92,6 +98,9 @@ impl ControlThread {
 }
 
 fn logged(command: &Command) -> String {
+    if let Command::Restore { lines, .. } = command {
+        return format!(r#"{{"command":"restore"}} with {} lines"#, lines.len());
+    }
     let text = serde_json::to_string(command).unwrap_or_default();
     match text.char_indices().nth(LOGGED) {
         Some((end, _)) => format!("{} …", &text[..end]),

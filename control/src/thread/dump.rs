@@ -129,7 +129,7 @@ impl Dumps {
             return;
         }
         let message = format!("worker {} does not answer", out.worker);
-        let refusal = Refusal { code: "worker_stuck".into(), message };
+        let refusal = Refusal::new("worker_stuck", message);
         server.answer(dump.peer, Outcome::Error(refusal), now);
     }
 }
