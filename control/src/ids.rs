@@ -46,8 +46,11 @@ impl Ids {
     /// What else has ids.
     pub fn room_for(&self, model: &Model, holds: impl Fn(RealId) -> bool) -> Result<(), NoRoom> {
         let replaced = self.leaving(model).len();
-        let kept = self.removed.iter().filter(|(key, (id, _))| holds(*id) && model.real(key).is_none());
-        let removed = kept.count() + self.released.iter().filter(|id| holds(**id)).count();
+        let wanted = differing(&model.services, &self.followed).flat_map(|(service, _)| service.real_keys());
+        let is_kept = |key: &RealKey| self.removed.get(key).is_some_and(|(id, _)| holds(*id));
+        let back = wanted.filter(is_kept).count();
+        let ids = self.removed.values().map(|(id, _)| id).chain(&self.released);
+        let removed = ids.filter(|id| holds(**id)).count() - back;
         let room = model.real_count() + replaced + removed <= REAL_IDS;
         if room { Ok(()) } else { Err(NoRoom { replaced, removed }) }
     }
