@@ -33,6 +33,7 @@ mod worker_loop;
 
 use clap::Parser;
 use control::config::{self, Config};
+use control::state_file::{LoadError, StateFile};
 use control::thread::{ControlThread, RunError, StartError, WorkerInfo};
 use dataplane::next_hop::NextHops;
 use devices::DpdkDevices;
@@ -135,6 +136,10 @@ fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(
     }
     let ignored = signals::Ignored::start().map_err(cannot_handle_signals)?;
     refuse_second(&config.control.socket)?;
+    if let Some(state) = &config.control.state {
+        // Likewise, and what is no file. It is opened for good by the control thread.
+        StateFile::open(state).map_err(|error| start_failure(path, &error.into()))?;
+    }
     let _locks = device_lock::take(config)?;
 
     let starting = Starting::watch(Arc::clone(&stop))
@@ -205,6 +210,7 @@ fn serve(
 fn start_failure(path: &Path, error: &StartError) -> Failure {
     match error {
         StartError::Service { .. } => Failure::Configuration(format!("{}: {error}", path.display())),
+        StartError::State(LoadError::InUse(_)) => Failure::Other(error.to_string()),
         StartError::State(_) => Failure::Configuration(error.to_string()),
         StartError::Socket(_) | StartError::Publish(_) | StartError::Run(_) => {
             Failure::Other(error.to_string())

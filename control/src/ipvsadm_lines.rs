@@ -48,6 +48,43 @@ fn service_option(key: &ServiceKey) -> String {
     format!("-{letter} {}", key.listen)
 }
 
+/// The first line of a file that is whole only with its last one …
+pub const FIRST_LINE: &str = "# natlb state: whole only with its last line";
+/// … which begins so, and ends with the number of lines between them.
+const LAST_LINE: &str = "# natlb state: the end, lines: ";
+
+/// The last line of such a file.
+pub fn last_line(lines: usize) -> String {
+    format!("{LAST_LINE}{lines}")
+}
+
+/// Whether no line is missing, as far as that can be told: of a file that says nothing of its end it cannot. Blank lines and
+/// comments do not count.
+///
+/// # Errors
+/// What is missing.
+pub fn check_whole<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<(), String> {
+    let (mut has_first, mut count, mut expected) = (false, 0, None);
+    for line in lines {
+        let line = line.trim();
+        if let Some(number) = line.strip_prefix(LAST_LINE) {
+            expected = Some(number.parse::<usize>().unwrap_or(usize::MAX));
+        } else if line == FIRST_LINE {
+            has_first = true;
+        } else {
+            count += usize::from(words(line).next().is_some());
+        }
+    }
+    let edited = "if it was changed by hand, remove its first and last line";
+    match expected {
+        Some(expected) if expected != count => Err(format!(
+            "some of it is missing, or more: {count} lines, and its last one says {expected}; {edited}"
+        )),
+        None if has_first => Err(format!("its end is missing: \"{LAST_LINE}…\"; {edited}")),
+        _ => Ok(()),
+    }
+}
+
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {

@@ -29,6 +29,7 @@ pub mod host_interface;
 pub mod ids;
 pub mod ipvsadm_lines;
 pub mod listing;
+mod lock;
 pub mod model;
 pub mod neighbours;
 pub mod protocol;

@@ -37,23 +37,26 @@ fn names(directory: &Path) -> Vec<String> {
 fn a_state_is_written_and_loaded_whole() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("not/there/yet/state");
-    let file = StateFile::new(&path);
+    let file = StateFile::open(&path).unwrap();
     let empty = Model::new([1, 2, 3]);
     assert!(file.load(&empty, &links()).unwrap().is_none());
     let written = model(&WEB);
     file.write(&written).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), format!("--set 900 120 300\n{}\n", WEB.join("\n")));
+    let lines = format!("--set 900 120 300\n{}\n", WEB.join("\n"));
+    let text =
+        format!("# natlb state: whole only with its last line\n{lines}# natlb state: the end, lines: 4\n");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
     let loaded = file.load(&empty, &links()).unwrap().unwrap();
     assert_eq!(loaded.timeouts, written.timeouts);
     assert!(loaded.services.values().zip(written.services.values()).all(|(a, b)| a.reals == b.reals));
-    assert_eq!(names(path.parent().unwrap()), ["state"], "nothing is left beside it");
+    assert_eq!(names(path.parent().unwrap()), ["state", "state.lock"], "nothing else is left beside it");
 }
 
 #[test]
 fn a_power_cut_while_writing_leaves_the_old_state() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
-    let file = StateFile::new(&path);
+    let file = StateFile::open(&path).unwrap();
     file.write(&model(&WEB)).unwrap();
     let whole = fs::read_to_string(&path).unwrap();
     // However far the new file had come, the old one is what is loaded.
@@ -65,7 +68,7 @@ fn a_power_cut_while_writing_leaves_the_old_state() {
     }
     fs::write(directory.path().join("state.mine"), "not ours").unwrap();
     file.sweep();
-    assert_eq!(names(directory.path()), ["state", "state.mine"]);
+    assert_eq!(names(directory.path()), ["state", "state.lock", "state.mine"]);
 }
 
 #[test]
@@ -131,6 +134,7 @@ fn a_state_that_cannot_be_written_refuses_the_change() {
     assert!(lab.err().unwrap().to_string().contains("lib/state"));
     fs::remove_file(directory.path().join("lib")).unwrap();
     let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
+    fs::remove_dir_all(directory.path().join("lib")).unwrap();
     fs::write(directory.path().join("lib"), "").unwrap();
     let add = r#""command":"add-service","service":"tcp://192.168.10.100:80""#;
     let refusal = lab.refused(add);
@@ -138,4 +142,95 @@ fn a_state_that_cannot_be_written_refuses_the_change() {
     assert_eq!(lab.ok(r#""command":"list""#), serde_json::json!({"services": []}));
     fs::remove_file(directory.path().join("lib")).unwrap();
     assert!(matches!(lab.ask(add), Outcome::Ok(_)));
+}
+
+#[test]
+fn a_state_that_is_cut_off_anywhere_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let file = StateFile::open(&path).unwrap();
+    file.write(&model(&WEB)).unwrap();
+    let whole = fs::read_to_string(&path).unwrap();
+    let load = || file.load(&Model::new([1, 1, 1]), &links());
+    // But for the last end of line.
+    for length in 0..whole.len() - 1 {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(load().is_err(), "cut to {length} bytes: {}", &whole[..length]);
+    }
+    let lines: Vec<&str> = whole.lines().collect();
+    for missing in 1..lines.len() {
+        let others = lines.iter().enumerate().filter(|(number, _)| *number != missing);
+        fs::write(&path, others.map(|(_, line)| format!("{line}\n")).collect::<String>()).unwrap();
+        let error = load().unwrap_err().to_string();
+        assert!(error.contains("missing") && error.contains("remove its first and last line"), "{error}");
+    }
+    // What is written by hand says nothing of its end; comments do not count.
+    for text in [WEB.join("\n"), whole.replace("--set", "# mine\n\n--set"), whole.trim_end().to_owned()] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(load().unwrap().unwrap().real_count(), 2);
+    }
+}
+
+#[test]
+fn two_daemons_never_have_one_state_whatever_they_call_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = config_in(directory.path());
+    let lab = Lab::start(first.clone(), 1, 0).unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink("lib/state", &link).unwrap();
+    for name in [first.control.state.clone().unwrap(), link, directory.path().join("lib/../lib/state")] {
+        let mut second = first.clone();
+        second.control.socket = directory.path().join("run/second.sock");
+        second.control.state = Some(name);
+        let error = Lab::start(second, 1, 0).err().expect("refused").to_string();
+        assert!(error.contains("another lbd keeps its services in this file"), "{error}");
+        assert!(!directory.path().join("run/second.sock").exists());
+    }
+    lab.ok(r#""command":"add-service","service":"tcp://192.168.10.100:80""#);
+    lab.stop();
+    drop(Lab::start(first, 1, 0).unwrap());
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_at_once_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::create_dir(path("directory")).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+    let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, path(name)).unwrap();
+    link("loop", "loop");
+    link("fifo", "to_fifo");
+    for (name, what) in [
+        ("fifo", "found a FIFO"),
+        ("to_fifo", "found a FIFO"),
+        ("directory", "found a directory"),
+        ("socket", "found a socket"),
+        ("/dev/zero", "found a device"),
+        ("loop", "ymbolic link"),
+    ] {
+        let error = StateFile::open(&path(name)).err().expect(name).to_string();
+        assert!(error.contains(what), "{name}: {error}");
+    }
+    // Nor is the lock waited for.
+    nix::unistd::mkfifo(&path("state.lock"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = StateFile::open(&path("state")).unwrap_err().to_string();
+    assert!(error.contains("state.lock: "), "{error}");
+}
+
+#[test]
+fn a_link_to_nothing_yet_is_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("state");
+    std::os::unix::fs::symlink("link", &link).unwrap();
+    std::os::unix::fs::symlink("disk/real", directory.path().join("link")).unwrap();
+    let file = StateFile::open(&link).unwrap();
+    assert!(file.load(&Model::new([1, 1, 1]), &links()).unwrap().is_none());
+    file.write(&model(&WEB)).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fs::symlink_metadata(directory.path().join("disk/real")).unwrap().is_file());
+    // What takes its place later is not replaced.
+    fs::remove_file(directory.path().join("disk/real")).unwrap();
+    fs::create_dir(directory.path().join("disk/real")).unwrap();
+    assert!(file.write(&model(&WEB)).unwrap_err().to_string().contains("found a directory"));
 }

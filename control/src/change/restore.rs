@@ -20,8 +20,10 @@ use std::sync::Arc;
 pub fn restore<'a>(
     model: &Model,
     links: &Links,
-    lines: impl IntoIterator<Item = &'a str>,
+    lines: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
 ) -> Result<Model, Refused> {
+    let lines = lines.into_iter();
+    ipvsadm_lines::check_whole(lines.clone()).map_err(Refused::NoLines)?;
     let mut next = Model { services: Default::default(), ..model.clone() };
     let mut written = Written::default();
     let mut faulty = FaultyLines::default();

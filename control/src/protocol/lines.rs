@@ -24,7 +24,7 @@ impl Lines {
     }
 
     /// Each, without its end.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| &self.text[start as usize..*end as usize])
     }

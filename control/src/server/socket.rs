@@ -1,12 +1,12 @@
 //! The listening Unix socket: made, guarded and removed.
 
+use crate::lock::{self, LockError};
 use mio::net::UnixListener;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use nix::unistd::Group;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -38,8 +38,7 @@ pub(super) struct Socket {
     pub(super) listener: UnixListener,
     path: PathBuf,
     removed: bool,
-    /// Held as long as the socket is ours. The file stays: removing it would let two daemons lock two
-    /// files of the same name.
+    /// Held as long as the socket is ours.
     _lock: Flock<File>,
 }
 
@@ -56,20 +55,23 @@ impl Socket {
         if let Some(directory) = path.parent().filter(|directory| *directory != Path::new("")) {
             DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed(directory))?;
         }
-        let lock = lock(path)?;
+        let held = lock::beside(path).map_err(|error| match error {
+            LockError::Held => SocketError::InUse(path.to_path_buf()),
+            LockError::Io(path, error) => SocketError::Io { path, error },
+        })?;
         match fs::symlink_metadata(path) {
             Ok(there) if !there.file_type().is_socket() => {
                 return Err(SocketError::NotASocket(path.to_path_buf()));
             }
             _ => {}
         }
-        let new = with_suffix(path, ".new");
+        let new = lock::with_suffix(path, ".new");
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&new)(error)),
             _ => {}
         }
         let listener = listen(&new, path, group).map_err(failed(path))?;
-        Ok(Self { listener, path: path.to_path_buf(), removed: false, _lock: lock })
+        Ok(Self { listener, path: path.to_path_buf(), removed: false, _lock: held })
     }
 }
 
@@ -109,23 +111,6 @@ fn listen(new: &Path, path: &Path, group: Option<&Group>) -> io::Result<UnixList
             Err(error)
         }
     }
-}
-
-/// Locks beside the socket: unlike trying to connect, this leaves no moment for two to start at once.
-fn lock(path: &Path) -> Result<Flock<File>, SocketError> {
-    let name = with_suffix(path, ".lock");
-    let failed = |error| SocketError::Io { path: name.clone(), error };
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name);
-    Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => SocketError::InUse(path.to_path_buf()),
-        other => failed(other.into()),
-    })
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_os_string();
-    name.push(suffix);
-    name.into()
 }
 
 #[cfg(test)]

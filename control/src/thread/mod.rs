@@ -155,7 +155,7 @@ impl ControlThread {
             let DeviceStatus { mac, mtu, steered_by, .. } = devices.status(port);
             (mac, mtu, steered_by)
         });
-        let state = config.control.state.as_deref().map(StateFile::new);
+        let state = config.control.state.as_deref().map(StateFile::open).transpose()?;
         let model = first_model(config, &links, state.as_ref())?;
         let interfaces = (0..).zip(&links.ports).map(|(index, port)| Interface {
             port: index,
