@@ -3,7 +3,7 @@
 mod control_lab;
 
 use control::protocol::{LONGEST_LINE, Outcome, Refusal};
-use control::server::{IDLE, MAX_PEERS, PAUSE, Server};
+use control::server::{IDLE, KEPT, MAX_PEERS, PAUSE, Server};
 use control_lab::{Client, Lab, config_in, until};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -152,11 +152,9 @@ fn only_a_restore_may_be_long() {
 #[test]
 fn silent_peers_take_no_more_than_their_places() {
     let (_directory, lab) = lab();
-    let silent: Vec<_> = (0..MAX_PEERS).map(|_| lab.connect()).collect();
-    let mut one_more = lab.connect();
-    assert_eq!(refusal(one_more.answer()).code, "busy");
-    drop(silent);
-    until("there is room again", || matches!(lab.ask(LIST), Outcome::Ok(_)));
+    let _silent: Vec<_> = (0..MAX_PEERS).map(|_| lab.connect()).collect();
+    // They go one by one, long before their time is up.
+    until("one gives way", || matches!(lab.ask(LIST), Outcome::Ok(_)));
     // A hundred at once: each is served or told that there is no room.
     std::thread::scope(|scope| {
         for _ in 0..100 {
@@ -366,6 +364,55 @@ fn one_that_pauses_in_a_long_answer_is_waited_for() {
     }
     server.turn(Duration::ZERO, start + PAUSE + Duration::from_millis(1)).unwrap();
     assert_eq!(server.peer_count(), 0);
+}
+
+#[test]
+fn the_most_idle_peer_gives_way_and_none_that_is_being_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut server, socket) = server(&directory);
+    let start = Instant::now();
+    let turn =
+        |server: &mut Server, after: Duration| server.turn(Duration::from_millis(20), start + after).unwrap();
+    let request = b"{\"v\":1,\"command\":\"list\"}\n";
+    // The first asks and is being served; the second asks and does not read; the others say nothing, or a byte now and then.
+    let mut peers: Vec<Client> = Vec::new();
+    for number in 0..MAX_PEERS {
+        let mut client = Client::connect(&socket);
+        if number < 2 {
+            client.send(request);
+        }
+        peers.push(client);
+        let asked = turn(&mut server, Duration::from_millis(number as u64));
+        assert_eq!(asked.len(), usize::from(number < 2));
+    }
+    server.answer(2, Outcome::Ok("x".repeat(8 << 20).into()), start);
+    // Who has only just come keeps its place.
+    let mut late = Client::connect(&socket);
+    turn(&mut server, KEPT / 2);
+    assert_eq!(refusal(late.answer()).code, "busy");
+    for dripping in &mut peers[2..] {
+        dripping.send(b"{");
+    }
+    turn(&mut server, 2 * KEPT);
+    assert_eq!(server.peer_count(), MAX_PEERS);
+    // In the order in which they came, the second included, however lately they have sent a byte.
+    for gone in 1..MAX_PEERS {
+        let mut client = Client::connect(&socket);
+        client.send(request);
+        let asked = turn(&mut server, 3 * KEPT);
+        assert_eq!((asked.len(), server.peer_count()), (1, MAX_PEERS), "{gone}");
+        if gone > 1 {
+            let refusal = refusal(peers[gone].answer());
+            assert!(refusal.code == "busy" && refusal.message.contains("idle the longest"), "{refusal:?}");
+        }
+        peers.push(client);
+    }
+    // Now all are being served.
+    let mut late = Client::connect(&socket);
+    turn(&mut server, 9 * KEPT);
+    assert_eq!(refusal(late.answer()).code, "busy");
+    server.answer(1, Outcome::Ok("done".into()), start + 9 * KEPT);
+    assert!(matches!(peers[0].answer(), Some(Outcome::Ok(_))));
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn what_is_no_regular_file_is_refused_at_once_and_left_alone() {
         ("/dev/zero", "found a device"),
         ("loop", "ymbolic link"),
     ] {
-        let error = StateFile::open(&path(name)).err().expect(name).to_string();
+        let error = StateFile::open(&path(name)).expect_err(name).to_string();
         assert!(error.contains(what), "{name}: {error}");
     }
     // Nor is the lock waited for.

@@ -7,8 +7,10 @@
 
 mod peer;
 mod permission;
+mod places;
 mod socket;
 
+pub use places::{KEPT, ROOT_PLACES};
 pub use socket::SocketError;
 
 use crate::protocol::{
@@ -18,6 +20,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::unistd::Group;
 use peer::{Input, Peer};
 use permission::Permission;
+use places::{Holder, Place};
 use serde::Deserialize;
 use socket::Socket;
 use std::borrow::Cow;
@@ -164,23 +167,45 @@ impl Server {
                     return;
                 }
             };
-            let refused = match self.permission.check(&stream) {
-                Err(why) => Some(("not_permitted", why)),
-                Ok(()) if self.peers.len() >= MAX_PEERS => {
-                    Some(("busy", format!("{MAX_PEERS} clients are connected; try again")))
+            let admitted = self.permission.check(&stream).map_err(|why| ("not_permitted", why));
+            let admitted = admitted.and_then(|is_root| match self.place(is_root, now) {
+                Place::None => Err(("busy", format!("{MAX_PEERS} clients are connected; try again"))),
+                Place::Of(idle) => {
+                    self.dismiss(idle);
+                    Ok(is_root)
                 }
-                Ok(()) => None,
+                Place::Free => Ok(is_root),
+            });
+            let is_root = match admitted {
+                Ok(is_root) => is_root,
+                Err((code, message)) => {
+                    // An empty socket buffer takes a short line.
+                    let _ = stream.write(&line(error(code, message)));
+                    continue;
+                }
             };
-            if let Some((code, message)) = refused {
-                // An empty socket buffer takes a short line.
-                let _ = stream.write(&line(error(code, message)));
-                continue;
-            }
             self.last += 1;
             let interests = Interest::READABLE | Interest::WRITABLE;
             if self.poll.registry().register(&mut stream, Token(self.last), interests).is_ok() {
-                self.peers.insert(self.last, Peer::new(stream, now));
+                self.peers.insert(self.last, Peer::new(stream, is_root, now));
             }
+        }
+    }
+
+    fn place(&self, is_root: bool, now: Instant) -> Place {
+        let holders = self.peers.iter();
+        let holders =
+            holders.map(|(id, peer)| Holder { id: *id, is_root: peer.is_root, idle: peer.idle(now) });
+        places::place(holders, is_root)
+    }
+
+    /// Drops a peer that has been idle, for another one.
+    fn dismiss(&mut self, id: PeerId) {
+        let Some(mut peer) = self.peers.remove(&id) else { return };
+        // In the middle of an answer a line of its own would be none.
+        if peer.output_held() == 0 {
+            let why = format!("{MAX_PEERS} clients are connected, and this one has been idle the longest");
+            let _ = peer.stream.write(&line(error("busy", why)));
         }
     }
 
@@ -252,10 +277,11 @@ fn line(result: Outcome) -> Vec<u8> {
 fn request(line: &[u8]) -> Result<Command, String> {
     let wrong = |error| format!("not a request: {error}");
     let (v, command) = if line.len() > LONGEST_OTHER_LINE {
-        let long: LongRequest<'_> = serde_json::from_slice(line)
-            .map_err(|error| format!("of more than {LONGEST_OTHER_LINE} bytes, and no restore: {error}"))?;
+        let long: LongRequest<'_> = serde_json::from_slice(line).map_err(|error| {
+            wrong(format!("longer than {LONGEST_OTHER_LINE} bytes, and no restore: {error}"))
+        })?;
         if long.command != "restore" {
-            return Err(wrong(format!("{:?} of more than {LONGEST_OTHER_LINE} bytes", long.command)));
+            return Err(wrong(format!("longer than {LONGEST_OTHER_LINE} bytes: {:?}", long.command)));
         }
         (long.v, Command::Restore { lines: long.lines, dry_run: long.dry_run })
     } else {

@@ -4,7 +4,7 @@ use super::{IDLE, LINE_TIME, PAUSE, STREAM_WINDOW};
 use crate::protocol::LONGEST_LINE;
 use mio::net::UnixStream;
 use std::io::{self, Read, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What one reading has brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) stream: UnixStream,
+    /// Root's or the daemon's own user's.
+    pub(super) is_root: bool,
     input: Vec<u8>,
     /// Bytes of `input` that are known to hold no end of line.
     searched: usize,
@@ -31,6 +33,9 @@ pub(super) struct Peer {
     written: usize,
     /// When a byte last went either way.
     active: Instant,
+    /// Since when it has had nothing to wait for: it connected, or took the last of an answer. Bytes of a line that is not
+    /// whole do not count.
+    rests: Instant,
     /// Since when there is something that it has not taken.
     owing: Option<Instant>,
     /// When the line that is being received began.
@@ -52,14 +57,16 @@ const CHUNK: usize = 16 << 10;
 const LITTLE: usize = 2 * STREAM_WINDOW;
 
 impl Peer {
-    pub(super) fn new(stream: UnixStream, now: Instant) -> Self {
+    pub(super) fn new(stream: UnixStream, is_root: bool, now: Instant) -> Self {
         Self {
             stream,
+            is_root,
             input: Vec::new(),
             searched: 0,
             output: Vec::new(),
             written: 0,
             active: now,
+            rests: now,
             owing: None,
             line_began: None,
             readable: true,
@@ -141,6 +148,9 @@ impl Peer {
             }
         }
         if self.written == self.output.len() {
+            if self.written > 0 {
+                self.rests = now;
+            }
             self.output = Vec::new();
             self.written = 0;
             self.owing = None;
@@ -156,6 +166,16 @@ impl Peer {
         self.input = Vec::new();
         self.searched = 0;
         self.line_began = None;
+    }
+
+    /// How long it has been idle; `None`: its request is being worked on.
+    pub(super) fn idle(&self, now: Instant) -> Option<Duration> {
+        let since = match (self.output_held() > 0, self.asking) {
+            (true, _) => self.active,
+            (false, true) => return None,
+            (false, false) => self.rests,
+        };
+        Some(now.duration_since(since))
     }
 
     /// Bytes of a line that is not whole yet.

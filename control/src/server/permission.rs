@@ -1,6 +1,6 @@
 //! Who may speak to the daemon.
 
-use nix::sys::socket::{UnixCredentials, getsockopt, sockopt};
+use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -17,25 +17,21 @@ impl Permission {
         Self { own: nix::unistd::geteuid(), group: group.map(|group| group.gid) }
     }
 
-    /// Whether the process at the other end may speak; else why not.
-    pub(super) fn check(&self, peer: &impl AsFd) -> Result<(), String> {
+    /// Whether the process at the other end is root's or the daemon's own user's, if it may speak; else why it may not.
+    pub(super) fn check(&self, peer: &impl AsFd) -> Result<bool, String> {
         let credentials = getsockopt(peer, sockopt::PeerCredentials)
             .map_err(|error| format!("your credentials cannot be read: {error}"))?;
-        if self.allows(&credentials) {
-            return Ok(());
+        let user = Uid::from_raw(credentials.uid());
+        if user.is_root() || user == self.own {
+            return Ok(true);
         }
-        let user = credentials.uid();
+        if self.group.is_some_and(|group| is_member(user, credentials.gid(), group)) {
+            return Ok(false);
+        }
         Err(match self.group {
             Some(_) => format!("user {user} is neither root nor in the group of [control] group"),
             None => format!("user {user} is not root, and no [control] group is set"),
         })
-    }
-
-    fn allows(&self, peer: &UnixCredentials) -> bool {
-        let user = Uid::from_raw(peer.uid());
-        user.is_root()
-            || user == self.own
-            || self.group.is_some_and(|group| is_member(user, peer.gid(), group))
     }
 }
 
