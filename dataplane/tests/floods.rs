@@ -238,8 +238,12 @@ fn echo(seen: &Seen) -> Vec<Packet> {
     if seen.protocol == 17 { vec![Packet::udp(seen.destination, seen.source, b"!")] } else { Vec::new() }
 }
 
-/// A TCP stack with a socket that listens: a SYN is answered, anything else is a segment of no connection.
+/// A TCP stack with a socket that listens: a SYN is answered, anything else is a segment of no connection, which is reset
+/// if it is no RST itself.
 fn listens(seen: &Seen) -> Vec<Packet> {
+    if seen.flags & RST != 0 {
+        return Vec::new();
+    }
     let flags = if seen.flags & SYN != 0 { SYN | ACK } else { RST };
     vec![Packet::tcp(seen.destination, seen.source, flags)]
 }
