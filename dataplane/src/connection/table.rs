@@ -131,6 +131,8 @@ pub struct Table {
     extent: Extent,
     /// By region of the largest layout.
     further: Box<[Further]>,
+    /// The sum of all.
+    further_entries: usize,
     sweep_position: usize,
 }
 
@@ -151,6 +153,7 @@ impl Table {
             live: 0,
             live_at_resize: 0,
             further: vec![Further::default(); extent.most() / REGION].into(),
+            further_entries: 0,
             extent,
             sweep_position: 0,
         })

@@ -54,17 +54,19 @@ impl Table {
             self.extent.give_up_shrinking(self.live);
             return;
         }
-        let further = self.further_in(from.clone());
+        // Nearly always there is none in the whole table.
+        let has_further = self.further_entries > 0;
+        let further = if has_further { self.further_in(from.clone()) } else { ArrayVec::new() };
         // Now all of where they go to is empty: it is in the hole, or, the first region's, has just been cleared.
         self.buckets[from].fill(Bucket::zeroed());
         self.extent.take(step);
-        for home in to {
-            self.note_further(home);
+        if has_further {
+            to.for_each(|home| self.note_further(home));
         }
         let mut moved = 0;
         for entry in kept.iter().flat_map(Bucket::entries) {
             moved += 1;
-            if further.iter().all(|further| further.entry != entry) {
+            if further.is_empty() || further.iter().all(|further| further.entry != entry) {
                 self.put(entry);
             }
         }

@@ -144,6 +144,7 @@ impl Table {
             spill.further = true;
             let region = self.region_of_further(hash);
             self.further[region] = self.further[region].with_choice(choice);
+            self.further_entries += 1;
         } else {
             spill.near += 1;
             spill.anywhere |= !places.contains(&bucket);
@@ -159,13 +160,12 @@ impl Table {
         }
         let mut spill = self.buckets[home].spill();
         if Self::is_further(home, bucket) {
-            let region = self.region_of_further(hash);
-            self.further[region] = self.further[region].without();
+            self.uncount_further(hash);
         } else {
             spill.near -= 1;
             spill.anywhere &= spill.near > 0;
         }
-        spill.further &= self.has_further(home);
+        spill.further = spill.further && self.has_further(home);
         self.buckets[home].set_spill(spill);
     }
 
@@ -173,6 +173,7 @@ impl Table {
     pub(super) fn uncount_further(&mut self, hash: Hash) {
         let region = self.region_of_further(hash);
         self.further[region] = self.further[region].without();
+        self.further_entries -= 1;
     }
 
     /// A free slot for an entry of this key, by any choice.
