@@ -44,6 +44,12 @@ pub trait Frame: Send {
     fn flags(&self) -> u64 {
         0
     }
+    /// [`pieces`](Self::pieces) in the lower 16 bits, and the lower half of [`flags`](Self::flags) in the upper 32: one
+    /// read where they lie side by side. The bits between are anything.
+    #[inline(always)]
+    fn marks(&self) -> u64 {
+        self.flags() << 32 | u64::from(self.pieces())
+    }
     /// Whether the frame's bytes are all in this piece. A chain of buffers is not handled.
     #[inline(always)]
     fn is_whole(&self) -> bool {

@@ -62,9 +62,16 @@ impl Onward {
     /// What time it is when the other clock says `now`.
     #[inline(always)]
     pub fn at(&mut self, now: Now) -> Now {
-        self.behind = self.behind.saturating_add(self.last.saturating_sub(now.nanoseconds));
+        if now.nanoseconds < self.last {
+            self.make_up_for(self.last - now.nanoseconds);
+        }
         self.last = now.nanoseconds;
         Now { nanoseconds: now.nanoseconds.saturating_add(self.behind) }
+    }
+
+    #[cold]
+    fn make_up_for(&mut self, step_back: u64) {
+        self.behind = self.behind.saturating_add(step_back);
     }
 }
 

@@ -51,11 +51,6 @@ impl Frame for Buffer {
     fn pieces(&self) -> u16 {
         1
     }
-    /// Read from memory, as an mbuf's are.
-    #[inline(always)]
-    fn flags(&self) -> u64 {
-        u64::from_le_bytes(*self.0.last_chunk().expect("a buffer is larger"))
-    }
 }
 
 impl Buffer {

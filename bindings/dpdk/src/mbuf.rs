@@ -182,6 +182,18 @@ impl Frame for Mbuf {
     fn pieces(&self) -> u16 {
         self.segments()
     }
+
+    #[inline(always)]
+    fn marks(&self) -> u64 {
+        const LIE_SIDE_BY_SIDE: bool = cfg!(target_endian = "little")
+            && dpdk_sys::NATLB_MBUF_OL_FLAGS == dpdk_sys::NATLB_MBUF_NB_SEGS + 4;
+        if !LIE_SIDE_BY_SIDE {
+            return self.flags() << 32 | u64::from(self.pieces());
+        }
+        // SAFETY: the two bytes of the number of segments, the two of the port, and half of the flags, all of them
+        // initialised numbers; read as one where the offsets say that they follow on each other.
+        unsafe { self.field::<u64>(dpdk_sys::NATLB_MBUF_NB_SEGS).read_unaligned() }
+    }
 }
 
 impl fmt::Debug for Mbuf {

@@ -66,6 +66,8 @@ fn bytes_are_unchanged_from_file_to_file() {
             break;
         }
         for frame in &mut burst {
+            let flags = frame.flags() & u64::from(u32::MAX);
+            assert_eq!((frame.marks() as u16, frame.marks() >> 32), (frame.pieces(), flags));
             if frame.is_whole() {
                 whole += 1;
             } else {

@@ -126,7 +126,14 @@ impl<F: Frame> Gathering<F> {
         Kept::Whole(whole.pieces)
     }
 
+    /// Whether nothing has come, so that nothing can have waited for too long.
+    pub const fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
     /// Gives up what has waited for too long; how many fragments.
+    #[cold]
+    #[inline(never)]
     pub fn expire(&mut self, now: Now) -> usize {
         let mut given_up = 0;
         let is_late = |since: u64| now.nanoseconds.saturating_sub(since) > GATHERED_NANOSECONDS;

@@ -46,7 +46,8 @@ impl Origins {
 
     #[inline(always)]
     pub(super) const fn has_reals_elsewhere(&self, port: PortIndex) -> bool {
-        self.reals_elsewhere >> (port as usize % MAX_PORTS) & 1 != 0
+        // Nearly always of no port.
+        self.reals_elsewhere != 0 && self.reals_elsewhere >> (port as usize % MAX_PORTS) & 1 != 0
     }
 }
 

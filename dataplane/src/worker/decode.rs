@@ -70,10 +70,8 @@ pub(super) struct Faults {
     has: u64,
     /// The least of each of the fields that a translation looks at.
     least: Bytes16,
-    /// What the device says of any.
-    flags: u64,
-    /// The bits of the numbers of pieces.
-    pieces: u16,
+    /// The bits of the [marks](Frame::marks).
+    marks: u64,
     /// The protocols' numbers, as bits, modulo 32.
     protocols: u32,
 }
@@ -85,7 +83,7 @@ impl Faults {
     pub(super) fn none() -> Self {
         let zero = Bytes16::from_words([0; 2]);
         let least = Bytes16::from_words([u64::MAX; 2]);
-        Self { differs: zero, has: 0, least, flags: 0, pieces: 1, protocols: 0 }
+        Self { differs: zero, has: 0, least, marks: 1, protocols: 0 }
     }
 
     /// Whether all are plain.
@@ -99,9 +97,9 @@ impl Faults {
         let ttl = least & 0xff;
         (destination << 16 | (start >> 32) << 40 | fragment | protocol) == 0
             && self.protocols & !PROTOCOLS == 0
-            && self.flags & HEADER_WRONG == 0
+            && self.marks & HEADER_WRONG << 32 == 0
             && ttl > 1
-            && self.pieces == 1
+            && self.marks as u16 == 1
     }
 }
 
@@ -139,8 +137,7 @@ pub(super) fn decode(
     faults.differs = faults.differs.or(bytes_at(head, 0).xor(expected.start));
     faults.has |= next;
     faults.least = faults.least.min(fields);
-    faults.flags |= frame.flags();
-    faults.pieces |= frame.pieces();
+    faults.marks |= frame.marks();
     faults.protocols |= 1 << (head[at::PROTOCOL] % 32);
 
     let (home, probed) = (Home::default(), Probed::default());

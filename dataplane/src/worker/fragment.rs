@@ -149,7 +149,10 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// Drops fragments that have waited too long for the first, and pings that have for any.
     pub(super) fn expire_fragments(&mut self, now: Now) {
-        let given_up = self.fragments.expire(now) + self.pings.expire(now);
+        let mut given_up = self.fragments.expire(now);
+        if !self.pings.is_empty() {
+            given_up += self.pings.expire(now);
+        }
         self.give_up_fragments(DropReason::FragmentExpired, given_up);
     }
 

@@ -71,20 +71,11 @@ impl<'a> Path<'a> {
         lives
     }
 
-    /// Notes the state that a packet leads to; false, and nothing done, for a SYN that opens a closed one anew, and
-    /// where the header's checksum is wrong.
+    /// Notes the state that a packet leads to; false, and nothing done, for a SYN that opens a closed one anew.
     #[inline(always)]
-    fn change_state(
-        self,
-        head: &[u8; HEAD],
-        probed: Probed,
-        entry: Entry,
-        direction: Direction,
-        flags: u8,
-    ) -> bool {
+    fn change_state(self, probed: Probed, entry: Entry, direction: Direction, flags: u8) -> bool {
         let (before, event) = (entry.state(), TcpEvent::of(flags));
-        let reopens = direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn;
-        if reopens || !has_right_header(head) {
+        if direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn {
             return false;
         }
         let after = before.after(direction, event);
@@ -113,7 +104,8 @@ impl<'a> Path<'a> {
             return None;
         }
         let flags = head[at::TCP_FLAGS];
-        if entry.changes_state(direction, flags) && !self.change_state(head, probed, entry, direction, flags)
+        if entry.changes_state(direction, flags)
+            && (!has_right_header(head) || !self.change_state(probed, entry, direction, flags))
         {
             return None;
         }
