@@ -305,7 +305,8 @@ impl Snapshot {
         self.local(address).is_some() || self.is_link_broadcast(address)
     }
 
-    /// Whether a source address belongs on another port than the one that its packet came by; see [`Origins`].
+    /// Whether a source address belongs on another port than the one that its packet came by: on the link of another, or
+    /// as a real behind another.
     #[inline(always)]
     pub fn belongs_elsewhere(&self, source: Ipv4Addr, port: PortIndex) -> bool {
         // Nearly always told by the prefixes alone.
