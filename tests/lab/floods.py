@@ -8,6 +8,7 @@ import argparse
 import ctypes
 import multiprocessing
 import os
+import signal
 import socket
 import struct
 import sys
@@ -319,6 +320,9 @@ def main():
     try:
         for server in servers:
             server.start()
+        # So that what was started is stopped, too. Not before, for the servers are to end by it as usual.
+        for end in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(end, lambda number, _: sys.exit(128 + number))
         time.sleep(0.5)
         print(f"{'flood':26} {'sent/s':>8} {'received':>9} {'established':>12} {'pace':>6} {'new':>7} {'after':>7} {'connections':>12} "
               f"{'evicted':>8} {'buffers':8} drops")
