@@ -16,7 +16,7 @@ class Configurations(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_a_mistake_would_be_found(self):
-        text = (NIC / "trex/lbd.toml").read_text().replace('gateway   = "198.18.0.2"', 'gateway   = "198.99.0.2"')
+        text = (NIC / "trex/lbd.toml").read_text().replace('gateway   = "198.18.0.2"', 'gateway   = "198.19.0.2"')
         done = subprocess.run([program("lbd"), "--config", "/dev/stdin", "--check"], input=text, capture_output=True,
                               text=True, timeout=20)
         self.assertEqual(done.returncode, 2, done.stderr)
