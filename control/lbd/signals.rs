@@ -1,8 +1,8 @@
-//! Signals other than SIGTERM and SIGINT: each is logged and otherwise ignored. By default they would end the process, and
-//! with it the network, without a line: a SIGHUP from a log rotation or a closed terminal, a SIGUSR1 sent by habit.
+//! Signals other than SIGTERM and SIGINT: each is logged and otherwise ignored. By default they would end the process,
+//! and with it the network, without a line: a SIGHUP from a log rotation or a closed terminal, a SIGUSR1 sent by habit.
 //!
-//! Left alone are those that a fault of the program itself raises (SIGSEGV, SIGABRT …: they give a core dump), those that
-//! do nothing by default, and those that only stop and resume a process.
+//! Left alone are those that a fault of the program itself raises (SIGSEGV, SIGABRT …: they give a core dump), those
+//! that do nothing by default, and those that only stop and resume a process.
 
 use libc::{SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGVTALRM, SIGXCPU, SIGXFSZ};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
@@ -70,8 +70,8 @@ impl Ignored {
         Ok(Self(handle))
     }
 
-    /// From now on the real-time signals are logged, too, but for those that a driver has taken. Drivers look for one that
-    /// nobody has (net_tap does), so they come first.
+    /// From now on the real-time signals are logged, too, but for those that a driver has taken. Drivers look for one
+    /// that nobody has (net_tap does), so they come first.
     ///
     /// # Errors
     /// It is not to be learnt which are taken.

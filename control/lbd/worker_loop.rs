@@ -73,8 +73,9 @@ pub(crate) fn run<Io: FrameIo>(mut worker: Worker<Io>, idling: Idling, _at_end: 
     }
 }
 
-/// Turns the time stamp counter into nanoseconds: one reading and one multiplication a turn. The counter may go back, also
-/// behind where it was at the start (a virtual machine that moves to another host): then time goes on from where it was.
+/// Turns the time stamp counter into nanoseconds: one reading and one multiplication a turn. The counter may go back,
+/// also behind where it was at the start (a virtual machine that moves to another host): then time goes on from where
+/// it was.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     /// What the counter said last.

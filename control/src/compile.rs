@@ -58,8 +58,8 @@ impl Compiler {
         self.has_others
     }
 
-    /// Whether [`compile`](Self::compile) can be called for this model, if of the removed reals only those are kept that
-    /// `holds` says have connections.
+    /// Whether [`compile`](Self::compile) can be called for this model, if of the removed reals only those are kept
+    /// that `holds` says have connections.
     ///
     /// # Errors
     /// Others hold the ids that it needs.

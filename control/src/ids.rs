@@ -39,8 +39,8 @@ pub struct NoRoom {
 }
 
 impl Ids {
-    /// Whether every real of the model can have an id, if of the removed reals only those are kept that `holds` says have
-    /// connections.
+    /// Whether every real of the model can have an id, if of the removed reals only those are kept that `holds` says
+    /// have connections.
     ///
     /// # Errors
     /// What else has ids.

@@ -58,8 +58,8 @@ pub fn last_line(lines: usize) -> String {
     format!("{LAST_LINE}{lines}")
 }
 
-/// Whether no line is missing, as far as that can be told: of a file that says nothing of its end it cannot. Blank lines and
-/// comments do not count.
+/// Whether no line is missing, as far as that can be told: of a file that says nothing of its end it cannot. Blank
+/// lines and comments do not count.
 ///
 /// # Errors
 /// What is missing.
@@ -156,7 +156,8 @@ fn after_program(line: &str) -> impl Iterator<Item = &str> {
     words
 }
 
-/// Options and their values in any form that `ipvsadm` takes: `-w 5`, `-w5`, `-w=5`, `-mw 5`, `--weight 5`, `--weight=5`.
+/// Options and their values in any form that `ipvsadm` takes: `-w 5`, `-w5`, `-w=5`, `-mw 5`, `--weight 5`,
+/// `--weight=5`.
 struct Words<'a, W> {
     words: W,
     /// What follows the last letter in its word.

@@ -1,5 +1,5 @@
-//! Locks beside files that only one daemon may have: unlike a look at what is there, this leaves no moment for two to start
-//! at once. A lock goes with the process that holds it, however that ends.
+//! Locks beside files that only one daemon may have: unlike a look at what is there, this leaves no moment for two to
+//! start at once. A lock goes with the process that holds it, however that ends.
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};

@@ -13,7 +13,8 @@ use std::str::FromStr;
 /// The version of the protocol, in every line.
 pub const VERSION: u32 = 1;
 
-/// The longest request line that `lbd` reads, in bytes: a `restore` of 65,536 reals and 4,096 services fits three times.
+/// The longest request line that `lbd` reads, in bytes: a `restore` of 65,536 reals and 4,096 services fits three
+/// times.
 pub const LONGEST_LINE: usize = 16 << 20;
 
 /// The longest one that is no `restore`.

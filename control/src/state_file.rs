@@ -1,9 +1,9 @@
 //! The state file: services and reals set by commands, kept over a restart.
 //!
-//! It is replaced as a whole: a temporary file in the same directory is written and flushed to the disk,
-//! then renamed over it, and the directory flushed. Whenever the power goes, the file is either the old
-//! one or the new one. Its first and last line tell whether all of it is there, should something else have cut it off; a
-//! file without them, written by hand or by an older release, is taken as it is. One daemon at a time has it.
+//! It is replaced as a whole: a temporary file in the same directory is written and flushed to the disk, then renamed
+//! over it, and the directory flushed. Whenever the power goes, the file is either the old one or the new one. Its
+//! first and last line tell whether all of it is there, should something else have cut it off; a file without them,
+//! written by hand or by an older release, is taken as it is. One daemon at a time has it.
 
 use crate::change::{self, Refused};
 use crate::ipvsadm_lines;
@@ -76,8 +76,8 @@ pub struct StateFile {
 }
 
 impl StateFile {
-    /// At this path, or where its symbolic link leads, whether there is a file yet or not. From now on it is of this process
-    /// alone; its directory is made if it is missing.
+    /// At this path, or where its symbolic link leads, whether there is a file yet or not. From now on it is of this
+    /// process alone; its directory is made if it is missing.
     ///
     /// # Errors
     /// Another daemon has it; or it is something else than a regular file, or cannot be looked at.

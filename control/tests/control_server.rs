@@ -374,7 +374,8 @@ fn the_most_idle_peer_gives_way_and_none_that_is_being_served() {
     let turn =
         |server: &mut Server, after: Duration| server.turn(Duration::from_millis(20), start + after).unwrap();
     let request = b"{\"v\":1,\"command\":\"list\"}\n";
-    // The first asks and is being served; the second asks and does not read; the others say nothing, or a byte now and then.
+    // The first asks and is being served; the second asks and does not read; the others say nothing, or a byte now and
+    // then.
     let mut peers: Vec<Client> = Vec::new();
     for number in 0..MAX_PEERS {
         let mut client = Client::connect(&socket);

@@ -183,8 +183,8 @@ pub struct WorkerCounters {
     pub connections_expired: Counter,
     /// Connections that gave way to new ones because the table was full.
     pub connections_evicted: Counter,
-    /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in the order
-    /// of the wire.
+    /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in the
+    /// order of the wire.
     pub full_endpoint: Counter,
     /// Entries examined by the sweep.
     pub entries_swept: Counter,

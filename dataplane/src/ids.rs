@@ -77,8 +77,8 @@ pub struct RealId(pub u32);
 /// The most reals that are configured at once.
 pub const MAX_REALS: usize = 1 << 16;
 
-/// How many ids of reals there are: one change can replace all that are configured, and those before it are known as long
-/// as they have connections.
+/// How many ids of reals there are: one change can replace all that are configured, and those before it are known as
+/// long as they have connections.
 pub const REAL_IDS: usize = 2 * MAX_REALS;
 
 /// Index of a next hop in [`NextHops`].

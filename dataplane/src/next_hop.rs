@@ -168,8 +168,8 @@ impl NextHops {
         }
         let source = self.sources[usize::from(next_hop.port())].load(Ordering::Relaxed);
         let next_hop = next_hop.from(source);
-        // An id is one neighbour's for ever, behind one port: so the second is the same each time that it is resolved (but
-        // see `set_source`), and no reader puts two that do not belong together into one frame.
+        // An id is one neighbour's for ever, behind one port: so the second is the same each time that it is resolved
+        // (but see `set_source`), and no reader puts two that do not belong together into one frame.
         first.store(next_hop.first, Ordering::Release);
         second.store(next_hop.second, Ordering::Release);
     }

@@ -46,15 +46,15 @@ impl Now {
     }
 }
 
-/// Makes a clock that never goes back of one that may: a time stamp counter does when a virtual machine moves to another
-/// host, or where the processors' counters differ. By one step back of a quarter second all connections would be 48 days
-/// old, and dead.
+/// Makes a clock that never goes back of one that may: a time stamp counter does when a virtual machine moves to
+/// another host, or where the processors' counters differ. By one step back of a quarter second all connections would
+/// be 48 days old, and dead.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Onward {
     /// What the other clock said last.
     last: u64,
-    /// How far it has gone back in all. That is made up for, rather than waited for: a counter that begins anew would stop
-    /// all time, timeouts and rate limits included, for as long as it had run.
+    /// How far it has gone back in all. That is made up for, rather than waited for: a counter that begins anew would
+    /// stop all time, timeouts and rate limits included, for as long as it had run.
     behind: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Answers that the worker makes by itself: which kind a packet gets, and that no kind and no port takes another's share.
+//! Answers that the worker makes by itself: which kind a packet gets, and that no kind and no port takes another's
+//! share.
 
 mod support;
 
@@ -175,8 +176,8 @@ fn resets_of_servers_are_limited_by_themselves() {
     assert_eq!((lab.arrive(VIP0, &closed).len(), lab.arrive(VIP0, &stray).len()), (1, 1));
 }
 
-/// Servers that speak first from the port that they serve on (NTP, SIP, DNS) are routed as the kernel does, but for what goes
-/// to a client that knows them by the VIP.
+/// Servers that speak first from the port that they serve on (NTP, SIP, DNS) are routed as the kernel does, but for
+/// what goes to a client that knows them by the VIP.
 #[test]
 fn a_reals_own_datagram_from_a_service_port_is_routed_unless_to_a_client() {
     let mut lab = forgetful_lab();

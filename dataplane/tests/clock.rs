@@ -1,4 +1,5 @@
-//! A clock that goes back, as a time stamp counter does that begins anew: nothing gets old by it, and nothing stands still.
+//! A clock that goes back, as a time stamp counter does that begins anew: nothing gets old by it, and nothing stands
+//! still.
 
 mod support;
 

@@ -238,8 +238,8 @@ fn echo(seen: &Seen) -> Vec<Packet> {
     if seen.protocol == 17 { vec![Packet::udp(seen.destination, seen.source, b"!")] } else { Vec::new() }
 }
 
-/// A TCP stack with a socket that listens: a SYN is answered, anything else is a segment of no connection, which is reset
-/// if it is no RST itself.
+/// A TCP stack with a socket that listens: a SYN is answered, anything else is a segment of no connection, which is
+/// reset if it is no RST itself.
 fn listens(seen: &Seen) -> Vec<Packet> {
     if seen.flags & RST != 0 {
         return Vec::new();
@@ -494,8 +494,8 @@ fn arp_reply(sender: Ipv4Addr, mac: Mac, (target, target_mac): (Ipv4Addr, Mac)) 
     message
 }
 
-/// Whether a real still has its MAC is asked each half minute: its answers are heard beside those of a hundred thousand hosts a second
-/// that are not there, on its own link too, also while the control thread is busy for a while.
+/// Whether a real still has its MAC is asked each half minute: its answers are heard beside those of a hundred thousand
+/// hosts a second that are not there, on its own link too, also while the control thread is busy for a while.
 #[test]
 fn a_reals_answer_is_heard_among_answers_of_others() {
     for port in [VIP0, DIP0] {

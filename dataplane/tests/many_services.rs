@@ -64,8 +64,8 @@ fn one_client_port_speaks_to_256_services_and_no_more() {
     }
 }
 
-/// Each service has the same two reals at the same port, so replies of most would collide: two get a connection, the others are
-/// refused, and to find that out takes no longer with many connections.
+/// Each service has the same two reals at the same port, so replies of most would collide: two get a connection, the
+/// others are refused, and to find that out takes no longer with many connections.
 #[test]
 fn replies_that_would_collide_are_told_among_many_connections() {
     let mut lab = Lab::with_capacity(10_000);

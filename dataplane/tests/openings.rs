@@ -108,7 +108,8 @@ fn an_opening_with_options_is_not_overtaken() {
     assert_counted(&mut lab, 3, 4);
 }
 
-/// Client endpoints whose port moves along with their address, so that what a bucket is first searched by is the same for all.
+/// Client endpoints whose port moves along with their address, so that what a bucket is first searched by is the same
+/// for all.
 #[test]
 fn clients_that_half_a_key_does_not_tell_apart_are_told_apart() {
     let mut lab = Lab::with_capacity(40);

@@ -276,8 +276,8 @@ fn answers_go_back_where_they_are_asked_for() {
     assert_eq!(lab.dropped(DropReason::NoService), 4);
 }
 
-/// From the clients' side: a source on the reals' link, the real's own, one behind the reals' router, and one of the other
-/// uplink's. None is believed, whatever it sends and however it is handled.
+/// From the clients' side: a source on the reals' link, the real's own, one behind the reals' router, and one of the
+/// other uplink's. None is believed, whatever it sends and however it is handled.
 #[test]
 fn a_source_that_belongs_elsewhere_is_a_martian() {
     let inside = Ipv4Addr::new(10, 0, 0, 99);
@@ -487,8 +487,8 @@ fn what_waits_for_its_gateway_is_not_sent_back_either() {
     assert_eq!((lab.dropped(DropReason::SentBack), lab.worker.frames_held()), (1, 0));
 }
 
-/// What comes from a host of the link, or from another router that a route names, goes on as with any router; and so does
-/// what goes from one side to the other.
+/// What comes from a host of the link, or from another router that a route names, goes on as with any router; and so
+/// does what goes from one side to the other.
 #[test]
 fn what_is_not_sent_back_is_routed() {
     let unused = Ipv4Addr::new(192, 88, 99, 9);
@@ -512,8 +512,8 @@ fn what_is_not_sent_back_is_routed() {
     assert_eq!(lab.dropped(DropReason::SentBack), 0);
 }
 
-/// One arm: hosts of one link reach each other through us, connections leave to the router that they came from, but what is
-/// routed never does.
+/// One arm: hosts of one link reach each other through us, connections leave to the router that they came from, but
+/// what is routed never does.
 #[test]
 fn with_one_arm_connections_may_leave_to_the_router_they_came_from() {
     let mut lab = Lab::new();

@@ -7,8 +7,8 @@ const OWN_MAPPING: std::ffi::c_int = 128 << 10;
 /// Lets every large array have a mapping of its own, which goes back to the system when the array is freed.
 ///
 /// glibc begins so, but with each such array that is freed it takes larger ones into the heap. There what is small and
-/// lives on settles in the gaps between them, so that the next large one finds no gap and the heap grows: by 2 MB with each
-/// change of a large configuration, of which a tenth was in use. Once set, the limit stays.
+/// lives on settles in the gaps between them, so that the next large one finds no gap and the heap grows: by 2 MB with
+/// each change of a large configuration, of which a tenth was in use. Once set, the limit stays.
 pub fn map_large_arrays() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt sets a number under the heap's own lock; it may be called at any time.

@@ -1,5 +1,5 @@
-//! The host's interface that a port's device stands on: `iface=` of a virtual device, or a NIC that stays with its kernel
-//! driver. What the kernel says of it, and what of that changes while the port is in use.
+//! The host's interface that a port's device stands on: `iface=` of a virtual device, or a NIC that stays with its
+//! kernel driver. What the kernel says of it, and what of that changes while the port is in use.
 //!
 //! ```text
 //! mod      what an interface is

@@ -1,5 +1,5 @@
-//! Asking the kernel for an interface by rtnetlink. Its socket belongs to the network namespace that it was made in, which
-//! is that of the devices: `/sys` may be another one's.
+//! Asking the kernel for an interface by rtnetlink. Its socket belongs to the network namespace that it was made in,
+//! which is that of the devices: `/sys` may be another one's.
 
 use super::{HostInterface, InterfaceCounters};
 use dataplane::next_hop::Mac;

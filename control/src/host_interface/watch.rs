@@ -55,8 +55,8 @@ impl Watch {
         Self { link: None, mac, mtu }
     }
 
-    /// What has changed since the last [`take`](Self::take): the MAC and MTU first, which what is said when a link comes
-    /// depends on.
+    /// What has changed since the last [`take`](Self::take): the MAC and MTU first, which what is said when a link
+    /// comes depends on.
     pub fn changes(&self, now: &Look) -> Vec<Change> {
         let mut changes = Vec::new();
         if now.mac != self.mac {

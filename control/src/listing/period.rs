@@ -54,10 +54,9 @@ pub struct WorkerTotals {
     pub created: u64,
 }
 
-/// What passed from `before` to `now`: rates are a second, `Rx-missed` and drops are the period's. `-`
-/// stands for what is not known: frames missed and bits where the driver counts no bytes, cycles where nothing was received,
-/// also not from other workers.
-/// Drop reasons that did not go up are left out.
+/// What passed from `before` to `now`: rates are a second, `Rx-missed` and drops are the period's. `-` stands for what
+/// is not known: frames missed and bits where the driver counts no bytes, cycles where nothing was received, also not
+/// from other workers. Drop reasons that did not go up are left out.
 pub fn period(before: &Totals, now: &Totals, tsc_hz: f64) -> String {
     let seconds = (now.up.saturating_sub(before.up)).as_secs_f64().max(f64::MIN_POSITIVE);
     let mut text = format!("---- up {} s, the last {seconds:.2} s ----", now.up.as_secs_f64().round() as u64);

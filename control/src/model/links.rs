@@ -110,8 +110,8 @@ impl Links {
     }
 }
 
-/// Routes to the next hops that are on a port's link because the file says so, not by a prefix of the port's addresses: a
-/// gateway beside an address with /32.
+/// Routes to the next hops that are on a port's link because the file says so, not by a prefix of the port's addresses:
+/// a gateway beside an address with /32.
 fn on_link_alone(config: &Config) -> impl Iterator<Item = Route> + '_ {
     let gateways = config.ports.iter().enumerate().filter_map(|(port, of)| Some((port, of.gateway?)));
     let vias = config.routes.iter().map(|route| (route.port, route.via));

@@ -43,8 +43,8 @@ impl Interface {
         Some(self.frame(&REQUEST, sender, (Mac([0; 6]), key.address), to))
     }
 
-    /// Says to all that `address` is ours, in both forms (RFC 5944 §4.6): a request for itself (RFC 5227 §3), and a reply
-    /// that nobody asked for, whose target is ourselves, too.
+    /// Says to all that `address` is ours, in both forms (RFC 5944 §4.6): a request for itself (RFC 5227 §3), and a
+    /// reply that nobody asked for, whose target is ourselves, too.
     pub(super) fn announcement(&self, address: Ipv4Addr) -> [ArpFrame; 2] {
         [(&REQUEST, Mac([0; 6])), (&REPLY, self.mac)]
             .map(|(form, target_mac)| self.frame(form, address, (target_mac, address), Mac::BROADCAST))

@@ -275,8 +275,8 @@ impl Neighbours {
         }
     }
 
-    /// The port has another MAC: first, nothing is sent to its neighbours any more. See [`NextHops::set_source`] for what
-    /// has to happen before [`restore`](Self::restore).
+    /// The port has another MAC: first, nothing is sent to its neighbours any more. See [`NextHops::set_source`] for
+    /// what has to happen before [`restore`](Self::restore).
     pub fn withdraw(&mut self, port: PortIndex) {
         for (key, _) in self.known_behind(port) {
             self.unpublish(key);

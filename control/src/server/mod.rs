@@ -294,8 +294,8 @@ fn request(line: &[u8]) -> Result<Command, String> {
     Ok(command)
 }
 
-/// A request of megabytes: it is read straight into its place. What a [`Request`] may be of any kind is held in between in
-/// a form that takes many times its bytes.
+/// A request of megabytes: it is read straight into its place. What a [`Request`] may be of any kind is held in between
+/// in a form that takes many times its bytes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LongRequest<'a> {

@@ -33,8 +33,8 @@ pub(super) struct Peer {
     written: usize,
     /// When a byte last went either way.
     active: Instant,
-    /// Since when it has had nothing to wait for: it connected, or took the last of an answer. Bytes of a line that is not
-    /// whole do not count.
+    /// Since when it has had nothing to wait for: it connected, or took the last of an answer. Bytes of a line that is
+    /// not whole do not count.
     rests: Instant,
     /// Since when there is something that it has not taken.
     owing: Option<Instant>,

@@ -1,5 +1,5 @@
-//! Which place a new peer gets: a free one, or that of the peer that has been idle the longest. Whoever connects and says
-//! nothing, never ends a line or never reads its answer locks nobody out.
+//! Which place a new peer gets: a free one, or that of the peer that has been idle the longest. Whoever connects and
+//! says nothing, never ends a line or never reads its answer locks nobody out.
 
 use super::{MAX_PEERS, PeerId};
 use std::time::Duration;

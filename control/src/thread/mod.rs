@@ -325,7 +325,8 @@ impl ControlThread {
         self.put_in_force(next)
     }
 
-    /// Removed reals without connections, which are otherwise let go of once a second, give their ids to what needs them now.
+    /// Removed reals without connections, which are otherwise let go of once a second, give their ids to what needs
+    /// them now.
     fn make_room(&mut self, next: &Model) -> Result<(), Refused> {
         self.compiler.check(next, |_| true).or_else(|_| {
             self.release();

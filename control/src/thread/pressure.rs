@@ -11,7 +11,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Seconds that a note looks back: as long after its cause has ended it is gone.
 const WINDOW: usize = 10;
-/// Connections that give way in a second, from which on it is worth a note: few do where a table is full of what is over.
+/// Connections that give way in a second, from which on it is worth a note: few do where a table is full of what is
+/// over.
 const HIGH_RATE: u64 = 100;
 
 /// What the kinds of these notes begin with.

@@ -110,8 +110,8 @@ impl TcpEvent {
 }
 
 /// The kernel's two tables: for each state the next one on SYN, FIN, ACK, RST; by direction. Where the kernel's lead to
-/// ESTABLISHED by the client's word, these lead to its state of that kind first, and from there the real's word leads on.
-/// A row each for the states in the order of their discriminants; UDP has no events, only directions.
+/// ESTABLISHED by the client's word, these lead to its state of that kind first, and from there the real's word leads
+/// on. A row each for the states in the order of their discriminants; UDP has no events, only directions.
 const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
     [
         [SR, CL, EC, CL],
@@ -257,8 +257,8 @@ impl State {
         matches!(self, NO | SS | SR | LI | SA | UU)
     }
 
-    /// Whether only one of the two has shown that it takes part, the real or the client: what answers made-up clients, and
-    /// what these say at random, comes to no more than that.
+    /// Whether only one of the two has shown that it takes part, the real or the client: what answers made-up clients,
+    /// and what these say at random, comes to no more than that.
     pub const fn is_one_sided(self) -> bool {
         matches!(self, UA | EC | CC)
     }

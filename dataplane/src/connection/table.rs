@@ -373,10 +373,10 @@ pub struct Homes<'a> {
 }
 
 impl Homes<'_> {
-    /// Looks for the key in its home bucket, which has been prefetched, by its upper half, which alone is loaded: what is
-    /// found nearly always [has it](Entry::has_key), but may be another's or, for an upper half of zero, a free slot. If
-    /// it is not there but may lie elsewhere, the other places are brought close until [`find`](Table::find) looks at
-    /// them.
+    /// Looks for the key in its home bucket, which has been prefetched, by its upper half, which alone is loaded: what
+    /// is found nearly always [has it](Entry::has_key), but may be another's or, for an upper half of zero, a free
+    /// slot. If it is not there but may lie elsewhere, the other places are brought close until [`find`](Table::find)
+    /// looks at them.
     #[inline(always)]
     pub fn probe(&self, home: Home, key: &ClientKey) -> Probed {
         self.at_home(home, key).unwrap_or_else(|| self.not_at_home(home, key))

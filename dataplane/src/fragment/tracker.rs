@@ -151,7 +151,8 @@ impl<F: Frame> Tracker<F> {
     }
 
     /// Lets nothing more of a datagram pass: its first fragment did not, or a fragment [overlaps](Outcome::Overlaps)
-    /// others (RFC 5722 for IPv4). Those that waited are released, to be dropped as what comes later. Returns how many held fragments of another datagram were given up for it.
+    /// others (RFC 5722 for IPv4). Those that waited are released, to be dropped as what comes later. Returns how many
+    /// held fragments of another datagram were given up for it.
     pub fn refuse(&mut self, key: Key, now: Now) -> usize {
         let (index, given_up) = self.find_or_begin(key, now);
         self.datagrams[index].heard = now.nanoseconds;

@@ -120,8 +120,8 @@ pub struct Description {
     pub ip_options: IpOptions,
 }
 
-/// Records of reals that are brought close when a snapshot is adopted: 16 KiB. Who has more has most of them where they are
-/// seldom needed.
+/// Records of reals that are brought close when a snapshot is adopted: 16 KiB. Who has more has most of them where they
+/// are seldom needed.
 const PREFETCHED_REALS: usize = 256;
 
 /// What an own address is.
@@ -237,7 +237,8 @@ impl Snapshot {
         })
     }
 
-    /// Brings close what packets need first. Another core has just written it, and each line would be waited for by itself.
+    /// Brings close what packets need first. Another core has just written it, and each line would be waited for by
+    /// itself.
     pub(crate) fn prefetch(&self) {
         let (few, most) = (self.ports.iter().take(MAX_PORTS), self.rewrites.iter().take(PREFETCHED_REALS));
         few.for_each(memory::prefetch);
@@ -305,8 +306,8 @@ impl Snapshot {
         self.local(address).is_some() || self.is_link_broadcast(address)
     }
 
-    /// Whether a source address belongs on another port than the one that its packet came by: on the link of another, or
-    /// as a real behind another.
+    /// Whether a source address belongs on another port than the one that its packet came by: on the link of another,
+    /// or as a real behind another.
     #[inline(always)]
     pub fn belongs_elsewhere(&self, source: Ipv4Addr, port: PortIndex) -> bool {
         // Nearly always told by the prefixes alone.
@@ -320,15 +321,15 @@ impl Snapshot {
         self.routes.is_on_another_link(source, port) || self.is_real_elsewhere(source, port)
     }
 
-    /// Whether some real belongs elsewhere than on this port, which leads towards reals: then its packets' sources are to be
-    /// [looked at](Self::belongs_elsewhere), also where they look like replies.
+    /// Whether some real belongs elsewhere than on this port, which leads towards reals: then its packets' sources are
+    /// to be [looked at](Self::belongs_elsewhere), also where they look like replies.
     #[inline(always)]
     pub(crate) const fn has_reals_elsewhere(&self, port: PortIndex) -> bool {
         self.origins.has_reals_elsewhere(port)
     }
 
-    /// Whether this is the address of a real that is not where `port` leads: behind a port towards reals, and this is one
-    /// towards clients alone.
+    /// Whether this is the address of a real that is not where `port` leads: behind a port towards reals, and this is
+    /// one towards clients alone.
     pub fn is_real_elsewhere(&self, address: Ipv4Addr, port: PortIndex) -> bool {
         self.is_server(address) && origin::is_inside_from(address, port, &self.ports, &self.routes)
     }
@@ -371,8 +372,8 @@ impl ServiceId {
     }
 }
 
-/// A number below 256 that few addresses share, and none by a pattern of theirs: the highest byte of a product with 2^32
-/// over the golden ratio (Knuth, TAOCP 3, 6.4).
+/// A number below 256 that few addresses share, and none by a pattern of theirs: the highest byte of a product with
+/// 2^32 over the golden ratio (Knuth, TAOCP 3, 6.4).
 #[inline(always)]
 fn mark(address: Ipv4Addr) -> usize {
     (u32::from_ne_bytes(address.octets()).wrapping_mul(0x9e37_79b1) >> 24) as usize

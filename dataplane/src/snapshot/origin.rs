@@ -6,14 +6,14 @@ use crate::ids::{MAX_PORTS, PortIndex};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
-/// For each port, which sources may belong on another one. They do if their longest prefix is that of another port's link, or
-/// if they are a real that the routes lead to by a port towards reals, and this is one towards clients alone. What is in no
-/// prefix may come from anywhere: of that no port is known.
+/// For each port, which sources may belong on another one. They do if their longest prefix is that of another port's
+/// link, or if they are a real that the routes lead to by a port towards reals, and this is one towards clients alone.
+/// What is in no prefix may come from anywhere: of that no port is known.
 #[derive(Debug)]
 pub(super) struct Origins {
     elsewhere: Vec<Cover>,
-    /// As a set of bits: the ports towards reals on which some real belongs elsewhere, so that what looks like a reply may be
-    /// none.
+    /// As a set of bits: the ports towards reals on which some real belongs elsewhere, so that what looks like a reply
+    /// may be none.
     reals_elsewhere: u16,
 }
 

@@ -22,7 +22,8 @@ pub struct Route {
 /// Routes that are looked at one by one rather than hashed, at most.
 const FEW: usize = 8;
 
-/// All routes, and which of them a packet takes: one decision for all packets of a connection, whatever way they are handled.
+/// All routes, and which of them a packet takes: one decision for all packets of a connection, whatever way they are
+/// handled.
 #[derive(Debug)]
 pub struct Routes {
     all: Table,
@@ -130,9 +131,10 @@ impl Routes {
         own.or_else(|| self.all.search(client.to_bits())).map(|way| way.next(client))
     }
 
-    /// Whether a packet that came by `arrival` and belongs to no connection would go back to where it came from: nothing but
-    /// a default is known of its source or its destination, and the destination's is on the same side. Behind several
-    /// gateways of one side there is the same network, and one of them may send with more than one MAC (VRRP).
+    /// Whether a packet that came by `arrival` and belongs to no connection would go back to where it came from:
+    /// nothing but a default is known of its source or its destination, and the destination's is on the same side.
+    /// Behind several gateways of one side there is the same network, and one of them may send with more than one MAC
+    /// (VRRP).
     pub fn turns_back(&self, source: Ipv4Addr, destination: Ipv4Addr, arrival: PortIndex) -> bool {
         let by_default = |way: &Way| way.is_default() && way.gateway.is_some();
         let Some(there) = self.all.way(destination).filter(|way| by_default(way)) else { return false };

@@ -117,7 +117,8 @@ pub fn echo_reply<F: Frame>(frame: &mut F) -> bool {
     !is_fragment && echo_reply_fragment(frame)
 }
 
-/// The same for any fragment of a request, of which the caller has all: each becomes one of the reply, at the same place.
+/// The same for any fragment of a request, of which the caller has all: each becomes one of the reply, at the same
+/// place.
 pub fn echo_reply_fragment<F: Frame>(frame: &mut F) -> bool {
     let Some(packet) = answerable(frame.bytes()) else { return false };
     if packet.protocol() != ipv4::ICMP {

@@ -198,8 +198,8 @@ pub fn decrement_ttl(packet: &mut [u8]) {
     adjust_header(packet, checksum::TTL_DELTA);
 }
 
-/// Makes the packet that begins `packet` a fragment: where in the whole datagram's payload its own belongs, a multiple of
-/// eight bytes, and whether others follow. It was none.
+/// Makes the packet that begins `packet` a fragment: where in the whole datagram's payload its own belongs, a multiple
+/// of eight bytes, and whether others follow. It was none.
 ///
 /// # Panics
 /// If `packet` is shorter than [`HEADER`].

@@ -69,8 +69,8 @@ impl<Io: FrameIo> Handler<Io> {
         self.icmp_error(frame, kind, Some(ip.destination), DropReason::Protocol, context)
     }
 
-    /// Says to the sender where its packet's header is wrong, with the address that it was sent to, if that is ours, else
-    /// with ours on its link.
+    /// Says to the sender where its packet's header is wrong, with the address that it was sent to, if that is ours,
+    /// else with ours on its link.
     pub(super) fn parameter_problem(
         &mut self,
         frame: &mut Io::Frame,

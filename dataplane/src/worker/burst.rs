@@ -21,8 +21,8 @@ use std::marker::PhantomData;
 use std::net::Ipv4Addr;
 
 /// Buckets that are prefetched one right after the other, before each so many packets. A prefetch whose page's
-/// translation is not at hand holds up all that comes after it until that has been found, which takes a while; searches for
-/// several run at once.
+/// translation is not at hand holds up all that comes after it until that has been found, which takes a while; searches
+/// for several run at once.
 pub const TOGETHER: usize = 4;
 /// The same of a vast table, where it takes longer, for the page tables are not at hand either. With more than these
 /// the lines wait for each other: a core has some 24 misses open.
@@ -41,7 +41,8 @@ impl<Io: FrameIo> Handler<Io> {
         }
     }
 
-    /// As the processor can. For newer ones each direction has a function of its own: what another needs takes no registers.
+    /// As the processor can. For newer ones each direction has a function of its own: what another needs takes no
+    /// registers.
     #[inline(always)]
     fn decode_on_level<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
         match self.v3 {
@@ -446,8 +447,8 @@ fn others(frames: &[impl Frame], expected: Expected) -> FrameSet {
     frames.iter().enumerate().fold(0, |set, (index, frame)| set | is_other(frame) << index)
 }
 
-/// Which frames come from an address that belongs on another port. Out of line, for it is asked only where reals are behind
-/// several ports.
+/// Which frames come from an address that belongs on another port. Out of line, for it is asked only where reals are
+/// behind several ports.
 #[cold]
 #[inline(never)]
 fn strangers(frames: &[impl Frame], port: PortIndex, snapshot: &Snapshot) -> FrameSet {

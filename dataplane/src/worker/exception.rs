@@ -337,8 +337,8 @@ impl<Io: FrameIo> Handler<Io> {
         Ok(leaving(&ip, way.hop.port, snapshot))
     }
 
-    /// The way of a connection's packets, and of the errors about them: towards the real, or back to `client` by the port
-    /// that its packets came by. It is the one that the fast path takes, by the same ids.
+    /// The way of a connection's packets, and of the errors about them: towards the real, or back to `client` by the
+    /// port that its packets came by. It is the one that the fast path takes, by the same ids.
     pub(super) fn way(&self, found: Found, client: Ipv4Addr, snapshot: &Snapshot) -> Option<Way> {
         let (known, hop) = match found.direction {
             Direction::Forward => {

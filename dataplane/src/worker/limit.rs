@@ -38,9 +38,9 @@ impl TokenBucket {
 /// The limits of one worker. A flood of one kind silences no other: each kind of answer has a bucket of its own on each
 /// `EthPort`, and RST and ICMP errors one for each cause.
 ///
-/// ICMP "fragmentation needed" has none: a connection whose sender does not hear it hangs (Linux limits all ICMP errors but
-/// this one, too). It is bounded by what causes it: one for each packet longer than the MTU, which is at least 576 bytes, and
-/// never longer than 576 bytes, so whoever makes natlb send some has sent more.
+/// ICMP "fragmentation needed" has none: a connection whose sender does not hear it hangs (Linux limits all ICMP errors
+/// but this one, too). It is bounded by what causes it: one for each packet longer than the MTU, which is at least 576
+/// bytes, and never longer than 576 bytes, so whoever makes natlb send some has sent more.
 #[derive(Debug)]
 pub(super) struct Limits {
     answers: Box<[Answers; MAX_PORTS]>,

@@ -78,9 +78,9 @@ const SWEEP_PASS_NANOSECONDS: u64 = 1_000_000_000;
 const SWEEP_BUCKETS_A_SECOND: usize = 1 << 20;
 /// … so many seconds, unless more than three quarters of it are taken: then it needs the room sooner.
 const SWEEP_SLOWEST: usize = 4;
-/// Buckets of 512 KiB: where a table is no larger than a core's own cache, a burst that a port receives is not prefetched
-/// for, nor kept until the next one has been decoded, for what it waits for is as near as the frames themselves, which
-/// that would push out.
+/// Buckets of 512 KiB: where a table is no larger than a core's own cache, a burst that a port receives is not
+/// prefetched for, nor kept until the next one has been decoded, for what it waits for is as near as the frames
+/// themselves, which that would push out.
 const NEAR: usize = 8192;
 /// Buckets of 256 MiB. A host may map them by pages of 4 KiB, whatever they lie in for its guest; then the page
 /// tables of more do not fit into a core's own cache.

@@ -145,8 +145,8 @@ impl<Io: FrameIo> Handler<Io> {
         Ok(real)
     }
 
-    /// The place of a connection that its client opens anew, as nearly always: TCP, closed and still there, at home, and the
-    /// only one of the client endpoint.
+    /// The place of a connection that its client opens anew, as nearly always: TCP, closed and still there, at home,
+    /// and the only one of the client endpoint.
     fn closed_at_home(
         &mut self,
         head: &[u8; HEAD],

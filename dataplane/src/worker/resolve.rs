@@ -34,8 +34,8 @@ impl<'a> Path<'a> {
     /// For one packet whose connection is the first with its key at home, as it nearly always is: notes it in the
     /// entry, rewrites it and counts it, with its `length`, which is loaded only then. Returns the port that it leaves
     /// on; `None`, and nothing done but its tick noted, if there is more to it: it is of another connection or none, or
-    /// a SYN that opens a closed one anew, or its next hop is not known. Nothing here calls a function, also for what is
-    /// rare: that would cost the loop its registers.
+    /// a SYN that opens a closed one anew, or its next hop is not known. Nothing here calls a function, also for what
+    /// is rare: that would cost the loop its registers.
     #[inline(always)]
     pub(super) fn forward(
         self,
@@ -48,8 +48,8 @@ impl<'a> Path<'a> {
         let head = frame.head_mut();
         let fields = rewrite::fields(head);
         let entry = self.words.entry(probed)?;
-        // Asked before the record, not beside it: from two words that have to be zero the compiler makes one, in more steps
-        // than the second branch takes.
+        // Asked before the record, not beside it: from two words that have to be zero the compiler makes one, in more
+        // steps than the second branch takes.
         if !entry.has_lower_half(key) {
             return None;
         }

@@ -52,8 +52,8 @@ impl<Io: FrameIo> Handler<Io> {
             self.table.remove(slot, &self.counters);
         }
 
-        // A reply carries no VIP: it must not match two connections of this client endpoint. One that
-        // is over but for stragglers gives way, as to a SYN of its own. What there is is looked through once, not for each real.
+        // A reply carries no VIP: it must not match two connections of this client endpoint. One that is over but for
+        // stragglers gives way, as to a SYN of its own. What there is is looked through once, not for each real.
         let replies = RefCell::new(Replies::new());
         let note = |entry: Entry| {
             if let Some(real) = snapshot.real_key(entry.real())
@@ -119,10 +119,10 @@ impl<Io: FrameIo> Handler<Io> {
         })
     }
 
-    /// What a refused opening is answered with, as IPVS and the host's stack do: RST where TCP finds
-    /// nothing, ICMP port unreachable where a service has no real or UDP finds nothing. Also RST where replies to
-    /// this client port would collide: after ICMP a client may try the same port again for minutes, after RST it can try
-    /// another address or port at once.
+    /// What a refused opening is answered with, as IPVS and the host's stack do: RST where TCP finds nothing, ICMP port
+    /// unreachable where a service has no real or UDP finds nothing. Also RST where replies to this client port would
+    /// collide: after ICMP a client may try the same port again for minutes, after RST it can try another address or
+    /// port at once.
     pub(super) fn refuse(
         &mut self,
         frame: &mut Io::Frame,

@@ -1,14 +1,14 @@
 //! How much of a full connection table each service has, so that none keeps the others out.
 //!
 //! Made-up clients leave behind what gives way to anything (see
-//! [`insert_beside`](crate::connection::table::Table::insert_beside)), or, by two datagrams each, what does not; real ones
-//! make as many connections as they like. So in a full table a service takes from those that have more than twice as many
-//! connections as it has itself, established ones too, and those that have not half as many are spared. Services of like
-//! size take no established connection from each other, and none takes one from itself: where one service alone fills the
-//! table, its new clients are refused.
+//! [`insert_beside`](crate::connection::table::Table::insert_beside)), or, by two datagrams each, what does not; real
+//! ones make as many connections as they like. So in a full table a service takes from those that have more than twice
+//! as many connections as it has itself, established ones too, and those that have not half as many are spared.
+//! Services of like size take no established connection from each other, and none takes one from itself: where one
+//! service alone fills the table, its new clients are refused.
 //!
-//! Nothing is counted as long as there is room. When a table is nearly full the reals' own counts are added up, a few in
-//! each turn, so what is known is up to some milliseconds old.
+//! Nothing is counted as long as there is room. When a table is nearly full the reals' own counts are added up, a few
+//! in each turn, so what is known is up to some milliseconds old.
 
 use super::Handler;
 use crate::connection::table::Standing;
@@ -24,7 +24,8 @@ const REALS_IN_A_TURN: u32 = 32;
 /// Connections of removed reals and services serve nobody any more.
 const REMOVED: Standing = Standing { beside_new: Ordering::Greater, share: u32::MAX };
 
-/// Connections of each service, as far as they are known. No memory is taken but when there are more services than ever.
+/// Connections of each service, as far as they are known. No memory is taken but when there are more services than
+/// ever.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     /// By [`ServiceId`].
@@ -35,8 +36,8 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Services or reals are others than before. What is known of those that stay still holds, and adding up goes on, so
-    /// that it comes to an end however often the configuration changes.
+    /// Services or reals are others than before. What is known of those that stay still holds, and adding up goes on,
+    /// so that it comes to an end however often the configuration changes.
     pub(super) fn adopt(&mut self, snapshot: &Snapshot) {
         self.known.resize(snapshot.services.len(), 0);
         self.sums.resize(snapshot.services.len(), 0);

@@ -22,8 +22,8 @@ impl Gateways {
 }
 
 impl<Io: FrameIo> Handler<Io> {
-    /// The id of the host that replies to a client are sent to next whose packets come by `port`; as long as it has none, the
-    /// port's own.
+    /// The id of the host that replies to a client are sent to next whose packets come by `port`; as long as it has
+    /// none, the port's own.
     #[inline(always)]
     pub(super) fn way_back(&mut self, client: Ipv4Addr, port: PortIndex, snapshot: &Snapshot) -> NextHopId {
         let next = snapshot.routes.to_client(client, port);

@@ -82,8 +82,8 @@ impl Lab {
         Self::with_capacity(1024)
     }
 
-    /// Both ports, no service; client, reals and the client's router are known neighbours. Full bursts are kept until the
-    /// next, as with large tables.
+    /// Both ports, no service; client, reals and the client's router are known neighbours. Full bursts are kept until
+    /// the next, as with large tables.
     pub fn with_capacity(capacity: usize) -> Self {
         Self::of(capacity, Worker::keeping_bursts)
     }

@@ -1,7 +1,8 @@
 use super::*;
 use Direction::{Forward, Reverse};
 
-/// The kernel's tables (`net/netfilter/ipvs/ip_vs_proto_tcp.c`, without `secure_tcp`), for what a client and a real send.
+/// The kernel's tables (`net/netfilter/ipvs/ip_vs_proto_tcp.c`, without `secure_tcp`), for what a client and a real
+/// send.
 const KERNELS: [[[State; 4]; 11]; 2] = [
     [
         [SR, CL, ES, CL],

@@ -42,8 +42,8 @@ impl Table {
         self.sweep_position = self.extent.at_or_after(self.sweep_position);
     }
 
-    /// Moves the entries of one region of the smaller layout to two of the larger, where each finds room; or those of two
-    /// to one, if they all have room there.
+    /// Moves the entries of one region of the smaller layout to two of the larger, where each finds room; or those of
+    /// two to one, if they all have room there.
     fn move_region(&mut self, step: Step, counters: &WorkerCounters) {
         let smaller = step.smaller..step.smaller + REGION;
         let larger = 2 * step.smaller..2 * (step.smaller + REGION);

@@ -72,8 +72,8 @@ impl Standing {
 }
 
 impl Table {
-    /// Makes an entry, and counts it towards its real, as [`insert_beside`](Self::insert_beside) does where no service is
-    /// known to have more than another.
+    /// Makes an entry, and counts it towards its real, as [`insert_beside`](Self::insert_beside) does where no service
+    /// is known to have more than another.
     ///
     /// # Errors
     /// If nothing may give way.
@@ -93,10 +93,10 @@ impl Table {
         self.insert_beside(alike, hash, key, real, next_hop, state, tick, timeouts, counters)
     }
 
-    /// Makes an entry, and counts it towards its real. The caller has made sure that there is none
-    /// for the same connection, and tells how the services of reals stand. When there is no room, dead entries give way
-    /// first, then those in CLOSE and TIME_WAIT, then half-open ones and unanswered UDP, then those that one side alone has
-    /// taken part in, and last, to a service with far fewer, established ones: of each kind those of the service with the
+    /// Makes an entry, and counts it towards its real. The caller has made sure that there is none for the same
+    /// connection, and tells how the services of reals stand. When there is no room, dead entries give way first, then
+    /// those in CLOSE and TIME_WAIT, then half-open ones and unanswered UDP, then those that one side alone has taken
+    /// part in, and last, to a service with far fewer, established ones: of each kind those of the service with the
     /// most.
     ///
     /// # Errors
@@ -266,8 +266,8 @@ impl Table {
         Ok((0, slot))
     }
 
-    /// Where the places of a key are taken when its region is moved: a free slot of that. Look-ups for a home that has such
-    /// entries search the whole region.
+    /// Where the places of a key are taken when its region is moved: a free slot of that. Look-ups for a home that has
+    /// such entries search the whole region.
     pub(super) fn anywhere(&self, home: usize) -> Option<Slot> {
         let mut region = [0; REGION];
         region.iter_mut().zip(region_of(home)).for_each(|(place, bucket)| *place = bucket);
@@ -321,9 +321,9 @@ impl Table {
     }
 
     /// The entry of a stretch that gives way first to a new connection. What has just begun of services with far fewer
-    /// connections than the new one's is spared, so that a flood of one service cannot take from all others what they need
-    /// to open connections; but only up to an eighth of the stretch, so that half-open ones of many small services keep no
-    /// large one out.
+    /// connections than the new one's is spared, so that a flood of one service cannot take from all others what they
+    /// need to open connections; but only up to an eighth of the stretch, so that half-open ones of many small services
+    /// keep no large one out.
     fn first_to_go(
         &self,
         stretch: &[usize],

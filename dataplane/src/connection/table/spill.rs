@@ -1,15 +1,16 @@
 //! Entries that lie away from home, and where to look for them.
 //!
-//! An entry that finds its home bucket full lies in another of its [`PLACES`], all in one region, or, when those are taken
-//! too, in the places of a further choice: those that the same client endpoint would have with another hash, nearly always in
-//! another region. There are [`CHOICES`] of these, so that one client endpoint, whose connections have one key, can have
-//! [`MOST_OF_ENDPOINT`] connections, a few in each of many regions, and take no region from others.
+//! An entry that finds its home bucket full lies in another of its [`PLACES`], all in one region, or, when those are
+//! taken too, in the places of a further choice: those that the same client endpoint would have with another hash,
+//! nearly always in another region. There are [`CHOICES`] of these, so that one client endpoint, whose connections have
+//! one key, can have [`MOST_OF_ENDPOINT`] connections, a few in each of many regions, and take no region from others.
 //!
-//! Look-ups of others pay for that as little as can be. A bucket knows how many entries at home in it lie in other buckets of the
-//! region (bits 4 to 7 of its keys), and whether any lie further. How many choices have to be searched then is known for each region of
-//! the largest layout, which stays what it is when the table changes its size. All is exact, and forgotten with the last entry. What
-//! all misses pay together grows with the entries that lie away, of which an attacker can have no more than the table holds; and whom
-//! he slows down he cannot choose, as homes depend on a secret.
+//! Look-ups of others pay for that as little as can be. A bucket knows how many entries at home in it lie in other
+//! buckets of the region (bits 4 to 7 of its keys), and whether any lie further. How many choices have to be searched
+//! then is known for each region of the largest layout, which stays what it is when the table changes its size. All is
+//! exact, and forgotten with the last entry. What all misses pay together grows with the entries that lie away, of
+//! which an attacker can have no more than the table holds; and whom he slows down he cannot choose, as homes depend on
+//! a secret.
 //!
 //! ```text
 //! bits 4..7 of key 0   entries at home here that lie elsewhere in the region; 15: see the others
@@ -71,8 +72,8 @@ impl Bucket {
     }
 }
 
-/// Entries in further choices of all that are at home in one region of the largest layout, and how many choices are in use:
-/// twelve bits, and four for its power of two.
+/// Entries in further choices of all that are at home in one region of the largest layout, and how many choices are in
+/// use: twelve bits, and four for its power of two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Further(u16);
 
@@ -181,8 +182,8 @@ impl Table {
         (1..=CHOICES).find_map(|choice| Some((choice, self.free_slot(&self.places(hash.choice(choice)))?)))
     }
 
-    /// What a bucket knows of further choices is brought up to date: when entries are moved it comes to know of some that
-    /// are at home in others.
+    /// What a bucket knows of further choices is brought up to date: when entries are moved it comes to know of some
+    /// that are at home in others.
     pub(super) fn correct_spill(&mut self, home: usize) {
         let mut spill = self.buckets[home].spill();
         if spill.further && !self.has_further(home) {

@@ -59,8 +59,8 @@ impl Table {
         self.extent.used()
     }
 
-    /// Copies live entries out, from `position` on, until there may not be room for more in the capacity of `rows`,
-    /// or `buckets` have been examined. Returns where to go on, or `None` at the end. Entries that live all the while are
+    /// Copies live entries out, from `position` on, until there may not be room for more in the capacity of `rows`, or
+    /// `buckets` have been examined. Returns where to go on, or `None` at the end. Entries that live all the while are
     /// copied once, also if the table changes its size meanwhile.
     pub fn export(
         &self,
