@@ -2,16 +2,16 @@
 
 use crate::Failure;
 use crate::interfaces::Interfaces;
+use crate::nic_steering::Steering;
 use crate::placement::{QueuePlan, hand_over_buffers, numa_node};
 use crate::rings::{self, PortShape, Sizes, TooFew, Wanted};
 use crate::starting::Starting;
-use crate::steering::Steering;
 use control::config::{Config, Hugepages};
+use control::daemon::{Counted, DeviceStatus, Devices};
 use control::host_interface::{Footing, HostInterface};
-use control::steering::Way;
-use control::thread::{Counted, DeviceStatus, Devices};
-use dataplane::hand_over::Peers;
-use dataplane::next_hop::Mac;
+use control::nic_steering::Way;
+use dataplane::exchange::peers::Peers;
+use dataplane::names::mac::Mac;
 use dataplane::snapshot;
 use dataplane::steering::OwnerMap;
 use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues};

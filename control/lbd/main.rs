@@ -8,7 +8,7 @@
 //! rings        how large rings and caches may be, so that a pool never runs dry
 //! placement    which worker has which queue, and on which NUMA node what is
 //! starting     a start that hangs in a driver can be ended, and is named
-//! steering     what the NICs are told, so that packets reach their connection's owner
+//! nic_steering what the NICs are told, so that packets reach their connection's owner
 //! fleet        all workers, each on its core
 //! worker_loop  one worker's polling loop: its clock, and what it does when nothing arrives
 //! logging      what is said on stderr
@@ -24,18 +24,18 @@ mod interfaces;
 mod logging;
 #[cfg(feature = "measure")]
 mod measure;
+mod nic_steering;
 mod placement;
 mod rings;
 mod signals;
 mod starting;
-mod steering;
 mod worker_loop;
 
 use clap::Parser;
 use control::config::{self, Config};
-use control::state_file::{LoadError, StateFile};
-use control::thread::{ControlThread, RunError, StartError, WorkerInfo};
-use dataplane::next_hop::NextHops;
+use control::daemon::{ControlThread, RunError, StartError, WorkerInfo};
+use control::persist::state_file::{LoadError, StateFile};
+use dataplane::live::next_hops::NextHops;
 use devices::DpdkDevices;
 use dpdk::Eal;
 use fleet::Fleet;

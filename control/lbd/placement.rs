@@ -1,7 +1,7 @@
 //! Which worker has which queue of a port, on which NUMA node what is, and how many buffers are under way between
 //! workers.
 
-use dataplane::hand_over::{FRAMES, PARCELS};
+use dataplane::exchange::peers::{FRAMES, PARCELS};
 use std::path::Path;
 
 /// A port's queues, where it may have fewer than there are workers. Worker `w` has queue `w` if there is one for

@@ -2,7 +2,7 @@
 
 use control::config::{Config, Idle};
 use dataplane::frame::FrameIo;
-use dataplane::time::Now;
+use dataplane::names::time::Now;
 use dataplane::worker::Worker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,10 +2,10 @@
 
 mod control_lab;
 
+use control::api::protocol::{Command, Listen, Refusal};
 use control::change::{Effect, Refused, apply, save};
 use control::model::{Links, Model};
-use control::protocol::{Command, Listen, Refusal};
-use dataplane::next_hop::Mac;
+use dataplane::names::mac::Mac;
 use dataplane::schedule::Change;
 use dataplane::snapshot::Steering;
 use std::net::SocketAddrV4;

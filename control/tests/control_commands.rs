@@ -2,12 +2,12 @@
 
 mod control_lab;
 
-use control::protocol::Command;
+use control::api::protocol::Command;
 use control_lab::{Lab, beside, config_in, until};
 use dataplane::counters::StateGauges;
-use dataplane::ids::{NeighbourKey, RealId};
-use dataplane::message::NeighbourEvent;
-use dataplane::next_hop::Mac;
+use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::ids::{NeighbourKey, RealId};
+use dataplane::names::mac::Mac;
 use dataplane::snapshot::Steering;
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -110,7 +110,7 @@ fn removed_reals_come_back_with_their_counters_and_are_let_go_without_connection
 fn status_tells_of_ports_workers_drops_and_trouble() {
     let (_directory, lab) = lab(1, 0);
     let counters = &lab.workers[0].counters;
-    counters.dropped(dataplane::verdict::DropReason::NoRoute).add(4);
+    counters.dropped(dataplane::names::verdict::DropReason::NoRoute).add(4);
     counters.checksums_examined[0].set(6);
     counters.partial_checksums[0].set(4);
     counters.merged_segments[1].set(1);
@@ -185,7 +185,10 @@ fn dumps_at_once_and_one_that_is_never_read_do_not_disturb_each_other() {
             scope.spawn(move || assert_eq!(dump(), 30_000));
         }
     });
-    assert!(matches!(lazy.answer(), Some(control::protocol::Outcome::Ok(_))), "and it is complete when read");
+    assert!(
+        matches!(lazy.answer(), Some(control::api::protocol::Outcome::Ok(_))),
+        "and it is complete when read"
+    );
 }
 
 #[test]
@@ -203,7 +206,7 @@ fn a_stuck_worker_is_named_and_what_follows_changes_nothing() {
     assert!(refusal.message.starts_with("nothing changed: worker 1 has not taken version"), "{refusal:?}");
     assert_eq!(lab.ok(r#""command":"save""#), before);
     lab.workers[1].obeys.store(true, Ordering::Relaxed);
-    until("it goes on", || matches!(lab.ask(r#""command":"clear""#), control::protocol::Outcome::Ok(_)));
+    until("it goes on", || matches!(lab.ask(r#""command":"clear""#), control::api::protocol::Outcome::Ok(_)));
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 mod control_lab;
 
+use control::api::protocol::Command;
 use control::change::{Refused, apply, restore};
-use control::compile::Compiler;
 use control::model::{Links, Model};
-use control::protocol::Command;
-use dataplane::ids::{MAX_REALS, NeighbourKey, NextHopId, REAL_IDS, RealId, RealKey, ServiceKey};
-use dataplane::next_hop::Mac;
+use control::publish::compile::Compiler;
+use dataplane::names::ids::{MAX_REALS, NeighbourKey, NextHopId, REAL_IDS, RealId, RealKey, ServiceKey};
+use dataplane::names::mac::Mac;
 use dataplane::snapshot::{Snapshot, Steering};
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -55,7 +55,7 @@ fn way(key: NeighbourKey) -> NextHopId {
 }
 
 fn web() -> ServiceKey {
-    "tcp://192.168.10.100:80".parse::<control::protocol::Listen>().unwrap().0
+    "tcp://192.168.10.100:80".parse::<control::api::protocol::Listen>().unwrap().0
 }
 
 fn real(endpoint: &str) -> RealKey {
@@ -128,7 +128,7 @@ fn restoring_keeps_the_ids_of_what_stays() {
 #[test]
 fn an_untouched_service_keeps_its_schedule() {
     let mut bench = Bench::new();
-    let dns = "udp://192.168.10.100:53".parse::<control::protocol::Listen>().unwrap().0;
+    let dns = "udp://192.168.10.100:53".parse::<control::api::protocol::Listen>().unwrap().0;
     let before = bench.restore(&[WEB, RS1, "-A -u 192.168.10.100:53"]);
     let edit = r#""command":"edit-real","service":"tcp://192.168.10.100:80","real":"10.0.0.7:80","weight":3"#;
     let after = bench.command(edit);

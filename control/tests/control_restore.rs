@@ -5,7 +5,7 @@ mod control_lab;
 use control::client::{Surroundings, run};
 use control::model::MAX_SERVICES;
 use control_lab::{Lab, config_in};
-use dataplane::ids::MAX_REALS;
+use dataplane::names::ids::MAX_REALS;
 use serde_json::{Value, json};
 use std::fmt::Write;
 

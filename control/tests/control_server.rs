@@ -2,8 +2,8 @@
 
 mod control_lab;
 
-use control::protocol::{LONGEST_LINE, Outcome, Refusal};
-use control::server::{IDLE, KEPT, MAX_PEERS, PAUSE, Server};
+use control::api::protocol::{LONGEST_LINE, Outcome, Refusal};
+use control::api::server::{IDLE, KEPT, MAX_PEERS, PAUSE, Server};
 use control_lab::{Client, Lab, config_in, until};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

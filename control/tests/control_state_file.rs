@@ -2,12 +2,12 @@
 
 mod control_lab;
 
+use control::api::protocol::Outcome;
 use control::change::restore;
 use control::model::{Links, Model};
-use control::protocol::Outcome;
-use control::state_file::StateFile;
+use control::persist::state_file::StateFile;
 use control_lab::{Lab, config_in};
-use dataplane::next_hop::Mac;
+use dataplane::names::mac::Mac;
 use dataplane::snapshot::Steering;
 use std::fs;
 use std::path::Path;

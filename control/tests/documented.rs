@@ -2,11 +2,12 @@
 
 mod control_lab;
 
+use control::api::server;
 use control::client::{Surroundings, run};
-use control::{config, model, server};
+use control::{config, model};
 use control_lab::{Lab, config_in};
-use dataplane::ids::{MAX_PORTS, MAX_REALS, REAL_IDS};
-use dataplane::verdict::DropReason;
+use dataplane::names::ids::{MAX_PORTS, MAX_REALS, REAL_IDS};
+use dataplane::names::verdict::DropReason;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -249,7 +249,7 @@ fn stdin_that_is_no_text_is_a_usage_error() {
         (ran.code, ran.stderr.as_str()),
         (2, "lbctl: stdin: line 2: expected UTF-8, found other bytes\n")
     );
-    let ran = lbctl(NOBODY.as_ref(), &["restore"], &vec![b'#'; control::protocol::LONGEST_LINE + 1]);
+    let ran = lbctl(NOBODY.as_ref(), &["restore"], &vec![b'#'; control::api::protocol::LONGEST_LINE + 1]);
     assert_eq!((ran.code, ran.stderr.as_str()), (2, "lbctl: stdin: more than 16777216 bytes\n"));
 }
 

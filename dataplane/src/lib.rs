@@ -13,31 +13,32 @@
 //!   open       the usual first packet of a connection
 //!   exception  everything else, one packet at a time: other openings, ICMP, ARP, routing
 //!   hand_over  whose a packet is, where there are several workers
-//! hand_over  frames on their way from one worker to another
 //! connection the table: one entry per connection, found from both directions
-//! fragment   which datagram a fragment is of, and those that come before its first
+//! fragments  which datagram a fragment is of, and those that come before its first
 //! schedule   which real a new connection gets
 //! steering   which worker owns a connection, and how NICs are made to agree
 //! snapshot   the configuration a worker runs on, immutable
+//! live       what changes while a snapshot is in force: next hops
+//! exchange   what crosses between threads: orders, and frames handed to another worker
+//! translation  the precomputed rewrite of a real
 //! wire       formats of the headers, checksums, and the answers made in place
+//! counters   what is counted
+//! names      the vocabulary: ids, directions, MACs, time, verdicts
 //! ```
 //!
-//! `message` is what crosses between a worker and the control thread, `next_hop` the MACs,
-//! `counters` and `verdict` what is counted. Nothing here knows DPDK, reads a clock or does I/O.
+//! Nothing here knows DPDK, reads a clock or does I/O.
 #![forbid(unsafe_code)]
 
 pub mod connection;
 pub mod counters;
-pub mod fragment;
+pub mod exchange;
+pub mod fragments;
 pub mod frame;
-pub mod hand_over;
-pub mod ids;
-pub mod message;
-pub mod next_hop;
+pub mod live;
+pub mod names;
 pub mod schedule;
 pub mod snapshot;
 pub mod steering;
-pub mod time;
-pub mod verdict;
+pub mod translation;
 pub mod wire;
 pub mod worker;

@@ -6,9 +6,9 @@ use arrayvec::ArrayVec;
 use dataplane::connection::table::HashKey;
 use dataplane::frame::plain::{PlainFrame, PlainIo};
 use dataplane::frame::{BURST, FrameIo};
-use dataplane::ids::PortIndex;
-use dataplane::time::Now;
-use dataplane::verdict::DropReason;
+use dataplane::names::ids::PortIndex;
+use dataplane::names::time::Now;
+use dataplane::names::verdict::DropReason;
 use memory::CountingAllocator;
 use support::packet::{ACK, FIN, Packet, RST, SYN};
 use support::*;
@@ -103,14 +103,14 @@ fn no_packet_makes_the_worker_allocate() {
 
     let key = HashKey { mask: 1, multiplier: 3 };
     let mut lab = Lab::serving();
-    let (end, mut control) = dataplane::message::channel(lab.next_hops.clone());
+    let (end, mut control) = dataplane::exchange::orders::channel(lab.next_hops.clone());
     let mut worker = dataplane::worker::Worker::new(io, end, 4096, key, memory::Huge::Never).unwrap();
     lab.description.version += 1;
     lab.description.ports[usize::from(DIP0)].mtu = 1400;
     let snapshot = dataplane::snapshot::Snapshot::compile(lab.description.clone());
-    control.orders.push(dataplane::message::Order::Adopt(snapshot.into())).unwrap();
+    control.orders.push(dataplane::exchange::orders::Order::Adopt(snapshot.into())).unwrap();
     for (key, id) in lab.neighbours.clone() {
-        control.orders.push(dataplane::message::Order::Reachable(key, id)).unwrap();
+        control.orders.push(dataplane::exchange::orders::Order::Reachable(key, id)).unwrap();
     }
     let mut now = 1_000_000_000_000;
     worker.turn(Now { nanoseconds: now });
@@ -148,16 +148,16 @@ fn handing_over_allocates_nothing() {
     }
     let (mut workers, mut controls) = (Vec::new(), Vec::new());
     let snapshot = std::sync::Arc::new(dataplane::snapshot::Snapshot::compile(lab.description.clone()));
-    for peers in dataplane::hand_over::mesh(&support::cluster::owners(2)) {
-        let (end, mut control) = dataplane::message::channel(lab.next_hops.clone());
+    for peers in dataplane::exchange::peers::mesh(&support::cluster::owners(2)) {
+        let (end, mut control) = dataplane::exchange::orders::channel(lab.next_hops.clone());
         let arriving = [std::mem::take(&mut frames), Vec::new()];
         let io = Prepared { arriving, sent: Vec::with_capacity(clients.len()), pool: Vec::new() };
         let key = HashKey { mask: 1, multiplier: 3 };
         let worker = dataplane::worker::Worker::new(io, end, 8192, key, memory::Huge::Never).unwrap();
         workers.push(worker.with_peers(peers));
-        control.orders.push(dataplane::message::Order::Adopt(snapshot.clone())).unwrap();
+        control.orders.push(dataplane::exchange::orders::Order::Adopt(snapshot.clone())).unwrap();
         for (key, id) in lab.neighbours.clone() {
-            control.orders.push(dataplane::message::Order::Reachable(key, id)).unwrap();
+            control.orders.push(dataplane::exchange::orders::Order::Reachable(key, id)).unwrap();
         }
         controls.push(control);
     }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use dataplane::verdict::DropReason;
+use dataplane::names::verdict::DropReason;
 use std::net::Ipv4Addr;
 use support::packet::{ACK, Packet, RST, SYN, read};
 use support::*;
@@ -86,7 +86,7 @@ fn what_cannot_be_answered_costs_no_token() {
     let mut lab = lab();
     // An address of a group as the sender's MAC: nobody to answer.
     let from_group =
-        |packet: Packet| packet.macs(dataplane::next_hop::Mac([3, 0, 0, 0, 0, 1]), VIP_MAC).frame();
+        |packet: Packet| packet.macs(dataplane::names::mac::Mac([3, 0, 0, 0, 0, 1]), VIP_MAC).frame();
     let ping = || Packet::icmp(CLIENT, VIP, [8, 0], [0, 1, 0, 1], b"ping");
     let udp = || Packet::udp(at(CLIENT, 40000), at(VIP, 9), b"?");
     for _ in 0..FLOOD {
@@ -131,8 +131,8 @@ fn colliding_replies_reset_tcp_and_are_port_unreachable_for_udp() {
 fn forgetful_lab() -> Lab {
     let mut lab = Lab::serving();
     lab.reachable(
-        dataplane::ids::NeighbourKey { port: VIP0, address: ROUTER },
-        dataplane::next_hop::Mac([2, 0, 0, 0, 0x10, 1]),
+        dataplane::names::ids::NeighbourKey { port: VIP0, address: ROUTER },
+        dataplane::names::mac::Mac([2, 0, 0, 0, 0x10, 1]),
     );
     lab
 }
@@ -182,8 +182,8 @@ fn resets_of_servers_are_limited_by_themselves() {
 fn a_reals_own_datagram_from_a_service_port_is_routed_unless_to_a_client() {
     let mut lab = forgetful_lab();
     let client = at(FAR_CLIENT, 5000);
-    let query =
-        Packet::udp(client, at(VIP, 53), b"?").macs(dataplane::next_hop::Mac([2, 0, 0, 0, 0x10, 1]), VIP_MAC);
+    let query = Packet::udp(client, at(VIP, 53), b"?")
+        .macs(dataplane::names::mac::Mac([2, 0, 0, 0, 0x10, 1]), VIP_MAC);
     let server = read(&lab.arrive(VIP0, &query.frame())[0].bytes).destination;
     assert_eq!(server, at(RS2, 5353));
     for destination in [at(FAR_CLIENT, 5353), at(FAR_CLIENT, 123), at(CLIENT, 5000)] {

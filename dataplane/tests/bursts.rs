@@ -3,12 +3,13 @@
 mod support;
 
 use dataplane::connection::{Row, Timeouts};
+use dataplane::exchange::orders::Order;
 use dataplane::frame::BURST;
-use dataplane::ids::{NeighbourKey, PortIndex};
-use dataplane::message::Order;
-use dataplane::next_hop::{Mac, NextHop};
-use dataplane::snapshot::Side;
-use dataplane::verdict::DropReason;
+use dataplane::live::next_hops::NextHop;
+use dataplane::names::ids::{NeighbourKey, PortIndex};
+use dataplane::names::mac::Mac;
+use dataplane::names::side::Side;
+use dataplane::names::verdict::DropReason;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use support::packet::{ACK, FIN, Packet, RST, SYN};

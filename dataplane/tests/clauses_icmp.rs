@@ -3,10 +3,10 @@
 
 mod support;
 
-use dataplane::ids::NeighbourKey;
-use dataplane::message::Order;
-use dataplane::next_hop::Mac;
-use dataplane::verdict::DropReason;
+use dataplane::exchange::orders::Order;
+use dataplane::names::ids::NeighbourKey;
+use dataplane::names::mac::Mac;
+use dataplane::names::verdict::DropReason;
 use std::net::Ipv4Addr;
 use support::packet::{Packet, SYN, internet_checksum, read, seal};
 use support::*;

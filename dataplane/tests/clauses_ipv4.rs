@@ -3,9 +3,9 @@
 
 mod support;
 
-use dataplane::next_hop::Mac;
+use dataplane::names::mac::Mac;
+use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Route;
-use dataplane::verdict::DropReason;
 use std::net::Ipv4Addr;
 use support::packet::{ACK, Packet, RST, SYN, internet_checksum, read, seal};
 use support::*;

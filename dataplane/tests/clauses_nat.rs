@@ -4,7 +4,7 @@
 mod support;
 
 use dataplane::connection::State;
-use dataplane::verdict::DropReason;
+use dataplane::names::verdict::DropReason;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use support::packet::{ACK, FIN, Packet, RST, SYN, read, seal};
 use support::*;

@@ -2,8 +2,8 @@
 
 mod support;
 
+use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::IpOptions;
-use dataplane::verdict::DropReason;
 use std::net::SocketAddrV4;
 use support::packet::{ACK, Packet, SYN, read};
 use support::*;

@@ -3,7 +3,7 @@
 
 mod support;
 
-use dataplane::time::Now;
+use dataplane::names::time::Now;
 use support::packet::*;
 use support::*;
 

@@ -2,11 +2,11 @@
 
 mod support;
 
-use dataplane::ids::NeighbourKey;
-use dataplane::message::NeighbourEvent;
-use dataplane::next_hop::Mac;
+use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::ids::NeighbourKey;
+use dataplane::names::mac::Mac;
+use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Unmatched;
-use dataplane::verdict::DropReason;
 use dataplane::wire::arp;
 use std::net::Ipv4Addr;
 use support::packet::{ACK, Packet, RST, SYN, read};
@@ -340,8 +340,8 @@ fn packets_wait_for_their_next_hop_and_leave_in_order_when_it_answers() {
     assert_eq!(payloads, [0, 1, 2, 3, 4]);
     assert_eq!(lab.connections().len(), 1);
     assert_eq!(lab.worker.frames_held(), 0);
-    let id =
-        lab.real_id(dataplane::ids::RealKey { service: udp_service(at(VIP, 53)), endpoint: at(rs3, 53) });
+    let id = lab
+        .real_id(dataplane::names::ids::RealKey { service: udp_service(at(VIP, 53)), endpoint: at(rs3, 53) });
     assert_eq!(lab.counters().real(id).in_packets.get(), 5, "each counted once");
 }
 
@@ -404,7 +404,7 @@ fn the_wait_is_bounded_and_its_end_is_told() {
     assert_eq!(lab.worker.frames_held(), 64);
     assert_eq!(lab.dropped(DropReason::NextHopQueueFull), 36);
     let key = NeighbourKey { port: DIP0, address: rs3 };
-    lab.control.orders.push(dataplane::message::Order::Unreachable(key)).unwrap();
+    lab.control.orders.push(dataplane::exchange::orders::Order::Unreachable(key)).unwrap();
     let sent = lab.turn();
     assert_eq!(sent.len(), 64);
     let seen = read(&sent[0].bytes);

@@ -3,11 +3,11 @@
 
 mod support;
 
-use dataplane::ids::{NeighbourKey, PortIndex};
-use dataplane::message::NeighbourEvent;
-use dataplane::next_hop::Mac;
+use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::ids::{NeighbourKey, PortIndex};
+use dataplane::names::mac::Mac;
+use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Route;
-use dataplane::verdict::DropReason;
 use dataplane::wire::arp;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -2,8 +2,8 @@
 
 mod support;
 
-use dataplane::ids::PortIndex;
-use dataplane::verdict::DropReason;
+use dataplane::names::ids::PortIndex;
+use dataplane::names::verdict::DropReason;
 use support::packet::{Packet, read, reassemble};
 use support::*;
 

@@ -2,10 +2,10 @@
 
 mod support;
 
-use dataplane::fragment::{HELD, PER_DATAGRAM};
-use dataplane::ids::{NeighbourKey, PortIndex};
-use dataplane::next_hop::Mac;
-use dataplane::verdict::DropReason;
+use dataplane::fragments::{HELD, PER_DATAGRAM};
+use dataplane::names::ids::{NeighbourKey, PortIndex};
+use dataplane::names::mac::Mac;
+use dataplane::names::verdict::DropReason;
 use std::net::Ipv4Addr;
 use support::packet::{ACK, Packet, SYN, read, reassemble, seal};
 use support::*;

@@ -4,9 +4,9 @@
 mod support;
 
 use dataplane::frame::BURST;
-use dataplane::ids::PortIndex;
-use dataplane::next_hop::Mac;
-use dataplane::verdict::DropReason;
+use dataplane::names::ids::PortIndex;
+use dataplane::names::mac::Mac;
+use dataplane::names::verdict::DropReason;
 use support::packet::{ACK, FIN, Packet, RST, SYN, read, reassemble};
 use support::*;
 

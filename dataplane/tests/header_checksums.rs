@@ -3,10 +3,11 @@
 
 mod support;
 
-use dataplane::connection::{Direction, State};
+use dataplane::connection::State;
 use dataplane::frame::{BURST, HEADER_RIGHT, HEADER_WRONG};
-use dataplane::ids::PortIndex;
-use dataplane::verdict::DropReason;
+use dataplane::names::direction::Direction;
+use dataplane::names::ids::PortIndex;
+use dataplane::names::verdict::DropReason;
 use support::packet::{ACK, FIN, Packet, RST, SYN, internet_checksum, read};
 use support::*;
 

@@ -3,8 +3,8 @@
 mod support;
 
 use dataplane::connection::table::MOST_OF_ENDPOINT;
-use dataplane::snapshot::endpoint_bits;
-use dataplane::verdict::DropReason;
+use dataplane::names::verdict::DropReason;
+use dataplane::translation::endpoint_bits;
 use std::net::SocketAddrV4;
 use support::packet::*;
 use support::*;

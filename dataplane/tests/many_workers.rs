@@ -2,11 +2,12 @@
 
 mod support;
 
-use dataplane::ids::{NeighbourKey, NextHopId, PortIndex};
-use dataplane::message::Order;
-use dataplane::snapshot::{Side, Steering};
-use dataplane::time::Now;
-use dataplane::verdict::DropReason;
+use dataplane::exchange::orders::Order;
+use dataplane::names::ids::{NeighbourKey, NextHopId, PortIndex};
+use dataplane::names::side::Side;
+use dataplane::names::time::Now;
+use dataplane::names::verdict::DropReason;
+use dataplane::snapshot::Steering;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use support::cluster::Cluster;
@@ -277,7 +278,8 @@ fn a_worker_without_a_transmit_queue_sends_through_another() {
     };
     assert_eq!((counts(0), counts(1)), ([0, 50, 0], [50, 0, 50]));
     // An ARP reply of worker 0 goes out by worker 1.
-    let request = dataplane::wire::arp::request(CLIENT_MAC, CLIENT, VIP, dataplane::next_hop::Mac::BROADCAST);
+    let request =
+        dataplane::wire::arp::request(CLIENT_MAC, CLIENT, VIP, dataplane::names::mac::Mac::BROADCAST);
     cluster.arrive(0, VIP0, &request);
     assert_eq!(cluster.settle().len(), 1);
     assert_eq!(cluster.counters(1).tx_packets.get(), 1);
@@ -508,7 +510,8 @@ fn what_has_no_client_stays_where_it_lands() {
         let ping = Packet::icmp(CLIENT, VIP, [8, 0], [1, 2, 3, 4], b"ping").macs(CLIENT_MAC, VIP_MAC).frame();
         let far = Ipv4Addr::new(192, 168, 10, 7);
         let other = Packet::icmp(RS1, far, [8, 0], [0; 4], b"through").macs(RS1_MAC, DIP_MAC).frame();
-        let arp = dataplane::wire::arp::request(CLIENT_MAC, CLIENT, VIP, dataplane::next_hop::Mac::BROADCAST);
+        let arp =
+            dataplane::wire::arp::request(CLIENT_MAC, CLIENT, VIP, dataplane::names::mac::Mac::BROADCAST);
         for worker in [0, 1] {
             cluster.arrive(worker, VIP0, &ping);
             cluster.arrive(worker, VIP0, &arp);

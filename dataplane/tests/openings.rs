@@ -1,11 +1,11 @@
 //! Connections opened several in a burst.
 
 mod support;
-use dataplane::ids::*;
-use dataplane::message::Order;
-use dataplane::next_hop::Mac;
+use dataplane::exchange::orders::Order;
+use dataplane::names::ids::*;
+use dataplane::names::mac::Mac;
+use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Route;
-use dataplane::verdict::DropReason;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use support::packet::*;

@@ -3,8 +3,8 @@
 
 mod support;
 
-use dataplane::fragment::{ALL_PIECES, GATHERED, PIECES};
-use dataplane::verdict::DropReason;
+use dataplane::fragments::{ALL_PIECES, GATHERED, PIECES};
+use dataplane::names::verdict::DropReason;
 use std::net::Ipv4Addr;
 use support::packet::{Packet, read, reassemble};
 use support::*;

@@ -2,10 +2,10 @@
 
 mod support;
 
-use dataplane::ids::NeighbourKey;
-use dataplane::message::{NeighbourEvent, Order};
-use dataplane::next_hop::Mac;
-use dataplane::verdict::DropReason;
+use dataplane::exchange::orders::{NeighbourEvent, Order};
+use dataplane::names::ids::NeighbourKey;
+use dataplane::names::mac::Mac;
+use dataplane::names::verdict::DropReason;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use support::packet::{ACK, Packet, SYN};
@@ -180,7 +180,7 @@ fn run(events: Vec<Event>) {
     let live = lab.worker.table().len() as u64;
     let (mut active, mut inactive) = (0, 0);
     for id in 0..8 {
-        let real = lab.counters().real(dataplane::ids::RealId(id));
+        let real = lab.counters().real(dataplane::names::ids::RealId(id));
         active += real.states.active();
         inactive += real.inactive();
     }

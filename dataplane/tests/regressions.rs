@@ -2,11 +2,12 @@
 
 mod support;
 use dataplane::connection::{State, Timeouts};
-use dataplane::ids::*;
-use dataplane::message::{NeighbourEvent, Order};
-use dataplane::next_hop::Mac;
+use dataplane::exchange::orders::{NeighbourEvent, Order};
+use dataplane::names::ids::*;
+use dataplane::names::mac::Mac;
+use dataplane::names::side::Side;
+use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::*;
-use dataplane::verdict::DropReason;
 use dataplane::wire::arp;
 use std::net::Ipv4Addr;
 use support::packet::*;

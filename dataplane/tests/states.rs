@@ -4,7 +4,7 @@
 mod support;
 
 use dataplane::connection::{State, Timeouts};
-use dataplane::ids::RealKey;
+use dataplane::names::ids::RealKey;
 use support::packet::{ACK, FIN, Packet, RST, SYN};
 use support::*;
 

@@ -2,10 +2,10 @@
 
 mod nic;
 
-use dataplane::snapshot::endpoint_bits;
 use dataplane::steering::{
     ClientBits, Family, Hashed, Indirection, OwnerMap, Unsuitable, ZeroWindow, free_key,
 };
+use dataplane::translation::endpoint_bits;
 use nic::{Input, Nic, Random, ipv4_input, toeplitz};
 use proptest::prelude::*;
 use std::net::{Ipv4Addr, SocketAddrV4};

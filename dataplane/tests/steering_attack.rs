@@ -2,8 +2,8 @@
 
 mod nic;
 
-use dataplane::snapshot::endpoint_bits;
 use dataplane::steering::{ClientBits, Family, Hashed, Indirection, OwnerMap, ZeroWindow, free_key};
+use dataplane::translation::endpoint_bits;
 use nic::{Random, toeplitz};
 use std::net::{Ipv4Addr, SocketAddrV4};
 

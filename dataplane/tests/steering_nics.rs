@@ -2,8 +2,8 @@
 
 mod nic;
 
-use dataplane::snapshot::endpoint_bits;
 use dataplane::steering::{ClientBits, Family, Hashed, Indirection, OwnerMap, ZeroWindow};
+use dataplane::translation::endpoint_bits;
 use nic::{Input, Nic, Random};
 
 /// For each kind and number of queues; fewer where the build is not optimised.

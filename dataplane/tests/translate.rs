@@ -3,8 +3,8 @@
 mod support;
 
 use dataplane::connection::State;
-use dataplane::ids::RealKey;
-use dataplane::verdict::DropReason;
+use dataplane::names::ids::RealKey;
+use dataplane::names::verdict::DropReason;
 use support::packet::{ACK, FIN, Packet, RST, SYN, read};
 use support::*;
 
@@ -210,7 +210,7 @@ fn replies_that_would_collide_go_to_another_real_or_are_refused() {
 #[test]
 fn clients_behind_a_router_are_answered_through_it() {
     let mut lab = Lab::serving();
-    let router = dataplane::next_hop::Mac([2, 0, 0, 0, 0x10, 1]);
+    let router = dataplane::names::mac::Mac([2, 0, 0, 0, 0x10, 1]);
     let open = Packet::tcp(at(FAR_CLIENT, 40000), at(VIP, 80), SYN).macs(router, VIP_MAC);
     assert_eq!(lab.arrive(VIP0, &open.frame()).len(), 1);
     let reply = Packet::tcp(at(RS2, 80), at(FAR_CLIENT, 40000), SYN | ACK).macs(RS2_MAC, DIP_MAC);
@@ -221,15 +221,15 @@ fn clients_behind_a_router_are_answered_through_it() {
 fn one_arm_does_both_directions_on_one_port() {
     let mut lab = Lab::serving();
     let both = &mut lab.description.ports[usize::from(VIP0)];
-    both.side = dataplane::snapshot::Side::Both;
+    both.side = dataplane::names::side::Side::Both;
     both.addresses.push("10.0.0.8/24".parse().unwrap());
     lab.description.ports.truncate(1);
     for real in &mut lab.description.reals {
-        real.next_hop = dataplane::ids::NextHopId::UNKNOWN;
+        real.next_hop = dataplane::names::ids::NextHopId::UNKNOWN;
     }
     lab.apply();
     for (address, mac) in [(RS1, RS1_MAC), (RS2, RS2_MAC)] {
-        lab.reachable(dataplane::ids::NeighbourKey { port: VIP0, address }, mac);
+        lab.reachable(dataplane::names::ids::NeighbourKey { port: VIP0, address }, mac);
     }
     for flags in [SYN, ACK, ACK] {
         let packet = Packet::tcp(at(CLIENT, 40000), at(VIP, 80), flags).macs(CLIENT_MAC, VIP_MAC);

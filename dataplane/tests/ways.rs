@@ -2,11 +2,12 @@
 
 mod support;
 
-use dataplane::ids::{NeighbourKey, PortIndex};
-use dataplane::message::NeighbourEvent;
-use dataplane::next_hop::Mac;
-use dataplane::snapshot::{Port, Route, Side, Steering};
-use dataplane::verdict::DropReason;
+use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::ids::{NeighbourKey, PortIndex};
+use dataplane::names::mac::Mac;
+use dataplane::names::side::Side;
+use dataplane::names::verdict::DropReason;
+use dataplane::snapshot::{Port, Route, Steering};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use support::packet::{ACK, Packet, SYN, read, reassemble};
 use support::*;
@@ -196,9 +197,9 @@ fn replies_wait_for_the_gateway_of_the_port_of_arrival() {
     let key = NeighbourKey { port: VIP1, address: ROUTER1 };
     let client = at(STRANGER, 40000);
     for forgotten in [true, false] {
-        lab.control.orders.push(dataplane::message::Order::Unreachable(key)).unwrap();
+        lab.control.orders.push(dataplane::exchange::orders::Order::Unreachable(key)).unwrap();
         let id = lab.next_hop_id(key);
-        lab.next_hops.set(id, dataplane::next_hop::NextHop::UNRESOLVED);
+        lab.next_hops.set(id, dataplane::live::next_hops::NextHop::UNRESOLVED);
         if forgotten {
             // As after the start.
             lab = two_uplinks_without(key);
@@ -239,10 +240,10 @@ fn a_silent_gateway_is_told_to_who_sent_the_packet() {
     let mut lab = two_uplinks();
     let key = NeighbourKey { port: DIP0, address: INNER };
     let id = lab.next_hop_id(key);
-    lab.next_hops.set(id, dataplane::next_hop::NextHop::UNRESOLVED);
+    lab.next_hops.set(id, dataplane::live::next_hops::NextHop::UNRESOLVED);
     let open = Packet::tcp(at(STRANGER, 40000), at(VIP, 80), SYN);
     assert_eq!(UPLINK1.bring(&mut lab, &open), []);
-    lab.control.orders.push(dataplane::message::Order::Unreachable(key)).unwrap();
+    lab.control.orders.push(dataplane::exchange::orders::Order::Unreachable(key)).unwrap();
     let sent = lab.turn();
     UPLINK1.has(&sent, "host unreachable");
     assert_eq!(read(&sent[0].bytes).payload[..2], [3, 1]);
@@ -480,7 +481,7 @@ fn what_waits_for_its_gateway_is_not_sent_back_either() {
     // A host on the link that has the router's MAC, so that only that tells.
     let on_link = Ipv4Addr::new(192, 168, 10, 6);
     let id = lab.next_hop_id(NeighbourKey { port: VIP0, address: ROUTER });
-    lab.next_hops.set(id, dataplane::next_hop::NextHop::UNRESOLVED);
+    lab.next_hops.set(id, dataplane::live::next_hops::NextHop::UNRESOLVED);
     assert_eq!(UPLINK0.bring(&mut lab, &Packet::udp(at(on_link, 4000), at(unused, 9), b"?")), []);
     assert_eq!(lab.worker.frames_held(), 1);
     assert_eq!(lab.reachable(NeighbourKey { port: VIP0, address: ROUTER }, ROUTER_MAC), []);

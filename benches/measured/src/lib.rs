@@ -13,7 +13,7 @@
 
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, FrameIo, Stage};
-use dataplane::ids::PortIndex;
+use dataplane::names::ids::PortIndex;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::path::PathBuf;

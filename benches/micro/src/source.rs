@@ -3,8 +3,8 @@
 
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, Frame, FrameIo, HEAD};
-use dataplane::ids::PortIndex;
-use dataplane::next_hop::Mac;
+use dataplane::names::ids::PortIndex;
+use dataplane::names::mac::Mac;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 

@@ -4,9 +4,9 @@
 #![allow(missing_docs, reason = "criterion's macros")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use dataplane::connection::Direction;
 use dataplane::frame::{BURST, Frame};
-use dataplane::ids::RealId;
+use dataplane::names::direction::Direction;
+use dataplane::names::ids::RealId;
 use dataplane::worker::stages::{decode_burst, rewrite_one};
 use memory::Huge;
 use stages::flows::Random;

@@ -6,9 +6,9 @@ use crate::world::{HASH_KEY, schedule};
 use dataplane::connection::table::{ClientKey, Home, Table};
 use dataplane::connection::{State, Timeouts};
 use dataplane::counters::WorkerCounters;
-use dataplane::ids::NextHopId;
+use dataplane::names::ids::NextHopId;
+use dataplane::names::time::Tick;
 use dataplane::schedule::{Position, Schedule};
-use dataplane::time::Tick;
 
 /// Connections made at once.
 pub const BURST: usize = 32;

@@ -3,7 +3,7 @@
 use crate::world::{TCP_PORT, UDP_PORT, VIP};
 use bytemuck::{Pod, Zeroable};
 use dataplane::connection::table::ClientKey;
-use dataplane::snapshot::{Fields, endpoint_bits};
+use dataplane::translation::{Fields, endpoint_bits};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Whether the flow is TCP.

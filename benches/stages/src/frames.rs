@@ -3,9 +3,9 @@
 use crate::flows::{client, is_tcp, service_port};
 use crate::world::{DIP_MAC, DIP_PORT, REAL, VIP, VIP_MAC, VIP_PORT};
 use arrayvec::ArrayVec;
-use dataplane::connection::Direction;
 use dataplane::frame::{BURST, Frame, FrameIo, HEAD};
-use dataplane::ids::PortIndex;
+use dataplane::names::direction::Direction;
+use dataplane::names::ids::PortIndex;
 use dataplane::wire::checksum;
 
 /// Ethernet, IPv4, then TCP or UDP, without the frame check sequence.

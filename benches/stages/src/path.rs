@@ -2,9 +2,9 @@
 
 use crate::frames::Prepared;
 use crate::world::{START, worker};
-use dataplane::connection::Direction;
-use dataplane::message::ControlEnd;
-use dataplane::time::Now;
+use dataplane::exchange::orders::ControlEnd;
+use dataplane::names::direction::Direction;
+use dataplane::names::time::Now;
 use dataplane::worker::{SWEEP_IDLE, Worker};
 
 /// Virtual time of a turn in nanoseconds: 64 packets at some 30 ns.

@@ -2,15 +2,17 @@
 
 use dataplane::connection::Timeouts;
 use dataplane::connection::table::HashKey;
+use dataplane::exchange::orders::{ControlEnd, Order, channel};
 use dataplane::frame::FrameIo;
-use dataplane::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceKey};
-use dataplane::message::{ControlEnd, Order, channel};
-use dataplane::next_hop::{Mac, NextHop, NextHops};
+use dataplane::live::next_hops::{NextHop, NextHops};
+use dataplane::names::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceKey};
+use dataplane::names::mac::Mac;
+use dataplane::names::side::Side;
+use dataplane::names::time::Now;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, IpOptions, Port, Real, Route, Service, Side, Snapshot, Steering, Unmatched,
+    Description, IpOptions, Port, Real, Route, Service, Snapshot, Steering, Unmatched,
 };
-use dataplane::time::Now;
 use dataplane::worker::Worker;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;

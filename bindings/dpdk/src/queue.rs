@@ -6,7 +6,7 @@ use crate::pool::Pool;
 use crate::port::Started;
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, FrameIo};
-use dataplane::ids::PortIndex;
+use dataplane::names::ids::PortIndex;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! RSS: DPDK's own Toeplitz hash as the oracle of the steering keys, and what a port tells of itself.
 
-use dataplane::snapshot::endpoint_bits;
 use dataplane::steering::{ClientBits, Family, Hashed, Indirection, OwnerMap, ZeroWindow, free_key};
+use dataplane::translation::endpoint_bits;
 use dpdk::{
     Eal, EalOptions, Errno, EthPort, HashType, HashTypes, Hugepages, Pool, PortConfig, RssConfig, softrss,
 };

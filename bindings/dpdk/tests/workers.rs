@@ -4,17 +4,18 @@
 use dataplane::connection::Timeouts;
 use dataplane::connection::table::HashKey;
 use dataplane::counters::WorkerCounters;
-use dataplane::hand_over::mesh;
-use dataplane::ids::{NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey};
-use dataplane::message::{ControlEnd, Order, channel};
-use dataplane::next_hop::{Mac, NextHop, NextHops};
+use dataplane::exchange::orders::{ControlEnd, Order, channel};
+use dataplane::exchange::peers::mesh;
+use dataplane::live::next_hops::{NextHop, NextHops};
+use dataplane::names::ids::{NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey};
+use dataplane::names::mac::Mac;
+use dataplane::names::side::Side;
+use dataplane::names::time::Now;
+use dataplane::names::verdict::DropReason;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
-use dataplane::snapshot::{
-    Description, IpOptions, Port, Real, Service, Side, Snapshot, Steering, Unmatched, endpoint_bits,
-};
+use dataplane::snapshot::{Description, IpOptions, Port, Real, Service, Snapshot, Steering, Unmatched};
 use dataplane::steering::{ClientBits, Indirection, OwnerMap};
-use dataplane::time::Now;
-use dataplane::verdict::DropReason;
+use dataplane::translation::endpoint_bits;
 use dataplane::wire::checksum;
 use dataplane::worker::Worker;
 use dpdk::{Eal, EalOptions, EthPort, Hugepages, Pool, PortConfig, Queues};

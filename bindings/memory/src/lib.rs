@@ -14,6 +14,12 @@ pub use heap::{give_back, map_large_arrays};
 pub use huge::{Backing, Error, Huge, HugeSlice};
 pub use level::{V3, Work};
 
+/// The addresses that a value takes.
+pub fn addresses_of<T: ?Sized>(value: &T) -> std::ops::Range<usize> {
+    let start = std::ptr::from_ref(value).addr();
+    start..start + size_of_val(value)
+}
+
 /// Asks the processor to bring the cache line of `target` close; has no other effect.
 #[inline(always)]
 pub fn prefetch<T>(target: &T) {

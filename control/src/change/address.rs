@@ -1,8 +1,8 @@
 //! Which addresses a VIP and a real can have.
 
 use super::Refused;
-use crate::addresses;
 use crate::model::Links;
+use crate::text::addresses;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub(super) fn check_vip(links: &Links, listen: SocketAddrV4) -> Result<(), Refused> {

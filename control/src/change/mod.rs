@@ -7,12 +7,12 @@ mod restore;
 pub use refusal::Refused;
 pub use restore::{configured, restore, save};
 
-use crate::ipvsadm_lines::LARGEST_WEIGHT;
+use crate::api::protocol::{Command, Listen};
 use crate::model::{Links, MAX_SERVICES, Model, Real, Service};
-use crate::protocol::{Command, Listen};
-use crate::schedulers;
+use crate::text::algorithms;
+use crate::text::ipvsadm_lines::LARGEST_WEIGHT;
 use dataplane::connection::Timeouts;
-use dataplane::ids::{MAX_REALS, ServiceKey};
+use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub fn apply(model: &Model, links: &Links, command: &Command) -> Result<(Model, 
     let effect = match command {
         Command::AddService { service, scheduler, persistence } => {
             refuse_persistence(*persistence)?;
-            let algorithm = scheduler.as_deref().map_or(Ok(schedulers::DEFAULT), schedulers::by_name)?;
+            let algorithm = scheduler.as_deref().map_or(Ok(algorithms::DEFAULT), algorithms::by_name)?;
             add_service(&mut next, links, service.0, algorithm)?;
             Effect::Changed
         }
@@ -143,7 +143,7 @@ fn edit_service(
 ) -> Result<Effect, Refused> {
     let present = model.services.get(&service.0).ok_or(Refused::NoSuchService)?.algorithm;
     refuse_persistence(persistence)?;
-    let algorithm = scheduler.map_or(Ok(present), schedulers::by_name)?;
+    let algorithm = scheduler.map_or(Ok(present), algorithms::by_name)?;
     if algorithm == present {
         // As in the kernel, a scheduler that stays keeps its position.
         return Ok(Effect::None);

@@ -1,8 +1,8 @@
 //! Why a command is refused.
 
-use crate::protocol::{FaultyLines, Refusal};
+use crate::api::protocol::{FaultyLines, Refusal};
 use dataplane::connection::Timeouts;
-use dataplane::ids::REAL_IDS;
+use dataplane::names::ids::REAL_IDS;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use thiserror::Error;
 
@@ -41,7 +41,7 @@ pub enum Refused {
     #[error("{0}: the port must not be 0")]
     ZeroPort(SocketAddrV4),
     /// Above the largest.
-    #[error("weight {0} is above {max}", max = crate::ipvsadm_lines::LARGEST_WEIGHT)]
+    #[error("weight {0} is above {max}", max = crate::text::ipvsadm_lines::LARGEST_WEIGHT)]
     BadWeight(u32),
     /// Above the longest.
     #[error("timeout {0} is above {max} seconds (31 days)", max = Timeouts::LONGEST_SECONDS)]

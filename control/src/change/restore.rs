@@ -1,12 +1,12 @@
 //! All services replaced in one change, and the lines that bring them back.
 
 use super::{Refused, address, check_real, refuse_persistence, refuse_thresholds, set_timeouts};
+use crate::api::protocol::{Command, FaultyLines, Listen};
 use crate::config;
-use crate::ipvsadm_lines::{self, Line};
 use crate::model::{Links, MAX_SERVICES, Model, Real, Service};
-use crate::protocol::{Command, FaultyLines, Listen};
-use crate::schedulers;
-use dataplane::ids::{MAX_REALS, ServiceKey};
+use crate::text::algorithms;
+use crate::text::ipvsadm_lines::{self, Line};
+use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
 use hashbrown::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -131,7 +131,7 @@ impl Written {
         match command {
             Command::AddService { service, scheduler, persistence } => {
                 refuse_persistence(persistence)?;
-                let algorithm = scheduler.as_deref().map_or(Ok(schedulers::DEFAULT), schedulers::by_name)?;
+                let algorithm = scheduler.as_deref().map_or(Ok(algorithms::DEFAULT), algorithms::by_name)?;
                 self.add_service(links, service.0, algorithm)
             }
             Command::AddReal { service, real, weight, upper_threshold, lower_threshold } => {

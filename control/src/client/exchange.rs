@@ -3,7 +3,7 @@
 use super::Failure;
 use super::answer::{Line, OfLine};
 use super::printer::Printer;
-use crate::protocol::{Command, LONGEST_LINE, Request, VERSION};
+use crate::api::protocol::{Command, LONGEST_LINE, Request, VERSION};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::TimeVal;
 use serde::de::{DeserializeOwned, DeserializeSeed};

@@ -17,9 +17,9 @@ mod printer;
 mod request;
 mod tips;
 
+use crate::api::protocol::{Command, Drained, FaultyLine, Refusal, Saved, Tried};
 use crate::config::DEFAULT_SOCKET;
 use crate::listing;
-use crate::protocol::{Command, Drained, FaultyLine, Refusal, Saved, Tried};
 use answer::{ConnectionRows, Echo};
 use clap::error::ErrorKind;
 use exchange::Lbd;
@@ -199,7 +199,7 @@ fn show(
     Ok(None)
 }
 
-/// The part of [`Changed`](crate::protocol::Changed) that is said.
+/// The part of [`Changed`](crate::api::protocol::Changed) that is said.
 #[derive(Deserialize)]
 struct Noted {
     note: Option<String>,

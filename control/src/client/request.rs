@@ -2,8 +2,8 @@
 
 use super::Failure;
 use super::options::{Order, RealName, RealOptions, Selection, ServiceAddress, ServiceOptions, Written};
-use crate::protocol::{Command, LONGEST_LINE, Lines, Listen};
-use dataplane::ids::{Protocol, ServiceKey};
+use crate::api::protocol::{Command, LONGEST_LINE, Lines, Listen};
+use dataplane::names::ids::{Protocol, ServiceKey};
 use std::io::Read;
 use std::net::SocketAddrV4;
 

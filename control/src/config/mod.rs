@@ -15,11 +15,12 @@ mod settings;
 
 pub use problem::Problem;
 
-use crate::steering;
-use dataplane::ids::ServiceKey;
-use dataplane::next_hop::Mac;
+use crate::nic_steering;
+use dataplane::names::ids::ServiceKey;
+use dataplane::names::mac::Mac;
+use dataplane::names::side::Side;
 use dataplane::schedule::Algorithm;
-use dataplane::snapshot::{IpOptions, Side, Unmatched};
+use dataplane::snapshot::{IpOptions, Unmatched};
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -129,7 +130,7 @@ pub struct Config {
     /// `[connections] capacity`: connections per worker.
     pub capacity: usize,
     /// `[steering] mode`.
-    pub steering: steering::Mode,
+    pub steering: nic_steering::Mode,
     /// `[forward] unmatched`.
     pub unmatched: Unmatched,
     /// `[forward] ip_options`.

@@ -3,10 +3,10 @@
 use super::problem::Problems;
 use super::section::{self, At, Section};
 use super::{Port, StaticNeighbour, StaticRoute};
-use crate::addresses::{self, Fault};
-use dataplane::ids::MAX_PORTS;
-use dataplane::next_hop::Mac;
-use dataplane::snapshot::Side;
+use crate::text::addresses::{self, Fault};
+use dataplane::names::ids::MAX_PORTS;
+use dataplane::names::mac::Mac;
+use dataplane::names::side::Side;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use std::time::Duration;

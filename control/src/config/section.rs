@@ -1,7 +1,7 @@
 //! Reads the keys of one table; what is wrong is noted and the reading goes on.
 
 use super::problem::Problems;
-use crate::addresses::Fault;
+use crate::text::addresses::Fault;
 use std::ops::{Deref, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

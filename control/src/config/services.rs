@@ -4,12 +4,12 @@ use super::network::Network;
 use super::problem::Problems;
 use super::section::{At, Section};
 use super::{Real, Service};
-use crate::addresses::{self, RealAddress};
-use crate::ipvsadm_lines::LARGEST_WEIGHT;
+use crate::api::protocol::Listen;
 use crate::model::MAX_SERVICES;
-use crate::protocol::Listen;
-use crate::schedulers;
-use dataplane::ids::{MAX_REALS, ServiceKey};
+use crate::text::addresses::{self, RealAddress};
+use crate::text::algorithms;
+use crate::text::ipvsadm_lines::LARGEST_WEIGHT;
+use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -115,10 +115,10 @@ impl Reader<'_> {
 }
 
 fn scheduler(section: &mut Section<'_>, problems: &mut Problems) -> Algorithm {
-    let Some(name) = section.text("scheduler", problems) else { return schedulers::DEFAULT };
-    schedulers::by_name(name.value).unwrap_or_else(|refusal| {
+    let Some(name) = section.text("scheduler", problems) else { return algorithms::DEFAULT };
+    algorithms::by_name(name.value).unwrap_or_else(|refusal| {
         problems.add(name.at, refusal.message);
-        schedulers::DEFAULT
+        algorithms::DEFAULT
     })
 }
 

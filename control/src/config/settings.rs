@@ -3,7 +3,7 @@
 use super::problem::Problems;
 use super::section::{self, Section};
 use super::{Buffers, Control, Eal, Hugepages, Idle};
-use crate::steering::Mode;
+use crate::nic_steering::Mode;
 use dataplane::connection::Timeouts;
 use dataplane::snapshot::{IpOptions, Unmatched};
 use dataplane::steering::MOST_WORKERS;

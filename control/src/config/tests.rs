@@ -3,7 +3,7 @@ mod network;
 mod services;
 
 use super::*;
-use crate::steering::Mode;
+use crate::nic_steering::Mode;
 
 /// The example of the interface, but for what is not built yet.
 const EXAMPLE: &str = include_str!("tests/example.toml");
@@ -57,7 +57,7 @@ fn the_example_is_read_whole() {
     let (address, mac) = ("10.0.0.7".parse().unwrap(), Mac([2, 0, 0, 0, 0, 7]));
     assert_eq!(config.neighbours, [StaticNeighbour { address, mac, port: 1 }]);
     let service = &config.services[0];
-    assert_eq!(crate::protocol::Listen(service.key).to_string(), "tcp://192.168.10.100:80");
+    assert_eq!(crate::api::protocol::Listen(service.key).to_string(), "tcp://192.168.10.100:80");
     assert_eq!(service.algorithm, Algorithm::WeightedRoundRobin);
     assert_eq!(service.reals, [Real { endpoint: "10.0.0.7:80".parse().unwrap(), weight: 1 }]);
 }

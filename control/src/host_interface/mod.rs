@@ -13,7 +13,7 @@ mod watch;
 pub use netlink::{Kernel, Which};
 pub use watch::{Change, Look, Watch};
 
-use dataplane::next_hop::Mac;
+use dataplane::names::mac::Mac;
 
 /// What the kernel says of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

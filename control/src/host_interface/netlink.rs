@@ -2,7 +2,7 @@
 //! which is that of the devices: `/sys` may be another one's.
 
 use super::{HostInterface, InterfaceCounters};
-use dataplane::next_hop::Mac;
+use dataplane::names::mac::Mac;
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};

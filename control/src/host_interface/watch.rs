@@ -1,6 +1,6 @@
 //! A port's link over time. Pure: two looks go in, changes come out.
 
-use dataplane::next_hop::Mac;
+use dataplane::names::mac::Mac;
 
 /// What is seen of a port's link at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ mod table;
 pub use period::{PortTotals, Totals, WorkerTotals, period};
 pub use status::status;
 
-use crate::protocol::{ConnectionView, ServiceView, Services, TimeoutsView, Traffic};
+use crate::api::protocol::{ConnectionView, ServiceView, Services, TimeoutsView, Traffic};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 

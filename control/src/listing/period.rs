@@ -2,7 +2,7 @@
 
 use super::table::Align::{Left, Right};
 use super::table::{Table, part};
-use dataplane::verdict::DropReason;
+use dataplane::names::verdict::DropReason;
 use std::time::Duration;
 
 /// All totals at one moment.

@@ -2,8 +2,8 @@
 
 use super::table::Align::{Left, Right};
 use super::table::{Table, part};
-use crate::protocol::Status;
-use dataplane::verdict::DropReason;
+use crate::api::protocol::Status;
+use dataplane::names::verdict::DropReason;
 use std::fmt::Write;
 
 /// Version and uptime, ports, workers, drops by reason, notes; parts without content are left out.

@@ -1,9 +1,10 @@
 //! The links and routes: what commands refer to but cannot change.
 
 use crate::config::Config;
-use dataplane::ids::NeighbourKey;
-use dataplane::next_hop::Mac;
-use dataplane::snapshot::{IpOptions, Port, Route, Routes, Side, Steering, Unmatched};
+use dataplane::names::ids::NeighbourKey;
+use dataplane::names::mac::Mac;
+use dataplane::names::side::Side;
+use dataplane::snapshot::{IpOptions, Port, Route, Routes, Steering, Unmatched};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 

@@ -4,7 +4,7 @@ mod links;
 
 pub use links::Links;
 
-use dataplane::ids::{RealKey, ServiceKey};
+use dataplane::names::ids::{RealKey, ServiceKey};
 use dataplane::schedule::{Algorithm, Change};
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;

@@ -5,7 +5,7 @@
 //! It is repeated, since one that comes while a switch's port is not forwarding yet is lost.
 
 use super::{ArpFrame, Interface, Moment};
-use dataplane::ids::{MAX_PORTS, PortIndex};
+use dataplane::names::ids::{MAX_PORTS, PortIndex};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! ARP messages to send (RFC 826), and who they are from.
 
 use super::ArpFrame;
-use crate::addresses;
-use dataplane::ids::{NeighbourKey, PortIndex};
-use dataplane::message::SMALL_FRAME;
-use dataplane::next_hop::Mac;
+use crate::text::addresses;
+use dataplane::exchange::orders::SMALL_FRAME;
+use dataplane::names::ids::{NeighbourKey, PortIndex};
+use dataplane::names::mac::Mac;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 

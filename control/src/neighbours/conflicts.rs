@@ -3,8 +3,8 @@
 //! not flood the link, and says so.
 
 use super::Moment;
-use dataplane::ids::NeighbourKey;
-use dataplane::next_hop::Mac;
+use dataplane::names::ids::NeighbourKey;
+use dataplane::names::mac::Mac;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

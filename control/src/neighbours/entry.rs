@@ -1,8 +1,8 @@
 //! What is known of one neighbour.
 
 use super::{Moment, REACHABLE, RETRY, SPREAD, TRIES};
-use dataplane::ids::NeighbourKey;
-use dataplane::next_hop::Mac;
+use dataplane::names::ids::NeighbourKey;
+use dataplane::names::mac::Mac;
 use std::time::Duration;
 
 /// Why it is tracked.

@@ -34,9 +34,10 @@ pub use arp::Interface;
 pub use conflicts::{Conflict, Conflicts};
 
 use crate::config::StaticNeighbour;
-use dataplane::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
-use dataplane::message::{NeighbourEvent, SMALL_FRAME};
-use dataplane::next_hop::{Mac, NextHop, NextHops};
+use dataplane::exchange::orders::{NeighbourEvent, SMALL_FRAME};
+use dataplane::live::next_hops::{NextHop, NextHops};
+use dataplane::names::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
+use dataplane::names::mac::Mac;
 use entry::{Entry, Kind, State, trusted};
 use hashbrown::HashMap;
 use std::collections::BTreeSet;

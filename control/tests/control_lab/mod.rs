@@ -1,15 +1,16 @@
 //! The lab of the tests: a configuration, made up devices, and workers that only obey.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+use control::api::protocol::{Answer, Command, Outcome, Refusal};
 use control::config::{self, Config};
+use control::daemon::{ControlThread, Counted, DeviceStatus, Devices, StartError, WorkerInfo};
 use control::host_interface::Footing;
-use control::protocol::{Answer, Command, Outcome, Refusal};
-use control::thread::{ControlThread, Counted, DeviceStatus, Devices, StartError, WorkerInfo};
 use dataplane::connection::{Row, State};
 use dataplane::counters::WorkerCounters;
-use dataplane::ids::{Protocol, RealId};
-use dataplane::message::{NeighbourEvent, Order, Return, WorkerEnd, channel};
-use dataplane::next_hop::{Mac, NextHops};
+use dataplane::exchange::orders::{NeighbourEvent, Order, Return, WorkerEnd, channel};
+use dataplane::live::next_hops::NextHops;
+use dataplane::names::ids::{Protocol, RealId};
+use dataplane::names::mac::Mac;
 use dataplane::snapshot::{Snapshot, Steering};
 use serde_json::Value;
 use std::collections::BTreeSet;

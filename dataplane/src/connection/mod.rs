@@ -3,9 +3,9 @@
 mod state;
 pub mod table;
 
-pub use state::{Direction, State, TcpEvent, Timeouts};
+pub use state::{State, TcpEvent, Timeouts};
 
-use crate::ids::{Protocol, RealId};
+use crate::names::ids::{Protocol, RealId};
 use std::net::SocketAddrV4;
 
 /// A connection as the dump shows it.

@@ -1,17 +1,7 @@
 //! Connection states and their timeouts, as in Linux IPVS (NAT mode, `secure_tcp` off).
 
-use crate::time::Tick;
-
-/// Which way a packet of a connection goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Direction {
-    /// From the client to the real.
-    #[default]
-    Forward = 0,
-    /// From the real to the client.
-    Reverse = 1,
-}
+use crate::names::direction::Direction;
+use crate::names::time::Tick;
 
 /// The state of a connection. The discriminants are what an entry holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

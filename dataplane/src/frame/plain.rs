@@ -1,7 +1,7 @@
 //! Frames in plain memory: the `EthPort`s of tests, fuzzers and benches.
 
 use super::{BURST, Frame, FrameIo, HEAD};
-use crate::ids::PortIndex;
+use crate::names::ids::PortIndex;
 use arrayvec::ArrayVec;
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The kernel's two round robins as they are described, step by step, and the comparison with ours.
 
 use super::{Algorithm, Candidate, Change, Position, Schedule};
-use crate::ids::RealId;
+use crate::names::ids::RealId;
 use proptest::prelude::*;
 
 /// A service in the kernel: walks its list one real at a time.

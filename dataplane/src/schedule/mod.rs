@@ -22,7 +22,7 @@ mod transcript;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use position::Position;
 
-use crate::ids::RealId;
+use crate::names::ids::RealId;
 use weight_tree::WeightTree;
 
 /// A real that may be picked.

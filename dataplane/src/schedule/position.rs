@@ -1,7 +1,7 @@
 //! Where a worker stands in a service's list.
 
 use super::{Algorithm, Change, Schedule};
-use crate::ids::RealId;
+use crate::names::ids::RealId;
 
 /// The worker's own part of scheduling one service. The default stands before anything; every
 /// [`Schedule`] is adopted once, in the order in which they come, before anything is picked from it.

@@ -1,7 +1,7 @@
 //! What Linux IPVS picked, from the transcripts in `testdata/schedule` and from recorded vectors.
 
 use super::{Algorithm, Candidate, Change, Position, Schedule};
-use crate::ids::RealId;
+use crate::names::ids::RealId;
 
 /// A service whose every change is adopted at once.
 struct Service {

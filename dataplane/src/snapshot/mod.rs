@@ -4,36 +4,24 @@
 //! everything the packet path looks up. A worker keeps a snapshot until the next one arrives.
 
 mod origin;
-mod real;
 mod route;
 mod word_hash;
 mod word_map;
 
 use origin::Origins;
-pub(crate) use real::at as fields_at;
-pub use real::{Fields, Rewrite, endpoint_bits};
 pub use route::{NextOnWay, Route, Routes};
 use word_map::WordMap;
 
 use crate::connection::Timeouts;
-use crate::ids::{MAX_PORTS, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceId, ServiceKey};
-use crate::next_hop::Mac;
+use crate::names::ids::{MAX_PORTS, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceId, ServiceKey};
+use crate::names::mac::Mac;
+use crate::names::side::Side;
 use crate::schedule::Schedule;
+use crate::translation::{Rewrite, endpoint_bits};
 use hashbrown::{HashMap, HashSet};
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
-
-/// Where an `EthPort` leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Towards clients.
-    Vip,
-    /// Towards reals.
-    Dip,
-    /// One-arm: towards both.
-    Both,
-}
 
 /// Who tells which worker a port's packets belong to, where there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +96,7 @@ pub struct Description {
     pub ports: Vec<Port>,
     /// By [`ServiceId`], with holes.
     pub services: Vec<Option<Service>>,
-    /// In any order; ids are below [`REAL_IDS`](crate::ids::REAL_IDS) and unique.
+    /// In any order; ids are below [`REAL_IDS`](crate::names::ids::REAL_IDS) and unique.
     pub reals: Vec<Real>,
     /// Routes beside those that follow from the ports' addresses. The first of equal prefixes counts.
     pub routes: Vec<Route>,
@@ -179,7 +167,7 @@ impl Snapshot {
         let mut rewrites = vec![Rewrite::VACANT; slots];
         let mut keys = vec![None; slots];
         for real in &reals {
-            rewrites[real.id.0 as usize] = Rewrite::of(real);
+            rewrites[real.id.0 as usize] = Rewrite::of(&real.key, real.next_hop, real.removed);
             keys[real.id.0 as usize] = Some(real.key);
         }
         let listeners = ServiceId::numbered(&services)

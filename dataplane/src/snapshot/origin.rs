@@ -1,8 +1,9 @@
 //! Where packets of a source may come from: nobody outside may speak for a host of another link (RFC 3704 §2.2, of
 //! the prefixes that are known).
 
-use super::{Port, Routes, Side};
-use crate::ids::{MAX_PORTS, PortIndex};
+use super::{Port, Routes};
+use crate::names::ids::{MAX_PORTS, PortIndex};
+use crate::names::side::Side;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 

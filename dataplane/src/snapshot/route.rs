@@ -1,8 +1,9 @@
 //! The routing table: longest prefix first.
 
+use super::Port;
 use super::word_hash::BuildWordHasher;
-use super::{Port, Side};
-use crate::ids::{NeighbourKey, PortIndex};
+use crate::names::ids::{NeighbourKey, PortIndex};
+use crate::names::side::Side;
 use arrayvec::ArrayVec;
 use hashbrown::HashMap;
 use ipnet::Ipv4Net;
@@ -274,7 +275,8 @@ mod tests {
     }
 
     fn port(side: Side, address: &str) -> Port {
-        let (mac, steering) = (crate::next_hop::Mac([2, 0, 0, 0, 0, 1]), crate::snapshot::Steering::Software);
+        let (mac, steering) =
+            (crate::names::mac::Mac([2, 0, 0, 0, 0, 1]), crate::snapshot::Steering::Software);
         Port { side, mac, mtu: 1500, addresses: vec![address.parse().unwrap()], steering }
     }
 

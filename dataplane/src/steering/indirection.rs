@@ -1,7 +1,7 @@
 //! The table from the low bits of a hash to a worker: RSS's redirection table (RETA).
 
 use super::Unsuitable;
-use super::evening::even_out;
+use super::rebalance::even_out;
 
 /// Entries of the smallest table that is used.
 pub const SMALLEST_TABLE: usize = 16;

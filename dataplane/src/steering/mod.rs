@@ -8,16 +8,16 @@
 //! ```text
 //! owner       client endpoint → worker
 //! indirection the table from a hash's low bits to a worker (RETA)
-//! evening     how its entries are spread over hashes that an attacker finds without the key
+//! rebalance     how its entries are spread over hashes that an attacker finds without the key
 //! zero_window hash keys under which a NIC that hashes all fields computes the same
 //! free_key    one for a NIC that hashes the client's fields alone
 //! spreading   what a key must do to be used
 //! ```
 
-mod evening;
 mod free_key;
 mod indirection;
 mod owner;
+mod rebalance;
 mod spreading;
 mod zero_window;
 

@@ -101,7 +101,7 @@ impl OwnerMap {
     }
 
     /// The worker that owns the connections of a client: its address and port, 48 bits in the order of
-    /// the wire, the first byte lowest (as [`endpoint_bits`](crate::snapshot::endpoint_bits)).
+    /// the wire, the first byte lowest (as [`endpoint_bits`](crate::translation::endpoint_bits)).
     #[inline(always)]
     pub fn owner(&self, client: u64) -> usize {
         self.indirection.worker(u32::from(self.index(client)))

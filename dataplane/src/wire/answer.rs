@@ -10,7 +10,7 @@ use super::tcp::{self, Segment};
 use super::udp::Datagram;
 use super::{checksum, icmp, put};
 use crate::frame::Frame;
-use crate::next_hop::Mac;
+use crate::names::mac::Mac;
 use std::net::Ipv4Addr;
 
 /// The largest ICMP error: more of the packet is not quoted (RFC 1812 §4.3.2.3).

@@ -2,7 +2,7 @@
 
 use super::ethernet::{self, Header};
 use super::put;
-use crate::next_hop::Mac;
+use crate::names::mac::Mac;
 use std::net::Ipv4Addr;
 
 /// Length of a message.

@@ -5,7 +5,7 @@
 //! which byte comes first (RFC 1071 §2B), so nothing is ever swapped; [`read()`] and [`write()`] access a field.
 
 use super::{tcp, udp};
-use crate::ids::Protocol;
+use crate::names::ids::Protocol;
 use std::net::Ipv4Addr;
 
 /// Offset of the checksum in the transport header.

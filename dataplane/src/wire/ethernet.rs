@@ -1,7 +1,7 @@
 //! The Ethernet header (DIX; IEEE 802.3 §3.2.6), without tags.
 
 use super::{put, u16_at};
-use crate::next_hop::Mac;
+use crate::names::mac::Mac;
 
 /// Length of the header, and where the payload begins.
 pub const HEADER: usize = 14;

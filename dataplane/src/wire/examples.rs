@@ -4,7 +4,7 @@ use super::ethernet;
 use super::ipv4::Packet;
 use crate::frame::plain::{PlainFrame, PlainIo, ROOM};
 use crate::frame::{Frame, FrameIo};
-use crate::next_hop::Mac;
+use crate::names::mac::Mac;
 use etherparse::{Ipv4Header, PacketBuilder, SlicedPacket, TransportSlice};
 use std::net::SocketAddrV4;
 

@@ -8,7 +8,7 @@
 use super::ipv4::{self, Packet};
 use super::{checksum, ethernet, icmp, put, tcp, u16_at};
 use crate::frame::Frame;
-use crate::ids::Protocol;
+use crate::names::ids::Protocol;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Bytes of the transport header that an error quotes at least (RFC 792).

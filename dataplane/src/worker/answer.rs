@@ -4,12 +4,12 @@
 use super::Handler;
 use super::exception::{Context, Ip, Judgement, Obstacle, read_ip};
 use super::waiting::Kept;
+use crate::exchange::orders::NeighbourEvent;
 use crate::frame::{Frame, FrameIo};
-use crate::ids::{NeighbourKey, PortIndex};
-use crate::message::NeighbourEvent;
+use crate::names::ids::{NeighbourKey, PortIndex};
+use crate::names::time::Now;
+use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::Snapshot;
-use crate::time::Now;
-use crate::verdict::{DropReason, Verdict};
 use crate::wire::answer::{self, IcmpError};
 use crate::wire::icmp;
 use std::net::Ipv4Addr;

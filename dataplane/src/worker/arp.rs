@@ -2,10 +2,10 @@
 
 use super::Handler;
 use super::exception::Context;
+use crate::exchange::orders::NeighbourEvent;
 use crate::frame::{Frame, FrameIo};
-use crate::ids::NeighbourKey;
-use crate::message::NeighbourEvent;
-use crate::verdict::{DropReason, Verdict};
+use crate::names::ids::NeighbourKey;
+use crate::names::verdict::{DropReason, Verdict};
 use crate::wire::arp::{self, Operation};
 use crate::wire::ethernet;
 

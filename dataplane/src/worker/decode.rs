@@ -6,10 +6,10 @@
 //! told frame by frame only if there is something: whatever else a frame may be leaves the fast path then.
 
 use super::rewrite::fields;
-use crate::connection::Direction;
 use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::{BURST, Frame, HEAD, HEADER_RIGHT, HEADER_WRONG};
-use crate::ids::Protocol;
+use crate::names::direction::Direction;
+use crate::names::ids::Protocol;
 use crate::wire::{checksum, ethernet, ipv4};
 use memory::Bytes16;
 use std::net::Ipv4Addr;

@@ -4,11 +4,11 @@
 use super::Handler;
 use super::decode::at;
 use super::exception::{Context, Ip, Judgement};
-use crate::fragment::{Address, Kept, Misfits, Piece, Pieces};
+use crate::fragments::{Address, Kept, Misfits, Piece, Pieces};
 use crate::frame::{Frame, FrameIo};
-use crate::ids::PortIndex;
+use crate::names::ids::PortIndex;
+use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::Snapshot;
-use crate::verdict::{DropReason, Verdict};
 use crate::wire::{answer, checksum, icmp, ipv4};
 
 impl<Io: FrameIo> Handler<Io> {

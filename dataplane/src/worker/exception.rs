@@ -6,14 +6,16 @@ use super::Handler;
 use super::decode::at;
 use super::rewrite;
 use crate::connection::table::{ClientKey, Entry, Slot};
-use crate::connection::{Direction, State, TcpEvent};
-use crate::fragment;
+use crate::connection::{State, TcpEvent};
+use crate::fragments;
 use crate::frame::{Frame, FrameIo};
-use crate::ids::{NeighbourKey, NextHopId, PortIndex, Protocol};
-use crate::next_hop::Mac;
-use crate::snapshot::{IpOptions, Snapshot, Unmatched, endpoint_bits};
-use crate::time::Now;
-use crate::verdict::{DropReason, Verdict};
+use crate::names::direction::Direction;
+use crate::names::ids::{NeighbourKey, NextHopId, PortIndex, Protocol};
+use crate::names::mac::Mac;
+use crate::names::time::Now;
+use crate::names::verdict::{DropReason, Verdict};
+use crate::snapshot::{IpOptions, Snapshot, Unmatched};
+use crate::translation::endpoint_bits;
 use crate::wire::options::{self, Advice};
 use crate::wire::{checksum, ethernet, ipv4, tcp};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -441,9 +443,9 @@ pub(super) enum Judgement {
     /// The packet is as it came in, and waits until this neighbour's MAC is known.
     Await(NeighbourKey),
     /// The packet is as it came in, a fragment that waits for the first of this datagram.
-    Early(fragment::Key),
+    Early(fragments::Key),
     /// The packet is as it came in, this fragment of a ping.
-    Gather(fragment::Address, fragment::Piece),
+    Gather(fragments::Address, fragments::Piece),
 }
 
 /// Why a packet cannot go on.

@@ -2,6 +2,7 @@
 
 use super::{Handler, Worker};
 use crate::frame::FrameIo;
+use memory::addresses_of as of;
 use std::ops::Range;
 
 impl<Io: FrameIo> Worker<Io> {
@@ -16,10 +17,4 @@ impl<Io: FrameIo> Worker<Io> {
         ranges.push(io.peers.footprint());
         ranges
     }
-}
-
-/// The addresses of a value.
-pub(crate) fn of<T: ?Sized>(value: &T) -> Range<usize> {
-    let start = std::ptr::from_ref(value).addr();
-    start..start + size_of_val(value)
 }

@@ -7,12 +7,13 @@ use super::Handler;
 use super::decode::at;
 use super::exception::{Context, Ip, Judgement, Segment, read_ip, read_segment};
 use crate::connection::TcpEvent;
-use crate::fragment::{Key, Outcome, Piece, Ports};
+use crate::fragments::{Key, Outcome, Piece, Ports};
 use crate::frame::{Frame, FrameIo};
-use crate::ids::Protocol;
-use crate::snapshot::{Snapshot, endpoint_bits};
-use crate::time::Now;
-use crate::verdict::{DropReason, Verdict};
+use crate::names::ids::Protocol;
+use crate::names::time::Now;
+use crate::names::verdict::{DropReason, Verdict};
+use crate::snapshot::Snapshot;
+use crate::translation::endpoint_bits;
 use crate::wire::icmp;
 use std::net::SocketAddrV4;
 

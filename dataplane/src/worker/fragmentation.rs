@@ -3,8 +3,8 @@
 
 use super::Handler;
 use crate::frame::{Frame, FrameIo};
-use crate::ids::PortIndex;
-use crate::verdict::DropReason;
+use crate::names::ids::PortIndex;
+use crate::names::verdict::DropReason;
 use crate::wire::fragmentation::Plan;
 use crate::wire::ipv4::Packet;
 use crate::wire::{ethernet, link};

@@ -7,14 +7,16 @@
 
 use super::exception::Context;
 use super::{Handler, Staged};
-use crate::connection::Direction;
-use crate::fragment::least_header;
+use crate::exchange::peers::{FRAMES, Purpose};
+use crate::fragments::least_header;
 use crate::frame::{BURST, Frame, FrameIo, HEAD};
-use crate::hand_over::{FRAMES, Purpose};
-use crate::ids::{PortIndex, Protocol};
-use crate::snapshot::{Side, Snapshot, Steering, endpoint_bits};
-use crate::time::Now;
-use crate::verdict::Verdict;
+use crate::names::direction::Direction;
+use crate::names::ids::{PortIndex, Protocol};
+use crate::names::side::Side;
+use crate::names::time::Now;
+use crate::names::verdict::Verdict;
+use crate::snapshot::{Snapshot, Steering};
+use crate::translation::endpoint_bits;
 use crate::wire::{icmp_error, ipv4};
 use arrayvec::ArrayVec;
 use memory::prefetch;

@@ -5,10 +5,11 @@ use super::Handler;
 use super::decode::at;
 use super::exception::{Context, Found, Ip, Judgement, Segment, leaving};
 use super::rewrite;
-use crate::connection::{Direction, TcpEvent};
+use crate::connection::TcpEvent;
 use crate::frame::{Frame, FrameIo};
-use crate::ids::RealKey;
-use crate::verdict::DropReason;
+use crate::names::direction::Direction;
+use crate::names::ids::RealKey;
+use crate::names::verdict::DropReason;
 use crate::wire::{answer, icmp, icmp_error, ipv4};
 
 impl<Io: FrameIo> Handler<Io> {

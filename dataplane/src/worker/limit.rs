@@ -1,8 +1,8 @@
 //! Token buckets: how often a worker answers by itself.
 
-use crate::ids::{MAX_PORTS, PortIndex};
-use crate::time::Now;
-use crate::verdict::DropReason;
+use crate::names::ids::{MAX_PORTS, PortIndex};
+use crate::names::time::Now;
+use crate::names::verdict::DropReason;
 
 /// Lets `rate` events a second pass, and `burst` at once.
 #[derive(Debug)]

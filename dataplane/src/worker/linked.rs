@@ -1,9 +1,9 @@
 //! A worker's own queues, and other workers' where it has none.
 
 use crate::counters::WorkerCounters;
+use crate::exchange::peers::{Peers, Purpose};
 use crate::frame::{BURST, FrameIo, Stage};
-use crate::hand_over::{Peers, Purpose};
-use crate::ids::PortIndex;
+use crate::names::ids::PortIndex;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 

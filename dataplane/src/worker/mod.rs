@@ -20,7 +20,7 @@ mod decode;
 mod echo;
 mod exception;
 mod extremes;
-pub(crate) mod footprint;
+mod footprint;
 mod fragment;
 mod fragmentation;
 mod hand_over;
@@ -42,16 +42,16 @@ mod way_back;
 
 use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
-use crate::fragment::{Gathering, Tracker};
+use crate::exchange::orders::{NeighbourEvent, Order, Return, WorkerEnd};
+use crate::exchange::peers::{Peers, Purpose};
+use crate::fragments::{Gathering, Tracker};
 use crate::frame::{FrameIo, Stage};
-use crate::hand_over::{Peers, Purpose};
-use crate::ids::{NeighbourKey, NextHopId, PortIndex};
-use crate::message::{NeighbourEvent, Order, Return, WorkerEnd};
-use crate::next_hop::NextHops;
+use crate::live::next_hops::NextHops;
+use crate::names::ids::{NeighbourKey, NextHopId, PortIndex};
+use crate::names::time::{Now, Onward};
+use crate::names::verdict::{DropReason, Verdict};
 use crate::schedule::Position;
 use crate::snapshot::{Snapshot, Steering};
-use crate::time::{Now, Onward};
-use crate::verdict::{DropReason, Verdict};
 use crate::wire::link;
 use extremes::Extremes;
 use hashbrown::HashMap;
@@ -87,7 +87,7 @@ const NEAR: usize = 8192;
 pub const VAST: usize = 1 << 22;
 /// Frames that a worker holds at most, beside those of its bursts: packets that wait until their next hop is
 /// resolved, and fragments that wait for the first of their datagram.
-pub const MOST_HELD: usize = waiting::CAPACITY + crate::fragment::HELD;
+pub const MOST_HELD: usize = waiting::CAPACITY + crate::fragments::HELD;
 /// Frames of the bursts that are in a worker's hands at once, beside those that wait for a device: one that is
 /// received, one that is decoded, and one that is taken over.
 pub const BURSTS_IN_HAND: usize = 3;

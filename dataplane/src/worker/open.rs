@@ -8,12 +8,13 @@ use super::exception::{Context, first_state};
 use super::rewrite;
 use super::schedule::FTP_DATA;
 use crate::connection::table::{Entry, Vacancy};
-use crate::connection::{Direction, State, TcpEvent};
+use crate::connection::{State, TcpEvent};
 use crate::frame::{Frame, FrameIo, HEAD};
-use crate::ids::{PortIndex, Protocol, RealId, ServiceId};
+use crate::names::direction::Direction;
+use crate::names::ids::{PortIndex, Protocol, RealId, ServiceId};
+use crate::names::time::Tick;
+use crate::names::verdict::DropReason;
 use crate::snapshot::Snapshot;
-use crate::time::Tick;
-use crate::verdict::DropReason;
 use crate::wire::ipv4;
 use std::net::Ipv4Addr;
 

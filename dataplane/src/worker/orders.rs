@@ -1,13 +1,13 @@
 //! Carrying out the control thread's orders, between two bursts.
 
 use super::{Handler, ORDERS_IN_A_TURN, Worker};
+use crate::exchange::orders::{Order, Return, Slice};
 use crate::frame::{Frame, FrameIo};
-use crate::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
-use crate::message::{Order, Return, Slice};
+use crate::names::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
+use crate::names::time::Now;
+use crate::names::verdict::{DropReason, Verdict};
 use crate::schedule::Position;
 use crate::snapshot::Snapshot;
-use crate::time::Now;
-use crate::verdict::{DropReason, Verdict};
 use crate::wire::link;
 use std::sync::Arc;
 

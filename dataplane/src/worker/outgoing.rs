@@ -2,9 +2,9 @@
 
 use crate::counters::WorkerCounters;
 use crate::frame::{BURST, FrameIo};
-use crate::ids::{MAX_PORTS, PortIndex};
-use crate::time::Now;
-use crate::verdict::DropReason;
+use crate::names::ids::{MAX_PORTS, PortIndex};
+use crate::names::time::Now;
+use crate::names::verdict::DropReason;
 use arrayvec::ArrayVec;
 
 /// Frames that wait for the end of the turn, or for a device that did not take them yet.

@@ -1,7 +1,7 @@
 //! TCP connections that reals themselves open from a port that they serve on. They are routed as they are, but told
 //! from those of clients that have been forgotten, whose servers are reset.
 
-use crate::time::Now;
+use crate::names::time::Now;
 use hashbrown::HashMap;
 use std::net::SocketAddrV4;
 

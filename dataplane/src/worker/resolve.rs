@@ -3,14 +3,16 @@
 use super::Handler;
 use super::decode::{Decoded, at, far, has_right_header};
 use super::rewrite;
+use crate::connection::TcpEvent;
 use crate::connection::table::{ClientKey, Entry, Probed, Slot, Words, recount_state};
-use crate::connection::{Direction, TcpEvent};
 use crate::counters::RealCounters;
 use crate::frame::{Frame, FrameIo, HEAD};
-use crate::ids::{PortIndex, REAL_IDS};
-use crate::next_hop::{self, NextHop};
-use crate::snapshot::{Fields, Rewrite, Snapshot};
-use crate::time::Tick;
+use crate::live::next_hops::{self, NextHop};
+use crate::names::direction::Direction;
+use crate::names::ids::{PortIndex, REAL_IDS};
+use crate::names::time::Tick;
+use crate::snapshot::Snapshot;
+use crate::translation::{Fields, Rewrite};
 
 /// What the packets of established connections meet on their way, borrowed once a burst. It is copied, so the loop over
 /// a burst has it in registers, not in memory that each store may change.
@@ -18,7 +20,7 @@ use crate::time::Tick;
 pub(super) struct Path<'a> {
     words: Words<'a>,
     reals: &'a [RealCounters; REAL_IDS],
-    hops: &'a next_hop::Records,
+    hops: &'a next_hops::Records,
     rewrites: &'a [Rewrite],
     snapshot: &'a Snapshot,
     tick: Tick,

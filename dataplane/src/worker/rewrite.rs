@@ -1,9 +1,9 @@
 //! Third stage: addresses, ports, TTL, checksums and MACs of a packet whose connection is known.
 
 use super::decode::at;
-use crate::connection::Direction;
 use crate::frame::HEAD;
-use crate::snapshot::{Fields, Rewrite};
+use crate::names::direction::Direction;
+use crate::translation::{Fields, Rewrite};
 use crate::wire::{checksum, udp};
 
 #[inline(always)]
@@ -108,7 +108,7 @@ pub(super) fn address_established(bytes: &mut [u8; HEAD], (first, second): (u64,
     bytes[8..12].copy_from_slice(&second.to_le_bytes());
 }
 
-/// Writes both MACs, given as [`Mac::bits`](crate::next_hop::Mac::bits): twelve bytes in two stores.
+/// Writes both MACs, given as [`Mac::bits`](crate::names::mac::Mac::bits): twelve bytes in two stores.
 #[inline(always)]
 pub(super) fn address_frame(bytes: &mut [u8], destination: u64, source: u64) {
     bytes[..8].copy_from_slice(&(destination | source << 48).to_le_bytes());
@@ -118,8 +118,8 @@ pub(super) fn address_frame(bytes: &mut [u8], destination: u64, source: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{NextHopId, Protocol, RealId, RealKey, ServiceKey};
-    use crate::snapshot::{Real, endpoint_bits};
+    use crate::names::ids::{NextHopId, Protocol, RealKey, ServiceKey};
+    use crate::translation::endpoint_bits;
     use proptest::prelude::*;
     use std::net::SocketAddrV4;
 
@@ -130,9 +130,14 @@ mod tests {
         (prop::array::uniform4(byte), port).prop_map(|(octets, port)| SocketAddrV4::new(octets.into(), port))
     }
 
-    fn real(listen: SocketAddrV4, endpoint: SocketAddrV4, protocol: Protocol, removed: bool) -> Real {
+    fn rewrite_of(
+        listen: SocketAddrV4,
+        endpoint: SocketAddrV4,
+        protocol: Protocol,
+        removed: bool,
+    ) -> Rewrite {
         let key = RealKey { service: ServiceKey { protocol, listen }, endpoint };
-        Real { id: RealId(0), key, next_hop: NextHopId(1), removed }
+        Rewrite::of(&key, NextHopId(1), removed)
     }
 
     proptest! {
@@ -148,7 +153,7 @@ mod tests {
             check in prop_oneof![Just(0u16), Just(0xffff), any::<u16>()],
             removed: bool,
         ) {
-            let rewrite = Rewrite::of(&real(vip, server, protocol, removed));
+            let rewrite = rewrite_of(vip, server, protocol, removed);
             let mut head: [u8; HEAD] = random.concat().try_into().unwrap();
             let (far, side) = if direction == Direction::Forward { (vip, 1) } else { (server, 0) };
             head[at::TTL] = ttl;
@@ -174,7 +179,7 @@ mod tests {
         fn a_packet_of_another_far_end_is_not_of_the_real(
             vip in endpoint(), server in endpoint(), at in 0..16usize, bit in 0..8u32, forward: bool,
         ) {
-            let rewrite = Rewrite::of(&real(vip, server, Protocol::Tcp, false));
+            let rewrite = rewrite_of(vip, server, Protocol::Tcp, false);
             let direction = if forward { Direction::Forward } else { Direction::Reverse };
             let mut bytes = [0; 16];
             bytes[1] = Protocol::Tcp.number();

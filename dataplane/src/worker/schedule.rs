@@ -4,11 +4,12 @@
 use super::Handler;
 use super::exception::{Context, Found, Ip, Judgement, Segment, client_key, first_state};
 use crate::connection::table::{ClientKey, Entry, Hash, MOST_OF_ENDPOINT, NoRoom, Slot};
-use crate::connection::{Direction, State, TcpEvent};
+use crate::connection::{State, TcpEvent};
 use crate::frame::FrameIo;
-use crate::ids::{Protocol, RealId, RealKey, ServiceKey};
+use crate::names::direction::Direction;
+use crate::names::ids::{Protocol, RealId, RealKey, ServiceKey};
+use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::Snapshot;
-use crate::verdict::{DropReason, Verdict};
 use arrayvec::ArrayVec;
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};

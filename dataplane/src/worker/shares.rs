@@ -14,7 +14,7 @@ use super::Handler;
 use crate::connection::table::Standing;
 use crate::counters::WorkerCounters;
 use crate::frame::FrameIo;
-use crate::ids::{RealId, ServiceId};
+use crate::names::ids::{RealId, ServiceId};
 use crate::snapshot::Snapshot;
 use std::cmp::Ordering;
 

@@ -1,10 +1,10 @@
 //! A burst between its two stages.
 
 use super::decode::Decoded;
-use crate::connection::Direction;
 use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::BURST;
-use crate::ids::PortIndex;
+use crate::names::direction::Direction;
+use crate::names::ids::PortIndex;
 use arrayvec::ArrayVec;
 
 /// A set of a burst's frames: bit `i` for the frame at `i`.

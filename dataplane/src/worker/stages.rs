@@ -4,11 +4,11 @@
 pub use super::burst::{TOGETHER, TOGETHER_IF_VAST};
 use super::decode::{Expected, Faults, LEAST_TCP, decode, far, have_plain_lengths, is_plain, length_of};
 use super::rewrite::{address_frame, fields, translate_plain};
-use crate::connection::Direction;
 use crate::connection::table::ClientKey;
 use crate::frame::{BURST, Frame, HEAD};
-use crate::next_hop::Mac;
-use crate::snapshot::Rewrite;
+use crate::names::direction::Direction;
+use crate::names::mac::Mac;
+use crate::translation::Rewrite;
 
 /// The first stage of a burst of at most [`BURST`] frames: the client endpoint's key of each frame, and, as 48 bits in
 /// the order of the wire, the endpoint that gets translated. Whether all are plain TCP or UDP to `mac` of at most `mtu` bytes.

@@ -1,8 +1,8 @@
 //! Packets that wait until the MAC of their next hop is known. They are kept as they came in, and
 //! walk the exception path again when it is.
 
-use crate::ids::{NeighbourKey, PortIndex};
-use crate::time::Now;
+use crate::names::ids::{NeighbourKey, PortIndex};
+use crate::names::time::Now;
 use std::collections::VecDeque;
 
 /// Packets that wait in all.

@@ -2,7 +2,7 @@
 
 use super::Handler;
 use crate::frame::FrameIo;
-use crate::ids::{NextHopId, PortIndex};
+use crate::names::ids::{NextHopId, PortIndex};
 use crate::snapshot::{NextOnWay, Snapshot};
 use std::net::Ipv4Addr;
 

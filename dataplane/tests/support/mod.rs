@@ -7,16 +7,18 @@ pub mod packet;
 use dataplane::connection::table::HashKey;
 use dataplane::connection::{Row, Timeouts};
 use dataplane::counters::WorkerCounters;
+use dataplane::exchange::orders::{ControlEnd, Order, Return, Slice, channel};
 use dataplane::frame::plain::PlainIo;
-use dataplane::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceKey};
-use dataplane::message::{ControlEnd, Order, Return, Slice, channel};
-use dataplane::next_hop::{Mac, NextHop, NextHops};
+use dataplane::live::next_hops::{NextHop, NextHops};
+use dataplane::names::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceKey};
+use dataplane::names::mac::Mac;
+use dataplane::names::side::Side;
+use dataplane::names::time::Now;
+use dataplane::names::verdict::DropReason;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, IpOptions, Port, Real, Route, Routes, Service, Side, Snapshot, Steering, Unmatched,
+    Description, IpOptions, Port, Real, Route, Routes, Service, Snapshot, Steering, Unmatched,
 };
-use dataplane::time::Now;
-use dataplane::verdict::DropReason;
 use dataplane::worker::Worker;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Packets to send, written out field by field; and packets that came, taken apart and verified by
 //! another implementation.
 
-use dataplane::next_hop::Mac;
+use dataplane::names::mac::Mac;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -5,11 +5,12 @@
 #![forbid(unsafe_code)]
 
 use dataplane::connection::table::Table;
-use dataplane::connection::{Direction, State, Timeouts};
+use dataplane::connection::{State, Timeouts};
 use dataplane::counters::WorkerCounters;
 use dataplane::frame::{BURST, Frame};
-use dataplane::ids::{NextHopId, RealId};
-use dataplane::time::Tick;
+use dataplane::names::direction::Direction;
+use dataplane::names::ids::{NextHopId, RealId};
+use dataplane::names::time::Tick;
 use dataplane::worker::stages::{decode_burst, rewrite_one};
 use memory::Huge;
 use stages::flows::{Key, Random};

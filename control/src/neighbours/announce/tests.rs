@@ -1,5 +1,5 @@
 use super::*;
-use dataplane::next_hop::Mac;
+use dataplane::names::mac::Mac;
 use proptest::prelude::*;
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 8);

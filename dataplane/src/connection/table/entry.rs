@@ -15,10 +15,11 @@
 //! So what is in the upper half of a key tells nearly all client endpoints apart, those of one address too, and
 //! has nothing else in it.
 
-use crate::connection::{Direction, State, Timeouts};
-use crate::ids::{NextHopId, Protocol, REAL_IDS, RealId};
-use crate::snapshot::{Fields, fields_at};
-use crate::time::Tick;
+use crate::connection::{State, Timeouts};
+use crate::names::direction::Direction;
+use crate::names::ids::{NextHopId, Protocol, REAL_IDS, RealId};
+use crate::names::time::Tick;
+use crate::translation::{Fields, at as fields_at};
 use bytemuck::{Pod, Zeroable};
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -5,8 +5,8 @@ use super::gauges::{count_state, uncount};
 use super::{ClientKey, Entry, Hash, Home, REGION, Slot, Table, region_of};
 use crate::connection::{State, Timeouts};
 use crate::counters::WorkerCounters;
-use crate::ids::{NextHopId, RealId};
-use crate::time::Tick;
+use crate::names::ids::{NextHopId, RealId};
+use crate::names::time::Tick;
 use memory::equal_under_mask;
 use std::cmp::{Ordering, Reverse};
 

@@ -4,7 +4,7 @@ use super::entry::{Bucket, KEY_MASK, WAYS};
 use super::{Entry, REGION, Slot, Table};
 use crate::connection::{Row, Timeouts};
 use crate::counters::WorkerCounters;
-use crate::time::Tick;
+use crate::names::time::Tick;
 use memory::{aged, equal_under_mask};
 
 /// Buckets that the sweep prefetches ahead.

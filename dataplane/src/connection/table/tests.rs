@@ -1,8 +1,8 @@
 use super::*;
 use crate::connection::Timeouts;
 use crate::counters::WorkerCounters;
-use crate::ids::REAL_IDS;
-use crate::ids::RealId;
+use crate::names::ids::REAL_IDS;
+use crate::names::ids::RealId;
 use memory::Huge;
 use proptest::prelude::*;
 use std::cmp::Ordering;

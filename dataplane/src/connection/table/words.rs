@@ -3,7 +3,7 @@
 use super::entry::{STATE_MASK, TICK_SHIFT, WAYS};
 use super::{Entry, Home, Probed, Table, WORDS};
 use crate::connection::State;
-use crate::time::Tick;
+use crate::names::time::Tick;
 use std::cell::Cell;
 
 /// The keys and values of all buckets, to be read and changed in place.

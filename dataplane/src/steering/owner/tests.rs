@@ -1,5 +1,5 @@
 use super::*;
-use crate::snapshot::endpoint_bits;
+use crate::translation::endpoint_bits;
 use std::net::SocketAddrV4;
 
 /// The key of Microsoft's verification suite for RSS.

@@ -1,7 +1,7 @@
 use crate::connection::table::tests::{Bench, NOW};
 use crate::connection::table::{MOST_OF_ENDPOINT, NoRoom, REGION};
 use crate::connection::{Row, State};
-use crate::ids::RealId;
+use crate::names::ids::RealId;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 

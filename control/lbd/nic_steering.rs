@@ -1,0 +1,340 @@
+//! What the ports' NICs are told, so that packets reach their connection's owner.
+
+use crate::Failure;
+use control::nic_steering::{Abilities, Client, Mode, Narrowing, Plan, Way, plan};
+use dataplane::names::side::Side;
+use dataplane::steering::{
+    ClientBits, Family, Indirection, LARGEST_TABLE, OwnerMap, Unsuitable, ZeroWindow, free_key,
+};
+use dpdk::{Errno, EthPort, HashType, HashTypes, RssCapabilities, RssConfig, RssRule, RuleRefused};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::net::Ipv4Addr;
+
+/// Drivers that narrow a hash to the source or the destination by flow rules alone.
+const BY_RULES: [&str; 3] = ["net_ice", "net_i40e", "net_iavf"];
+
+/// What is asked of a device: an `EthPort`, simulated in tests.
+pub(crate) trait Nic {
+    /// A flow rule, which goes when it is dropped.
+    type Rule;
+    fn driver(&self) -> String;
+    fn rss_capabilities(&self) -> RssCapabilities;
+    fn set_redirection(&self, table: &[u16]) -> Result<(), Errno>;
+    fn redirection(&self) -> Result<Vec<u16>, Errno>;
+    fn rss(&self) -> Result<RssConfig, Errno>;
+    fn set_rss(&self, rss: &RssConfig) -> Result<(), Errno>;
+    fn add_rss_rules(&self, rss: &RssConfig) -> Result<[Self::Rule; 2], RuleRefused>;
+    fn add_rss_rule_to(
+        &self,
+        address: Ipv4Addr,
+        rss: &RssConfig,
+        table: &[u16],
+    ) -> Result<Self::Rule, RuleRefused>;
+}
+
+impl Nic for EthPort {
+    type Rule = RssRule;
+
+    fn driver(&self) -> String {
+        self.driver()
+    }
+
+    fn rss_capabilities(&self) -> RssCapabilities {
+        self.rss_capabilities()
+    }
+
+    fn set_redirection(&self, table: &[u16]) -> Result<(), Errno> {
+        self.set_redirection(table)
+    }
+
+    fn redirection(&self) -> Result<Vec<u16>, Errno> {
+        self.redirection()
+    }
+
+    fn rss(&self) -> Result<RssConfig, Errno> {
+        self.rss()
+    }
+
+    fn set_rss(&self, rss: &RssConfig) -> Result<(), Errno> {
+        self.set_rss(rss)
+    }
+
+    fn add_rss_rules(&self, rss: &RssConfig) -> Result<[RssRule; 2], RuleRefused> {
+        self.add_rss_rules(rss)
+    }
+
+    fn add_rss_rule_to(
+        &self,
+        address: Ipv4Addr,
+        rss: &RssConfig,
+        table: &[u16],
+    ) -> Result<RssRule, RuleRefused> {
+        self.add_rss_rule_to(address, rss, table)
+    }
+}
+
+/// The standard library's hash keys come from the system's random source.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+/// The secret behind the owner map.
+enum Key {
+    ZeroWindow(ZeroWindow),
+    Free([u8; 52]),
+    /// No NIC has one.
+    None,
+}
+
+/// The flow rules of a port.
+struct Rules<R> {
+    /// Those that narrow the hash of all packets.
+    narrowing: Vec<R>,
+    /// Those for own addresses.
+    to: HashMap<Ipv4Addr, R>,
+}
+
+/// The way of each port, and the one map that all of them follow.
+pub(crate) struct Steering<N: Nic> {
+    pub(crate) ways: Vec<Way>,
+    map: OwnerMap,
+    key: Key,
+    /// By port.
+    rules: Vec<Rules<N::Rule>>,
+}
+
+impl<N: Nic> Steering<N> {
+    /// Chooses for ports with these sides, and draws the secrets.
+    pub(crate) fn choose(sides: &[Side], nics: &[N], workers: usize, mode: Mode) -> Result<Self, Failure> {
+        let abilities: Vec<_> = sides.iter().zip(nics).map(|(side, nic)| abilities(*side, nic)).collect();
+        let Plan { ways, entries, zero_window } = plan(&abilities, workers, mode);
+        let rules = ways.iter().map(|_| Rules { narrowing: Vec::new(), to: HashMap::new() }).collect();
+        let chosen = Indirection::shuffled(entries, workers, random).and_then(|table| {
+            let alone = ways.iter().any(|way| matches!(way, Way::ClientAlone { .. }));
+            let (key, map) = match zero_window {
+                Some(hashed) => {
+                    let pair = ZeroWindow::random(Family::V4, hashed, &table, random)?;
+                    (Key::ZeroWindow(pair), pair.owner_map(table)?)
+                }
+                None if !alone => (Key::None, OwnerMap::random(table, random)?),
+                None => {
+                    let key = free_key(&table, random)?;
+                    (Key::Free(key), OwnerMap::from_key(&key, ClientBits::ALONE, table)?)
+                }
+            };
+            Ok(Self { ways, map, key, rules })
+        });
+        chosen.map_err(no_map)
+    }
+
+    /// Which worker owns a client's connections.
+    pub(crate) fn owner_map(&self) -> &OwnerMap {
+        &self.map
+    }
+
+    /// What the port is to be configured with. One that software steers, as one that no key fits, spreads packets over
+    /// its queues by a key of its own; `None`: it hashes nothing, or there is one worker.
+    pub(crate) fn rss(&mut self, index: usize, nic: &N) -> Option<RssConfig> {
+        let source = match self.ways[index] {
+            Way::ZeroWindow { client, .. } | Way::ClientAlone { client, .. } => client == Client::Source,
+            Way::OneWorker => return None,
+            Way::Software { .. } => return spread(nic),
+        };
+        match self.config(index, nic, source) {
+            Ok(rss) => Some(rss),
+            Err(why) => {
+                self.fall_back(index, why.to_string());
+                spread(nic)
+            }
+        }
+    }
+
+    /// How packets are hashed of which the client is the source, or else the destination.
+    fn config(&self, index: usize, nic: &N, source: bool) -> Result<RssConfig, Unsuitable> {
+        let told = nic.rss_capabilities();
+        let client = if source { ClientBits::SOURCE } else { ClientBits::DESTINATION };
+        let mut key = match &self.key {
+            Key::ZeroWindow(pair) if matches!(self.ways[index], Way::ClientAlone { .. }) => {
+                pair.key(ClientBits::ALONE, told.key_length)?
+            }
+            Key::ZeroWindow(pair) => pair.key(client, told.key_length)?,
+            Key::Free(key) => key.to_vec(),
+            // Only where software steers every port.
+            Key::None => return Err(Unsuitable::KeyLength(0)),
+        };
+        key.resize(told.key_length, 0);
+        let mut types: Vec<_> = whole(&told).collect();
+        if let Way::ClientAlone { rules: false, .. } = self.ways[index] {
+            types.extend(narrowed(source));
+        }
+        Ok(RssConfig { key, types: types.into_iter().collect() })
+    }
+
+    /// Completes what can be set on a started port alone, with rules for its `own` addresses where it needs them,
+    /// and reads it back. A port that does not take it is steered by software, by the same map, and has no rules.
+    pub(crate) fn complete(&mut self, index: usize, nic: &N, rss: &RssConfig, own: &HashSet<Ipv4Addr>) {
+        if let Err(because) = self.try_complete(index, nic, rss, own) {
+            self.rules[index] = Rules { narrowing: Vec::new(), to: HashMap::new() };
+            if self.ways[index].has_rules_for_addresses() {
+                // By the key for packets from reals one queue would get all that comes for a VIP.
+                let told = nic.rss_capabilities();
+                let key = std::iter::repeat_with(|| random().to_le_bytes()).flatten().take(told.key_length);
+                let (key, types) = (key.collect(), whole(&told).collect());
+                if let Err(errno) = nic.set_rss(&RssConfig { key, types }) {
+                    log::warn!(
+                        "{} takes no other RSS key, so that one worker receives most: {errno}",
+                        nic.driver()
+                    );
+                } else if let Err(errno) = nic.set_redirection(&self.table(nic)) {
+                    // mlx5 has a key in force from its next start, which setting the table is.
+                    log::warn!("{} refuses the RSS table: {errno}", nic.driver());
+                }
+            }
+            self.fall_back(index, because);
+        }
+    }
+
+    /// The map's table in the size of the device's.
+    fn table(&self, nic: &N) -> Vec<u16> {
+        self.map.indirection().repeated(nic.rss_capabilities().table_size).collect()
+    }
+
+    /// Once all ports are started: if software steers all of them after all, the map need not be one that a NIC can
+    /// follow, of which less is secret.
+    pub(crate) fn settle(&mut self) -> Result<(), Failure> {
+        if !matches!(self.key, Key::None) && (0..self.ways.len()).all(|index| self.is_software(index)) {
+            let table = Indirection::shuffled(LARGEST_TABLE, self.map.workers(), random).map_err(no_map)?;
+            self.map = OwnerMap::random(table, random).map_err(no_map)?;
+            self.key = Key::None;
+        }
+        Ok(())
+    }
+
+    /// Whether a port is left to software.
+    pub(crate) fn is_software(&self, index: usize) -> bool {
+        matches!(self.ways[index], Way::Software { .. })
+    }
+
+    /// Leaves a port to software.
+    pub(crate) fn fall_back(&mut self, index: usize, because: String) {
+        self.ways[index] = Way::Software { because };
+    }
+
+    fn try_complete(
+        &mut self,
+        index: usize,
+        nic: &N,
+        rss: &RssConfig,
+        own: &HashSet<Ipv4Addr>,
+    ) -> Result<(), String> {
+        let driver = nic.driver();
+        let table = self.table(nic);
+        nic.set_redirection(&table).map_err(|errno| format!("{driver} refuses the RSS table: {errno}"))?;
+        if let Way::ClientAlone { client, rules: true } = self.ways[index] {
+            let types: HashTypes = narrowed(client == Client::Source).into_iter().collect();
+            let rules = nic.add_rss_rules(&RssConfig { key: rss.key.clone(), types });
+            let rules = rules.map_err(|why| format!("{driver} refuses the RSS rules: {why}"))?;
+            self.rules[index].narrowing.extend(rules);
+        }
+        if self.ways[index].has_rules_for_addresses() {
+            self.follow_on(index, nic, own)?;
+        }
+        // Not every driver tells; one that does must tell the same. A rule's key may have replaced the port's.
+        if nic.redirection().is_ok_and(|told| told != table) {
+            return Err(format!("{driver} has another RSS table than it was given"));
+        }
+        if nic.rss().is_ok_and(|told| told.key != rss.key) {
+            return Err(format!("{driver} has another RSS key than it was given"));
+        }
+        Ok(())
+    }
+
+    /// Has every port that needs rules have one for each `own` address, and no other. Returns the ports that
+    /// refuse one: these are steered by software from now on, and keep the rules that they have.
+    pub(crate) fn follow(&mut self, nics: &[N], own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize> {
+        let mut refusing = Vec::new();
+        if !self.ways.iter().any(Way::has_rules_for_addresses) {
+            return refusing;
+        }
+        let own: HashSet<_> = own.collect();
+        for (index, nic) in nics.iter().enumerate() {
+            if self.ways[index].has_rules_for_addresses()
+                && let Err(because) = self.follow_on(index, nic, &own)
+            {
+                self.fall_back(index, because);
+                refusing.push(index);
+            }
+        }
+        refusing
+    }
+
+    fn follow_on(&mut self, index: usize, nic: &N, own: &HashSet<Ipv4Addr>) -> Result<(), String> {
+        self.rules[index].to.retain(|address, _| own.contains(address));
+        let missing: Vec<_> =
+            own.iter().filter(|address| !self.rules[index].to.contains_key(address)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let rss = self.config(index, nic, true).map_err(|why| why.to_string())?;
+        let table: Vec<_> = self.map.indirection().repeated(self.map.indirection().entries()).collect();
+        for address in missing {
+            let rule = nic.add_rss_rule_to(*address, &rss, &table).map_err(|why| {
+                format!("one-arm, and {} refuses an RSS rule for {address}: {why}", nic.driver())
+            })?;
+            self.rules[index].to.insert(*address, rule);
+        }
+        Ok(())
+    }
+}
+
+fn no_map(why: Unsuitable) -> Failure {
+    Failure::Other(format!("no map from clients to workers: {why}"))
+}
+
+/// What it can hash of IPv4 packets.
+fn whole(told: &RssCapabilities) -> impl Iterator<Item = HashType> {
+    use HashType::{Ipv4, Ipv4Fragment, Ipv4Other, Ipv4Tcp, Ipv4Udp};
+    let all = [Ipv4, Ipv4Fragment, Ipv4Tcp, Ipv4Udp, Ipv4Other];
+    all.into_iter().filter(|kind| told.types.contains(*kind))
+}
+
+/// Without it all packets come to the first queue of most NICs. Not all that hash tell of their key and table, as vmxnet3.
+fn spread(nic: &impl Nic) -> Option<RssConfig> {
+    let types: Vec<_> = whole(&nic.rss_capabilities()).collect();
+    (!types.is_empty()).then(|| RssConfig { key: Vec::new(), types: types.into_iter().collect() })
+}
+
+fn narrowed(source: bool) -> [HashType; 2] {
+    if source {
+        [HashType::SourceAddressOnly, HashType::SourcePortOnly]
+    } else {
+        [HashType::DestinationAddressOnly, HashType::DestinationPortOnly]
+    }
+}
+
+fn abilities(side: Side, nic: &impl Nic) -> Abilities {
+    let told = nic.rss_capabilities();
+    let has = |kind| told.types.contains(kind);
+    let driver = nic.driver();
+    let narrows = |source: bool| narrowed(source).into_iter().all(has);
+    let narrowing = if (side == Side::Dip || narrows(true)) && (side == Side::Vip || narrows(false)) {
+        Narrowing::Port
+    } else if BY_RULES.contains(&driver.as_str()) {
+        Narrowing::Rules
+    } else {
+        Narrowing::None
+    };
+    Abilities {
+        driver,
+        side,
+        table_size: told.table_size,
+        key_length: told.key_length,
+        hashes_addresses: has(HashType::Ipv4),
+        hashes_ports: has(HashType::Ipv4Tcp) && has(HashType::Ipv4Udp),
+        narrowing,
+    }
+}
+
+#[cfg(test)]
+mod tests;

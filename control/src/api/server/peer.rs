@@ -1,0 +1,205 @@
+//! One peer: bytes in until a line is whole, bytes out as it takes them.
+
+use super::{IDLE, LINE_TIME, PAUSE, STREAM_WINDOW};
+use crate::api::protocol::LONGEST_LINE;
+use mio::net::UnixStream;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+/// What one reading has brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Nothing whole yet.
+    Partial,
+    /// A line, without its end.
+    Line(Vec<u8>),
+    /// A line longer than [`LONGEST_LINE`].
+    TooLong,
+    /// It has closed its side, or is gone.
+    End,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) stream: UnixStream,
+    /// Root's or the daemon's own user's.
+    pub(super) is_root: bool,
+    input: Vec<u8>,
+    /// Bytes of `input` that are known to hold no end of line.
+    searched: usize,
+    output: Vec<u8>,
+    /// Bytes of `output` that are written.
+    written: usize,
+    /// When a byte last went either way.
+    active: Instant,
+    /// Since when it has had nothing to wait for: it connected, or took the last of an answer. Bytes of a line that is
+    /// not whole do not count.
+    rests: Instant,
+    /// Since when there is something that it has not taken.
+    owing: Option<Instant>,
+    /// When the line that is being received began.
+    line_began: Option<Instant>,
+    /// There may be something to read.
+    pub(super) readable: bool,
+    /// A request is with the control thread: no other one is read before it is answered.
+    pub(super) asking: bool,
+    /// Nothing more is read; closed when everything is written.
+    pub(super) closing: bool,
+    /// The other end reads no more.
+    gone: bool,
+}
+
+/// Bytes read from one peer in one turn.
+const READ_AT_ONCE: usize = 256 << 10;
+const CHUNK: usize = 16 << 10;
+/// What a peer holds at most that takes a long answer in slices.
+const LITTLE: usize = 2 * STREAM_WINDOW;
+
+impl Peer {
+    pub(super) fn new(stream: UnixStream, is_root: bool, now: Instant) -> Self {
+        Self {
+            stream,
+            is_root,
+            input: Vec::new(),
+            searched: 0,
+            output: Vec::new(),
+            written: 0,
+            active: now,
+            rests: now,
+            owing: None,
+            line_began: None,
+            readable: true,
+            asking: false,
+            closing: false,
+            gone: false,
+        }
+    }
+
+    /// Reads what there is, up to a whole line.
+    pub(super) fn read(&mut self, now: Instant) -> Input {
+        let mut budget = READ_AT_ONCE;
+        loop {
+            if let Some(line) = self.whole_line(now) {
+                return Input::Line(line);
+            }
+            if self.input.len() > LONGEST_LINE {
+                return Input::TooLong;
+            }
+            let mut chunk = [0; CHUNK];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Input::End,
+                Ok(length) => {
+                    self.active = now;
+                    self.line_began.get_or_insert(now);
+                    self.input.extend_from_slice(&chunk[..length]);
+                    budget = budget.saturating_sub(length);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Input::Partial;
+                }
+                Err(_) => return Input::End,
+            }
+            if budget == 0 {
+                // The line end may be in the last chunk.
+                return self.whole_line(now).map_or(Input::Partial, Input::Line);
+            }
+        }
+    }
+
+    fn whole_line(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let end = self.input[self.searched..].iter().position(|byte| *byte == b'\n');
+        let Some(end) = end.map(|end| self.searched + end) else {
+            self.searched = self.input.len();
+            return None;
+        };
+        let rest = self.input.split_off(end + 1);
+        let mut line = std::mem::replace(&mut self.input, rest);
+        line.pop();
+        self.searched = 0;
+        self.line_began = (!self.input.is_empty()).then_some(now);
+        Some(line)
+    }
+
+    /// Takes bytes to be written.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        if self.output.is_empty() {
+            self.output = bytes.to_vec();
+        } else {
+            self.output.extend_from_slice(bytes);
+        }
+    }
+
+    /// Writes what the other end takes.
+    pub(super) fn write(&mut self, now: Instant) {
+        self.owing.get_or_insert(now);
+        while self.written < self.output.len() && !self.gone {
+            match self.stream.write(&self.output[self.written..]) {
+                Ok(0) => self.gone = true,
+                Ok(length) => {
+                    self.written += length;
+                    self.active = now;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => self.gone = true,
+            }
+        }
+        if self.written == self.output.len() {
+            if self.written > 0 {
+                self.rests = now;
+            }
+            self.output = Vec::new();
+            self.written = 0;
+            self.owing = None;
+        } else if self.written > self.output.len() / 2 {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    /// Closes the peer as soon as it has taken what is written for it.
+    pub(super) fn stop_reading(&mut self) {
+        self.closing = true;
+        self.input = Vec::new();
+        self.searched = 0;
+        self.line_began = None;
+    }
+
+    /// How long it has been idle; `None`: its request is being worked on.
+    pub(super) fn idle(&self, now: Instant) -> Option<Duration> {
+        let since = match (self.output_held() > 0, self.asking) {
+            (true, _) => self.active,
+            (false, true) => return None,
+            (false, false) => self.rests,
+        };
+        Some(now.duration_since(since))
+    }
+
+    /// Bytes of a line that is not whole yet.
+    pub(super) fn input_held(&self) -> usize {
+        self.input.len()
+    }
+
+    /// Bytes that the other end has not taken yet.
+    pub(super) fn output_held(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    /// Whether it takes its answer so slowly that it holds memory which others need.
+    pub(super) fn hoards(&self, now: Instant) -> bool {
+        let slow = self.owing.is_some_and(|since| now.duration_since(since) > IDLE);
+        slow && self.output_held() > STREAM_WINDOW
+    }
+
+    /// Whether it can be dropped.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        let patience = if matches!(self.output_held(), 1..=LITTLE) { PAUSE } else { IDLE };
+        let silent = now.duration_since(self.active) > patience && (!self.asking || self.output_held() > 0);
+        let dawdling = self.line_began.is_some_and(|began| now.duration_since(began) > LINE_TIME);
+        let done = self.closing && !self.asking && self.output_held() == 0;
+        self.gone || silent || dawdling || done
+    }
+}

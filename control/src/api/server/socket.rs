@@ -1,0 +1,130 @@
+//! The listening Unix socket: made, guarded and removed.
+
+use crate::persist::lock::{self, LockError};
+use mio::net::UnixListener;
+use nix::fcntl::Flock;
+use nix::unistd::Group;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why the socket cannot be had.
+#[derive(Debug, Error)]
+pub enum SocketError {
+    /// Another daemon holds it.
+    #[error("{0}: another lbd runs on this socket; stop it, or set another path as [control] socket")]
+    InUse(PathBuf),
+    /// Something that is not a socket has this name.
+    #[error("{0}: exists and is not a socket; remove it, or set another path as [control] socket")]
+    NotASocket(PathBuf),
+    /// `[control] group` names none.
+    #[error("[control] group: there is no group {0:?}; create it (groupadd), or correct the name")]
+    NoGroup(String),
+    /// The system refused.
+    #[error("{path}: {error}")]
+    Io {
+        /// What was to be opened or made.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+/// A bound socket; removed when dropped.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) listener: UnixListener,
+    path: PathBuf,
+    removed: bool,
+    /// Held as long as the socket is ours.
+    _lock: Flock<File>,
+}
+
+impl Socket {
+    /// Binds at `path`, mode 0660, of this group.
+    ///
+    /// A socket that a dead daemon left is replaced. The new one appears under its name only when mode
+    /// and owner are right.
+    pub(super) fn bind(path: &Path, group: Option<&Group>) -> Result<Self, SocketError> {
+        let failed = |path: &Path| {
+            let path = path.to_path_buf();
+            move |error: io::Error| SocketError::Io { path, error }
+        };
+        if let Some(directory) = path.parent().filter(|directory| *directory != Path::new("")) {
+            DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed(directory))?;
+        }
+        let held = lock::beside(path).map_err(|error| match error {
+            LockError::Held => SocketError::InUse(path.to_path_buf()),
+            LockError::Io(path, error) => SocketError::Io { path, error },
+        })?;
+        match fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => {
+                return Err(SocketError::NotASocket(path.to_path_buf()));
+            }
+            _ => {}
+        }
+        let new = lock::with_suffix(path, ".new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&new)(error)),
+            _ => {}
+        }
+        let listener = listen(&new, path, group).map_err(failed(path))?;
+        Ok(Self { listener, path: path.to_path_buf(), removed: false, _lock: held })
+    }
+}
+
+impl Socket {
+    /// Removes it, once.
+    pub(super) fn remove(&mut self) {
+        if std::mem::replace(&mut self.removed, true) {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("{}: not removed: {error}", self.path.display());
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Binds as `new`, and gives it its name when mode and group are right.
+fn listen(new: &Path, path: &Path, group: Option<&Group>) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(new)?;
+    let named = || {
+        fs::set_permissions(new, Permissions::from_mode(0o660))?;
+        if let Some(group) = group {
+            std::os::unix::fs::chown(new, None, Some(group.gid.as_raw()))?;
+        }
+        fs::rename(new, path)
+    };
+    match named() {
+        Ok(()) => Ok(listener),
+        Err(error) => {
+            // Nothing else would remove it if the next daemon uses another path.
+            let _ = fs::remove_file(new);
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_cannot_get_its_name_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let new = directory.path().join("lbd.sock.new");
+        assert!(listen(&new, &directory.path().join("none/lbd.sock"), None).is_err());
+        assert!(!new.exists());
+        let path = directory.path().join("lbd.sock");
+        assert!(listen(&new, &path, None).is_ok());
+        assert!(!new.exists() && path.exists());
+    }
+}

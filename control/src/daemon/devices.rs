@@ -1,0 +1,72 @@
+//! What the control thread asks the devices and is told of the workers.
+
+use crate::host_interface::Footing;
+use dataplane::names::mac::Mac;
+use dataplane::snapshot::Steering;
+use std::net::Ipv4Addr;
+
+/// The devices, as far as the control thread sees them: DPDK's in `lbd`, made up ones in tests.
+pub trait Devices {
+    /// What is to be said of an `EthPort` now.
+    fn status(&self, port: usize) -> DeviceStatus;
+    /// Has the devices that tell packets from clients by rules for own addresses know these, and no others. Returns
+    /// the ports whose devices refuse: software has to steer them from now on.
+    fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize>;
+    /// Whether a worker has a queue of its own to transmit on an `EthPort`.
+    fn transmits(&self, port: usize, worker: usize) -> bool;
+    /// DPDK's release.
+    fn dpdk_version(&self) -> String;
+    /// TSC cycles a second.
+    fn tsc_hz(&self) -> f64;
+}
+
+/// The state of an `EthPort`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceStatus {
+    /// DPDK's name of the driver.
+    pub driver: String,
+    /// Its MAC: that of the interface that it stands on, if it does.
+    pub mac: Mac,
+    /// Largest IPv4 packet that the device and that interface take, in bytes.
+    pub mtu: u16,
+    /// Whether there is a link.
+    pub link_up: bool,
+    /// The interface of the host that it stands on.
+    pub footing: Footing,
+    /// Who tells which worker a packet belongs to, as set up at the start.
+    pub steered_by: Steering,
+    /// The same in a line that an operator understands.
+    pub steering: String,
+    /// What it has counted; `None`: the driver does not tell now.
+    pub counted: Option<Counted>,
+    /// Buffers of its pools that are in use, by the device or the packet path.
+    pub buffers_in_use: u64,
+    /// Buffers of its pools.
+    pub buffers: u64,
+    /// What the device lacks.
+    pub notes: Vec<String>,
+}
+
+/// What an `EthPort` has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes received, as the driver counts them; some drivers leave it at 0.
+    pub rx_bytes: u64,
+    /// Bytes sent, likewise.
+    pub tx_bytes: u64,
+    /// Frames that the device could not deliver; `None`: its driver does not count them.
+    pub rx_missed: Option<u64>,
+}
+
+/// What is fixed of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerInfo {
+    /// The core it is pinned to.
+    pub core: usize,
+    /// Connections that its table holds.
+    pub capacity: u64,
+}

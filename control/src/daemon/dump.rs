@@ -1,0 +1,168 @@
+//! The dump of connections: written to the peer slice by slice as it reads, so that neither a table of
+//! millions of connections nor a slow reader occupies memory or the loop.
+
+use crate::api::protocol::{ConnectionView, Outcome, Refusal};
+use crate::api::server::{PeerId, Server};
+use crate::publish::workers::{PATIENCE, Workers};
+use dataplane::connection::Row;
+use dataplane::exchange::orders::Slice;
+use dataplane::names::ids::{RealKey, ServiceKey};
+use dataplane::snapshot::Snapshot;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Around the rows; what `serde` makes of an `Answer` with `Connections`.
+const HEAD: &[u8] = br#"{"v":1,"ok":{"connections":["#;
+const TAIL: &[u8] = b"]}}\n";
+
+/// All dumps under way. One slice at a time is with the workers, and the dumps take turns.
+#[derive(Debug, Default)]
+pub(super) struct Dumps {
+    queue: VecDeque<Dump>,
+    out: Option<Out>,
+    /// By worker: slices that were given up and will still come back.
+    late: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Dump {
+    peer: PeerId,
+    only: Option<ServiceKey>,
+    worker: usize,
+    /// `None`: it is with the worker.
+    slice: Option<Box<Slice>>,
+    rows: u64,
+    begun: bool,
+}
+
+/// The slice that is with a worker.
+#[derive(Clone, Copy, Debug)]
+struct Out {
+    peer: PeerId,
+    worker: usize,
+    since: Instant,
+}
+
+impl Dumps {
+    /// Writes all connections, or those of one service, to a peer that has asked.
+    pub(super) fn begin(&mut self, peer: PeerId, only: Option<ServiceKey>) {
+        let slice = Some(Slice::first());
+        self.queue.push_back(Dump { peer, only, worker: 0, slice, rows: 0, begun: false });
+    }
+
+    /// Whether the loop should hurry.
+    pub(super) fn are_waiting(&self) -> bool {
+        self.out.is_some()
+    }
+
+    pub(super) fn turn(
+        &mut self,
+        server: &mut Server,
+        workers: &mut Workers,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) {
+        self.late.resize(workers.len(), 0);
+        while let Some((worker, slice)) = workers.exported() {
+            self.take(worker, slice, server, workers.len(), snapshot, now);
+        }
+        self.give_up(server, now);
+        self.queue.retain(|dump| server.has_room(dump.peer).is_some());
+        if self.out.is_none() {
+            self.ask(server, workers, now);
+        }
+    }
+
+    /// A slice has come back.
+    fn take(
+        &mut self,
+        worker: usize,
+        slice: Box<Slice>,
+        server: &mut Server,
+        workers: usize,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) {
+        if self.late[worker] > 0 {
+            self.late[worker] -= 1;
+            return;
+        }
+        let Some(out) = self.out.take_if(|out| out.worker == worker) else { return };
+        let Some(place) = self.queue.iter().position(|dump| dump.peer == out.peer) else { return };
+        let Some(mut dump) = self.queue.remove(place) else { return };
+        server.push(dump.peer, &dump.text(&slice.rows, snapshot));
+        if slice.position.is_some() {
+            dump.slice = Some(slice);
+        } else {
+            dump.worker += 1;
+            dump.slice = Some(Slice::first());
+        }
+        if dump.worker < workers {
+            self.queue.push_back(dump);
+        } else {
+            server.push(dump.peer, TAIL);
+            server.end(dump.peer, now);
+        }
+    }
+
+    /// Lets the next dump whose peer reads have a slice filled.
+    fn ask(&mut self, server: &Server, workers: &mut Workers, now: Instant) {
+        let ready = |dump: &&mut Dump| dump.slice.is_some() && server.has_room(dump.peer) == Some(true);
+        let Some(dump) = self.queue.iter_mut().find(ready) else { return };
+        let Some(mut slice) = dump.slice.take() else { return };
+        slice.rows.clear();
+        match workers.export(dump.worker, slice) {
+            Ok(()) => self.out = Some(Out { peer: dump.peer, worker: dump.worker, since: now }),
+            Err(slice) => dump.slice = Some(slice),
+        }
+    }
+
+    /// A worker that keeps a slice too long is stuck: the dump ends.
+    fn give_up(&mut self, server: &mut Server, now: Instant) {
+        let Some(out) = self.out.take_if(|out| now.duration_since(out.since) > PATIENCE) else { return };
+        self.late[out.worker] += 1;
+        let Some(place) = self.queue.iter().position(|dump| dump.peer == out.peer) else { return };
+        let Some(dump) = self.queue.remove(place) else { return };
+        if dump.begun {
+            // An incomplete line tells the peer as much.
+            server.close(dump.peer);
+            return;
+        }
+        let message = format!("worker {} does not answer", out.worker);
+        let refusal = Refusal::new("worker_stuck", message);
+        server.answer(dump.peer, Outcome::Error(refusal), now);
+    }
+}
+
+impl Dump {
+    /// The rows of a slice as JSON, with what goes before them.
+    fn text(&mut self, rows: &[Row], snapshot: &Snapshot) -> Vec<u8> {
+        let mut text = if self.begun { Vec::new() } else { HEAD.to_vec() };
+        self.begun = true;
+        for row in rows {
+            let Some(key) = snapshot.real_key(row.real) else { continue };
+            if self.only.is_some_and(|only| only != key.service) {
+                continue;
+            }
+            if self.rows > 0 {
+                text.push(b',');
+            }
+            self.rows += 1;
+            // Writing plain fields to memory does not fail.
+            let _ = serde_json::to_writer(&mut text, &view(row, &key, self.worker));
+        }
+        text
+    }
+}
+
+fn view(row: &Row, key: &RealKey, worker: usize) -> ConnectionView {
+    ConnectionView {
+        protocol: row.protocol.to_string(),
+        state: row.state.name().to_owned(),
+        expires_s: row.expires_seconds,
+        client: row.client.to_string(),
+        virtual_: key.service.listen.to_string(),
+        real: key.endpoint.to_string(),
+        worker,
+    }
+}

@@ -1,0 +1,113 @@
+//! What becomes of the ports' links while `lbd` runs: said in the log, followed in the snapshot and to the neighbours.
+
+use super::{ControlThread, RunError};
+use crate::host_interface::{Change, Footing, Look};
+use crate::neighbours::Moment;
+use dataplane::names::ids::PortIndex;
+use dataplane::names::mac::Mac;
+
+impl ControlThread {
+    /// Once a second.
+    ///
+    /// # Errors
+    /// An interface is gone: its device stays bound to what is no longer there.
+    pub(super) fn watch_links(&mut self, now: Moment) -> Result<(), RunError> {
+        for port in 0..self.compiler.links().ports.len() {
+            self.watch_link(port, now)?;
+        }
+        Ok(())
+    }
+
+    fn watch_link(&mut self, port: usize, now: Moment) -> Result<(), RunError> {
+        let device = self.devices.status(port);
+        let carrier_changes = match device.footing {
+            Footing::Gone(interface) => {
+                return Err(RunError::InterfaceGone { port: self.watch.name(port).to_owned(), interface });
+            }
+            // The next look will tell.
+            Footing::Unknown => return Ok(()),
+            Footing::Own => 0,
+            Footing::Interface(interface) => interface.carrier_changes,
+        };
+        let mtu = self.compiler.links().mtu(port, device.mtu);
+        let look = Look { is_up: device.link_up, carrier_changes, mac: device.mac, mtu };
+        let changes = self.links[port].changes(&look);
+        let is_to_publish = |change: &Change| matches!(change, Change::Mac { .. } | Change::Mtu { .. });
+        // Nobody waits here for a worker that is stuck: what has changed is seen again each second.
+        if changes.iter().any(is_to_publish) && self.workers.run_on(self.compiler.version()).is_err() {
+            return Ok(());
+        }
+        for change in changes {
+            self.meet_change(port, change, now);
+        }
+        self.links[port].take(&look);
+        Ok(())
+    }
+
+    fn meet_change(&mut self, port: usize, change: Change, now: Moment) {
+        let name = self.watch.name(port).to_owned();
+        let index = port as PortIndex;
+        match change {
+            Change::Up => {
+                log::info!("port {name}: link up, MTU {}", self.compiler.links().ports[port].mtu);
+                self.set_link(index, true, now);
+            }
+            Change::Down => {
+                log::warn!("port {name}: link down{}", self.why_down(port));
+                self.set_link(index, false, now);
+            }
+            Change::Flapped => {
+                log::info!("port {name}: link was lost and is up again");
+                self.set_link(index, false, now);
+                self.set_link(index, true, now);
+            }
+            Change::Mac { before, now: mac } => {
+                log::warn!("port {name}: MAC {before} became {mac}: followed, and announced");
+                self.follow_mac(port, mac);
+                self.announcer.announce_port(index, now);
+            }
+            Change::Mtu { before, now: mtu } => {
+                log::warn!("port {name}: MTU {before} became {mtu}: followed");
+                let mac = self.compiler.links().ports[port].mac;
+                self.compiler.set_link(port, mac, mtu);
+                self.republish();
+            }
+        }
+    }
+
+    fn set_link(&mut self, port: PortIndex, is_up: bool, now: Moment) {
+        self.announcer.set_link(port, is_up, now);
+        self.neighbours.set_link(port, is_up, now);
+    }
+
+    /// What to look at.
+    pub(super) fn why_down(&self, port: usize) -> String {
+        match self.devices.status(port).footing {
+            Footing::Interface(interface) if interface.is_up => {
+                format!(": interface {} has no carrier (its other end is down, or no cable)", interface.name)
+            }
+            Footing::Interface(interface) => format!(": ip link set {} up", interface.name),
+            Footing::Own | Footing::Gone(_) | Footing::Unknown => String::new(),
+        }
+    }
+
+    /// From now on the port's frames come from this MAC, and those to it are taken.
+    fn follow_mac(&mut self, port: usize, mac: Mac) {
+        let index = port as PortIndex;
+        self.neighbours.withdraw(index);
+        self.act();
+        let mtu = self.compiler.links().ports[port].mtu;
+        self.compiler.set_link(port, mac, mtu);
+        // When this is in force every worker has finished a turn without the next hops that were withdrawn.
+        self.republish();
+        self.next_hops.set_source(index, mac);
+        self.neighbours.restore(index, mac);
+        self.act();
+    }
+
+    fn republish(&mut self) {
+        if let Err(refused) = self.put_in_force(self.model.clone()) {
+            log::error!("{refused}");
+        }
+    }
+}

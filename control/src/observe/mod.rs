@@ -1,0 +1,4 @@
+//! What is counted, and at which rates.
+
+pub mod rates;
+pub mod statistics;

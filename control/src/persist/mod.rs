@@ -1,0 +1,4 @@
+//! What outlives the process: the state file, and the locks that make a file one daemon's.
+
+pub(crate) mod lock;
+pub mod state_file;

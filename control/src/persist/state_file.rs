@@ -1,0 +1,221 @@
+//! The state file: services and reals set by commands, kept over a restart.
+//!
+//! It is replaced as a whole: a temporary file in the same directory is written and flushed to the disk, then renamed
+//! over it, and the directory flushed. Whenever the power goes, the file is either the old one or the new one. Its
+//! first and last line tell whether all of it is there, should something else have cut it off; a file without them,
+//! written by hand or by an older release, is taken as it is. One daemon at a time has it.
+
+use crate::api::protocol::{FaultyLine, FaultyLines};
+use crate::change::{self, Refused};
+use crate::model::{Links, Model};
+use crate::persist::lock::{self, LockError};
+use crate::text::ipvsadm_lines;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, OFlag};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The largest that is read: 65,536 reals with long lines fit several times.
+const LARGEST: u64 = 64 << 20;
+/// As many symbolic links as Linux follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// Why the state file cannot be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// It is there but cannot be read.
+    #[error("{path}: {error}")]
+    Read {
+        /// Of the file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Another daemon has it.
+    #[error(
+        "{0}: another lbd keeps its services in this file; stop it, or set another path as [control] state"
+    )]
+    InUse(PathBuf),
+    /// Lines are faulty or missing.
+    #[error("{}", located(path, refused))]
+    Lines {
+        /// Of the file.
+        path: PathBuf,
+        /// Which, and what is wrong with them.
+        refused: Refused,
+    },
+}
+
+/// `FILE:LINE: what is wrong` for each line, and the remedy.
+fn located(path: &Path, refused: &Refused) -> String {
+    let path = path.display();
+    let remedy = "or remove the file to start with the services of the configuration";
+    match refused {
+        Refused::Lines(FaultyLines { named, more }) => {
+            let named = named.iter().map(|FaultyLine { line, message }| format!("{path}:{line}: {message}"));
+            let more = (*more > 0).then(|| format!("{path}: {more} more faulty lines"));
+            let mut lines: Vec<String> = named.chain(more).collect();
+            if let Some(last) = lines.last_mut() {
+                *last += &format!("; correct the line, {remedy}");
+            }
+            lines.join("\n")
+        }
+        other => format!("{path}: {other}; correct it, {remedy}"),
+    }
+}
+
+/// Where the model is kept.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    /// Held as long as the file is ours. `None`: the file system cannot be written, so nobody's changes are kept.
+    _lock: Option<Flock<File>>,
+}
+
+impl StateFile {
+    /// At this path, or where its symbolic link leads, whether there is a file yet or not. From now on it is of this
+    /// process alone; its directory is made if it is missing.
+    ///
+    /// # Errors
+    /// Another daemon has it; or it is something else than a regular file, or cannot be looked at.
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let failed = |path: &Path, error| LoadError::Read { path: path.to_path_buf(), error };
+        // Renaming over a link would replace the link.
+        let path = resolved(path).map_err(|error| failed(path, error))?;
+        check_regular(&path).map_err(|error| failed(&path, error))?;
+        let unlocked = match make_directory(&path) {
+            Err(error) if is_read_only(&error) => error,
+            Err(error) => return Err(failed(&path, error)),
+            Ok(()) => match lock::beside(&path) {
+                Ok(lock) => return Ok(Self { path, _lock: Some(lock) }),
+                Err(LockError::Held) => return Err(LoadError::InUse(path)),
+                Err(LockError::Io(_, error)) if is_read_only(&error) => error,
+                Err(LockError::Io(name, error)) => return Err(failed(&name, error)),
+            },
+        };
+        log::warn!("{}: {unlocked}: changes will be refused", path.display());
+        Ok(Self { path, _lock: None })
+    }
+
+    /// The model in the file; `None` if there is no file. `model` gives the timeouts where the file has
+    /// none.
+    ///
+    /// # Errors
+    /// The file is there but cannot be read or is damaged: it is not silently replaced.
+    pub fn load(&self, model: &Model, links: &Links) -> Result<Option<Model>, LoadError> {
+        let failed = |error| LoadError::Read { path: self.path.clone(), error };
+        let text = match read(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(failed)?,
+        };
+        // What is not text is found faulty as a line, and so named by its number.
+        let text = String::from_utf8_lossy(&text);
+        let faulty = |refused| LoadError::Lines { path: self.path.clone(), refused };
+        change::restore(model, links, text.lines()).map(Some).map_err(faulty)
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// The file is what it was, unless only flushing the directory failed.
+    pub fn write(&self, model: &Model) -> io::Result<()> {
+        make_directory(&self.path)?;
+        let lines = change::save(model);
+        let mut text = format!("{}\n", ipvsadm_lines::FIRST_LINE);
+        for line in &lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        text += &ipvsadm_lines::last_line(lines.len());
+        text.push('\n');
+        let directory = directory(&self.path);
+        let mut temporary = tempfile::Builder::new().prefix(&self.prefix()).tempfile_in(directory)?;
+        temporary.write_all(text.as_bytes())?;
+        temporary.as_file().sync_all()?;
+        // Only what it was is replaced.
+        check_regular(&self.path)?;
+        temporary.persist(&self.path).map_err(|error| error.error)?;
+        File::open(directory)?.sync_all()
+    }
+
+    /// Removes temporary files that a kill or power cut has left; they are never read.
+    pub fn sweep(&self) {
+        let prefix = self.prefix();
+        let Ok(entries) = fs::read_dir(directory(&self.path)) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    fn prefix(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        format!(".{name}.new-")
+    }
+}
+
+/// Links followed until there is none, or nothing.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            Ok(target) => path = directory(&path).join(target),
+            // Not a link; or nothing is there yet.
+            Err(error) if [io::ErrorKind::InvalidInput, io::ErrorKind::NotFound].contains(&error.kind()) => {
+                return Ok(path);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::ELOOP.into())
+}
+
+/// Nothing, or a regular file.
+fn check_regular(path: &Path) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?.file_type(),
+    };
+    let found = match kind {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_fifo() => "a FIFO",
+        kind if kind.is_socket() => "a socket",
+        kind if kind.is_symlink() => "a symbolic link that was not there at the start",
+        _ => "a device",
+    };
+    Err(io::Error::other(format!(
+        "expected a regular file, found {found}; set another path as [control] state"
+    )))
+}
+
+/// All of a regular file, without ever waiting for anything else.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    check_regular(path)?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("larger than {LARGEST} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(directory(path))
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    [io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::PermissionDenied].contains(&error.kind())
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}

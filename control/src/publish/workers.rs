@@ -1,0 +1,248 @@
+//! The workers as the control thread sees them: rings and counters.
+
+use crate::api::protocol::Traffic;
+use crate::change::Refused;
+use crate::neighbours::{Action, ArpFrame};
+use crate::observe::statistics::Reader;
+use dataplane::counters::{RealCounters, WorkerCounters};
+use dataplane::exchange::orders::{
+    ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, Order, RETURNS, Return, Slice,
+};
+use dataplane::names::ids::{PortIndex, RealId};
+use dataplane::snapshot::Snapshot;
+use rtrb::PushError;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a worker may take to adopt a snapshot. It does so between two bursts, so only one that has
+/// died or lost its core takes longer.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// News of neighbours that wait for room on a worker's ring.
+const BACKLOG: usize = 8192;
+
+/// All workers.
+#[derive(Debug)]
+pub struct Workers {
+    ends: Vec<ControlEnd>,
+    /// By worker.
+    backlogs: Vec<VecDeque<Order>>,
+    exported: VecDeque<(usize, Box<Slice>)>,
+    patience: Duration,
+}
+
+/// What one real counts on all workers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// As `ActiveConn`.
+    pub active: u64,
+    /// In any state.
+    pub total: u64,
+    /// Those in TIME_WAIT or CLOSE.
+    pub closing: u64,
+}
+
+impl Connections {
+    /// As `InActConn`.
+    pub fn inactive(&self) -> u64 {
+        self.total.saturating_sub(self.active)
+    }
+
+    /// All but those that are over but for stragglers.
+    pub fn live(&self) -> u64 {
+        self.total.saturating_sub(self.closing)
+    }
+}
+
+impl Workers {
+    /// The control thread's ends of every worker's rings.
+    pub fn new(ends: Vec<ControlEnd>) -> Self {
+        let backlogs = ends.iter().map(|_| VecDeque::new()).collect();
+        Self { ends, backlogs, exported: VecDeque::new(), patience: PATIENCE }
+    }
+
+    /// Waits this long for a worker instead of [`PATIENCE`].
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// What each of them counts.
+    pub fn counters(&self) -> impl Iterator<Item = &WorkerCounters> {
+        self.ends.iter().map(|end| &*end.counters)
+    }
+
+    /// Packets that a port's device put into the wrong workers' queues.
+    pub fn misdirected(&self, port: usize) -> u64 {
+        self.counters().map(|counters| counters.misdirected[port].get()).sum()
+    }
+
+    /// Whether every worker runs on this version: then another one can follow.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn run_on(&self, version: u64) -> Result<(), Refused> {
+        let late = self.ends.iter().position(|end| end.counters.snapshot_version.observe() < version);
+        late.map_or(Ok(()), |worker| Err(Refused::WorkerBehind { worker, version }))
+    }
+
+    /// Has every worker adopt a snapshot, and waits until all have.
+    ///
+    /// # Errors
+    /// A worker that does not take it in time. The others run on it, and so will this one if it ever
+    /// goes on.
+    pub fn publish(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Refused> {
+        let deadline = Instant::now() + self.patience;
+        for worker in 0..self.ends.len() {
+            let mut order = Order::Adopt(Arc::clone(snapshot));
+            while let Err(PushError::Full(back)) = self.ends[worker].orders.push(order) {
+                order = back;
+                self.wait(worker, snapshot.version, deadline)?;
+            }
+        }
+        while let Some(late) =
+            self.ends.iter().position(|end| end.counters.snapshot_version.observe() < snapshot.version)
+        {
+            self.wait(late, snapshot.version, deadline)?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, worker: usize, version: u64, deadline: Instant) -> Result<(), Refused> {
+        if Instant::now() > deadline {
+            return Err(self.stuck(worker, version));
+        }
+        // A worker with no room to give the old snapshot back would not adopt the new one.
+        self.take_returns();
+        thread::sleep(Duration::from_micros(100));
+        Ok(())
+    }
+
+    fn stuck(&self, worker: usize, version: u64) -> Refused {
+        Refused::WorkerStuck { worker, version, seconds: self.patience.as_secs() }
+    }
+
+    /// Takes back what workers give back: old snapshots are freed here, never by a worker.
+    pub fn take_returns(&mut self) {
+        for (worker, end) in self.ends.iter_mut().enumerate() {
+            for _ in 0..RETURNS {
+                match end.returns.pop() {
+                    Ok(Return::Retired(snapshot)) => drop(snapshot),
+                    Ok(Return::Exported(slice)) => self.exported.push_back((worker, slice)),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Has a worker fill a slice of the dump; gives it back if there is no room on the ring.
+    pub fn export(&mut self, worker: usize, slice: Box<Slice>) -> Result<(), Box<Slice>> {
+        match self.ends[worker].orders.push(Order::Export(slice)) {
+            Err(PushError::Full(Order::Export(slice))) => Err(slice),
+            Ok(()) | Err(PushError::Full(_)) => Ok(()),
+        }
+    }
+
+    /// A filled slice, and whose.
+    pub fn exported(&mut self) -> Option<(usize, Box<Slice>)> {
+        self.exported.pop_front()
+    }
+
+    /// What workers saw or need of neighbours, a bounded number at once.
+    pub fn neighbour_events(&mut self, mut take: impl FnMut(NeighbourEvent)) {
+        for end in &mut self.ends {
+            for _ in 0..NEIGHBOUR_EVENTS {
+                match end.neighbour_events.pop() {
+                    Ok(event) => take(event),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Whether so many frames find room.
+    pub fn can_send(&self, frames: usize) -> bool {
+        self.ends.first().is_some_and(|end| end.orders.slots() >= frames)
+    }
+
+    /// Sends a frame, by the first worker. If its ring is full the frame is lost: whatever is asked for
+    /// or announced is so again.
+    pub fn send(&mut self, frame: ArpFrame) {
+        let ArpFrame { port, length, bytes } = frame;
+        if let Some(end) = self.ends.first_mut() {
+            let _ = end.orders.push(Order::Send { port, length, bytes });
+        }
+    }
+
+    /// Has a worker send by another on a port, now or when its ring has room.
+    pub fn send_through(&mut self, worker: usize, port: PortIndex, instead: usize) {
+        self.backlogs[worker].push_back(Order::SendThrough { port, worker: instead });
+        self.flush();
+    }
+
+    /// Tells every worker the news of a neighbour, now or when its ring has room.
+    pub fn tell(&mut self, action: Action) {
+        let order = || match action {
+            Action::Reachable(key, id) => Some(Order::Reachable(key, id)),
+            Action::Unreachable(key) => Some(Order::Unreachable(key)),
+            Action::Set(..) | Action::Send(_) => None,
+        };
+        for backlog in &mut self.backlogs {
+            // Beyond that the worker is stuck, and its waiting packets with it.
+            if backlog.len() < BACKLOG {
+                backlog.extend(order());
+            }
+        }
+        self.flush();
+    }
+
+    /// Sends what waits for room.
+    pub fn flush(&mut self) {
+        for (end, backlog) in self.ends.iter_mut().zip(&mut self.backlogs) {
+            while let Some(order) = backlog.pop_front() {
+                if let Err(PushError::Full(order)) = end.orders.push(order) {
+                    backlog.push_front(order);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// A real's connections on all workers.
+    pub fn connections(&self, id: RealId) -> Connections {
+        // A worker's gauge may be below 0 as long as another's is above: sums wrap back.
+        let sum = |gauge: fn(&RealCounters) -> u64| {
+            self.counters().map(|counters| gauge(counters.real(id))).fold(0, u64::wrapping_add)
+        };
+        Connections {
+            active: sum(|real| real.states.active()),
+            total: sum(|real| real.total.get()),
+            closing: sum(|real| real.states.closing()),
+        }
+    }
+}
+
+impl Reader for Workers {
+    fn read(&self, id: RealId) -> Traffic {
+        self.counters().map(|counters| counters.real(id)).fold(Traffic::default(), |mut sum, real| {
+            sum += Traffic {
+                conns: real.connections.get(),
+                in_packets: real.in_packets.get(),
+                out_packets: real.out_packets.get(),
+                in_bytes: real.in_bytes.get(),
+                out_bytes: real.out_bytes.get(),
+            };
+            sum
+        })
+    }
+}

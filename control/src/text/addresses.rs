@@ -1,0 +1,208 @@
+//! Addresses as people write them: `192.168.10.100:80`, `10.0.0.7`, `tcp://192.168.10.100:80`.
+
+use dataplane::names::ids::{Protocol, ServiceKey};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+
+/// Why a text is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is no such thing; the text says what was expected and what was found.
+    Malformed(String),
+    /// It is a known thing that is not built yet; the text names it.
+    NotSupported(&'static str),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(message) => f.write_str(message),
+            Self::NotSupported(what) => write!(f, "not supported yet: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+fn malformed(message: impl Into<String>) -> Fault {
+    Fault::Malformed(message.into())
+}
+
+/// A real as written: without a port it takes the service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RealAddress {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its port, if one was written.
+    pub port: Option<u16>,
+}
+
+impl RealAddress {
+    /// Its address and port, with the service's port where none was written.
+    pub fn or_port(self, port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(self.address, self.port.unwrap_or(port))
+    }
+}
+
+/// Why an address cannot belong to one host on a network (RFC 6890, 2.2.2); `None` if it can.
+pub fn why_no_host(address: Ipv4Addr) -> Option<&'static str> {
+    match address.octets() {
+        [0, ..] => Some("0.0.0.0/8 is no host"),
+        [127, ..] => Some("it is a loopback address"),
+        [224..=239, ..] => Some("it is a multicast address"),
+        [255, 255, 255, 255] => Some("it is a broadcast or network address"),
+        [240..=255, ..] => Some("240.0.0.0/4 is reserved"),
+        _ => None,
+    }
+}
+
+/// Whether an address can belong to one host on a network; see [`why_no_host`].
+pub fn is_unicast(address: Ipv4Addr) -> bool {
+    why_no_host(address).is_none()
+}
+
+/// A unicast IPv4 address.
+///
+/// # Errors
+/// Anything else; IPv6 is told apart as not supported.
+pub fn host(text: &str) -> Result<Ipv4Addr, Fault> {
+    if is_ipv6(text) {
+        return Err(Fault::NotSupported("IPv6"));
+    }
+    let address = text
+        .parse()
+        .map_err(|_| malformed(format!("expected an IPv4 address as 10.0.0.7, found {text:?}")))?;
+    if !is_unicast(address) {
+        return Err(malformed(format!("expected the address of a host, found {address}")));
+    }
+    Ok(address)
+}
+
+/// `VIP:PORT`.
+///
+/// # Errors
+/// As [`host`]; the port is missing or above 65535. Port 0 and ranges of ports are told apart as not supported.
+pub fn service(text: &str) -> Result<SocketAddrV4, Fault> {
+    let RealAddress { address, port } = split(text)?;
+    let port = port.ok_or_else(|| malformed(format!("expected VIP:PORT, found {text:?} without a port")))?;
+    Ok(SocketAddrV4::new(address, port))
+}
+
+/// `RIP[:PORT]`.
+///
+/// # Errors
+/// As [`host`]; the port is above 65535, or as in [`service`].
+pub fn real(text: &str) -> Result<RealAddress, Fault> {
+    split(text)
+}
+
+/// `tcp://VIP:PORT` or `udp://VIP:PORT`.
+///
+/// # Errors
+/// As [`service`]; another scheme. SCTP is told apart as not supported.
+pub fn listen(text: &str) -> Result<ServiceKey, Fault> {
+    let expected = || malformed(format!("expected tcp://VIP:PORT or udp://VIP:PORT, found {text:?}"));
+    let (scheme, address) = text.split_once("://").ok_or_else(expected)?;
+    let protocol = match scheme {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => return Err(Fault::NotSupported("SCTP")),
+        _ => return Err(expected()),
+    };
+    Ok(ServiceKey { protocol, listen: service(address)? })
+}
+
+fn split(text: &str) -> Result<RealAddress, Fault> {
+    if is_ipv6(text) {
+        return Err(Fault::NotSupported("IPv6"));
+    }
+    let Some((address, port)) = text.split_once(':') else {
+        return Ok(RealAddress { address: host(text)?, port: None });
+    };
+    let address = host(address)?;
+    let expected = || malformed(format!("expected a port from 1 to 65535 after {address}:, found {port:?}"));
+    if let Some((first, last)) = port.split_once('-')
+        && number(first).zip(number(last)).is_some_and(|(first, last)| first < last)
+    {
+        return Err(Fault::NotSupported("a range of ports"));
+    }
+    match number(port) {
+        Some(0) => Err(Fault::NotSupported("port 0 (any port)")),
+        Some(port) => Ok(RealAddress { address, port: Some(port) }),
+        None => Err(expected()),
+    }
+}
+
+/// Of digits alone.
+fn number(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
+}
+
+fn is_ipv6(text: &str) -> bool {
+    let bare = text.split_once('/').map_or(text, |(address, _)| address);
+    let inner = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bare);
+    inner.parse::<Ipv6Addr>().is_ok() || bare.parse::<SocketAddrV6>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text<T: fmt::Debug>(result: Result<T, Fault>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn addresses_are_read_as_ipvsadm_writes_them() {
+        assert_eq!(service("192.168.10.100:80"), Ok("192.168.10.100:80".parse().unwrap()));
+        assert_eq!(real("10.0.0.7:8080").unwrap().or_port(80).port(), 8080);
+        assert_eq!(real("10.0.0.7").unwrap().or_port(80).port(), 80);
+        assert_eq!(listen("udp://192.168.10.100:53").unwrap().protocol, Protocol::Udp);
+    }
+
+    #[test]
+    fn malformed_addresses_say_what_was_expected() {
+        for (found, expected) in [
+            ("192.168.10.100", "expected VIP:PORT, found \"192.168.10.100\" without a port"),
+            ("192.168.10.100:", "expected a port from 1 to 65535 after 192.168.10.100:, found \"\""),
+            (
+                "192.168.10.100:80-70",
+                "expected a port from 1 to 65535 after 192.168.10.100:, found \"80-70\"",
+            ),
+            (
+                "192.168.10.100:99999",
+                "expected a port from 1 to 65535 after 192.168.10.100:, found \"99999\"",
+            ),
+            ("192.168.10.100:+80", "expected a port from 1 to 65535 after 192.168.10.100:, found \"+80\""),
+            ("192.168.10.100:http", "expected a port from 1 to 65535 after 192.168.10.100:, found \"http\""),
+            ("300.1.1.1:80", "expected an IPv4 address as 10.0.0.7, found \"300.1.1.1\""),
+            ("224.0.0.1:80", "expected the address of a host, found 224.0.0.1"),
+            ("0.0.0.0:80", "expected the address of a host, found 0.0.0.0"),
+            ("0.1.2.3:80", "expected the address of a host, found 0.1.2.3"),
+            ("240.0.0.1:80", "expected the address of a host, found 240.0.0.1"),
+            ("", "expected an IPv4 address as 10.0.0.7, found \"\""),
+        ] {
+            assert_eq!(text(service(found)), expected);
+        }
+        assert_eq!(
+            text(listen("http://10.0.0.7:80")),
+            "expected tcp://VIP:PORT or udp://VIP:PORT, found \"http://10.0.0.7:80\""
+        );
+    }
+
+    #[test]
+    fn what_is_for_later_is_named() {
+        for found in ["[2001:db8::1]:80", "2001:db8::1", "[::1]", "2001:db8::1/64"] {
+            assert_eq!(text(service(found)), "not supported yet: IPv6", "{found}");
+        }
+        assert_eq!(text(listen("sctp://10.0.0.7:80")), "not supported yet: SCTP");
+        for (found, what) in [("10.0.0.7:0", "port 0 (any port)"), ("10.0.0.7:8000-8100", "a range of ports")]
+        {
+            let expected = format!("not supported yet: {what}");
+            assert_eq!(text(service(found)), expected);
+            assert_eq!(text(real(found)), expected);
+            assert_eq!(text(listen(&format!("udp://{found}"))), expected);
+        }
+    }
+}

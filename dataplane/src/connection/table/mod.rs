@@ -1,0 +1,422 @@
+//! The table of one worker's connections: one entry each, found from both directions.
+//!
+//! An entry is 16 bytes, a bucket four of them in one cache line, the keys side by side. The bucket
+//! follows from a *keyed* hash of what both directions share: the client's address and port, and the
+//! protocol. The keys of a client endpoint's connections are equal, so which connection a packet
+//! belongs to is told by the real's [`Rewrite`](crate::translation::Rewrite) record, which has to match its far end.
+//!
+//! ```text
+//! entry  the layout of an entry and of a bucket
+//! extent how many of its buckets a table uses
+//! resize moving entries when it comes to use more or fewer
+//! room   making and removing entries, and what gives way when there is no room
+//! spill  entries that lie away from home, and where to look for them
+//! sweep  taking dead entries out, copying live ones out
+//! words  entries in the loop over a burst
+//! gauges how many connections each real has
+//! ```
+//!
+//! An entry lies in its home bucket, or else in the home's neighbour or the two buckets of a second
+//! choice: [`PLACES`] in all, in one region of [`REGION`] buckets. Only a home that has sent entries
+//! elsewhere is searched further. Where all of these are taken, it lies in other regions.
+//!
+//! There are no timers. An entry older than its state's timeout is dead: a miss for look-ups, free
+//! to be overwritten, and taken out by the [`sweep`](Table::sweep).
+
+mod entry;
+mod extent;
+mod gauges;
+mod resize;
+mod room;
+mod spill;
+mod sweep;
+mod words;
+
+pub use entry::{ClientKey, Entry, Slot};
+pub use gauges::recount_state;
+pub use room::{NoRoom, Standing, Vacancy};
+pub use spill::MOST_OF_ENDPOINT;
+pub use words::Words;
+
+use crate::connection::State;
+use crate::names::ids::NextHopId;
+use crate::names::time::Tick;
+use entry::{Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK, WAYS};
+use extent::Extent;
+use memory::{HugeSlice, equal_under_mask, equal_upper_halves, prefetch};
+use spill::Further;
+
+/// Buckets that an entry may lie in.
+pub const PLACES: usize = 4;
+/// Buckets among which those are: within a page, and what is moved at once when a table changes its size.
+pub const REGION: usize = 16;
+/// Buckets for each connection of the capacity: 40 bytes of table, a load of 0.4, so that few
+/// entries lie away from home.
+const BUCKETS_PER_16_CONNECTIONS: usize = 10;
+
+/// Words of a bucket: its keys, and then its values.
+const WORDS: u32 = 2 * WAYS as u32;
+
+/// The keyed hash of a [`ClientKey`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hash(u64);
+
+/// The bucket that a key is at home in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Home(u32);
+
+impl Home {
+    /// Six bits that are equal for equal buckets.
+    #[inline(always)]
+    pub const fn low_bits(self) -> u32 {
+        self.0 % 64
+    }
+}
+
+/// Where in its home bucket a key, or one with the same upper half, was first found: the index of its word among those
+/// of all buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probed(u32);
+
+impl Probed {
+    /// Not at home. No table has so many words: the largest, of 2^28 connections, has 1.3 · 2^30.
+    const NOT_HOME: Self = Self(u32::MAX);
+    /// Neither at home nor anywhere else.
+    const NOWHERE: Self = Self(u32::MAX - 1);
+
+    /// Whether there was none with that key, neither at home nor anywhere else.
+    #[inline(always)]
+    pub const fn is_nowhere(self) -> bool {
+        self.0 == Self::NOWHERE.0
+    }
+}
+
+impl From<Probed> for Slot {
+    #[inline(always)]
+    fn from(probed: Probed) -> Self {
+        Self { bucket: probed.0 / WORDS, way: (probed.0 % WORDS) as u8 }
+    }
+}
+
+impl From<Slot> for Probed {
+    #[inline(always)]
+    fn from(slot: Slot) -> Self {
+        Self(slot.bucket * WORDS + u32::from(slot.way))
+    }
+}
+
+impl Default for Probed {
+    fn default() -> Self {
+        Self::NOT_HOME
+    }
+}
+
+/// The secret that the hash depends on; random at each start, so that nobody can aim at a bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct HashKey {
+    /// Exclusive-ored to the key.
+    pub mask: u64,
+    /// Multiplied with; made odd.
+    pub multiplier: u64,
+}
+
+/// See the module's text.
+pub struct Table {
+    buckets: HugeSlice<Bucket>,
+    hash_key: HashKey,
+    capacity: usize,
+    nearly_full: usize,
+    live: usize,
+    live_at_resize: usize,
+    extent: Extent,
+    /// By region of the largest layout.
+    further: Box<[Further]>,
+    /// The sum of all.
+    further_entries: usize,
+    sweep_position: usize,
+}
+
+impl Table {
+    /// A table for `capacity` connections at once; its memory is taken now.
+    ///
+    /// # Errors
+    /// If there is not that much memory.
+    pub fn new(capacity: usize, hash_key: HashKey, huge: memory::Huge) -> Result<Self, memory::Error> {
+        let extent = Extent::new(capacity);
+        let mut buckets = HugeSlice::zeroed(extent.most(), huge)?;
+        buckets.populate()?;
+        Ok(Self {
+            buckets,
+            hash_key: HashKey { multiplier: hash_key.multiplier | 1, ..hash_key },
+            capacity,
+            nearly_full: capacity - capacity / 8,
+            live: 0,
+            live_at_resize: 0,
+            further: vec![Further::default(); extent.most() / REGION].into(),
+            further_entries: 0,
+            extent,
+            sweep_position: 0,
+        })
+    }
+
+    /// The addresses of its buckets.
+    pub(crate) fn footprint(&self) -> std::ops::Range<usize> {
+        memory::addresses_of(&self.buckets[..])
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.buckets.memory() + size_of_val(&*self.further)
+    }
+
+    /// Connections in the table, dead ones that are not swept yet included.
+    pub const fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Connections that it holds at once.
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Whether more than seven eighths of it are taken.
+    #[inline(always)]
+    pub const fn is_nearly_full(&self) -> bool {
+        self.live > self.nearly_full
+    }
+
+    /// What the memory is made of, for the log.
+    pub fn backing(&self) -> memory::Backing {
+        self.buckets.backing()
+    }
+
+    /// A multiply-and-fold with a secret mask and multiplier, so that nobody can tell which clients
+    /// share a bucket, and a second multiplication, since the first alone leaves clients at equal
+    /// distances at equal distances, which fill some buckets and leave others empty.
+    #[inline(always)]
+    pub fn hash(&self, key: ClientKey) -> Hash {
+        let folded = multiply_and_fold(key.0 ^ self.hash_key.mask, self.hash_key.multiplier);
+        Hash(multiply_and_fold(folded, 0xd6e8_feb8_6659_fd93))
+    }
+
+    #[inline(always)]
+    fn home(&self, hash: Hash) -> usize {
+        self.extent.home(hash)
+    }
+
+    fn places(&self, hash: Hash) -> [usize; PLACES] {
+        let home = self.home(hash);
+        // Two to fourteen buckets further, round the region, by hash bits that the home hardly depends on.
+        let pairs = ((hash.0 & u64::from(u32::MAX)) * (REGION as u64 / 2 - 1)) >> 32;
+        let second = home / REGION * REGION + (home + 2 * (1 + pairs as usize)) % REGION;
+        [home, home ^ 1, second, second ^ 1]
+    }
+
+    /// Where the entries with this key are at home.
+    #[inline(always)]
+    pub fn home_of(&self, key: ClientKey) -> Home {
+        Home(self.home(self.hash(key)) as u32)
+    }
+
+    /// Brings a bucket close.
+    #[inline(always)]
+    pub fn prefetch(&self, home: Home) {
+        self.buckets.prefetch(home.0 as usize);
+    }
+
+    /// The same, if the table is not [between two sizes](Self::is_between_sizes): a few instructions less.
+    #[inline(always)]
+    pub fn home_at_rest(&self, key: ClientKey) -> Home {
+        Home(self.extent.home_at_rest(self.hash(key)) as u32)
+    }
+
+    /// To look for many keys in their home buckets.
+    #[inline(always)]
+    pub fn homes(&self) -> Homes<'_> {
+        Homes { table: self, buckets: &self.buckets }
+    }
+
+    #[cold]
+    fn prefetch_away(&self, key: ClientKey) {
+        for place in &self.places(self.hash(key))[1..] {
+            prefetch(&self.buckets[*place]);
+        }
+    }
+
+    /// The entry with this key for which `belongs` holds.
+    #[inline(always)]
+    pub fn find(&self, hash: Hash, key: ClientKey, belongs: impl Fn(Entry) -> bool) -> Option<(Slot, Entry)> {
+        let home = self.home(hash);
+        let found = self.find_in(home, key, &belongs);
+        if found.is_some() || self.buckets[home].keys[0] & SPILL_MASK == 0 {
+            return found;
+        }
+        self.find_away(hash, key, &belongs)
+    }
+
+    #[inline(always)]
+    fn find_in(
+        &self,
+        bucket: usize,
+        key: ClientKey,
+        belongs: &impl Fn(Entry) -> bool,
+    ) -> Option<(Slot, Entry)> {
+        let line = &self.buckets[bucket];
+        let mut candidates = equal_under_mask(&line.keys, KEY_MASK, key.0);
+        while candidates != 0 {
+            let way = candidates.trailing_zeros() as usize % WAYS;
+            let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way] };
+            if belongs(entry) {
+                return Some((Slot { bucket: bucket as u32, way: way as u8 }, entry));
+            }
+            candidates &= candidates - 1;
+        }
+        None
+    }
+
+    #[cold]
+    fn find_away(
+        &self,
+        hash: Hash,
+        key: ClientKey,
+        belongs: &impl Fn(Entry) -> bool,
+    ) -> Option<(Slot, Entry)> {
+        let places = self.places(hash);
+        let spill = self.buckets[places[0]].spill();
+        let near = if spill.anywhere {
+            region_of(places[0]).find_map(|place| self.find_in(place, key, belongs))
+        } else {
+            places[1..].iter().find_map(|place| self.find_in(*place, key, belongs))
+        };
+        if near.is_some() || !spill.further {
+            return near;
+        }
+        (1..=self.further(hash).choices()).find_map(|choice| {
+            let places = self.places(hash.choice(choice));
+            places.iter().find_map(|place| self.find_in(*place, key, belongs))
+        })
+    }
+
+    /// What a slot that is known to be taken holds.
+    #[inline(always)]
+    pub fn taken(&self, slot: Slot) -> Entry {
+        let line = &self.buckets[slot.bucket as usize];
+        let way = usize::from(slot.way) % WAYS;
+        Entry { key: line.keys[way], value: line.values[way] }
+    }
+
+    /// Notes the tick of a packet.
+    #[inline(always)]
+    pub fn touch(&mut self, slot: Slot, tick: Tick) {
+        self.words().touch(slot.into(), tick);
+    }
+
+    /// Notes the state that a packet led to.
+    pub fn set_state(&mut self, slot: Slot, state: State) {
+        self.words().set_state(slot.into(), state);
+    }
+
+    /// Sets the way back to the client.
+    pub fn set_next_hop(&mut self, slot: Slot, next_hop: NextHopId) {
+        let value = &mut self.buckets[slot.bucket as usize].values[usize::from(slot.way) % WAYS];
+        *value = *value & !(HOP_MASK << HOP_SHIFT) | (u64::from(next_hop.0) & HOP_MASK) << HOP_SHIFT;
+    }
+
+    /// What a slot holds.
+    #[inline(always)]
+    pub fn entry(&self, slot: Slot) -> Option<Entry> {
+        let line = &self.buckets[slot.bucket as usize];
+        let way = usize::from(slot.way) % WAYS;
+        let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way] };
+        (entry.key & KEY_MASK != 0).then_some(entry)
+    }
+
+    fn free_slot(&self, places: &[usize]) -> Option<Slot> {
+        places.iter().find_map(|place| {
+            let free = equal_under_mask(&self.buckets[*place].keys, KEY_MASK, 0);
+            (free != 0).then(|| Slot { bucket: *place as u32, way: free.trailing_zeros() as u8 })
+        })
+    }
+
+    fn slots(places: &[usize]) -> impl Iterator<Item = Slot> + '_ {
+        let ways = |bucket: &usize| {
+            let bucket = *bucket as u32;
+            (0..WAYS as u8).map(move |way| Slot { bucket, way })
+        };
+        places.iter().flat_map(ways)
+    }
+}
+
+/// The product of two words in 128 bits, its halves exclusive-ored.
+#[inline(always)]
+fn multiply_and_fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// The region that a bucket is in.
+fn region_of(bucket: usize) -> std::ops::Range<usize> {
+    let first = bucket / REGION * REGION;
+    first..first + REGION
+}
+
+/// The buckets of a table, where to find them at hand.
+#[derive(Debug)]
+pub struct Homes<'a> {
+    table: &'a Table,
+    buckets: &'a [Bucket],
+}
+
+impl Homes<'_> {
+    /// Looks for the key in its home bucket, which has been prefetched, by its upper half, which alone is loaded: what
+    /// is found nearly always [has it](Entry::has_key), but may be another's or, for an upper half of zero, a free
+    /// slot. If it is not there but may lie elsewhere, the other places are brought close until [`find`](Table::find)
+    /// looks at them.
+    #[inline(always)]
+    pub fn probe(&self, home: Home, key: &ClientKey) -> Probed {
+        self.at_home(home, key).unwrap_or_else(|| self.not_at_home(home, key))
+    }
+
+    /// The same where it is likely to be nowhere.
+    #[inline(always)]
+    pub fn probe_new(&self, home: Home, key: &ClientKey) -> Probed {
+        self.at_home(home, key).unwrap_or_else(|| self.elsewhere(home, key))
+    }
+
+    #[inline(always)]
+    fn at_home(&self, home: Home, key: &ClientKey) -> Option<Probed> {
+        let line = &self.buckets[home.0 as usize];
+        let candidates = equal_upper_halves(&line.keys, key.upper_half());
+        (candidates != 0).then(|| Probed(home.0 * WORDS + candidates.trailing_zeros()))
+    }
+
+    /// Out of line, so that nothing is kept at hand for it.
+    #[cold]
+    #[inline(never)]
+    fn not_at_home(&self, home: Home, key: &ClientKey) -> Probed {
+        self.elsewhere(home, key)
+    }
+
+    #[inline(always)]
+    fn elsewhere(&self, home: Home, key: &ClientKey) -> Probed {
+        if self.buckets[home.0 as usize].keys[0] & SPILL_MASK == 0 {
+            return Probed::NOWHERE;
+        }
+        self.table.prefetch_away(*key);
+        Probed::NOT_HOME
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("live", &self.live).field("capacity", &self.capacity).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! What crosses between one worker and the control thread: bounded rings of plain values, so that
+//! neither ever waits for the other or frees what the other reads.
+
+use crate::connection::Row;
+use crate::counters::WorkerCounters;
+use crate::live::next_hops::NextHops;
+use crate::names::ids::{NeighbourKey, NextHopId, PortIndex};
+use crate::names::mac::Mac;
+use crate::snapshot::Snapshot;
+use rtrb::{Consumer, Producer, RingBuffer};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Orders from the control thread that a ring holds.
+pub const ORDERS: usize = 1024;
+/// Things given back by the worker that a ring holds.
+pub const RETURNS: usize = 64;
+/// Neighbour events that a ring holds; more are not reported (hosts ask again).
+pub const NEIGHBOUR_EVENTS: usize = 256;
+/// Longest frame that the control thread can have sent: an ARP message is 42 bytes.
+pub const SMALL_FRAME: usize = 64;
+
+/// What the control thread tells a worker.
+#[derive(Debug)]
+pub enum Order {
+    /// Run on this from the next burst on; give the old one back.
+    Adopt(Arc<Snapshot>),
+    /// Send a frame (ARP request, gratuitous ARP), complete from the Ethernet header on.
+    Send {
+        /// Out of this port.
+        port: PortIndex,
+        /// Bytes in use of `bytes`.
+        length: u8,
+        /// The frame.
+        bytes: [u8; SMALL_FRAME],
+    },
+    /// This neighbour is reachable under this id: send what waits for it.
+    Reachable(NeighbourKey, NextHopId),
+    /// This neighbour does not answer: drop what waits for it, saying so to the senders.
+    Unreachable(NeighbourKey),
+    /// Have another worker send what is for this port: its own queue stands still.
+    SendThrough {
+        /// The port.
+        port: PortIndex,
+        /// The worker.
+        worker: usize,
+    },
+    /// Fill this slice of the connection dump and give it back.
+    Export(Box<Slice>),
+}
+
+/// A part of the connection table, copied out by the worker between two bursts.
+#[derive(Debug)]
+pub struct Slice {
+    /// Where to begin, for the worker to tell; it sets it to where the next slice begins, or `None` at the end.
+    pub position: Option<usize>,
+    /// Filled by the worker up to its capacity, never beyond.
+    pub rows: Vec<Row>,
+}
+
+impl Slice {
+    /// Rows that a slice holds.
+    pub const ROWS: usize = 512;
+
+    /// The first slice of a dump.
+    pub fn first() -> Box<Self> {
+        Box::new(Self { position: Some(0), rows: Vec::with_capacity(Self::ROWS) })
+    }
+}
+
+/// What a worker gives back.
+#[derive(Debug)]
+pub enum Return {
+    /// A snapshot that this worker uses no longer; dropped by the control thread.
+    Retired(Arc<Snapshot>),
+    /// A filled slice.
+    Exported(Box<Slice>),
+}
+
+/// What a worker saw or needs of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeighbourEvent {
+    /// Packets wait for it.
+    Wanted(NeighbourKey),
+    /// It said by ARP what its MAC is.
+    Heard {
+        /// Who.
+        key: NeighbourKey,
+        /// Its MAC.
+        mac: Mac,
+        /// Whether it answered a request of ours (a reply addressed to us), which proves that it lives.
+        reply: bool,
+    },
+    /// Another station said by ARP that an own address is its (RFC 5227 §2.4).
+    Conflict {
+        /// The address, and the port whose link it was said on.
+        key: NeighbourKey,
+        /// The other's MAC.
+        mac: Mac,
+    },
+}
+
+/// The worker's ends.
+#[derive(Debug)]
+pub struct WorkerEnd {
+    /// Orders to carry out.
+    pub orders: Consumer<Order>,
+    /// Things to give back.
+    pub returns: Producer<Return>,
+    /// Neighbour events, on a ring that nothing else can fill.
+    pub neighbour_events: Producer<NeighbourEvent>,
+    /// What it counts.
+    pub counters: Arc<WorkerCounters>,
+    /// The MACs.
+    pub next_hops: Arc<NextHops>,
+    /// Set when the worker is to return.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// The control thread's ends.
+#[derive(Debug)]
+pub struct ControlEnd {
+    /// Orders to give.
+    pub orders: Producer<Order>,
+    /// Things given back.
+    pub returns: Consumer<Return>,
+    /// Neighbour events.
+    pub neighbour_events: Consumer<NeighbourEvent>,
+    /// What the worker counts.
+    pub counters: Arc<WorkerCounters>,
+    /// Set to make the worker return.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Both ends of the rings of one worker.
+pub fn channel(next_hops: Arc<NextHops>) -> (WorkerEnd, ControlEnd) {
+    let (orders_in, orders_out) = RingBuffer::new(ORDERS);
+    let (returns_in, returns_out) = RingBuffer::new(RETURNS);
+    let (events_in, events_out) = RingBuffer::new(NEIGHBOUR_EVENTS);
+    let counters = Arc::new(WorkerCounters::new());
+    let stop = Arc::new(AtomicBool::new(false));
+    let worker = WorkerEnd {
+        orders: orders_out,
+        returns: returns_in,
+        neighbour_events: events_in,
+        counters: Arc::clone(&counters),
+        next_hops,
+        stop: Arc::clone(&stop),
+    };
+    let control =
+        ControlEnd { orders: orders_in, returns: returns_out, neighbour_events: events_out, counters, stop };
+    (worker, control)
+}

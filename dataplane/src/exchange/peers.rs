@@ -1,0 +1,238 @@
+//! Frames that one worker hands to another: bounded single-producer single-consumer rings between
+//! each pair of workers.
+//!
+//! ```text
+//! worker 0  pass ─► open parcel ─► ring 0→1 ─► take ─► worker 1
+//!           take ◄───────────────── ring 1→0 ◄─ open parcel ◄─ pass
+//! ```
+//!
+//! What crosses is a `Parcel`: a cache line with up to [`FRAMES`] frames of one `EthPort`. A ring keeps
+//! their order, and all that one worker passes to another goes the same way, so that no frame
+//! overtakes another. Each line that changes has one writer: a parcel's and a ring's head and tail.
+
+use crate::counters::WorkerCounters;
+use crate::frame::BURST;
+use crate::names::ids::{MAX_PORTS, PortIndex};
+use crate::names::verdict::DropReason;
+use crate::steering::OwnerMap;
+use arrayvec::ArrayVec;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Frames in a parcel: with eight-byte frames it is one cache line.
+pub const FRAMES: usize = 7;
+/// Parcels that a ring holds.
+pub const PARCELS: usize = 512;
+
+/// Why frames are handed to another worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Purpose {
+    /// They were received on a port, and their connection is the other's.
+    Received,
+    /// They are fragments whose ports their worker has found, and their connection is the other's.
+    Fragment,
+    /// They are to be sent on a port on which the giver has no transmit queue.
+    ToSend,
+}
+
+/// Frames of one port under way: aligned, so that nothing else lies in its cache line.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Parcel<F> {
+    /// The first `count` are there.
+    frames: [Option<F>; FRAMES],
+    /// Of the fragments' datagrams: source and destination, as the tracker has them.
+    ports: u32,
+    count: u8,
+    port: PortIndex,
+    purpose: Purpose,
+}
+
+impl<F> Default for Parcel<F> {
+    fn default() -> Self {
+        Self { frames: [const { None }; FRAMES], ports: 0, count: 0, port: 0, purpose: Purpose::Received }
+    }
+}
+
+/// One worker's ends of all its rings.
+#[derive(Debug)]
+pub struct Peers<F> {
+    own: usize,
+    owners: Arc<OwnerMap>,
+    /// By worker; `None` in its own place.
+    lanes: Box<[Option<Lane<F>>]>,
+    /// By port: the worker that sends for this one.
+    senders: [u8; MAX_PORTS],
+}
+
+/// Both ways between this worker and another.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Lane<F> {
+    open: Parcel<F>,
+    to: Producer<Parcel<F>>,
+    from: Consumer<Parcel<F>>,
+}
+
+/// The ends of every worker of an owner map, worker 0's first. Each sends on every port by itself.
+pub fn mesh<F>(owners: &Arc<OwnerMap>) -> Vec<Peers<F>> {
+    let workers = owners.workers();
+    let alone = |own| Peers {
+        own,
+        owners: Arc::clone(owners),
+        lanes: (0..workers).map(|_| None).collect(),
+        senders: [own as u8; MAX_PORTS],
+    };
+    let mut all: Vec<Peers<F>> = (0..workers).map(alone).collect();
+    for low in 0..workers {
+        for high in low + 1..workers {
+            let (up_to, up_from) = RingBuffer::new(PARCELS);
+            let (down_to, down_from) = RingBuffer::new(PARCELS);
+            all[low].lanes[high] = Some(Lane { open: Parcel::default(), to: up_to, from: down_from });
+            all[high].lanes[low] = Some(Lane { open: Parcel::default(), to: down_to, from: up_from });
+        }
+    }
+    all
+}
+
+impl<F> Peers<F> {
+    /// Of the only worker.
+    pub fn none() -> Self {
+        mesh(&Arc::new(OwnerMap::single())).remove(0)
+    }
+
+    /// This worker.
+    pub const fn own(&self) -> usize {
+        self.own
+    }
+
+    /// Whether there are no others.
+    #[inline(always)]
+    pub const fn is_alone(&self) -> bool {
+        self.lanes.len() < 2
+    }
+
+    /// The addresses of what is written when frames are handed over: open parcels and the ends of the
+    /// rings with their copies of the indices.
+    pub(crate) fn footprint(&self) -> Range<usize> {
+        memory::addresses_of(&*self.lanes)
+    }
+
+    /// Workers in all.
+    pub const fn workers(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// The worker that owns the connections of a client endpoint, given as 48 bits in the order of the
+    /// wire.
+    #[inline(always)]
+    pub fn owner(&self, client_bits: u64) -> usize {
+        self.owners.owner(client_bits)
+    }
+
+    /// Has `worker` send for this one on `port`.
+    ///
+    /// # Panics
+    /// If there is no such worker or port.
+    pub fn send_through(&mut self, port: PortIndex, worker: usize) {
+        assert!(worker < self.workers(), "no worker {worker}");
+        self.senders[usize::from(port)] = worker as u8;
+    }
+
+    /// The worker that sends for this one on `port`, unless it does so itself.
+    #[inline(always)]
+    pub fn sender(&self, port: PortIndex) -> Option<usize> {
+        let sender = usize::from(self.senders[usize::from(port) % MAX_PORTS]);
+        (sender != self.own).then_some(sender)
+    }
+
+    /// Hands a frame to another worker. It is on its way when its parcel is full, when one for another
+    /// port or purpose follows, or at [`flush`](Self::flush). Where the ring is full it is dropped.
+    #[inline]
+    pub fn pass(
+        &mut self,
+        worker: usize,
+        purpose: Purpose,
+        port: PortIndex,
+        frame: F,
+        counters: &WorkerCounters,
+    ) {
+        self.pass_with_ports(worker, purpose, port, 0, frame, counters);
+    }
+
+    /// The same for a fragment, with the ports of its datagram.
+    #[inline]
+    pub fn pass_with_ports(
+        &mut self,
+        worker: usize,
+        purpose: Purpose,
+        port: PortIndex,
+        ports: u32,
+        frame: F,
+        counters: &WorkerCounters,
+    ) {
+        let Some(lane) = self.lanes.get_mut(worker).and_then(Option::as_mut) else { return };
+        let fits = usize::from(lane.open.count) < FRAMES;
+        let open = &lane.open;
+        let alike = (open.port, open.purpose, open.ports) == (port, purpose, ports);
+        if !(fits && alike) {
+            lane.close(counters);
+            (lane.open.port, lane.open.purpose, lane.open.ports) = (port, purpose, ports);
+        }
+        lane.open.frames[usize::from(lane.open.count)] = Some(frame);
+        lane.open.count += 1;
+    }
+
+    /// Sends every open parcel on its way.
+    pub fn flush(&mut self, counters: &WorkerCounters) {
+        for lane in self.lanes.iter_mut().flatten() {
+            lane.close(counters);
+        }
+    }
+
+    /// Appends frames that `worker` has handed over, all of one port, purpose and ports, as long as
+    /// whole parcels fit, and takes what it took off `parcels`. `None`: there are none.
+    pub fn take(
+        &mut self,
+        worker: usize,
+        into: &mut ArrayVec<F, BURST>,
+        parcels: &mut usize,
+    ) -> Option<(PortIndex, Purpose, u32)> {
+        let lane = self.lanes.get_mut(worker)?.as_mut()?;
+        let mut kind = None;
+        while *parcels > 0 && into.remaining_capacity() >= FRAMES {
+            let Ok(next) = lane.from.peek() else { break };
+            let this = (next.port, next.purpose, next.ports);
+            if *kind.get_or_insert(this) != this {
+                break;
+            }
+            let Ok(parcel) = lane.from.pop() else { break };
+            into.extend(parcel.frames.into_iter().flatten());
+            *parcels -= 1;
+        }
+        kind
+    }
+}
+
+impl<F> Lane<F> {
+    fn close(&mut self, counters: &WorkerCounters) {
+        let count = u64::from(self.open.count);
+        if count == 0 {
+            return;
+        }
+        let parcel = std::mem::take(&mut self.open);
+        let counter = match parcel.purpose {
+            Purpose::Received | Purpose::Fragment => &counters.handed_over,
+            Purpose::ToSend => &counters.sent_by_others,
+        };
+        match self.to.push(parcel) {
+            Ok(()) => counter.add(count),
+            Err(PushError::Full(_)) => counters.dropped(DropReason::HandOverFull).add(count),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

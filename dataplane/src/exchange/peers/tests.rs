@@ -1,0 +1,148 @@
+use super::*;
+use crate::steering::{ClientBits, Indirection};
+
+/// Something of a frame's size.
+type Small = Box<u32>;
+
+/// Which of two workers owns what does not matter here.
+fn owners() -> Arc<OwnerMap> {
+    let table = Indirection::shuffled(64, 2, || 0).unwrap();
+    Arc::new(OwnerMap::from_key(&[0x5a; 10], ClientBits::ALONE, table).unwrap())
+}
+
+fn two() -> (Peers<Small>, Peers<Small>) {
+    let mut all = mesh(&owners());
+    let second = all.remove(1);
+    (all.remove(0), second)
+}
+
+fn take_all(peers: &mut Peers<Small>, from: usize) -> Vec<(PortIndex, Purpose, u32)> {
+    let mut all = Vec::new();
+    let mut parcels = usize::MAX;
+    let mut burst = ArrayVec::new();
+    while let Some((port, purpose, _)) = peers.take(from, &mut burst, &mut parcels) {
+        all.extend(burst.drain(..).map(|frame| (port, purpose, *frame)));
+    }
+    all
+}
+
+#[test]
+fn a_parcel_of_mbufs_is_a_cache_line() {
+    assert_eq!((size_of::<Parcel<Small>>(), align_of::<Parcel<Small>>()), (64, 64));
+}
+
+/// The ring's head and tail are the crate's own, and cannot be looked at: but the ring has room for each of
+/// them on a pair of lines of its own, and its slots begin on one.
+#[test]
+fn a_rings_indices_and_slots_lie_on_lines_of_their_own() {
+    let (mut to, from) = RingBuffer::<Parcel<Small>>::new(PARCELS);
+    assert!(size_of_val(to.buffer()) >= 3 * 128 && align_of_val(to.buffer()) >= 128);
+    to.push(Parcel::default()).unwrap();
+    assert_eq!(memory::addresses_of(from.peek().unwrap()).start % 64, 0);
+}
+
+#[test]
+fn frames_keep_their_order_port_and_purpose() {
+    let (mut first, mut second) = two();
+    let counters = WorkerCounters::new();
+    let mut expected = Vec::new();
+    for number in 0..100 {
+        let port = (number / 9 % 3) as PortIndex;
+        let purpose = if number % 5 == 4 { Purpose::ToSend } else { Purpose::Received };
+        first.pass(1, purpose, port, Box::new(number), &counters);
+        expected.push((port, purpose, number));
+    }
+    first.flush(&counters);
+    assert_eq!(take_all(&mut second, 0), expected);
+    assert_eq!((counters.handed_over.get(), counters.sent_by_others.get()), (80, 20));
+    assert!(take_all(&mut first, 1).is_empty() && take_all(&mut second, 1).is_empty());
+}
+
+#[test]
+fn nothing_is_under_way_before_the_flush_unless_the_parcel_is_full() {
+    let (mut first, mut second) = two();
+    let counters = WorkerCounters::new();
+    for number in 0..=FRAMES as u32 {
+        first.pass(1, Purpose::Received, 0, Box::new(number), &counters);
+    }
+    assert_eq!(take_all(&mut second, 0).len(), FRAMES);
+    first.flush(&counters);
+    assert_eq!(take_all(&mut second, 0), [(0, Purpose::Received, FRAMES as u32)]);
+}
+
+#[test]
+fn a_full_ring_drops_and_counts_and_keeps_what_it_holds() {
+    let (mut first, mut second) = two();
+    let counters = WorkerCounters::new();
+    let holds = (PARCELS * FRAMES) as u32;
+    for number in 0..holds + 100 {
+        first.pass(1, Purpose::Received, 0, Box::new(number), &counters);
+    }
+    first.flush(&counters);
+    assert_eq!(counters.dropped(DropReason::HandOverFull).get(), 100);
+    assert_eq!(counters.handed_over.get(), u64::from(holds));
+    let taken: Vec<u32> = take_all(&mut second, 0).iter().map(|taken| taken.2).collect();
+    assert_eq!(taken, (0..holds).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_taken_at_once_is_bounded_and_leaves_the_rest() {
+    let (mut first, mut second) = two();
+    let counters = WorkerCounters::new();
+    for number in 0..10 * FRAMES as u32 {
+        first.pass(1, Purpose::Received, 0, Box::new(number), &counters);
+    }
+    first.flush(&counters);
+    let (mut burst, mut parcels) = (ArrayVec::new(), 3);
+    assert!(second.take(0, &mut burst, &mut parcels).is_some());
+    assert_eq!((burst.len(), parcels), (3 * FRAMES, 0));
+    assert!(second.take(0, &mut ArrayVec::new(), &mut parcels).is_none());
+    assert_eq!(take_all(&mut second, 0).len(), 7 * FRAMES);
+}
+
+#[test]
+fn two_threads_lose_and_reorder_nothing() {
+    const COUNT: u32 = 200_000;
+    let (mut first, mut second) = two();
+    let giver = std::thread::spawn(move || {
+        let counters = WorkerCounters::new();
+        let mut given = 0;
+        while given < COUNT {
+            for _ in 0..32.min(COUNT - given) {
+                first.pass(1, Purpose::Received, 0, Box::new(given), &counters);
+                given += 1;
+            }
+            first.flush(&counters);
+            std::thread::yield_now();
+        }
+        counters.dropped(DropReason::HandOverFull).get()
+    });
+    let (mut taken, mut last) = (0u64, None);
+    loop {
+        let ended = giver.is_finished();
+        let frames = take_all(&mut second, 0);
+        for (_, _, number) in &frames {
+            assert!(last.is_none_or(|last| last < *number), "{number} after {last:?}");
+            last = Some(*number);
+        }
+        taken += frames.len() as u64;
+        if ended && frames.is_empty() {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    assert_eq!(taken + giver.join().unwrap(), u64::from(COUNT));
+}
+
+#[test]
+fn frames_under_way_are_dropped_with_the_rings() {
+    let counted = Arc::new(());
+    let mut all = mesh(&owners());
+    let counters = WorkerCounters::new();
+    all[0].pass(1, Purpose::Received, 0, Arc::clone(&counted), &counters);
+    all[0].flush(&counters);
+    all[0].pass(1, Purpose::Received, 0, Arc::clone(&counted), &counters);
+    assert_eq!(Arc::strong_count(&counted), 3);
+    drop(all);
+    assert_eq!(Arc::strong_count(&counted), 1);
+}

@@ -1,0 +1,3 @@
+//! Live state: what the control thread writes while workers read it, beside the configuration that they run on.
+
+pub mod next_hops;

@@ -1,0 +1,17 @@
+//! The vocabulary of the packet path: small values that every other room speaks of.
+//!
+//! ```text
+//! ids        protocols, what identifies services and reals, and the numbers that stand for them
+//! direction  from the client to the real, or back
+//! side       towards clients, towards reals, or both
+//! mac        Ethernet addresses
+//! time       ticks and the moment of a turn
+//! verdict    what happens to a packet, and why one was dropped
+//! ```
+
+pub mod direction;
+pub mod ids;
+pub mod mac;
+pub mod side;
+pub mod time;
+pub mod verdict;
