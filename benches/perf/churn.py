@@ -15,7 +15,7 @@ BOUNDS_CAPACITY = 16_000_000
 BOUNDS_SECONDS = 10
 # A pass of the sweep over so large a table takes four seconds.
 BOUNDS_FILL_SECONDS = BOUNDS_TIMEOUT + 5
-# By dataplane/DESIGN.md: buckets examined in a turn that has packets, ways of a bucket; frames of a turn, and of the
+# By docs/bounds.md: buckets examined in a turn that has packets, ways of a bucket; frames of a turn, and of the
 # burst before it that waited. What is dead in a new connection's home bucket may go beside.
 SWEEP_BUCKETS, WAYS = 64, 4
 MOST_SWEPT = SWEEP_BUCKETS * WAYS

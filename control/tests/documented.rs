@@ -1,4 +1,4 @@
-//! What the README and the example configuration say, held against the code.
+//! What the documentation and the example configuration say, compared with the code.
 
 mod control_lab;
 
@@ -15,8 +15,38 @@ fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-fn readme() -> String {
-    fs::read_to_string(in_repository("README.md")).unwrap()
+fn page(path: &str) -> String {
+    fs::read_to_string(in_repository(path)).unwrap()
+}
+
+fn manual() -> String {
+    page("docs/manual.md")
+}
+
+/// What `lbctl` prints to these arguments, which ask for help.
+fn help(arguments: &[&str]) -> String {
+    let (mut help, mut errors) = (Vec::new(), Vec::new());
+    let surroundings = Surroundings {
+        socket: None,
+        version: "0",
+        dpdk: "0",
+        stdin: &mut std::io::empty(),
+        stdout: &mut help,
+        stderr: &mut errors,
+    };
+    let words = ["lbctl"].iter().chain(arguments).map(Into::into);
+    assert_eq!(run(words, surroundings), 0, "{arguments:?}");
+    String::from_utf8(help).unwrap()
+}
+
+fn commands() -> Vec<String> {
+    let help = help(&["--help"]);
+    let lines =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<_> =
+        lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    assert!(commands.len() > 10, "{help}");
+    commands.into_iter().filter(|command| command != "help").collect()
 }
 
 #[test]
@@ -27,60 +57,106 @@ fn the_example_for_nics_is_a_right_configuration() {
 
 #[test]
 fn the_unit_starts_it_again_whatever_ended_it() {
-    let unit = fs::read_to_string(in_repository("scripts/nic/lbd.service")).unwrap();
-    // Death by SIGHUP is a clean end for systemd, and five starts in ten seconds are too many unless told otherwise.
+    let unit = page("scripts/nic/lbd.service");
+    // Death by SIGHUP is a clean end for systemd, and it gives up after five starts in ten seconds by default.
     for line in ["Restart=always", "StartLimitIntervalSec=0", "RestartPreventExitStatus=2"] {
         assert!(unit.lines().any(|other| other == line), "lbd.service lacks {line}");
     }
 }
 
 #[test]
-fn the_readme_explains_every_drop_reason() {
-    let readme = readme();
+fn every_drop_reason_is_explained() {
+    let page = page("docs/operating.md");
     for reason in DropReason::ALL {
         let row = format!("| `{}` | {} |", reason.name(), reason.text());
-        assert!(readme.contains(&row), "README.md lacks: {row}");
+        assert!(page.contains(&row), "docs/operating.md lacks: {row}");
     }
 }
 
 #[test]
-fn the_readme_names_every_command() {
-    let (readme, mut help, mut errors) = (readme(), Vec::new(), Vec::new());
-    let surroundings = Surroundings {
-        socket: None,
-        version: "0",
-        dpdk: "0",
-        stdin: &mut std::io::empty(),
-        stdout: &mut help,
-        stderr: &mut errors,
-    };
-    assert_eq!(run(["lbctl", "--help"].map(Into::into), surroundings), 0);
-    let help = String::from_utf8(help).unwrap();
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|l| !l.is_empty());
-    let commands: Vec<_> = commands.filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(commands.len() > 10, "{help}");
-    for command in commands.into_iter().filter(|command| *command != "help") {
-        assert!(readme.contains(&format!("`{command}")), "README.md lacks {command}");
+fn the_manual_has_every_command() {
+    let manual = manual();
+    for command in commands() {
+        assert!(manual.contains(&format!("`{command}")), "docs/manual.md lacks {command}");
     }
 }
 
 #[test]
-fn the_readme_names_every_key_of_the_status() {
+fn the_manual_has_every_option() {
+    let manual = manual();
+    let words: Vec<&str> = manual.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').collect();
+    let mut checked = 0;
+    for command in commands() {
+        let help = help(&[&command, "--help"]);
+        let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        let options = lines.flat_map(|line| {
+            line.split([' ', ',']).take_while(|word| word.starts_with('-') || word.is_empty())
+        });
+        for option in options
+            .filter(|option| !option.is_empty() && !["-h", "--help", "-V", "--version"].contains(option))
+        {
+            checked += 1;
+            assert!(words.contains(&option), "docs/manual.md lacks {option} of {command}");
+        }
+    }
+    assert!(checked > 50, "{checked} options: the help is not read rightly");
+}
+
+/// A configuration with a key that no table knows in each of them: each says which keys it knows.
+const STRANGE: &str = "qqqqqqqqqqqqqqqqqqqqqqqq = 1";
+
+#[test]
+fn the_manual_has_every_key_of_the_configuration() {
+    let tables = [
+        "[eal]",
+        "[buffers]",
+        "[control]",
+        "[[port]]",
+        "[[route]]",
+        "[[neighbour]]",
+        "[connections]",
+        "[steering]",
+        "[forward]",
+        "[timeouts]",
+        "[[service]]",
+        "[[service.real]]",
+    ];
+    let text: String = tables.iter().map(|table| format!("{table}\n{STRANGE}\n")).collect();
+    let problems = config::parse(&format!("{STRANGE}\n{text}")).unwrap_err();
+    let known = problems.iter().filter_map(|problem| problem.message.split_once("; known: "));
+    let known: Vec<_> = known.collect();
+    assert_eq!(known.len(), tables.len() + 1, "each table: {problems:?}");
+    let manual = manual();
+    for (title, keys) in known {
+        for key in keys.split(", ") {
+            let spellings = [format!("`{key}`"), format!("`[{key}]`"), format!("`[[{key}]]`")];
+            let is_there = spellings.iter().any(|spelling| manual.contains(spelling));
+            // A service's tables of reals are written with both names.
+            assert!(is_there || key == "real", "docs/manual.md lacks the key {key}: {title}");
+        }
+    }
+    for table in tables {
+        assert!(manual.contains(&format!("`{table}`")), "docs/manual.md lacks {table}");
+    }
+}
+
+#[test]
+fn the_manual_has_every_key_of_the_status() {
     let directory = tempfile::tempdir().unwrap();
     let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
     let status = lab.ok(r#""command":"status""#);
-    let readme = readme();
-    let row = readme.lines().find(|line| line.starts_with("| `status` | `version`")).expect("a row");
+    let manual = manual();
+    let row = manual.lines().find(|line| line.starts_with("| `status` | `version`")).expect("a row");
     for object in [&status, &status["ports"][0], &status["workers"][0]] {
         for key in object.as_object().unwrap().keys() {
-            assert!(row.contains(&format!("`{key}`")), "README.md lacks {key} in: {row}");
+            assert!(row.contains(&format!("`{key}`")), "docs/manual.md lacks {key} in: {row}");
         }
     }
 }
 
 #[test]
-fn the_readmes_limits_are_the_codes() {
-    let readme = readme();
+fn the_limits_are_the_codes() {
+    let page = page("docs/ipvs.md");
     let rows = [
         format!("| ports | {MAX_PORTS} |"),
         format!("| services | {} |", model::MAX_SERVICES),
@@ -98,6 +174,6 @@ fn the_readmes_limits_are_the_codes() {
         ),
     ];
     for row in rows {
-        assert!(readme.contains(&row), "README.md lacks: {row}");
+        assert!(page.contains(&row), "docs/ipvs.md lacks: {row}");
     }
 }

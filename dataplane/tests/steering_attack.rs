@@ -390,7 +390,7 @@ fn a_zero_window_gives_a_worker_more_than_twice_its_share_by_luck_alone() {
     assert!(guessed.trials >= 6 && guessed.over <= 2 + guessed.trials / 50, "{guessed:?}");
 }
 
-/// The figures of DESIGN.md.
+/// The figures of docs/measurements/workers.md.
 #[test]
 #[ignore = "it takes minutes"]
 fn every_size_of_table_on_many_keys() {

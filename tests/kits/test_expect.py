@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import subprocess
+import tomllib
 import unittest
 
 from .kit import NIC, ROOT
@@ -25,15 +26,25 @@ class Expect(unittest.TestCase):
         self.assertAlmostEqual(expect.core_mpps(40, 25, 1), 20)
         self.assertAlmostEqual(expect.core_mpps(40, 25, 2), 1000 / 37.5)
 
-    def test_the_designs_table_is_read(self):
-        figures = expect.net_nanoseconds((ROOT / "dataplane/DESIGN.md").read_text())
+    def test_the_figures_are_read(self):
+        figures = expect.net_nanoseconds(expect.FIGURES.read_text())
         self.assertEqual(list(figures), ["1 k", "64 k", "1 M", "10 M"])
         self.assertTrue(all(1 < ns < 1000 for ns in figures.values()), figures)
         self.assertEqual(list(figures.values()), sorted(figures.values()))
 
-    def test_another_table_is_refused(self):
-        with self.assertRaises(SystemExit):
-            expect.net_nanoseconds("| flows | ratio |\n|---|---|\n| 1 k | 0.9 (0.8) |\n")
+    def test_other_figures_are_refused(self):
+        for text in ("", "flows = 1", '[[flows]]\nflows = "1 k"', "not TOML"):
+            with self.subTest(text=text), self.assertRaises(SystemExit):
+                expect.net_nanoseconds(text)
+
+    def test_the_page_shows_the_figures(self):
+        figures = tomllib.loads(expect.FIGURES.read_text())
+        page = (ROOT / "docs/measurements/testpmd.md").read_text()
+        for row in figures["flows"]:
+            least, median, most = row["ratio"]
+            shown = f"| {row['flows']} | {median:.2f} ({least:.2f} - {most:.2f}) | {row['net_cycles']} ({row['net_ns']}) |"
+            self.assertIn(shown, page)
+            self.assertLess(abs(row["net_cycles"] / figures["tsc_ghz"] - row["net_ns"]), 1)
 
     def test_it_says_that_nothing_was_measured(self):
         done = subprocess.run([EXPECT, "--io-mpps", "40"], capture_output=True, text=True, check=True)

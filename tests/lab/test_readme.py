@@ -1,4 +1,4 @@
-"""The README's tour, typed as it stands there."""
+"""The tour of README.md and docs/tour.md, typed as it stands there."""
 
 import re
 import subprocess
@@ -13,8 +13,9 @@ LOAD = ("[1-4000]", "[1-40]")
 
 
 def tour():
-    """The commands of the tour, each with what is printed below it."""
+    """The commands of both halves of the tour, each with what is printed below it."""
     text = (ROOT / "README.md").read_text().split("\n## Five-minute tour\n")[1].split("\n## ")[0]
+    text += (ROOT / "docs/tour.md").read_text()
     steps = []
     for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for line in block.splitlines():
