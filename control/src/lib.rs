@@ -1,22 +1,22 @@
 //! The control side of natlb.
 //!
-//! A command's walk, in the order of the modules to read:
+//! The rooms, the top one first, which is also a command's walk; a room uses only rooms below it:
 //!
 //! ```text
-//! api        a request and its answer, and the Unix socket that they cross
-//! client     lbctl: arguments → request, answer → text
-//! daemon     the control thread's loop: what a request leads to
-//! change     model + request → new model, or a refusal (pure)
-//! model      services and reals, as configured
-//! publish    model → what the workers run on, and its way to them
-//! neighbours next hops: asking by ARP, ageing
+//! daemon          the control thread's loop: what a request leads to
+//! client          lbctl: arguments → request, answer → text
+//! listing         the tables that `lbctl` and `lbd` print
+//! persist         what outlives the process: the state file
+//! publish         model → what the workers run on, and its way to them
+//! observe         what is counted, and at which rates
+//! neighbours      next hops: asking by ARP, ageing
+//! change          model + request → new model, or a refusal (pure)
+//! api             a request and its answer, and the Unix socket that they cross
+//! config          the file of `lbd`
+//! text            what people type: addresses, `ipvsadm`'s lines, names of schedulers
+//! nic_steering    which way each EthPort's packets find their worker (pure)
 //! host_interface  what the kernel says of the interfaces below the ports, and what of it changes
-//! nic_steering  which way each EthPort's packets find their worker (pure)
-//! config     the file of `lbd`
-//! text       what people type: addresses, `ipvsadm`'s lines, names of schedulers
-//! persist    what outlives the process: the state file
-//! observe    what is counted, and at which rates
-//! listing    the tables that `lbctl` and `lbd` print
+//! model           services and reals, as configured
 //! ```
 //!
 //! Nothing here knows DPDK.

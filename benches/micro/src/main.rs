@@ -3,6 +3,11 @@
 //! `micro [--hand-over] [FLOWS …]`: for each number of flows the median over windows of 64 turns, of the source
 //! alone (receive and send back) and of a worker in between. TSC cycles. With `--hand-over` instead what
 //! it costs that a packet is another worker's.
+//!
+//! ```text
+//! source     traffic made in memory
+//! hand_over  two workers on two cores
+//! ```
 #![forbid(unsafe_code)]
 
 mod hand_over;

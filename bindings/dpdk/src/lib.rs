@@ -16,6 +16,7 @@
 //! rss       receive-side scaling: which queue a frame is received on
 //! stats     counters
 //! clock     the time stamp counter
+//! error     what goes wrong, in words that say what to do
 //! hash      DPDK's own hash table, for benches to compare with (feature `hash`)
 //! ```
 //!

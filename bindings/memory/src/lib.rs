@@ -1,4 +1,13 @@
 //! Memory for tables that are larger than a cache, the prefetch that hides their latency, and the heap of the rest.
+//!
+//! ```text
+//! huge      a slice in huge pages
+//! bytes     sixteen bytes at once
+//! compare   the four words of half a cache line at once
+//! level     code compiled twice: for every processor, and for those with AVX2
+//! heap      how the C library's heap treats large arrays
+//! counting  an allocator that counts, for tests that show that code does not allocate
+//! ```
 
 mod bytes;
 mod compare;

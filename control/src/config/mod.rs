@@ -5,6 +5,7 @@
 //! settings   [eal] [buffers] [control] [connections] [steering] [forward] [timeouts]
 //! network    [[port]] [[route]] [[neighbour]], and what they must agree on
 //! services   [[service]] [[service.real]], and whether a way leads there
+//! problem    what is wrong with the file, and where
 //! ```
 
 mod network;
