@@ -1,23 +1,27 @@
 //! The control side of natlb.
 //!
-//! The rooms, the top one first, which is also a command's walk; a room uses only rooms below it:
+//! The rooms, the top one first; a room uses only rooms below it:
 //!
 //! ```text
 //! daemon          the control thread's loop: what a request leads to
 //! client          lbctl: arguments → request, answer → text
-//! listing         the tables that `lbctl` and `lbd` print
+//! listing         the tables that `lbctl` prints
 //! persist         what outlives the process: the state file
-//! publish         model → what the workers run on, and its way to them
 //! observe         what is counted, and at which rates
 //! neighbours      next hops: asking by ARP, ageing
+//! publish         model → what the workers run on, and its way to them
 //! change          model + request → new model, or a refusal (pure)
 //! api             a request and its answer, and the Unix socket that they cross
 //! config          the file of `lbd`
-//! text            what people type: addresses, `ipvsadm`'s lines, names of schedulers
+//! text            what people type and read: addresses, `ipvsadm`'s lines, names of schedulers, tables
+//! model           services and reals, as configured
 //! nic_steering    which way each EthPort's packets find their worker (pure)
 //! host_interface  what the kernel says of the interfaces below the ports, and what of it changes
-//! model           services and reals, as configured
+//! lock            a file's lock, which only one daemon can hold
 //! ```
+//!
+//! A command's walk: `api` (a line becomes a request) → `daemon` (whom it concerns) → `change` (the new model) →
+//! `persist` (kept) → `publish` (in force on every worker) → `api` (the answer).
 //!
 //! Nothing here knows DPDK.
 #![forbid(unsafe_code)]
@@ -29,6 +33,7 @@ pub mod config;
 pub mod daemon;
 pub mod host_interface;
 pub mod listing;
+mod lock;
 pub mod model;
 pub mod neighbours;
 pub mod nic_steering;

@@ -6,6 +6,7 @@ use control::api::protocol::Command;
 use control::change::{Refused, apply, restore};
 use control::model::{Links, Model};
 use control::publish::compile::Compiler;
+use control::publish::ids::NoRoom;
 use dataplane::names::ids::{MAX_REALS, NeighbourKey, NextHopId, REAL_IDS, RealId, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::{Snapshot, Steering};
@@ -155,8 +156,8 @@ fn all_reals_are_replaced_in_one_change_and_only_removed_ones_with_connections_t
     bench.compiler.check(&blue, |_| true).unwrap();
     // Nor is there room for a third set if all of the first have connections …
     let refused = bench.compiler.check(&red, |_| true).unwrap_err();
-    assert_eq!(refused, Refused::IdsUsedUp { wanted: most, replaced: most, removed: most });
-    assert_eq!(refused.code(), "too_many");
+    assert_eq!(refused, NoRoom { wanted: most, replaced: most, removed: most });
+    assert_eq!(Refused::from(refused).code(), "too_many");
     // … but for as many as those without one.
     let live = |id: RealId| id.0 < 1000;
     bench.compiler.check(&red, live).unwrap_err();

@@ -1,6 +1,7 @@
 //! What becomes of the ports' links while `lbd` runs: said in the log, followed in the snapshot and to the neighbours.
 
 use super::{ControlThread, RunError};
+use crate::change::Refused;
 use crate::host_interface::{Change, Footing, Look};
 use crate::neighbours::Moment;
 use dataplane::names::ids::PortIndex;
@@ -106,8 +107,8 @@ impl ControlThread {
     }
 
     fn republish(&mut self) {
-        if let Err(refused) = self.put_in_force(self.model.clone()) {
-            log::error!("{refused}");
+        if let Err(late) = self.put_in_force(self.model.clone()) {
+            log::error!("{}", Refused::from(late));
         }
     }
 }

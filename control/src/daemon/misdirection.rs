@@ -2,6 +2,7 @@
 //! done if not.
 
 use super::ControlThread;
+use crate::change::Refused;
 use dataplane::snapshot::{Snapshot, Steering};
 
 /// Of so many packets that a port received one may be in the wrong worker's queue.
@@ -72,8 +73,8 @@ impl ControlThread {
             );
             self.compiler.steer_by_software(port);
         }
-        if let Err(refused) = self.put_in_force(self.model.clone()) {
-            log::error!("{refused}");
+        if let Err(late) = self.put_in_force(self.model.clone()) {
+            log::error!("{}", Refused::from(late));
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! mod        starting, the loop, and putting a model into force
 //! commands   a request → its answer
+//! refusals   what went wrong below → the answer to the operator
 //! views      listings
 //! dump       the connections, slice by slice
 //! status     how the daemon does
@@ -21,6 +22,7 @@ mod links;
 mod misdirection;
 mod periodic;
 mod pressure;
+mod refusals;
 mod status;
 mod transmitting;
 mod views;
@@ -30,7 +32,7 @@ pub use devices::{Counted, DeviceStatus, Devices, WorkerInfo};
 use crate::api::protocol::Listen;
 use crate::api::server::{Server, SocketError};
 use crate::change::{self, Refused};
-use crate::config::Config;
+use crate::config::{Config, StaticNeighbour};
 use crate::host_interface;
 use crate::model::{Links, Model};
 use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
@@ -38,10 +40,11 @@ use crate::observe::rates;
 use crate::observe::statistics::Statistics;
 use crate::persist::state_file::{LoadError, StateFile};
 use crate::publish::compile::Compiler;
-use crate::publish::workers::Workers;
+use crate::publish::ids::NoRoom;
+use crate::publish::workers::{WorkerLate, Workers};
 use dataplane::exchange::orders::ControlEnd;
 use dataplane::live::next_hops::NextHops;
-use dataplane::names::ids::NeighbourKey;
+use dataplane::names::ids::{NeighbourKey, PortIndex};
 use dataplane::snapshot::Snapshot;
 use dump::Dumps;
 use hashbrown::HashMap;
@@ -163,7 +166,11 @@ impl ControlThread {
             addresses: port.addresses.clone(),
             vip: None,
         });
-        let neighbours = Neighbours::new(interfaces.collect(), &config.neighbours, Moment::ZERO);
+        let fixed = config.neighbours.iter().map(|neighbour| {
+            let StaticNeighbour { address, mac, port } = *neighbour;
+            (NeighbourKey { port: port as PortIndex, address }, mac)
+        });
+        let neighbours = Neighbours::new(interfaces.collect(), fixed, Moment::ZERO);
         let watches = links.ports.iter().map(|port| host_interface::Watch::new(port.mac, port.mtu)).collect();
         let now = Instant::now();
         Ok(Self {
@@ -199,8 +206,8 @@ impl ControlThread {
         let now = Instant::now();
         (self.started, self.watched, self.estimated) = (now, now, now);
         self.act();
-        self.compiler.check(&self.model, |_| true)?;
-        self.put_in_force(self.model.clone())?;
+        self.compiler.check(&self.model, |_| true).map_err(Refused::from)?;
+        self.put_in_force(self.model.clone()).map_err(Refused::from)?;
         self.watch_links(self.moment(now))?;
         Ok(())
     }
@@ -273,7 +280,7 @@ impl ControlThread {
         // Nobody asks for an announcement that finds no room.
         if self.workers.can_send(FRAMES_AT_ONCE) {
             for frame in self.announcer.turn(self.neighbours.interfaces_mut(), now) {
-                self.workers.send(frame);
+                self.workers.send(frame.order());
             }
         }
     }
@@ -283,8 +290,8 @@ impl ControlThread {
         for action in self.neighbours.take_actions() {
             match action {
                 Action::Set(id, next_hop) => self.next_hops.set(id, next_hop),
-                Action::Send(frame) => self.workers.send(frame),
-                Action::Reachable(..) | Action::Unreachable(_) => self.workers.tell(action),
+                Action::Send(frame) => self.workers.send(frame.order()),
+                Action::Tell(notice) => self.workers.tell(|| notice.order()),
             }
         }
     }
@@ -305,8 +312,8 @@ impl ControlThread {
         for key in &released {
             self.statistics.forget(key);
         }
-        if let Err(refused) = self.put_in_force(self.model.clone()) {
-            log::error!("{refused}");
+        if let Err(late) = self.put_in_force(self.model.clone()) {
+            log::error!("{}", Refused::from(late));
         }
     }
 
@@ -322,12 +329,12 @@ impl ControlThread {
             let _ = state.write(&self.model);
             return Err(Refused::StateWrite(error.to_string()));
         }
-        self.put_in_force(next)
+        Ok(self.put_in_force(next)?)
     }
 
     /// Removed reals without connections, which are otherwise let go of once a second, give their ids to what needs
     /// them now.
-    fn make_room(&mut self, next: &Model) -> Result<(), Refused> {
+    fn make_room(&mut self, next: &Model) -> Result<(), NoRoom> {
         self.compiler.check(next, |_| true).or_else(|_| {
             self.release();
             self.compiler.check(next, |_| true)
@@ -336,7 +343,7 @@ impl ControlThread {
 
     /// Compiles, publishes, and lets everything else follow. Even if a worker is stuck the model is the
     /// new one: the others run on it.
-    fn put_in_force(&mut self, next: Model) -> Result<(), Refused> {
+    fn put_in_force(&mut self, next: Model) -> Result<(), WorkerLate> {
         let before = Arc::clone(&self.snapshot);
         self.compile(&next);
         let has_others = self.compiler.has_others();

@@ -4,7 +4,7 @@
 //! hold up the control thread. What comes meanwhile is left out.
 
 use super::ControlThread;
-use crate::listing::{self, PortTotals, Totals, WorkerTotals};
+use crate::observe::period::{PortTotals, Totals, WorkerTotals, period as text};
 use dataplane::names::verdict::DropReason;
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -49,7 +49,7 @@ impl ControlThread {
         }
         let totals = self.totals(now);
         let Some(report) = &mut self.periodic else { return };
-        let block = listing::period(&report.before, &totals, self.devices.tsc_hz());
+        let block = text(&report.before, &totals, self.devices.tsc_hz());
         report.before = totals;
         // Without drift, but nothing is made up for after a long turn.
         report.due += report.period;

@@ -1,11 +1,8 @@
 //! The tables that `lbctl` prints, as `ipvsadm -n` prints them: without its first line and without
 //! trailing blanks, in its sort order.
 
-mod period;
 mod status;
-mod table;
 
-pub use period::{PortTotals, Totals, WorkerTotals, period};
 pub use status::status;
 
 use crate::api::protocol::{ConnectionView, ServiceView, Services, TimeoutsView, Traffic};

@@ -1,8 +1,8 @@
 //! `lbctl status` for people.
 
-use super::table::Align::{Left, Right};
-use super::table::{Table, part};
 use crate::api::protocol::Status;
+use crate::text::table::Align::{Left, Right};
+use crate::text::table::{Table, part};
 use dataplane::names::verdict::DropReason;
 use std::fmt::Write;
 

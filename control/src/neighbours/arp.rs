@@ -5,6 +5,7 @@ use crate::text::addresses;
 use dataplane::exchange::orders::SMALL_FRAME;
 use dataplane::names::ids::{NeighbourKey, PortIndex};
 use dataplane::names::mac::Mac;
+use dataplane::wire::arp;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
@@ -21,12 +22,8 @@ pub struct Interface {
     pub vip: Option<Ipv4Addr>,
 }
 
-/// Ethernet's minimum without the frame check sequence.
+/// Ethernet's minimum without the frame check sequence, in bytes.
 const MINIMUM: usize = 60;
-const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
-/// Hardware Ethernet, protocol IPv4, their address lengths; then the operation.
-const REQUEST: [u8; 8] = [0, 1, 0x08, 0x00, 6, 4, 0, 1];
-const REPLY: [u8; 8] = [0, 1, 0x08, 0x00, 6, 4, 0, 2];
 
 impl Interface {
     /// Whether this is the address of a host that can be asked for.
@@ -40,30 +37,18 @@ impl Interface {
         // RFC 826 leaves open which of our addresses asks; hosts tend to ignore one outside their prefix.
         let on_link = self.addresses.iter().find(|prefix| prefix.contains(&key.address));
         let sender = on_link.or(self.addresses.first()).map(Ipv4Net::addr).or(self.vip)?;
-        Some(self.frame(&REQUEST, sender, (Mac([0; 6]), key.address), to))
+        Some(self.padded(&arp::request(self.mac, sender, key.address, to)))
     }
 
-    /// Says to all that `address` is ours, in both forms (RFC 5944 §4.6): a request for itself (RFC 5227 §3), and a
-    /// reply that nobody asked for, whose target is ourselves, too.
+    /// Says to all that `address` is ours, in both forms (RFC 5944 §4.6): a request for itself, and a reply.
     pub(super) fn announcement(&self, address: Ipv4Addr) -> [ArpFrame; 2] {
-        [(&REQUEST, Mac([0; 6])), (&REPLY, self.mac)]
-            .map(|(form, target_mac)| self.frame(form, address, (target_mac, address), Mac::BROADCAST))
+        let request = arp::announcement(self.mac, address);
+        [request, arp::unasked_reply(self.mac, address)].map(|frame| self.padded(&frame))
     }
 
-    fn frame(&self, form: &[u8; 8], sender: Ipv4Addr, target: (Mac, Ipv4Addr), to: Mac) -> ArpFrame {
+    fn padded(&self, frame: &[u8; arp::FRAME]) -> ArpFrame {
         let mut bytes = [0; SMALL_FRAME];
-        let parts: [&[u8]; 9] = [
-            &to.0,
-            &self.mac.0,
-            &ETHERTYPE_ARP,
-            form,
-            &self.mac.0,
-            &sender.octets(),
-            &target.0.0,
-            &target.1.octets(),
-            &[0; MINIMUM - 42],
-        ];
-        bytes[..MINIMUM].copy_from_slice(&parts.concat());
+        bytes[..arp::FRAME].copy_from_slice(frame);
         ArpFrame { port: self.port, length: MINIMUM as u8, bytes }
     }
 }

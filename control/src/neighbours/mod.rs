@@ -33,8 +33,7 @@ pub use announce::{Announcer, FRAMES_AT_ONCE};
 pub use arp::Interface;
 pub use conflicts::{Conflict, Conflicts};
 
-use crate::config::StaticNeighbour;
-use dataplane::exchange::orders::{NeighbourEvent, SMALL_FRAME};
+use dataplane::exchange::orders::{NeighbourEvent, Order, SMALL_FRAME};
 use dataplane::live::next_hops::{NextHop, NextHops};
 use dataplane::names::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
 use dataplane::names::mac::Mac;
@@ -83,12 +82,29 @@ pub type Moment = Duration;
 pub enum Action {
     /// Publish what is known of the next hop.
     Set(NextHopId, NextHop),
-    /// Tell every worker: send what waits.
-    Reachable(NeighbourKey, NextHopId),
-    /// Tell every worker: drop what waits.
-    Unreachable(NeighbourKey),
+    /// Tell every worker.
+    Tell(Notice),
     /// Send this frame.
     Send(ArpFrame),
+}
+
+/// What every worker is to know of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It has this id: send what waits for it.
+    Reachable(NeighbourKey, NextHopId),
+    /// It does not answer: drop what waits for it.
+    Unreachable(NeighbourKey),
+}
+
+impl Notice {
+    /// The order to a worker.
+    pub fn order(self) -> Order {
+        match self {
+            Self::Reachable(key, id) => Order::Reachable(key, id),
+            Self::Unreachable(key) => Order::Unreachable(key),
+        }
+    }
 }
 
 /// An ARP message in a complete frame.
@@ -100,6 +116,14 @@ pub struct ArpFrame {
     pub length: u8,
     /// From the Ethernet header on, padded to Ethernet's minimum.
     pub bytes: [u8; SMALL_FRAME],
+}
+
+impl ArpFrame {
+    /// The order to the worker that sends it.
+    pub fn order(self) -> Order {
+        let Self { port, length, bytes } = self;
+        Order::Send { port, length, bytes }
+    }
 }
 
 /// Counts up to a limit in each second.
@@ -147,7 +171,11 @@ pub struct Neighbours {
 
 impl Neighbours {
     /// Knows the static ones.
-    pub fn new(interfaces: Vec<Interface>, fixed: &[StaticNeighbour], now: Moment) -> Self {
+    pub fn new(
+        interfaces: Vec<Interface>,
+        fixed: impl IntoIterator<Item = (NeighbourKey, Mac)>,
+        now: Moment,
+    ) -> Self {
         let mut neighbours = Self {
             interfaces,
             entries: HashMap::new(),
@@ -163,10 +191,9 @@ impl Neighbours {
             conflicts: Conflicts::default(),
             actions: Vec::new(),
         };
-        for StaticNeighbour { address, mac, port } in fixed {
-            let key = NeighbourKey { port: *port as PortIndex, address: *address };
-            neighbours.entries.insert(key, Entry::new(Kind::Static { mac: *mac }, now));
-            neighbours.publish(key, *mac);
+        for (key, mac) in fixed {
+            neighbours.entries.insert(key, Entry::new(Kind::Static { mac }, now));
+            neighbours.publish(key, mac);
         }
         neighbours
     }
@@ -346,7 +373,7 @@ impl Neighbours {
     fn wanted(&mut self, key: NeighbourKey, now: Moment) {
         if !self.interfaces.get(usize::from(key.port)).is_some_and(|interface| interface.may_ask(key.address))
         {
-            self.actions.push(Action::Unreachable(key));
+            self.actions.push(Action::Tell(Notice::Unreachable(key)));
             return;
         }
         let Some(entry) = self.entries.get_mut(&key) else {
@@ -356,16 +383,16 @@ impl Neighbours {
         match entry.state {
             State::Asking { .. } => {}
             State::Failed { asked, .. } if now < asked + RETRY => {
-                self.actions.push(Action::Unreachable(key));
+                self.actions.push(Action::Tell(Notice::Unreachable(key)));
             }
             State::Failed { .. } if entry.kind == Kind::Permanent && !self.again.takes(WANTED, now) => {
-                self.actions.push(Action::Unreachable(key));
+                self.actions.push(Action::Tell(Notice::Unreachable(key)));
             }
             State::Failed { .. } => self.ask(key, now),
             State::Static { .. } | State::Reachable { .. } | State::Checking { .. } => {
                 // The event crossed with the answer.
                 let id = self.id(key);
-                self.actions.push(Action::Reachable(key, id));
+                self.actions.push(Action::Tell(Notice::Reachable(key, id)));
             }
         }
     }
@@ -373,18 +400,18 @@ impl Neighbours {
     /// A dynamic one that packets wait for the first time.
     fn begin(&mut self, key: NeighbourKey, now: Moment) {
         if !self.begun.takes(NEW_A_SECOND, now) {
-            self.actions.push(Action::Unreachable(key));
+            self.actions.push(Action::Tell(Notice::Unreachable(key)));
             return;
         }
         if self.unanswered.len() >= MAX_UNANSWERED
             && let Some((_, oldest)) = self.unanswered.first().copied()
         {
             self.forget(oldest);
-            self.actions.push(Action::Unreachable(oldest));
+            self.actions.push(Action::Tell(Notice::Unreachable(oldest)));
         }
         if self.entries.len() >= MAX_ENTRIES {
             self.refused += 1;
-            self.actions.push(Action::Unreachable(key));
+            self.actions.push(Action::Tell(Notice::Unreachable(key)));
             return;
         }
         self.insert(key, Entry::new(Kind::Dynamic, now));
@@ -489,19 +516,19 @@ impl Neighbours {
     fn fail(&mut self, key: NeighbourKey, now: Moment) {
         self.unpublish(key);
         self.pause(key, now);
-        self.actions.push(Action::Unreachable(key));
+        self.actions.push(Action::Tell(Notice::Unreachable(key)));
     }
 
     fn publish(&mut self, key: NeighbourKey, mac: Mac) {
         let id = self.id(key);
         if id == NextHopId::UNKNOWN {
             self.forget(key);
-            self.actions.push(Action::Unreachable(key));
+            self.actions.push(Action::Tell(Notice::Unreachable(key)));
             return;
         }
         // The MAC before the news: a worker that is told must find it.
         self.actions.push(Action::Set(id, NextHop::resolved(key.port, mac)));
-        self.actions.push(Action::Reachable(key, id));
+        self.actions.push(Action::Tell(Notice::Reachable(key, id)));
     }
 
     fn unpublish(&mut self, key: NeighbourKey) {

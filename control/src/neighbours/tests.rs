@@ -20,7 +20,7 @@ fn interfaces() -> Vec<Interface> {
 }
 
 fn neighbours() -> Neighbours {
-    Neighbours::new(interfaces(), &[], seconds(0))
+    Neighbours::new(interfaces(), [], seconds(0))
 }
 
 fn heard(key: NeighbourKey, mac: Mac, reply: bool) -> NeighbourEvent {
@@ -82,11 +82,11 @@ fn an_answer_is_published_before_it_is_told() {
     neighbours.take_actions();
     neighbours.event(heard(key(7), RS1, true), seconds(1));
     let id = neighbours.id(key(7));
-    let expected = [Action::Set(id, NextHop::resolved(0, RS1)), Action::Reachable(key(7), id)];
+    let expected = [Action::Set(id, NextHop::resolved(0, RS1)), Action::Tell(Notice::Reachable(key(7), id))];
     assert_eq!(neighbours.take_actions(), expected);
     // A worker's event that crossed with the answer is answered at once.
     neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(2));
-    assert_eq!(neighbours.take_actions(), [Action::Reachable(key(7), id)]);
+    assert_eq!(neighbours.take_actions(), [Action::Tell(Notice::Reachable(key(7), id))]);
 }
 
 #[test]
@@ -96,10 +96,10 @@ fn three_unanswered_requests_a_second_apart_make_it_unreachable() {
     let done = run(&mut neighbours, seconds(0), seconds(4));
     let times: Vec<_> = done.iter().map(|(at, _)| at.as_secs()).collect();
     assert_eq!(times, [0, 1, 2, 3]);
-    assert_eq!(done[3].1, Action::Unreachable(key(7)));
+    assert_eq!(done[3].1, Action::Tell(Notice::Unreachable(key(7))));
     // Asked for again by the next packet, but not more than once a second.
     neighbours.event(NeighbourEvent::Wanted(key(7)), Duration::from_millis(3500));
-    assert_eq!(neighbours.take_actions(), [Action::Unreachable(key(7))]);
+    assert_eq!(neighbours.take_actions(), [Action::Tell(Notice::Unreachable(key(7)))]);
     neighbours.event(NeighbourEvent::Wanted(key(7)), Duration::from_millis(4100));
     assert_eq!(asked(&neighbours.take_actions()), [Mac::BROADCAST]);
     // Nobody wants it any more: it is forgotten.
@@ -126,7 +126,7 @@ fn a_permanent_one_is_asked_for_from_the_start_checked_and_found_again() {
     let lost = run(&mut neighbours, given_up, given_up);
     let id = neighbours.id(key(7));
     let lost: Vec<_> = lost.into_iter().map(|(_, action)| action).collect();
-    assert_eq!(lost, [Action::Set(id, NextHop::UNRESOLVED), Action::Unreachable(key(7))]);
+    assert_eq!(lost, [Action::Set(id, NextHop::UNRESOLVED), Action::Tell(Notice::Unreachable(key(7)))]);
     assert_eq!(neighbours.silent(given_up).collect::<Vec<_>>(), [(1, key(7))]);
     // It goes on being asked for, and is back with its first answer, under the same id.
     let revived = run(&mut neighbours, given_up, given_up + REVIVE);
@@ -154,10 +154,9 @@ fn an_answered_check_keeps_it_reachable_without_news() {
 
 #[test]
 fn a_changed_mac_is_followed_at_once_but_never_for_static_ones() {
-    let fixed = StaticNeighbour { address: key(9).address, mac: RS1, port: 0 };
-    let mut neighbours = Neighbours::new(interfaces(), &[fixed], seconds(0));
+    let mut neighbours = Neighbours::new(interfaces(), [(key(9), RS1)], seconds(0));
     let id = neighbours.id(key(9));
-    let expected = [Action::Set(id, NextHop::resolved(0, RS1)), Action::Reachable(key(9), id)];
+    let expected = [Action::Set(id, NextHop::resolved(0, RS1)), Action::Tell(Notice::Reachable(key(9), id))];
     assert_eq!(neighbours.take_actions(), expected);
     neighbours.set_permanent(&permanent([key(7), key(9)]), seconds(0));
     neighbours.event(heard(key(7), RS1, true), seconds(0));
@@ -203,7 +202,7 @@ fn a_dynamic_one_is_kept_as_long_as_it_answers_and_keeps_its_id_for_ever() {
     assert!(neighbours.is_empty(), "it has left");
     neighbours.event(NeighbourEvent::Wanted(key(7)), 6 * FORGET);
     neighbours.event(heard(key(7), OTHER, true), 6 * FORGET);
-    assert!(neighbours.take_actions().contains(&Action::Reachable(key(7), id)));
+    assert!(neighbours.take_actions().contains(&Action::Tell(Notice::Reachable(key(7), id))));
 }
 
 #[test]
@@ -252,8 +251,8 @@ fn thousands_of_reals_resolve_soon_and_are_never_given_up() {
                         neighbours.event(heard(key, RS1, true), now);
                     }
                 }
-                Action::Unreachable(key) => panic!("{key:?} given up at {now:?}"),
-                Action::Set(..) | Action::Reachable(..) => {}
+                Action::Tell(Notice::Unreachable(key)) => panic!("{key:?} given up at {now:?}"),
+                Action::Set(..) | Action::Tell(Notice::Reachable(..)) => {}
             }
         }
         assert!(sent <= LOOKS);
@@ -301,7 +300,7 @@ fn a_flood_of_made_up_hosts_exhausts_nothing() {
     neighbours.event(NeighbourEvent::Wanted(key(17)), seconds(22));
     neighbours.event(heard(key(17), OTHER, true), seconds(22));
     let id = neighbours.id(key(17));
-    assert!(neighbours.take_actions().contains(&Action::Reachable(key(17), id)));
+    assert!(neighbours.take_actions().contains(&Action::Tell(Notice::Reachable(key(17), id))));
     run(&mut neighbours, seconds(22), seconds(40));
     assert_eq!(neighbours.len(), 2);
     assert!(neighbours.unanswered.is_empty());
@@ -360,11 +359,11 @@ fn what_is_no_host_is_not_asked_for() {
     for address in [[10, 0, 0, 8], [224, 0, 0, 1], [255, 255, 255, 255], [0, 0, 0, 0], [127, 0, 0, 1]] {
         let key = NeighbourKey { port: 0, address: address.into() };
         neighbours.event(NeighbourEvent::Wanted(key), seconds(0));
-        assert_eq!(neighbours.take_actions(), [Action::Unreachable(key)]);
+        assert_eq!(neighbours.take_actions(), [Action::Tell(Notice::Unreachable(key))]);
     }
     let elsewhere = NeighbourKey { port: 9, ..key(7) };
     neighbours.event(NeighbourEvent::Wanted(elsewhere), seconds(0));
-    assert_eq!(neighbours.take_actions(), [Action::Unreachable(elsewhere)]);
+    assert_eq!(neighbours.take_actions(), [Action::Tell(Notice::Unreachable(elsewhere))]);
     assert!(neighbours.is_empty());
 }
 
@@ -447,7 +446,7 @@ fn pauses_grow_to_a_minute_and_are_forgotten_with_an_answer() {
     assert_eq!(asked(&done), [0, 1, 2, 8, 18, 38, 78, 138, 198, 258]);
     // It is back, says so, and is lost again.
     neighbours.event(heard(key(7), RS1, false), seconds(300));
-    assert!(matches!(neighbours.take_actions()[..], [Action::Set(..), Action::Reachable(..)]));
+    assert!(matches!(neighbours.take_actions()[..], [Action::Set(..), Action::Tell(Notice::Reachable(..))]));
     assert_eq!(neighbours.silent(seconds(300)).count(), 0);
     let done = run(&mut neighbours, seconds(300), seconds(330));
     assert_eq!(asked(&done), [301, 302, 303, 304, 305, 306, 312, 322]);

@@ -1,4 +1,5 @@
 //! What is counted, and at which rates.
 
+pub mod period;
 pub mod rates;
 pub mod statistics;

@@ -5,6 +5,7 @@
 use crate::api::protocol::Traffic;
 use crate::model::Model;
 use crate::observe::rates::Rates;
+use crate::publish::workers::Workers;
 use dataplane::names::ids::{RealId, RealKey, ServiceKey};
 use hashbrown::HashMap;
 use std::ops::AddAssign;
@@ -14,6 +15,21 @@ use std::time::Duration;
 pub trait Reader {
     /// The sum over all workers.
     fn read(&self, id: RealId) -> Traffic;
+}
+
+impl Reader for Workers {
+    fn read(&self, id: RealId) -> Traffic {
+        self.counters().map(|counters| counters.real(id)).fold(Traffic::default(), |mut sum, real| {
+            sum += Traffic {
+                conns: real.connections.get(),
+                in_packets: real.in_packets.get(),
+                out_packets: real.out_packets.get(),
+                in_bytes: real.in_bytes.get(),
+                out_bytes: real.out_bytes.get(),
+            };
+            sum
+        })
+    }
 }
 
 /// The accounts of all services and reals.

@@ -1,4 +1,3 @@
-//! What outlives the process: the state file, and the locks that make a file one daemon's.
+//! What outlives the process: the state file.
 
-pub(crate) mod lock;
 pub mod state_file;

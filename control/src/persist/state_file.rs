@@ -7,8 +7,8 @@
 
 use crate::api::protocol::{FaultyLine, FaultyLines};
 use crate::change::{self, Refused};
+use crate::lock::{self, LockError};
 use crate::model::{Links, Model};
-use crate::persist::lock::{self, LockError};
 use crate::text::ipvsadm_lines;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, OFlag};

@@ -1,6 +1,5 @@
 //! From the model to what the workers run on.
 
-use crate::change::Refused;
 use crate::model::{Links, Model, Service};
 use crate::publish::ids::{Ids, NoRoom};
 use dataplane::connection::Timeouts;
@@ -63,12 +62,8 @@ impl Compiler {
     ///
     /// # Errors
     /// Others hold the ids that it needs.
-    pub fn check(&self, model: &Model, holds: impl Fn(RealId) -> bool) -> Result<(), Refused> {
-        self.ids.room_for(model, holds).map_err(|NoRoom { replaced, removed }| Refused::IdsUsedUp {
-            wanted: model.real_count(),
-            replaced,
-            removed,
-        })
+    pub fn check(&self, model: &Model, holds: impl Fn(RealId) -> bool) -> Result<(), NoRoom> {
+        self.ids.room_for(model, holds)
     }
 
     /// The next snapshot. `next_hop` gives the id of a host that a real's packets are sent to.

@@ -32,6 +32,8 @@ pub struct Ids {
 /// There are not as many ids as a model needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom {
+    /// Reals of the model.
+    pub wanted: usize,
     /// Reals that the model lacks: until it is in force connections are made to them.
     pub replaced: usize,
     /// Removed reals that are kept for their connections.
@@ -51,8 +53,9 @@ impl Ids {
         let back = wanted.filter(is_kept).count();
         let ids = self.removed.values().map(|(id, _)| id).chain(&self.released);
         let removed = ids.filter(|id| holds(**id)).count() - back;
-        let room = model.real_count() + replaced + removed <= REAL_IDS;
-        if room { Ok(()) } else { Err(NoRoom { replaced, removed }) }
+        let wanted = model.real_count();
+        let room = wanted + replaced + removed <= REAL_IDS;
+        if room { Ok(()) } else { Err(NoRoom { wanted, replaced, removed }) }
     }
 
     /// Gives ids to the services and reals of the model, and notes what it has no more as removed in

@@ -1,9 +1,5 @@
 //! The workers as the control thread sees them: rings and counters.
 
-use crate::api::protocol::Traffic;
-use crate::change::Refused;
-use crate::neighbours::{Action, ArpFrame};
-use crate::observe::statistics::Reader;
 use dataplane::counters::{RealCounters, WorkerCounters};
 use dataplane::exchange::orders::{
     ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, Order, RETURNS, Return, Slice,
@@ -15,12 +11,37 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// How long a worker may take to adopt a snapshot. It does so between two bursts, so only one that has
 /// died or lost its core takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// News of neighbours that wait for room on a worker's ring.
+/// Orders that wait for room on a worker's ring.
 const BACKLOG: usize = 8192;
+
+/// A worker does not run on a snapshot that it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum WorkerLate {
+    /// The snapshot was offered just now, and the worker has not adopted it in the time that it had. It will when it
+    /// goes on.
+    #[error("worker {worker} has not taken version {version} of the configuration within {seconds} s")]
+    Stuck {
+        /// The worker's index.
+        worker: usize,
+        /// Of the snapshot.
+        version: u64,
+        /// How long it had, in seconds.
+        seconds: u64,
+    },
+    /// The snapshot before is not adopted yet, so no other one can follow.
+    #[error("worker {worker} has not taken version {version} of the configuration yet")]
+    Behind {
+        /// The worker's index.
+        worker: usize,
+        /// Of the snapshot.
+        version: u64,
+    },
+}
 
 /// All workers.
 #[derive(Debug)]
@@ -91,9 +112,9 @@ impl Workers {
     ///
     /// # Errors
     /// The first that does not.
-    pub fn run_on(&self, version: u64) -> Result<(), Refused> {
+    pub fn run_on(&self, version: u64) -> Result<(), WorkerLate> {
         let late = self.ends.iter().position(|end| end.counters.snapshot_version.observe() < version);
-        late.map_or(Ok(()), |worker| Err(Refused::WorkerBehind { worker, version }))
+        late.map_or(Ok(()), |worker| Err(WorkerLate::Behind { worker, version }))
     }
 
     /// Has every worker adopt a snapshot, and waits until all have.
@@ -101,7 +122,7 @@ impl Workers {
     /// # Errors
     /// A worker that does not take it in time. The others run on it, and so will this one if it ever
     /// goes on.
-    pub fn publish(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Refused> {
+    pub fn publish(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), WorkerLate> {
         let deadline = Instant::now() + self.patience;
         for worker in 0..self.ends.len() {
             let mut order = Order::Adopt(Arc::clone(snapshot));
@@ -118,7 +139,7 @@ impl Workers {
         Ok(())
     }
 
-    fn wait(&mut self, worker: usize, version: u64, deadline: Instant) -> Result<(), Refused> {
+    fn wait(&mut self, worker: usize, version: u64, deadline: Instant) -> Result<(), WorkerLate> {
         if Instant::now() > deadline {
             return Err(self.stuck(worker, version));
         }
@@ -128,8 +149,8 @@ impl Workers {
         Ok(())
     }
 
-    fn stuck(&self, worker: usize, version: u64) -> Refused {
-        Refused::WorkerStuck { worker, version, seconds: self.patience.as_secs() }
+    fn stuck(&self, worker: usize, version: u64) -> WorkerLate {
+        WorkerLate::Stuck { worker, version, seconds: self.patience.as_secs() }
     }
 
     /// Takes back what workers give back: old snapshots are freed here, never by a worker.
@@ -175,12 +196,11 @@ impl Workers {
         self.ends.first().is_some_and(|end| end.orders.slots() >= frames)
     }
 
-    /// Sends a frame, by the first worker. If its ring is full the frame is lost: whatever is asked for
-    /// or announced is so again.
-    pub fn send(&mut self, frame: ArpFrame) {
-        let ArpFrame { port, length, bytes } = frame;
+    /// Has the first worker send a frame ([`Order::Send`]). If its ring is full the frame is lost: whatever is asked
+    /// for or announced is so again.
+    pub fn send(&mut self, frame: Order) {
         if let Some(end) = self.ends.first_mut() {
-            let _ = end.orders.push(Order::Send { port, length, bytes });
+            let _ = end.orders.push(frame);
         }
     }
 
@@ -190,17 +210,12 @@ impl Workers {
         self.flush();
     }
 
-    /// Tells every worker the news of a neighbour, now or when its ring has room.
-    pub fn tell(&mut self, action: Action) {
-        let order = || match action {
-            Action::Reachable(key, id) => Some(Order::Reachable(key, id)),
-            Action::Unreachable(key) => Some(Order::Unreachable(key)),
-            Action::Set(..) | Action::Send(_) => None,
-        };
+    /// Gives every worker an order of its own, now or when its ring has room.
+    pub fn tell(&mut self, order: impl Fn() -> Order) {
         for backlog in &mut self.backlogs {
             // Beyond that the worker is stuck, and its waiting packets with it.
             if backlog.len() < BACKLOG {
-                backlog.extend(order());
+                backlog.push_back(order());
             }
         }
         self.flush();
@@ -229,20 +244,5 @@ impl Workers {
             total: sum(|real| real.total.get()),
             closing: sum(|real| real.states.closing()),
         }
-    }
-}
-
-impl Reader for Workers {
-    fn read(&self, id: RealId) -> Traffic {
-        self.counters().map(|counters| counters.real(id)).fold(Traffic::default(), |mut sum, real| {
-            sum += Traffic {
-                conns: real.connections.get(),
-                in_packets: real.in_packets.get(),
-                out_packets: real.out_packets.get(),
-                in_bytes: real.in_bytes.get(),
-                out_bytes: real.out_bytes.get(),
-            };
-            sum
-        })
     }
 }

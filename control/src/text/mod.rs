@@ -1,5 +1,6 @@
-//! What people type: addresses, `ipvsadm`'s lines, names of schedulers.
+//! What people type and read: addresses, `ipvsadm`'s lines, names of schedulers, tables.
 
 pub mod addresses;
 pub mod algorithms;
 pub mod ipvsadm_lines;
+pub mod table;

@@ -132,6 +132,19 @@ pub fn announcement(our_mac: Mac, our_address: Ipv4Addr) -> [u8; FRAME] {
     request(our_mac, our_address, our_address, Mac::BROADCAST)
 }
 
+/// The frame of a reply that nobody asked for, sent to everyone: some devices heed only a reply. Its target is the
+/// sender itself (RFC 5944 §4.6).
+pub fn unasked_reply(our_mac: Mac, our_address: Ipv4Addr) -> [u8; FRAME] {
+    let message = Message {
+        operation: Operation::Reply,
+        sender_mac: our_mac,
+        sender: our_address,
+        target_mac: our_mac,
+        target: our_address,
+    };
+    message.frame(Mac::BROADCAST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +167,14 @@ mod tests {
         assert_eq!(request(OURS, OUR_ADDRESS, THEIR_ADDRESS, THEIRS)[..6], THEIRS.0);
         let announced = Message::parse(&announcement(OURS, OUR_ADDRESS)[14..]).unwrap();
         assert_eq!((announced.sender, announced.target), (OUR_ADDRESS, OUR_ADDRESS));
+        let reply = unasked_reply(OURS, OUR_ADDRESS);
+        assert_eq!(reply[..6], Mac::BROADCAST.0);
+        let reply = Message::parse(&reply[14..]).unwrap();
+        assert_eq!(
+            (reply.operation, reply.sender, reply.target),
+            (Operation::Reply, OUR_ADDRESS, OUR_ADDRESS)
+        );
+        assert_eq!((reply.sender_mac, reply.target_mac), (OURS, OURS));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The listening Unix socket: made, guarded and removed.
 
-use crate::persist::lock::{self, LockError};
+use crate::lock::{self, LockError};
 use mio::net::UnixListener;
 use nix::fcntl::Flock;
 use nix::unistd::Group;

@@ -1,22 +1,28 @@
-//! Tables for people: a title, a line of heads, and as many blanks as it takes.
+//! Tables for people: a title, a line of heads, and rows whose cells are padded with blanks to columns.
 
 use Align::{Left, Right};
 use std::fmt::Write;
 
-#[derive(Clone, Copy)]
-pub(super) enum Align {
+/// On which side of its column a cell stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Text.
     Left,
+    /// Numbers.
     Right,
 }
 
-/// A table's columns and rows.
-pub(super) struct Table<const N: usize> {
-    pub(super) head: [(&'static str, Align); N],
-    pub(super) rows: Vec<[String; N]>,
+/// A table of `N` columns.
+#[derive(Clone, Debug)]
+pub struct Table<const N: usize> {
+    /// The title of each column.
+    pub head: [(&'static str, Align); N],
+    /// The cells.
+    pub rows: Vec<[String; N]>,
 }
 
 /// Appends a table under its title, after an empty line; nothing if it has no rows.
-pub(super) fn part<const N: usize>(text: &mut String, title: &str, table: &Table<N>) {
+pub fn part<const N: usize>(text: &mut String, title: &str, table: &Table<N>) {
     if table.rows.is_empty() {
         return;
     }

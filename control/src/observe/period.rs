@@ -1,7 +1,7 @@
 //! What passed in a period, as `lbd --stats-period` prints it.
 
-use super::table::Align::{Left, Right};
-use super::table::{Table, part};
+use crate::text::table::Align::{Left, Right};
+use crate::text::table::{Table, part};
 use dataplane::names::verdict::DropReason;
 use std::time::Duration;
 
