@@ -2,7 +2,7 @@
 
 mod support;
 
-use dataplane::connection::{Row, Timeouts};
+use dataplane::connection::{Row, TimeoutSeconds, Timeouts};
 use dataplane::exchange::orders::Order;
 use dataplane::frame::BURST;
 use dataplane::live::next_hops::NextHop;
@@ -181,7 +181,7 @@ fn new_lab(Setting { capacity, is_one_arm, way, is_patient }: Setting) -> Lab {
         Way::Older => Lab::on_an_older_processor(capacity),
     };
     if !is_patient {
-        lab.description.timeouts = Timeouts::new(30, 5, 2);
+        lab.description.timeouts = Timeouts::new(TimeoutSeconds { tcp: 30, fin: 5, udp: 2 });
     }
     if is_one_arm {
         let inside = lab.description.ports.remove(usize::from(DIP0));

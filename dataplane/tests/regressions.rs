@@ -1,7 +1,7 @@
 //! Sequences that once went wrong, or would have.
 
 mod support;
-use dataplane::connection::{State, Timeouts};
+use dataplane::connection::{State, TimeoutSeconds, Timeouts};
 use dataplane::exchange::orders::{NeighbourEvent, Order};
 use dataplane::names::ids::*;
 use dataplane::names::mac::Mac;
@@ -247,13 +247,13 @@ fn a_longer_timeout_brings_no_dead_connection_back() {
         key: udp_service(at(VIP, 53)),
         reals: vec![(at(RS1, 53), 1), (at(RS2, 53), 1)],
     }]);
-    lab.description.timeouts = Timeouts::new(900, 120, 1);
+    lab.description.timeouts = Timeouts::new(TimeoutSeconds { tcp: 900, fin: 120, udp: 1 });
     lab.apply();
     let p = fc(Packet::udp(at(CLIENT, 5000), at(VIP, 53), b"a"));
     let first = *read(&lab.arrive(VIP0, &p)[0].bytes).destination.ip();
     lab.pass(1);
     let second = *read(&lab.arrive(VIP0, &p)[0].bytes).destination.ip();
-    lab.description.timeouts = Timeouts::new(900, 120, 300);
+    lab.description.timeouts = Timeouts::new(TimeoutSeconds { tcp: 900, fin: 120, udp: 300 });
     lab.apply();
     let third = *read(&lab.arrive(VIP0, &p)[0].bytes).destination.ip();
     assert_eq!((lab.connections().len(), third), (1, second), "first {first} second {second} third {third}");

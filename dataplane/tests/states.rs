@@ -3,7 +3,7 @@
 
 mod support;
 
-use dataplane::connection::{State, Timeouts};
+use dataplane::connection::{State, TimeoutSeconds, Timeouts};
 use dataplane::names::ids::RealKey;
 use support::packet::{ACK, FIN, Packet, RST, SYN};
 use support::*;
@@ -173,7 +173,7 @@ fn changed_timeouts_hold_from_the_next_snapshot_on() {
     let mut lab = lab();
     let packet = Packet::udp(at(CLIENT, 43001), at(VIP, 5000), b"hi").macs(CLIENT_MAC, VIP_MAC);
     lab.arrive(VIP0, &packet.frame());
-    lab.description.timeouts = Timeouts::new(900, 120, 20);
+    lab.description.timeouts = Timeouts::new(TimeoutSeconds { tcp: 900, fin: 120, udp: 20 });
     lab.apply();
     assert_eq!(lab.connections()[0].expires_seconds, 20);
     lab.pass(21);

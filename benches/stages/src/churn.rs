@@ -3,8 +3,8 @@
 
 use crate::flows::Key;
 use crate::world::{HASH_KEY, schedule};
-use dataplane::connection::table::{ClientKey, Home, Table};
-use dataplane::connection::{State, Timeouts};
+use dataplane::connection::table::{ClientKey, Home, New, Table};
+use dataplane::connection::{Clock, State, TimeoutSeconds, Timeouts};
 use dataplane::counters::WorkerCounters;
 use dataplane::names::ids::NextHopId;
 use dataplane::names::time::Tick;
@@ -55,7 +55,7 @@ impl Churn {
         let mut position = Position::default();
         position.adopt(None, &schedule);
         let clients = (size.alive * 4).next_multiple_of(BURST) as u32;
-        let timeouts = Timeouts::new(900, 120, TIMEOUT);
+        let timeouts = Timeouts::new(TimeoutSeconds { udp: TIMEOUT, ..TimeoutSeconds::default() });
         let mut churn = Self {
             table,
             counters: WorkerCounters::new(),
@@ -112,17 +112,19 @@ impl Churn {
         }
         for (home, key) in homes.iter().zip(&self.clients[begin..begin + BURST]) {
             let Self { table, counters, timeouts, .. } = self;
-            let (back, state) = (NextHopId(1), State::UdpUnanswered);
+            let (next_hop, state) = (NextHopId(1), State::UdpUnanswered);
+            let clock = Clock { tick: now, timeouts };
+            let new = |real| New { key: *key, real, next_hop, state };
             if let Some(vacancy) = table.vacancy(*home, *key) {
                 let real = self.position.pick(&self.schedule).expect("there are reals");
-                table.insert_at_home(vacancy, *key, real, back, state, now, counters);
+                table.insert_at_home(vacancy, new(real), now, counters);
                 continue;
             }
             let hash = table.hash(*key);
-            let known = table.find(hash, *key, |entry| !entry.is_dead(now, timeouts));
+            let known = table.find(hash, *key, |entry| !entry.is_dead(clock));
             assert!(known.is_none(), "the client is new");
             let real = self.position.pick(&self.schedule).expect("there are reals");
-            table.insert(hash, *key, real, back, state, now, timeouts, counters).expect("room");
+            table.insert(hash, new(real), clock, counters).expect("room");
         }
         if self.table.is_to_resize() {
             self.table.resize(&self.counters);
@@ -134,6 +136,7 @@ impl Churn {
     #[inline(always)]
     pub fn expire(&mut self) -> usize {
         let buckets = (self.table.buckets() * BURST).div_ceil(self.alive);
-        self.table.sweep(buckets, self.now(), &self.timeouts, &self.counters)
+        let clock = Clock { tick: self.now(), timeouts: &self.timeouts };
+        self.table.sweep(buckets, clock, &self.counters)
     }
 }

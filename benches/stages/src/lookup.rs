@@ -6,8 +6,8 @@ pub mod rte_hash;
 
 use crate::flows::{Key, is_tcp};
 use crate::world::{HASH_KEY, snapshot};
-use dataplane::connection::table::{ClientKey, Entry, Home, Probed, Table};
-use dataplane::connection::{State, Timeouts};
+use dataplane::connection::table::{ClientKey, Entry, Home, New, Probed, Table};
+use dataplane::connection::{Clock, State, Timeouts};
 use dataplane::counters::WorkerCounters;
 use dataplane::frame::BURST;
 use dataplane::names::direction::Direction;
@@ -65,21 +65,12 @@ impl Natlb {
     pub fn filled(flows: u32, huge: memory::Huge) -> Self {
         let mut table = Table::new(flows as usize, HASH_KEY, huge).expect("memory for the table");
         let (timeouts, counters) = (Timeouts::default(), WorkerCounters::new());
+        let clock = Clock { tick: Tick::new(0), timeouts: &timeouts };
         for flow in 0..flows {
             let key = Key::of(flow).client();
             let state = if is_tcp(flow) { State::Established } else { State::Udp };
-            table
-                .insert(
-                    table.hash(key),
-                    key,
-                    real_of(flow),
-                    NextHopId(1),
-                    state,
-                    Tick::new(0),
-                    &timeouts,
-                    &counters,
-                )
-                .expect("room");
+            let new = New { key, real: real_of(flow), next_hop: NextHopId(1), state };
+            table.insert(table.hash(key), new, clock, &counters).expect("room");
             table.resize(&counters);
         }
         Self { table, snapshot: snapshot(REALS) }
@@ -133,7 +124,7 @@ impl Natlb {
         let snapshot = &self.snapshot;
         let belongs = |entry: Entry| {
             snapshot.rewrite(entry.real()).has(Direction::Forward, key.fields())
-                && (entry.tick() == NOW || !entry.is_dead(NOW, &snapshot.timeouts))
+                && (entry.tick() == NOW || !entry.is_dead(snapshot.clock(NOW)))
         };
         let entry = match self.table.words().entry(probed) {
             Some(entry) if entry.has_key(key.client()) && belongs(entry) => entry,

@@ -2,7 +2,7 @@
 
 use crate::model::{Links, Model, Service};
 use crate::publish::ids::{Ids, NoRoom};
-use dataplane::connection::Timeouts;
+use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::names::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::schedule::{Candidate, Schedule};
@@ -88,7 +88,7 @@ impl Compiler {
             services: self.services(model),
             reals,
             routes: self.links.routes.clone(),
-            timeouts: Timeouts::new(tcp, tcp_fin, udp),
+            timeouts: Timeouts::new(TimeoutSeconds { tcp, fin: tcp_fin, udp }),
             unmatched: self.links.unmatched,
             ip_options: self.links.ip_options,
         }))

@@ -3,7 +3,7 @@
 mod state;
 pub mod table;
 
-pub use state::{State, TcpEvent, Timeouts};
+pub use state::{Clock, State, TcpEvent, TimeoutSeconds, Timeouts};
 
 use crate::names::ids::{Protocol, RealId};
 use std::net::SocketAddrV4;

@@ -218,7 +218,7 @@ impl State {
         }
     }
 
-    /// Told by a bit, not by branches: which it is cannot be predicted.
+    /// Tests a bit rather than branching: which state it is cannot be predicted.
     #[inline(always)]
     const fn is_among(self, states: &[Self]) -> bool {
         let (mut set, mut index) = (0u16, 0);
@@ -254,7 +254,25 @@ impl State {
     }
 }
 
-/// The timeouts that can be changed, in seconds, and the fixed ones.
+/// The timeouts that can be set, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeoutSeconds {
+    /// Of TCP connections that are open.
+    pub tcp: u32,
+    /// Of TCP connections that the real has begun to close.
+    pub fin: u32,
+    /// Of UDP.
+    pub udp: u32,
+}
+
+impl Default for TimeoutSeconds {
+    /// The kernel's.
+    fn default() -> Self {
+        Self { tcp: 900, fin: 120, udp: 300 }
+    }
+}
+
+/// How long a connection lives without a packet, by its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     ticks: [u32; State::ROWS],
@@ -264,9 +282,9 @@ impl Timeouts {
     /// The longest that can be set: 31 days, as in `ipvsadm`.
     pub const LONGEST_SECONDS: u32 = 2_678_400;
 
-    /// ESTABLISHED, FIN_WAIT and UDP in seconds; the others are the kernel's.
-    pub const fn new(tcp: u32, tcp_fin: u32, udp: u32) -> Self {
-        let seconds = [2, tcp, 120, 60, tcp_fin, 120, 10, 60, 30, 120, 120, udp];
+    /// ESTABLISHED, FIN_WAIT and UDP as given; the others are the kernel's.
+    pub const fn new(TimeoutSeconds { tcp, fin, udp }: TimeoutSeconds) -> Self {
+        let seconds = [2, tcp, 120, 60, fin, 120, 10, 60, 30, 120, 120, udp];
         let mut ticks = [0; State::ROWS];
         let mut index = 0;
         while index < State::COUNT {
@@ -282,7 +300,7 @@ impl Timeouts {
         self.ticks[state as usize]
     }
 
-    /// The same of a state's four bits.
+    /// As [`ticks`](Self::ticks), of a state's four bits.
     #[inline(always)]
     pub(super) const fn ticks_of_bits(&self, bits: u8) -> u32 {
         self.ticks[bits as usize % State::ROWS]
@@ -296,8 +314,17 @@ impl Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self::new(900, 120, 300)
+        Self::new(TimeoutSeconds::default())
     }
+}
+
+/// What it takes to say whether a connection is alive.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock<'a> {
+    /// The current tick.
+    pub tick: Tick,
+    /// The timeouts in force.
+    pub timeouts: &'a Timeouts,
 }
 
 #[cfg(test)]

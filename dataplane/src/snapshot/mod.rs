@@ -12,10 +12,11 @@ use origin::Origins;
 pub use route::{NextOnWay, Route, Routes};
 use word_map::WordMap;
 
-use crate::connection::Timeouts;
+use crate::connection::{Clock, Timeouts};
 use crate::names::ids::{MAX_PORTS, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceId, ServiceKey};
 use crate::names::mac::Mac;
 use crate::names::side::Side;
+use crate::names::time::Tick;
 use crate::schedule::Schedule;
 use crate::translation::{Rewrite, endpoint_bits};
 use hashbrown::{HashMap, HashSet};
@@ -231,6 +232,12 @@ impl Snapshot {
         let (few, most) = (self.ports.iter().take(MAX_PORTS), self.rewrites.iter().take(PREFETCHED_REALS));
         few.for_each(memory::prefetch);
         most.for_each(memory::prefetch);
+    }
+
+    /// Tells at this tick which connections are alive.
+    #[inline(always)]
+    pub const fn clock(&self, tick: Tick) -> Clock<'_> {
+        Clock { tick, timeouts: &self.timeouts }
     }
 
     /// The rewrite record of a real; one that matches nothing if there is no such real.

@@ -267,7 +267,7 @@ impl<Io: FrameIo> Handler<Io> {
     fn is_client(&self, segment: &Segment, context: Context<'_>) -> bool {
         let Context { snapshot, now, .. } = context;
         let key = client_key(segment.destination, segment.protocol);
-        let lives = |entry: Entry| !entry.is_dead(now.tick(), &snapshot.timeouts);
+        let lives = |entry: Entry| !entry.is_dead(snapshot.clock(now.tick()));
         self.table.find(self.table.hash(key), key, lives).is_some()
     }
 
@@ -290,7 +290,7 @@ impl<Io: FrameIo> Handler<Io> {
                 Direction::Forward => real.service.listen == far,
                 Direction::Reverse => real.endpoint == far,
             });
-            matches && !entry.is_dead(now.tick(), &snapshot.timeouts)
+            matches && !entry.is_dead(snapshot.clock(now.tick()))
         };
         let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
         Some(Found { slot, entry, direction })

@@ -377,7 +377,7 @@ impl<Io: FrameIo> Handler<Io> {
             return;
         }
         let examined = due.min(if idle { SWEEP_IDLE } else { SWEEP_BUSY });
-        self.table.sweep(examined, now.tick(), &snapshot.timeouts, &self.counters);
+        self.table.sweep(examined, snapshot.clock(now.tick()), &self.counters);
         // Being late is made up for within a pass, and never more than that.
         let worth = examined as u64 * pass / buckets;
         self.swept_until = (now.nanoseconds - behind) + worth;

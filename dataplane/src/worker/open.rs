@@ -7,7 +7,7 @@ use super::decode::{Decoded, at, far, has_right_header};
 use super::exception::{Context, first_state};
 use super::rewrite;
 use super::schedule::FTP_DATA;
-use crate::connection::table::{Entry, Vacancy};
+use crate::connection::table::{Entry, New, Vacancy};
 use crate::connection::{State, TcpEvent};
 use crate::frame::{Frame, FrameIo, HEAD};
 use crate::names::direction::Direction;
@@ -112,7 +112,8 @@ impl<Io: FrameIo> Handler<Io> {
     ) {
         let back = self.way_back(opening.source, port, snapshot);
         let state = opening.first_state();
-        self.table.insert_at_home(vacancy, decoded.key, real, back, state, tick, &self.counters);
+        let new = New { key: decoded.key, real, next_hop: back, state };
+        self.table.insert_at_home(vacancy, new, tick, &self.counters);
     }
 
     /// Picks a real and makes the entry where there seems to be no room at home. Out of line, as it is rare.
@@ -134,7 +135,7 @@ impl<Io: FrameIo> Handler<Io> {
         if !self.is_free(head, decoded, opening.protocol, snapshot, tick) {
             return Err(Opened::Exception);
         }
-        self.table.expire_at_home(decoded.home, tick, &snapshot.timeouts, &self.counters);
+        self.table.expire_at_home(decoded.home, snapshot.clock(tick), &self.counters);
         let real = self.pick(opening.service, snapshot).ok_or(Opened::Exception)?;
         if let Some(vacancy) = self.table.vacancy(decoded.home, decoded.key) {
             self.make(vacancy, decoded, opening, real, (snapshot, port), tick);
@@ -160,7 +161,7 @@ impl<Io: FrameIo> Handler<Io> {
         let goes = |entry: Entry| {
             protocol == Protocol::Tcp
                 && entry.state().is_closing()
-                && !entry.is_dead(tick, &snapshot.timeouts)
+                && !entry.is_dead(snapshot.clock(tick))
                 && snapshot.rewrite(entry.real()).matches(Direction::Forward, far)
         };
         self.table.vacate_only(decoded.home, decoded.key, goes, &self.counters)
@@ -179,7 +180,7 @@ impl<Io: FrameIo> Handler<Io> {
         let Some((slot, entry)) = self.table.find(hash, decoded.key, |_| true) else { return true };
         let belongs =
             snapshot.rewrite(entry.real()).matches(Direction::Forward, far(head, Direction::Forward));
-        if entry.is_dead(tick, &snapshot.timeouts) {
+        if entry.is_dead(snapshot.clock(tick)) {
             self.table.expire(slot, &self.counters);
         } else if belongs && entry.state().is_closing() && protocol == Protocol::Tcp {
             self.table.remove(slot, &self.counters);

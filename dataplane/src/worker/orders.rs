@@ -103,8 +103,8 @@ impl<Io: FrameIo> Handler<Io> {
     fn export(&mut self, mut slice: Box<Slice>, snapshot: &Snapshot, now: Now) {
         slice.rows.clear();
         let position = slice.position.unwrap_or(0);
-        let (tick, timeouts) = (now.tick(), &snapshot.timeouts);
-        slice.position = self.table.export(position, EXPORT_BUCKETS, tick, timeouts, &mut slice.rows);
+        let clock = snapshot.clock(now.tick());
+        slice.position = self.table.export(position, EXPORT_BUCKETS, clock, &mut slice.rows);
         // The control thread has one slice under way at a time; should the ring be full all the
         // same, the slice is lost and its dump ends early, by its time limit.
         let _ = self.returns.push(Return::Exported(slice));

@@ -66,7 +66,7 @@ impl<'a> Path<'a> {
     /// connection that has timed out.
     #[inline(always)]
     fn refresh(self, probed: Probed, entry: Entry) -> bool {
-        let lives = !entry.is_dead(self.tick, &self.snapshot.timeouts);
+        let lives = !entry.is_dead(self.snapshot.clock(self.tick));
         if lives {
             self.words.touch(probed, self.tick);
         }
@@ -149,7 +149,7 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let far = far(head, direction);
         let belongs = |entry: Entry| {
-            snapshot.rewrite(entry.real()).matches(direction, far) && !entry.is_dead(tick, &snapshot.timeouts)
+            snapshot.rewrite(entry.real()).matches(direction, far) && !entry.is_dead(snapshot.clock(tick))
         };
         let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
         self.table.touch(slot, tick);

@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::exception::{Context, Found, Ip, Judgement, Segment, client_key, first_state};
-use crate::connection::table::{ClientKey, Entry, Hash, MOST_OF_ENDPOINT, NoRoom, Slot};
+use crate::connection::table::{ClientKey, Entry, Hash, MOST_OF_ENDPOINT, New, NoRoom, Slot};
 use crate::connection::{State, TcpEvent};
 use crate::frame::FrameIo;
 use crate::names::direction::Direction;
@@ -58,7 +58,7 @@ impl<Io: FrameIo> Handler<Io> {
         let replies = RefCell::new(Replies::new());
         let note = |entry: Entry| {
             if let Some(real) = snapshot.real_key(entry.real())
-                && !entry.is_dead(now.tick(), &snapshot.timeouts)
+                && !entry.is_dead(snapshot.clock(now.tick()))
             {
                 // As many as one client endpoint may have find room.
                 let _ = replies.borrow_mut().try_push((real.endpoint, entry.state().is_closing()));
@@ -108,9 +108,9 @@ impl<Io: FrameIo> Handler<Io> {
         let Context { snapshot, port, now } = context;
         let back = self.way_back(client, port, snapshot);
         let Self { table, shares, counters, .. } = self;
-        let (tick, timeouts) = (now.tick(), &snapshot.timeouts);
+        let new = New { key, real, next_hop: back, state };
         let standing = shares.beside(real, snapshot);
-        let made = table.insert_beside(standing, hash, key, real, back, state, tick, timeouts, counters);
+        let made = table.insert_beside(standing, hash, new, snapshot.clock(now.tick()), counters);
         made.map_err(|no_room| match no_room {
             NoRoom::Places => {
                 counters.full_endpoint.set(key.endpoint_bits());

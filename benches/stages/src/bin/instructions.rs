@@ -4,8 +4,8 @@
 //! `instructions STAGE`; without one, the stages' names.
 #![forbid(unsafe_code)]
 
-use dataplane::connection::table::Table;
-use dataplane::connection::{State, Timeouts};
+use dataplane::connection::table::{New, Table};
+use dataplane::connection::{Clock, State, Timeouts};
 use dataplane::counters::WorkerCounters;
 use dataplane::frame::{BURST, Frame};
 use dataplane::names::direction::Direction;
@@ -185,9 +185,9 @@ fn moved() -> usize {
 
 fn insert(table: &mut Table, flow: u32, counters: &WorkerCounters) {
     let key = Key::of(flow).client();
-    let (hash, real, state) = (table.hash(key), RealId(0), State::Established);
-    let timeouts = Timeouts::default();
-    table.insert(hash, key, real, NextHopId(1), state, Tick::new(0), &timeouts, counters).expect("room");
+    let new = New { key, real: RealId(0), next_hop: NextHopId(1), state: State::Established };
+    let clock = Clock { tick: Tick::new(0), timeouts: &Timeouts::default() };
+    table.insert(table.hash(key), new, clock, counters).expect("room");
 }
 
 /// A full pass of the sweep over a table that is full, all of it dead: for each entry taken out.
@@ -198,9 +198,10 @@ fn expiry() -> usize {
         insert(&mut table, flow, &counters);
         table.resize(&counters);
     }
-    let late = Tick::new(u64::from(timeouts.ticks(State::Established)));
+    let tick = Tick::new(u64::from(timeouts.ticks(State::Established)));
+    let late = Clock { tick, timeouts: &timeouts };
     let mut expired = 0;
-    collected(&mut || expired = table.sweep(table.buckets(), late, &timeouts, &counters));
+    collected(&mut || expired = table.sweep(table.buckets(), late, &counters));
     assert_eq!(expired, FLOWS as usize);
     assert!(table.is_empty());
     expired

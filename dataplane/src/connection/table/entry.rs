@@ -15,7 +15,7 @@
 //! So what is in the upper half of a key tells nearly all client endpoints apart, those of one address too, and
 //! has nothing else in it.
 
-use crate::connection::{State, Timeouts};
+use crate::connection::{Clock, State};
 use crate::names::direction::Direction;
 use crate::names::ids::{NextHopId, Protocol, REAL_IDS, RealId};
 use crate::names::time::Tick;
@@ -140,6 +140,31 @@ pub struct Slot {
     pub(super) way: u8,
 }
 
+/// What an entry is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct New {
+    /// The client's endpoint, and the protocol.
+    pub key: ClientKey,
+    /// The real that serves it.
+    pub real: RealId,
+    /// The way back to the client.
+    pub next_hop: NextHopId,
+    /// The state that it begins in.
+    pub state: State,
+}
+
+impl New {
+    /// The entry as of this tick.
+    #[inline(always)]
+    pub(super) fn entry(self, away: bool, tick: Tick) -> Entry {
+        let value = u64::from(self.real.0) & REAL_MASK
+            | (u64::from(self.next_hop.0) & HOP_MASK) << HOP_SHIFT
+            | if away { AWAY } else { 0 }
+            | u64::from(tick.raw()) << TICK_SHIFT;
+        Entry { key: self.key.0 | self.state as u64, value }
+    }
+}
+
 /// An entry's contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -186,14 +211,14 @@ impl Entry {
 
     /// Whether it has timed out.
     #[inline(always)]
-    pub fn is_dead(self, now: Tick, timeouts: &Timeouts) -> bool {
-        now.since(self.tick()) >= timeouts.ticks_of_bits(self.key as u8)
+    pub fn is_dead(self, clock: Clock<'_>) -> bool {
+        clock.tick.since(self.tick()) >= clock.timeouts.ticks_of_bits(self.key as u8)
     }
 
     /// Ticks until it times out if no packet comes.
     #[inline(always)]
-    pub fn ticks_left(self, now: Tick, timeouts: &Timeouts) -> u32 {
-        timeouts.ticks_of_bits(self.key as u8).saturating_sub(now.since(self.tick()))
+    pub fn ticks_left(self, clock: Clock<'_>) -> u32 {
+        clock.timeouts.ticks_of_bits(self.key as u8).saturating_sub(clock.tick.since(self.tick()))
     }
 
     /// Whether it is one of this key.

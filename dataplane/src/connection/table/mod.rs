@@ -32,7 +32,7 @@ mod spill;
 mod sweep;
 mod words;
 
-pub use entry::{ClientKey, Entry, Slot};
+pub use entry::{ClientKey, Entry, New, Slot};
 pub use gauges::recount_state;
 pub use room::{NoRoom, Standing, Vacancy};
 pub use spill::MOST_OF_ENDPOINT;

@@ -1,11 +1,11 @@
 //! Making entries and taking them out, and finding room where there is none.
 
-use super::entry::{AWAY, HOP_MASK, HOP_SHIFT, KEY_MASK, REAL_MASK, SPILL_MASK, TICK_SHIFT, WAYS};
+use super::entry::{AWAY, KEY_MASK, SPILL_MASK, WAYS};
 use super::gauges::{count_state, uncount};
-use super::{ClientKey, Entry, Hash, Home, REGION, Slot, Table, region_of};
-use crate::connection::{State, Timeouts};
+use super::{ClientKey, Entry, Hash, Home, New, REGION, Slot, Table, region_of};
+use crate::connection::Clock;
 use crate::counters::WorkerCounters;
-use crate::names::ids::{NextHopId, RealId};
+use crate::names::ids::RealId;
 use crate::names::time::Tick;
 use memory::equal_under_mask;
 use std::cmp::{Ordering, Reverse};
@@ -41,9 +41,9 @@ enum Yielding {
 }
 
 impl Yielding {
-    fn of(entry: Entry, now: Tick, timeouts: &Timeouts) -> Self {
+    fn of(entry: Entry, clock: Clock<'_>) -> Self {
         let state = entry.state();
-        if entry.is_dead(now, timeouts) {
+        if entry.is_dead(clock) {
             Self::Dead
         } else if state.is_closing() {
             Self::Closing
@@ -77,20 +77,15 @@ impl Table {
     ///
     /// # Errors
     /// If nothing may give way.
-    #[expect(clippy::too_many_arguments, reason = "the fields of an entry, and what it is made in")]
     pub fn insert(
         &mut self,
         hash: Hash,
-        key: ClientKey,
-        real: RealId,
-        next_hop: NextHopId,
-        state: State,
-        tick: Tick,
-        timeouts: &Timeouts,
+        new: New,
+        clock: Clock<'_>,
         counters: &WorkerCounters,
     ) -> Result<Slot, NoRoom> {
         let alike = |_| Standing::ALIKE;
-        self.insert_beside(alike, hash, key, real, next_hop, state, tick, timeouts, counters)
+        self.insert_beside(alike, hash, new, clock, counters)
     }
 
     /// Makes an entry, and counts it towards its real. The caller has made sure that there is none for the same
@@ -101,47 +96,42 @@ impl Table {
     ///
     /// # Errors
     /// If nothing may give way.
-    #[expect(clippy::too_many_arguments, reason = "the fields of an entry, and what it is made in")]
     pub fn insert_beside(
         &mut self,
         standing: impl Fn(RealId) -> Standing,
         hash: Hash,
-        key: ClientKey,
-        real: RealId,
-        next_hop: NextHopId,
-        state: State,
-        tick: Tick,
-        timeouts: &Timeouts,
+        new: New,
+        clock: Clock<'_>,
         counters: &WorkerCounters,
     ) -> Result<Slot, NoRoom> {
         let places = self.places(hash);
         if self.free_slot(&places[..1]).is_none() {
-            self.expire_in(places[0], tick, timeouts, counters);
+            self.expire_in(places[0], clock, counters);
         }
         self.correct_spill(places[0]);
         let (choice, slot) = match self.free_slot(&places) {
             Some(free) => (0, free),
-            None => self.make_place(&places, hash, key, tick, timeouts, counters)?,
+            None => self.make_place(&places, hash, new.key, clock, counters)?,
         };
         if self.live >= self.capacity {
-            self.make_room(standing, tick, timeouts, counters)?;
+            self.make_room(standing, clock, counters)?;
         }
         self.count_spill(hash, choice, slot.bucket as usize);
         let away = slot.bucket as usize != places[0];
-        self.fill(slot, away, key, real, next_hop, state, tick, counters);
+        self.fill(slot, away, new, clock.tick, counters);
         Ok(slot)
     }
 
     /// Takes out what is dead in a key's home bucket, where it may keep the key from its place.
     #[cold]
-    pub fn expire_at_home(&mut self, home: Home, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) {
-        self.expire_in(home.0 as usize, now, timeouts, counters);
+    pub fn expire_at_home(&mut self, home: Home, clock: Clock<'_>, counters: &WorkerCounters) {
+        self.expire_in(home.0 as usize, clock, counters);
     }
 
     /// Takes the dead out of a bucket.
-    fn expire_in(&mut self, bucket: usize, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) {
+    fn expire_in(&mut self, bucket: usize, clock: Clock<'_>, counters: &WorkerCounters) {
         for slot in Self::slots(&[bucket]) {
-            if self.entry(slot).is_some_and(|entry| entry.is_dead(now, timeouts)) {
+            if self.entry(slot).is_some_and(|entry| entry.is_dead(clock)) {
                 self.expire(slot, counters);
             }
         }
@@ -161,12 +151,12 @@ impl Table {
         Some(Vacancy(Slot { bucket: home.0, way: free.trailing_zeros() as u8 }))
     }
 
-    /// Takes out the only entry of a key, for a new one of that key, if it lies at home and `goes` holds.
+    /// Takes out the only entry of a key, for a new one of that key, if it lies at home and `may_go` holds.
     pub fn vacate_only(
         &mut self,
         home: Home,
         key: ClientKey,
-        goes: impl Fn(Entry) -> bool,
+        may_go: impl Fn(Entry) -> bool,
         counters: &WorkerCounters,
     ) -> Option<Vacancy> {
         let line = &self.buckets[home.0 as usize];
@@ -175,7 +165,7 @@ impl Table {
             return None; // none, or more than one, or perhaps more elsewhere
         }
         let slot = Slot { bucket: home.0, way: found.trailing_zeros() as u8 };
-        if !goes(self.taken(slot)) {
+        if !may_go(self.taken(slot)) {
             return None;
         }
         self.remove(slot, counters);
@@ -185,49 +175,30 @@ impl Table {
     /// Makes an entry as [`insert`](Self::insert) does, where room for it has been found: nothing may have been
     /// done to the table since.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "the fields of an entry, and what it is made in")]
     pub fn insert_at_home(
         &mut self,
         Vacancy(slot): Vacancy,
-        key: ClientKey,
-        real: RealId,
-        next_hop: NextHopId,
-        state: State,
+        new: New,
         tick: Tick,
         counters: &WorkerCounters,
     ) {
-        self.fill(slot, false, key, real, next_hop, state, tick, counters);
+        self.fill(slot, false, new, tick, counters);
     }
 
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "the fields of an entry, and what it is made in")]
-    fn fill(
-        &mut self,
-        slot: Slot,
-        away: bool,
-        key: ClientKey,
-        real: RealId,
-        next_hop: NextHopId,
-        state: State,
-        tick: Tick,
-        counters: &WorkerCounters,
-    ) {
-        let value = u64::from(real.0) & REAL_MASK
-            | (u64::from(next_hop.0) & HOP_MASK) << HOP_SHIFT
-            | if away { AWAY } else { 0 }
-            | u64::from(tick.raw()) << TICK_SHIFT;
-        self.write(slot, Entry { key: key.0 | state as u64, value });
+    fn fill(&mut self, slot: Slot, away: bool, new: New, tick: Tick, counters: &WorkerCounters) {
+        self.write(slot, new.entry(away, tick));
         self.live += 1;
         counters.connections_created.add(1);
         counters.connections.set(self.live as u64);
-        let of_real = counters.real(real);
+        let of_real = counters.real(new.real);
         of_real.connections.add(1);
-        count_state(of_real, state);
+        count_state(of_real, new.state);
     }
 
     /// The entry that gives way first, and how readily; of equals, the first. None that is established.
-    fn most_yielding(&self, places: &[usize], now: Tick, timeouts: &Timeouts) -> Option<(Yielding, Slot)> {
-        let yielding = |slot: Slot| Some((Yielding::of(self.entry(slot)?, now, timeouts), slot));
+    fn most_yielding(&self, places: &[usize], clock: Clock<'_>) -> Option<(Yielding, Slot)> {
+        let yielding = |slot: Slot| Some((Yielding::of(self.entry(slot)?, clock), slot));
         let all = Self::slots(places).filter_map(yielding).filter(|(how, _)| *how > Yielding::Established);
         // Of equals, `max_by_key` takes the last.
         all.min_by_key(|(how, _)| Reverse(*how))
@@ -242,11 +213,10 @@ impl Table {
         places: &[usize],
         hash: Hash,
         key: ClientKey,
-        now: Tick,
-        timeouts: &Timeouts,
+        clock: Clock<'_>,
         counters: &WorkerCounters,
     ) -> Result<(usize, Slot), NoRoom> {
-        let yielding = self.most_yielding(places, now, timeouts);
+        let yielding = self.most_yielding(places, clock);
         if let Some((Yielding::Dead, slot)) = yielding {
             self.expire(slot, counters);
             return Ok((0, slot));
@@ -262,7 +232,7 @@ impl Table {
             return Ok(further);
         }
         let (_, slot) = yielding.ok_or(NoRoom::Places)?;
-        self.evict(slot, now, timeouts, counters);
+        self.evict(slot, clock, counters);
         Ok((0, slot))
     }
 
@@ -304,8 +274,7 @@ impl Table {
     fn make_room(
         &mut self,
         standing: impl Fn(RealId) -> Standing,
-        now: Tick,
-        timeouts: &Timeouts,
+        clock: Clock<'_>,
         counters: &WorkerCounters,
     ) -> Result<(), NoRoom> {
         let mut stretch = [0; ROOM_SEARCH];
@@ -314,9 +283,9 @@ impl Table {
             *place = position;
             position = self.extent.after(position);
         }
-        let found = self.first_to_go(&stretch, standing, now, timeouts);
+        let found = self.first_to_go(&stretch, standing, clock);
         self.sweep_position = found.map_or(position, |slot| slot.bucket as usize);
-        self.evict(found.ok_or(NoRoom::Capacity)?, now, timeouts, counters);
+        self.evict(found.ok_or(NoRoom::Capacity)?, clock, counters);
         Ok(())
     }
 
@@ -328,21 +297,20 @@ impl Table {
         &self,
         stretch: &[usize],
         standing: impl Fn(RealId) -> Standing,
-        now: Tick,
-        timeouts: &Timeouts,
+        clock: Clock<'_>,
     ) -> Option<Slot> {
         let (mut entries, mut spared) = (0, 0);
         let (mut first, mut first_spared) = (None, None);
         for slot in Self::slots(stretch) {
             let Some(entry) = self.entry(slot) else { continue };
             entries += 1;
-            let how = Yielding::of(entry, now, timeouts);
+            let how = Yielding::of(entry, clock);
             let Standing { beside_new, share } = standing(entry.real());
             let is_spared = beside_new == Ordering::Less && how < Yielding::Closing;
             let silent = match how {
                 Yielding::Established if beside_new != Ordering::Greater => continue,
                 // The others are met in the order of their places, and so as long after they were made as can be.
-                Yielding::Established => now.since(entry.tick()),
+                Yielding::Established => clock.tick.since(entry.tick()),
                 _ => 0,
             };
             let best = if is_spared { &mut first_spared } else { &mut first };
@@ -355,9 +323,9 @@ impl Table {
         first.or(first_spared.filter(|_| spared * SPARED_ONE_OF > entries)).map(|(_, slot)| slot)
     }
 
-    fn evict(&mut self, slot: Slot, now: Tick, timeouts: &Timeouts, counters: &WorkerCounters) {
+    fn evict(&mut self, slot: Slot, clock: Clock<'_>, counters: &WorkerCounters) {
         let Some(entry) = self.entry(slot) else { return };
-        if entry.is_dead(now, timeouts) {
+        if entry.is_dead(clock) {
             self.expire(slot, counters);
         } else {
             counters.connections_evicted.add(1);
@@ -391,14 +359,14 @@ impl Table {
     pub(super) fn vacate(&mut self, slot: Slot, entry: Entry, counters: &WorkerCounters) {
         self.write(slot, Entry { key: 0, value: 0 });
         if entry.value & AWAY != 0 {
-            self.come_home(slot, entry);
+            self.forget_spill(slot, entry);
         }
         uncount(counters.real(entry.real()), entry);
     }
 
-    /// An entry that lay away from home is no more.
+    /// Takes an entry that lay away from home off the counts of its home bucket.
     #[cold]
-    fn come_home(&mut self, slot: Slot, entry: Entry) {
+    fn forget_spill(&mut self, slot: Slot, entry: Entry) {
         self.uncount_spill(self.hash(entry.client_key()), slot.bucket as usize);
     }
 }

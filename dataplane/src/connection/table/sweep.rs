@@ -2,7 +2,7 @@
 
 use super::entry::{Bucket, KEY_MASK, WAYS};
 use super::{Entry, REGION, Slot, Table};
-use crate::connection::{Row, Timeouts};
+use crate::connection::{Clock, Row};
 use crate::counters::WorkerCounters;
 use crate::names::time::Tick;
 use memory::{aged, equal_under_mask};
@@ -16,13 +16,7 @@ const ALL_WAYS: u32 = (1 << WAYS) - 1;
 
 impl Table {
     /// Examines the next `buckets` buckets and takes dead entries out. Returns how many.
-    pub fn sweep(
-        &mut self,
-        buckets: usize,
-        now: Tick,
-        timeouts: &Timeouts,
-        counters: &WorkerCounters,
-    ) -> usize {
+    pub fn sweep(&mut self, buckets: usize, clock: Clock<'_>, counters: &WorkerCounters) -> usize {
         let (mut expired, mut examined) = (0, 0);
         let mut left = buckets;
         while left > 0 {
@@ -34,7 +28,7 @@ impl Table {
             let (mut all_taken, mut all_dead) = (0u32, 0u32);
             for (index, bucket) in self.buckets[first..first + stretch].iter().enumerate() {
                 self.buckets.prefetch(first + index + AHEAD);
-                let (taken, dead) = bucket.dead(now, timeouts);
+                let (taken, dead) = bucket.dead(clock);
                 all_taken |= taken << (index * WAYS);
                 all_dead |= dead << (index * WAYS);
             }
@@ -66,8 +60,7 @@ impl Table {
         &self,
         mut position: usize,
         buckets: usize,
-        now: Tick,
-        timeouts: &Timeouts,
+        clock: Clock<'_>,
         rows: &mut Vec<Row>,
     ) -> Option<usize> {
         for _ in 0..buckets.div_ceil(REGION) {
@@ -82,7 +75,7 @@ impl Table {
                 // In a region that has become smaller since, some have been copied.
                 let is_new = |entry: &Entry| self.position(*entry, bucket) >= position;
                 let entries = self.buckets[bucket].entries().filter(is_new);
-                rows.extend(entries.filter_map(|entry| Self::row(entry, now, timeouts)));
+                rows.extend(entries.filter_map(|entry| Self::row(entry, clock)));
             }
             position = end;
         }
@@ -95,8 +88,8 @@ impl Table {
         self.extent.position(hash)
     }
 
-    fn row(entry: Entry, now: Tick, timeouts: &Timeouts) -> Option<Row> {
-        let left = entry.ticks_left(now, timeouts);
+    fn row(entry: Entry, clock: Clock<'_>) -> Option<Row> {
+        let left = entry.ticks_left(clock);
         (left > 0).then_some(Row {
             protocol: entry.client_key().protocol()?,
             state: entry.state().shown(),
@@ -110,9 +103,9 @@ impl Table {
 impl Bucket {
     /// Which of its entries are taken, and which of these are dead: sets of four bits.
     #[inline(always)]
-    fn dead(&self, now: Tick, timeouts: &Timeouts) -> (u32, u32) {
+    fn dead(&self, clock: Clock<'_>) -> (u32, u32) {
         let taken = !equal_under_mask(&self.keys, KEY_MASK, 0) & ALL_WAYS;
-        let limits = self.keys.map(|key| timeouts.ticks_of_bits(key as u8));
-        (taken, taken & aged(&self.values, now.raw(), limits))
+        let limits = self.keys.map(|key| clock.timeouts.ticks_of_bits(key as u8));
+        (taken, taken & aged(&self.values, clock.tick.raw(), limits))
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::connection::Timeouts;
+use crate::connection::{Clock, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::names::ids::REAL_IDS;
 use crate::names::ids::RealId;
@@ -10,6 +10,10 @@ use std::collections::HashMap;
 
 pub(super) const NOW: Tick = Tick::new(1_000_000);
 const KEY: HashKey = HashKey { mask: 0x0123_4567_89ab_cdef, multiplier: 0x9e37_79b9_7f4a_7c15 };
+
+fn new(key: ClientKey, real: u32, state: State) -> New {
+    New { key, real: RealId(real), next_hop: NextHopId(9), state }
+}
 
 pub(super) struct Bench {
     pub(super) table: Table,
@@ -54,7 +58,8 @@ impl Bench {
         let key = ClientKey::new(client, protocol);
         let hash = self.table.hash(key);
         let Self { table, counters, timeouts } = self;
-        table.insert(hash, key, RealId(real), NextHopId(9), state, tick, timeouts, counters)
+        let clock = Clock { tick, timeouts };
+        table.insert(hash, new(key, real, state), clock, counters)
     }
 
     /// As the packet path does: at home if that is simple.
@@ -68,7 +73,7 @@ impl Bench {
         match table.vacancy(home, key) {
             Some(vacancy) => {
                 assert!(!known, "client {client} has an entry");
-                table.insert_at_home(vacancy, key, RealId(real), NextHopId(9), state, tick, counters);
+                table.insert_at_home(vacancy, new(key, real, state), tick, counters);
                 Ok(())
             }
             None => self.insert_only(client, real, state, tick).map(|_| ()),
@@ -123,7 +128,7 @@ impl Bench {
 
     pub(super) fn sweep_all(&mut self, now: Tick) -> usize {
         let Self { table, counters, timeouts } = self;
-        table.sweep(table.buckets(), now, timeouts, counters)
+        table.sweep(table.buckets(), Clock { tick: now, timeouts }, counters)
     }
 
     fn spills(&self) -> u64 {
@@ -248,8 +253,8 @@ fn insert_beside(bench: &mut Bench, client: u64, real: u32, state: State) -> Res
     let key = ClientKey::new(client, 6);
     let hash = bench.table.hash(key);
     let Bench { table, counters, timeouts } = bench;
-    let (id, hop) = (RealId(real), NextHopId(9));
-    table.insert_beside(standing(real), hash, key, id, hop, state, NOW, timeouts, counters)
+    let clock = Clock { tick: NOW, timeouts };
+    table.insert_beside(standing(real), hash, new(key, real, state), clock, counters)
 }
 
 #[test]
@@ -344,7 +349,7 @@ fn the_dead_at_home_give_way_before_an_entry_goes_elsewhere() {
     let key = ClientKey::new(together[4], 6);
     assert!(bench.table.vacancy(Home(first as u32), key).is_none());
     let Bench { table, counters, timeouts } = &mut bench;
-    table.expire_at_home(Home(first as u32), late, timeouts, counters);
+    table.expire_at_home(Home(first as u32), Clock { tick: late, timeouts }, counters);
     assert!(table.vacancy(Home(first as u32), key).is_some());
     assert_eq!((table.len(), counters.connections_expired.get(), counters.connections.get()), (2, 2, 2));
     // Without that having been asked for first.
@@ -378,7 +383,7 @@ fn a_connection_makes_place_for_a_new_one_of_its_client_if_it_is_the_only_one() 
     let vacancy = vacate(&mut bench, true).expect("the only one");
     assert!(bench.table.is_empty());
     let Bench { table, counters, .. } = &mut bench;
-    table.insert_at_home(vacancy, key, RealId(1), NextHopId(9), State::SynRecv, NOW, counters);
+    table.insert_at_home(vacancy, new(key, 1, State::SynRecv), NOW, counters);
     assert_eq!(bench.find(7, 6, 1).map(|(_, entry)| entry.state()), Some(State::SynRecv));
     // With others elsewhere, or itself, it is not so simple.
     for real in 2..6 {
@@ -474,7 +479,7 @@ fn a_sweep_in_slices_of_any_size_takes_out_the_dead_alone() {
         let mut expired = 0;
         let Bench { table, counters, timeouts } = &mut bench;
         for _ in 0..table.buckets().div_ceil(slice) {
-            expired += table.sweep(slice, now, timeouts, counters);
+            expired += table.sweep(slice, Clock { tick: now, timeouts }, counters);
         }
         assert_eq!((expired, bench.table.len()), (667, 1333), "slices of {slice}");
         assert_eq!(

@@ -1,6 +1,6 @@
 use crate::connection::table::tests::{Bench, NOW};
 use crate::connection::table::{MOST_OF_ENDPOINT, NoRoom, REGION};
-use crate::connection::{Row, State};
+use crate::connection::{Clock, Row, State};
 use crate::names::ids::RealId;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -214,7 +214,8 @@ fn dump(bench: &mut Bench, buckets: usize, between: impl Fn(&mut Bench)) -> Vec<
     let (mut all, mut position) = (Vec::new(), Some(0));
     while let Some(from) = position {
         let mut rows = Vec::with_capacity(512);
-        position = bench.table.export(from, buckets, NOW, &bench.timeouts, &mut rows);
+        let clock = Clock { tick: NOW, timeouts: &bench.timeouts };
+        position = bench.table.export(from, buckets, clock, &mut rows);
         assert!(rows.capacity() == 512, "it stays within its room");
         all.append(&mut rows);
         between(bench);
