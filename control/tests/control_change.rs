@@ -49,7 +49,7 @@ impl Desk {
     }
 
     fn weights(&self, service: &str) -> Vec<(String, u32)> {
-        let service = &self.model.services[&listen(service).0];
+        let service = &self.model.services()[&listen(service).0];
         service.reals.iter().map(|real| (real.endpoint.to_string(), real.weight)).collect()
     }
 }
@@ -213,7 +213,7 @@ fn the_newest_real_comes_first_and_each_step_is_noted_for_wrr() {
     desk.does(&edit_real(WEB, "10.0.0.7:80", Some(4)));
     desk.does(&edit_real(WEB, "10.0.0.17:80", Some(6)));
     assert_eq!(desk.weights(WEB), [("10.0.0.17:80".into(), 6), ("10.0.0.7:80".into(), 4)]);
-    let service = &desk.model.services[&listen(WEB).0];
+    let service = &desk.model.services()[&listen(WEB).0];
     // The service and two reals were added, one was edited: four steps before this one.
     assert_eq!((service.first_change, &service.changes[..]), (4, &[Change { divisor: 2, top: 5 }][..]));
 }
@@ -222,7 +222,7 @@ fn the_newest_real_comes_first_and_each_step_is_noted_for_wrr() {
 fn an_edit_that_changes_nothing_is_a_step_but_draining_twice_is_not() {
     let mut desk = Desk::with_web();
     let steps = |desk: &Desk| {
-        let service = &desk.model.services[&listen(WEB).0];
+        let service = &desk.model.services()[&listen(WEB).0];
         service.first_change + service.changes.len() as u64
     };
     let before = steps(&desk);
@@ -237,7 +237,7 @@ fn an_edit_that_changes_nothing_is_a_step_but_draining_twice_is_not() {
 #[test]
 fn only_another_scheduler_starts_scheduling_anew() {
     let mut desk = Desk::with_web();
-    let generation = |desk: &Desk| desk.model.services[&listen(WEB).0].generation;
+    let generation = |desk: &Desk| desk.model.services()[&listen(WEB).0].generation;
     let first = generation(&desk);
     assert_eq!(desk.does(&edit_service(WEB, Some("wrr"))), Effect::None);
     assert_eq!(desk.does(&edit_service(WEB, None)), Effect::None);
@@ -273,7 +273,7 @@ fn what_is_saved_restores_to_the_same_order() {
     assert_eq!(save(&other.model), lines);
     assert_eq!(other.weights(WEB), desk.weights(WEB));
     // As if added one by one: the service itself, then three reals.
-    let service = &other.model.services[&listen(WEB).0];
+    let service = &other.model.services()[&listen(WEB).0];
     let (one, three) = (Change { divisor: 1, top: 1 }, Change { divisor: 1, top: 5 });
     assert_eq!(service.changes, [Change::NONE, one, one, three]);
 }
@@ -285,8 +285,8 @@ fn a_change_shares_the_services_that_it_does_not_touch() {
     let before = desk.model.clone();
     desk.does(&edit_real(WEB, "10.0.0.7:80", Some(9)));
     let dns = listen("udp://192.168.10.100:53").0;
-    assert!(Arc::ptr_eq(&before.services[&dns], &desk.model.services[&dns]));
-    assert!(!Arc::ptr_eq(&before.services[&listen(WEB).0], &desk.model.services[&listen(WEB).0]));
+    assert!(Arc::ptr_eq(&before.services()[&dns], &desk.model.services()[&dns]));
+    assert!(!Arc::ptr_eq(&before.services()[&listen(WEB).0], &desk.model.services()[&listen(WEB).0]));
 }
 
 #[test]

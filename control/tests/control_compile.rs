@@ -228,7 +228,7 @@ proptest! {
             for (key, id) in &now {
                 prop_assert_eq!(snapshot.real_key(*id), Some(*key));
             }
-            for (key, service) in &bench.model.services {
+            for (key, service) in bench.model.services() {
                 let wanted: Vec<_> = service.real_keys().map(|key| ids.real(&key).unwrap()).collect();
                 let schedule = &snapshot.service(key).unwrap().1.schedule;
                 let found: Vec<_> = schedule.candidates().iter().map(|candidate| candidate.real).collect();

@@ -48,7 +48,7 @@ fn a_state_is_written_and_loaded_whole() {
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
     let loaded = file.load(&empty, &links()).unwrap().unwrap();
     assert_eq!(loaded.timeouts, written.timeouts);
-    assert!(loaded.services.values().zip(written.services.values()).all(|(a, b)| a.reals == b.reals));
+    assert!(loaded.services().values().zip(written.services().values()).all(|(a, b)| a.reals == b.reals));
     assert_eq!(names(path.parent().unwrap()), ["state", "state.lock"], "nothing else is left beside it");
 }
 

@@ -15,7 +15,6 @@ use dataplane::connection::Timeouts;
 use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
 use std::net::SocketAddrV4;
-use std::sync::Arc;
 
 /// What a command does to the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +42,7 @@ pub fn apply(model: &Model, links: &Links, command: &Command) -> Result<(Model, 
             edit_service(&mut next, service, scheduler.as_deref(), *persistence)?
         }
         Command::DelService { service } => {
-            next.services.remove(&service.0).ok_or(Refused::NoSuchService)?;
+            next.remove(&service.0).ok_or(Refused::NoSuchService)?;
             Effect::Changed
         }
         Command::AddReal { service, real, weight, upper_threshold, lower_threshold } => {
@@ -53,20 +52,26 @@ pub fn apply(model: &Model, links: &Links, command: &Command) -> Result<(Model, 
             Effect::Changed
         }
         Command::EditReal { service, real, weight, upper_threshold, lower_threshold } => {
+            let present = present(model, &service.0, *real)?;
+            refuse_thresholds([*upper_threshold, *lower_threshold])?;
+            let weight = weight.unwrap_or(present.weight);
+            check_weight(weight)?;
             // Even an edit that changes nothing restarts wrr, as in the kernel.
-            edit_real(&mut next, service, *real, |real| {
-                refuse_thresholds([*upper_threshold, *lower_threshold])?;
-                real.weight = weight.unwrap_or(real.weight);
-                check_weight(real.weight)
-            })?;
+            next.set_weight(&service.0, *real, weight);
             Effect::Changed
         }
-        Command::Drain { service, real } => drain(&mut next, service, *real)?,
+        Command::Drain { service, real } => {
+            // Asking again how many connections live must not restart wrr every time.
+            if present(model, &service.0, *real)?.weight == 0 {
+                Effect::None
+            } else {
+                next.set_weight(&service.0, *real, 0);
+                Effect::Changed
+            }
+        }
         Command::DelReal { service, real } => {
-            let service = edited(&mut next, &service.0)?;
-            let place = service.reals.iter().position(|other| other.endpoint == *real);
-            service.reals.remove(place.ok_or(Refused::NoSuchReal)?);
-            service.note_change();
+            present(model, &service.0, *real)?;
+            next.remove_real(&service.0, *real);
             Effect::Changed
         }
         Command::Timeouts { set: Some(set) } => {
@@ -74,8 +79,8 @@ pub fn apply(model: &Model, links: &Links, command: &Command) -> Result<(Model, 
             if next.timeouts == model.timeouts { Effect::None } else { Effect::Changed }
         }
         Command::Clear {} => {
-            next.services.clear();
-            if model.services.is_empty() { Effect::None } else { Effect::Changed }
+            next.clear();
+            if model.services().is_empty() { Effect::None } else { Effect::Changed }
         }
         Command::Restore { lines, dry_run } => {
             next = restore(model, links, lines.iter())?;
@@ -99,34 +104,32 @@ fn add_service(
     key: ServiceKey,
     algorithm: Algorithm,
 ) -> Result<(), Refused> {
-    if model.services.contains_key(&key) {
+    if model.services().contains_key(&key) {
         return Err(Refused::ServiceExists);
     }
     address::check_vip(links, key.listen)?;
     let vip = *key.listen.ip();
-    address::check_no_real(vip, model.reals().any(|real| *real.endpoint.ip() == vip))?;
-    if model.services.len() >= MAX_SERVICES {
+    address::check_no_real(vip, model.is_host(vip))?;
+    if model.services().len() >= MAX_SERVICES {
         return Err(Refused::TooMany { what: "services", most: MAX_SERVICES });
     }
     let generation = model.next_generation();
-    model.services.insert(key, Arc::new(Service::new(key, algorithm, generation)));
+    model.insert(Service::new(key, algorithm, generation));
     Ok(())
 }
 
 fn add_real(model: &mut Model, links: &Links, key: ServiceKey, real: Real) -> Result<(), Refused> {
-    let service = model.services.get(&key).ok_or(Refused::NoSuchService)?;
+    let service = model.services().get(&key).ok_or(Refused::NoSuchService)?;
     if service.real(real.endpoint).is_some() {
         return Err(Refused::RealExists);
     }
     check_real(links, &real)?;
     let host = *real.endpoint.ip();
-    address::check_no_vip(host, model.services.keys().any(|key| *key.listen.ip() == host))?;
+    address::check_no_vip(host, model.is_vip(host))?;
     if model.real_count() >= MAX_REALS {
         return Err(Refused::TooMany { what: "reals", most: MAX_REALS });
     }
-    let service = edited(model, &key)?;
-    service.reals.insert(0, real);
-    service.note_change();
+    model.add_real(&key, real);
     Ok(())
 }
 
@@ -141,49 +144,21 @@ fn edit_service(
     scheduler: Option<&str>,
     persistence: Option<u32>,
 ) -> Result<Effect, Refused> {
-    let present = model.services.get(&service.0).ok_or(Refused::NoSuchService)?.algorithm;
+    let present = model.services().get(&service.0).ok_or(Refused::NoSuchService)?.algorithm;
     refuse_persistence(persistence)?;
     let algorithm = scheduler.map_or(Ok(present), algorithms::by_name)?;
     if algorithm == present {
         // As in the kernel, a scheduler that stays keeps its position.
         return Ok(Effect::None);
     }
-    let generation = model.next_generation();
-    edited(model, &service.0)?.reschedule(algorithm, generation);
+    model.reschedule(&service.0, algorithm);
     Ok(Effect::Changed)
 }
 
-fn drain(model: &mut Model, service: &Listen, endpoint: SocketAddrV4) -> Result<Effect, Refused> {
-    let present = model.services.get(&service.0).ok_or(Refused::NoSuchService)?;
-    // Asking again how many connections live must not restart wrr every time.
-    if present.real(endpoint).ok_or(Refused::NoSuchReal)?.weight == 0 {
-        return Ok(Effect::None);
-    }
-    edit_real(model, service, endpoint, |real| {
-        real.weight = 0;
-        Ok(())
-    })?;
-    Ok(Effect::Changed)
-}
-
-fn edit_real(
-    model: &mut Model,
-    service: &Listen,
-    endpoint: SocketAddrV4,
-    edit: impl FnOnce(&mut Real) -> Result<(), Refused>,
-) -> Result<(), Refused> {
-    let service = edited(model, &service.0)?;
-    let real = service.reals.iter_mut().find(|real| real.endpoint == endpoint);
-    edit(real.ok_or(Refused::NoSuchReal)?)?;
-    service.note_change();
-    Ok(())
-}
-
-/// The service, its own copy, ready to take this command's steps.
-fn edited<'a>(model: &'a mut Model, key: &ServiceKey) -> Result<&'a mut Service, Refused> {
-    let service = Arc::make_mut(model.services.get_mut(key).ok_or(Refused::NoSuchService)?);
-    service.begin_command();
-    Ok(service)
+/// A real that a command names.
+fn present(model: &Model, service: &ServiceKey, endpoint: SocketAddrV4) -> Result<Real, Refused> {
+    let service = model.services().get(service).ok_or(Refused::NoSuchService)?;
+    service.real(endpoint).copied().ok_or(Refused::NoSuchReal)
 }
 
 fn set_timeouts(model: &mut Model, set: [u32; 3]) -> Result<(), Refused> {

@@ -10,7 +10,6 @@ use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
 use hashbrown::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
 
 /// The model with the services of these lines alone, whose reals count as added one by one in the
 /// order written. Timeouts stay unless a `--set` line changes them.
@@ -24,7 +23,8 @@ pub fn restore<'a>(
 ) -> Result<Model, Refused> {
     let lines = lines.into_iter();
     ipvsadm_lines::check_whole(lines.clone()).map_err(Refused::NoLines)?;
-    let mut next = Model { services: Default::default(), ..model.clone() };
+    let mut next = model.clone();
+    next.clear();
     let mut written = Written::default();
     let mut faulty = FaultyLines::default();
     let mut is_empty = true;
@@ -72,7 +72,7 @@ pub fn configured(
 /// The lines that bring the services back: reals oldest first, so that the same are picked again.
 pub fn save(model: &Model) -> Vec<String> {
     let mut lines = vec![ipvsadm_lines::timeouts_line(model.timeouts)];
-    for service in model.services.values() {
+    for service in model.services().values() {
         lines.push(ipvsadm_lines::service_line(&service.key, service.algorithm));
         let oldest_first = service.reals.iter().rev();
         lines.extend(
@@ -104,7 +104,7 @@ impl Written {
     fn finish(self, model: &mut Model) {
         for (key, Draft { algorithm, reals, .. }) in self.services {
             let generation = model.next_generation();
-            model.services.insert(key, Arc::new(Service::with_added(key, algorithm, generation, reals)));
+            model.insert(Service::with_added(key, algorithm, generation, reals));
         }
     }
 

@@ -55,7 +55,7 @@ impl ControlThread {
             Command::Restore { dry_run: true, .. } => {
                 let (next, _) = change::apply(&self.model, self.compiler.links(), command)?;
                 self.compiler.check(&next, |id| self.workers.connections(id).total > 0)?;
-                let (services, reals) = (next.services.len(), next.real_count());
+                let (services, reals) = (next.services().len(), next.real_count());
                 Ok(json(Tried { services, reals, config_version: self.compiler.version() }))
             }
             Command::Timeouts { .. } => {

@@ -41,13 +41,13 @@ use crate::observe::statistics::Statistics;
 use crate::persist::state_file::{LoadError, StateFile};
 use crate::publish::compile::Compiler;
 use crate::publish::ids::NoRoom;
+use crate::publish::ways::Ways;
 use crate::publish::workers::{WorkerLate, Workers};
 use dataplane::exchange::orders::ControlEnd;
 use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::{NeighbourKey, PortIndex};
 use dataplane::snapshot::Snapshot;
 use dump::Dumps;
-use hashbrown::HashMap;
 use misdirection::Misdirection;
 use periodic::Periodic;
 use status::Watch;
@@ -115,6 +115,7 @@ pub struct ControlThread {
     server: Server,
     model: Model,
     compiler: Compiler,
+    ways: Ways,
     /// The one in force.
     snapshot: Arc<Snapshot>,
     workers: Workers,
@@ -177,6 +178,7 @@ impl ControlThread {
             server,
             model,
             compiler: Compiler::new(links),
+            ways: Ways::default(),
             snapshot: Arc::new(Snapshot::empty()),
             workers: Workers::new(ends),
             next_hops,
@@ -348,7 +350,8 @@ impl ControlThread {
         self.compile(&next);
         let has_others = self.compiler.has_others();
         // What is own by either counts until all run on the new one.
-        if self.follow_addresses(Some(&before)) {
+        let has_other_addresses = self.compiler.has_other_addresses();
+        if has_other_addresses && self.follow_addresses(Some(&before)) {
             self.compile(&next);
         }
         let now = self.moment(Instant::now());
@@ -357,16 +360,17 @@ impl ControlThread {
             self.follow_next_hops(&next, now);
         }
         let published = self.workers.publish(&self.snapshot);
-        if published.is_ok() {
+        if published.is_ok() && has_other_addresses {
             self.follow_addresses(None); // lets go only
         }
         if has_others {
-            self.statistics.close(&next, |key| self.compiler.ids().real(key).is_some(), &self.workers);
+            self.statistics.close(&next, &self.workers);
         }
         self.model = next;
         self.has_freed = true;
-        let addresses = self.snapshot.local_addresses().map(|(address, local)| (address, local.ports));
-        self.announcer.set_addresses(addresses, now);
+        for (address, ports) in self.compiler.take_addresses() {
+            self.announcer.set_address(address, ports, now);
+        }
         self.act();
         published
     }
@@ -379,20 +383,20 @@ impl ControlThread {
     /// The ways to reals and the gateways are asked for from the start.
     fn follow_next_hops(&mut self, next: &Model, now: Moment) {
         let links = self.compiler.links();
-        // With each, how many reals that take new connections are behind it; a gateway counts more than all.
-        let mut wanted: HashMap<NeighbourKey, u32> = HashMap::new();
-        for real in next.services.values().flat_map(|service| &service.reals) {
-            if let Some(way) = links.way_to_real(*real.endpoint.ip()) {
-                *wanted.entry(way).or_default() += u32::from(real.weight > 0);
-            }
+        let mut changed = self.ways.follow(next, links);
+        // More depends on a gateway than on all reals.
+        changed.extend(links.gateways().map(|gateway| (gateway, Some(u32::MAX))));
+        for (key, importance) in changed {
+            self.neighbours.depend(key, importance, now);
         }
-        wanted.extend(links.gateways().map(|gateway| (gateway, u32::MAX)));
         for interface in self.neighbours.interfaces_mut() {
             let answers = |ports: u16| ports & 1 << interface.port != 0;
-            let mut vips = self.snapshot.local_addresses().filter(|(_, local)| answers(local.ports));
-            interface.vip = vips.next().map(|(address, _)| address);
+            let is_good = |vip| self.snapshot.local(vip).is_some_and(|local| answers(local.ports));
+            if interface.addresses.is_empty() && !interface.vip.is_some_and(is_good) {
+                let mut vips = self.snapshot.local_addresses().filter(|(_, local)| answers(local.ports));
+                interface.vip = vips.next().map(|(address, _)| address);
+            }
         }
-        self.neighbours.set_permanent(&wanted, now);
     }
 }
 
@@ -402,7 +406,7 @@ fn first_model(config: &Config, links: &Links, state: Option<&StateFile>) -> Res
         state.sweep();
         if let Some(model) = state.load(&Model::new(config.timeouts), links)? {
             let path = config.control.state.as_deref().unwrap_or(Path::new("")).display();
-            let count = model.services.len();
+            let count = model.services().len();
             log::info!(
                 "{path}: {count} services; [[service]] and [timeouts] of the configuration are not looked at"
             );

@@ -413,7 +413,7 @@ impl ControlThread {
     /// The VIPs that lie in a network of the reals. Those in none are usual where blocks are routed here.
     fn vips_of_the_wrong_side(&self) -> Vec<String> {
         let links = self.compiler.links();
-        let vips: BTreeSet<Ipv4Addr> = self.model.services.keys().map(|key| *key.listen.ip()).collect();
+        let vips: BTreeSet<Ipv4Addr> = self.model.services().keys().map(|key| *key.listen.ip()).collect();
         let wrong = vips.into_iter().filter(|vip| matches!(links.misplaced(*vip), Some(Some(_))));
         let wrong: Vec<_> = wrong.collect();
         let mut notes: Vec<_> = wrong.iter().take(NAMED).filter_map(|vip| self.vip_note(*vip)).collect();

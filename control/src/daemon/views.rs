@@ -35,7 +35,7 @@ impl ControlThread {
     /// Whether a listing can be restricted to this service.
     pub(super) fn filter(&self, only: Option<&ServiceKey>) -> Result<(), Refused> {
         match only {
-            Some(key) if !self.model.services.contains_key(key) => Err(Refused::NoSuchService),
+            Some(key) if !self.model.services().contains_key(key) => Err(Refused::NoSuchService),
             _ => Ok(()),
         }
     }
@@ -47,7 +47,7 @@ impl ControlThread {
             self.statistics.collect(&self.workers);
         }
         let services =
-            self.model.services.values().filter(|service| only.is_none_or(|only| service.key == only));
+            self.model.services().values().filter(|service| only.is_none_or(|only| service.key == only));
         let services = services.map(|service| self.service_view(columns, service)).collect();
         Ok(json(Services { services }))
     }

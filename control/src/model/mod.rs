@@ -4,29 +4,45 @@ mod links;
 
 pub use links::Links;
 
-use dataplane::names::ids::{RealKey, ServiceKey};
+use dataplane::names::ids::{Protocol, RealKey, ServiceKey};
 use dataplane::schedule::{Algorithm, Change};
-use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use hashbrown::HashSet;
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 /// The most services: far above what an operator has, and small enough that announcing each VIP
 /// stays cheap.
 pub const MAX_SERVICES: usize = 4096;
 
-/// Everything that commands can change.
+/// Everything that commands can change. A copy shares what does not change, so it costs next to nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// In `ipvsadm`'s sort order. What does not change is shared between models.
-    pub services: BTreeMap<ServiceKey, Arc<Service>>,
+    /// In `ipvsadm`'s sort order.
+    services: OrdMap<ServiceKey, Arc<Service>>,
+    /// The addresses of all reals, each with how many reals have it.
+    hosts: OrdMap<Ipv4Addr, u32>,
+    real_count: usize,
     /// TCP, TCP after FIN, UDP in seconds.
     pub timeouts: [u32; 3],
     /// The last generation that was given to a service.
     pub generations: u64,
 }
 
+/// A service in which two models differ.
+#[derive(Clone, Copy, Debug)]
+pub struct Difference<'a> {
+    /// Which.
+    pub key: ServiceKey,
+    /// As it was; `None`: there was none.
+    pub before: Option<&'a Arc<Service>>,
+    /// As it is; `None`: there is none any more.
+    pub now: Option<&'a Arc<Service>>,
+}
+
 /// A virtual service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// VIP, protocol and port.
     pub key: ServiceKey,
@@ -52,10 +68,38 @@ pub struct Real {
     pub weight: u32,
 }
 
+impl<'a> Difference<'a> {
+    /// The reals that are gone.
+    pub fn leaving(&self) -> impl Iterator<Item = RealKey> + use<'a> {
+        only_in(self.before, self.now)
+    }
+
+    /// The reals that are new.
+    pub fn arriving(&self) -> impl Iterator<Item = RealKey> + use<'a> {
+        only_in(self.now, self.before)
+    }
+}
+
+/// The reals of one that the other lacks.
+fn only_in<'a>(
+    one: Option<&'a Arc<Service>>,
+    other: Option<&'a Arc<Service>>,
+) -> impl Iterator<Item = RealKey> + use<'a> {
+    let other: HashSet<SocketAddrV4> =
+        other.into_iter().flat_map(|other| &other.reals).map(|real| real.endpoint).collect();
+    let one = one.into_iter().flat_map(|one| one.real_keys());
+    one.filter(move |key| !other.contains(&key.endpoint))
+}
+
 impl Model {
     /// No services.
     pub fn new(timeouts: [u32; 3]) -> Self {
-        Self { services: BTreeMap::new(), timeouts, generations: 0 }
+        Self { services: OrdMap::new(), hosts: OrdMap::new(), real_count: 0, timeouts, generations: 0 }
+    }
+
+    /// All services, in `ipvsadm`'s sort order. What does not change is shared between models.
+    pub const fn services(&self) -> &OrdMap<ServiceKey, Arc<Service>> {
+        &self.services
     }
 
     /// The keys of all reals.
@@ -64,8 +108,8 @@ impl Model {
     }
 
     /// The number of reals.
-    pub fn real_count(&self) -> usize {
-        self.services.values().map(|service| service.reals.len()).sum()
+    pub const fn real_count(&self) -> usize {
+        self.real_count
     }
 
     /// A real of a service that has it.
@@ -73,10 +117,121 @@ impl Model {
         self.services.get(&key.service)?.real(key.endpoint)
     }
 
+    /// Whether some real has this address.
+    pub fn is_host(&self, address: Ipv4Addr) -> bool {
+        self.hosts.contains_key(&address)
+    }
+
+    /// Whether some service has this VIP.
+    pub fn is_vip(&self, address: Ipv4Addr) -> bool {
+        [Protocol::Tcp, Protocol::Udp].into_iter().any(|protocol| {
+            let key = |port| ServiceKey { protocol, listen: SocketAddrV4::new(address, port) };
+            self.services.range(key(0)..=key(u16::MAX)).next().is_some()
+        })
+    }
+
+    /// The services in which `before` and this model differ. Takes time in proportion to what was changed on the way
+    /// from one to the other.
+    pub fn differences<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = Difference<'a>> {
+        before.services.diff(&self.services).map(|item| match item {
+            DiffItem::Add(key, now) => Difference { key: *key, before: None, now: Some(now) },
+            DiffItem::Update { old: (key, before), new: (_, now) } => {
+                Difference { key: *key, before: Some(before), now: Some(now) }
+            }
+            DiffItem::Remove(key, before) => Difference { key: *key, before: Some(before), now: None },
+        })
+    }
+
+    /// Adds a service, or puts it in another's place.
+    pub fn insert(&mut self, service: Service) {
+        for real in &service.reals {
+            self.count_host(*real.endpoint.ip());
+        }
+        if let Some(before) = self.services.insert(service.key, Arc::new(service)) {
+            self.forget_hosts(&before);
+        }
+    }
+
+    /// Removes a service with its reals.
+    pub fn remove(&mut self, key: &ServiceKey) -> Option<Arc<Service>> {
+        let service = self.services.remove(key)?;
+        self.forget_hosts(&service);
+        Some(service)
+    }
+
+    /// Removes all services.
+    pub fn clear(&mut self) {
+        *self = Self { generations: self.generations, ..Self::new(self.timeouts) };
+    }
+
+    /// The newest real of a service that exists.
+    pub(crate) fn add_real(&mut self, service: &ServiceKey, real: Real) {
+        if let Some(service) = self.edited(service) {
+            service.reals.insert(0, real);
+            service.note_change();
+            self.count_host(*real.endpoint.ip());
+        }
+    }
+
+    /// Removes a real of a service. Returns whether there was one.
+    pub(crate) fn remove_real(&mut self, service: &ServiceKey, endpoint: SocketAddrV4) -> bool {
+        let Some(service) = self.edited(service) else { return false };
+        let Some(place) = service.reals.iter().position(|real| real.endpoint == endpoint) else {
+            return false;
+        };
+        service.reals.remove(place);
+        service.note_change();
+        self.forget_host(*endpoint.ip());
+        true
+    }
+
+    /// Gives a real of a service that has it another weight.
+    pub(crate) fn set_weight(&mut self, service: &ServiceKey, endpoint: SocketAddrV4, weight: u32) {
+        if let Some(service) = self.edited(service) {
+            let real = service.reals.iter_mut().find(|real| real.endpoint == endpoint);
+            real.into_iter().for_each(|real| real.weight = weight);
+            service.note_change();
+        }
+    }
+
+    /// Replaces the scheduler of a service: it starts anew.
+    pub(crate) fn reschedule(&mut self, service: &ServiceKey, algorithm: Algorithm) {
+        let generation = self.next_generation();
+        if let Some(service) = self.edited(service) {
+            service.reschedule(algorithm, generation);
+        }
+    }
+
     /// A generation that no service has had.
     pub(crate) fn next_generation(&mut self) -> u64 {
         self.generations += 1;
         self.generations
+    }
+
+    /// A service as this model's own copy, ready to take a command's steps.
+    fn edited(&mut self, key: &ServiceKey) -> Option<&mut Service> {
+        let service = Arc::make_mut(self.services.get_mut(key)?);
+        service.begin_command();
+        Some(service)
+    }
+
+    fn count_host(&mut self, host: Ipv4Addr) {
+        *self.hosts.entry(host).or_insert(0) += 1;
+        self.real_count += 1;
+    }
+
+    fn forget_hosts(&mut self, service: &Service) {
+        for real in &service.reals {
+            self.forget_host(*real.endpoint.ip());
+        }
+    }
+
+    fn forget_host(&mut self, host: Ipv4Addr) {
+        self.real_count -= 1;
+        match self.hosts.get_mut(&host) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.hosts.remove(&host)),
+        }
     }
 }
 
@@ -113,18 +268,18 @@ impl Service {
     }
 
     /// Forgets the steps of the command before: they are in force.
-    pub(crate) fn begin_command(&mut self) {
+    fn begin_command(&mut self) {
         self.first_change += self.changes.len() as u64;
         self.changes.clear();
     }
 
     /// Records that the reals are now these.
-    pub(crate) fn note_change(&mut self) {
+    fn note_change(&mut self) {
         self.changes.push(Change::of(self.reals.iter().map(|real| real.weight)));
     }
 
     /// Replaces the scheduler: it starts anew.
-    pub(crate) fn reschedule(&mut self, algorithm: Algorithm, generation: u64) {
+    fn reschedule(&mut self, algorithm: Algorithm, generation: u64) {
         self.algorithm = algorithm;
         self.generation = generation;
         self.first_change = 0;
@@ -132,3 +287,6 @@ impl Service {
         self.note_change();
     }
 }
+
+#[cfg(test)]
+mod tests;

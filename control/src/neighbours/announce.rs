@@ -6,7 +6,7 @@
 
 use super::{ArpFrame, Interface, Moment};
 use dataplane::names::ids::{MAX_PORTS, PortIndex};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -54,23 +54,17 @@ impl Announcer {
         Self { periods, ..Self::default() }
     }
 
-    /// These are the own addresses now, each with the bit set of the ports that answer for it. New ones
-    /// are announced on the ports that have a link.
-    pub fn set_addresses(&mut self, addresses: impl Iterator<Item = (Ipv4Addr, u16)>, now: Moment) {
-        let addresses: HashMap<Ipv4Addr, u16> = addresses.collect();
-        let on = |(address, ports): (&Ipv4Addr, &u16)| {
-            let (address, ports) = (*address, *ports);
-            (0..MAX_PORTS as PortIndex).filter(move |port| ports & 1 << port != 0).map(move |p| (p, address))
-        };
-        let wanted: BTreeSet<_> = addresses.iter().flat_map(on).collect();
-        let gone: Vec<_> = self.known.difference(&wanted).copied().collect();
-        let new: Vec<_> = wanted.difference(&self.known).copied().collect();
-        self.known = wanted;
-        for place in gone {
-            self.drop_plan(place);
-        }
-        for place in new {
-            self.announce(place, now);
+    /// An address is answered for by the ports of this bit set from now on; by none, if it is ours no more. It is
+    /// announced on those that are new and have a link.
+    pub fn set_address(&mut self, address: Ipv4Addr, ports: u16, now: Moment) {
+        for port in 0..MAX_PORTS as PortIndex {
+            let place = (port, address);
+            let is_wanted = ports & 1 << port != 0;
+            if is_wanted && self.known.insert(place) {
+                self.announce(place, now);
+            } else if !is_wanted && self.known.remove(&place) {
+                self.drop_plan(place);
+            }
         }
     }
 

@@ -219,38 +219,31 @@ impl Neighbours {
         id
     }
 
-    /// These are permanent from now on, and no others; with each, how much depends on it.
-    pub fn set_permanent(&mut self, wanted: &HashMap<NeighbourKey, u32>, now: Moment) {
-        let leaving = |(key, entry): (&NeighbourKey, &Entry)| {
-            (entry.kind == Kind::Permanent && !wanted.contains_key(key)).then_some(*key)
-        };
-        let leaving: Vec<_> = self.entries.iter().filter_map(leaving).collect();
-        for key in leaving {
-            self.alter(key, |entry| {
+    /// From now on a neighbour is permanent, and this much depends on it; or (`None`) it is permanent no more.
+    pub fn depend(&mut self, key: NeighbourKey, importance: Option<u32>, now: Moment) {
+        let before = self.entries.get(&key).map(|entry| (entry.kind, entry.importance));
+        match (before, importance) {
+            (Some((Kind::Static { .. }, _)), _) => {}
+            (Some((Kind::Permanent, _)), None) => self.alter(key, |entry| {
                 entry.kind = Kind::Dynamic;
                 entry.importance = 0;
                 entry.wanted = now;
                 if let State::Failed { next, .. } = &mut entry.state {
                     *next = now + FAILED;
                 }
-            });
-        }
-        for (key, importance) in wanted {
-            match self.entries.get(key).map(|entry| (entry.kind, entry.importance)) {
-                Some((Kind::Static { .. }, _)) => {}
-                Some((Kind::Permanent, before)) if before == *importance => {}
-                Some((kind, _)) => self.alter(*key, |entry| {
-                    entry.importance = *importance;
-                    entry.kind = Kind::Permanent;
-                    if let (Kind::Dynamic, State::Failed { asked, next }) = (kind, &mut entry.state) {
-                        *next = now.max(*asked + RETRY);
-                    }
-                }),
-                // The next turns ask for it.
-                None => {
-                    let entry = Entry { importance: *importance, ..Entry::new(Kind::Permanent, now) };
-                    self.insert(*key, entry);
+            }),
+            (_, None) => {}
+            (Some((Kind::Permanent, before)), Some(importance)) if before == importance => {}
+            (Some((kind, _)), Some(importance)) => self.alter(key, |entry| {
+                entry.importance = importance;
+                entry.kind = Kind::Permanent;
+                if let (Kind::Dynamic, State::Failed { asked, next }) = (kind, &mut entry.state) {
+                    *next = now.max(*asked + RETRY);
                 }
+            }),
+            // The next turns ask for it.
+            (None, Some(importance)) => {
+                self.insert(key, Entry { importance, ..Entry::new(Kind::Permanent, now) });
             }
         }
     }

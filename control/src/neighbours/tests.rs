@@ -48,6 +48,20 @@ fn permanent(keys: impl IntoIterator<Item = NeighbourKey>) -> HashMap<NeighbourK
     keys.into_iter().map(|key| (key, 1)).collect()
 }
 
+impl Neighbours {
+    /// These are permanent from now on, and no others; with each, how much depends on it.
+    fn set_permanent(&mut self, wanted: &HashMap<NeighbourKey, u32>, now: Moment) {
+        let permanent = self.entries.iter().filter(|(_, entry)| entry.kind == Kind::Permanent);
+        let leaving = permanent.map(|(key, _)| *key).filter(|key| !wanted.contains_key(key));
+        for key in leaving.collect::<Vec<_>>() {
+            self.depend(key, None, now);
+        }
+        for (key, importance) in wanted {
+            self.depend(*key, Some(*importance), now);
+        }
+    }
+}
+
 /// Runs to `until` in steps of 100 ms and returns everything that was to be done, with its time.
 fn run(neighbours: &mut Neighbours, from: Moment, until: Moment) -> Vec<(Moment, Action)> {
     let mut done = Vec::new();

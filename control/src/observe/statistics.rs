@@ -8,7 +8,8 @@ use crate::observe::rates::Rates;
 use crate::publish::workers::Workers;
 use dataplane::names::ids::{RealId, RealKey, ServiceKey};
 use hashbrown::HashMap;
-use std::ops::AddAssign;
+use std::net::SocketAddrV4;
+use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
 /// What the workers have counted for an id, since they run.
@@ -33,10 +34,19 @@ impl Reader for Workers {
 }
 
 /// The accounts of all services and reals.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Statistics {
-    services: HashMap<ServiceKey, Account>,
-    reals: HashMap<RealKey, RealAccount>,
+    /// The model whose accounts are open.
+    followed: Model,
+    services: HashMap<ServiceKey, ServiceAccount>,
+}
+
+/// The accounts of a service and its reals, or of the removed reals of a removed service.
+#[derive(Debug, Default)]
+struct ServiceAccount {
+    /// `None`: the service is removed.
+    own: Option<Account>,
+    reals: HashMap<SocketAddrV4, RealAccount>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,59 +64,68 @@ struct RealAccount {
     in_service: bool,
 }
 
+impl Default for Statistics {
+    fn default() -> Self {
+        Self { followed: Model::new([0; 3]), services: HashMap::new() }
+    }
+}
+
 impl Statistics {
     /// Before a new model is published: opens the accounts of what is new in it, and goes on with those
     /// of what was removed and is back.
     pub fn open(&mut self, model: &Model, id: impl Fn(&RealKey) -> Option<RealId>, reader: &impl Reader) {
-        for key in model.services.keys() {
-            if !self.services.contains_key(key) {
-                self.services.insert(*key, Account::default());
+        for now in model.differences(&self.followed).filter_map(|change| change.now) {
+            let service = self.services.entry(now.key).or_default();
+            if service.own.is_none() {
                 // As in the kernel, a service made anew begins at 0 with all its reals.
-                self.reals.retain(|real, account| real.service != *key || account.in_service);
+                *service = ServiceAccount { own: Some(Account::default()), reals: HashMap::new() };
             }
-        }
-        for key in model.reals() {
-            let Some(id) = id(&key) else { continue };
-            let read = || reader.read(id);
-            let fresh = || RealAccount { id, account: Account::default(), read: read(), in_service: true };
-            let known = self.reals.entry(key).or_insert_with(fresh);
-            if !known.in_service {
-                *known = RealAccount { id, read: read(), in_service: true, ..*known };
+            for key in now.real_keys() {
+                if let Some(id) = id(&key) {
+                    service.open(key.endpoint, id, reader);
+                }
             }
         }
     }
 
     /// After the new model is in force: closes the accounts of what it has no more.
-    pub fn close(&mut self, model: &Model, is_real: impl Fn(&RealKey) -> bool, reader: &impl Reader) {
-        self.collect(reader);
-        for (key, account) in &mut self.reals {
-            account.in_service = is_real(key);
+    pub fn close(&mut self, model: &Model, reader: &impl Reader) {
+        for change in model.differences(&self.followed) {
+            let Some(service) = self.services.get_mut(&change.key) else { continue };
+            for key in change.leaving() {
+                service.close(key.endpoint, reader);
+            }
+            if change.now.is_none() {
+                service.own = None;
+                if service.reals.is_empty() {
+                    self.services.remove(&change.key);
+                }
+            }
         }
-        self.services.retain(|key, _| model.services.contains_key(key));
+        self.followed = model.clone();
     }
 
     /// Forgets a removed real: nothing of it is left.
     pub fn forget(&mut self, key: &RealKey) {
-        self.reals.remove(key);
+        let Some(service) = self.services.get_mut(&key.service) else { return };
+        service.reals.remove(&key.endpoint);
+        if service.own.is_none() && service.reals.is_empty() {
+            self.services.remove(&key.service);
+        }
     }
 
     /// Adds what was counted since the last time.
     pub fn collect(&mut self, reader: &impl Reader) {
-        for (key, real) in self.reals.iter_mut().filter(|(_, real)| real.in_service) {
-            let now = reader.read(real.id);
-            let passed = between(real.read, now);
-            real.read = now;
-            real.account.total += passed;
-            if let Some(service) = self.services.get_mut(&key.service) {
-                service.total += passed;
-            }
+        for service in self.services.values_mut() {
+            let in_service = service.reals.values_mut().filter(|real| real.in_service);
+            let passed = in_service.fold(Traffic::default(), |sum, real| sum + real.collect(reader));
+            service.own.iter_mut().for_each(|own| own.total += passed);
         }
     }
 
     /// Renews the rates; [`collect`](Self::collect) comes first.
     pub fn estimate(&mut self, elapsed: Duration) {
-        let reals = self.reals.values_mut().map(|real| &mut real.account);
-        for account in reals.chain(self.services.values_mut()) {
+        for account in self.accounts() {
             account.rates.renew(account.total, elapsed);
         }
     }
@@ -114,20 +133,54 @@ impl Statistics {
     /// Everything begins at 0.
     pub fn zero(&mut self, reader: &impl Reader) {
         self.collect(reader);
-        let reals = self.reals.values_mut().map(|real| &mut real.account);
-        for account in reals.chain(self.services.values_mut()) {
-            *account = Account::default();
-        }
+        self.accounts().for_each(|account| *account = Account::default());
+    }
+
+    fn accounts(&mut self) -> impl Iterator<Item = &mut Account> {
+        self.services.values_mut().flat_map(|ServiceAccount { own, reals }| {
+            own.iter_mut().chain(reals.values_mut().map(|real| &mut real.account))
+        })
     }
 
     /// A service's totals and rates.
     pub fn service(&self, key: &ServiceKey) -> (Traffic, Traffic) {
-        self.services.get(key).map_or_else(Default::default, Account::view)
+        let own = self.services.get(key).and_then(|service| service.own.as_ref());
+        own.map_or_else(Default::default, Account::view)
     }
 
     /// A real's totals and rates.
     pub fn real(&self, key: &RealKey) -> (Traffic, Traffic) {
-        self.reals.get(key).map_or_else(Default::default, |real| real.account.view())
+        let real = self.services.get(&key.service).and_then(|service| service.reals.get(&key.endpoint));
+        real.map_or_else(Default::default, |real| real.account.view())
+    }
+}
+
+impl ServiceAccount {
+    fn open(&mut self, endpoint: SocketAddrV4, id: RealId, reader: &impl Reader) {
+        let read = || reader.read(id);
+        let fresh = || RealAccount { id, account: Account::default(), read: read(), in_service: true };
+        let known = self.reals.entry(endpoint).or_insert_with(fresh);
+        if !known.in_service {
+            *known = RealAccount { id, read: read(), in_service: true, ..*known };
+        }
+    }
+
+    fn close(&mut self, endpoint: SocketAddrV4, reader: &impl Reader) {
+        let Some(real) = self.reals.get_mut(&endpoint).filter(|real| real.in_service) else { return };
+        let passed = real.collect(reader);
+        real.in_service = false;
+        self.own.iter_mut().for_each(|own| own.total += passed);
+    }
+}
+
+impl RealAccount {
+    /// Adds what was counted since the last time. Returns it.
+    fn collect(&mut self, reader: &impl Reader) -> Traffic {
+        let now = reader.read(self.id);
+        let passed = between(self.read, now);
+        self.read = now;
+        self.account.total += passed;
+        passed
     }
 }
 
@@ -145,6 +198,15 @@ fn between(before: Traffic, now: Traffic) -> Traffic {
         out_packets: now.out_packets.wrapping_sub(before.out_packets),
         in_bytes: now.in_bytes.wrapping_sub(before.in_bytes),
         out_bytes: now.out_bytes.wrapping_sub(before.out_bytes),
+    }
+}
+
+impl Add for Traffic {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
     }
 }
 

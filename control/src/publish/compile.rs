@@ -8,6 +8,8 @@ use dataplane::names::mac::Mac;
 use dataplane::schedule::{Candidate, Schedule};
 use dataplane::snapshot::{self, Description, Snapshot, Steering};
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Makes snapshots, and remembers what they share.
@@ -17,13 +19,25 @@ pub struct Compiler {
     ids: Ids,
     version: u64,
     has_others: bool,
+    /// Own addresses that came, went or changed their ports, with the ports that answer now; not taken yet.
+    addresses: BTreeMap<Ipv4Addr, u16>,
+    /// The last snapshot.
+    current: Arc<Snapshot>,
     schedules: HashMap<ServiceKey, (Arc<Service>, Arc<Schedule>)>,
 }
 
 impl Compiler {
     /// Nothing is compiled yet.
     pub fn new(links: Links) -> Self {
-        Self { links, ids: Ids::default(), version: 0, has_others: true, schedules: HashMap::new() }
+        Self {
+            links,
+            ids: Ids::default(),
+            version: 0,
+            has_others: true,
+            addresses: BTreeMap::new(),
+            current: Arc::new(Snapshot::empty()),
+            schedules: HashMap::new(),
+        }
     }
 
     /// Ports and routes.
@@ -57,6 +71,17 @@ impl Compiler {
         self.has_others
     }
 
+    /// Whether own addresses are others than when they were last [taken](Self::take_addresses).
+    pub fn has_other_addresses(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+
+    /// The own addresses that came, went or changed since the last call, each with the bit set of the ports that answer
+    /// for it now; of one that is ours no more it is empty.
+    pub fn take_addresses(&mut self) -> BTreeMap<Ipv4Addr, u16> {
+        std::mem::take(&mut self.addresses)
+    }
+
     /// Whether [`compile`](Self::compile) can be called for this model, if of the removed reals only those are kept
     /// that `holds` says have connections.
     ///
@@ -73,7 +98,7 @@ impl Compiler {
         mut next_hop: impl FnMut(NeighbourKey) -> NextHopId,
     ) -> Arc<Snapshot> {
         self.version += 1;
-        self.has_others = self.ids.follow(model, self.version);
+        self.has_others = self.ids.follow(model, self.version).has_others;
         let configured = self.ids.configured().map(|(key, id)| (key, id, false));
         let removed = self.ids.removed().map(|(key, id)| (key, id, true));
         let reals = configured.chain(removed).map(|(key, id, removed)| {
@@ -82,7 +107,7 @@ impl Compiler {
         });
         let reals = reals.collect();
         let [tcp, tcp_fin, udp] = model.timeouts;
-        Arc::new(Snapshot::compile(Description {
+        let snapshot = Arc::new(Snapshot::compile(Description {
             version: self.version,
             ports: self.links.ports.clone(),
             services: self.services(model),
@@ -91,7 +116,20 @@ impl Compiler {
             timeouts: Timeouts::new(TimeoutSeconds { tcp, fin: tcp_fin, udp }),
             unmatched: self.links.unmatched,
             ip_options: self.links.ip_options,
-        }))
+        }));
+        let before = std::mem::replace(&mut self.current, Arc::clone(&snapshot));
+        let addresses = before.local_addresses().chain(snapshot.local_addresses());
+        for address in addresses.map(|(address, _)| address) {
+            self.follow_address(address, &before, &snapshot);
+        }
+        snapshot
+    }
+
+    fn follow_address(&mut self, address: Ipv4Addr, before: &Snapshot, now: &Snapshot) {
+        let ports = |snapshot: &Snapshot| snapshot.local(address).map(|local| local.ports);
+        if ports(before) != ports(now) {
+            self.addresses.insert(address, ports(now).unwrap_or(0));
+        }
     }
 
     /// See [`Ids::release`].
@@ -100,9 +138,9 @@ impl Compiler {
     }
 
     fn services(&mut self, model: &Model) -> Vec<Option<snapshot::Service>> {
-        self.schedules.retain(|key, _| model.services.contains_key(key));
+        self.schedules.retain(|key, _| model.services().contains_key(key));
         let mut services = Vec::new();
-        for (key, service) in &model.services {
+        for (key, service) in model.services() {
             let schedule = self.schedule(service);
             let Some(id) = self.ids.service(key) else { continue };
             let index = id.0 as usize;

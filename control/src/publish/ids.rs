@@ -5,18 +5,17 @@
 //!      ▲─────────added again────────────────┘                 (drops out of the snapshot)
 //! ```
 
-use crate::model::{Model, Service};
+use crate::model::{Difference, Model, Service};
 use dataplane::names::ids::{REAL_IDS, RealId, RealKey, ServiceId, ServiceKey};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
-use std::sync::Arc;
 
 /// Which id each service and real has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ids {
-    /// The services that the ids were last given for.
-    followed: BTreeMap<ServiceKey, Arc<Service>>,
+    /// The model that the ids were last given for.
+    followed: Model,
     services: HashMap<ServiceKey, ServiceId>,
     free_services: BTreeSet<u32>,
     reals: HashMap<RealKey, RealId>,
@@ -27,6 +26,26 @@ pub struct Ids {
     free_reals: BTreeSet<u32>,
     /// Ids from here on were never given.
     unused_reals: u32,
+}
+
+/// What has become of ids since the model before.
+#[derive(Debug, Default)]
+pub struct Followed {
+    /// Services that differ from those of the model before, or are gone, in no order.
+    pub services: Vec<(ServiceKey, ServiceId)>,
+    /// Reals that were added or removed, or (without a key) released, in no order.
+    pub reals: Vec<(RealId, Option<(RealKey, Standing)>)>,
+    /// Whether the model has other services or reals than the one before, or others that take new connections.
+    pub has_others: bool,
+}
+
+/// How a real stands that has an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The model has it.
+    Configured,
+    /// It is kept for its connections.
+    Removed,
 }
 
 /// There are not as many ids as a model needs.
@@ -40,6 +59,21 @@ pub struct NoRoom {
     pub removed: usize,
 }
 
+impl Default for Ids {
+    fn default() -> Self {
+        Self {
+            followed: Model::new([0; 3]),
+            services: HashMap::new(),
+            free_services: BTreeSet::new(),
+            reals: HashMap::new(),
+            removed: BTreeMap::new(),
+            released: Vec::new(),
+            free_reals: BTreeSet::new(),
+            unused_reals: 0,
+        }
+    }
+}
+
 impl Ids {
     /// Whether every real of the model can have an id, if of the removed reals only those are kept that `holds` says
     /// have connections.
@@ -47,63 +81,65 @@ impl Ids {
     /// # Errors
     /// What else has ids.
     pub fn room_for(&self, model: &Model, holds: impl Fn(RealId) -> bool) -> Result<(), NoRoom> {
-        let replaced = self.leaving(model).len();
-        let wanted = differing(&model.services, &self.followed).flat_map(|(service, _)| service.real_keys());
+        let replaced = model.differences(&self.followed).map(|change| change.leaving().count()).sum();
+        let has_room = |removed: usize| model.real_count() + replaced + removed <= REAL_IDS;
+        // Nearly always there is room for all of them.
+        if has_room(self.removed.len() + self.released.len()) {
+            return Ok(());
+        }
+        let wanted = model.differences(&self.followed).filter_map(|change| change.now);
         let is_kept = |key: &RealKey| self.removed.get(key).is_some_and(|(id, _)| holds(*id));
-        let back = wanted.filter(is_kept).count();
+        let back = wanted.flat_map(|service| service.real_keys()).filter(is_kept).count();
         let ids = self.removed.values().map(|(id, _)| id).chain(&self.released);
         let removed = ids.filter(|id| holds(**id)).count() - back;
         let wanted = model.real_count();
-        let room = wanted + replaced + removed <= REAL_IDS;
-        if room { Ok(()) } else { Err(NoRoom { wanted, replaced, removed }) }
+        if has_room(removed) { Ok(()) } else { Err(NoRoom { wanted, replaced, removed }) }
     }
 
     /// Gives ids to the services and reals of the model, and notes what it has no more as removed in
-    /// `version`. There must be [room](Self::room_for). Returns whether it has others than the model before, or others
-    /// that take new connections.
-    pub fn follow(&mut self, model: &Model, version: u64) -> bool {
-        let has_others = !self.followed.keys().eq(model.services.keys())
-            || differing(&model.services, &self.followed)
-                .any(|(now, before)| before.is_none_or(|before| !in_use(now).eq(in_use(before))));
-        for key in self.leaving(model) {
-            self.removed.extend(self.reals.remove(&key).map(|id| (key, (id, version))));
+    /// `version`. There must be [room](Self::room_for). Takes time in proportion to what has changed.
+    pub fn follow(&mut self, model: &Model, version: u64) -> Followed {
+        let mut followed = Followed::default();
+        let before = std::mem::replace(&mut self.followed, model.clone());
+        let changes = || model.differences(&before);
+        followed.has_others = changes().any(|change| has_others(&change));
+        for key in changes().flat_map(|change| change.leaving()) {
+            if let Some(id) = self.reals.remove(&key) {
+                self.removed.insert(key, (id, version));
+                followed.reals.push((id, Some((key, Standing::Removed))));
+            }
         }
-        let arriving =
-            differing(&model.services, &self.followed).flat_map(|(service, _)| service.real_keys());
-        for key in arriving {
+        for key in changes().filter_map(|change| change.now).flat_map(|service| service.real_keys()) {
             if !self.reals.contains_key(&key) {
                 let removed = self.removed.remove(&key).map(|(id, _)| id);
                 let id = removed.unwrap_or_else(|| unused_real(&mut self.free_reals, &mut self.unused_reals));
                 self.reals.insert(key, id);
+                followed.reals.push((id, Some((key, Standing::Configured))));
             }
         }
         // No connection carries a service's id, so it is free at once; another generation tells workers
         // that it is another service.
-        let gone = self.services.extract_if(|key, _| !model.services.contains_key(key));
-        self.free_services.extend(gone.map(|(_, id)| id.0));
-        for key in model.services.keys() {
-            if !self.services.contains_key(key) {
-                let fresh = (self.services.len() + self.free_services.len()) as u32;
-                let id = self.free_services.pop_first().unwrap_or(fresh);
-                self.services.insert(*key, ServiceId(id));
+        for key in changes().filter(|change| change.now.is_none()).map(|change| change.key) {
+            if let Some(id) = self.services.remove(&key) {
+                self.free_services.insert(id.0);
+                followed.services.push((key, id));
             }
         }
+        for key in changes().filter(|change| change.now.is_some()).map(|change| change.key) {
+            let id = self.services.get(&key).copied().unwrap_or_else(|| {
+                let fresh = (self.services.len() + self.free_services.len()) as u32;
+                let id = ServiceId(self.free_services.pop_first().unwrap_or(fresh));
+                self.services.insert(key, id);
+                id
+            });
+            followed.services.push((key, id));
+        }
         // Only now: the snapshot that is compiled from this is the first without them.
-        self.free_reals.extend(self.released.drain(..).map(|id| id.0));
-        self.followed.clone_from(&model.services);
-        has_others
-    }
-
-    /// Reals that have ids and are not in the model.
-    fn leaving(&self, model: &Model) -> Vec<RealKey> {
-        let changed = differing(&self.followed, &model.services);
-        changed
-            .flat_map(|(before, now)| {
-                let stay: HashSet<SocketAddrV4> =
-                    now.iter().flat_map(|now| &now.reals).map(|real| real.endpoint).collect();
-                before.real_keys().filter(move |key| !stay.contains(&key.endpoint))
-            })
-            .collect()
+        for id in self.released.drain(..) {
+            self.free_reals.insert(id.0);
+            followed.reals.push((id, None));
+        }
+        followed
     }
 
     /// Lets go of removed reals that `live` says have no connection left. `in_force` is the version
@@ -139,15 +175,12 @@ impl Ids {
     }
 }
 
-/// Services of `these` that `others` lacks or has otherwise, with what stands there.
-fn differing<'a>(
-    these: &'a BTreeMap<ServiceKey, Arc<Service>>,
-    others: &'a BTreeMap<ServiceKey, Arc<Service>>,
-) -> impl Iterator<Item = (&'a Service, Option<&'a Service>)> {
-    these.iter().filter_map(|(key, this)| match others.get(key) {
-        Some(other) if Arc::ptr_eq(this, other) => None,
-        other => Some((&**this, other.map(|other| &**other))),
-    })
+/// Whether a service came or went, or other reals of it take new connections.
+fn has_others(change: &Difference<'_>) -> bool {
+    match (change.before, change.now) {
+        (Some(before), Some(now)) => !in_use(now).eq(in_use(before)),
+        _ => true,
+    }
 }
 
 /// The reals of a service, each with whether it takes new connections.

@@ -330,6 +330,13 @@ impl Client {
         let _ = self.stream.get_mut().write_all(bytes);
     }
 
+    /// What comes next, up to the end of the line.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line
+    }
+
     /// `None`: closed.
     pub fn answer(&mut self) -> Option<Outcome> {
         let mut line = String::new();

@@ -16,6 +16,17 @@ fn seconds(count: u64) -> Moment {
     Moment::from_secs(count)
 }
 
+impl Announcer {
+    /// These are the own addresses now, each with the bit set of the ports that answer for it.
+    fn set_addresses(&mut self, addresses: impl Iterator<Item = (Ipv4Addr, u16)>, now: Moment) {
+        let mut all: BTreeMap<Ipv4Addr, u16> = self.known.iter().map(|(_, address)| (*address, 0)).collect();
+        all.extend(addresses);
+        for (address, ports) in all {
+            self.set_address(address, ports, now);
+        }
+    }
+}
+
 /// With a link on port 0, and these addresses there.
 fn announcer(addresses: &[Ipv4Addr], periods: Vec<Option<Duration>>) -> Announcer {
     let mut announcer = Announcer::new(periods);

@@ -3,7 +3,6 @@ use crate::api::protocol::Listen;
 use crate::model::{Real, Service};
 use dataplane::schedule::Algorithm;
 use std::cell::RefCell;
-use std::sync::Arc;
 
 /// Workers that have counted this much.
 #[derive(Default)]
@@ -38,14 +37,13 @@ fn model(hosts: &[u8]) -> Model {
     let mut model = Model::new([900, 120, 300]);
     let reals = hosts.iter().map(|host| Real { endpoint: real(*host).endpoint, weight: 1 }).collect();
     let service = Service::with_added(web(), Algorithm::RoundRobin, 1, reals);
-    model.services.insert(web(), Arc::new(service));
+    model.insert(service);
     model
 }
 
 fn publish(statistics: &mut Statistics, model: &Model, counted: &Counted) {
     statistics.open(model, id, counted);
-    let reals: Vec<_> = model.reals().collect();
-    statistics.close(model, |key| reals.contains(key), counted);
+    statistics.close(model, counted);
 }
 
 fn totals(statistics: &mut Statistics, counted: &Counted) -> (u64, u64, u64) {
