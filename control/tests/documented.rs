@@ -8,6 +8,7 @@ use control::{config, model};
 use control_lab::{Lab, config_in};
 use dataplane::names::ids::{MAX_PORTS, MAX_REALS, REAL_IDS};
 use dataplane::names::verdict::DropReason;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -151,6 +152,48 @@ fn the_manual_has_every_key_of_the_status() {
         for key in object.as_object().unwrap().keys() {
             assert!(row.contains(&format!("`{key}`")), "docs/manual.md lacks {key} in: {row}");
         }
+    }
+}
+
+/// Every Rust file of a folder, without its tests.
+fn sources(folder: &Path) -> Vec<String> {
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources.extend(sources_unless_tests(&path));
+        } else if path.extension().is_some_and(|suffix| suffix == "rs") {
+            sources.extend(fs::read_to_string(&path));
+        }
+    }
+    sources
+}
+
+fn sources_unless_tests(folder: &Path) -> Vec<String> {
+    if folder.ends_with("tests") { Vec::new() } else { sources(folder) }
+}
+
+/// The codes of refusals that a source has: in a function `code`, and where a refusal is made.
+fn refusal_codes(source: &str) -> Vec<&str> {
+    let made =
+        source.split("Refusal::new(\"").chain(source.split("refuse(peer, \"")).chain(source.split("Err((\""));
+    let functions = source.split("fn code(").skip(1).filter_map(|rest| rest.split("\n    }\n").next());
+    let arms = functions.flat_map(|body| body.split("=> \"").skip(1));
+    let texts = made.chain(arms).filter_map(|rest| rest.split('"').next());
+    texts
+        .filter(|text| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        .collect()
+}
+
+#[test]
+fn the_manual_has_every_refusal() {
+    let manual = manual();
+    let section = manual.split("### Refusals").nth(1).expect("a section").split("\n#").next().unwrap();
+    let sources = sources(&in_repository("control/src"));
+    let codes: BTreeSet<&str> = sources.iter().flat_map(|source| refusal_codes(source)).collect();
+    assert!(codes.len() > 15, "the sources are not read rightly: {codes:?}");
+    for code in codes {
+        assert!(section.contains(&format!("`{code}`")), "docs/manual.md lacks the refusal {code}");
     }
 }
 
