@@ -25,7 +25,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_version",
 ];
 
-/// The same with the feature `hash`.
+/// The functions of the feature `hash`.
 const HASH_FUNCTIONS: &str = "rte_hash_(add_key|free|lookup_bulk)";
 
 /// Layouts that nothing may rely on, and header structures that mix `packed` with `align`, which

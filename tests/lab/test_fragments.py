@@ -147,13 +147,14 @@ def a_flood_of_first_fragments_exhausts_nothing(bed):
             for number in range(FLOOD):
                 first, _ = fragments(number % 60_000 + 1024, bytes(80), number % 65_536, 5001, mtu=92)
                 send([first])
-                # No more at a time than the capture behind the device holds (some 1300), though lbd may have to wait for its core.
+                # At once no more than the capture behind the device holds (some 1300): lbd may have to wait for its core.
                 if number % 500 == 499:
                     assert wait_for(lambda: sum(received_and_missed(lbd)) - received - missed > number, 20)
         arrived = received_and_missed(lbd)[0] - received
         assert arrived > FLOOD * 0.9, f"{arrived} reached lbd"
         assert wait_for(lambda: buffers(lbd) == before, 10, 0.2), (before, buffers(lbd))
-        # Of one datagram a capture or a kernel on a busy machine may lose a piece; asked again long before the flood is forgotten (5 s).
+        # On a busy machine a capture or a kernel may lose a piece of a datagram, so it is asked again, long before the
+        # flood is forgotten (5 s).
         client.settimeout(0.5)
         assert any(answers(client, content(4000)) for _ in range(5)), "it still follows fragments"
 

@@ -5,11 +5,11 @@
 use std::fs;
 use std::path::Path;
 
-/// To what a driver rounds the room of a buffer down before it tells the device. What a frame has beyond that goes to
-/// a second buffer.
+/// The unit to which a driver rounds a buffer's room down before it passes it to the device. The rest of a longer frame
+/// goes to a second buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rounding {
-    /// A multiple of so many bytes.
+    /// A multiple of this number of bytes.
     Multiple(u16),
     /// A power of two.
     PowerOfTwo,
@@ -50,8 +50,8 @@ pub(crate) struct Driver {
     pub(crate) least_slots: u16,
 }
 
-/// 1 KiB is what most Intel-like devices count in (igb, igc, ixgbe, ngbe, txgbe, atlantic); who counts in less loses
-/// nothing by it.
+/// Most Intel-like devices count in units of 1 KiB (igb, igc, ixgbe, ngbe, txgbe, atlantic); a device with smaller
+/// units loses nothing by it.
 const USUAL: Driver = Driver {
     rounding: Rounding::Multiple(1024),
     most: u16::MAX,
@@ -102,7 +102,7 @@ impl Driver {
         }
     }
 
-    /// The same with the arguments of a virtual device.
+    /// This driver as a virtual device's arguments change it.
     pub(crate) fn with_arguments(mut self, vdev: &str) -> Self {
         let value = |key: &str| {
             vdev.split(',').find_map(|argument| argument.trim().strip_prefix(key)?.strip_prefix('='))

@@ -44,7 +44,7 @@ pub struct RuleRefused {
     pub why: String,
 }
 
-/// Why something of DPDK can't be had. The text says what failed, why, and the remedy.
+/// Why something of DPDK is not available. The text says what failed, why, and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -54,7 +54,7 @@ pub enum Error {
     /// An option that can't be handed over, with why.
     #[error("DPDK option {0:?}: {1}")]
     Option(String, &'static str),
-    /// Huge pages were required and can't be had.
+    /// Huge pages were required and are not available.
     #[error("huge pages are required, but {0}")]
     NoHugepages(String),
     /// `rte_eal_init` failed.

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! eal       the environment abstraction layer: started once, with the cores and devices to use
-//!   arguments  what is handed to rte_eal_init
+//!   arguments  what rte_eal_init gets
 //!   device     how a device is named: PCI addresses and virtual device strings
-//!   pci        why there is no port for a PCI device, and who uses it
+//!   pci        why there is no port for a PCI device, and which program uses it
 //!   hugepages  which memory it runs on
 //! lcore     running a closure on a worker's core
 //! pool      pools of frames

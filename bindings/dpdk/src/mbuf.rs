@@ -97,7 +97,7 @@ impl Mbuf {
         if count == 0 {
             return;
         }
-        // SAFETY: an `Mbuf` is laid out as the pointer that the function reads; so many are ours, and
+        // SAFETY: an `Mbuf` is laid out as the pointer that the function reads; all of these are ours, and
         // are forgotten, not dropped, after it has freed them.
         unsafe {
             frames.set_len(0);
@@ -131,7 +131,7 @@ impl Frame for Mbuf {
 
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
-        // SAFETY: so many bytes from the data's beginning are the first piece, in the buffer that we
+        // SAFETY: `length` bytes from the data's beginning are the first piece, in the buffer that we
         // own; `&self` keeps it from being changed.
         unsafe { slice::from_raw_parts(self.data().as_ptr(), self.length()) }
     }

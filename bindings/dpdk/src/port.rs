@@ -25,8 +25,8 @@ pub struct PortConfig {
     pub descriptors: Option<(u16, u16)>,
     /// The largest IP packet, in bytes; `None`: what the device has, as far as the buffers take it.
     pub mtu: Option<u16>,
-    /// The MTU of the host's interface that the device stands on, in bytes. That is the operator's: no driver is told
-    /// to set one. `None`: the device has an MTU of its own.
+    /// The MTU of the host's interface that the device stands on, in bytes. That is the operator's: no driver is
+    /// asked to set it. `None`: the device has an MTU of its own.
     pub interface_mtu: Option<u16>,
     /// Whether frames to other MACs are received too.
     pub promiscuous: bool,
@@ -235,7 +235,7 @@ impl EthPort {
         let socket = self.numa_node().unwrap_or(u32::MAX);
         self.started.keep_pools(&config.pools);
         for (queue, pool) in (0..rx_queues).zip(&config.pools) {
-            // SAFETY: the port is configured with so many queues; without a configuration of the queue
+            // SAFETY: the port is configured with `rx_queues` queues; without a configuration of the queue
             // the driver's own is taken; the pool lives as long as the port (`Kept::pools`).
             let result = unsafe {
                 dpdk_sys::rte_eth_rx_queue_setup(id, queue, rx, socket, std::ptr::null(), pool.as_ptr())
@@ -425,7 +425,7 @@ impl EthPort {
         u32::try_from(unsafe { dpdk_sys::rte_eth_dev_socket_id(self.started.id) }).ok()
     }
 
-    /// The link's state, without waiting; down where it can't be told.
+    /// The link's state, without waiting; down if it is unknown.
     pub fn link(&self) -> Link {
         let mut link = dpdk_sys::natlb_link::default();
         // SAFETY: the shim fills the structure.

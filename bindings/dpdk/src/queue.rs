@@ -65,7 +65,7 @@ impl PortQueue {
         let Some(queue) = self.rx else { return };
         let held = into.len();
         let room = into.remaining_capacity();
-        // SAFETY: the array has room for so many more, and an `Mbuf` is laid out as the pointer that
+        // SAFETY: the array has room for `room` more, and an `Mbuf` is laid out as the pointer that
         // the driver writes. `&mut self` and the uniqueness of a `PortQueue` make us the queue's only
         // user, as DPDK demands.
         let count = unsafe {
@@ -83,8 +83,8 @@ impl PortQueue {
     pub fn transmit(&mut self, from: &mut ArrayVec<Mbuf, BURST>) {
         let Some(queue) = self.tx else { return };
         let held = from.len();
-        // SAFETY: the array holds so many mbufs that are ours; the driver takes over the first of them,
-        // and tells how many. For the queue, see `receive`.
+        // SAFETY: the array holds `held` mbufs that are ours; the driver takes over the first of them,
+        // and returns their number. For the queue, see `receive`.
         let count =
             unsafe { dpdk_sys::natlb_tx_burst(self.port, queue, from.as_mut_ptr().cast(), held as u16) };
         let taken = usize::from(count);

@@ -71,7 +71,7 @@ impl FromIterator<HashType> for HashTypes {
 pub struct RssCapabilities {
     /// Entries of the redirection table; 0: none.
     pub table_size: usize,
-    /// Bytes of the hash key; 0: not told.
+    /// Bytes of the hash key; 0: unknown.
     pub key_length: usize,
     /// What it can hash by.
     pub types: HashTypes,
@@ -124,18 +124,18 @@ impl EthPort {
         if queues.len() != usize::from(size) {
             return Err(Errno::INVALID);
         }
-        // SAFETY: the port exists and is ours; so many entries are read.
+        // SAFETY: the port exists and is ours; `size` entries are read.
         Errno::check(unsafe { dpdk_sys::natlb_port_set_reta(self.id(), queues.as_ptr(), size) })
     }
 
     /// The redirection table that is in force.
     ///
     /// # Errors
-    /// If the driver does not tell.
+    /// If the driver does not say.
     pub fn redirection(&self) -> Result<Vec<u16>, Errno> {
         let size = self.info().reta_size;
         let mut queues = vec![0; usize::from(size)];
-        // SAFETY: the port exists; so many entries are written.
+        // SAFETY: the port exists; `size` entries are written.
         Errno::check(unsafe { dpdk_sys::natlb_port_reta(self.id(), queues.as_mut_ptr(), size) })?;
         Ok(queues)
     }
@@ -143,11 +143,11 @@ impl EthPort {
     /// The hash key and types that are in force.
     ///
     /// # Errors
-    /// If the driver does not tell.
+    /// If the driver does not say.
     pub fn rss(&self) -> Result<RssConfig, Errno> {
         let length = self.info().hash_key_size;
         let mut rss = RssConfig { key: vec![0; usize::from(length)], types: HashTypes::default() };
-        // SAFETY: the port exists; so many bytes of the key are written, and the types.
+        // SAFETY: the port exists; `length` bytes of the key are written, and the types.
         Errno::check(unsafe {
             dpdk_sys::natlb_port_rss(self.id(), rss.key.as_mut_ptr(), length, &mut rss.types.0)
         })?;
@@ -268,6 +268,6 @@ pub fn softrss(key: &[u8], input: &[u8]) -> u32 {
     let mut aligned: Vec<u32> =
         key.chunks_exact(4).map(|w| u32::from_ne_bytes([w[0], w[1], w[2], w[3]])).collect();
     aligned.push(0);
-    // SAFETY: so many words are read, and one more of the key.
+    // SAFETY: `words.len()` words are read, and one more of the key.
     unsafe { dpdk_sys::natlb_softrss(words.as_ptr(), words.len() as u32, aligned.as_ptr().cast()) }
 }

@@ -86,7 +86,7 @@ impl Bytes16 {
         unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), self.0) }
     }
 
-    /// At each place the byte that `order` names there, or zero where that has its highest bit set. One instruction with
+    /// At each place the byte that `order` names, or zero where `order` has its highest bit set. One instruction with
     /// SSSE3, which a build for `x86-64-v2` has.
     #[inline(always)]
     #[must_use]

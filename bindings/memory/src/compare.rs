@@ -72,8 +72,8 @@ fn upper_halves_sse2(words: &[u64; 4], wanted: u32) -> u32 {
     }
 }
 
-/// Which of `words` are of a time so long before `now` as `limits` say, or longer: bit `i` for `words[i]`. The time
-/// is their upper 24 bits, and wraps; so many bits do `now` and the limits have.
+/// Which of `words` are as old at `now` as `limits` say, or older: bit `i` for `words[i]`. The time of a word is its
+/// upper 24 bits, and wraps; `now` and the limits have 24 bits too.
 #[inline(always)]
 pub fn aged(words: &[u64; 4], now: u32, limits: [u32; 4]) -> u32 {
     #[cfg(target_arch = "x86_64")]

@@ -65,12 +65,12 @@ pub enum Error {
     NoHugePages {
         /// What was asked for, in MiB.
         mib: usize,
-        /// The same, in pages of 2 MiB.
+        /// That number in pages of 2 MiB.
         pages: usize,
         /// The system's reason.
         why: io::Error,
     },
-    /// The system has not so much memory.
+    /// The system has less memory.
     #[error("no {mib} MiB of memory: {why}")]
     NoMemory {
         /// What was asked for, in MiB.
@@ -174,7 +174,7 @@ impl<T> Deref for HugeSlice<T> {
     type Target = [T];
     #[inline(always)]
     fn deref(&self) -> &[T] {
-        // SAFETY: so many elements were mapped, all zero, which is a valid `T` (`Zeroable`); they are
+        // SAFETY: `length` elements were mapped, all zero, which is a valid `T` (`Zeroable`); they are
         // ours until `drop`. Without elements, or with empty ones, any aligned pointer will do.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.length) }
     }
@@ -236,7 +236,7 @@ impl Mapping {
         // SAFETY: `before` is less than a huge page (an offset in bytes always exists), so the result
         // lies in the mapping.
         let start = unsafe { all.start.add(before) };
-        // SAFETY: the edge lies behind `start` and so many bytes, in the mapping.
+        // SAFETY: the edge lies `length` bytes behind `start`, in the mapping.
         drop(Self { start: unsafe { start.add(length) }, length: after });
         drop(Self { start: all.start, length: before });
         std::mem::forget(all);
@@ -296,7 +296,7 @@ fn transparent_possible() -> bool {
         .is_ok_and(|modes| !modes.contains("[never]"))
 }
 
-/// Memory that can be had without pushing anything out; `None` where the kernel does not tell.
+/// Memory in MiB that is available without pushing anything out; `None` if the kernel does not say.
 fn available_mib() -> Option<usize> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

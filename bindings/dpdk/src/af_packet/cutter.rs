@@ -11,11 +11,11 @@ use std::collections::VecDeque;
 const ROOM: usize = 65_536 + 64;
 /// Bytes in front of a packet, at most: with two VLAN tags.
 const LONGEST_LINK: usize = ethernet::HEADER + 8;
-/// Bytes by which a copy is told to be that of a beginning: IPv4 header and payload, or IPv6's and some.
+/// Bytes that are compared to find the copy that a beginning is of: IPv4 header and payload, or IPv6's header and some.
 const COMPARED: usize = 64;
 /// The fixed header of IPv6 (RFC 8200 §3), where the length of the rest is in it, and its version.
 const IPV6: usize = 40;
-/// A copy that so many beginnings do not claim is of a frame that was never received.
+/// A copy that this number of beginnings did not claim is of a frame that was never received.
 const UNCLAIMED: usize = 64;
 
 /// Whole frames of which a beginning has come, oldest first.

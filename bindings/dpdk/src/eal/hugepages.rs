@@ -36,7 +36,7 @@ impl fmt::Display for MemoryMode {
 }
 
 /// Chooses the memory for `needed_mb` MiB on this machine; the error says what is missing, and the
-/// remedy. `mount_needed` is false if the EAL is told to keep its memory out of the file system.
+/// remedy. `mount_needed` is false if the EAL is configured to keep its memory out of the file system.
 pub(crate) fn choose(wish: Hugepages, needed_mb: u32, mount_needed: bool) -> Result<MemoryMode, String> {
     if wish == Hugepages::Never {
         return Ok(MemoryMode::Ordinary("as configured".into()));
@@ -98,7 +98,7 @@ fn missing(sysfs: &Path, mounts: &[Mount], needed_mb: u32, mount_needed: bool) -
 #[derive(Debug)]
 struct Mount {
     directory: PathBuf,
-    /// The size of its pages; `None` if it can't be told.
+    /// The size of its pages; `None` if it is unknown.
     page_kib: Option<u64>,
 }
 
@@ -170,7 +170,7 @@ mod tests {
 
     const MOUNTED: &str = "proc /proc proc rw 0 0\nhugetlbfs /dev/hugepages hugetlbfs rw,pagesize=2M 0 0\n";
 
-    /// A directory as the kernel's, with so many free pages of 2 MiB and of 1 GiB.
+    /// A directory as the kernel's, with `small` free pages of 2 MiB and `large` of 1 GiB.
     fn sysfs(small: u32, large: u32) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (size, free) in [("2048", small), ("1048576", large)] {

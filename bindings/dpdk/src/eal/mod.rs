@@ -132,7 +132,7 @@ impl Eal {
         if STARTED.swap(true, Ordering::SeqCst) {
             return Err(Error::EalStartedBefore);
         }
-        // SAFETY: `pointers` is an array of so many strings ending in 0 and a null pointer, all
+        // SAFETY: `pointers` is an array of `arguments.len()` strings ending in 0 and a null pointer, all
         // leaked, so that the EAL may permute the array and keep pointers. The flag above makes this
         // the only call of the process.
         let result = unsafe { dpdk_sys::rte_eal_init(arguments.len() as c_int, pointers) };
