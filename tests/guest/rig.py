@@ -55,8 +55,8 @@ class Rig:
 
     @contextlib.contextmanager
     def lbd(self, workers, mode="auto", side="vip", change=lambda settings: None):
-        """lbd with so many workers and the services of a web server and of the UDP echo server that it yields; `change`
-        changes its configuration before."""
+        """lbd with `workers` workers and two services: a web server's and that of the UDP echo server which it yields.
+        `change` may change the configuration before."""
         settings = config(self.guest.plugged, workers, mode, side)
         change(settings)
         assert self.try_lbd(settings), f"lbd is not ready\n{self.log()}"
@@ -65,7 +65,7 @@ class Rig:
 
     @contextlib.contextmanager
     def serving(self):
-        """The same services, where lbd runs; it is stopped at the end."""
+        """Those services for an lbd that runs already; it is stopped at the end."""
         for letter, port in (("-t", WEB_PORT), ("-u", ECHO_PORT)):
             self.lbctl(f"add-service {letter} {VIP}:{port}")
             self.lbctl(f"add-real {letter} {VIP}:{port} -r {REALS['rs1']}:{port} -m")
@@ -107,7 +107,7 @@ def random_endpoints(count, seed):
 
 
 def neighbouring_endpoints(count):
-    """Addresses and ports in a row: what few low bits tell apart."""
+    """Addresses and ports in a row, which differ in a few low bits."""
     return [(0x14000000 + number // 64, 40000 + number % 64) for number in range(count)]
 
 
@@ -122,7 +122,7 @@ def datagram(client, number):
 
 
 class EchoServer:
-    """On rs1: answers each datagram, and can send its client the same once more."""
+    """On rs1: answers each datagram, and can send its client the answer once more."""
 
     def __init__(self, bed):
         self.udp = udp_socket(bed, "rs1", ECHO_PORT, seconds=None)

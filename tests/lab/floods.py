@@ -24,7 +24,7 @@ RATE = 20_000
 DIFFERENT = 40_000
 # Small, so that a flood of some seconds fills it several times over.
 CAPACITY = 16_384
-# Connections that are there all the while, each with a request every so many seconds.
+# Connections that are there all the while, and the seconds between two requests on each.
 ESTABLISHED, PERIOD = 8, 0.04
 # New ones a second.
 OPENINGS = 20

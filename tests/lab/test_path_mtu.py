@@ -34,7 +34,7 @@ def learned_mtu(bed, host, target):
 
 
 def reporters(frames):
-    """Who said that fragmentation is needed."""
+    """The routers that said that fragmentation is needed."""
     return {p.source[0] for p in packets(frames) if p.icmp == (3, 4)}
 
 

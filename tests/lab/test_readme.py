@@ -37,7 +37,7 @@ def normal(command, lines):
     lines = [re.sub(r"192\.168\.10\.6:\d+", "CLIENT", line) for line in lines]
     if command.startswith(COUNTS):
         lines = [re.sub(r"(?<![\d.])\d\d(:\d\d)+", "TIME", line) for line in lines]
-        # Addresses and names hold digits, too, which are the same.
+        # Addresses and names hold digits too: these are compared.
         lines = [re.sub(r"\b\d+(\.\d+)?(?![\d.:])(ms|%)?", "N", line) for line in lines]
         lines = [" ".join(line.split()) for line in lines]
     return sorted(lines) if command.startswith("lbctl connections") else lines

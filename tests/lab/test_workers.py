@@ -64,7 +64,7 @@ def a_client_port_has_the_same_worker_each_time(bed):
 @test(timeout=90)
 def nothing_is_reordered_at_speed(bed):
     """Sequence-numbered datagrams of many clients, echoed: in order there, and in order back."""
-    # So many clients that both workers have some; all windows together fit the rings between the workers.
+    # Enough clients that both workers have some; all windows together fit the rings between the workers.
     flows, numbers, window = 24, 3000, 16
     deadline = time.monotonic() + 60
     services = [("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]

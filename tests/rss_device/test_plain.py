@@ -1,4 +1,4 @@
-"""With the same device, but rss=off."""
+"""Steering with a device that does not hash: rss=off."""
 
 from tests.lab.runner import test
 

@@ -89,7 +89,7 @@ def datagrams_in_fragments_come_back_whole(rig):
 
 @test(timeout=300)
 def without_the_keys_half_of_it_is_handed_over(rig):
-    """The same device and clients, steered by software: what the keys save. Shows too that the checks above can fail."""
+    """This device and these clients, steered by software: what the keys save. Shows also that the checks above can fail."""
     with rig.lbd(2, mode="software") as server:
         asked, status = drive(rig, server, 2)
         assert all(port["steering"].startswith("by software") for port in status["ports"]), status

@@ -46,7 +46,7 @@ class Profile:
 
         last = str(IPv4Address(options.first_client) + options.clients - 1)
         addresses = ASTFIPGen(
-            # The same addresses on every pair of ports: natlb has one.
+            # Every pair of ports has these addresses: natlb has one pair.
             glob=ASTFIPGenGlobal(ip_offset="1.0.0.0"),
             dist_client=ASTFIPGenDist(ip_range=[options.first_client, last], distribution="seq"),
             dist_server=ASTFIPGenDist(ip_range=[options.vip, options.vip], distribution="seq"),

@@ -71,7 +71,7 @@ def connections(options, reply):
     address, port = ("IP.dst", "dport") if reply else ("IP.src", "sport")
     layer = options.protocol.upper()
     program = [
-        # limit_flows is 100,000 unless told.
+        # limit_flows is 100,000 unless it is given.
         STLVmTupleGen(name="client", ip_min=options.first_client, ip_max=last, port_min=LEAST_PORT,
                       port_max=LEAST_PORT + options.ports - 1, limit_flows=options.clients * options.ports),
         STLVmWrFlowVar(fv_name="client.ip", pkt_offset=address),
