@@ -156,6 +156,17 @@ fn the_readme_is_short_and_every_page_is_reached_from_it() {
     assert!(lost.is_empty(), "no link leads to {lost:?}");
 }
 
+/// A table's row cannot be broken, and a link is longer than a line now and then.
+#[test]
+fn prose_is_at_most_120_columns_wide() {
+    let mut wide = Vec::new();
+    for (page, text) in &pages() {
+        let lines = prose(text).filter(|line| !line.starts_with('|') && line.trim().contains(' '));
+        wide.extend(lines.filter(|line| line.chars().count() > 120).map(|line| format!("{page}: {line}")));
+    }
+    assert!(wide.is_empty(), "{wide:#?}");
+}
+
 #[test]
 fn a_broken_link_is_found() {
     let text = "# One `two`, three\n## Two\n## Two\n```\n# not a heading\n```\n";
