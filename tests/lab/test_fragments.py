@@ -147,7 +147,7 @@ def a_flood_of_first_fragments_exhausts_nothing(bed):
             for number in range(FLOOD):
                 first, _ = fragments(number % 60_000 + 1024, bytes(80), number % 65_536, 5001, mtu=92)
                 send([first])
-                # At once no more than the capture behind the device holds (some 1300): lbd may have to wait for its core.
+                # At once no more than the device's capture holds (some 1300): lbd may have to wait for its core.
                 if number % 500 == 499:
                     assert wait_for(lambda: sum(received_and_missed(lbd)) - received - missed > number, 20)
         arrived = received_and_missed(lbd)[0] - received

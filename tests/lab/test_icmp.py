@@ -107,8 +107,8 @@ def a_segment_without_connection_is_reset(bed):
 @test()
 def traceroute_to_the_service(bed):
     with bed.lbd(services=SERVICES):
-        # Probes do not wait for ARP as TCP does. A time exceeded goes back to where its probe came from and needs no ARP,
-        # but the real's answers wait until the client's MAC is known.
+        # Probes do not wait for ARP as TCP does. A time exceeded goes back to where its probe came from and needs no
+        # ARP, but the real's answers wait until the client's MAC is known.
         bed.curl()
         expect(hops(bed, "client", "-T", "-p", 80, VIP), [VIP, VIP])
         expect(hops(bed, "client", "-U", "-p", 5000, VIP), [VIP, VIP])

@@ -27,7 +27,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 const KEPT: usize = 4 << 20;
 
 /// The sockets of the driver's queues on an interface, in the order of the queues: the driver opens one after the
-/// other, and a new descriptor is the lowest that is free. They are set to keep copies of frames that do not fit a slot.
+/// other, and a new descriptor is the lowest that is free. They keep copies of frames that do not fit a slot.
 pub(crate) fn sockets(interface: &str) -> io::Result<Vec<OwnedFd>> {
     let index = if_nametoindex(interface)?;
     let mut descriptors: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
