@@ -41,8 +41,8 @@ pub(crate) fn start_eal(config: &Config, starting: &Starting) -> Result<Eal, Fai
     Ok(Eal::start(&options)?)
 }
 
-/// Tells the runtime files of one `lbd` from another's, and is the same after a restart, so that a
-/// killed one leaves nothing that its successor does not take over. FNV-1a of the socket's path.
+/// Distinguishes the runtime files of one `lbd` from another's. It does not change with a restart, so that
+/// a killed one leaves nothing that its successor does not take over. FNV-1a of the socket's path.
 fn file_prefix(socket: &Path) -> String {
     let bytes = socket.as_os_str().as_encoded_bytes();
     let hash =
@@ -102,7 +102,7 @@ impl DpdkDevices {
         self.steering.owner_map()
     }
 
-    /// The queues of one worker; where it has none to transmit, `peers` learns who sends for it.
+    /// The queues of one worker; if it has none to transmit, `peers` learns which worker sends for it.
     pub(crate) fn queues(&self, worker: usize, peers: &mut Peers<Mbuf>) -> Result<Queues, Failure> {
         let mut queues = Vec::new();
         for (index, (port, plan)) in (0..).zip(self.ports.iter().zip(&self.plans)) {
@@ -387,7 +387,7 @@ impl Devices for DpdkDevices {
     }
 
     fn dpdk_version(&self) -> String {
-        Eal::version().trim_start_matches("DPDK ").into() // whoever shows it adds the name
+        Eal::version().trim_start_matches("DPDK ").into() // its reader adds the name
     }
 
     fn tsc_hz(&self) -> f64 {

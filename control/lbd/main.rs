@@ -8,7 +8,7 @@
 //! rings        how large rings and caches may be, so that a pool never runs dry
 //! placement    which worker has which queue, and on which NUMA node what is
 //! starting     a start that hangs in a driver can be ended, and is named
-//! nic_steering what the NICs are told, so that packets reach their connection's owner
+//! nic_steering keys, tables and rules of the NICs, so that packets reach their connection's owner
 //! fleet        all workers, each on its core
 //! worker_loop  one worker's polling loop: its clock, and what it does when nothing arrives
 //! logging      what is said on stderr
@@ -72,7 +72,7 @@ struct Options {
     /// Say what is wrong with the configuration, and start nothing.
     #[arg(long)]
     check: bool,
-    /// Print rates, load, connections and drops to stdout each time so many seconds (1 to 3600) have passed.
+    /// Print rates, load, connections and drops to stdout at this interval, 1 to 3600 seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     stats_period: Option<u64>,
     /// How much is logged: error, warn, info, debug or trace.

@@ -1,4 +1,4 @@
-//! What the ports' NICs are told, so that packets reach their connection's owner.
+//! Sets the ports' NICs up (hash keys, redirection tables, flow rules), so that packets reach their connection's owner.
 
 use crate::Failure;
 use control::nic_steering::{Abilities, Client, Mode, Narrowing, Plan, Way, plan};
@@ -171,8 +171,8 @@ impl<N: Nic> Steering<N> {
         Ok(RssConfig { key, types: types.into_iter().collect() })
     }
 
-    /// Completes what can be set on a started port alone, with rules for its `own` addresses where it needs them,
-    /// and reads it back. A port that does not take it is steered by software, by the same map, and has no rules.
+    /// Sets what can only be set on a started port, with rules for its `own` addresses if it needs them, and reads it
+    /// back. A port that does not take it is steered by software, by this map, and has no rules.
     pub(crate) fn complete(&mut self, index: usize, nic: &N, rss: &RssConfig, own: &HashSet<Ipv4Addr>) {
         if let Err(because) = self.try_complete(index, nic, rss, own) {
             self.rules[index] = Rules { narrowing: Vec::new(), to: HashMap::new() };
@@ -240,7 +240,7 @@ impl<N: Nic> Steering<N> {
         if self.ways[index].has_rules_for_addresses() {
             self.follow_on(index, nic, own)?;
         }
-        // Not every driver tells; one that does must tell the same. A rule's key may have replaced the port's.
+        // Not every driver can be asked; if it can, the table must be ours. A rule's key may have replaced the port's.
         if nic.redirection().is_ok_and(|told| told != table) {
             return Err(format!("{driver} has another RSS table than it was given"));
         }
@@ -299,7 +299,8 @@ fn whole(told: &RssCapabilities) -> impl Iterator<Item = HashType> {
     all.into_iter().filter(|kind| told.types.contains(*kind))
 }
 
-/// Without it all packets come to the first queue of most NICs. Not all that hash tell of their key and table, as vmxnet3.
+/// What lets a NIC that software steers spread packets: without it all of them come to the first queue of most NICs.
+/// Not every NIC that hashes says so of its key and table: vmxnet3 does not.
 fn spread(nic: &impl Nic) -> Option<RssConfig> {
     let types: Vec<_> = whole(&nic.rss_capabilities()).collect();
     (!types.is_empty()).then(|| RssConfig { key: Vec::new(), types: types.into_iter().collect() })

@@ -13,11 +13,11 @@ use dpdk::{RingLimits, RingUse};
 const LEAST_SLOTS: u16 = 64;
 /// The smallest cache that is worth its while, if any is wanted.
 const LEAST_CACHE: usize = 32;
-/// The fewest frames that a worker holds for what they wait for.
+/// The fewest frames that a worker may hold while they wait (for a next hop, or for other fragments).
 const LEAST_HELD: usize = 48;
-/// Buffers that nothing is reckoned with to hold: of so many one …
+/// One buffer in this many stays spare: no ring or queue is planned to hold it.
 const SPARE_SHARE: usize = 32;
-/// … and no fewer.
+/// The fewest buffers that stay spare.
 const LEAST_SPARE: usize = 2 * BURST;
 
 /// What of a port counts.

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Their names, and what an operator who sends one may need to know.
+/// The signals that are ignored: number, name, and what an operator should know who sends one.
 const NAMED: [(i32, &str, &str); 12] = [
     (
         SIGHUP,
@@ -41,7 +41,7 @@ const NAMED: [(i32, &str, &str); 12] = [
 const NO_MEANING: &str = "it means nothing to lbd; SIGTERM stops it";
 /// One kind of signal is logged this often at most.
 const PAUSE: Duration = Duration::from_secs(1);
-/// With SIGUSR1 and SIGUSR2 a measuring build is told when to measure.
+/// In a measuring build SIGUSR1 and SIGUSR2 begin and end measuring, and are not ignored.
 const MEASURES: bool = cfg!(feature = "measure");
 
 /// Signals that are logged by a thread of their own.
@@ -51,7 +51,7 @@ impl Ignored {
     /// From now on those that have a name are logged, until the process ends.
     ///
     /// # Errors
-    /// There is no descriptor or thread to be had.
+    /// If the system has no descriptor or thread left.
     pub(crate) fn start() -> io::Result<Self> {
         let numbers = NAMED.map(|(number, ..)| number).into_iter();
         let wanted = numbers.filter(|number| !(MEASURES && [SIGUSR1, SIGUSR2].contains(number)));

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a step gets to end by itself after `lbd` was told to stop.
+/// How long a step may take to end by itself once `lbd` is to stop.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often it is looked.
+/// The interval between two looks at whether it has ended.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The start, from before DPDK is called until all ports run. Dropping it ends it.

@@ -128,9 +128,9 @@ int natlb_port_reta(uint16_t port, uint16_t *queues, uint16_t size);
 /* Reads `key_length` bytes of key, and the types that are in force. */
 int natlb_port_rss(uint16_t port, uint8_t *key, uint8_t key_length, uint64_t *types);
 int natlb_port_set_rss(uint16_t port, const struct natlb_rss *rss);
-/* A flow rule for IPv4, of one protocol (TCP or UDP; 0: any) and to one destination (four bytes; NULL: any): `rss`, over
- * a table of queues. Without a key or queues it uses the port's. Returns NULL if it is refused, with rte_errno and the
- * driver's words. */
+/* Makes a flow rule for IPv4: of one protocol (TCP or UDP; 0: any) and to one destination (four bytes; NULL: any), with
+ * `rss` over a table of queues. Without a key or queues it uses the port's. Returns NULL if it is refused, with
+ * rte_errno and the driver's words. */
 struct rte_flow *natlb_rss_rule(uint16_t port, uint8_t protocol, const uint8_t *destination,
 				const struct natlb_rss *rss, const uint16_t *queues, uint16_t queue_count,
 				char *why, size_t why_size);

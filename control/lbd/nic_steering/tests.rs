@@ -1,4 +1,4 @@
-//! Simulated NICs, whose hash is DPDK's `rte_softrss`: what they are told leads every packet to its owner's queue.
+//! Simulated NICs, whose hash is DPDK's `rte_softrss`: their keys and rules lead every packet to its owner's queue.
 
 use super::*;
 use dataplane::translation::endpoint_bits;
@@ -129,7 +129,7 @@ impl Nic for Simulated {
     fn add_rss_rules(&self, rss: &RssConfig) -> Result<[Rule; 2], RuleRefused> {
         assert_eq!(self.driver(), "net_ice");
         let table = self.0.borrow().table.clone();
-        // TCP's and UDP's do the same: one of them is made for no packet.
+        // One rule would do for TCP and UDP: the second matches no packet.
         Ok([self.rule(None, rss, &table), self.rule(Some(Ipv4Addr::UNSPECIFIED), rss, &table)])
     }
 
