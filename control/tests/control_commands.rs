@@ -315,7 +315,7 @@ fn a_queue_to_transmit_that_stands_still_is_left() {
     until("it is not noted", || !notes().contains("worker 0 has taken nothing"));
 }
 
-/// Whatever a worker does that is stuck, the control thread goes on; and it does not judge by a total that is not told.
+/// A stuck worker does not stop the control thread, which does not judge by a total that is unknown.
 #[test]
 fn steering_is_not_taken_while_a_worker_is_stuck_or_the_device_tells_nothing() {
     let (_directory, lab) = lab(2, 0);
@@ -354,7 +354,7 @@ fn steering_is_not_taken_while_a_worker_is_stuck_or_the_device_tells_nothing() {
     });
 }
 
-/// What is own before or after a change is told the devices before the workers, what no longer is after them.
+/// The devices learn of a new own address before the workers do, and of the end of one after them.
 #[test]
 fn devices_are_told_of_an_address_in_time() {
     let (_directory, lab) = lab(2, 0);

@@ -192,7 +192,7 @@ fn a_reals_own_datagram_from_a_service_port_is_routed_unless_to_a_client() {
         assert_eq!((out[0].port, seen.source, seen.destination), (VIP0, at(RS1, 5353), destination));
     }
     assert_eq!(lab.counters().routed.get(), 3);
-    // The same client socket has a connection, and with it no business with this real.
+    // This client socket has a connection already, and so no business with this real.
     assert_eq!(lab.arrive(DIP0, &from_rs1(Packet::udp(at(RS1, 5353), client, b"stray"))), []);
     assert_eq!(lab.dropped(DropReason::RealWithoutConnection), 1);
     // In fragments alike.
@@ -211,7 +211,7 @@ fn a_reals_own_datagram_from_a_service_port_is_routed_unless_to_a_client() {
     assert_eq!(lab.dropped(DropReason::Unrouted), 1);
 }
 
-/// A real's own TCP connection from a port that it serves on is told from a forgotten one by its SYN.
+/// The SYN distinguishes a real's own TCP connection, from a port that it serves on, from a forgotten one.
 #[test]
 fn a_reals_own_connection_from_a_service_port_is_routed() {
     let mut lab = forgetful_lab();

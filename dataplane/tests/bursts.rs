@@ -212,7 +212,7 @@ fn run(setting: Setting, steps: Vec<Step>) {
                 .collect();
             // No limit of answers is reached within a burst, where it would matter when in it they come.
             labs.iter_mut().for_each(|lab| lab.skip(100_000_000));
-            // The same order in both: what comes to one port after what comes to the other.
+            // One order for both: first all frames of one port, then those of the other.
             for port in [VIP0, DIP0] {
                 let of_port: Vec<_> = frames.iter().filter(|(other, _)| *other == port).collect();
                 for (_, bytes) in &of_port {

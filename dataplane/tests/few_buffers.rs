@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use support::packet::Packet;
 use support::*;
 
-/// A client's datagrams to so many hosts behind natlb that are not there.
+/// A client's datagrams to `hosts` hosts behind natlb that are not there.
 fn to_absent_hosts(lab: &mut Lab, hosts: u8) {
     for host in 0..hosts {
         for port in 1..4 {

@@ -248,7 +248,7 @@ fn listens(seen: &Seen) -> Vec<Packet> {
     vec![Packet::tcp(seen.destination, seen.source, flags)]
 }
 
-/// The same, and since the SYN is still unconfirmed its answer is repeated.
+/// Listens, and repeats its answer, since the SYN is still unconfirmed.
 fn listens_and_repeats(seen: &Seen) -> Vec<Packet> {
     let mut answers = listens(seen);
     if seen.flags & SYN == 0 {
@@ -306,8 +306,8 @@ fn datagrams_that_are_answered() {
     outcome.assert_dropped(&[]);
 }
 
-/// As an attacker does who knows that a second datagram makes a connection worth keeping. The service that he floods is
-/// closed to new clients, others are not.
+/// An attacker knows that a second datagram makes a connection worth keeping. The service that he floods is closed to new
+/// clients, others are not.
 #[test]
 fn datagrams_of_clients_that_speak_again_after_the_answer() {
     let packet = |n| in_vip(udp_to_flooded(turns(n, 2).0));

@@ -99,7 +99,7 @@ fn all_fragments_leave_or_none() {
     assert_eq!((lab.dropped(DropReason::NoBuffer), lab.worker.io().live_frames()), (1, 0));
     lab.worker.io().pool_size = Some(3);
     assert_eq!(lab.arrive(VIP0, &question(1472).frame()).len(), 3);
-    // A device that takes nothing: so many wait, the others are counted.
+    // A device that takes nothing: some frames wait, the others are counted.
     lab.worker.io().pool_size = None;
     lab.worker.io().transmit_limit = Some(0);
     for _ in 0..20 {

@@ -120,8 +120,8 @@ fn so_it_is_in_a_burst() {
     assert_eq!(states(&mut lab)[0], State::Established);
 }
 
-/// A worker has no time to add up the headers of a full burst. What would change a state is looked at all the same,
-/// in such a burst too; the rest stays wrong, so that its receiver drops it.
+/// A worker has no time to add up the headers of a full burst. A packet that would change a state is verified
+/// nevertheless; others stay wrong, so that their receiver drops them.
 #[test]
 fn under_full_load_a_wrong_header_changes_no_state_and_stays_wrong() {
     for flags in [RST, FIN | ACK, RST | ACK, SYN] {

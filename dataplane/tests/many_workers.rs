@@ -1,4 +1,4 @@
-//! Several workers: the same packets leave as with one, in the same order, wherever they are received.
+//! Several workers: the packets that leave, and their order, are those of one worker, wherever they are received.
 
 mod support;
 
@@ -14,7 +14,7 @@ use support::cluster::Cluster;
 use support::packet::{ACK, FIN, Packet, RST, SYN, read};
 use support::*;
 
-/// A small generator: the same packets each time.
+/// A small generator, which gives equal packets each time.
 struct Random(u64);
 
 impl Random {
@@ -24,7 +24,7 @@ impl Random {
     }
 }
 
-/// One real for each service, so that which real is picked does not depend on who picks.
+/// One real for each service, so that the pick does not depend on the worker.
 fn one_real_each() -> Lab {
     let mut lab = Lab::new();
     lab.configure(&[
@@ -43,7 +43,7 @@ struct Arrival {
     client: Option<SocketAddrV4>,
 }
 
-/// Plausible traffic of many clients, numbered so that each frame can be told.
+/// Plausible traffic of many clients, numbered so that each frame can be recognised.
 fn traffic(count: usize) -> Vec<Arrival> {
     let mut random = Random(2);
     let mut arrivals = Vec::new();
@@ -121,7 +121,7 @@ fn by_connection(sent: &[Sent]) -> HashMap<Connection, Vec<Vec<u8>>> {
     let mut all: HashMap<_, Vec<_>> = HashMap::new();
     for sent in sent {
         let seen = read(&sent.bytes);
-        // Of an ICMP error that is told by the ports of the packet that it quotes.
+        // An ICMP error's connection is known by the ports of the packet that it quotes.
         let quoted = if seen.protocol == 1 { seen.payload[28..32].to_vec() } else { Vec::new() };
         let key = (sent.port, seen.source, seen.destination, quoted);
         all.entry(key).or_default().push(sent.bytes.clone());
@@ -129,7 +129,7 @@ fn by_connection(sent: &[Sent]) -> HashMap<Connection, Vec<Vec<u8>>> {
     all
 }
 
-/// Lets the same traffic in to one worker and to several, and compares all that comes out.
+/// Gives one traffic to one worker and to several, and compares everything that comes out.
 fn compare(workers: usize, spread: Spread, steering: Steering) -> Cluster {
     let mut one = one_real_each();
     let mut cluster = Cluster::new(&one, workers, steering);
@@ -285,7 +285,7 @@ fn a_worker_without_a_transmit_queue_sends_through_another() {
     assert_eq!(cluster.counters(1).tx_packets.get(), 1);
 }
 
-/// A queue that the chip has not takes nothing once its ring is full. That is told, and another worker can send.
+/// A queue that the chip does not have takes nothing once its ring is full. It is reported, and another worker can send.
 #[test]
 fn a_transmit_queue_that_stands_still_is_told_and_left() {
     let lab = one_real_each();
@@ -355,7 +355,7 @@ fn frames_wait_for_a_worker_that_has_no_configuration_yet() {
     assert_eq!(seen, (0..40).collect::<Vec<_>>());
 }
 
-/// Else the loop would put it to sleep, and its load would be told as none.
+/// Otherwise the loop would put it to sleep, and its load would be shown as none.
 #[test]
 fn a_worker_that_only_sends_for_others_is_busy() {
     let lab = one_real_each();
@@ -593,7 +593,7 @@ fn fragments_reach_their_connections_worker() {
                 let seen = read(&support::packet::reassemble(&sent));
                 assert_eq!((seen.destination, &seen.payload), (destination, &text));
             }
-            // A whole packet of the same connection is found by its owner.
+            // A whole packet of that connection is found by its owner.
             let whole = Packet::udp(client, at(VIP, 53), b"?").macs(CLIENT_MAC, VIP_MAC);
             cluster.arrive(usize::from(number) % workers, VIP0, &whole.frame());
             assert_eq!(cluster.settle().len(), 1);

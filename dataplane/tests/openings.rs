@@ -92,8 +92,8 @@ fn packets_of_a_connection_opened_in_the_same_burst_follow_in_order() {
     assert_counted(&mut lab, 3, 6);
 }
 
-/// The first of them is not plain: it opens the connection all the same, and what comes after is not
-/// opened before it.
+/// The first packet has options: it still opens the connection, and none of the packets behind it does so
+/// before it.
 #[test]
 fn an_opening_with_options_is_not_overtaken() {
     let mut lab = Lab::serving();
@@ -108,8 +108,8 @@ fn an_opening_with_options_is_not_overtaken() {
     assert_counted(&mut lab, 3, 4);
 }
 
-/// Client endpoints whose port moves along with their address, so that what a bucket is first searched by is the same
-/// for all.
+/// Client endpoints whose port moves along with their address, so that all have one half of a key, by which a bucket is
+/// searched first.
 #[test]
 fn clients_that_half_a_key_does_not_tell_apart_are_told_apart() {
     let mut lab = Lab::with_capacity(40);
@@ -158,7 +158,7 @@ fn a_client_that_half_a_key_does_not_tell_apart_has_no_part_in_a_connection() {
     }
 }
 
-/// The same client to two services in one burst: two connections of one key, told apart by their reals. Where
+/// One client opens connections to two services in one burst: both have one key, and differ in their reals. Where
 /// one real serves both, the second gets another real.
 #[test]
 fn one_client_opens_two_services_in_one_burst() {

@@ -23,13 +23,13 @@ fn assert_conserved(lab: &mut Lab, arrived: u64) {
     let arrived = arrived + made;
     let answers = counters.answers.get();
     // An answer may count twice: the packet under its reason, and the answer as sent. A neighbour's
-    // message may count as neither: it was told to the control thread.
+    // message may count as neither: it was passed to the control thread.
     assert!(accounted <= arrived + answers, "{accounted} of {arrived}, {answers} answers");
     assert!(accounted + heard(lab) >= arrived, "{accounted} of {arrived}");
     assert_eq!(lab.worker.io().live_frames(), lab.worker.frames_held());
 }
 
-/// ARP messages that were told to the control thread instead of being dropped or answered.
+/// ARP messages that were passed to the control thread instead of being dropped or answered.
 fn heard(lab: &mut Lab) -> u64 {
     let mut heard = 0;
     while let Ok(event) = lab.control.neighbour_events.pop() {

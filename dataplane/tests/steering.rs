@@ -225,8 +225,8 @@ fn clients_spread_as_evenly_as_the_table_allows() {
     }
 }
 
-/// Indices that agree in all but the lowest and highest bits: what clients reach who differ in the first and
-/// last bits of their fields alone.
+/// Indices that agree in all but the lowest and highest bits: those of clients that differ only in the first and
+/// last bits of their fields.
 #[test]
 fn no_worker_has_much_more_than_its_share_of_a_block() {
     let mut random = Random(5);

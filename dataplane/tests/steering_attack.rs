@@ -163,8 +163,8 @@ fn climbed(samples: &[Start], mut vectors: Vec<u64>, random: &mut Random) -> Vec
 
 /// Guesses of the ratio of a zero window's two patterns, for each as many clients as give one worker too
 /// much where it is right. With the first k bits of the patterns as polynomials P and Q, and those of a
-/// client's address and port as a and b, such clients' index is zero, as aP + bQ = 0 modulo z^k. The same
-/// `at_end`, with bits in the other order.
+/// client's address and port as a and b, such clients' index is zero, as aP + bQ = 0 modulo z^k. With
+/// `at_end` the bits are in the other order.
 fn ratios(workers: usize, at_end: bool, random: &mut Random) -> Vec<u64> {
     let each = PICKED * 7 / 5 / (workers - 1);
     let k = each.next_power_of_two().ilog2();
@@ -377,7 +377,7 @@ fn hardly_any_free_key_gives_a_worker_more_than_twice_its_share() {
     );
 }
 
-/// With a zero window so little of the key is secret that who knows its form can have luck.
+/// With a zero window so little of the key is secret that an attacker who knows its form can be lucky.
 #[test]
 fn a_zero_window_gives_a_worker_more_than_twice_its_share_by_luck_alone() {
     let Outcomes { copied, few_workers, many_workers, guessed } = attack(Key::ZeroWindow, 128, 20);

@@ -1,4 +1,4 @@
-//! Which way packets leave: a connection's, whatever they are like, all the same way; what is routed never back.
+//! Which way packets leave: all of a connection's take one way, whatever they are like; a routed packet never goes back.
 
 mod support;
 
@@ -234,7 +234,7 @@ fn two_uplinks_without(silent: NeighbourKey) -> Lab {
     lab
 }
 
-/// Its sender is told by the port that it came by.
+/// The answer leaves by the port that the packet came by.
 #[test]
 fn a_silent_gateway_is_told_to_who_sent_the_packet() {
     let mut lab = two_uplinks();
@@ -419,8 +419,8 @@ fn a_reply_is_translated_where_its_real_is() {
     }
 }
 
-/// An address of a routed prefix that nobody has: whatever is sent there ends here, and comes from a router's MAC or
-/// that of another of the same routers.
+/// An address of a routed prefix that nobody has: packets to it end here, whether they come from one router's MAC or from
+/// another's.
 #[test]
 fn what_no_service_has_is_not_sent_back_to_its_router() {
     let unused = Ipv4Addr::new(192, 88, 99, 9);

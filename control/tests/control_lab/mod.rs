@@ -58,7 +58,7 @@ pub fn config_in(directory: &Path) -> Config {
     config
 }
 
-/// What the made up devices are told, and how they fail.
+/// What the made-up devices get, and how they fail.
 #[derive(Default)]
 pub struct DeviceState {
     /// The own addresses of each call, in their order.
@@ -124,7 +124,7 @@ impl Devices for MadeUp {
     }
 }
 
-/// What a worker was told.
+/// What a worker got from the control thread.
 #[derive(Default)]
 pub struct Told {
     pub snapshot: Option<Arc<Snapshot>>,
@@ -133,7 +133,7 @@ pub struct Told {
     pub senders: Vec<(u8, usize)>,
 }
 
-/// A worker that adopts what it is told, and has `connections` connections on real 0.
+/// A worker that adopts what it gets, and has `connections` connections on real 0.
 pub struct Worker {
     pub counters: Arc<WorkerCounters>,
     pub told: Arc<Mutex<Told>>,
