@@ -306,8 +306,8 @@ fn datagrams_that_are_answered() {
     outcome.assert_dropped(&[]);
 }
 
-/// An attacker knows that a second datagram makes a connection worth keeping. The service that he floods is closed to new
-/// clients, others are not.
+/// An attacker knows that a second datagram makes a connection worth keeping. The service that he floods is closed to
+/// new clients, others are not.
 #[test]
 fn datagrams_of_clients_that_speak_again_after_the_answer() {
     let packet = |n| in_vip(udp_to_flooded(turns(n, 2).0));

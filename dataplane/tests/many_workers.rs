@@ -285,7 +285,8 @@ fn a_worker_without_a_transmit_queue_sends_through_another() {
     assert_eq!(cluster.counters(1).tx_packets.get(), 1);
 }
 
-/// A queue that the chip does not have takes nothing once its ring is full. It is reported, and another worker can send.
+/// A queue that the chip does not have takes nothing once its ring is full. It is reported, and another worker can
+/// send.
 #[test]
 fn a_transmit_queue_that_stands_still_is_told_and_left() {
     let lab = one_real_each();

@@ -1,4 +1,5 @@
-//! Which way packets leave: all of a connection's take one way, whatever they are like; a routed packet never goes back.
+//! Which way packets leave: all of a connection's take one way, whatever they are like; a routed packet never goes
+//! back.
 
 mod support;
 
@@ -419,8 +420,8 @@ fn a_reply_is_translated_where_its_real_is() {
     }
 }
 
-/// An address of a routed prefix that nobody has: packets to it end here, whether they come from one router's MAC or from
-/// another's.
+/// An address of a routed prefix that nobody has: packets to it end here, whether they come from one router's MAC or
+/// from another's.
 #[test]
 fn what_no_service_has_is_not_sent_back_to_its_router() {
     let unused = Ipv4Addr::new(192, 88, 99, 9);
