@@ -2,9 +2,12 @@
 
 mod control_lab;
 
-use control::api::protocol::{Command, Listen, Refusal};
-use control::change::{Effect, Refused, apply, save};
+use control::api::protocol::{Command, Refusal};
+use control::api::refusal::Refused;
+use control::change::{Effect, apply, save};
 use control::model::{Links, Model};
+use control::text::addresses::Listen;
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::mac::Mac;
 use dataplane::schedule::Change;
 use dataplane::snapshot::Steering;
@@ -23,7 +26,7 @@ impl Desk {
         let links = Links::new(&control_lab::without_default(), |_| {
             (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software)
         });
-        Self { model: Model::new([900, 120, 300]), links }
+        Self { model: Model::new(TimeoutSeconds::default()), links }
     }
 
     fn with_web() -> Self {
@@ -140,7 +143,7 @@ fn every_refusal_has_its_code_and_words() {
         (add_real(WEB, "10.0.0.27:80", 65_536), "bad_weight", "weight 65536 is above 65535"),
         (edit_real(WEB, "10.0.0.7:80", Some(65_536)), "bad_weight", "weight 65536 is above 65535"),
         (
-            Command::Timeouts { set: Some([0, 2_678_401, 0]) },
+            Command::Timeouts { set: Some([0, 2_678_401, 0].into()) },
             "bad_timeout",
             "timeout 2678401 is above 2678400 seconds (31 days)",
         ),
@@ -254,7 +257,7 @@ fn what_is_saved_restores_to_the_same_order() {
     let mut desk = Desk::with_web();
     desk.does(&add_real(WEB, "10.0.0.3:8080", 5));
     desk.does(&add_service("udp://192.168.10.100:53", Some("rr")));
-    desk.does(&Command::Timeouts { set: Some([600, 0, 30]) });
+    desk.does(&Command::Timeouts { set: Some([600, 0, 30].into()) });
     let lines = save(&desk.model);
     assert_eq!(
         lines,

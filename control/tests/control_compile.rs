@@ -3,10 +3,12 @@
 mod control_lab;
 
 use control::api::protocol::Command;
-use control::change::{Refused, apply, restore};
+use control::api::refusal::Refused;
+use control::change::{apply, restore};
 use control::model::{Links, Model};
 use control::publish::compile::Compiler;
 use control::publish::ids::NoRoom;
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{MAX_REALS, NeighbourKey, NextHopId, REAL_IDS, RealId, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::{Snapshot, Steering};
@@ -26,7 +28,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let links = links();
-        Self { model: Model::new([900, 120, 300]), compiler: Compiler::new(links) }
+        Self { model: Model::new(TimeoutSeconds::default()), compiler: Compiler::new(links) }
     }
 
     fn restore(&mut self, lines: &[&str]) -> Arc<Snapshot> {
@@ -56,7 +58,7 @@ fn way(key: NeighbourKey) -> NextHopId {
 }
 
 fn web() -> ServiceKey {
-    "tcp://192.168.10.100:80".parse::<control::api::protocol::Listen>().unwrap().0
+    "tcp://192.168.10.100:80".parse::<control::text::addresses::Listen>().unwrap().0
 }
 
 fn real(endpoint: &str) -> RealKey {
@@ -129,7 +131,7 @@ fn restoring_keeps_the_ids_of_what_stays() {
 #[test]
 fn an_untouched_service_keeps_its_schedule() {
     let mut bench = Bench::new();
-    let dns = "udp://192.168.10.100:53".parse::<control::api::protocol::Listen>().unwrap().0;
+    let dns = "udp://192.168.10.100:53".parse::<control::text::addresses::Listen>().unwrap().0;
     let before = bench.restore(&[WEB, RS1, "-A -u 192.168.10.100:53"]);
     let edit = r#""command":"edit-real","service":"tcp://192.168.10.100:80","real":"10.0.0.7:80","weight":3"#;
     let after = bench.command(edit);
@@ -145,7 +147,7 @@ fn all_reals_are_replaced_in_one_change_and_only_removed_ones_with_connections_t
     let set = |host: &str, count: usize| -> Model {
         let reals = (1..=count).map(|port| format!("-a -t 192.168.10.100:80 -r {host}:{port} -m"));
         let lines: Vec<String> = std::iter::once(WEB.to_owned()).chain(reals).collect();
-        restore(&Model::new([1, 1, 1]), &links, lines.iter().map(String::as_str)).unwrap()
+        restore(&Model::new([1, 1, 1].into()), &links, lines.iter().map(String::as_str)).unwrap()
     };
     let most = MAX_REALS - 1;
     let [blue, green, red] = ["10.0.0.7", "10.0.0.17", "10.0.0.27"].map(|host| set(host, most));
@@ -250,7 +252,7 @@ fn the_smaller_mtu_of_the_file_and_the_device_counts() {
         assert!(links.ports.iter().all(|port| port.mtu == expected));
         assert_eq!(links.mtu(1, 1000), 1000);
         let mut compiler = Compiler::new(links);
-        let snapshot = compiler.compile(&Model::new([900, 120, 300]), way);
+        let snapshot = compiler.compile(&Model::new(TimeoutSeconds::default()), way);
         assert!(snapshot.ports.iter().all(|port| port.mtu == expected));
     }
 }

@@ -7,6 +7,7 @@ use control::change::restore;
 use control::model::{Links, Model};
 use control::persist::state_file::StateFile;
 use control_lab::{Lab, config_in};
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::Steering;
 use std::fs;
@@ -23,7 +24,7 @@ fn links() -> Links {
 }
 
 fn model(lines: &[&str]) -> Model {
-    restore(&Model::new([900, 120, 300]), &links(), lines.iter().copied()).unwrap()
+    restore(&Model::new(TimeoutSeconds::default()), &links(), lines.iter().copied()).unwrap()
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -38,7 +39,7 @@ fn a_state_is_written_and_loaded_whole() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("not/there/yet/state");
     let file = StateFile::open(&path).unwrap();
-    let empty = Model::new([1, 2, 3]);
+    let empty = Model::new([1, 2, 3].into());
     assert!(file.load(&empty, &links()).unwrap().is_none());
     let written = model(&WEB);
     file.write(&written).unwrap();
@@ -63,7 +64,7 @@ fn a_power_cut_while_writing_leaves_the_old_state() {
     for length in 0..whole.len() {
         let left = directory.path().join(format!(".state.new-{length}"));
         fs::write(&left, &whole.as_bytes()[..length]).unwrap();
-        let loaded = file.load(&Model::new([1, 1, 1]), &links()).unwrap().unwrap();
+        let loaded = file.load(&Model::new([1, 1, 1].into()), &links()).unwrap().unwrap();
         assert_eq!(loaded.real_count(), 2);
     }
     fs::write(directory.path().join("state.mine"), "not ours").unwrap();
@@ -151,7 +152,7 @@ fn a_state_that_is_cut_off_anywhere_is_refused() {
     let file = StateFile::open(&path).unwrap();
     file.write(&model(&WEB)).unwrap();
     let whole = fs::read_to_string(&path).unwrap();
-    let load = || file.load(&Model::new([1, 1, 1]), &links());
+    let load = || file.load(&Model::new([1, 1, 1].into()), &links());
     // But for the last end of line.
     for length in 0..whole.len() - 1 {
         fs::write(&path, &whole[..length]).unwrap();
@@ -225,7 +226,7 @@ fn a_link_to_nothing_yet_is_followed() {
     std::os::unix::fs::symlink("link", &link).unwrap();
     std::os::unix::fs::symlink("disk/real", directory.path().join("link")).unwrap();
     let file = StateFile::open(&link).unwrap();
-    assert!(file.load(&Model::new([1, 1, 1]), &links()).unwrap().is_none());
+    assert!(file.load(&Model::new([1, 1, 1].into()), &links()).unwrap().is_none());
     file.write(&model(&WEB)).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(fs::symlink_metadata(directory.path().join("disk/real")).unwrap().is_file());

@@ -1,9 +1,11 @@
-//! The Unix socket's two ends of a conversation.
+//! What is said over the Unix socket, and the daemon's end of it.
 //!
 //! ```text
-//! protocol  a request and its answer: one JSON object a line
 //! server    the socket: who may speak, and how much
+//! refusal   why a command is refused, and the code and text that say so
+//! protocol  a request and its answer: one JSON object a line
 //! ```
 
 pub mod protocol;
+pub mod refusal;
 pub mod server;

@@ -1,8 +1,8 @@
 //! Which addresses a VIP and a real can have.
 
-use super::Refused;
+use crate::api::refusal::Refused;
 use crate::model::Links;
-use crate::text::addresses;
+use crate::text::{addresses, later};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub(super) fn check_vip(links: &Links, listen: SocketAddrV4) -> Result<(), Refused> {
@@ -13,7 +13,7 @@ pub(super) fn check_vip(links: &Links, listen: SocketAddrV4) -> Result<(), Refus
         return Err(Refused::BadAddress { address, role, why });
     }
     if listen.port() == 0 {
-        return Err(Refused::NotSupported("port 0 (any port)".into()));
+        return Err(Refused::NotSupported(later::ANY_PORT));
     }
     Ok(())
 }

@@ -1,17 +1,16 @@
 //! A change of the model: model + command → new model, or a refusal. Pure.
 
 mod address;
-mod refusal;
 mod restore;
 
-pub use refusal::Refused;
 pub use restore::{configured, restore, save};
 
-use crate::api::protocol::{Command, Listen};
-use crate::model::{Links, MAX_SERVICES, Model, Real, Service};
-use crate::text::algorithms;
-use crate::text::ipvsadm_lines::LARGEST_WEIGHT;
-use dataplane::connection::Timeouts;
+use crate::api::protocol::Command;
+use crate::api::refusal::Refused;
+use crate::model::{LARGEST_WEIGHT, Links, MAX_SERVICES, Model, Real, Service, TooLong, with_timeouts};
+use crate::text::addresses::Listen;
+use crate::text::{algorithms, later};
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
 use std::net::SocketAddrV4;
@@ -34,7 +33,7 @@ pub fn apply(model: &Model, links: &Links, command: &Command) -> Result<(Model, 
     let effect = match command {
         Command::AddService { service, scheduler, persistence } => {
             refuse_persistence(*persistence)?;
-            let algorithm = scheduler.as_deref().map_or(Ok(algorithms::DEFAULT), algorithms::by_name)?;
+            let algorithm = algorithms::by_name_or_default(scheduler.as_deref())?;
             add_service(&mut next, links, service.0, algorithm)?;
             Effect::Changed
         }
@@ -161,15 +160,9 @@ fn present(model: &Model, service: &ServiceKey, endpoint: SocketAddrV4) -> Resul
     service.real(endpoint).copied().ok_or(Refused::NoSuchReal)
 }
 
-fn set_timeouts(model: &mut Model, set: [u32; 3]) -> Result<(), Refused> {
-    if let Some(&seconds) = set.iter().find(|seconds| **seconds > Timeouts::LONGEST_SECONDS) {
-        return Err(Refused::BadTimeout(seconds));
-    }
-    for (timeout, seconds) in model.timeouts.iter_mut().zip(set) {
-        if seconds != 0 {
-            *timeout = seconds;
-        }
-    }
+fn set_timeouts(model: &mut Model, set: TimeoutSeconds) -> Result<(), Refused> {
+    let wanted = with_timeouts(model.timeouts, set);
+    model.timeouts = wanted.map_err(|TooLong(seconds)| Refused::BadTimeout(seconds))?;
     Ok(())
 }
 
@@ -180,13 +173,13 @@ fn check_weight(weight: u32) -> Result<(), Refused> {
 fn refuse_persistence(persistence: Option<u32>) -> Result<(), Refused> {
     match persistence {
         None | Some(0) => Ok(()),
-        Some(_) => Err(Refused::NotSupported("persistence (-p)".into())),
+        Some(_) => Err(Refused::NotSupported(later::PERSISTENCE)),
     }
 }
 
 fn refuse_thresholds(thresholds: [Option<u32>; 2]) -> Result<(), Refused> {
     if thresholds.iter().any(|threshold| threshold.unwrap_or(0) != 0) {
-        return Err(Refused::NotSupported("connection thresholds (-x, -y)".into()));
+        return Err(Refused::NotSupported(later::THRESHOLDS));
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! All services replaced in one change, and the lines that bring them back.
 
-use super::{Refused, address, check_real, refuse_persistence, refuse_thresholds, set_timeouts};
-use crate::api::protocol::{Command, FaultyLines, Listen};
+use super::{address, check_real, refuse_thresholds, set_timeouts};
+use crate::api::protocol::FaultyLines;
+use crate::api::refusal::Refused;
 use crate::config;
 use crate::model::{Links, MAX_SERVICES, Model, Real, Service};
-use crate::text::algorithms;
+use crate::text::addresses::Listen;
 use crate::text::ipvsadm_lines::{self, Line};
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
 use hashbrown::{HashMap, HashSet};
@@ -22,7 +24,7 @@ pub fn restore<'a>(
     lines: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
 ) -> Result<Model, Refused> {
     let lines = lines.into_iter();
-    ipvsadm_lines::check_whole(lines.clone()).map_err(Refused::NoLines)?;
+    ipvsadm_lines::check_whole(lines.clone())?;
     let mut next = model.clone();
     next.clear();
     let mut written = Written::default();
@@ -38,9 +40,7 @@ pub fn restore<'a>(
         return Err(Refused::Lines(faulty));
     }
     if is_empty {
-        // More likely a producer that failed than a wish; what `save` gives has a `--set` line at least.
-        let nothing = "no line to restore (to remove all services: lbctl clear)";
-        return Err(Refused::NoLines(nothing.to_owned()));
+        return Err(Refused::NoLines);
     }
     written.finish(&mut next);
     Ok(next)
@@ -51,7 +51,7 @@ pub fn restore<'a>(
 /// # Errors
 /// What is wrong, and with which service.
 pub fn configured(
-    timeouts: [u32; 3],
+    timeouts: TimeoutSeconds,
     links: &Links,
     services: &[config::Service],
 ) -> Result<Model, (Listen, Refused)> {
@@ -75,10 +75,7 @@ pub fn save(model: &Model) -> Vec<String> {
     for service in model.services().values() {
         lines.push(ipvsadm_lines::service_line(&service.key, service.algorithm));
         let oldest_first = service.reals.iter().rev();
-        lines.extend(
-            oldest_first
-                .map(|real| ipvsadm_lines::real_line(&service.key, real.endpoint, real.weight, [0, 0])),
-        );
+        lines.extend(oldest_first.map(|real| ipvsadm_lines::real_line(&service.key, real, [0, 0])));
     }
     lines
 }
@@ -110,16 +107,8 @@ impl Written {
 
     /// Takes one line, or says what is wrong with it.
     fn line(&mut self, next: &mut Model, links: &Links, line: &str) -> Result<(), String> {
-        let taken = ipvsadm_lines::parse(line).and_then(|line| {
-            let taken = match line {
-                Line::Command(command) => self.take(next, links, command),
-                Line::Clear if self.services.is_empty() && self.faulty.is_empty() => Ok(()),
-                Line::Clear => {
-                    Err(Refused::NotSupported("-C after services: all lines are one change".into()))
-                }
-            };
-            taken.map_err(|refused| refused.to_string())
-        });
+        let taken = ipvsadm_lines::parse(line)
+            .and_then(|line| self.take(next, links, line).map_err(|refused| refused.to_string()));
         if taken.is_err() {
             let unknown = |key: &ServiceKey| !self.services.contains_key(key);
             self.faulty.extend(ipvsadm_lines::added_service(line).filter(unknown));
@@ -127,20 +116,16 @@ impl Written {
         taken
     }
 
-    fn take(&mut self, next: &mut Model, links: &Links, command: Command) -> Result<(), Refused> {
-        match command {
-            Command::AddService { service, scheduler, persistence } => {
-                refuse_persistence(persistence)?;
-                let algorithm = scheduler.as_deref().map_or(Ok(algorithms::DEFAULT), algorithms::by_name)?;
-                self.add_service(links, service.0, algorithm)
+    fn take(&mut self, next: &mut Model, links: &Links, line: Line) -> Result<(), Refused> {
+        match line {
+            Line::AddService { service, scheduler } => self.add_service(links, service, scheduler),
+            Line::AddReal { service, real, thresholds } => {
+                refuse_thresholds(thresholds.map(Some))?;
+                self.add_real(links, service, real)
             }
-            Command::AddReal { service, real, weight, upper_threshold, lower_threshold } => {
-                refuse_thresholds([upper_threshold, lower_threshold])?;
-                let real = Real { endpoint: real, weight: weight.unwrap_or(1) };
-                self.add_real(links, service.0, real)
-            }
-            Command::Timeouts { set: Some(set) } => set_timeouts(next, set),
-            _ => Err(Refused::NotSupported("this command among these lines".into())),
+            Line::SetTimeouts(set) => set_timeouts(next, set),
+            Line::Clear if self.services.is_empty() && self.faulty.is_empty() => Ok(()),
+            Line::Clear => Err(Refused::NotSupported("-C after services: all lines are one change")),
         }
     }
 

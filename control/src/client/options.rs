@@ -1,8 +1,8 @@
 //! The command line of `lbctl`; letters and long names are `ipvsadm`'s.
 
 use super::tips;
+use crate::model::LARGEST_WEIGHT;
 use crate::text::addresses::{self, Fault, RealAddress};
-use crate::text::ipvsadm_lines::LARGEST_WEIGHT;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use dataplane::connection::Timeouts;
 use std::ffi::OsString;

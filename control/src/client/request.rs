@@ -2,7 +2,10 @@
 
 use super::Failure;
 use super::options::{Order, RealName, RealOptions, Selection, ServiceAddress, ServiceOptions, Written};
-use crate::api::protocol::{Command, LONGEST_LINE, Lines, Listen};
+use crate::api::protocol::{Command, LONGEST_LINE, Lines};
+use crate::text::addresses::Listen;
+use crate::text::later;
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{Protocol, ServiceKey};
 use std::io::Read;
 use std::net::SocketAddrV4;
@@ -44,6 +47,7 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
         Order::Timeouts(options) => {
             // clap has counted them.
             let set = options.set.as_ref().and_then(|set| <[u32; 3]>::try_from(set.as_slice()).ok());
+            let set = set.map(TimeoutSeconds::from);
             Command::Timeouts { set }
         }
         Order::Zero => Command::Zero {},
@@ -57,18 +61,20 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
 fn service_options(options: &ServiceOptions) -> Result<(Listen, Option<String>, Option<u32>), Failure> {
     let service = service(&options.service)?;
     let later = [
-        (options.netmask.is_some(), "-M (persistence netmask)"),
-        (options.sched_flags.is_some(), "-b (scheduler flags)"),
-        (options.pe.is_some(), "--pe (persistence engine)"),
-        (options.ops, "-o (one-packet scheduling)"),
+        (options.netmask.is_some(), later::NETMASK),
+        (options.sched_flags.is_some(), later::SCHEDULER_FLAGS),
+        (options.pe.is_some(), later::PERSISTENCE_ENGINE),
+        (options.ops, later::ONE_PACKET),
     ];
     refuse(&later)?;
     Ok((service, options.scheduler.clone(), options.persistence))
 }
 
 fn service(address: &ServiceAddress) -> Result<Listen, Failure> {
-    let later =
-        [(address.sctp_service.is_some(), "SCTP"), (address.fwmark_service.is_some(), "-f (firewall mark)")];
+    let later = [
+        (address.sctp_service.is_some(), later::SCTP),
+        (address.fwmark_service.is_some(), later::FIREWALL_MARK),
+    ];
     refuse(&later)?;
     let tcp = address.tcp_service.map(|listen| (Protocol::Tcp, listen));
     let udp = address.udp_service.map(|listen| (Protocol::Udp, listen));
@@ -89,9 +95,9 @@ fn real_name(name: &RealName) -> Result<(Listen, SocketAddrV4), Failure> {
 
 fn real_options(options: &RealOptions) -> Result<(Listen, SocketAddrV4), Failure> {
     let later = [
-        (options.forwarding.gatewaying, "-g (direct routing)"),
-        (options.forwarding.ipip, "-i (tunnelling)"),
-        (options.forwarding.fullnat, "-b (full NAT)"),
+        (options.forwarding.gatewaying, later::DIRECT_ROUTING),
+        (options.forwarding.ipip, later::TUNNELLING),
+        (options.forwarding.fullnat, later::FULL_NAT),
     ];
     refuse(&later)?;
     real_name(&options.name)

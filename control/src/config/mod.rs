@@ -17,6 +17,7 @@ mod settings;
 pub use problem::Problem;
 
 use crate::nic_steering;
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::ServiceKey;
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
@@ -136,8 +137,8 @@ pub struct Config {
     pub unmatched: Unmatched,
     /// `[forward] ip_options`.
     pub ip_options: IpOptions,
-    /// `[timeouts]`: TCP, TCP after FIN, UDP in seconds.
-    pub timeouts: [u32; 3],
+    /// `[timeouts]`.
+    pub timeouts: TimeoutSeconds,
     /// `[[service]]`, in order.
     pub services: Vec<Service>,
 }

@@ -4,11 +4,9 @@ use super::network::Network;
 use super::problem::Problems;
 use super::section::{At, Section};
 use super::{Real, Service};
-use crate::api::protocol::Listen;
-use crate::model::MAX_SERVICES;
-use crate::text::addresses::{self, RealAddress};
+use crate::model::{LARGEST_WEIGHT, MAX_SERVICES};
+use crate::text::addresses::{self, Listen, RealAddress};
 use crate::text::algorithms;
-use crate::text::ipvsadm_lines::LARGEST_WEIGHT;
 use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
 use std::collections::HashSet;
@@ -116,8 +114,8 @@ impl Reader<'_> {
 
 fn scheduler(section: &mut Section<'_>, problems: &mut Problems) -> Algorithm {
     let Some(name) = section.text("scheduler", problems) else { return algorithms::DEFAULT };
-    algorithms::by_name(name.value).unwrap_or_else(|refusal| {
-        problems.add(name.at, refusal.message);
+    algorithms::by_name(name.value).unwrap_or_else(|unknown| {
+        problems.add(name.at, unknown.to_string());
         algorithms::DEFAULT
     })
 }

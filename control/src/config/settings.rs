@@ -4,7 +4,7 @@ use super::problem::Problems;
 use super::section::{self, Section};
 use super::{Buffers, Control, Eal, Hugepages, Idle};
 use crate::nic_steering::Mode;
-use dataplane::connection::Timeouts;
+use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::snapshot::{IpOptions, Unmatched};
 use dataplane::steering::MOST_WORKERS;
 use nix::unistd::Group;
@@ -175,11 +175,11 @@ pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> 
     )
 }
 
-/// TCP, TCP after FIN, UDP in seconds.
-pub(super) fn timeouts(section: Option<Section<'_>>, problems: &mut Problems) -> [u32; 3] {
-    let mut timeouts = [900, 120, 300];
+pub(super) fn timeouts(section: Option<Section<'_>>, problems: &mut Problems) -> TimeoutSeconds {
+    let mut timeouts = TimeoutSeconds::default();
     let Some(mut section) = section else { return timeouts };
-    for (seconds, key) in timeouts.iter_mut().zip(["tcp", "tcp_fin", "udp"]) {
+    let TimeoutSeconds { tcp, fin, udp } = &mut timeouts;
+    for (seconds, key) in [(tcp, "tcp"), (fin, "tcp_fin"), (udp, "udp")] {
         if let Some(found) = section.number(key, 1..=Timeouts::LONGEST_SECONDS, problems) {
             *seconds = found.value;
         }

@@ -57,7 +57,7 @@ fn the_example_is_read_whole() {
     let (address, mac) = ("10.0.0.7".parse().unwrap(), Mac([2, 0, 0, 0, 0, 7]));
     assert_eq!(config.neighbours, [StaticNeighbour { address, mac, port: 1 }]);
     let service = &config.services[0];
-    assert_eq!(crate::api::protocol::Listen(service.key).to_string(), "tcp://192.168.10.100:80");
+    assert_eq!(crate::text::addresses::Listen(service.key).to_string(), "tcp://192.168.10.100:80");
     assert_eq!(service.algorithm, Algorithm::WeightedRoundRobin);
     assert_eq!(service.reals, [Real { endpoint: "10.0.0.7:80".parse().unwrap(), weight: 1 }]);
 }
@@ -106,7 +106,7 @@ fn the_values_given_are_taken() {
     assert_eq!((config.capacity, config.unmatched), (64, Unmatched::Drop));
     assert_eq!(config.ip_options, IpOptions::Pass);
     assert_eq!(config.steering, Mode::Software);
-    assert_eq!((config.timeouts, config.ports[1].mtu), ([10, 20, 30], Some(9000)));
+    assert_eq!((config.timeouts, config.ports[1].mtu), ([10, 20, 30].into(), Some(9000)));
     let reals: Vec<_> = config.services[0].reals.iter().map(|r| (r.endpoint.port(), r.weight)).collect();
     assert_eq!(reals, [(8080, 65535), (80, 1)]);
     assert_eq!(config.services[0].algorithm, Algorithm::RoundRobin);

@@ -2,8 +2,10 @@
 
 use super::{ControlThread, views};
 use crate::api::protocol::{Changed, Command, Drained, Outcome, Saved, TimeoutsView, Tried};
+use crate::api::refusal::Refused;
 use crate::api::server::PeerId;
-use crate::change::{self, Effect, Refused};
+use crate::change::{self, Effect};
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::RealKey;
 use serde::Serialize;
 use serde_json::Value;
@@ -60,7 +62,7 @@ impl ControlThread {
             }
             Command::Timeouts { .. } => {
                 self.carry_out(command)?;
-                let [tcp, tcp_fin, udp] = self.model.timeouts;
+                let TimeoutSeconds { tcp, fin: tcp_fin, udp } = self.model.timeouts;
                 let config_version = self.compiler.version();
                 Ok(json(TimeoutsView { tcp, tcp_fin, udp, config_version }))
             }

@@ -1,7 +1,7 @@
 //! What becomes of the ports' links while `lbd` runs: said in the log, followed in the snapshot and to the neighbours.
 
 use super::{ControlThread, RunError};
-use crate::change::Refused;
+use crate::api::refusal::Refused;
 use crate::host_interface::{Change, Footing, Look};
 use crate::neighbours::Moment;
 use dataplane::names::ids::PortIndex;

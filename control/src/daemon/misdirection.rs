@@ -2,7 +2,7 @@
 //! done if not.
 
 use super::ControlThread;
-use crate::change::Refused;
+use crate::api::refusal::Refused;
 use dataplane::snapshot::{Snapshot, Steering};
 
 /// Of so many packets that a port received one may be in the wrong worker's queue.

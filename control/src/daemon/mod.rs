@@ -29,9 +29,9 @@ mod views;
 
 pub use devices::{Counted, DeviceStatus, Devices, WorkerInfo};
 
-use crate::api::protocol::Listen;
+use crate::api::refusal::Refused;
 use crate::api::server::{Server, SocketError};
-use crate::change::{self, Refused};
+use crate::change;
 use crate::config::{Config, StaticNeighbour};
 use crate::host_interface;
 use crate::model::{Links, Model};
@@ -43,6 +43,7 @@ use crate::publish::compile::Compiler;
 use crate::publish::ids::NoRoom;
 use crate::publish::ways::Ways;
 use crate::publish::workers::{WorkerLate, Workers};
+use crate::text::addresses::Listen;
 use dataplane::exchange::orders::ControlEnd;
 use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::{NeighbourKey, PortIndex};

@@ -1,6 +1,6 @@
 //! What publishing meets, as the answer to the operator who asked for a change.
 
-use crate::change::Refused;
+use crate::api::refusal::Refused;
 use crate::publish::ids::NoRoom;
 use crate::publish::workers::WorkerLate;
 

@@ -2,11 +2,11 @@
 
 use super::ControlThread;
 use super::commands::json;
-use crate::api::protocol::{Listen, RealView, ServiceView, Services, Traffic};
-use crate::change::Refused;
+use crate::api::protocol::{RealView, ServiceView, Services, Traffic};
+use crate::api::refusal::Refused;
 use crate::model::{Real, Service};
 use crate::publish::workers::Connections;
-use crate::text::algorithms;
+use crate::text::addresses::Listen;
 use dataplane::names::ids::{RealKey, ServiceKey};
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ impl ControlThread {
             protocol: service.key.protocol.to_string(),
             address: service.key.listen.ip().to_string(),
             port: service.key.listen.port(),
-            scheduler: algorithms::name(service.algorithm).to_owned(),
+            scheduler: service.algorithm.name().to_owned(),
             flags: Vec::new(),
             persistence_s: 0,
             traffic: columns.of(self.statistics.service(&service.key)),

@@ -1,9 +1,12 @@
 //! Services and reals as configured: a value that a change turns into another one.
 
 mod links;
+mod timeouts;
 
 pub use links::Links;
+pub use timeouts::{TooLong, with_timeouts};
 
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{Protocol, RealKey, ServiceKey};
 use dataplane::schedule::{Algorithm, Change};
 use hashbrown::HashSet;
@@ -16,6 +19,9 @@ use std::sync::Arc;
 /// stays cheap.
 pub const MAX_SERVICES: usize = 4096;
 
+/// The largest weight of a real.
+pub const LARGEST_WEIGHT: u32 = 65_535;
+
 /// Everything that commands can change. A copy shares what does not change, so it costs next to nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
@@ -24,8 +30,8 @@ pub struct Model {
     /// The addresses of all reals, each with how many reals have it.
     hosts: OrdMap<Ipv4Addr, u32>,
     real_count: usize,
-    /// TCP, TCP after FIN, UDP in seconds.
-    pub timeouts: [u32; 3],
+    /// How long connections live.
+    pub timeouts: TimeoutSeconds,
     /// The last generation that was given to a service.
     pub generations: u64,
 }
@@ -93,7 +99,7 @@ fn only_in<'a>(
 
 impl Model {
     /// No services.
-    pub fn new(timeouts: [u32; 3]) -> Self {
+    pub fn new(timeouts: TimeoutSeconds) -> Self {
         Self { services: OrdMap::new(), hosts: OrdMap::new(), real_count: 0, timeouts, generations: 0 }
     }
 

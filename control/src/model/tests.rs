@@ -66,7 +66,7 @@ impl Model {
 proptest! {
     #[test]
     fn hosts_and_counts_are_those_of_the_services(steps in prop::collection::vec(step(), 0..40)) {
-        let mut model = Model::new([900, 120, 300]);
+        let mut model = Model::new(TimeoutSeconds::default());
         for step in &steps {
             model.take(step);
             let hosts: HashSet<Ipv4Addr> = model.reals().map(|real| *real.endpoint.ip()).collect();
@@ -88,7 +88,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..40),
         more in prop::collection::vec(step(), 0..10),
     ) {
-        let mut before = Model::new([900, 120, 300]);
+        let mut before = Model::new(TimeoutSeconds::default());
         steps.iter().for_each(|step| before.take(step));
         let mut now = before.clone();
         more.iter().for_each(|step| now.take(step));

@@ -6,6 +6,7 @@ use crate::api::protocol::Traffic;
 use crate::model::Model;
 use crate::observe::rates::Rates;
 use crate::publish::workers::Workers;
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{RealId, RealKey, ServiceKey};
 use hashbrown::HashMap;
 use std::net::SocketAddrV4;
@@ -66,7 +67,7 @@ struct RealAccount {
 
 impl Default for Statistics {
     fn default() -> Self {
-        Self { followed: Model::new([0; 3]), services: HashMap::new() }
+        Self { followed: Model::new(TimeoutSeconds::default()), services: HashMap::new() }
     }
 }
 

@@ -6,7 +6,8 @@
 //! written by hand or by an older release, is taken as it is. One daemon at a time has it.
 
 use crate::api::protocol::{FaultyLine, FaultyLines};
-use crate::change::{self, Refused};
+use crate::api::refusal::Refused;
+use crate::change;
 use crate::lock::{self, LockError};
 use crate::model::{Links, Model};
 use crate::text::ipvsadm_lines;

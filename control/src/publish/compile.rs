@@ -2,7 +2,7 @@
 
 use crate::model::{Links, Model, Service};
 use crate::publish::ids::{Ids, NoRoom};
-use dataplane::connection::{TimeoutSeconds, Timeouts};
+use dataplane::connection::Timeouts;
 use dataplane::names::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::schedule::{Candidate, Schedule};
@@ -106,14 +106,13 @@ impl Compiler {
             snapshot::Real { id, key, next_hop: way.map_or(NextHopId::UNKNOWN, &mut next_hop), removed }
         });
         let reals = reals.collect();
-        let [tcp, tcp_fin, udp] = model.timeouts;
         let snapshot = Arc::new(Snapshot::compile(Description {
             version: self.version,
             ports: self.links.ports.clone(),
             services: self.services(model),
             reals,
             routes: self.links.routes.clone(),
-            timeouts: Timeouts::new(TimeoutSeconds { tcp, fin: tcp_fin, udp }),
+            timeouts: Timeouts::new(model.timeouts),
             unmatched: self.links.unmatched,
             ip_options: self.links.ip_options,
         }));

@@ -6,6 +6,7 @@
 //! ```
 
 use crate::model::{Difference, Model, Service};
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{REAL_IDS, RealId, RealKey, ServiceId, ServiceKey};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +63,7 @@ pub struct NoRoom {
 impl Default for Ids {
     fn default() -> Self {
         Self {
-            followed: Model::new([0; 3]),
+            followed: Model::new(TimeoutSeconds::default()),
             services: HashMap::new(),
             free_services: BTreeSet::new(),
             reals: HashMap::new(),

@@ -1,6 +1,7 @@
 //! The hosts that packets to reals are sent to next, and how much depends on each.
 
 use crate::model::{Links, Model, Service};
+use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::NeighbourKey;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ struct Behind {
 
 impl Default for Ways {
     fn default() -> Self {
-        Self { followed: Model::new([0; 3]), behind: HashMap::new() }
+        Self { followed: Model::new(TimeoutSeconds::default()), behind: HashMap::new() }
     }
 }
 
@@ -88,7 +89,7 @@ mod tests {
             let reals =
                 reals.iter().map(|(real, weight)| format!("-a -t 192.0.2.1:80 -r {real} -m -w {weight}"));
             let lines: Vec<String> = std::iter::once(service).chain(reals).collect();
-            change::restore(&Model::new([1; 3]), &links, lines.iter().map(String::as_str)).unwrap()
+            change::restore(&Model::new([1; 3].into()), &links, lines.iter().map(String::as_str)).unwrap()
         };
         let key = |last| NeighbourKey { port: 1, address: [10, 0, 0, last].into() };
         let mut ways = Ways::default();

@@ -1,8 +1,11 @@
 //! Addresses as people write them: `192.168.10.100:80`, `10.0.0.7`, `tcp://192.168.10.100:80`.
 
+use super::later;
 use dataplane::names::ids::{Protocol, ServiceKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::str::FromStr;
 
 /// Why a text is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +70,7 @@ pub fn is_unicast(address: Ipv4Addr) -> bool {
 /// Anything else; IPv6 is told apart as not supported.
 pub fn host(text: &str) -> Result<Ipv4Addr, Fault> {
     if is_ipv6(text) {
-        return Err(Fault::NotSupported("IPv6"));
+        return Err(Fault::NotSupported(later::IPV6));
     }
     let address = text
         .parse()
@@ -101,20 +104,65 @@ pub fn real(text: &str) -> Result<RealAddress, Fault> {
 /// # Errors
 /// As [`service`]; another scheme. SCTP is told apart as not supported.
 pub fn listen(text: &str) -> Result<ServiceKey, Fault> {
-    let expected = || malformed(format!("expected tcp://VIP:PORT or udp://VIP:PORT, found {text:?}"));
-    let (scheme, address) = text.split_once("://").ok_or_else(expected)?;
-    let protocol = match scheme {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        "sctp" => return Err(Fault::NotSupported("SCTP")),
-        _ => return Err(expected()),
-    };
+    let (protocol, address) = scheme(text)?;
     Ok(ServiceKey { protocol, listen: service(address)? })
+}
+
+/// The protocol that stands before `://`, and what follows.
+fn scheme(text: &str) -> Result<(Protocol, &str), Fault> {
+    match text.split_once("://") {
+        Some(("tcp", address)) => Ok((Protocol::Tcp, address)),
+        Some(("udp", address)) => Ok((Protocol::Udp, address)),
+        Some(("sctp", _)) => Err(Fault::NotSupported(later::SCTP)),
+        _ => Err(not_a_service(text)),
+    }
+}
+
+fn not_a_service(text: &str) -> Fault {
+    malformed(format!("expected tcp://VIP:PORT or udp://VIP:PORT, found {text:?}"))
+}
+
+/// Names a service: `"tcp://192.168.10.100:80"` in JSON and in messages.
+///
+/// Unlike [`listen`] it takes any address and port: whether a VIP can have them is judged with the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Listen(pub ServiceKey);
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.0.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        write!(f, "{scheme}://{}", self.0.listen)
+    }
+}
+
+impl FromStr for Listen {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let (protocol, listen) = scheme(text)?;
+        let listen = listen.parse().map_err(|_| not_a_service(text))?;
+        Ok(Self(ServiceKey { protocol, listen }))
+    }
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 fn split(text: &str) -> Result<RealAddress, Fault> {
     if is_ipv6(text) {
-        return Err(Fault::NotSupported("IPv6"));
+        return Err(Fault::NotSupported(later::IPV6));
     }
     let Some((address, port)) = text.split_once(':') else {
         return Ok(RealAddress { address: host(text)?, port: None });
@@ -124,10 +172,10 @@ fn split(text: &str) -> Result<RealAddress, Fault> {
     if let Some((first, last)) = port.split_once('-')
         && number(first).zip(number(last)).is_some_and(|(first, last)| first < last)
     {
-        return Err(Fault::NotSupported("a range of ports"));
+        return Err(Fault::NotSupported(later::PORT_RANGE));
     }
     match number(port) {
-        Some(0) => Err(Fault::NotSupported("port 0 (any port)")),
+        Some(0) => Err(Fault::NotSupported(later::ANY_PORT)),
         Some(port) => Ok(RealAddress { address, port: Some(port) }),
         None => Err(expected()),
     }

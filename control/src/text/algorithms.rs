@@ -1,38 +1,49 @@
 //! Names of schedulers, as `ipvsadm -s` knows them.
 
-use crate::api::protocol::Refusal;
-use dataplane::schedule::Algorithm;
+use dataplane::schedule::{Algorithm, UnknownAlgorithm};
+use std::fmt;
 
 /// What a service has when none is named.
 pub const DEFAULT: Algorithm = Algorithm::WeightedRoundRobin;
 
-const SUPPORTED: [(&str, Algorithm); 2] =
-    [("rr", Algorithm::RoundRobin), ("wrr", Algorithm::WeightedRoundRobin)];
+/// A name that stands for no scheduler that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownScheduler {
+    /// As written.
+    pub name: String,
+    /// Whether IPVS knows it.
+    pub reason: UnknownAlgorithm,
+}
 
-/// Schedulers of IPVS that are for later.
-const LATER: [&str; 12] = ["lc", "wlc", "sed", "nq", "sh", "dh", "mh", "fo", "ovf", "lblc", "lblcr", "twos"];
+impl fmt::Display for UnknownScheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, reason } = self;
+        let known = Algorithm::KNOWN;
+        match reason {
+            UnknownAlgorithm::NotSupportedYet => {
+                write!(f, "not supported yet: scheduler {name:?} (supported: {known})")
+            }
+            UnknownAlgorithm::Unknown => write!(f, "unknown scheduler {name:?} (known: {known})"),
+        }
+    }
+}
+
+impl std::error::Error for UnknownScheduler {}
 
 /// The scheduler with this name.
 ///
 /// # Errors
-/// `not_supported` for one of IPVS that is for later, else `unknown_scheduler`.
-pub fn by_name(name: &str) -> Result<Algorithm, Refusal> {
-    if let Some((_, algorithm)) = SUPPORTED.iter().find(|(known, _)| *known == name) {
-        return Ok(*algorithm);
-    }
-    if LATER.contains(&name) {
-        let message = format!("not supported yet: scheduler {name:?} (supported: rr, wrr)");
-        return Err(Refusal::new("not_supported", message));
-    }
-    Err(Refusal::new("unknown_scheduler", format!("unknown scheduler {name:?} (known: rr, wrr)")))
+/// One of IPVS that is for later, or none at all.
+pub fn by_name(name: &str) -> Result<Algorithm, UnknownScheduler> {
+    name.parse().map_err(|reason| UnknownScheduler { name: name.to_owned(), reason })
 }
 
-/// The name of a scheduler.
-pub fn name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::RoundRobin => "rr",
-        Algorithm::WeightedRoundRobin => "wrr",
-    }
+/// The scheduler with this name, or the default where none is named.
+///
+/// # Errors
+/// As [`by_name`].
+pub fn by_name_or_default(name: Option<&str>) -> Result<Algorithm, UnknownScheduler> {
+    name.map_or(Ok(DEFAULT), by_name)
 }
 
 #[cfg(test)]
@@ -40,16 +51,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lead_to_schedulers_and_back() {
-        for (text, algorithm) in SUPPORTED {
-            assert_eq!(by_name(text), Ok(algorithm));
-            assert_eq!(name(algorithm), text);
-        }
-    }
-
-    #[test]
     fn later_and_unknown_ones_are_told_apart() {
-        assert_eq!(by_name("wlc").unwrap_err().code, "not_supported");
-        assert_eq!(by_name("nosuch").unwrap_err().message, "unknown scheduler \"nosuch\" (known: rr, wrr)");
+        let text = |name| by_name(name).unwrap_err().to_string();
+        assert_eq!(text("wlc"), "not supported yet: scheduler \"wlc\" (supported: rr, wrr)");
+        assert_eq!(text("nosuch"), "unknown scheduler \"nosuch\" (known: rr, wrr)");
+        assert_eq!(by_name_or_default(None), Ok(DEFAULT));
     }
 }

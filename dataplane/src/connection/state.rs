@@ -272,6 +272,13 @@ impl Default for TimeoutSeconds {
     }
 }
 
+impl From<[u32; 3]> for TimeoutSeconds {
+    /// In the order of `ipvsadm --set`.
+    fn from([tcp, fin, udp]: [u32; 3]) -> Self {
+        Self { tcp, fin, udp }
+    }
+}
+
 /// How long a connection lives without a packet, by its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {

@@ -1,14 +1,15 @@
 //! What `lbctl` and `lbd` say to each other: one JSON object a line, over a Unix stream socket.
 
 mod lines;
+mod timeouts;
 
 pub use lines::{FaultyLine, FaultyLines, Lines};
 
-use dataplane::names::ids::{Protocol, ServiceKey};
+use crate::text::addresses::Listen;
+use dataplane::connection::TimeoutSeconds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
-use std::str::FromStr;
 
 /// The version of the protocol, in every line.
 pub const VERSION: u32 = 1;
@@ -28,48 +29,6 @@ pub struct Request {
     /// What to do.
     #[serde(flatten)]
     pub command: Command,
-}
-
-/// Names a service: `"tcp://192.168.10.100:80"` in JSON and in the configuration file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Listen(pub ServiceKey);
-
-impl std::fmt::Display for Listen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = match self.0.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        };
-        write!(f, "{scheme}://{}", self.0.listen)
-    }
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected tcp://ADDRESS:PORT or udp://ADDRESS:PORT, found {text:?}");
-        let (scheme, listen) = text.split_once("://").ok_or_else(expected)?;
-        let protocol = match scheme {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            _ => return Err(expected()),
-        };
-        let listen = listen.parse().map_err(|_| expected())?;
-        Ok(Self(ServiceKey { protocol, listen }))
-    }
-}
-
-impl Serialize for Listen {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Listen {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
 }
 
 /// The commands, with the long names of the options.
@@ -175,9 +134,9 @@ pub enum Command {
     },
     /// Show or change the timeouts.
     Timeouts {
-        /// TCP, TCP after FIN, UDP in seconds; 0 leaves one as it is.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        set: Option<[u32; 3]>,
+        /// 0 leaves one as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "timeouts")]
+        set: Option<TimeoutSeconds>,
     },
     /// Reset the counters.
     // Braces: serde lets unknown keys of a unit variant pass.

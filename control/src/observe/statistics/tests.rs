@@ -1,6 +1,7 @@
 use super::*;
-use crate::api::protocol::Listen;
 use crate::model::{Real, Service};
+use crate::text::addresses::Listen;
+use dataplane::connection::TimeoutSeconds;
 use dataplane::schedule::Algorithm;
 use std::cell::RefCell;
 
@@ -34,7 +35,7 @@ fn id(key: &RealKey) -> Option<RealId> {
 }
 
 fn model(hosts: &[u8]) -> Model {
-    let mut model = Model::new([900, 120, 300]);
+    let mut model = Model::new(TimeoutSeconds::default());
     let reals = hosts.iter().map(|host| Real { endpoint: real(*host).endpoint, weight: 1 }).collect();
     let service = Service::with_added(web(), Algorithm::RoundRobin, 1, reals);
     model.insert(service);
@@ -92,7 +93,7 @@ fn a_service_made_anew_begins_at_zero_but_a_restored_one_goes_on() {
     counted.add(7, 10);
     publish(&mut statistics, &model(&[17, 7]), &counted);
     assert_eq!(totals(&mut statistics, &counted), (10, 10, 0));
-    publish(&mut statistics, &Model::new([900, 120, 300]), &counted);
+    publish(&mut statistics, &Model::new(TimeoutSeconds::default()), &counted);
     publish(&mut statistics, &model(&[7]), &counted);
     counted.add(7, 1);
     assert_eq!(totals(&mut statistics, &counted), (1, 1, 0));

@@ -8,13 +8,13 @@ fn key(protocol: Protocol, listen: &str) -> ServiceKey {
 fn what_is_written_reads_back() {
     let tcp = key(Protocol::Tcp, "192.168.10.100:80");
     let udp = key(Protocol::Udp, "192.168.10.100:53");
-    let real = "10.0.0.17:8080".parse().unwrap();
+    let real = |weight| Real { endpoint: "10.0.0.17:8080".parse().unwrap(), weight };
     let lines = [
-        timeouts_line([900, 120, 300]),
+        timeouts_line(TimeoutSeconds::default()),
         service_line(&tcp, Algorithm::WeightedRoundRobin),
-        real_line(&tcp, real, 3, [0, 0]),
+        real_line(&tcp, &real(3), [0, 0]),
         service_line(&udp, Algorithm::RoundRobin),
-        real_line(&udp, real, 0, [100, 50]),
+        real_line(&udp, &real(0), [100, 50]),
     ];
     assert_eq!(
         lines,
@@ -26,19 +26,13 @@ fn what_is_written_reads_back() {
             "-a -u 192.168.10.100:53 -r 10.0.0.17:8080 -m -w 0 -x 100 -y 50",
         ]
     );
-    let service = Listen(udp);
-    let read = |(number, line)| match parse(line).unwrap() {
-        Line::Command(command) => (number, command),
-        Line::Clear => panic!("{line}"),
-    };
-    let commands: Vec<_> = numbered(lines.iter().map(String::as_str)).map(read).collect();
-    assert_eq!(commands.len(), 5);
-    assert_eq!(commands[0], (1, Command::Timeouts { set: Some([900, 120, 300]) }));
-    let scheduler = Some("rr".to_owned());
-    assert_eq!(commands[3], (4, Command::AddService { service, scheduler, persistence: None }));
-    let (weight, upper_threshold, lower_threshold) = (Some(0), Some(100), Some(50));
-    let added = Command::AddReal { service, real, weight, upper_threshold, lower_threshold };
-    assert_eq!(commands[4], (5, added));
+    let read =
+        numbered(lines.iter().map(String::as_str)).map(|(number, line)| (number, parse(line).unwrap()));
+    let read: Vec<_> = read.collect();
+    assert_eq!(read.len(), 5);
+    assert_eq!(read[0], (1, Line::SetTimeouts(TimeoutSeconds::default())));
+    assert_eq!(read[3], (4, Line::AddService { service: udp, scheduler: Algorithm::RoundRobin }));
+    assert_eq!(read[4], (5, Line::AddReal { service: udp, real: real(0), thresholds: [100, 50] }));
 }
 
 #[test]

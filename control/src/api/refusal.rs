@@ -1,8 +1,12 @@
 //! Why a command is refused.
 
 use crate::api::protocol::{FaultyLines, Refusal};
+use crate::model::LARGEST_WEIGHT;
+use crate::text::algorithms::UnknownScheduler;
+use crate::text::ipvsadm_lines::CutOff;
 use dataplane::connection::Timeouts;
 use dataplane::names::ids::REAL_IDS;
+use dataplane::schedule::UnknownAlgorithm;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use thiserror::Error;
 
@@ -22,11 +26,11 @@ pub enum Refused {
     #[error("no such real")]
     NoSuchReal,
     /// Not a scheduler, or one that is not built yet.
-    #[error("{}", .0.message)]
-    Scheduler(Refusal),
-    /// Not built yet.
+    #[error(transparent)]
+    Scheduler(#[from] UnknownScheduler),
+    /// Not built yet; which part of LVS it is.
     #[error("not supported yet: {0}")]
-    NotSupported(String),
+    NotSupported(&'static str),
     /// Not an address that a VIP or real can have.
     #[error("{address} cannot be {role}: {why}")]
     BadAddress {
@@ -41,7 +45,7 @@ pub enum Refused {
     #[error("{0}: the port must not be 0")]
     ZeroPort(SocketAddrV4),
     /// Above the largest.
-    #[error("weight {0} is above {max}", max = crate::text::ipvsadm_lines::LARGEST_WEIGHT)]
+    #[error("weight {0} is above {LARGEST_WEIGHT}")]
     BadWeight(u32),
     /// Above the longest.
     #[error("timeout {0} is above {max} seconds (31 days)", max = Timeouts::LONGEST_SECONDS)]
@@ -73,9 +77,13 @@ pub enum Refused {
     /// Lines of `restore` or of the state file: `line N: …`.
     #[error("{0}")]
     Lines(FaultyLines),
-    /// There are none at all, or not all.
-    #[error("{0}")]
-    NoLines(String),
+    /// Some lines are missing.
+    #[error(transparent)]
+    CutOff(#[from] CutOff),
+    /// There is no line at all. More likely a producer has failed than that somebody wishes this; what `save` gives has
+    /// a `--set` line at least.
+    #[error("no line to restore (to remove all services: lbctl clear)")]
+    NoLines,
     /// The state file could not be written.
     #[error("nothing changed: the state file cannot be written: {0}")]
     StateWrite(String),
@@ -104,29 +112,28 @@ pub enum Refused {
 
 impl Refused {
     /// The code for programs.
-    pub fn code(&self) -> &str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::ServiceExists => "service_exists",
             Self::NoSuchService => "no_such_service",
             Self::RealExists => "real_exists",
             Self::NoSuchReal => "no_such_real",
-            Self::Scheduler(refusal) => &refusal.code,
+            Self::Scheduler(UnknownScheduler { reason: UnknownAlgorithm::Unknown, .. }) => {
+                "unknown_scheduler"
+            }
+            Self::Scheduler(UnknownScheduler { reason: UnknownAlgorithm::NotSupportedYet, .. }) => {
+                "not_supported"
+            }
             Self::NotSupported(_) => "not_supported",
             Self::BadAddress { .. } | Self::ZeroPort(_) => "bad_address",
             Self::BadWeight(_) => "bad_weight",
             Self::BadTimeout(_) => "bad_timeout",
             Self::NoRoute(_) => "no_route",
             Self::TooMany { .. } | Self::IdsUsedUp { .. } => "too_many",
-            Self::Lines(_) | Self::NoLines(_) => "bad_line",
+            Self::Lines(_) | Self::CutOff(_) | Self::NoLines => "bad_line",
             Self::StateWrite(_) => "state_write_failed",
             Self::WorkerStuck { .. } | Self::WorkerBehind { .. } => "worker_stuck",
         }
-    }
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self::Scheduler(refusal)
     }
 }
 
