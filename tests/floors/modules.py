@@ -44,7 +44,7 @@ def of_crate(root):
         text = source.read(file.read_text())
         if text.is_test:
             continue
-        children = [name for name in DECLARED.findall(text.code)]
+        children = [name for name in DECLARED.findall(text.code) if name not in text.elsewhere]
         found[path] = Module(path, file, text, children, sorted(text.test_only))
         folder = file.parent if is_root(path, file) else file.with_suffix("")
         for child in children:

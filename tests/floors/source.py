@@ -8,18 +8,21 @@ ATTRIBUTE = re.compile(r"#(!?)\[")
 # What an item begins with. Anything else that has an attribute, such as a field, may also end with a comma.
 ITEM = re.compile(r"(?:pub|fn|mod|impl|struct|enum|union|use|const|static|type|trait|unsafe|extern|async|macro_rules|let)\b")
 NAMED = re.compile(r"\b(?:fn|mod|struct|enum|union|const|static|type|trait)\s+(\w+)")
+ELSEWHERE = re.compile(r"#\[path\s*=[^\]]*\]\s*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)\s*;")
 INLINE = re.compile(r"\bmod\s+(\w+)\s*\{")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 @dataclass
 class Source:
-    """The code that is in the product, the names of what is only there for tests, and the module's own documentation."""
+    """The code that is in the product, the names of what is only there for tests, the module's own documentation, and the
+    modules that are files of another crate."""
 
     code: str
     test_only: set
     doc: list
     is_test: bool
+    elsewhere: set
 
     def line_of(self, offset):
         return self.code.count("\n", 0, offset) + 1
@@ -31,14 +34,15 @@ class Source:
 
 def read(text):
     bare = blank(text, comments=True, strings=True)
-    code, names, whole = without_tests(bare, blank(text, comments=True, strings=False))
+    readable = blank(text, comments=True, strings=False)
+    code, names, whole = without_tests(bare, readable)
     doc = []
     for line in text.splitlines():
         if line.startswith("//!"):
             doc.append(line[3:].removeprefix(" "))
         elif line.strip():
             break
-    return Source(code, names, doc, whole)
+    return Source(code, names, doc, whole, set(ELSEWHERE.findall(readable)))
 
 
 def blank(text, comments, strings):

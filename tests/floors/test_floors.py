@@ -91,6 +91,10 @@ class Crate(unittest.TestCase):
         for gate in ("not(test)", 'feature = "measure"', "any(test, unix)", 'not(feature = "testing")'):
             self.assertEqual(len(self.faults(bottom=f"#[cfg({gate})]\nuse crate::top::T;")), 1, gate)
 
+    def test_a_file_of_another_crate_is_not_looked_at(self):
+        house = HOUSE + '#[path = "../../far/away.rs"]\nmod away;\n'
+        self.assertEqual(self.faults(lib=house), [])
+
     def test_super_in_a_written_out_module_is_the_file(self):
         self.assertEqual(self.faults(bottom="mod inner { use super::X; use super::super::top::T; }")[0][:11], "bottom.rs:1")
         self.assertEqual(self.faults(bottom="mod inner { use super::X; }"), [])

@@ -7,6 +7,10 @@
 //! ```text
 //! changes [ROUNDS]     how often each command is repeated; 200 if not given
 //! ```
+//!
+//! ```text
+//! configuration  the configurations that are measured, and commands on them
+//! ```
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a program")]
 

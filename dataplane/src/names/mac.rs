@@ -21,6 +21,12 @@ impl Mac {
     }
 }
 
+impl From<Mac> for [u8; 6] {
+    fn from(mac: Mac) -> Self {
+        mac.0
+    }
+}
+
 impl std::fmt::Display for Mac {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [a, b, c, d, e, g] = self.0;
