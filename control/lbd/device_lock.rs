@@ -32,7 +32,7 @@ pub(crate) struct DeviceLocks {
 /// Another process has one.
 pub(crate) fn take(config: &Config) -> Result<DeviceLocks, Failure> {
     let mut locks = DeviceLocks { _files: Vec::new(), _sockets: Vec::new() };
-    for port in &config.ports {
+    for port in &config.eth_ports {
         let device = Device::parse(&port.device);
         let taken = |what: &str, holder: &str| {
             Failure::Other(format!(

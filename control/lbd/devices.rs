@@ -1,5 +1,7 @@
 //! DPDK, its ports, queues and pools, from the configuration.
 
+use dataplane::names::ids::EthPortId;
+
 use crate::Failure;
 use crate::interfaces::Interfaces;
 use crate::nic_steering::Steering;
@@ -31,7 +33,7 @@ pub(crate) fn start_eal(config: &Config, starting: &Starting) -> Result<Eal, Fai
             Hugepages::Never => dpdk::Hugepages::Never,
         },
         memory_mb: u32::try_from(eal.memory_mb).unwrap_or(u32::MAX),
-        devices: config.ports.iter().map(|port| port.device.clone()).collect(),
+        devices: config.eth_ports.iter().map(|port| port.device.clone()).collect(),
         extra_arguments: eal.args.clone(),
         log_level,
         file_prefix: file_prefix(&config.control.socket),
@@ -65,10 +67,10 @@ pub(crate) struct DpdkDevices {
 impl DpdkDevices {
     /// Opens, configures and starts every port, with a pool for each receive queue.
     pub(crate) fn open(eal: &Eal, config: &Config, starting: &Starting) -> Result<Self, Failure> {
-        let ports = config.ports.iter().map(|port| EthPort::open(eal, &port.device));
+        let ports = config.eth_ports.iter().map(|port| EthPort::open(eal, &port.device));
         let mut ports: Vec<_> = ports.collect::<Result<_, _>>()?;
         // All ports follow one map, so all must be known before the first is configured.
-        let sides: Vec<_> = config.ports.iter().map(|port| port.side).collect();
+        let sides: Vec<_> = config.eth_ports.iter().map(|port| port.interface.side).collect();
         let mut steering = Steering::choose(&sides, &ports, config.eal.workers.len(), config.steering)?;
         let interfaces = Interfaces::find(&ports)?;
         let plans = plan_queues(config, &ports, &mut steering);
@@ -77,7 +79,7 @@ impl DpdkDevices {
         for (index, device) in ports.iter_mut().enumerate() {
             starting.step(format!(
                 "{}: setting up and starting {}",
-                config.ports[index].name,
+                config.eth_ports[index].name,
                 device.device()
             ));
             let basis = Basis { footing: interfaces.look(index), plan: &plans[index] };
@@ -106,7 +108,7 @@ impl DpdkDevices {
     pub(crate) fn queues(&self, worker: usize, peers: &mut Peers<Mbuf>) -> Result<Queues, Failure> {
         let mut queues = Vec::new();
         for (index, (port, plan)) in (0..).zip(self.ports.iter().zip(&self.plans)) {
-            peers.send_through(index, plan.sender_of(worker));
+            peers.send_through(EthPortId(index), plan.sender_of(worker));
             let queue = match plan.queue_of(worker) {
                 Some(queue) => port.queue(queue as u16),
                 None => port.without_queue(),
@@ -122,7 +124,7 @@ impl DpdkDevices {
 fn new_pool(
     eal: &Eal,
     config: &Config,
-    port: &control::config::Port,
+    port: &control::config::EthPort,
     worker: usize,
     cache: usize,
     room: u16,
@@ -179,7 +181,7 @@ fn fit_rings(config: &Config, shapes: &[PortShape]) -> Result<Sizes, Failure> {
         Failure::Other(format!(
             "port {}: [buffers] count = {} is too few: with the smallest rings and caches {least} are needed, or nothing would be \
              received after a while; set it to {least} or more, and memory_mb accordingly",
-            config.ports[port].name, buffers.count
+            config.eth_ports[port].name, buffers.count
         ))
     })
 }
@@ -194,10 +196,10 @@ fn warn_of_few_buffers(
 ) {
     let (buffers, workers) = (&config.buffers, config.eal.workers.len());
     if sizes.enough > buffers.count {
-        let ring = |(port, (rx, tx)): (&control::config::Port, &(u16, u16))| {
+        let ring = |(port, (rx, tx)): (&control::config::EthPort, &(u16, u16))| {
             format!("{}: {rx} slots to receive, {tx} to transmit", port.name)
         };
-        let rings: Vec<_> = config.ports.iter().zip(&sizes.rings).map(ring).collect();
+        let rings: Vec<_> = config.eth_ports.iter().zip(&sizes.rings).map(ring).collect();
         let smaller =
             if sizes.cache < buffers.cache { format!("; cache: {}", sizes.cache) } else { String::new() };
         log::warn!(
@@ -214,7 +216,7 @@ fn warn_of_few_buffers(
         log::warn!(
             "port {}: its packets are handed over between workers, which can hold {needed} buffers for a while: set \
              [buffers] count to as many (it is {}), and memory_mb accordingly",
-            config.ports[index].name,
+            config.eth_ports[index].name,
             buffers.count
         );
     }
@@ -239,15 +241,18 @@ fn check_buffers_taken(
     Err(Failure::Other(format!(
         "port {}: {} took {taken} buffers for its rings, {reckoned} were reckoned with, so that [buffers] count = {} is too few: \
          set it to {needed} or more, and memory_mb accordingly",
-        config.ports[index].name,
+        config.eth_ports[index].name,
         device.driver(),
         config.buffers.count
     )))
 }
 
 /// The interface's MTU is what its network carries: more would be lost without a word.
-fn refuse_large_mtu(port: &control::config::Port, interface: Option<&HostInterface>) -> Result<(), Failure> {
-    match (port.mtu, interface) {
+fn refuse_large_mtu(
+    port: &control::config::EthPort,
+    interface: Option<&HostInterface>,
+) -> Result<(), Failure> {
+    match (port.interface.mtu, interface) {
         (Some(asked), Some(HostInterface { name, mtu, .. })) if asked > *mtu => Err(Failure::Other(format!(
             "port {}: mtu = {asked}, but interface {name} has {mtu}: ip link set {name} mtu {asked}, or lower mtu (without \
              one, the interface's is taken)",
@@ -273,7 +278,7 @@ fn start_port(
     sizes: &Sizes,
     steering: &mut Steering<EthPort>,
 ) -> Result<(), Failure> {
-    let port = &config.ports[index];
+    let port = &config.eth_ports[index];
     let workers = config.eal.workers.len();
     let mut receiving: Vec<_> =
         (0..workers).filter_map(|worker| Some((plan.queue_of(worker)?, worker))).collect();
@@ -284,7 +289,7 @@ fn start_port(
     let size = config.buffers.size as u16;
     let present = interface.map_or_else(|| device.present_mtu(), |interface| interface.mtu);
     // What the file does not ask for is no reason for larger buffers; 18: Ethernet header and frame check sequence.
-    let room = device.data_room(size, port.mtu.unwrap_or(present.min(size.saturating_sub(18))));
+    let room = device.data_room(size, port.interface.mtu.unwrap_or(present.min(size.saturating_sub(18))));
     if usize::from(room) != config.buffers.size {
         log::info!("{}: {} needs buffers of {room} bytes", port.name, device.driver());
     }
@@ -296,7 +301,7 @@ fn start_port(
         pools: pools.clone(),
         tx_queues,
         descriptors: Some(sizes.rings[index]),
-        mtu: port.mtu,
+        mtu: port.interface.mtu,
         interface_mtu: interface.map(|interface| interface.mtu),
         // Frames to other MACs are not wanted: they would only be dropped, and counted as such. But an interface of the
         // host stays as it is: drivers switch this off, too.
@@ -315,7 +320,7 @@ fn start_port(
     }
     device.start()?;
     if let Some(rss) = rss.filter(|_| !steering.is_software(index)) {
-        let addresses = config.ports.iter().flat_map(|port| &port.addresses);
+        let addresses = config.eth_ports.iter().flat_map(|port| &port.interface.addresses);
         steering.complete(index, device, &rss, &addresses.map(|prefix| prefix.addr()).collect());
     }
     log::info!("{}: {} ({}), MAC {}", port.name, port.device, device.driver(), Mac(device.mac()));

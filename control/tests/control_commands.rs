@@ -2,6 +2,8 @@
 
 mod control_lab;
 
+use dataplane::names::ids::InterfaceId;
+
 use control::api::protocol::Command;
 use control_lab::{Lab, beside, config_in, until};
 use dataplane::counters::StateGauges;
@@ -239,7 +241,7 @@ fn next_hops_are_asked_for_resolved_and_told() {
     until("the route's gateway and the real are asked for", || asked([10, 0, 0, 1]) && asked([10, 0, 0, 17]));
     assert!(!asked([10, 0, 0, 7]), "it is in the file");
     until("own addresses are announced twice", || announced([192, 168, 10, 100]) == 2);
-    let key = NeighbourKey { port: 1, address: "10.0.0.17".parse().unwrap() };
+    let key = NeighbourKey { interface: InterfaceId(1), address: "10.0.0.17".parse().unwrap() };
     let mac = Mac([2, 0, 0, 0, 0, 0x17]);
     worker.says.lock().unwrap().push(NeighbourEvent::Heard { key, mac, reply: true });
     for worker in &lab.workers {
@@ -248,7 +250,7 @@ fn next_hops_are_asked_for_resolved_and_told() {
     let snapshot = worker.told.lock().unwrap().snapshot.clone().unwrap();
     let hop = lab.next_hops.get(snapshot.rewrite(RealId(1)).next_hop());
     assert!(hop.is_resolved());
-    assert_eq!((hop.port(), hop.mac()), (1, mac));
+    assert_eq!((hop.interface(), hop.mac()), (InterfaceId(1), mac));
     let fixed = lab.next_hops.get(snapshot.rewrite(RealId(0)).next_hop());
     assert_eq!(fixed.mac(), Mac([2, 0, 0, 0, 0, 7]));
 }
@@ -279,7 +281,7 @@ fn software_steers_where_the_device_does_it_wrong() {
     let lab = Lab::start(config_in(directory.path()), 2, 0).unwrap();
     let steering = |port: usize| {
         let told = lab.workers[1].told.lock().unwrap();
-        told.snapshot.as_ref().unwrap().ports[port].steering
+        told.snapshot.as_ref().unwrap().eth_ports[port].steering
     };
     assert_eq!(steering(0), Steering::Device);
     until("the port falls back", || {
@@ -321,7 +323,7 @@ fn steering_is_not_taken_while_a_worker_is_stuck_or_the_device_tells_nothing() {
     let (_directory, lab) = lab(2, 0);
     let steering = |worker: usize| {
         let told = lab.workers[worker].told.lock().unwrap();
-        told.snapshot.as_ref().unwrap().ports[0].steering
+        told.snapshot.as_ref().unwrap().eth_ports[0].steering
     };
     let misdirect = |seconds: u64| {
         let start = Instant::now();
@@ -388,7 +390,7 @@ fn software_steers_where_the_device_refuses_a_rule() {
     let status = |lab: &Lab| lab.ok(r#""command":"status""#)["ports"][0]["steering"].clone();
     let steering = |port: usize| {
         let told = lab.workers[1].told.lock().unwrap();
-        told.snapshot.as_ref().unwrap().ports[port].steering
+        told.snapshot.as_ref().unwrap().eth_ports[port].steering
     };
     assert_eq!((status(&lab), steering(0)), (json!("by the device"), Steering::Device));
     lab.state.lock().unwrap().refused = Some("192.168.10.101".parse().unwrap());

@@ -2,6 +2,8 @@
 
 mod control_lab;
 
+use dataplane::names::ids::InterfaceId;
+
 use control::api::protocol::Command;
 use control::api::refusal::Refused;
 use control::change::{apply, restore};
@@ -54,7 +56,7 @@ impl Bench {
 
 /// An id that tells the address.
 fn way(key: NeighbourKey) -> NextHopId {
-    NextHopId(u32::from(key.port) << 8 | u32::from(key.address.octets()[3]))
+    NextHopId(u32::from(key.interface.0) << 8 | u32::from(key.address.octets()[3]))
 }
 
 fn web() -> ServiceKey {
@@ -244,16 +246,16 @@ proptest! {
 #[test]
 fn the_smaller_mtu_of_the_file_and_the_device_counts() {
     let mut config = control_lab::without_default();
-    assert_eq!(config.ports[0].mtu, None);
+    assert_eq!(config.eth_ports[0].interface.mtu, None);
     let cases = [(None, 1400, 1400), (None, 9216, 9216), (Some(1500), 1400, 1400), (Some(1500), 9216, 1500)];
     for (file, device, expected) in cases {
-        config.ports.iter_mut().for_each(|port| port.mtu = file);
+        config.eth_ports.iter_mut().for_each(|port| port.interface.mtu = file);
         let links = Links::new(&config, |_| (Mac([2, 0, 0, 0, 0, 1]), device, Steering::Software));
-        assert!(links.ports.iter().all(|port| port.mtu == expected));
+        assert!(links.interfaces.iter().all(|port| port.mtu == expected));
         assert_eq!(links.mtu(1, 1000), 1000);
         let mut compiler = Compiler::new(links);
         let snapshot = compiler.compile(&Model::new(TimeoutSeconds::default()), way);
-        assert!(snapshot.ports.iter().all(|port| port.mtu == expected));
+        assert!(snapshot.interfaces.iter().all(|port| port.mtu == expected));
     }
 }
 
@@ -264,12 +266,28 @@ fn next_hops_outside_all_prefixes_are_reached_on_their_link() {
     let text = text.replace("via = \"10.0.0.1\"", "via = \"10.0.0.1\"\nport = \"dip0\"");
     let links = &control::config::parse(&text).unwrap();
     let links = Links::new(links, |_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
-    let hop = |port, address: [u8; 4]| Some(NeighbourKey { port, address: address.into() });
-    assert_eq!(links.way_to_real([172, 16, 0, 1].into()), hop(1, [10, 0, 0, 1]), "by its router");
-    assert_eq!(links.way_to_real([10, 0, 0, 7].into()), hop(1, [10, 0, 0, 7]), "a fixed neighbour");
-    assert_eq!(links.way_to_real([10, 0, 0, 9].into()), hop(0, [192, 168, 10, 1]), "by the default");
-    let routes = dataplane::snapshot::Routes::new(&links.ports, &links.routes);
+    let hop = |port, address: [u8; 4]| Some(NeighbourKey { interface: port, address: address.into() });
+    assert_eq!(
+        links.way_to_real([172, 16, 0, 1].into()),
+        hop(InterfaceId(1), [10, 0, 0, 1]),
+        "by its router"
+    );
+    assert_eq!(
+        links.way_to_real([10, 0, 0, 7].into()),
+        hop(InterfaceId(1), [10, 0, 0, 7]),
+        "a fixed neighbour"
+    );
+    assert_eq!(
+        links.way_to_real([10, 0, 0, 9].into()),
+        hop(InterfaceId(0), [192, 168, 10, 1]),
+        "by the default"
+    );
+    let routes = dataplane::snapshot::Routes::new(&links.interfaces, &links.routes);
     for (port, address) in [(0, [192, 168, 10, 1]), (1, [10, 0, 0, 1])] {
-        assert_eq!(routes.next(address.into()), hop(port, address), "a router itself is on its link");
+        assert_eq!(
+            routes.next(address.into()),
+            hop(InterfaceId(port), address),
+            "a router itself is on its link"
+        );
     }
 }

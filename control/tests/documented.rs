@@ -6,7 +6,7 @@ use control::api::server;
 use control::client::{Surroundings, run};
 use control::{config, model};
 use control_lab::{Lab, config_in};
-use dataplane::names::ids::{MAX_PORTS, MAX_REALS, REAL_IDS};
+use dataplane::names::ids::{MAX_INTERFACES, MAX_REALS, REAL_IDS};
 use dataplane::names::verdict::DropReason;
 use std::collections::BTreeSet;
 use std::fs;
@@ -53,7 +53,7 @@ fn commands() -> Vec<String> {
 #[test]
 fn the_example_for_nics_is_a_right_configuration() {
     let config = config::read(&in_repository("scripts/nic/lbd.toml")).unwrap();
-    assert_eq!((config.ports.len(), config.services.len()), (2, 1));
+    assert_eq!((config.eth_ports.len(), config.services.len()), (2, 1));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn the_manual_has_every_refusal() {
 fn the_limits_are_the_codes() {
     let page = page("docs/ipvs.md");
     let rows = [
-        format!("| ports | {MAX_PORTS} |"),
+        format!("| ports | {MAX_INTERFACES} |"),
         format!("| services | {} |", model::MAX_SERVICES),
         format!("| reals in all | {},{:03} |", MAX_REALS / 1000, MAX_REALS % 1000),
         format!(

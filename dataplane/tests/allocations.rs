@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use dataplane::connection::table::HashKey;
 use dataplane::frame::plain::{PlainFrame, PlainIo};
 use dataplane::frame::{BURST, FrameIo};
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::EthPortId;
 use dataplane::names::time::Now;
 use dataplane::names::verdict::DropReason;
 use memory::CountingAllocator;
@@ -26,17 +26,17 @@ struct Prepared {
 impl FrameIo for Prepared {
     type Frame = PlainFrame;
 
-    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<PlainFrame, BURST>) {
-        while let Some(frame) = (!into.is_full()).then(|| self.arriving[usize::from(port)].pop()).flatten() {
+    fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<PlainFrame, BURST>) {
+        while let Some(frame) = (!into.is_full()).then(|| self.arriving[port.index()].pop()).flatten() {
             into.push(frame);
         }
     }
 
-    fn transmit(&mut self, _port: PortIndex, from: &mut ArrayVec<PlainFrame, BURST>) {
+    fn transmit(&mut self, _port: EthPortId, from: &mut ArrayVec<PlainFrame, BURST>) {
         self.sent.extend(from.drain(..));
     }
 
-    fn allocate(&mut self, _port: PortIndex) -> Option<PlainFrame> {
+    fn allocate(&mut self, _port: EthPortId) -> Option<PlainFrame> {
         self.pool.pop()
     }
 }
@@ -96,9 +96,9 @@ fn no_packet_makes_the_worker_allocate() {
             frames.extend(burst);
         }
     };
-    let arriving = [take(VIP0), take(DIP0)];
+    let arriving = [take(VIP0.eth_port()), take(DIP0.eth_port())];
     let total = arriving[0].len() + arriving[1].len();
-    let pool: Vec<_> = (0..2000).map_while(|_| plain.allocate(VIP0)).collect();
+    let pool: Vec<_> = (0..2000).map_while(|_| plain.allocate(VIP0.eth_port())).collect();
     let io = Prepared { arriving, sent: Vec::with_capacity(total + pool.len()), pool };
 
     let key = HashKey { mask: 1, multiplier: 3 };
@@ -106,7 +106,7 @@ fn no_packet_makes_the_worker_allocate() {
     let (end, mut control) = dataplane::exchange::orders::channel(lab.next_hops.clone());
     let mut worker = dataplane::worker::Worker::new(io, end, 4096, key, memory::Huge::Never).unwrap();
     lab.description.version += 1;
-    lab.description.ports[usize::from(DIP0)].mtu = 1400;
+    lab.description.interfaces[DIP0.index()].mtu = 1400;
     let snapshot = dataplane::snapshot::Snapshot::compile(lab.description.clone());
     control.orders.push(dataplane::exchange::orders::Order::Adopt(snapshot.into())).unwrap();
     for (key, id) in lab.neighbours.clone() {
@@ -143,7 +143,7 @@ fn handing_over_allocates_nothing() {
     let mut frames = Vec::new();
     let mut burst = ArrayVec::new();
     while frames.len() < clients.len() {
-        plain.receive(VIP0, &mut burst);
+        plain.receive(VIP0.eth_port(), &mut burst);
         frames.extend(burst.drain(..));
     }
     let (mut workers, mut controls) = (Vec::new(), Vec::new());

@@ -3,6 +3,8 @@
 
 mod support;
 
+use dataplane::names::ids::InterfaceId;
+
 use dataplane::names::verdict::DropReason;
 use std::net::Ipv4Addr;
 use support::packet::{ACK, Packet, RST, SYN, read};
@@ -23,7 +25,7 @@ fn from_rs1(packet: Packet) -> Vec<u8> {
 /// small MTU towards the reals.
 fn lab() -> Lab {
     let mut lab = Lab::new();
-    lab.description.ports[usize::from(DIP0)].mtu = 1400;
+    lab.description.interfaces[DIP0.index()].mtu = 1400;
     lab.configure(&[
         Configured { key: tcp_service(at(VIP, 80)), reals: vec![(at(RS1, 80), 1)] },
         Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(RS1, 5353), 1)] },
@@ -33,7 +35,7 @@ fn lab() -> Lab {
 }
 
 /// Every kind of packet that is answered, and its reason for being dropped.
-fn answered() -> Vec<(&'static str, u8, Vec<u8>)> {
+fn answered() -> Vec<(&'static str, InterfaceId, Vec<u8>)> {
     let udp = |port| Packet::udp(at(CLIENT, 40000), at(VIP, port), b"?");
     let tcp = |port, flags| Packet::tcp(at(CLIENT, 40000), at(VIP, port), flags);
     let nowhere = Ipv4Addr::new(203, 0, 113, 1);
@@ -131,7 +133,7 @@ fn colliding_replies_reset_tcp_and_are_port_unreachable_for_udp() {
 fn forgetful_lab() -> Lab {
     let mut lab = Lab::serving();
     lab.reachable(
-        dataplane::names::ids::NeighbourKey { port: VIP0, address: ROUTER },
+        dataplane::names::ids::NeighbourKey { interface: VIP0, address: ROUTER },
         dataplane::names::mac::Mac([2, 0, 0, 0, 0x10, 1]),
     );
     lab

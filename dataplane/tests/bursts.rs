@@ -6,7 +6,7 @@ use dataplane::connection::{Row, TimeoutSeconds, Timeouts};
 use dataplane::exchange::orders::Order;
 use dataplane::frame::BURST;
 use dataplane::live::next_hops::NextHop;
-use dataplane::names::ids::{NeighbourKey, PortIndex};
+use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::names::verdict::DropReason;
@@ -43,16 +43,16 @@ fn step() -> impl Strategy<Value = Step> {
 const RS3: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 27);
 /// With two ports; with one arm all are behind the first.
 const NEIGHBOURS: [(NeighbourKey, Mac); 5] = [
-    (NeighbourKey { port: VIP0, address: CLIENT }, CLIENT_MAC),
-    (NeighbourKey { port: VIP0, address: ROUTER }, Mac([2, 0, 0, 0, 0x10, 1])),
-    (NeighbourKey { port: DIP0, address: RS1 }, RS1_MAC),
-    (NeighbourKey { port: DIP0, address: RS2 }, RS2_MAC),
-    (NeighbourKey { port: DIP0, address: RS3 }, Mac([2, 0, 0, 0, 0, 0x27])),
+    (NeighbourKey { interface: VIP0, address: CLIENT }, CLIENT_MAC),
+    (NeighbourKey { interface: VIP0, address: ROUTER }, Mac([2, 0, 0, 0, 0x10, 1])),
+    (NeighbourKey { interface: DIP0, address: RS1 }, RS1_MAC),
+    (NeighbourKey { interface: DIP0, address: RS2 }, RS2_MAC),
+    (NeighbourKey { interface: DIP0, address: RS3 }, Mac([2, 0, 0, 0, 0, 0x27])),
 ];
 
 fn neighbour(which: usize, is_one_arm: bool) -> (NeighbourKey, Mac) {
     let (key, mac) = NEIGHBOURS[which];
-    (if is_one_arm { NeighbourKey { port: VIP0, ..key } } else { key }, mac)
+    (if is_one_arm { NeighbourKey { interface: VIP0, ..key } } else { key }, mac)
 }
 
 fn services(reals: u8) -> Vec<Configured> {
@@ -74,7 +74,7 @@ fn frame(
     is_one_arm: bool,
     id: u16,
     burst: u16,
-) -> (PortIndex, Vec<u8>) {
+) -> (InterfaceId, Vec<u8>) {
     let client = at(if client % 2 == 0 { CLIENT } else { FAR_CLIENT }, 40_000 + client / 2);
     let real = [RS1, RS2, RS3][usize::from(real)];
     let flags = [SYN, ACK, ACK | FIN, RST, SYN | ACK, ACK, SYN, SYN][usize::from(more)];
@@ -184,8 +184,8 @@ fn new_lab(Setting { capacity, is_one_arm, way, is_patient }: Setting) -> Lab {
         lab.description.timeouts = Timeouts::new(TimeoutSeconds { tcp: 30, fin: 5, udp: 2 });
     }
     if is_one_arm {
-        let inside = lab.description.ports.remove(usize::from(DIP0));
-        let arm = &mut lab.description.ports[usize::from(VIP0)];
+        let inside = lab.description.interfaces.remove(DIP0.index());
+        let arm = &mut lab.description.interfaces[VIP0.index()];
         arm.side = Side::Both;
         arm.addresses.extend(inside.addresses);
     }

@@ -50,7 +50,7 @@ fn meets(obstacle: Obstacle, packet: Packet) -> (Vec<u8>, Vec<Sent>) {
     let packet = match obstacle {
         Obstacle::Ttl => towards(CLIENT).ttl(1),
         Obstacle::TooBig => {
-            lab.description.ports[usize::from(VIP0)].mtu = 700;
+            lab.description.interfaces[VIP0.index()].mtu = 700;
             lab.apply();
             let payload = [packet.payload.clone(), vec![0; 800]].concat();
             Packet { payload, dont_fragment: true, ..towards(CLIENT) }
@@ -70,7 +70,10 @@ fn meets(obstacle: Obstacle, packet: Packet) -> (Vec<u8>, Vec<Sent>) {
     let mut sent = lab.arrive(DIP0, &frame);
     if matches!(obstacle, Obstacle::NextHop) {
         assert_eq!((sent.len(), lab.worker.frames_held()), (0, 1));
-        lab.control.orders.push(Order::Unreachable(NeighbourKey { port: VIP0, address: silent })).unwrap();
+        lab.control
+            .orders
+            .push(Order::Unreachable(NeighbourKey { interface: VIP0, address: silent }))
+            .unwrap();
         sent = lab.turn();
     }
     (frame, sent)

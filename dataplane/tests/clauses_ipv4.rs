@@ -3,6 +3,8 @@
 
 mod support;
 
+use dataplane::names::ids::InterfaceId;
+
 use dataplane::names::mac::Mac;
 use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Route;
@@ -21,14 +23,14 @@ fn from_rs1(packet: Packet) -> Vec<u8> {
 /// The lab with services, and a default route to the client's router.
 fn lab() -> Lab {
     let mut lab = Lab::serving();
-    let everywhere = Route { prefix: "0.0.0.0/0".parse().unwrap(), port: VIP0, via: Some(ROUTER) };
+    let everywhere = Route { prefix: "0.0.0.0/0".parse().unwrap(), interface: VIP0, via: Some(ROUTER) };
     lab.description.routes.push(everywhere);
     lab.apply();
     lab
 }
 
 /// Nothing leaves, no neighbour is asked for, no connection is made, and the reason is counted once.
-fn assert_discarded(lab: &mut Lab, port: u8, frame: &[u8], reason: DropReason, what: &str) {
+fn assert_discarded(lab: &mut Lab, port: InterfaceId, frame: &[u8], reason: DropReason, what: &str) {
     let before = lab.dropped(reason);
     assert_eq!(lab.arrive(port, frame), [], "{what}");
     assert_eq!(lab.dropped(reason), before + 1, "{what}");
@@ -124,7 +126,7 @@ fn a_link_layer_broadcast_of_a_unicast_packet_is_discarded_silently() {
 #[test]
 fn a_link_of_two_addresses_has_no_broadcast_address() {
     let mut lab = lab();
-    lab.description.ports[usize::from(DIP0)].addresses = vec!["10.0.0.8/31".parse().unwrap()];
+    lab.description.interfaces[DIP0.index()].addresses = vec!["10.0.0.8/31".parse().unwrap()];
     let upper = Ipv4Addr::new(10, 0, 0, 9);
     lab.apply();
     let through = from_client(Packet::udp(at(CLIENT, 4000), at(upper, 9), b"?"));
@@ -220,7 +222,7 @@ fn type_of_service_and_reserved_bits_pass_unchanged() {
 #[test]
 fn fragments_made_here_keep_type_of_service_and_the_reserved_bit_and_come_in_order() {
     let mut lab = lab();
-    lab.description.ports[usize::from(DIP0)].mtu = 700;
+    lab.description.interfaces[DIP0.index()].mtu = 700;
     lab.apply();
     let large = Packet { dont_fragment: false, ..Packet::udp(at(CLIENT, 5000), at(VIP, 53), &[7; 1400]) };
     let mut frame = from_client(large);

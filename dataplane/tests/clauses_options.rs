@@ -2,6 +2,8 @@
 
 mod support;
 
+use dataplane::names::ids::InterfaceId;
+
 use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::IpOptions;
 use std::net::SocketAddrV4;
@@ -47,7 +49,7 @@ const PASSED: [&[u8]; 12] = [
 
 /// A packet of each way through natlb, to have its options judged: the first of a connection, more of it, its replies,
 /// what is routed, ping.
-fn packets(real: SocketAddrV4) -> Vec<(u8, Packet)> {
+fn packets(real: SocketAddrV4) -> Vec<(InterfaceId, Packet)> {
     let from_client = |packet: Packet| (VIP0, packet.macs(CLIENT_MAC, VIP_MAC));
     let from_real = |packet: Packet| (DIP0, packet.macs(RS2_MAC, DIP_MAC));
     vec![

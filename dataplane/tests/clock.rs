@@ -3,6 +3,8 @@
 
 mod support;
 
+use dataplane::names::ids::InterfaceId;
+
 use dataplane::names::time::Now;
 use support::packet::*;
 use support::*;
@@ -16,7 +18,7 @@ struct Clocked {
 }
 
 impl Clocked {
-    fn arrive(&mut self, port: u8, packet: Packet) -> usize {
+    fn arrive(&mut self, port: InterfaceId, packet: Packet) -> usize {
         let (from, to) = if port == VIP0 { (CLIENT_MAC, VIP_MAC) } else { (RS1_MAC, DIP_MAC) };
         self.lab.worker.io().arrive(port, &packet.macs(from, to).frame());
         self.turn()

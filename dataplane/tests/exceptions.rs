@@ -211,7 +211,7 @@ fn ttl_ends_here_and_the_address_that_was_asked_says_so() {
 #[test]
 fn too_big_is_said_with_the_mtu_by_the_right_address() {
     let mut lab = Lab::serving();
-    lab.description.ports[usize::from(DIP0)].mtu = 1400;
+    lab.description.interfaces[DIP0.index()].mtu = 1400;
     lab.apply();
     let big = Packet::udp(at(CLIENT, 5000), at(VIP, 53), &[7; 1472]);
     let seen = read(&lab.arrive(VIP0, &from_client(big.clone()))[0].bytes);
@@ -219,8 +219,8 @@ fn too_big_is_said_with_the_mtu_by_the_right_address() {
     assert_eq!(seen.payload[..2], [3, 4]);
     assert_eq!(seen.payload[6..8], 1400u16.to_be_bytes());
 
-    lab.description.ports[usize::from(DIP0)].mtu = 1500;
-    lab.description.ports[usize::from(VIP0)].mtu = 1400;
+    lab.description.interfaces[DIP0.index()].mtu = 1500;
+    lab.description.interfaces[VIP0.index()].mtu = 1400;
     lab.apply();
     let small = Packet::udp(at(CLIENT, 5000), at(VIP, 53), b"?");
     let server = read(&lab.arrive(VIP0, &from_client(small))[0].bytes).destination;
@@ -327,7 +327,7 @@ fn packets_wait_for_their_next_hop_and_leave_in_order_when_it_answers() {
         let query = Packet::udp(at(CLIENT, 5000), at(VIP, 53), &[n]);
         assert_eq!(lab.arrive(VIP0, &from_client(query)), []);
     }
-    let key = NeighbourKey { port: DIP0, address: rs3 };
+    let key = NeighbourKey { interface: DIP0, address: rs3 };
     assert_eq!(lab.control.neighbour_events.pop(), Ok(NeighbourEvent::Wanted(key)));
     assert!(lab.control.neighbour_events.pop().is_err(), "asked once");
     assert_eq!(lab.worker.frames_held(), 5);
@@ -351,8 +351,8 @@ fn packets_wait_for_their_next_hop_and_leave_in_order_when_it_answers() {
 fn no_probe_of_a_traceroute_is_lost_while_next_hops_are_asked_for() {
     let (client, client_mac) = (Ipv4Addr::new(192, 168, 10, 77), Mac([2, 0, 0, 0, 0x10, 0x77]));
     let (rs3, rs3_mac) = (Ipv4Addr::new(10, 0, 0, 27), Mac([2, 0, 0, 0, 0, 0x27]));
-    let of_client = NeighbourKey { port: VIP0, address: client };
-    let of_real = NeighbourKey { port: DIP0, address: rs3 };
+    let of_client = NeighbourKey { interface: VIP0, address: client };
+    let of_real = NeighbourKey { interface: DIP0, address: rs3 };
     for (tcp, client_answers_first) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut lab = Lab::new();
         let key = if tcp { tcp_service(at(VIP, 80)) } else { udp_service(at(VIP, 80)) };
@@ -403,7 +403,7 @@ fn the_wait_is_bounded_and_its_end_is_told() {
     }
     assert_eq!(lab.worker.frames_held(), 64);
     assert_eq!(lab.dropped(DropReason::NextHopQueueFull), 36);
-    let key = NeighbourKey { port: DIP0, address: rs3 };
+    let key = NeighbourKey { interface: DIP0, address: rs3 };
     lab.control.orders.push(dataplane::exchange::orders::Order::Unreachable(key)).unwrap();
     let sent = lab.turn();
     assert_eq!(sent.len(), 64);

@@ -4,7 +4,7 @@
 mod support;
 
 use dataplane::exchange::orders::NeighbourEvent;
-use dataplane::names::ids::{NeighbourKey, PortIndex};
+use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Route;
@@ -29,7 +29,7 @@ const BUSY: SocketAddrV4 = SocketAddrV4::new(VIP, 80);
 const OPENING: SocketAddrV4 = SocketAddrV4::new(VIP, 443);
 const UDP_BESIDE: SocketAddrV4 = SocketAddrV4::new(VIP, 123);
 
-type Frames = Vec<(PortIndex, Vec<u8>)>;
+type Frames = Vec<(InterfaceId, Vec<u8>)>;
 
 /// One kind of flood.
 #[derive(Clone, Copy)]
@@ -59,7 +59,7 @@ struct Outcome {
 fn lab() -> Lab {
     let mut lab = Lab::with_capacity(CAPACITY);
     let prefix = "0.0.0.0/0".parse().unwrap();
-    lab.description.routes.push(Route { prefix, port: VIP0, via: Some(ROUTER) });
+    lab.description.routes.push(Route { prefix, interface: VIP0, via: Some(ROUTER) });
     let both = |port| vec![(at(RS1, port), 1), (at(RS2, port), 1)];
     lab.configure(&[
         Configured { key: tcp_service(BUSY), reals: both(80) },
@@ -98,7 +98,7 @@ impl Dialogue {
     }
 
     /// The frame of the next step, and where it comes in.
-    fn next(&self) -> (PortIndex, Vec<u8>) {
+    fn next(&self) -> (InterfaceId, Vec<u8>) {
         let flags = if self.steps == 0 { SYN } else { ACK };
         match self.real {
             Some(real) if self.steps % 2 == 1 => {
@@ -110,7 +110,7 @@ impl Dialogue {
     }
 
     /// Takes what left after [`next`](Self::next) had come in. Whether its packet was among it.
-    fn take(&mut self, sent: &[(PortIndex, Seen)]) -> bool {
+    fn take(&mut self, sent: &[(InterfaceId, Seen)]) -> bool {
         let arrived = if self.steps.is_multiple_of(2) {
             let mine = sent.iter().find(|(port, seen)| *port == DIP0 && seen.source == self.client);
             self.real = self.real.or(mine.map(|(_, seen)| seen.destination));
@@ -124,7 +124,7 @@ impl Dialogue {
     }
 }
 
-fn turn(lab: &mut Lab, frames: &Frames) -> Vec<(PortIndex, Seen)> {
+fn turn(lab: &mut Lab, frames: &Frames) -> Vec<(InterfaceId, Seen)> {
     for (port, frame) in frames {
         lab.worker.io().arrive(*port, frame);
     }
@@ -518,7 +518,7 @@ fn a_reals_answer_is_heard_among_answers_of_others() {
             while let Some(event) =
                 Some(()).filter(|()| round % 20 == 19).and_then(|()| lab.control.neighbour_events.pop().ok())
             {
-                let key = NeighbourKey { port: DIP0, address: RS1 };
+                let key = NeighbourKey { interface: DIP0, address: RS1 };
                 heard += u32::from(
                     matches!(event, NeighbourEvent::Heard { key: of, reply: true, .. } if of == key),
                 );
@@ -634,6 +634,7 @@ fn a_neighbour_is_resolved_meanwhile() {
     }
     let answer = Packet::tcp(real.unwrap(), host, SYN | ACK);
     assert!(lab.arrive(DIP0, &from_real(answer)).is_empty());
-    let back = lab.reachable(NeighbourKey { port: VIP0, address: *host.ip() }, Mac([2, 0, 0, 0, 0x10, 77]));
+    let back =
+        lab.reachable(NeighbourKey { interface: VIP0, address: *host.ip() }, Mac([2, 0, 0, 0, 0x10, 77]));
     assert!(back.iter().any(|sent| sent.port == VIP0 && read(&sent.bytes).destination == host));
 }

@@ -2,15 +2,15 @@
 
 mod support;
 
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::InterfaceId;
 use dataplane::names::verdict::DropReason;
 use support::packet::{Packet, read, reassemble};
 use support::*;
 
 /// A lab whose `port` takes packets of `mtu` bytes at most.
-fn with_mtu(port: PortIndex, mtu: u16) -> Lab {
+fn with_mtu(port: InterfaceId, mtu: u16) -> Lab {
     let mut lab = Lab::serving();
-    lab.description.ports[usize::from(port)].mtu = mtu;
+    lab.description.interfaces[port.index()].mtu = mtu;
     lab.apply();
     lab
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use dataplane::fragments::{HELD, PER_DATAGRAM};
-use dataplane::names::ids::{NeighbourKey, PortIndex};
+use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::verdict::DropReason;
 use std::net::Ipv4Addr;
@@ -27,7 +27,7 @@ fn question(port: u16, id: u16) -> Packet {
     from_client(Packet { id, ..Packet::udp(at(CLIENT, port), at(VIP, 53), &text) })
 }
 
-fn arrive_all(lab: &mut Lab, port: PortIndex, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+fn arrive_all(lab: &mut Lab, port: InterfaceId, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let sent = frames.iter().flat_map(|frame| lab.arrive(port, frame));
     sent.map(|sent| sent.bytes).collect()
 }
@@ -263,7 +263,7 @@ fn all_wait_for_a_next_hop_and_leave_in_order() {
     assert_eq!(arrive_all(&mut lab, DIP0, &reply.fragments(MTU)), [] as [Vec<u8>; 0]);
     lab.pass(2);
     assert_eq!(lab.worker.frames_held(), 3, "they wait for the hop, as the first does, not for the first");
-    let sent = lab.reachable(NeighbourKey { port: VIP0, address: stranger }, Mac([2; 6]));
+    let sent = lab.reachable(NeighbourKey { interface: VIP0, address: stranger }, Mac([2; 6]));
     let offsets: Vec<_> = sent.iter().map(|sent| sent.bytes[20..22].to_vec()).collect();
     assert_eq!(offsets, [[0x20, 0], [0x20, 185], [1, 114]]);
     let frames: Vec<_> = sent.into_iter().map(|sent| sent.bytes).collect();

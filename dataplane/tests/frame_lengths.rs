@@ -4,7 +4,7 @@
 mod support;
 
 use dataplane::frame::BURST;
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::InterfaceId;
 use dataplane::names::mac::Mac;
 use dataplane::names::verdict::DropReason;
 use support::packet::{ACK, FIN, Packet, RST, SYN, read, reassemble};
@@ -13,16 +13,16 @@ use support::*;
 /// What may lie behind a packet: a check sequence, a switch's timestamp, remains of a buffer.
 const BEHIND: [usize; 7] = [0, 1, 2, 3, 4, 5, 100];
 
-fn from_client(packet: Packet) -> (PortIndex, Vec<u8>) {
+fn from_client(packet: Packet) -> (InterfaceId, Vec<u8>) {
     (VIP0, packet.macs(CLIENT_MAC, VIP_MAC).frame())
 }
 
-fn from_rs1(packet: Packet) -> (PortIndex, Vec<u8>) {
+fn from_rs1(packet: Packet) -> (InterfaceId, Vec<u8>) {
     (DIP0, packet.macs(RS1_MAC, DIP_MAC).frame())
 }
 
 /// An own address asked for.
-fn arp_request() -> (PortIndex, Vec<u8>) {
+fn arp_request() -> (InterfaceId, Vec<u8>) {
     let mut frame = [Mac::BROADCAST.0, CLIENT_MAC.0].concat();
     frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
     frame.extend(CLIENT_MAC.0);
@@ -34,7 +34,7 @@ fn arp_request() -> (PortIndex, Vec<u8>) {
 
 /// Frames, each of which is answered or goes on, and what way they take. Client port 1000 and 1001 have connections,
 /// which rs2 and rs1 serve.
-fn on_every_way() -> Vec<(&'static str, (PortIndex, Vec<u8>))> {
+fn on_every_way() -> Vec<(&'static str, (InterfaceId, Vec<u8>))> {
     let (client, other) = (at(CLIENT, 1000), at(CLIENT, 1001));
     let udp = |length| Packet::udp(client, at(VIP, 53), &vec![0x55; length]);
     let cut =
@@ -162,7 +162,7 @@ fn padding_that_we_make_is_zero() {
 #[test]
 fn fragments_made_here_are_no_shorter_than_a_link_allows() {
     let mut lab = lab_with_connections();
-    lab.description.ports[1].mtu = 576;
+    lab.description.interfaces[1].mtu = 576;
     lab.apply();
     let packet = Packet { dont_fragment: false, ..Packet::udp(at(CLIENT, 1000), at(VIP, 53), &[0x55; 548]) };
     let sent = lab.arrive(VIP0, &[from_client(packet).1, vec![0xee; 4]].concat());

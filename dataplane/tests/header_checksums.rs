@@ -6,7 +6,7 @@ mod support;
 use dataplane::connection::State;
 use dataplane::frame::{BURST, HEADER_RIGHT, HEADER_WRONG};
 use dataplane::names::direction::Direction;
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::InterfaceId;
 use dataplane::names::verdict::DropReason;
 use support::packet::{ACK, FIN, Packet, RST, SYN, internet_checksum, read};
 use support::*;
@@ -31,14 +31,14 @@ fn established() -> Lab {
     lab
 }
 
-fn framed(direction: Direction, packet: Packet) -> (PortIndex, Vec<u8>) {
+fn framed(direction: Direction, packet: Packet) -> (InterfaceId, Vec<u8>) {
     match direction {
         Direction::Forward => (VIP0, packet.macs(CLIENT_MAC, VIP_MAC).frame()),
         Direction::Reverse => (DIP0, packet.macs(RS1_MAC, DIP_MAC).frame()),
     }
 }
 
-fn tcp(direction: Direction, flags: u8) -> (PortIndex, Vec<u8>) {
+fn tcp(direction: Direction, flags: u8) -> (InterfaceId, Vec<u8>) {
     let (source, destination) = match direction {
         Direction::Forward => (at(CLIENT, 1000), at(VIP, 80)),
         Direction::Reverse => (at(RS1, 80), at(CLIENT, 1000)),
@@ -46,7 +46,7 @@ fn tcp(direction: Direction, flags: u8) -> (PortIndex, Vec<u8>) {
     framed(direction, Packet::tcp(source, destination, flags))
 }
 
-fn udp(direction: Direction) -> (PortIndex, Vec<u8>) {
+fn udp(direction: Direction) -> (InterfaceId, Vec<u8>) {
     let (source, destination) = match direction {
         Direction::Forward => (at(CLIENT, 1000), at(VIP, 53)),
         Direction::Reverse => (at(RS1, 5353), at(CLIENT, 1000)),
@@ -83,7 +83,7 @@ fn corrupted(frame: &[u8]) -> Vec<Vec<u8>> {
 
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Reverse];
 
-fn packets() -> Vec<(PortIndex, Vec<u8>)> {
+fn packets() -> Vec<(InterfaceId, Vec<u8>)> {
     let all_flags = [ACK, RST, FIN | ACK, SYN, SYN | ACK, 0, RST | ACK];
     let tcp = DIRECTIONS.into_iter().flat_map(|direction| all_flags.map(|flags| tcp(direction, flags)));
     tcp.chain(DIRECTIONS.map(udp)).collect()
@@ -201,7 +201,7 @@ fn so_it_is_with_several_connections_of_one_client_endpoint() {
 }
 
 /// As a kernel leaves it for a device: the sum of the pseudo-header.
-fn with_partial_checksum((port, mut frame): (PortIndex, Vec<u8>)) -> (PortIndex, Vec<u8>) {
+fn with_partial_checksum((port, mut frame): (InterfaceId, Vec<u8>)) -> (InterfaceId, Vec<u8>) {
     let length = u16::from_be_bytes([frame[16], frame[17]]) - 20;
     let pseudo = [&frame[26..34], &[0, frame[23]], &length.to_be_bytes()].concat();
     let check_at = if frame[23] == 6 { 50 } else { 40 };
@@ -210,8 +210,8 @@ fn with_partial_checksum((port, mut frame): (PortIndex, Vec<u8>)) -> (PortIndex,
     (port, frame)
 }
 
-fn examined(lab: &Lab, port: PortIndex) -> (u64, u64) {
-    let (counters, port) = (lab.counters(), usize::from(port));
+fn examined(lab: &Lab, port: InterfaceId) -> (u64, u64) {
+    let (counters, port) = (lab.counters(), port.index());
     (counters.checksums_examined[port].get(), counters.partial_checksums[port].get())
 }
 

@@ -3,7 +3,7 @@
 mod support;
 
 use dataplane::exchange::orders::Order;
-use dataplane::names::ids::{NeighbourKey, NextHopId, PortIndex};
+use dataplane::names::ids::{InterfaceId, NeighbourKey, NextHopId};
 use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::names::verdict::DropReason;
@@ -36,7 +36,7 @@ fn one_real_each() -> Lab {
 
 /// A frame that arrives, and what a NIC would hash: its two endpoints.
 struct Arrival {
-    port: PortIndex,
+    port: InterfaceId,
     bytes: Vec<u8>,
     flow: (SocketAddrV4, SocketAddrV4),
     /// Whose it is on the NIC that hashes the client's endpoint alone; `None` for what has none.
@@ -114,7 +114,7 @@ fn queue(spread: Spread, arrival: &Arrival, cluster: &Cluster) -> usize {
     }
 }
 
-type Connection = (PortIndex, SocketAddrV4, SocketAddrV4, Vec<u8>);
+type Connection = (InterfaceId, SocketAddrV4, SocketAddrV4, Vec<u8>);
 
 /// What left, by port and by the connection that it belongs to, in order.
 fn by_connection(sent: &[Sent]) -> HashMap<Connection, Vec<Vec<u8>>> {
@@ -291,7 +291,7 @@ fn a_worker_without_a_transmit_queue_sends_through_another() {
 fn a_transmit_queue_that_stands_still_is_told_and_left() {
     let lab = one_real_each();
     let mut cluster = Cluster::with_senders(&lab, 2, Steering::Software, &[]);
-    cluster.workers[1].io().stands = Some(DIP0);
+    cluster.workers[1].io().stands = Some(DIP0.eth_port());
     let client = cluster.client_of(1, 40000);
     let send = |cluster: &mut Cluster, count: u8| {
         for number in 0..count {
@@ -302,7 +302,7 @@ fn a_transmit_queue_that_stands_still_is_told_and_left() {
     };
     let stands = |cluster: &Cluster| {
         let told = |worker: usize| {
-            [VIP0, DIP0].map(|port| cluster.counters(worker).transmit_stands[usize::from(port)].get())
+            [VIP0, DIP0].map(|port| cluster.counters(worker).transmit_stands[port.index()].get())
         };
         [told(0), told(1)]
     };
@@ -322,18 +322,18 @@ fn a_transmit_queue_that_stands_still_is_told_and_left() {
     cluster.workers[1].io().transmit_limit = None;
     assert_eq!(cluster.settle().len(), 31);
 
-    cluster.workers[1].io().stands = Some(DIP0);
+    cluster.workers[1].io().stands = Some(DIP0.eth_port());
     assert_eq!(send(&mut cluster, 20), []);
     assert!(stands(&cluster)[1][1] > 0);
-    let order = Order::SendThrough { port: DIP0, worker: 0 };
+    let order = Order::SendThrough { port: DIP0.eth_port(), worker: 0 };
     cluster.controls[1].orders.push(order).unwrap();
     let out = send(&mut cluster, 20);
     assert_eq!(out.len(), 40, "what waited leaves as well");
     assert!(out.iter().all(|sent| sent.port == DIP0));
     assert_eq!(stands(&cluster), [[0; 2]; 2]);
     // Orders that make no sense change nothing.
-    for (port, worker) in [(DIP0, 2), (200, 0), (VIP0, 1)] {
-        cluster.controls[1].orders.push(Order::SendThrough { port, worker }).unwrap();
+    for (port, worker) in [(DIP0, 2), (InterfaceId(200), 0), (VIP0, 1)] {
+        cluster.controls[1].orders.push(Order::SendThrough { port: port.eth_port(), worker }).unwrap();
     }
     assert_eq!(send(&mut cluster, 5).len(), 5);
 }
@@ -446,14 +446,14 @@ fn take_fairly(busy: usize) {
 #[test]
 fn one_arm_packets_in_the_wrong_queue_are_handed_over_and_counted() {
     let mut lab = one_real_each();
-    lab.description.ports[usize::from(VIP0)].side = Side::Both;
-    lab.description.ports[usize::from(VIP0)].addresses.push("10.0.0.8/24".parse().unwrap());
-    lab.description.ports.truncate(1);
+    lab.description.interfaces[VIP0.index()].side = Side::Both;
+    lab.description.interfaces[VIP0.index()].addresses.push("10.0.0.8/24".parse().unwrap());
+    lab.description.interfaces.truncate(1);
     for real in &mut lab.description.reals {
         real.next_hop = NextHopId::UNKNOWN;
     }
     lab.apply();
-    lab.reachable(NeighbourKey { port: VIP0, address: RS2 }, RS2_MAC);
+    lab.reachable(NeighbourKey { interface: VIP0, address: RS2 }, RS2_MAC);
     let mut cluster = Cluster::new(&lab, 3, Steering::Device);
     for port in 40000..40300 {
         let client = at(CLIENT, port);

@@ -77,7 +77,7 @@ fn one_that_is_longer_than_the_mtu_is_answered_in_fragments() {
     let left = lab.arrive(VIP0, &ping(CLIENT, 1, 1900).frame());
     assert_eq!(left.len(), 2);
     assert_answer(&left, 1900);
-    lab.description.ports[0].mtu = 576;
+    lab.description.interfaces[0].mtu = 576;
     lab.apply();
     let left: Vec<_> = ping(CLIENT, 2, 3000)
         .fragments(1500)

@@ -2,6 +2,8 @@
 
 mod support;
 
+use dataplane::names::ids::InterfaceId;
+
 use dataplane::exchange::orders::{NeighbourEvent, Order};
 use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
@@ -39,7 +41,7 @@ fn heard(lab: &mut Lab) -> u64 {
 }
 
 /// Plausible packets of all kinds, some of them belonging together.
-fn plausible() -> impl Strategy<Value = (u8, Vec<u8>)> {
+fn plausible() -> impl Strategy<Value = (InterfaceId, Vec<u8>)> {
     let client = (0..4u8).prop_map(|n| std::net::Ipv4Addr::new(192, 168, 10, n + 5));
     let real = prop_oneof![Just(RS1), Just(RS2)];
     let flags = prop_oneof![Just(SYN), Just(ACK), any::<u8>()];
@@ -80,10 +82,10 @@ fn plausible() -> impl Strategy<Value = (u8, Vec<u8>)> {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Frame(u8, Vec<u8>),
+    Frame(InterfaceId, Vec<u8>),
     /// Change these bytes of the frame before.
-    Mutated(u8, Vec<u8>, Vec<(prop::sample::Index, u8)>, prop::sample::Index),
-    Random(u8, Vec<u8>),
+    Mutated(InterfaceId, Vec<u8>, Vec<(prop::sample::Index, u8)>, prop::sample::Index),
+    Random(InterfaceId, Vec<u8>),
     Pass(u64),
     Reconfigure(u8),
     Reachable(u8),
@@ -103,7 +105,7 @@ fn event() -> impl Strategy<Value = Event> {
         20 => (plausible(), mutations, any::<prop::sample::Index>())
             .prop_map(|((port, frame), changes, cut)| Event::Mutated(port, frame, changes, cut)),
         5 => (0..2u8, prop::collection::vec(any::<u8>(), 0..200))
-            .prop_map(|(port, bytes)| Event::Random(port, bytes)),
+            .prop_map(|(port, bytes)| Event::Random(InterfaceId(port), bytes)),
         2 => (0..40u64).prop_map(Event::Pass),
         1 => (0..4u8).prop_map(Event::Reconfigure),
         1 => (0..4u8).prop_map(Event::Reachable),
@@ -152,18 +154,20 @@ fn run(events: Vec<Event>) {
                 ]);
             }
             Event::Reachable(n) => {
-                let key = NeighbourKey { port: VIP0, address: std::net::Ipv4Addr::new(192, 168, 10, n + 5) };
+                let key =
+                    NeighbourKey { interface: VIP0, address: std::net::Ipv4Addr::new(192, 168, 10, n + 5) };
                 lab.reachable(key, CLIENT_MAC);
             }
             Event::Unreachable(n) => {
-                let key = NeighbourKey { port: VIP0, address: std::net::Ipv4Addr::new(192, 168, 10, n + 5) };
+                let key =
+                    NeighbourKey { interface: VIP0, address: std::net::Ipv4Addr::new(192, 168, 10, n + 5) };
                 lab.control.orders.push(Order::Unreachable(key)).unwrap();
                 lab.turn();
             }
             Event::SlowDevice(limit) => lab.worker.io().transmit_limit = limit,
             Event::SmallPool(size) => lab.worker.io().pool_size = size,
             Event::Mtu(mtu) => {
-                lab.description.ports.iter_mut().for_each(|port| port.mtu = mtu);
+                lab.description.interfaces.iter_mut().for_each(|port| port.mtu = mtu);
                 lab.apply();
             }
             Event::Large(length) => {

@@ -55,7 +55,7 @@ fn silent_hosts_do_not_keep_others_from_being_resolved() {
     for _ in 0..20 {
         lab.arrive(DIP0, &p.frame());
     }
-    let key = NeighbourKey { port: VIP0, address: new_client };
+    let key = NeighbourKey { interface: VIP0, address: new_client };
     assert_eq!(lab.control.neighbour_events.pop(), Ok(NeighbourEvent::Wanted(key)), "{:?}", drops(&lab));
 }
 
@@ -85,12 +85,11 @@ fn data_behind_a_reopening_syn_follows_it_to_the_new_real() {
 #[test]
 fn large_and_small_packets_of_a_burst_stay_in_order() {
     let mut lab = Lab::serving();
-    lab.description.ports.push(Port {
+    lab.description.interfaces.push(Interface {
         side: Side::Dip,
         mac: Mac([2, 0, 0, 0, 0, 9]),
         mtu: 1000,
         addresses: vec!["10.9.0.1/24".parse().unwrap()],
-        steering: dataplane::snapshot::Steering::Software,
     });
     *lab.worker.io() = dataplane::frame::plain::PlainIo::new(3);
     lab.apply();
@@ -223,7 +222,7 @@ fn what_has_to_wait_again_keeps_its_order() {
     let mut lab = Lab::new();
     let rs3 = Ipv4Addr::new(10, 0, 0, 27);
     lab.configure(&[Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(rs3, 53), 1)] }]);
-    let key = NeighbourKey { port: DIP0, address: rs3 };
+    let key = NeighbourKey { interface: DIP0, address: rs3 };
     for n in 0..3u8 {
         lab.arrive(VIP0, &fc(Packet::udp(at(CLIENT, 5000), at(VIP, 53), &[n])));
     }

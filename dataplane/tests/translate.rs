@@ -220,16 +220,16 @@ fn clients_behind_a_router_are_answered_through_it() {
 #[test]
 fn one_arm_does_both_directions_on_one_port() {
     let mut lab = Lab::serving();
-    let both = &mut lab.description.ports[usize::from(VIP0)];
+    let both = &mut lab.description.interfaces[VIP0.index()];
     both.side = dataplane::names::side::Side::Both;
     both.addresses.push("10.0.0.8/24".parse().unwrap());
-    lab.description.ports.truncate(1);
+    lab.description.interfaces.truncate(1);
     for real in &mut lab.description.reals {
         real.next_hop = dataplane::names::ids::NextHopId::UNKNOWN;
     }
     lab.apply();
     for (address, mac) in [(RS1, RS1_MAC), (RS2, RS2_MAC)] {
-        lab.reachable(dataplane::names::ids::NeighbourKey { port: VIP0, address }, mac);
+        lab.reachable(dataplane::names::ids::NeighbourKey { interface: VIP0, address }, mac);
     }
     for flags in [SYN, ACK, ACK] {
         let packet = Packet::tcp(at(CLIENT, 40000), at(VIP, 80), flags).macs(CLIENT_MAC, VIP_MAC);

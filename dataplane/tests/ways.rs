@@ -4,11 +4,11 @@
 mod support;
 
 use dataplane::exchange::orders::NeighbourEvent;
-use dataplane::names::ids::{NeighbourKey, PortIndex};
+use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::names::verdict::DropReason;
-use dataplane::snapshot::{Port, Route, Steering};
+use dataplane::snapshot::{Interface, Route};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use support::packet::{ACK, Packet, SYN, read, reassemble};
 use support::*;
@@ -24,19 +24,18 @@ const FAR_REAL: Ipv4Addr = Ipv4Addr::new(172, 20, 0, 5);
 /// A client that only defaults lead to.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 
-fn default_via(port: PortIndex, via: Ipv4Addr) -> Route {
-    Route { prefix: "0.0.0.0/0".parse().unwrap(), port, via: Some(via) }
+fn default_via(port: InterfaceId, via: Ipv4Addr) -> Route {
+    Route { prefix: "0.0.0.0/0".parse().unwrap(), interface: port, via: Some(via) }
 }
 
 /// A gateway on every port: two uplinks, and the router of a real that is not on the link.
 fn two_uplinks() -> Lab {
     let mut lab = Lab::new();
-    lab.description.ports.push(Port {
+    lab.description.interfaces.push(Interface {
         side: Side::Vip,
         mac: VIP1_MAC,
         mtu: 1500,
         addresses: vec!["198.18.0.100/24".parse().unwrap()],
-        steering: Steering::Software,
     });
     lab.description.routes =
         vec![default_via(VIP0, ROUTER), default_via(VIP1, ROUTER1), default_via(DIP0, INNER)];
@@ -48,7 +47,7 @@ fn two_uplinks() -> Lab {
     for (port, address, mac) in
         [(VIP0, ROUTER, ROUTER_MAC), (VIP1, ROUTER1, ROUTER1_MAC), (DIP0, INNER, INNER_MAC)]
     {
-        lab.reachable(NeighbourKey { port, address }, mac);
+        lab.reachable(NeighbourKey { interface: port, address }, mac);
     }
     lab
 }
@@ -56,7 +55,7 @@ fn two_uplinks() -> Lab {
 /// A link as seen from here: the port, its MAC, and its router's.
 #[derive(Clone, Copy)]
 struct Link {
-    port: PortIndex,
+    port: InterfaceId,
     ours: Mac,
     router: Mac,
 }
@@ -107,12 +106,11 @@ fn all_of_a_connections_packets_and_the_errors_about_them_leave_the_same_way() {
     for (uplink, client) in [(UPLINK0, at(STRANGER, 40000)), (UPLINK1, at(STRANGER, 40001))] {
         for is_tcp in [true, false] {
             let mut lab = two_uplinks();
-            lab.description.ports.push(Port {
+            lab.description.interfaces.push(Interface {
                 side: Side::Dip,
                 mac: Mac([2, 0, 0, 0, 0x30, 8]),
                 mtu: 1000, // no way of theirs, but it keeps what is longer off the fast path
                 addresses: vec!["10.9.0.8/24".parse().unwrap()],
-                steering: Steering::Software,
             });
             *lab.worker.io() = dataplane::frame::plain::PlainIo::new(4);
             lab.apply();
@@ -152,7 +150,7 @@ fn uplink_of(lab: &mut Lab, from: Link, packet: &Packet) -> Vec<u8> {
 fn the_mtu_is_that_of_the_way_and_the_answer_goes_to_who_sent_it() {
     for (small, uplink) in [(DIP0, UPLINK0), (DIP0, UPLINK1), (VIP0, UPLINK0), (VIP1, UPLINK1)] {
         let mut lab = two_uplinks();
-        lab.description.ports[usize::from(small)].mtu = 1400;
+        lab.description.interfaces[small.index()].mtu = 1400;
         lab.apply();
         let client = at(STRANGER, 5000);
         let request = Packet::udp(client, at(VIP, 53), b"?");
@@ -181,7 +179,7 @@ fn the_mtu_is_that_of_the_way_and_the_answer_goes_to_who_sent_it() {
 #[test]
 fn a_smaller_mtu_elsewhere_is_nobodys() {
     let mut lab = two_uplinks();
-    lab.description.ports[usize::from(VIP0)].mtu = 600;
+    lab.description.interfaces[VIP0.index()].mtu = 600;
     lab.apply();
     let client = at(STRANGER, 5000);
     UPLINK1.bring(&mut lab, &Packet::udp(client, at(VIP, 53), b"?"));
@@ -195,7 +193,7 @@ fn a_smaller_mtu_elsewhere_is_nobodys() {
 #[test]
 fn replies_wait_for_the_gateway_of_the_port_of_arrival() {
     let mut lab = two_uplinks();
-    let key = NeighbourKey { port: VIP1, address: ROUTER1 };
+    let key = NeighbourKey { interface: VIP1, address: ROUTER1 };
     let client = at(STRANGER, 40000);
     for forgotten in [true, false] {
         lab.control.orders.push(dataplane::exchange::orders::Order::Unreachable(key)).unwrap();
@@ -229,7 +227,7 @@ fn two_uplinks_without(silent: NeighbourKey) -> Lab {
         Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(FAR_REAL, 5353), 1)] },
     ]);
     for (port, address, mac) in [(VIP0, ROUTER, ROUTER_MAC), (DIP0, INNER, INNER_MAC)] {
-        lab.reachable(NeighbourKey { port, address }, mac);
+        lab.reachable(NeighbourKey { interface: port, address }, mac);
     }
     assert!(lab.neighbours.iter().all(|(key, _)| *key != silent));
     lab
@@ -239,7 +237,7 @@ fn two_uplinks_without(silent: NeighbourKey) -> Lab {
 #[test]
 fn a_silent_gateway_is_told_to_who_sent_the_packet() {
     let mut lab = two_uplinks();
-    let key = NeighbourKey { port: DIP0, address: INNER };
+    let key = NeighbourKey { interface: DIP0, address: INNER };
     let id = lab.next_hop_id(key);
     lab.next_hops.set(id, dataplane::live::next_hops::NextHop::UNRESOLVED);
     let open = Packet::tcp(at(STRANGER, 40000), at(VIP, 80), SYN);
@@ -265,7 +263,7 @@ fn what_is_routed_to_a_real_leaves_on_the_reals_side() {
 fn answers_go_back_where_they_are_asked_for() {
     let mut lab = two_uplinks();
     for uplink in [UPLINK0, UPLINK1] {
-        let client: SocketAddrV4 = at(STRANGER, 1000 + u16::from(uplink.port));
+        let client: SocketAddrV4 = at(STRANGER, 1000 + u16::from(uplink.port.0));
         for (what, packet) in [
             ("RST to a SYN", Packet::tcp(client, at(VIP, 9), SYN)),
             ("RST to an ACK", Packet::tcp(client, at(VIP, 80), ACK)),
@@ -344,8 +342,8 @@ fn a_source_is_believed_where_it_belongs() {
 fn a_shared_prefix_is_on_both_links() {
     let mut lab = two_uplinks();
     let ping = |source, target| Packet::icmp(source, target, [8, 0], [0, 1, 0, 1], b"ping");
-    lab.description.ports[usize::from(VIP1)].addresses.push("192.168.10.101/24".parse().unwrap());
-    lab.description.ports[usize::from(DIP0)].addresses.push("198.18.0.129/25".parse().unwrap());
+    lab.description.interfaces[VIP1.index()].addresses.push("192.168.10.101/24".parse().unwrap());
+    lab.description.interfaces[DIP0.index()].addresses.push("198.18.0.129/25".parse().unwrap());
     lab.apply();
     for link in [UPLINK0, UPLINK1] {
         assert_eq!(link.bring(&mut lab, &ping(CLIENT, VIP)).len(), 1);
@@ -361,10 +359,10 @@ fn a_shared_prefix_is_on_both_links() {
 #[test]
 fn with_one_arm_every_source_is_heard() {
     let mut lab = Lab::new();
-    let arm = &mut lab.description.ports[usize::from(VIP0)];
+    let arm = &mut lab.description.interfaces[VIP0.index()];
     arm.side = Side::Both;
     arm.addresses.push("10.0.0.8/24".parse().unwrap());
-    lab.description.ports.truncate(1);
+    lab.description.interfaces.truncate(1);
     lab.description.routes = vec![default_via(VIP0, ROUTER)];
     lab.apply();
     let ping = |source| Packet::icmp(source, VIP, [8, 0], [0, 1, 0, 1], b"ping");
@@ -395,7 +393,7 @@ fn a_reply_is_translated_where_its_real_is() {
     {
         let mut lab = two_uplinks();
         // The second uplink leads towards reals, of which one is on its link.
-        lab.description.ports[usize::from(VIP1)].side = side;
+        lab.description.interfaces[VIP1.index()].side = side;
         lab.description.routes.remove(1);
         lab.apply();
         let (real, mac) = if is_one_of_two {
@@ -405,7 +403,7 @@ fn a_reply_is_translated_where_its_real_is() {
         };
         lab.configure(&[Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(real, 5353), 1)] }]);
         let port = if is_one_of_two { DIP0 } else { VIP1 };
-        lab.reachable(NeighbourKey { port, address: real }, mac);
+        lab.reachable(NeighbourKey { interface: port, address: real }, mac);
         let client = at(STRANGER, 40000);
         assert_eq!(UPLINK0.bring(&mut lab, &Packet::udp(client, at(VIP, 53), b"?"))[0].port, port);
         let reply = Packet::udp(at(real, 5353), client, b"!");
@@ -481,11 +479,11 @@ fn what_waits_for_its_gateway_is_not_sent_back_either() {
     let unused = Ipv4Addr::new(192, 88, 99, 9);
     // A host on the link that has the router's MAC, so that only that tells.
     let on_link = Ipv4Addr::new(192, 168, 10, 6);
-    let id = lab.next_hop_id(NeighbourKey { port: VIP0, address: ROUTER });
+    let id = lab.next_hop_id(NeighbourKey { interface: VIP0, address: ROUTER });
     lab.next_hops.set(id, dataplane::live::next_hops::NextHop::UNRESOLVED);
     assert_eq!(UPLINK0.bring(&mut lab, &Packet::udp(at(on_link, 4000), at(unused, 9), b"?")), []);
     assert_eq!(lab.worker.frames_held(), 1);
-    assert_eq!(lab.reachable(NeighbourKey { port: VIP0, address: ROUTER }, ROUTER_MAC), []);
+    assert_eq!(lab.reachable(NeighbourKey { interface: VIP0, address: ROUTER }, ROUTER_MAC), []);
     assert_eq!((lab.dropped(DropReason::SentBack), lab.worker.frames_held()), (1, 0));
 }
 
@@ -504,9 +502,9 @@ fn what_is_not_sent_back_is_routed() {
     // Another router of the same link, to which a route leads.
     let (second, second_mac) = (Ipv4Addr::new(192, 168, 10, 2), Mac([2, 0, 0, 0, 0x10, 2]));
     let prefix = "198.51.100.0/24".parse().unwrap();
-    lab.description.routes.insert(0, Route { prefix, port: VIP0, via: Some(second) });
+    lab.description.routes.insert(0, Route { prefix, interface: VIP0, via: Some(second) });
     lab.apply();
-    lab.reachable(NeighbourKey { port: VIP0, address: second }, second_mac);
+    lab.reachable(NeighbourKey { interface: VIP0, address: second }, second_mac);
     let out = Packet::udp(at(FAR_CLIENT, 4000), at(unused, 9), b"?").macs(second_mac, VIP_MAC);
     UPLINK0.has(&lab.arrive(VIP0, &out.frame()), "from one router to the other");
     let back = Packet::udp(at(unused, 9), at(FAR_CLIENT, 4000), b"!");
@@ -519,15 +517,15 @@ fn what_is_not_sent_back_is_routed() {
 #[test]
 fn with_one_arm_connections_may_leave_to_the_router_they_came_from() {
     let mut lab = Lab::new();
-    let arm = &mut lab.description.ports[usize::from(VIP0)];
+    let arm = &mut lab.description.interfaces[VIP0.index()];
     arm.side = Side::Both;
     arm.addresses.push("10.0.0.8/24".parse().unwrap());
-    lab.description.ports.truncate(1);
+    lab.description.interfaces.truncate(1);
     lab.description.routes = vec![default_via(VIP0, ROUTER)];
     lab.apply();
     lab.configure(&[Configured { key: tcp_service(at(VIP, 80)), reals: vec![(at(FAR_REAL, 8080), 1)] }]);
     for (address, mac) in [(ROUTER, ROUTER_MAC), (RS1, RS1_MAC), (CLIENT, CLIENT_MAC)] {
-        lab.reachable(NeighbourKey { port: VIP0, address }, mac);
+        lab.reachable(NeighbourKey { interface: VIP0, address }, mac);
     }
     let client = at(STRANGER, 40000);
     UPLINK0.has(&UPLINK0.bring(&mut lab, &Packet::tcp(client, at(VIP, 80), SYN)), "a SYN");

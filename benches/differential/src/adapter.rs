@@ -8,7 +8,9 @@ use dataplane::exchange::orders::{ControlEnd, NeighbourEvent, Order, Return, SMA
 use dataplane::exchange::peers::mesh;
 use dataplane::frame::plain::PlainIo;
 use dataplane::live::next_hops::{NextHop, NextHops};
-use dataplane::names::ids::{NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey};
+use dataplane::names::ids::{
+    EthPortId, InterfaceId, NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey,
+};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::names::time::Now;
@@ -36,7 +38,7 @@ impl Build {
         for mut peers in mesh(&owners(setup.workers)) {
             let own = peers.own();
             for (_, port, sender) in setup.senders.iter().filter(|(worker, ..)| *worker == own) {
-                peers.send_through(*port, *sender);
+                peers.send_through(EthPortId(*port), *sender);
             }
             let (end, control) = channel(Arc::clone(&next_hops));
             let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
@@ -63,7 +65,7 @@ impl Build {
     }
 
     fn description(&mut self, configuration: &Configuration) -> Description {
-        let port = |port: &crate::setting::Port| snapshot::Port {
+        let interface = |port: &crate::setting::Port| snapshot::Interface {
             side: match port.leads {
                 Leads::Clients => Side::Vip,
                 Leads::Reals => Side::Dip,
@@ -72,6 +74,8 @@ impl Build {
             mac: Mac(port.mac),
             mtu: port.mtu,
             addresses: port.addresses.iter().map(|address| address.parse().expect("a prefix")).collect(),
+        };
+        let eth_port = |port: &crate::setting::Port| snapshot::EthPort {
             steering: if port.by_device { Steering::Device } else { Steering::Software },
         };
         let real = |real: &crate::setting::Real| snapshot::Real {
@@ -82,13 +86,14 @@ impl Build {
         };
         let route = |route: &crate::setting::Route| snapshot::Route {
             prefix: route.prefix.parse().expect("a prefix"),
-            port: route.port,
+            interface: InterfaceId(route.port),
             via: route.via,
         };
         let [tcp, fin, udp] = configuration.timeouts;
         Description {
             version: configuration.version,
-            ports: configuration.ports.iter().map(port).collect(),
+            eth_ports: configuration.ports.iter().map(eth_port).collect(),
+            interfaces: configuration.ports.iter().map(interface).collect(),
             services: configuration
                 .services
                 .iter()
@@ -118,27 +123,31 @@ impl Build {
 
     /// Sets what is known of a next hop.
     pub fn set_hop(&mut self, id: u32, reached: Option<(u8, [u8; 6])>) {
-        let hop = reached.map_or(NextHop::UNRESOLVED, |(port, mac)| NextHop::resolved(port, Mac(mac)));
+        let hop =
+            reached.map_or(NextHop::UNRESOLVED, |(port, mac)| NextHop::resolved(InterfaceId(port), Mac(mac)));
         self.next_hops.set(NextHopId(id), hop);
     }
 
     pub fn reachable(&mut self, port: u8, address: Ipv4Addr, id: u32) {
-        let key = NeighbourKey { port, address };
+        let key = NeighbourKey { interface: InterfaceId(port), address };
         self.order_all(|| Order::Reachable(key, NextHopId(id)));
     }
 
     pub fn unreachable(&mut self, port: u8, address: Ipv4Addr) {
-        self.order_all(|| Order::Unreachable(NeighbourKey { port, address }));
+        self.order_all(|| Order::Unreachable(NeighbourKey { interface: InterfaceId(port), address }));
     }
 
     pub fn send_through(&mut self, worker: usize, port: u8, by: usize) {
-        self.controls[worker].orders.push(Order::SendThrough { port, worker: by }).expect("room for orders");
+        self.controls[worker]
+            .orders
+            .push(Order::SendThrough { port: EthPortId(port), worker: by })
+            .expect("room for orders");
     }
 
     pub fn send(&mut self, worker: usize, port: u8, frame: &[u8]) {
         let mut bytes = [0; SMALL_FRAME];
         bytes[..frame.len()].copy_from_slice(frame);
-        let order = Order::Send { port, length: frame.len() as u8, bytes };
+        let order = Order::Send { interface: InterfaceId(port), length: frame.len() as u8, bytes };
         self.controls[worker].orders.push(order).expect("room for orders");
     }
 
@@ -177,12 +186,12 @@ impl Build {
         let mut lines = Vec::new();
         while let Ok(event) = self.controls[worker].neighbour_events.pop() {
             lines.push(match event {
-                NeighbourEvent::Wanted(key) => format!("wanted {} {}", key.port, key.address),
+                NeighbourEvent::Wanted(key) => format!("wanted {} {}", key.interface, key.address),
                 NeighbourEvent::Heard { key, mac, reply } => {
-                    format!("heard {} {} {mac} {reply}", key.port, key.address)
+                    format!("heard {} {} {mac} {reply}", key.interface, key.address)
                 }
                 NeighbourEvent::Conflict { key, mac } => {
-                    format!("conflict {} {} {mac}", key.port, key.address)
+                    format!("conflict {} {} {mac}", key.interface, key.address)
                 }
             });
         }
@@ -190,7 +199,7 @@ impl Build {
     }
 
     pub fn arrive(&mut self, worker: usize, port: u8, frame: &[u8], flags: u64) {
-        self.workers[worker].io().arrive_flagged(port, frame, flags);
+        self.workers[worker].io().arrive_flagged(EthPortId(port), frame, flags);
     }
 
     pub fn turn(&mut self, worker: usize, nanoseconds: u64) -> usize {
@@ -198,13 +207,13 @@ impl Build {
     }
 
     pub fn sent(&mut self, worker: usize, port: u8) -> Vec<Vec<u8>> {
-        self.workers[worker].io().take_sent(port)
+        self.workers[worker].io().take_sent(EthPortId(port))
     }
 
     /// Limits of the devices: frames taken at once, buffers, and a port that takes nothing.
     pub fn limit(&mut self, worker: usize, transmit: Option<usize>, pool: Option<usize>, stands: Option<u8>) {
         let io = self.workers[worker].io();
-        (io.transmit_limit, io.pool_size, io.stands) = (transmit, pool, stands);
+        (io.transmit_limit, io.pool_size, io.stands) = (transmit, pool, stands.map(EthPortId));
     }
 
     /// Frames that the worker holds, and those that exist.

@@ -13,7 +13,7 @@
 
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, FrameIo, Stage};
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::EthPortId;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -177,7 +177,7 @@ impl<Io: FrameIo> FrameIo for Measured<Io> {
     type Frame = Io::Frame;
 
     #[inline(always)]
-    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<Io::Frame, BURST>) {
+    fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<Io::Frame, BURST>) {
         let before = into.len();
         self.turn.rest += self.lap();
         self.io.receive(port, into);
@@ -187,14 +187,14 @@ impl<Io: FrameIo> FrameIo for Measured<Io> {
 
     /// A full buffer is sent in the middle of resolving: what has passed by then is resolving's.
     #[inline(always)]
-    fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<Io::Frame, BURST>) {
+    fn transmit(&mut self, port: EthPortId, from: &mut ArrayVec<Io::Frame, BURST>) {
         self.turn.resolve += self.lap();
         self.io.transmit(port, from);
         self.turn.transmit += self.lap();
     }
 
     #[inline(always)]
-    fn allocate(&mut self, port: PortIndex) -> Option<Io::Frame> {
+    fn allocate(&mut self, port: EthPortId) -> Option<Io::Frame> {
         self.io.allocate(port)
     }
 
@@ -225,16 +225,16 @@ mod tests {
 
     impl FrameIo for Steps {
         type Frame = PlainFrame;
-        fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<PlainFrame, BURST>) {
+        fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<PlainFrame, BURST>) {
             pass(7);
             self.0.arrive(port, &[0; 60]);
             self.0.receive(port, into);
         }
-        fn transmit(&mut self, _: PortIndex, from: &mut ArrayVec<PlainFrame, BURST>) {
+        fn transmit(&mut self, _: EthPortId, from: &mut ArrayVec<PlainFrame, BURST>) {
             pass(5);
             from.clear();
         }
-        fn allocate(&mut self, _: PortIndex) -> Option<PlainFrame> {
+        fn allocate(&mut self, _: EthPortId) -> Option<PlainFrame> {
             None
         }
     }
@@ -242,11 +242,11 @@ mod tests {
     fn turn(io: &mut Measured<Steps>) {
         let mut burst = ArrayVec::new();
         pass(1);
-        io.receive(0, &mut burst);
+        io.receive(EthPortId(0), &mut burst);
         pass(10);
         io.ended(Stage::Decode);
         pass(20);
-        io.transmit(1, &mut burst);
+        io.transmit(EthPortId(1), &mut burst);
         pass(3);
         io.ended(Stage::Resolve);
         pass(2);

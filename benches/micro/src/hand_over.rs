@@ -1,5 +1,7 @@
 //! What handing a packet to another worker costs: two workers on two cores, software steering.
 
+use dataplane::names::ids::InterfaceId;
+
 use crate::source::{DIP_MAC, Source, VIP_MAC, client};
 use crate::{GATEWAY, KEY, WINDOW, clock, snapshot};
 use dataplane::counters::WorkerCounters;
@@ -43,7 +45,7 @@ fn cycles(steering: Steering, others_too: bool, cores: &[core_affinity::CoreId])
     let owners = owners();
     let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC]));
     for (id, port) in [(1, 0), (2, 1)] {
-        next_hops.set(NextHopId(id), NextHop::resolved(port, Mac([2, 0, 0, 0, 1, port])));
+        next_hops.set(NextHopId(id), NextHop::resolved(InterfaceId(port), Mac([2, 0, 0, 0, 1, port])));
     }
     let snapshot = Arc::new(snapshot(steering));
     let done = AtomicUsize::new(0);
@@ -54,7 +56,7 @@ fn cycles(steering: Steering, others_too: bool, cores: &[core_affinity::CoreId])
         let source = Source::of_flows(own);
         let worker = Worker::new(source, end, FLOWS as usize, KEY, memory::Huge::Auto);
         control.orders.push(Order::Adopt(Arc::clone(&snapshot))).expect("room");
-        let key = NeighbourKey { port: 0, address: GATEWAY };
+        let key = NeighbourKey { interface: InterfaceId(0), address: GATEWAY };
         control.orders.push(Order::Reachable(key, NextHopId(1))).expect("room");
         workers.push(worker.expect("memory for the table").with_peers(peers));
         controls.push(control);

@@ -13,6 +13,10 @@
 mod hand_over;
 mod source;
 
+use dataplane::names::ids::InterfaceId;
+
+use dataplane::names::ids::EthPortId;
+
 use arrayvec::ArrayVec;
 use dataplane::connection::Timeouts;
 use dataplane::connection::table::HashKey;
@@ -25,7 +29,7 @@ use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, IpOptions, Port, Real, Route, Service, Snapshot, Steering, Unmatched,
+    Description, Interface, IpOptions, Real, Route, Service, Snapshot, Steering, Unmatched,
 };
 use dataplane::worker::Worker;
 use source::{DIP_MAC, REAL, Source, TCP_PORT, Traffic, UDP_PORT, VIP, VIP_MAC};
@@ -73,9 +77,9 @@ fn bare(flows: u32, traffic: Traffic) -> f64 {
         let mut packets = 0;
         for port in 0..2 {
             let mut burst: ArrayVec<_, BURST> = ArrayVec::new();
-            source.receive(port, &mut burst);
+            source.receive(EthPortId(port), &mut burst);
             packets += burst.len();
-            source.transmit(1 - port, &mut burst);
+            source.transmit(EthPortId(1 - port), &mut burst);
         }
         packets
     })
@@ -89,8 +93,8 @@ fn through_worker(flows: u32, traffic: Traffic) -> f64 {
         .expect("memory for the table");
     control.orders.push(Order::Adopt(Arc::new(snapshot(Steering::Software)))).expect("room");
     for (id, (port, address)) in (1..).zip([(0, GATEWAY), (1, REAL)]) {
-        next_hops.set(NextHopId(id), NextHop::resolved(port, Mac([2, 0, 0, 0, 1, port])));
-        let key = NeighbourKey { port, address };
+        next_hops.set(NextHopId(id), NextHop::resolved(InterfaceId(port), Mac([2, 0, 0, 0, 1, port])));
+        let key = NeighbourKey { interface: InterfaceId(port), address };
         control.orders.push(Order::Reachable(key, NextHopId(id))).expect("room");
     }
     let now = clock();
@@ -126,12 +130,11 @@ fn snapshot(steering: Steering) -> Snapshot {
         endpoint: SocketAddrV4::new(REAL, port),
     };
     let keys = [real_of(Protocol::Tcp, TCP_PORT), real_of(Protocol::Udp, UDP_PORT)];
-    let port = |side, mac, address: &str| Port {
+    let port = |side, mac, address: &str| Interface {
         side,
         mac,
         mtu: 1500,
         addresses: vec![address.parse().expect("an address")],
-        steering,
     };
     let service = |index: u32| {
         let candidates = vec![Candidate { real: RealId(index), weight: 1 }];
@@ -141,13 +144,21 @@ fn snapshot(steering: Steering) -> Snapshot {
     };
     Snapshot::compile(Description {
         version: 1,
-        ports: vec![port(Side::Vip, VIP_MAC, "10.255.0.1/24"), port(Side::Dip, DIP_MAC, "10.254.0.2/24")],
+        eth_ports: vec![dataplane::snapshot::EthPort { steering }; 2],
+        interfaces: vec![
+            port(Side::Vip, VIP_MAC, "10.255.0.1/24"),
+            port(Side::Dip, DIP_MAC, "10.254.0.2/24"),
+        ],
         services: vec![service(0), service(1)],
         reals: (0..)
             .zip(keys)
             .map(|(id, key)| Real { id: RealId(id), key, next_hop: NextHopId(2), removed: false })
             .collect(),
-        routes: vec![Route { prefix: "0.0.0.0/0".parse().expect("a prefix"), port: 0, via: Some(GATEWAY) }],
+        routes: vec![Route {
+            prefix: "0.0.0.0/0".parse().expect("a prefix"),
+            interface: InterfaceId(0),
+            via: Some(GATEWAY),
+        }],
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,
         ip_options: IpOptions::Filter,

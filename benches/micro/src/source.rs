@@ -3,7 +3,7 @@
 
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, Frame, FrameIo, HEAD};
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::EthPortId;
 use dataplane::names::mac::Mac;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -166,8 +166,8 @@ impl<const CHOSEN: bool> FrameIo for Source<CHOSEN> {
     type Frame = RingFrame;
 
     #[inline(always)]
-    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<RingFrame, BURST>) {
-        let forward = port == 0;
+    fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<RingFrame, BURST>) {
+        let forward = port == EthPortId(0);
         let opening = self.traffic == Traffic::Openings;
         if CHOSEN && self.traffic == Traffic::None {
             return;
@@ -192,11 +192,11 @@ impl<const CHOSEN: bool> FrameIo for Source<CHOSEN> {
     }
 
     #[inline(always)]
-    fn transmit(&mut self, _port: PortIndex, from: &mut ArrayVec<RingFrame, BURST>) {
+    fn transmit(&mut self, _port: EthPortId, from: &mut ArrayVec<RingFrame, BURST>) {
         self.ring.extend(from.drain(..));
     }
 
-    fn allocate(&mut self, _port: PortIndex) -> Option<RingFrame> {
+    fn allocate(&mut self, _port: EthPortId) -> Option<RingFrame> {
         None
     }
 }

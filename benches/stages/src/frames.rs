@@ -5,7 +5,7 @@ use crate::world::{DIP_MAC, DIP_PORT, REAL, VIP, VIP_MAC, VIP_PORT};
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, Frame, FrameIo, HEAD};
 use dataplane::names::direction::Direction;
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::EthPortId;
 use dataplane::wire::checksum;
 
 /// Ethernet, IPv4, then TCP or UDP, without the frame check sequence.
@@ -124,7 +124,7 @@ impl Prepared {
         for flow in flows {
             let mut frame = self.sent.pop().expect("an idle frame");
             frame.write(*flow, direction, opens);
-            self.arriving[usize::from(port)].push(frame);
+            self.arriving[port.index()].push(frame);
         }
     }
 }
@@ -133,8 +133,8 @@ impl FrameIo for Prepared {
     type Frame = Buffer;
 
     #[inline(always)]
-    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<Buffer, BURST>) {
-        let line = &mut self.arriving[usize::from(port) % 2];
+    fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<Buffer, BURST>) {
+        let line = &mut self.arriving[port.index() % 2];
         while !into.is_full() {
             let Some(frame) = line.pop() else { return };
             into.push(frame);
@@ -142,11 +142,11 @@ impl FrameIo for Prepared {
     }
 
     #[inline(always)]
-    fn transmit(&mut self, _port: PortIndex, from: &mut ArrayVec<Buffer, BURST>) {
+    fn transmit(&mut self, _port: EthPortId, from: &mut ArrayVec<Buffer, BURST>) {
         self.sent.extend(from.drain(..));
     }
 
-    fn allocate(&mut self, _port: PortIndex) -> Option<Buffer> {
+    fn allocate(&mut self, _port: EthPortId) -> Option<Buffer> {
         None
     }
 }

@@ -5,22 +5,22 @@ use dataplane::connection::table::HashKey;
 use dataplane::exchange::orders::{ControlEnd, Order, channel};
 use dataplane::frame::FrameIo;
 use dataplane::live::next_hops::{NextHop, NextHops};
-use dataplane::names::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceKey};
+use dataplane::names::ids::{InterfaceId, NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, IpOptions, Port, Real, Route, Service, Snapshot, Steering, Unmatched,
+    Description, EthPort, Interface, IpOptions, Real, Route, Service, Snapshot, Steering, Unmatched,
 };
 use dataplane::worker::Worker;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 /// The port towards clients.
-pub const VIP_PORT: PortIndex = 0;
+pub const VIP_PORT: InterfaceId = InterfaceId(0);
 /// The port towards reals.
-pub const DIP_PORT: PortIndex = 1;
+pub const DIP_PORT: InterfaceId = InterfaceId(1);
 /// The virtual address of both services.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
 /// The first real; the others follow it.
@@ -57,7 +57,7 @@ pub fn worker<Io: FrameIo>(
     let neighbours = (0..reals).map(|index| (real_next_hop(index), DIP_PORT, real_address(index)));
     for (id, port, address) in neighbours.chain([(NextHopId(1), VIP_PORT, GATEWAY)]) {
         next_hops.set(id, NextHop::resolved(port, Mac([2, 0, 0, 0, 1, id.0 as u8])));
-        let key = NeighbourKey { port, address };
+        let key = NeighbourKey { interface: port, address };
         control.orders.push(Order::Reachable(key, id)).expect("room");
     }
     worker.turn(START);
@@ -80,17 +80,20 @@ fn real_next_hop(index: u8) -> NextHopId {
 pub fn snapshot(reals: u8) -> Snapshot {
     let key_of = |protocol, port| ServiceKey { protocol, listen: SocketAddrV4::new(VIP, port) };
     let services = [key_of(Protocol::Tcp, TCP_PORT), key_of(Protocol::Udp, UDP_PORT)];
-    let port = |side, mac, address: &str| Port {
+    let port = |side, mac, address: &str| Interface {
         side,
         mac,
         mtu: 1500,
         addresses: vec![address.parse().expect("an address")],
-        steering: Steering::Software,
     };
     let all_reals = services.iter().flat_map(|service| (0..reals).map(move |index| (*service, index)));
     Snapshot::compile(Description {
         version: 1,
-        ports: vec![port(Side::Vip, VIP_MAC, "10.255.0.1/24"), port(Side::Dip, DIP_MAC, "10.254.0.254/24")],
+        eth_ports: vec![EthPort { steering: Steering::Software }; 2],
+        interfaces: vec![
+            port(Side::Vip, VIP_MAC, "10.255.0.1/24"),
+            port(Side::Dip, DIP_MAC, "10.254.0.254/24"),
+        ],
         services: (0..)
             .zip(services)
             .map(|(index, key)| {
@@ -112,7 +115,7 @@ pub fn snapshot(reals: u8) -> Snapshot {
             .collect(),
         routes: vec![Route {
             prefix: "0.0.0.0/0".parse().expect("a prefix"),
-            port: VIP_PORT,
+            interface: VIP_PORT,
             via: Some(GATEWAY),
         }],
         timeouts: Timeouts::default(),

@@ -6,6 +6,8 @@
 //!
 //! Prints the frames received on both ports, in millions per second: each second's, and the mean.
 
+use dataplane::names::ids::EthPortId;
+
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, FrameIo};
 use dpdk::{Eal, EalOptions, EthPort, Mbuf, Pool, PortConfig, Queues};
@@ -121,8 +123,8 @@ fn forward(mut queues: Queues, stop: &AtomicBool) {
     let mut frames = ArrayVec::<Mbuf, BURST>::new();
     while !stop.load(Ordering::Relaxed) {
         for port in [0, 1] {
-            queues.receive(port, &mut frames);
-            queues.transmit(port ^ 1, &mut frames);
+            queues.receive(EthPortId(port), &mut frames);
+            queues.transmit(EthPortId(port ^ 1), &mut frames);
             // What the device did not take is dropped, as testpmd does.
             Mbuf::free_all(&mut frames);
         }

@@ -6,7 +6,7 @@ use crate::pool::Pool;
 use crate::port::Started;
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, FrameIo};
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::EthPortId;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -132,17 +132,17 @@ impl FrameIo for Queues {
     type Frame = Mbuf;
 
     #[inline(always)]
-    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<Mbuf, BURST>) {
-        self.0[usize::from(port)].receive(into);
+    fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<Mbuf, BURST>) {
+        self.0[port.index()].receive(into);
     }
 
     #[inline(always)]
-    fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<Mbuf, BURST>) {
-        self.0[usize::from(port)].transmit(from);
+    fn transmit(&mut self, port: EthPortId, from: &mut ArrayVec<Mbuf, BURST>) {
+        self.0[port.index()].transmit(from);
     }
 
     #[inline(always)]
-    fn allocate(&mut self, port: PortIndex) -> Option<Mbuf> {
-        self.0[usize::from(port)].allocate()
+    fn allocate(&mut self, port: EthPortId) -> Option<Mbuf> {
+        self.0[port.index()].allocate()
     }
 }

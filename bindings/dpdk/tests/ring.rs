@@ -1,5 +1,7 @@
 //! Frames through a net_ring and a net_null, on an lcore; what is used is given back.
 
+use dataplane::names::ids::EthPortId;
+
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, Frame, FrameIo, HEAD};
 use dpdk::{Eal, EalOptions, Error, EthPort, Hugepages, MemoryMode, Pool, PortConfig, Queues};
@@ -103,7 +105,7 @@ fn on_the_worker(mut io: Queues) -> u64 {
     let mut frames = ArrayVec::<_, BURST>::new();
 
     // One frame with contents, on two sides of its buffer's limit.
-    let mut frame = io.allocate(RING).unwrap();
+    let mut frame = io.allocate(EthPortId(RING)).unwrap();
     assert_eq!((frame.length(), frame.is_whole()), (0, true));
     assert!(!frame.set_length(2049));
     assert!(frame.set_length(2048));
@@ -112,9 +114,9 @@ fn on_the_worker(mut io: Queues) -> u64 {
     assert_eq!(frame.bytes()[HEAD - 1], 1);
     assert!(frame.set_length(60));
     frames.push(frame);
-    io.transmit(RING, &mut frames);
+    io.transmit(EthPortId(RING), &mut frames);
     assert!(frames.is_empty());
-    io.receive(RING, &mut frames);
+    io.receive(EthPortId(RING), &mut frames);
     assert_eq!(frames.len(), 1);
     assert_eq!((frames[0].length(), frames[0].total_length(), frames[0].bytes()[59]), (60, 60, 0x5A));
     assert_eq!(frames[0].head()[HEAD - 1], 1);
@@ -124,13 +126,13 @@ fn on_the_worker(mut io: Queues) -> u64 {
     let mut next: u32 = 0;
     let sent = loop {
         while !frames.is_full() {
-            let mut frame = io.allocate(RING).unwrap();
+            let mut frame = io.allocate(EthPortId(RING)).unwrap();
             assert!(frame.set_length(64));
             frame.bytes_mut()[..4].copy_from_slice(&next.to_le_bytes());
             next += 1;
             frames.push(frame);
         }
-        io.transmit(RING, &mut frames);
+        io.transmit(EthPortId(RING), &mut frames);
         if !frames.is_empty() {
             break next - frames.len() as u32;
         }
@@ -142,7 +144,7 @@ fn on_the_worker(mut io: Queues) -> u64 {
     let mut expected = 0;
     loop {
         let before = frames.len();
-        io.receive(RING, &mut frames);
+        io.receive(EthPortId(RING), &mut frames);
         if frames.len() == before {
             break;
         }
@@ -156,13 +158,13 @@ fn on_the_worker(mut io: Queues) -> u64 {
     assert_eq!(expected, sent);
 
     // net_null: frames from its pool, as many as fit, and a pool that is used up.
-    io.receive(NULL, &mut frames);
+    io.receive(EthPortId(NULL), &mut frames);
     assert_eq!(frames.len(), BURST);
-    io.receive(NULL, &mut frames);
+    io.receive(EthPortId(NULL), &mut frames);
     assert_eq!(frames.len(), BURST, "no room, nothing received");
-    let all: Vec<_> = std::iter::from_fn(|| io.allocate(NULL)).collect();
+    let all: Vec<_> = std::iter::from_fn(|| io.allocate(EthPortId(NULL))).collect();
     assert!(all.len() >= 511 - BURST - 64, "{}", all.len());
-    io.transmit(NULL, &mut frames);
+    io.transmit(EthPortId(NULL), &mut frames);
     assert!(frames.is_empty());
     u64::from(sent)
 }

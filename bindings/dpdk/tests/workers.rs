@@ -1,6 +1,8 @@
 //! Two workers on net_pcap with a file for each queue, spread rightly and wrongly: what they write is
 //! what one worker writes, packet by packet of every connection.
 
+use dataplane::names::ids::InterfaceId;
+
 use dataplane::connection::Timeouts;
 use dataplane::connection::table::HashKey;
 use dataplane::counters::WorkerCounters;
@@ -13,7 +15,7 @@ use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::names::verdict::DropReason;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
-use dataplane::snapshot::{Description, IpOptions, Port, Real, Service, Snapshot, Steering, Unmatched};
+use dataplane::snapshot::{Description, Interface, IpOptions, Real, Service, Snapshot, Steering, Unmatched};
 use dataplane::steering::{ClientBits, Indirection, OwnerMap};
 use dataplane::translation::endpoint_bits;
 use dataplane::wire::checksum;
@@ -219,8 +221,11 @@ fn run(
     for control in &mut controls {
         control.orders.push(Order::Adopt(Arc::clone(&snapshot))).unwrap();
         for (id, port, address, mac) in [(1, 0, CLIENT, CLIENT_MAC), (2, 1, *REAL.ip(), REAL_MAC)] {
-            next_hops.set(NextHopId(id), NextHop::resolved(port, Mac(mac)));
-            control.orders.push(Order::Reachable(NeighbourKey { port, address }, NextHopId(id))).unwrap();
+            next_hops.set(NextHopId(id), NextHop::resolved(InterfaceId(port), Mac(mac)));
+            control
+                .orders
+                .push(Order::Reachable(NeighbourKey { interface: InterfaceId(port), address }, NextHopId(id)))
+                .unwrap();
         }
     }
     let (mut now, mut idle) = (1_000_000_000, 0);
@@ -239,18 +244,18 @@ fn run(
 
 fn snapshot(steering: Steering) -> Snapshot {
     let key = RealKey { service: ServiceKey { protocol: Protocol::Udp, listen: VIP }, endpoint: REAL };
-    let port = |index: u8, side, address: &str| Port {
+    let port = |index: u8, side, address: &str| Interface {
         side,
         mac: Mac(mac(index)),
         mtu: 1500,
         addresses: vec![address.parse().unwrap()],
-        steering,
     };
     let candidates = vec![Candidate { real: RealId(0), weight: 1 }];
     let schedule = Schedule::new(Algorithm::WeightedRoundRobin, 1, candidates, 0, vec![Change::of([1])]);
     Snapshot::compile(Description {
         version: 1,
-        ports: vec![port(0, Side::Vip, "192.168.10.100/24"), port(1, Side::Dip, "10.0.0.8/24")],
+        eth_ports: vec![dataplane::snapshot::EthPort { steering }; 2],
+        interfaces: vec![port(0, Side::Vip, "192.168.10.100/24"), port(1, Side::Dip, "10.0.0.8/24")],
         services: vec![Some(Service { key: key.service, schedule: Arc::new(schedule) })],
         reals: vec![Real { id: RealId(0), key, next_hop: NextHopId(2), removed: false }],
         routes: Vec::new(),

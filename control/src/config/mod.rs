@@ -18,7 +18,7 @@ pub use problem::Problem;
 
 use crate::nic_steering;
 use dataplane::connection::TimeoutSeconds;
-use dataplane::names::ids::ServiceKey;
+use dataplane::names::ids::{InterfaceId, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::schedule::Algorithm;
@@ -97,12 +97,12 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
     let (unmatched, ip_options) = settings::forward(file.table("forward", "[forward]", problems), problems);
     let timeouts = settings::timeouts(file.table("timeouts", "[timeouts]", problems), problems);
     let services = services::read(file.tables("service", "[[service]]", problems), &network, problems);
-    let Network { ports, routes, neighbours, .. } = network;
+    let Network { eth_ports, routes, neighbours, .. } = network;
     Config {
         eal,
         buffers,
         control,
-        ports,
+        eth_ports,
         routes,
         neighbours,
         capacity,
@@ -124,7 +124,7 @@ pub struct Config {
     /// `[control]`.
     pub control: Control,
     /// `[[port]]`, in order.
-    pub ports: Vec<Port>,
+    pub eth_ports: Vec<EthPort>,
     /// `[[route]]`, in order.
     pub routes: Vec<StaticRoute>,
     /// `[[neighbour]]`, in order.
@@ -204,15 +204,22 @@ pub struct Control {
     pub state: Option<PathBuf>,
 }
 
-/// An `EthPort`.
+/// A device, as a `[[port]]` of the file names it, with the interface on it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Port {
+pub struct EthPort {
     /// Unique.
     pub name: String,
-    /// Where it leads.
-    pub side: Side,
     /// A PCI address or a vdev string.
     pub device: String,
+    /// What is on its link.
+    pub interface: Interface,
+}
+
+/// What has addresses on a link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interface {
+    /// Where it leads.
+    pub side: Side,
     /// With prefixes.
     pub addresses: Vec<Ipv4Net>,
     /// Default next hop of this side.
@@ -223,15 +230,15 @@ pub struct Port {
     pub announce_every: Option<Duration>,
 }
 
-/// A route to a gateway, which is on the link of `port`.
+/// A route to a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaticRoute {
     /// Destinations.
     pub to: Ipv4Net,
     /// Gateway.
     pub via: Ipv4Addr,
-    /// Index of the port whose link the gateway is on.
-    pub port: usize,
+    /// The interface whose link the gateway is on.
+    pub interface: InterfaceId,
 }
 
 /// A neighbour that is never resolved.
@@ -241,8 +248,8 @@ pub struct StaticNeighbour {
     pub address: Ipv4Addr,
     /// Its MAC.
     pub mac: Mac,
-    /// Index of the port whose link it is on.
-    pub port: usize,
+    /// The interface whose link it is on.
+    pub interface: InterfaceId,
 }
 
 /// A service that is present from the start.

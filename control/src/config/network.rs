@@ -2,9 +2,9 @@
 
 use super::problem::Problems;
 use super::section::{self, At, Section};
-use super::{Port, StaticNeighbour, StaticRoute};
+use super::{EthPort, Interface, StaticNeighbour, StaticRoute};
 use crate::text::addresses::{self, Fault};
-use dataplane::names::ids::MAX_PORTS;
+use dataplane::names::ids::{InterfaceId, MAX_INTERFACES};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use ipnet::Ipv4Net;
@@ -19,7 +19,7 @@ const FRAME_HEADERS: usize = 14 + 4;
 
 /// The ports and what is on their links.
 pub(super) struct Network {
-    pub(super) ports: Vec<Port>,
+    pub(super) eth_ports: Vec<EthPort>,
     pub(super) routes: Vec<StaticRoute>,
     pub(super) neighbours: Vec<StaticNeighbour>,
     /// Whether every address and route was read: only then can something be missing.
@@ -36,7 +36,7 @@ impl Network {
         problems: &mut Problems,
     ) -> Self {
         let mut network =
-            Self { ports: Vec::new(), routes: Vec::new(), neighbours: Vec::new(), complete: true };
+            Self { eth_ports: Vec::new(), routes: Vec::new(), neighbours: Vec::new(), complete: true };
         network.read_ports(ports, buffer_size, problems);
         for section in routes {
             network.read_route(section, problems);
@@ -49,21 +49,25 @@ impl Network {
 
     /// Index of the port on whose link an address is: the longest prefix that contains it.
     pub(super) fn link(&self, address: Ipv4Addr) -> Option<usize> {
-        let prefixes = self.ports.iter().enumerate().flat_map(|(index, port)| {
-            port.addresses.iter().filter(move |prefix| prefix.contains(&address)).map(move |p| (p, index))
+        let prefixes = self.eth_ports.iter().enumerate().flat_map(|(index, port)| {
+            port.interface
+                .addresses
+                .iter()
+                .filter(move |prefix| prefix.contains(&address))
+                .map(move |p| (p, index))
         });
         prefixes.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, index)| index)
     }
 
     /// Whether it is an address of one of the ports.
     pub(super) fn is_own(&self, address: Ipv4Addr) -> bool {
-        self.ports.iter().flat_map(|port| &port.addresses).any(|own| own.addr() == address)
+        self.eth_ports.iter().flat_map(|port| &port.interface.addresses).any(|own| own.addr() == address)
     }
 
     /// Whether it is the broadcast or network address of a link.
     pub(super) fn is_link_broadcast(&self, address: Ipv4Addr) -> bool {
         // RFC 3021: a /31 has neither.
-        let mut prefixes = self.ports.iter().flat_map(|port| &port.addresses);
+        let mut prefixes = self.eth_ports.iter().flat_map(|port| &port.interface.addresses);
         prefixes.any(|prefix| {
             prefix.prefix_len() < 31 && (prefix.network() == address || prefix.broadcast() == address)
         })
@@ -71,19 +75,19 @@ impl Network {
 
     /// Whether it is that of a gateway or `[[neighbour]]`.
     pub(super) fn is_other_host(&self, address: Ipv4Addr) -> bool {
-        self.ports.iter().any(|port| port.gateway == Some(address))
+        self.eth_ports.iter().any(|port| port.interface.gateway == Some(address))
             || self.routes.iter().any(|route| route.via == address)
             || self.neighbours.iter().any(|neighbour| neighbour.address == address)
     }
 
     /// Whether packets to a real find a way: its link, a route, or the gateway of a port towards reals.
     pub(super) fn reaches(&self, real: Ipv4Addr) -> bool {
-        let gateway = |port: &Port| port.side != Side::Vip && port.gateway.is_some();
+        let gateway = |port: &EthPort| port.interface.side != Side::Vip && port.interface.gateway.is_some();
         !self.complete
             || self.link(real).is_some()
             || self.is_other_host(real)
             || self.routes.iter().any(|route| route.to.contains(&real))
-            || self.ports.iter().any(gateway)
+            || self.eth_ports.iter().any(gateway)
     }
 
     fn read_ports(&mut self, sections: Vec<Section<'_>>, buffer_size: usize, problems: &mut Problems) {
@@ -94,8 +98,8 @@ impl Network {
         let mut sides_known = !sections.is_empty();
         let mut gateways = Vec::new();
         for (index, mut section) in sections.into_iter().enumerate() {
-            if index >= MAX_PORTS {
-                problems.add(section.at, format!("[[port]]: at most {MAX_PORTS} ports"));
+            if index >= MAX_INTERFACES {
+                problems.add(section.at, format!("[[port]]: at most {MAX_INTERFACES} ports"));
                 self.complete = false;
                 return;
             }
@@ -115,7 +119,11 @@ impl Network {
             section.finish(problems);
             let side = side.map_or(Side::Both, |side| side.value);
             let gateway = gateway.map(|gateway| gateway.value);
-            self.ports.push(Port { name, side, device, addresses, gateway, mtu, announce_every });
+            self.eth_ports.push(EthPort {
+                name,
+                device,
+                interface: Interface { side, addresses, gateway, mtu, announce_every },
+            });
         }
         if sides_known {
             self.check_sides(problems);
@@ -133,7 +141,7 @@ impl Network {
             let expected = format!("1 to {LONGEST_NAME} letters, digits, '_', '-' or '.'");
             problems.add(name.at, format!("name: expected {expected}, found {:?}", name.value));
         }
-        if self.ports.iter().any(|port| port.name == name.value) {
+        if self.eth_ports.iter().any(|port| port.name == name.value) {
             problems.add(name.at, format!("name: another port is called {:?}; names are unique", name.value));
         }
         name.value.to_owned()
@@ -143,7 +151,7 @@ impl Network {
         section.require("device", "\"net_af_packet0,iface=eth1\"", problems);
         let Some(device) = section.text("device", problems) else { return String::new() };
         let base = |device: &str| device.split(',').next().unwrap_or_default().to_owned();
-        if let Some(other) = self.ports.iter().find(|port| base(&port.device) == base(device.value)) {
+        if let Some(other) = self.eth_ports.iter().find(|port| base(&port.device) == base(device.value)) {
             let (found, other) = (base(device.value), &other.name);
             problems
                 .add(device.at, format!("device: {found:?} is that of port {other:?}; each needs its own"));
@@ -187,14 +195,17 @@ impl Network {
     }
 
     fn same_network(&self, address: Ipv4Net) -> Option<(Ipv4Net, &str)> {
-        let others = self.ports.iter().flat_map(|port| port.addresses.iter().map(move |other| (other, port)));
+        let others = self
+            .eth_ports
+            .iter()
+            .flat_map(|port| port.interface.addresses.iter().map(move |other| (other, port)));
         let mut same = others.filter(|(other, _)| other.trunc() == address.trunc());
         same.next().map(|(other, port)| (*other, port.name.as_str()))
     }
 
     fn check_sides(&self, problems: &mut Problems) {
         for (missing, unwanted, word) in [("clients", Side::Dip, "vip"), ("reals", Side::Vip, "dip")] {
-            if self.ports.iter().all(|port| port.side == unwanted) {
+            if self.eth_ports.iter().all(|port| port.interface.side == unwanted) {
                 let right = format!("one needs side = {word:?} or \"both\"");
                 problems.add_for_file(format!("no [[port]] leads towards {missing}: {right}"));
             }
@@ -203,8 +214,8 @@ impl Network {
 
     /// A gateway is on its port's link, whatever the prefixes of the port's addresses are: clouds hand out /32.
     fn check_gateway(&self, index: usize, gateway: At<Ipv4Addr>, problems: &mut Problems) {
-        let port = &self.ports[index];
-        let others = self.ports.iter().filter(|other| other.name != port.name);
+        let port = &self.eth_ports[index];
+        let others = self.eth_ports.iter().filter(|other| other.name != port.name);
         let mut elsewhere = others.filter_map(|other| Some((other, prefix_of(other, *gateway)?)));
         let own = prefix_of(port, *gateway).map(Ipv4Net::prefix_len);
         if self.is_own(*gateway) {
@@ -237,7 +248,11 @@ impl Network {
         }
         match (to, via, link) {
             (Some(to), Some(via), Some(port)) => {
-                self.routes.push(StaticRoute { to: to.value, via: via.value, port });
+                self.routes.push(StaticRoute {
+                    to: to.value,
+                    via: via.value,
+                    interface: InterfaceId(port as u8),
+                });
             }
             _ => self.complete = false,
         }
@@ -260,11 +275,19 @@ impl Network {
         section.finish(problems);
         let (Some(address), Some(named)) = (address, named) else { return };
         let link = self.on_link("address", address, named, problems);
-        if self.neighbours.iter().any(|other| other.address == *address && Some(other.port) == link) {
+        if self
+            .neighbours
+            .iter()
+            .any(|other| other.address == *address && Some(other.interface.index()) == link)
+        {
             problems.add(address.at, format!("address: another [[neighbour]] is {}", *address));
         }
         if let (Some(mac), Some(port)) = (mac, link) {
-            self.neighbours.push(StaticNeighbour { address: *address, mac: *mac, port });
+            self.neighbours.push(StaticNeighbour {
+                address: *address,
+                mac: *mac,
+                interface: InterfaceId(port as u8),
+            });
         }
     }
 
@@ -274,9 +297,9 @@ impl Network {
             return Some(None);
         }
         let name = section.text("port", problems)?;
-        let index = self.ports.iter().position(|port| port.name == *name);
+        let index = self.eth_ports.iter().position(|port| port.name == *name);
         if index.is_none() {
-            let known: Vec<_> = self.ports.iter().map(|port| port.name.as_str()).collect();
+            let known: Vec<_> = self.eth_ports.iter().map(|port| port.name.as_str()).collect();
             let known = known.join(", ");
             problems.add(name.at, format!("port: there is no port {:?}; known: {known}", name.value));
         }
@@ -298,11 +321,12 @@ impl Network {
         if self.is_own(*host) {
             return wrong("is an own address".into());
         }
-        let gateways = self.ports.iter().enumerate().filter(|(_, port)| port.gateway == Some(*host));
+        let gateways =
+            self.eth_ports.iter().enumerate().filter(|(_, port)| port.interface.gateway == Some(*host));
         let gateways: Vec<usize> = gateways.map(|(index, _)| index).collect();
         match (named, self.link(*host), &gateways[..]) {
             (Some(named), Some(link), _) if named != link && !gateways.contains(&named) => {
-                wrong(format!("is on the link of port {:?}, not of the one that is named", self.ports[link].name))
+                wrong(format!("is on the link of port {:?}, not of the one that is named", self.eth_ports[link].name))
             }
             (Some(port), ..) | (None, Some(port), _) | (None, None, &[port]) => Some(port),
             (None, None, []) if self.complete => wrong(
@@ -317,8 +341,8 @@ impl Network {
 }
 
 /// The prefix of a port that an address is in.
-fn prefix_of(port: &Port, address: Ipv4Addr) -> Option<&Ipv4Net> {
-    let prefixes = port.addresses.iter().filter(|prefix| prefix.contains(&address));
+fn prefix_of(port: &EthPort, address: Ipv4Addr) -> Option<&Ipv4Net> {
+    let prefixes = port.interface.addresses.iter().filter(|prefix| prefix.contains(&address));
     prefixes.max_by_key(|prefix| prefix.prefix_len())
 }
 

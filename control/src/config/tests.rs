@@ -47,15 +47,15 @@ fn the_example_is_read_whole() {
     let config = parse(EXAMPLE).unwrap();
     assert_eq!(config.control.group.as_deref(), Some("daemon"));
     assert_eq!(config.control.state.as_deref(), Some(Path::new("/var/lib/natlb/state")));
-    assert_eq!(config.ports[0].name, "vip0");
-    assert_eq!(config.ports[0].device, "net_af_packet0,iface=eth1");
-    assert_eq!(config.ports[0].gateway, Some("192.168.10.1".parse().unwrap()));
-    assert_eq!((config.ports[1].side, config.ports[1].mtu), (Side::Dip, None));
-    assert_eq!(config.ports[1].addresses, ["10.0.0.8/24".parse::<Ipv4Net>().unwrap()]);
+    assert_eq!(config.eth_ports[0].name, "vip0");
+    assert_eq!(config.eth_ports[0].device, "net_af_packet0,iface=eth1");
+    assert_eq!(config.eth_ports[0].interface.gateway, Some("192.168.10.1".parse().unwrap()));
+    assert_eq!((config.eth_ports[1].interface.side, config.eth_ports[1].interface.mtu), (Side::Dip, None));
+    assert_eq!(config.eth_ports[1].interface.addresses, ["10.0.0.8/24".parse::<Ipv4Net>().unwrap()]);
     let [to, via] = ["172.16.0.0/12", "10.0.0.1/32"].map(|text| text.parse::<Ipv4Net>().unwrap());
-    assert_eq!(config.routes, [StaticRoute { to, via: via.addr(), port: 1 }]);
+    assert_eq!(config.routes, [StaticRoute { to, via: via.addr(), interface: InterfaceId(1) }]);
     let (address, mac) = ("10.0.0.7".parse().unwrap(), Mac([2, 0, 0, 0, 0, 7]));
-    assert_eq!(config.neighbours, [StaticNeighbour { address, mac, port: 1 }]);
+    assert_eq!(config.neighbours, [StaticNeighbour { address, mac, interface: InterfaceId(1) }]);
     let service = &config.services[0];
     assert_eq!(crate::text::addresses::Listen(service.key).to_string(), "tcp://192.168.10.100:80");
     assert_eq!(service.algorithm, Algorithm::WeightedRoundRobin);
@@ -72,7 +72,11 @@ fn what_is_absent_has_the_values_of_the_example() {
     assert_eq!((least.unmatched, least.ip_options), (example.unmatched, example.ip_options));
     assert_eq!(least.steering, Mode::Auto);
     assert_eq!(least.timeouts, example.timeouts);
-    assert_eq!((least.ports[0].mtu, example.ports[0].mtu), (None, Some(1500)), "what the device has");
+    assert_eq!(
+        (least.eth_ports[0].interface.mtu, example.eth_ports[0].interface.mtu),
+        (None, Some(1500)),
+        "what the device has"
+    );
     let service = parse(&format!(
         "{LEAST}[[service]]\nlisten = \"udp://192.168.10.100:53\"\n[[service.real]]\naddress = \"10.0.0.7\"\n"
     ));
@@ -106,7 +110,7 @@ fn the_values_given_are_taken() {
     assert_eq!((config.capacity, config.unmatched), (64, Unmatched::Drop));
     assert_eq!(config.ip_options, IpOptions::Pass);
     assert_eq!(config.steering, Mode::Software);
-    assert_eq!((config.timeouts, config.ports[1].mtu), ([10, 20, 30].into(), Some(9000)));
+    assert_eq!((config.timeouts, config.eth_ports[1].interface.mtu), ([10, 20, 30].into(), Some(9000)));
     let reals: Vec<_> = config.services[0].reals.iter().map(|r| (r.endpoint.port(), r.weight)).collect();
     assert_eq!(reals, [(8080, 65535), (80, 1)]);
     assert_eq!(config.services[0].algorithm, Algorithm::RoundRobin);

@@ -4,7 +4,7 @@ use super::{ControlThread, RunError};
 use crate::api::refusal::Refused;
 use crate::host_interface::{Change, Footing, Look};
 use crate::neighbours::Moment;
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::{EthPortId, InterfaceId};
 use dataplane::names::mac::Mac;
 
 impl ControlThread {
@@ -13,7 +13,7 @@ impl ControlThread {
     /// # Errors
     /// An interface is gone: its device stays bound to what is no longer there.
     pub(super) fn watch_links(&mut self, now: Moment) -> Result<(), RunError> {
-        for port in 0..self.compiler.links().ports.len() {
+        for port in 0..self.compiler.links().eth_ports.len() {
             self.watch_link(port, now)?;
         }
         Ok(())
@@ -47,10 +47,10 @@ impl ControlThread {
 
     fn meet_change(&mut self, port: usize, change: Change, now: Moment) {
         let name = self.watch.name(port).to_owned();
-        let index = port as PortIndex;
+        let index = EthPortId(port as u8).interface();
         match change {
             Change::Up => {
-                log::info!("port {name}: link up, MTU {}", self.compiler.links().ports[port].mtu);
+                log::info!("port {name}: link up, MTU {}", self.compiler.links().interfaces[port].mtu);
                 self.set_link(index, true, now);
             }
             Change::Down => {
@@ -65,20 +65,20 @@ impl ControlThread {
             Change::Mac { before, now: mac } => {
                 log::warn!("port {name}: MAC {before} became {mac}: followed, and announced");
                 self.follow_mac(port, mac);
-                self.announcer.announce_port(index, now);
+                self.announcer.announce_interface(index, now);
             }
             Change::Mtu { before, now: mtu } => {
                 log::warn!("port {name}: MTU {before} became {mtu}: followed");
-                let mac = self.compiler.links().ports[port].mac;
+                let mac = self.compiler.links().interfaces[port].mac;
                 self.compiler.set_link(port, mac, mtu);
                 self.republish();
             }
         }
     }
 
-    fn set_link(&mut self, port: PortIndex, is_up: bool, now: Moment) {
-        self.announcer.set_link(port, is_up, now);
-        self.neighbours.set_link(port, is_up, now);
+    fn set_link(&mut self, interface: InterfaceId, is_up: bool, now: Moment) {
+        self.announcer.set_link(interface, is_up, now);
+        self.neighbours.set_link(interface, is_up, now);
     }
 
     /// What to look at.
@@ -94,10 +94,10 @@ impl ControlThread {
 
     /// From now on the port's frames come from this MAC, and those to it are taken.
     fn follow_mac(&mut self, port: usize, mac: Mac) {
-        let index = port as PortIndex;
+        let index = EthPortId(port as u8).interface();
         self.neighbours.withdraw(index);
         self.act();
-        let mtu = self.compiler.links().ports[port].mtu;
+        let mtu = self.compiler.links().interfaces[port].mtu;
         self.compiler.set_link(port, mac, mtu);
         // When this is in force every worker has finished a turn without the next hops that were withdrawn.
         self.republish();

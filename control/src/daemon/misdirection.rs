@@ -50,8 +50,8 @@ impl ControlThread {
     /// so that nothing is lost by it but the time that the hand-over takes.
     pub(super) fn watch_steering(&mut self) {
         let mut wrong = Vec::new();
-        for port in 0..self.compiler.links().ports.len() {
-            if self.compiler.links().ports[port].steering == Steering::Software {
+        for port in 0..self.compiler.links().eth_ports.len() {
+            if self.compiler.links().eth_ports[port].steering == Steering::Software {
                 continue;
             }
             // Without the total nothing can be said of the share: the next second is judged with this one.
@@ -80,7 +80,7 @@ impl ControlThread {
 
     /// How a port's packets find their worker, in a line.
     pub(super) fn steering(&self, port: usize, by_device: (Steering, String)) -> String {
-        match (by_device, self.compiler.links().ports[port].steering) {
+        match (by_device, self.compiler.links().eth_ports[port].steering) {
             ((Steering::Device, text), Steering::Software) => {
                 let misdirected = self.workers.misdirected(port);
                 format!(

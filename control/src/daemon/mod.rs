@@ -46,8 +46,8 @@ use crate::publish::workers::{WorkerLate, Workers};
 use crate::text::addresses::Listen;
 use dataplane::exchange::orders::ControlEnd;
 use dataplane::live::next_hops::NextHops;
-use dataplane::names::ids::{NeighbourKey, PortIndex};
-use dataplane::snapshot::Snapshot;
+use dataplane::names::ids::{InterfaceId, NeighbourKey};
+use dataplane::snapshot::{self, Snapshot};
 use dump::Dumps;
 use misdirection::Misdirection;
 use periodic::Periodic;
@@ -162,18 +162,20 @@ impl ControlThread {
         });
         let state = config.control.state.as_deref().map(StateFile::open).transpose()?;
         let model = first_model(config, &links, state.as_ref())?;
-        let interfaces = (0..).zip(&links.ports).map(|(index, port)| Interface {
-            port: index,
-            mac: port.mac,
-            addresses: port.addresses.clone(),
+        let interfaces = InterfaceId::all().zip(&links.interfaces).map(|(id, interface)| Interface {
+            id,
+            mac: interface.mac,
+            addresses: interface.addresses.clone(),
             vip: None,
         });
         let fixed = config.neighbours.iter().map(|neighbour| {
-            let StaticNeighbour { address, mac, port } = *neighbour;
-            (NeighbourKey { port: port as PortIndex, address }, mac)
+            let StaticNeighbour { address, mac, interface } = *neighbour;
+            (NeighbourKey { interface, address }, mac)
         });
         let neighbours = Neighbours::new(interfaces.collect(), fixed, Moment::ZERO);
-        let watches = links.ports.iter().map(|port| host_interface::Watch::new(port.mac, port.mtu)).collect();
+        let watch =
+            |interface: &snapshot::Interface| host_interface::Watch::new(interface.mac, interface.mtu);
+        let watches = links.interfaces.iter().map(watch).collect();
         let now = Instant::now();
         Ok(Self {
             server,
@@ -184,15 +186,17 @@ impl ControlThread {
             workers: Workers::new(ends),
             next_hops,
             neighbours,
-            announcer: Announcer::new(config.ports.iter().map(|port| port.announce_every).collect()),
+            announcer: Announcer::new(
+                config.eth_ports.iter().map(|port| port.interface.announce_every).collect(),
+            ),
             statistics: Statistics::default(),
             state,
             dumps: Dumps::default(),
             watch: Watch::new(config, workers),
             periodic: None,
             links: watches,
-            misdirection: vec![Misdirection::default(); config.ports.len()],
-            transmitting: vec![Transmitting::default(); config.ports.len()],
+            misdirection: vec![Misdirection::default(); config.eth_ports.len()],
+            transmitting: vec![Transmitting::default(); config.eth_ports.len()],
             devices,
             started: now,
             watched: now,
@@ -369,8 +373,8 @@ impl ControlThread {
         }
         self.model = next;
         self.has_freed = true;
-        for (address, ports) in self.compiler.take_addresses() {
-            self.announcer.set_address(address, ports, now);
+        for (address, interfaces) in self.compiler.take_addresses() {
+            self.announcer.set_address(address, interfaces, now);
         }
         self.act();
         published
@@ -391,10 +395,10 @@ impl ControlThread {
             self.neighbours.depend(key, importance, now);
         }
         for interface in self.neighbours.interfaces_mut() {
-            let answers = |ports: u16| ports & 1 << interface.port != 0;
-            let is_good = |vip| self.snapshot.local(vip).is_some_and(|local| answers(local.ports));
+            let answers = |interfaces: u16| interfaces & interface.id.bit() != 0;
+            let is_good = |vip| self.snapshot.local(vip).is_some_and(|local| answers(local.interfaces));
             if interface.addresses.is_empty() && !interface.vip.is_some_and(is_good) {
-                let mut vips = self.snapshot.local_addresses().filter(|(_, local)| answers(local.ports));
+                let mut vips = self.snapshot.local_addresses().filter(|(_, local)| answers(local.interfaces));
                 interface.vip = vips.next().map(|(address, _)| address);
             }
         }

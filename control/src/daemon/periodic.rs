@@ -63,7 +63,7 @@ impl ControlThread {
     }
 
     fn totals(&self, now: Instant) -> Totals {
-        let ports = self.compiler.links().ports.len();
+        let ports = self.compiler.links().eth_ports.len();
         let ports = (0..ports).map(|port| {
             let device = self.devices.status(port).counted.unwrap_or_default();
             PortTotals {

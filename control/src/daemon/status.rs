@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::neighbours::Conflict;
 use crate::publish::workers::Workers;
 use dataplane::counters::{Counter, WorkerCounters};
-use dataplane::names::ids::{MAX_PORTS, NeighbourKey};
+use dataplane::names::ids::{MAX_INTERFACES, NeighbourKey};
 use dataplane::names::side::Side;
 use dataplane::names::verdict::DropReason;
 use std::cmp::Reverse;
@@ -168,15 +168,15 @@ fn total_examined(workers: &Workers, port: usize) -> Examined {
 }
 
 /// A port's counter, over all workers.
-fn sum(workers: &Workers, port: usize, counter: fn(&WorkerCounters) -> &[Counter; MAX_PORTS]) -> u64 {
+fn sum(workers: &Workers, port: usize, counter: fn(&WorkerCounters) -> &[Counter; MAX_INTERFACES]) -> u64 {
     workers.counters().map(|counters| counter(counters)[port].get()).sum()
 }
 
 impl Watch {
     pub(super) fn new(config: &Config, infos: Vec<WorkerInfo>) -> Self {
-        let names = config.ports.iter().map(|port| port.name.clone()).collect();
+        let names = config.eth_ports.iter().map(|port| port.name.clone()).collect();
         let loads = infos.iter().map(|_| Load::default()).collect();
-        let checksums = config.ports.iter().map(|_| Checksums::default()).collect();
+        let checksums = config.eth_ports.iter().map(|_| Checksums::default()).collect();
         Self { names, infos, loads, checksums, pressure: Pressure::default(), warned: HashSet::new() }
     }
 
@@ -217,7 +217,7 @@ impl Watch {
     /// Links that hand us what is no whole packet.
     fn troubles(&self, workers: &Workers) -> Vec<Trouble> {
         let mut troubles = Vec::new();
-        for (port, name) in self.names.iter().enumerate().take(MAX_PORTS) {
+        for (port, name) in self.names.iter().enumerate().take(MAX_INTERFACES) {
             let examined = self.checksums[port].at(total_examined(workers, port));
             if examined.is_trouble() {
                 let Examined { all, partial } = examined;
@@ -293,7 +293,7 @@ impl ControlThread {
             notes.push(format!("port {name}: link down{}", self.why_down(port)));
         }
         notes.extend(unseen_losses(name, &device));
-        let link = &self.compiler.links().ports[port];
+        let link = &self.compiler.links().interfaces[port];
         let side = match link.side {
             Side::Vip => "vip",
             Side::Dip => "dip",
@@ -368,7 +368,7 @@ impl ControlThread {
     fn conflicts(&self) -> Vec<String> {
         let now = self.moment(Instant::now());
         let note = |(key, conflict): (NeighbourKey, Conflict)| {
-            let name = self.watch.names.get(usize::from(key.port)).map_or("?", String::as_str);
+            let name = self.watch.names.get(key.interface.index()).map_or("?", String::as_str);
             let ago = now.saturating_sub(conflict.last).as_secs();
             let Conflict { mac, claims, .. } = conflict;
             format!(
@@ -385,7 +385,7 @@ impl ControlThread {
         let mut silent: Vec<_> = silent.map(|(importance, key)| (Reverse(importance), key)).collect();
         silent.sort_unstable();
         let note = |(_, key): &(Reverse<u32>, NeighbourKey)| {
-            let name = self.watch.names.get(usize::from(key.port)).map_or("?", String::as_str);
+            let name = self.watch.names.get(key.interface.index()).map_or("?", String::as_str);
             format!("port {name}: {} does not answer ARP", key.address)
         };
         let mut notes: Vec<String> = silent.iter().take(NAMED).map(note).collect();

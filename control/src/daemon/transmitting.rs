@@ -1,7 +1,7 @@
 //! Queues to transmit that take nothing: one that the chip has not, though its driver says so, or one that hangs.
 
 use super::ControlThread;
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::EthPortId;
 
 /// A queue that took nothing for so many seconds while frames waited and the link was up stands still. Another device
 /// may make it pause (IEEE 802.3 annex 31B), but by 34 ms at a time and 1 Gbit/s.
@@ -75,7 +75,7 @@ fn standing_note(name: &str, (worker, seconds): (usize, u64)) -> String {
 impl ControlThread {
     /// Once a second: finds queues that stand still, and has other workers send.
     pub(super) fn watch_transmitting(&mut self) {
-        for port in 0..self.compiler.links().ports.len() {
+        for port in 0..self.compiler.links().eth_ports.len() {
             let nanoseconds = self.workers.counters().map(|counters| counters.transmit_stands[port].get());
             let stands: Vec<_> = nanoseconds.map(|ns| (ns > 0).then_some(ns / 1_000_000_000)).collect();
             let is_idle = stands.iter().all(Option::is_none);
@@ -91,7 +91,7 @@ impl ControlThread {
             let name = self.watch.name(port);
             for leave in leave {
                 log::warn!("{}", left_note(name, leave));
-                self.workers.send_through(leave.worker, port as PortIndex, leave.instead);
+                self.workers.send_through(leave.worker, EthPortId(port as u8), leave.instead);
             }
             let standing = &self.transmitting[port].standing;
             for new in standing.iter().filter(|(worker, _)| !said.contains(worker)) {

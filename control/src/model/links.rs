@@ -1,19 +1,21 @@
 //! The links and routes: what commands refer to but cannot change.
 
 use crate::config::Config;
-use dataplane::names::ids::NeighbourKey;
+use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
-use dataplane::snapshot::{IpOptions, Port, Route, Routes, Steering, Unmatched};
+use dataplane::snapshot::{EthPort, Interface, IpOptions, Route, Routes, Steering, Unmatched};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
-/// What the file says of ports and routes.
+/// What the file says of devices, interfaces and routes.
 #[derive(Debug)]
 pub struct Links {
-    /// By index.
-    pub ports: Vec<Port>,
-    /// Beside those that follow from the ports' addresses.
+    /// By `EthPortId`.
+    pub eth_ports: Vec<EthPort>,
+    /// By `InterfaceId`.
+    pub interfaces: Vec<Interface>,
+    /// Besides those that follow from the interfaces' addresses.
     pub routes: Vec<Route>,
     /// What to do with packets of no connection.
     pub unmatched: Unmatched,
@@ -31,33 +33,40 @@ impl Links {
     /// From the file, and the devices' MACs, MTUs (largest IPv4 packets in bytes) and ways of steering by
     /// index.
     pub fn new(config: &Config, device: impl Fn(usize) -> (Mac, u16, Steering)) -> Self {
-        let ports = config.ports.iter().enumerate().map(|(index, port)| {
+        let of_ports = config.eth_ports.iter().enumerate().map(|(index, port)| {
             let (mac, mtu, steering) = device(index);
-            let mtu = smaller(port.mtu, mtu);
-            Port { side: port.side, mac, mtu, addresses: port.addresses.clone(), steering }
+            let mtu = smaller(port.interface.mtu, mtu);
+            let interface = Interface {
+                side: port.interface.side,
+                mac,
+                mtu,
+                addresses: port.interface.addresses.clone(),
+            };
+            (EthPort { steering }, interface)
         });
-        let ports: Vec<Port> = ports.collect();
+        let (eth_ports, interfaces): (Vec<EthPort>, Vec<Interface>) = of_ports.unzip();
         let written = config.routes.iter().map(|route| Route {
             prefix: route.to,
-            port: route.port as u8,
+            interface: route.interface,
             via: Some(route.via),
         });
-        let defaults = (0..).zip(&config.ports).filter_map(|(index, port)| {
-            let via = Some(port.gateway?);
-            Some(Route { prefix: Ipv4Net::default(), port: index, via })
+        let defaults = InterfaceId::all().zip(&config.eth_ports).filter_map(|(index, port)| {
+            let via = Some(port.interface.gateway?);
+            Some(Route { prefix: Ipv4Net::default(), interface: index, via })
         });
         let mut defaults: Vec<Route> = defaults.collect();
         // The first default counts for what is routed, clients' ways back included: that of a vip side.
-        defaults.sort_by_key(|route| config.ports[usize::from(route.port)].side == Side::Dip);
+        defaults.sort_by_key(|route| config.eth_ports[route.interface.index()].interface.side == Side::Dip);
         let routes: Vec<Route> = written.chain(on_link_alone(config)).chain(defaults).collect();
-        let gateways =
-            routes.iter().filter_map(|route| Some(NeighbourKey { port: route.port, address: route.via? }));
+        let gateways = routes
+            .iter()
+            .filter_map(|route| Some(NeighbourKey { interface: route.interface, address: route.via? }));
         let gateways = gateways.collect();
         let neighbours = config.neighbours.iter().map(|neighbour| neighbour.address).collect();
-        let asked_mtu = config.ports.iter().map(|port| port.mtu).collect();
-        let table = Routes::new(&ports, &routes);
+        let asked_mtu = config.eth_ports.iter().map(|port| port.interface.mtu).collect();
+        let table = Routes::new(&interfaces, &routes);
         let (unmatched, ip_options) = (config.unmatched, config.ip_options);
-        Self { ports, routes, unmatched, ip_options, gateways, neighbours, asked_mtu, table }
+        Self { eth_ports, interfaces, routes, unmatched, ip_options, gateways, neighbours, asked_mtu, table }
     }
 
     /// The host that packets to a real are sent to next, as the workers choose it.
@@ -79,9 +88,10 @@ impl Links {
     /// the reals' side (by its index), or in none at all (`None`). Both can be right, if routers lead to it.
     pub fn misplaced(&self, vip: Ipv4Addr) -> Option<Option<usize>> {
         let of = |is_wanted: fn(Side) -> bool| {
-            let holds =
-                |port: &Port| is_wanted(port.side) && port.addresses.iter().any(|net| net.contains(&vip));
-            self.ports.iter().position(holds)
+            let holds = |interface: &Interface| {
+                is_wanted(interface.side) && interface.addresses.iter().any(|net| net.contains(&vip))
+            };
+            self.interfaces.iter().position(holds)
         };
         match of(|side| side != Side::Dip) {
             Some(_) => None,
@@ -107,20 +117,23 @@ impl Links {
     }
 
     fn prefixes(&self) -> impl Iterator<Item = &Ipv4Net> {
-        self.ports.iter().flat_map(|port| &port.addresses)
+        self.interfaces.iter().flat_map(|interface| &interface.addresses)
     }
 }
 
-/// Routes to the next hops that are on a port's link because the file says so, not by a prefix of the port's addresses:
-/// a gateway beside an address with /32.
+/// Routes to the next hops that are on an interface's link because the file says so, not by a prefix of its addresses: a
+/// gateway next to an address with /32.
 fn on_link_alone(config: &Config) -> impl Iterator<Item = Route> + '_ {
-    let gateways = config.ports.iter().enumerate().filter_map(|(port, of)| Some((port, of.gateway?)));
-    let vias = config.routes.iter().map(|route| (route.port, route.via));
-    let fixed = config.neighbours.iter().map(|neighbour| (neighbour.port, neighbour.address));
-    let is_alone = |(port, address): &(usize, Ipv4Addr)| {
-        !config.ports[*port].addresses.iter().any(|prefix| prefix.contains(address))
+    let gateways = InterfaceId::all()
+        .zip(&config.eth_ports)
+        .filter_map(|(interface, port)| Some((interface, port.interface.gateway?)));
+    let vias = config.routes.iter().map(|route| (route.interface, route.via));
+    let fixed = config.neighbours.iter().map(|neighbour| (neighbour.interface, neighbour.address));
+    let is_alone = |(interface, address): &(InterfaceId, Ipv4Addr)| {
+        let port = &config.eth_ports[interface.eth_port().index()];
+        !port.interface.addresses.iter().any(|prefix| prefix.contains(address))
     };
-    let host = |(port, address)| Route { prefix: Ipv4Net::from(address), port: port as u8, via: None };
+    let host = |(interface, address)| Route { prefix: Ipv4Net::from(address), interface, via: None };
     gateways.chain(vias).chain(fixed).filter(is_alone).map(host)
 }
 

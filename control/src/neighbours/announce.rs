@@ -1,17 +1,17 @@
-//! Gratuitous ARP: telling the links which addresses are ours when they appear, when a link is back and when a port's
+//! Gratuitous ARP: telling the links which addresses are ours when they appear, when a link is back and when an interface's
 //! MAC is another, so that hosts and switches that knew another place for them forget it.
 //!
 //! Each announcement is two frames, a request and a reply (RFC 5944 §4.6 has both): some devices heed only one of them.
-//! It is repeated, since one that comes while a switch's port is not forwarding yet is lost.
+//! It is repeated, since one that comes while a switch's interface is not forwarding yet is lost.
 
 use super::{ArpFrame, Interface, Moment};
-use dataplane::names::ids::{MAX_PORTS, PortIndex};
+use dataplane::names::ids::{InterfaceId, MAX_INTERFACES};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// When an address is announced again, after the first time: soon, for a frame that was lost (RFC 5227 §1.1 has two
-/// announcements), and after what a switch with spanning tree takes until a port forwards (IEEE 802.1D: twice 15 s).
+/// announcements), and after what a switch with spanning tree takes until an interface forwards (IEEE 802.1D: twice 15 s).
 pub(super) const REPEATS: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
 /// Between two addresses, on average: 2,000 a second, so thousands of VIPs flood neither links nor the worker's ring …
@@ -21,16 +21,16 @@ pub(super) const AT_ONCE: u32 = 16;
 /// Frames that one turn sends at most.
 pub const FRAMES_AT_ONCE: usize = 2 * AT_ONCE as usize;
 
-/// An own address on a port.
-type Place = (PortIndex, Ipv4Addr);
+/// An own address on an interface.
+type Place = (InterfaceId, Ipv4Addr);
 
 /// Which addresses are to be announced where, and when.
 #[derive(Debug, Default)]
 pub struct Announcer {
-    /// By port: how often all of its addresses are announced, if that was asked for.
+    /// By interface: how often all of its addresses are announced, if that was asked for.
     periods: Vec<Option<Duration>>,
     known: BTreeSet<Place>,
-    link_up: [bool; MAX_PORTS],
+    link_up: [bool; MAX_INTERFACES],
     plans: BTreeMap<Place, Plan>,
     /// The same in the order in which it is their turn: those never announced yet before repeats, then by time.
     queue: BTreeSet<(bool, Moment, Place)>,
@@ -49,17 +49,17 @@ struct Plan {
 }
 
 impl Announcer {
-    /// Announces all addresses of a port again and again where `periods` has an interval for it.
+    /// Announces all addresses of an interface again and again where `periods` has an interval for it.
     pub fn new(periods: Vec<Option<Duration>>) -> Self {
         Self { periods, ..Self::default() }
     }
 
-    /// An address is answered for by the ports of this bit set from now on; by none, if it is ours no more. It is
+    /// An address is answered for by the interfaces of this bit set from now on; by none, if it is ours no more. It is
     /// announced on those that are new and have a link.
-    pub fn set_address(&mut self, address: Ipv4Addr, ports: u16, now: Moment) {
-        for port in 0..MAX_PORTS as PortIndex {
-            let place = (port, address);
-            let is_wanted = ports & 1 << port != 0;
+    pub fn set_address(&mut self, address: Ipv4Addr, interfaces: u16, now: Moment) {
+        for interface in InterfaceId::all() {
+            let place = (interface, address);
+            let is_wanted = interfaces & interface.bit() != 0;
             if is_wanted && self.known.insert(place) {
                 self.announce(place, now);
             } else if !is_wanted && self.known.remove(&place) {
@@ -68,28 +68,31 @@ impl Announcer {
         }
     }
 
-    /// A port has a link, or lost it. When one appears, all its addresses are announced.
-    pub fn set_link(&mut self, port: PortIndex, up: bool, now: Moment) {
-        let before = std::mem::replace(&mut self.link_up[usize::from(port)], up);
+    /// A interface has a link, or lost it. When one appears, all its addresses are announced.
+    pub fn set_link(&mut self, interface: InterfaceId, up: bool, now: Moment) {
+        let before = std::mem::replace(&mut self.link_up[interface.index()], up);
         if up && !before {
-            self.announce_port(port, now);
+            self.announce_interface(interface, now);
         }
         if before && !up {
-            for place in self.of_port(port) {
+            for place in self.of_interface(interface) {
                 self.drop_plan(place);
             }
         }
     }
 
-    /// All addresses of a port are announced anew, if it has a link.
-    pub fn announce_port(&mut self, port: PortIndex, now: Moment) {
-        for place in self.of_port(port) {
+    /// All addresses of an interface are announced anew, if it has a link.
+    pub fn announce_interface(&mut self, interface: InterfaceId, now: Moment) {
+        for place in self.of_interface(interface) {
             self.announce(place, now);
         }
     }
 
-    fn of_port(&self, port: PortIndex) -> Vec<Place> {
-        self.known.range((port, Ipv4Addr::UNSPECIFIED)..=(port, Ipv4Addr::BROADCAST)).copied().collect()
+    fn of_interface(&self, interface: InterfaceId) -> Vec<Place> {
+        self.known
+            .range((interface, Ipv4Addr::UNSPECIFIED)..=(interface, Ipv4Addr::BROADCAST))
+            .copied()
+            .collect()
     }
 
     /// What is to be sent now: [`FRAMES_AT_ONCE`] at most.
@@ -102,14 +105,14 @@ impl Announcer {
         {
             self.paced += PACE;
             self.plan_next(place, now);
-            let (port, address) = place;
-            frames.extend(interfaces.get(usize::from(port)).map(|interface| interface.announcement(address)));
+            let (interface, address) = place;
+            frames.extend(interfaces.get(interface.index()).map(|interface| interface.announcement(address)));
         }
         frames.concat()
     }
 
     fn announce(&mut self, place: Place, now: Moment) {
-        if self.link_up[usize::from(place.0)] {
+        if self.link_up[place.0.index()] {
             self.set_plan(place, Plan { since: now, done: 0, due: now });
         }
     }
@@ -117,7 +120,7 @@ impl Announcer {
     /// It has been announced now.
     fn plan_next(&mut self, place: Place, now: Moment) {
         let Some(plan) = self.plans.get(&place).copied() else { return };
-        let period = self.periods.get(usize::from(place.0)).copied().flatten();
+        let period = self.periods.get(place.0.index()).copied().flatten();
         let repeat = REPEATS.get(plan.done).map(|after| now.max(plan.since + *after));
         let again = period.map(|period| now + period);
         match repeat.into_iter().chain(again).min() {

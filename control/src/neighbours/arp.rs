@@ -3,22 +3,22 @@
 use super::ArpFrame;
 use crate::text::addresses;
 use dataplane::exchange::orders::SMALL_FRAME;
-use dataplane::names::ids::{NeighbourKey, PortIndex};
+use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use dataplane::wire::arp;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
-/// An `EthPort` as the sender of requests.
+/// An interface as the sender of requests.
 #[derive(Clone, Debug)]
 pub struct Interface {
     /// Its index.
-    pub port: PortIndex,
+    pub id: InterfaceId,
     /// Its MAC.
     pub mac: Mac,
     /// Its addresses with prefixes.
     pub addresses: Vec<Ipv4Net>,
-    /// A VIP that speaks for a port that has no address.
+    /// A VIP that speaks for an interface that has no address.
     pub vip: Option<Ipv4Addr>,
 }
 
@@ -49,6 +49,6 @@ impl Interface {
     fn padded(&self, frame: &[u8; arp::FRAME]) -> ArpFrame {
         let mut bytes = [0; SMALL_FRAME];
         bytes[..arp::FRAME].copy_from_slice(frame);
-        ArpFrame { port: self.port, length: MINIMUM as u8, bytes }
+        ArpFrame { interface: self.id, length: MINIMUM as u8, bytes }
     }
 }

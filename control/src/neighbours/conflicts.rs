@@ -69,9 +69,11 @@ impl Conflicts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dataplane::names::ids::InterfaceId;
     use std::net::Ipv4Addr;
 
-    const KEY: NeighbourKey = NeighbourKey { port: 0, address: Ipv4Addr::new(192, 168, 10, 100) };
+    const KEY: NeighbourKey =
+        NeighbourKey { interface: InterfaceId(0), address: Ipv4Addr::new(192, 168, 10, 100) };
     const ONE: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const TWO: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
@@ -84,7 +86,7 @@ mod tests {
         let mut conflicts = Conflicts::default();
         let defended = (0..60).filter(|second| conflicts.claim(KEY, ONE, seconds(*second)).announce);
         assert_eq!(defended.collect::<Vec<_>>(), [0, 10, 20, 30, 40, 50]);
-        let another = NeighbourKey { port: 1, ..KEY };
+        let another = NeighbourKey { interface: InterfaceId(1), ..KEY };
         assert!(conflicts.claim(another, ONE, seconds(60)).announce, "each address by itself");
     }
 

@@ -35,7 +35,7 @@ pub use conflicts::{Conflict, Conflicts};
 
 use dataplane::exchange::orders::{NeighbourEvent, Order, SMALL_FRAME};
 use dataplane::live::next_hops::{NextHop, NextHops};
-use dataplane::names::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
+use dataplane::names::ids::{InterfaceId, MAX_INTERFACES, NeighbourKey, NextHopId};
 use dataplane::names::mac::Mac;
 use entry::{Entry, Kind, State, trusted};
 use hashbrown::HashMap;
@@ -110,8 +110,8 @@ impl Notice {
 /// An ARP message in a complete frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArpFrame {
-    /// Out of this port.
-    pub port: PortIndex,
+    /// Out of this interface.
+    pub interface: InterfaceId,
     /// Bytes in use of `bytes`.
     pub length: u8,
     /// From the Ethernet header on, padded to Ethernet's minimum.
@@ -121,8 +121,8 @@ pub struct ArpFrame {
 impl ArpFrame {
     /// The order to the worker that sends it.
     pub fn order(self) -> Order {
-        let Self { port, length, bytes } = self;
-        Order::Send { port, length, bytes }
+        let Self { interface, length, bytes } = self;
+        Order::Send { interface, length, bytes }
     }
 }
 
@@ -162,9 +162,9 @@ pub struct Neighbours {
     begun: ASecond,
     /// Permanent ones asked for again because packets wait.
     again: ASecond,
-    link_up: [bool; MAX_PORTS],
-    /// By port: when it last had its link back.
-    linked: [Option<Moment>; MAX_PORTS],
+    link_up: [bool; MAX_INTERFACES],
+    /// By interface: when it last had its link back.
+    linked: [Option<Moment>; MAX_INTERFACES],
     conflicts: Conflicts,
     actions: Vec<Action>,
 }
@@ -186,8 +186,8 @@ impl Neighbours {
             refused: 0,
             begun: ASecond::default(),
             again: ASecond::default(),
-            link_up: [false; MAX_PORTS],
-            linked: [None; MAX_PORTS],
+            link_up: [false; MAX_INTERFACES],
+            linked: [None; MAX_INTERFACES],
             conflicts: Conflicts::default(),
             actions: Vec::new(),
         };
@@ -248,20 +248,20 @@ impl Neighbours {
         }
     }
 
-    /// A port has a link, or lost it. When it is back, whoever was silent behind it is asked for at once; not, if it
+    /// A interface has a link, or lost it. When it is back, whoever was silent behind it is asked for at once; not, if it
     /// comes and goes.
-    pub fn set_link(&mut self, port: PortIndex, up: bool, now: Moment) {
-        let before = std::mem::replace(&mut self.link_up[usize::from(port)], up);
+    pub fn set_link(&mut self, interface: InterfaceId, up: bool, now: Moment) {
+        let before = std::mem::replace(&mut self.link_up[interface.index()], up);
         if !up || before {
             return;
         }
-        let last = self.linked[usize::from(port)].replace(now);
+        let last = self.linked[interface.index()].replace(now);
         if last.is_some_and(|last| now < last + LONGEST_PAUSE) {
             return;
         }
         let silent = |(key, entry): (&NeighbourKey, &Entry)| {
             let is_silent = entry.kind == Kind::Permanent && matches!(entry.state, State::Failed { .. });
-            (is_silent && key.port == port).then_some(*key)
+            (is_silent && key.interface == interface).then_some(*key)
         };
         let silent: Vec<_> = self.entries.iter().filter_map(silent).collect();
         for key in silent {
@@ -296,27 +296,27 @@ impl Neighbours {
         }
     }
 
-    /// The port has another MAC: first, nothing is sent to its neighbours any more. See [`NextHops::set_source`] for
+    /// The interface has another MAC: first, nothing is sent to its neighbours any more. See [`NextHops::set_source`] for
     /// what has to happen before [`restore`](Self::restore).
-    pub fn withdraw(&mut self, port: PortIndex) {
-        for (key, _) in self.known_behind(port) {
+    pub fn withdraw(&mut self, interface: InterfaceId) {
+        for (key, _) in self.known_behind(interface) {
             self.unpublish(key);
         }
     }
 
-    /// Then the port's frames, requests included, come from this one.
-    pub fn restore(&mut self, port: PortIndex, mac: Mac) {
-        if let Some(interface) = self.interfaces.get_mut(usize::from(port)) {
+    /// Then the interface's frames, requests included, come from this one.
+    pub fn restore(&mut self, interface: InterfaceId, mac: Mac) {
+        if let Some(interface) = self.interfaces.get_mut(interface.index()) {
             interface.mac = mac;
         }
-        for (key, mac) in self.known_behind(port) {
+        for (key, mac) in self.known_behind(interface) {
             self.publish(key, mac);
         }
     }
 
-    fn known_behind(&self, port: PortIndex) -> Vec<(NeighbourKey, Mac)> {
-        let of_port = self.entries.iter().filter(|(key, _)| key.port == port);
-        of_port.filter_map(|(key, entry)| Some((*key, entry.state.mac()?))).collect()
+    fn known_behind(&self, interface: InterfaceId) -> Vec<(NeighbourKey, Mac)> {
+        let of_interface = self.entries.iter().filter(|(key, _)| key.interface == interface);
+        of_interface.filter_map(|(key, entry)| Some((*key, entry.state.mac()?))).collect()
     }
 
     /// What is to be done since the last call.
@@ -357,14 +357,14 @@ impl Neighbours {
             log::warn!("{} is ours, but {mac} on the same link says by ARP that it is its", key.address);
         }
         if defence.announce
-            && let Some(interface) = self.interfaces.get(usize::from(key.port))
+            && let Some(interface) = self.interfaces.get(key.interface.index())
         {
             self.actions.extend(interface.announcement(key.address).map(Action::Send));
         }
     }
 
     fn wanted(&mut self, key: NeighbourKey, now: Moment) {
-        if !self.interfaces.get(usize::from(key.port)).is_some_and(|interface| interface.may_ask(key.address))
+        if !self.interfaces.get(key.interface.index()).is_some_and(|interface| interface.may_ask(key.address))
         {
             self.actions.push(Action::Tell(Notice::Unreachable(key)));
             return;
@@ -499,7 +499,7 @@ impl Neighbours {
     }
 
     fn request(&mut self, key: NeighbourKey, to: Mac) {
-        if let Some(interface) = self.interfaces.get(usize::from(key.port))
+        if let Some(interface) = self.interfaces.get(key.interface.index())
             && let Some(frame) = interface.request(key, to)
         {
             self.actions.push(Action::Send(frame));
@@ -520,7 +520,7 @@ impl Neighbours {
             return;
         }
         // The MAC before the news: a worker that is told must find it.
-        self.actions.push(Action::Set(id, NextHop::resolved(key.port, mac)));
+        self.actions.push(Action::Set(id, NextHop::resolved(key.interface, mac)));
         self.actions.push(Action::Tell(Notice::Reachable(key, id)));
     }
 

@@ -12,11 +12,16 @@ fn seconds(count: u64) -> Moment {
 }
 
 fn key(last: u8) -> NeighbourKey {
-    NeighbourKey { port: 0, address: Ipv4Addr::new(10, 0, 0, last) }
+    NeighbourKey { interface: InterfaceId(0), address: Ipv4Addr::new(10, 0, 0, last) }
 }
 
 fn interfaces() -> Vec<Interface> {
-    vec![Interface { port: 0, mac: OWN, addresses: vec!["10.0.0.8/8".parse().unwrap()], vip: None }]
+    vec![Interface {
+        id: InterfaceId(0),
+        mac: OWN,
+        addresses: vec!["10.0.0.8/8".parse().unwrap()],
+        vip: None,
+    }]
 }
 
 fn neighbours() -> Neighbours {
@@ -85,7 +90,7 @@ fn a_request_is_a_complete_frame() {
         0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 8, 10, 0, 0, 8, 0, 0, 0, 0, 0, 0, 10, 0, 0, 7, // ARP
     ];
     assert_eq!(frame.bytes[..42], expected);
-    assert_eq!((frame.port, frame.length), (0, 60));
+    assert_eq!((frame.interface, frame.length), (InterfaceId(0), 60));
     assert_eq!(frame.bytes[42..], [0; 22]);
 }
 
@@ -96,7 +101,10 @@ fn an_answer_is_published_before_it_is_told() {
     neighbours.take_actions();
     neighbours.event(heard(key(7), RS1, true), seconds(1));
     let id = neighbours.id(key(7));
-    let expected = [Action::Set(id, NextHop::resolved(0, RS1)), Action::Tell(Notice::Reachable(key(7), id))];
+    let expected = [
+        Action::Set(id, NextHop::resolved(InterfaceId(0), RS1)),
+        Action::Tell(Notice::Reachable(key(7), id)),
+    ];
     assert_eq!(neighbours.take_actions(), expected);
     // A worker's event that crossed with the answer is answered at once.
     neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(2));
@@ -146,7 +154,7 @@ fn a_permanent_one_is_asked_for_from_the_start_checked_and_found_again() {
     let revived = run(&mut neighbours, given_up, given_up + REVIVE);
     assert_eq!(asked(&[revived[0].1]), [Mac::BROADCAST]);
     neighbours.event(heard(key(7), OTHER, true), seconds(42));
-    assert!(neighbours.take_actions().contains(&Action::Set(id, NextHop::resolved(0, OTHER))));
+    assert!(neighbours.take_actions().contains(&Action::Set(id, NextHop::resolved(InterfaceId(0), OTHER))));
     assert_eq!(neighbours.silent(given_up + REVIVE).count(), 0);
 }
 
@@ -170,14 +178,17 @@ fn an_answered_check_keeps_it_reachable_without_news() {
 fn a_changed_mac_is_followed_at_once_but_never_for_static_ones() {
     let mut neighbours = Neighbours::new(interfaces(), [(key(9), RS1)], seconds(0));
     let id = neighbours.id(key(9));
-    let expected = [Action::Set(id, NextHop::resolved(0, RS1)), Action::Tell(Notice::Reachable(key(9), id))];
+    let expected = [
+        Action::Set(id, NextHop::resolved(InterfaceId(0), RS1)),
+        Action::Tell(Notice::Reachable(key(9), id)),
+    ];
     assert_eq!(neighbours.take_actions(), expected);
     neighbours.set_permanent(&permanent([key(7), key(9)]), seconds(0));
     neighbours.event(heard(key(7), RS1, true), seconds(0));
     neighbours.take_actions();
     neighbours.event(heard(key(7), OTHER, false), seconds(5));
     let id = neighbours.id(key(7));
-    assert_eq!(neighbours.take_actions()[0], Action::Set(id, NextHop::resolved(0, OTHER)));
+    assert_eq!(neighbours.take_actions()[0], Action::Set(id, NextHop::resolved(InterfaceId(0), OTHER)));
     neighbours.event(heard(key(9), OTHER, true), seconds(5));
     assert_eq!(neighbours.take_actions(), []);
     assert!(run(&mut neighbours, seconds(5), seconds(25)).is_empty());
@@ -222,8 +233,10 @@ fn a_dynamic_one_is_kept_as_long_as_it_answers_and_keeps_its_id_for_ever() {
 #[test]
 fn in_a_crowd_a_dynamic_one_is_forgotten_after_minutes() {
     let mut neighbours = neighbours();
-    let crowd = (0..KEPT as u32)
-        .map(|number| NeighbourKey { port: 0, address: Ipv4Addr::from_bits(0x0a01_0000 + number) });
+    let crowd = (0..KEPT as u32).map(|number| NeighbourKey {
+        interface: InterfaceId(0),
+        address: Ipv4Addr::from_bits(0x0a01_0000 + number),
+    });
     neighbours.set_permanent(&permanent(crowd), seconds(0));
     neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(0));
     neighbours.event(heard(key(7), RS1, true), seconds(0));
@@ -242,7 +255,10 @@ fn in_a_crowd_a_dynamic_one_is_forgotten_after_minutes() {
 fn thousands_of_reals_resolve_soon_and_are_never_given_up() {
     const REALS: u32 = 10_000;
     let mut neighbours = neighbours();
-    let host = |number| NeighbourKey { port: 0, address: Ipv4Addr::from_bits(0x0a01_0000 + number) };
+    let host = |number| NeighbourKey {
+        interface: InterfaceId(0),
+        address: Ipv4Addr::from_bits(0x0a01_0000 + number),
+    };
     neighbours.set_permanent(&permanent((0..REALS).map(host)), seconds(1));
     assert_eq!(neighbours.take_actions(), [], "the turns ask");
     let (mut now, mut all_at, mut room, mut most_a_second) = (seconds(1), None, 128, [0; 121]);
@@ -260,7 +276,7 @@ fn thousands_of_reals_resolve_soon_and_are_never_given_up() {
                     if room > 0 {
                         room -= 1;
                         let target: [u8; 4] = frame.bytes[38..42].try_into().unwrap();
-                        let key = NeighbourKey { port: 0, address: target.into() };
+                        let key = NeighbourKey { interface: InterfaceId(0), address: target.into() };
                         resolved.insert(key);
                         neighbours.event(heard(key, RS1, true), now);
                     }
@@ -300,7 +316,7 @@ fn a_flood_of_made_up_hosts_exhausts_nothing() {
     for host in 0..200_000u32 {
         let address = Ipv4Addr::from_bits(0x0a01_0000 + host);
         let now = seconds(1) + Duration::from_micros(u64::from(host) * 100);
-        neighbours.event(NeighbourEvent::Wanted(NeighbourKey { port: 0, address }), now);
+        neighbours.event(NeighbourEvent::Wanted(NeighbourKey { interface: InterfaceId(0), address }), now);
         neighbours.turn(now);
         assert!(neighbours.len() <= MAX_UNANSWERED + 1);
         requests[now.as_secs() as usize] += asked(&neighbours.take_actions()).len();
@@ -323,7 +339,10 @@ fn a_flood_of_made_up_hosts_exhausts_nothing() {
 #[test]
 fn hosts_that_all_answer_are_bounded_too() {
     let mut neighbours = neighbours();
-    let host = |number: u32| NeighbourKey { port: 0, address: Ipv4Addr::from_bits(0x0a01_0000 + number) };
+    let host = |number: u32| NeighbourKey {
+        interface: InterfaceId(0),
+        address: Ipv4Addr::from_bits(0x0a01_0000 + number),
+    };
     for number in 0..MAX_ENTRIES as u32 + 100 {
         let now = seconds(u64::from(number / NEW_A_SECOND));
         neighbours.event(NeighbourEvent::Wanted(host(number)), now);
@@ -371,11 +390,11 @@ fn a_claimed_own_address_is_announced_once_in_ten_seconds() {
 fn what_is_no_host_is_not_asked_for() {
     let mut neighbours = neighbours();
     for address in [[10, 0, 0, 8], [224, 0, 0, 1], [255, 255, 255, 255], [0, 0, 0, 0], [127, 0, 0, 1]] {
-        let key = NeighbourKey { port: 0, address: address.into() };
+        let key = NeighbourKey { interface: InterfaceId(0), address: address.into() };
         neighbours.event(NeighbourEvent::Wanted(key), seconds(0));
         assert_eq!(neighbours.take_actions(), [Action::Tell(Notice::Unreachable(key))]);
     }
-    let elsewhere = NeighbourKey { port: 9, ..key(7) };
+    let elsewhere = NeighbourKey { interface: InterfaceId(9), ..key(7) };
     neighbours.event(NeighbourEvent::Wanted(elsewhere), seconds(0));
     assert_eq!(neighbours.take_actions(), [Action::Tell(Notice::Unreachable(elsewhere))]);
     assert!(neighbours.is_empty());
@@ -383,7 +402,7 @@ fn what_is_no_host_is_not_asked_for() {
 
 /// The host number `number` of many.
 fn host(number: u32) -> NeighbourKey {
-    NeighbourKey { port: 0, address: Ipv4Addr::from_bits(0x0a01_0000 + number) }
+    NeighbourKey { interface: InterfaceId(0), address: Ipv4Addr::from_bits(0x0a01_0000 + number) }
 }
 
 /// Whom the requests among what is to be done ask for.
@@ -391,7 +410,7 @@ fn targets(actions: &[Action]) -> Vec<NeighbourKey> {
     let of = |action: &Action| match action {
         Action::Send(frame) => {
             let target: [u8; 4] = frame.bytes[38..42].try_into().unwrap();
-            Some(NeighbourKey { port: 0, address: target.into() })
+            Some(NeighbourKey { interface: InterfaceId(0), address: target.into() })
         }
         _ => None,
     };
@@ -476,16 +495,16 @@ fn pauses_grow_to_a_minute_and_are_forgotten_with_an_answer() {
 #[test]
 fn a_link_that_is_back_has_the_silent_asked_for_unless_it_flaps() {
     let mut neighbours = neighbours();
-    neighbours.set_link(0, true, seconds(0));
+    neighbours.set_link(InterfaceId(0), true, seconds(0));
     neighbours.set_permanent(&permanent((0..10).map(host)), seconds(0));
     run(&mut neighbours, seconds(0), seconds(100));
-    neighbours.set_link(0, false, seconds(100));
-    neighbours.set_link(0, true, seconds(101));
+    neighbours.set_link(InterfaceId(0), false, seconds(100));
+    neighbours.set_link(InterfaceId(0), true, seconds(101));
     neighbours.turn(seconds(101));
     assert_eq!(targets(&neighbours.take_actions()).len(), 10);
     for flap in 0..20 {
-        neighbours.set_link(0, false, seconds(102 + flap));
-        neighbours.set_link(0, true, seconds(102 + flap));
+        neighbours.set_link(InterfaceId(0), false, seconds(102 + flap));
+        neighbours.set_link(InterfaceId(0), true, seconds(102 + flap));
         neighbours.turn(seconds(102 + flap));
     }
     let asked = targets(&neighbours.take_actions()).len();

@@ -47,13 +47,13 @@ impl Compiler {
 
     /// From the next snapshot on software steers this port.
     pub fn steer_by_software(&mut self, port: usize) {
-        self.links.ports[port].steering = Steering::Software;
+        self.links.eth_ports[port].steering = Steering::Software;
     }
 
     /// From the next snapshot on a port has this MAC, and this MTU in bytes.
     pub fn set_link(&mut self, port: usize, mac: Mac, mtu: u16) {
-        let port = &mut self.links.ports[port];
-        (port.mac, port.mtu) = (mac, mtu);
+        let interface = &mut self.links.interfaces[port];
+        (interface.mac, interface.mtu) = (mac, mtu);
     }
 
     /// The ids in use.
@@ -108,7 +108,8 @@ impl Compiler {
         let reals = reals.collect();
         let snapshot = Arc::new(Snapshot::compile(Description {
             version: self.version,
-            ports: self.links.ports.clone(),
+            eth_ports: self.links.eth_ports.clone(),
+            interfaces: self.links.interfaces.clone(),
             services: self.services(model),
             reals,
             routes: self.links.routes.clone(),
@@ -125,9 +126,9 @@ impl Compiler {
     }
 
     fn follow_address(&mut self, address: Ipv4Addr, before: &Snapshot, now: &Snapshot) {
-        let ports = |snapshot: &Snapshot| snapshot.local(address).map(|local| local.ports);
-        if ports(before) != ports(now) {
-            self.addresses.insert(address, ports(now).unwrap_or(0));
+        let interfaces = |snapshot: &Snapshot| snapshot.local(address).map(|local| local.interfaces);
+        if interfaces(before) != interfaces(now) {
+            self.addresses.insert(address, interfaces(now).unwrap_or(0));
         }
     }
 

@@ -72,6 +72,7 @@ mod tests {
     use super::*;
     use crate::change;
     use crate::config;
+    use dataplane::names::ids::InterfaceId;
     use dataplane::names::mac::Mac;
     use dataplane::snapshot::Steering;
 
@@ -91,7 +92,7 @@ mod tests {
             let lines: Vec<String> = std::iter::once(service).chain(reals).collect();
             change::restore(&Model::new([1; 3].into()), &links, lines.iter().map(String::as_str)).unwrap()
         };
-        let key = |last| NeighbourKey { port: 1, address: [10, 0, 0, last].into() };
+        let key = |last| NeighbourKey { interface: InterfaceId(1), address: [10, 0, 0, last].into() };
         let mut ways = Ways::default();
         let mut follow = |reals: &[(&str, u32)]| {
             let mut changed: Vec<_> = ways.follow(&model(reals), &links).into_iter().collect();

@@ -4,7 +4,7 @@ use dataplane::counters::{RealCounters, WorkerCounters};
 use dataplane::exchange::orders::{
     ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, Order, RETURNS, Return, Slice,
 };
-use dataplane::names::ids::{PortIndex, RealId};
+use dataplane::names::ids::{EthPortId, RealId};
 use dataplane::snapshot::Snapshot;
 use rtrb::PushError;
 use std::collections::VecDeque;
@@ -205,7 +205,7 @@ impl Workers {
     }
 
     /// Has a worker send by another on a port, now or when its ring has room.
-    pub fn send_through(&mut self, worker: usize, port: PortIndex, instead: usize) {
+    pub fn send_through(&mut self, worker: usize, port: EthPortId, instead: usize) {
         self.backlogs[worker].push_back(Order::SendThrough { port, worker: instead });
         self.flush();
     }

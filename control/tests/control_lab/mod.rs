@@ -1,6 +1,8 @@
 //! The lab of the tests: a configuration, made up devices, and workers that only obey.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+use dataplane::names::ids::InterfaceId;
+
 use control::api::protocol::{Answer, Command, Outcome, Refusal};
 use control::config::{self, Config};
 use control::daemon::{ControlThread, Counted, DeviceStatus, Devices, StartError, WorkerInfo};
@@ -128,7 +130,7 @@ impl Devices for MadeUp {
 #[derive(Default)]
 pub struct Told {
     pub snapshot: Option<Arc<Snapshot>>,
-    pub frames: Vec<(u8, Vec<u8>)>,
+    pub frames: Vec<(InterfaceId, Vec<u8>)>,
     pub reachable: Vec<Ipv4Addr>,
     pub senders: Vec<(u8, usize)>,
 }
@@ -185,8 +187,10 @@ fn obey(end: &mut WorkerEnd, told: &mut Told, connections: usize) -> bool {
             }
             end.counters.snapshot_version.set(version);
         }
-        Order::Send { port, length, bytes } => told.frames.push((port, bytes[..length.into()].to_vec())),
-        Order::SendThrough { port, worker } => told.senders.push((port, worker)),
+        Order::Send { interface, length, bytes } => {
+            told.frames.push((InterfaceId(interface.0), bytes[..length.into()].to_vec()))
+        }
+        Order::SendThrough { port, worker } => told.senders.push((port.0, worker)),
         Order::Reachable(key, _) => told.reachable.push(key.address),
         Order::Unreachable(_) => {}
         Order::Export(mut slice) => {

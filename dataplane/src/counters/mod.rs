@@ -151,11 +151,11 @@ pub struct WorkerCounters {
     pub sent_by_others: Counter,
     /// Gauge: how long a device has taken nothing of what waits to be sent, by `EthPort`, in nanoseconds; 0: it takes
     /// frames, or none wait.
-    pub transmit_stands: [Counter; crate::names::ids::MAX_PORTS],
+    pub transmit_stands: [Counter; crate::names::ids::MAX_ETH_PORTS],
     /// Bursts handled: received, or taken over.
     pub bursts: Counter,
     /// Packets that a device put into the wrong worker's queue, by `EthPort`.
-    pub misdirected: [Counter; crate::names::ids::MAX_PORTS],
+    pub misdirected: [Counter; crate::names::ids::MAX_ETH_PORTS],
     /// Answers made (ARP, echo, RST, ICMP errors).
     pub answers: Counter,
     /// Answers that were not made because of the rate limit.
@@ -198,12 +198,12 @@ pub struct WorkerCounters {
     /// The most entries that were moved in one turn.
     pub most_moved: Counter,
     /// Packets of TCP and UDP whose checksum was looked at, by `EthPort`: those of bursts that were not full.
-    pub checksums_examined: [Counter; crate::names::ids::MAX_PORTS],
+    pub checksums_examined: [Counter; crate::names::ids::MAX_ETH_PORTS],
     /// Those whose checksum was only that of the pseudo-header: the sender's link leaves checksums
     /// to a device that is not there (`ethtool -K … tx off` on the sending side).
-    pub partial_checksums: [Counter; crate::names::ids::MAX_PORTS],
+    pub partial_checksums: [Counter; crate::names::ids::MAX_ETH_PORTS],
     /// Frames longer than their `EthPort`'s MTU allows, by `EthPort`: merged segments (GRO).
-    pub merged_segments: [Counter; crate::names::ids::MAX_PORTS],
+    pub merged_segments: [Counter; crate::names::ids::MAX_ETH_PORTS],
 }
 
 impl WorkerCounters {

@@ -4,7 +4,7 @@
 use crate::connection::Row;
 use crate::counters::WorkerCounters;
 use crate::live::next_hops::NextHops;
-use crate::names::ids::{NeighbourKey, NextHopId, PortIndex};
+use crate::names::ids::{EthPortId, InterfaceId, NeighbourKey, NextHopId};
 use crate::names::mac::Mac;
 use crate::snapshot::Snapshot;
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -27,8 +27,8 @@ pub enum Order {
     Adopt(Arc<Snapshot>),
     /// Send a frame (ARP request, gratuitous ARP), complete from the Ethernet header on.
     Send {
-        /// Out of this port.
-        port: PortIndex,
+        /// Out of this interface.
+        interface: InterfaceId,
         /// Bytes in use of `bytes`.
         length: u8,
         /// The frame.
@@ -41,7 +41,7 @@ pub enum Order {
     /// Have another worker send what is for this port: its own queue stands still.
     SendThrough {
         /// The port.
-        port: PortIndex,
+        port: EthPortId,
         /// The worker.
         worker: usize,
     },

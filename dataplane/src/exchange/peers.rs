@@ -12,7 +12,7 @@
 
 use crate::counters::WorkerCounters;
 use crate::frame::BURST;
-use crate::names::ids::{MAX_PORTS, PortIndex};
+use crate::names::ids::{EthPortId, MAX_ETH_PORTS};
 use crate::names::verdict::DropReason;
 use crate::steering::OwnerMap;
 use arrayvec::ArrayVec;
@@ -46,13 +46,19 @@ struct Parcel<F> {
     /// Of the fragments' datagrams: source and destination, as the tracker has them.
     ports: u32,
     count: u8,
-    port: PortIndex,
+    port: EthPortId,
     purpose: Purpose,
 }
 
 impl<F> Default for Parcel<F> {
     fn default() -> Self {
-        Self { frames: [const { None }; FRAMES], ports: 0, count: 0, port: 0, purpose: Purpose::Received }
+        Self {
+            frames: [const { None }; FRAMES],
+            ports: 0,
+            count: 0,
+            port: EthPortId(0),
+            purpose: Purpose::Received,
+        }
     }
 }
 
@@ -64,7 +70,7 @@ pub struct Peers<F> {
     /// By worker; `None` in its own place.
     lanes: Box<[Option<Lane<F>>]>,
     /// By port: the worker that sends for this one.
-    senders: [u8; MAX_PORTS],
+    senders: [u8; MAX_ETH_PORTS],
 }
 
 /// Both ways between this worker and another.
@@ -83,7 +89,7 @@ pub fn mesh<F>(owners: &Arc<OwnerMap>) -> Vec<Peers<F>> {
         own,
         owners: Arc::clone(owners),
         lanes: (0..workers).map(|_| None).collect(),
-        senders: [own as u8; MAX_PORTS],
+        senders: [own as u8; MAX_ETH_PORTS],
     };
     let mut all: Vec<Peers<F>> = (0..workers).map(alone).collect();
     for low in 0..workers {
@@ -136,15 +142,15 @@ impl<F> Peers<F> {
     ///
     /// # Panics
     /// If there is no such worker or port.
-    pub fn send_through(&mut self, port: PortIndex, worker: usize) {
+    pub fn send_through(&mut self, port: EthPortId, worker: usize) {
         assert!(worker < self.workers(), "no worker {worker}");
-        self.senders[usize::from(port)] = worker as u8;
+        self.senders[port.index()] = worker as u8;
     }
 
     /// The worker that sends for this one on `port`, unless it does so itself.
     #[inline(always)]
-    pub fn sender(&self, port: PortIndex) -> Option<usize> {
-        let sender = usize::from(self.senders[usize::from(port) % MAX_PORTS]);
+    pub fn sender(&self, port: EthPortId) -> Option<usize> {
+        let sender = usize::from(self.senders[port.index() % MAX_ETH_PORTS]);
         (sender != self.own).then_some(sender)
     }
 
@@ -155,7 +161,7 @@ impl<F> Peers<F> {
         &mut self,
         worker: usize,
         purpose: Purpose,
-        port: PortIndex,
+        port: EthPortId,
         frame: F,
         counters: &WorkerCounters,
     ) {
@@ -168,7 +174,7 @@ impl<F> Peers<F> {
         &mut self,
         worker: usize,
         purpose: Purpose,
-        port: PortIndex,
+        port: EthPortId,
         ports: u32,
         frame: F,
         counters: &WorkerCounters,
@@ -199,7 +205,7 @@ impl<F> Peers<F> {
         worker: usize,
         into: &mut ArrayVec<F, BURST>,
         parcels: &mut usize,
-    ) -> Option<(PortIndex, Purpose, u32)> {
+    ) -> Option<(EthPortId, Purpose, u32)> {
         let lane = self.lanes.get_mut(worker)?.as_mut()?;
         let mut kind = None;
         while *parcels > 0 && into.remaining_capacity() >= FRAMES {

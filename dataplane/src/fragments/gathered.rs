@@ -3,7 +3,7 @@
 use super::Piece;
 use super::seen::{Misfit, Seen};
 use crate::frame::Frame;
-use crate::names::ids::PortIndex;
+use crate::names::ids::InterfaceId;
 use crate::names::time::Now;
 use arrayvec::ArrayVec;
 use std::net::Ipv4Addr;
@@ -28,7 +28,7 @@ pub struct Address {
     /// Identification.
     pub id: u16,
     /// Where it comes in.
-    pub port: PortIndex,
+    pub port: InterfaceId,
 }
 
 /// All fragments of a datagram, by where in it they belong.

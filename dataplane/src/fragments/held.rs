@@ -1,7 +1,7 @@
 //! Fragments that came before the first of their datagram.
 
 use crate::frame::Frame;
-use crate::names::ids::PortIndex;
+use crate::names::ids::InterfaceId;
 use crate::names::time::Now;
 
 /// Fragments that are held in all.
@@ -39,7 +39,7 @@ impl List {
 #[derive(Debug)]
 struct Slot<F> {
     frame: F,
-    arrived_on: PortIndex,
+    arrived_on: InterfaceId,
     since: u64,
     /// Index of the datagram.
     of: u32,
@@ -87,7 +87,7 @@ impl<F: Frame> Held<F> {
     }
 
     /// Appends to the list of datagram `of`. Neither the list nor the ring is full.
-    pub(super) fn push(&mut self, list: &mut List, of: u32, arrived_on: PortIndex, frame: F, now: Now) {
+    pub(super) fn push(&mut self, list: &mut List, of: u32, arrived_on: InterfaceId, frame: F, now: Now) {
         let place = self.head % HELD;
         self.head += 1;
         self.bytes += frame.length();
@@ -103,7 +103,7 @@ impl<F: Frame> Held<F> {
     }
 
     /// Takes the oldest of a list.
-    pub(super) fn pop(&mut self, list: &mut List) -> Option<(PortIndex, F)> {
+    pub(super) fn pop(&mut self, list: &mut List) -> Option<(InterfaceId, F)> {
         let slot = self.slots.get_mut(usize::from(list.first))?.take()?;
         self.bytes -= slot.frame.length();
         self.count -= 1;

@@ -5,7 +5,7 @@ use super::seen::{Misfit, Seen};
 use super::{Piece, Ports};
 use crate::connection::table::HashKey;
 use crate::frame::Frame;
-use crate::names::ids::{PortIndex, Protocol};
+use crate::names::ids::{InterfaceId, Protocol};
 use crate::names::side::Side;
 use crate::names::time::Now;
 use arrayvec::ArrayVec;
@@ -56,7 +56,7 @@ pub enum Outcome {
 }
 
 /// Held fragments that may go on, in order of arrival, each with the port that it arrived on.
-pub type Released<F> = ArrayVec<(PortIndex, F), PER_DATAGRAM>;
+pub type Released<F> = ArrayVec<(InterfaceId, F), PER_DATAGRAM>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -163,7 +163,7 @@ impl<F: Frame> Tracker<F> {
 
     /// Holds an [early](Outcome::Early) fragment until the first comes. Returns how many fragments were
     /// given up: this one if its datagram has too many, else the oldest of all as far as it needs room.
-    pub fn hold(&mut self, key: Key, arrived_on: PortIndex, frame: F, now: Now) -> usize {
+    pub fn hold(&mut self, key: Key, arrived_on: InterfaceId, frame: F, now: Now) -> usize {
         let (index, mut given_up) = self.find_or_begin(key, now);
         self.datagrams[index].heard = now.nanoseconds;
         if self.datagrams[index].held.is_full() {

@@ -5,7 +5,7 @@
 
 pub mod plain;
 
-use crate::names::ids::PortIndex;
+use crate::names::ids::EthPortId;
 use arrayvec::ArrayVec;
 
 /// Frames that are received, and handled in stages, at once.
@@ -62,11 +62,11 @@ pub trait FrameIo {
     /// What a frame is held by.
     type Frame: Frame;
     /// Appends the frames that have arrived on `port`, as many as fit.
-    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<Self::Frame, BURST>);
+    fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<Self::Frame, BURST>);
     /// Sends frames from the front of `from`; those that the device does not take now remain.
-    fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<Self::Frame, BURST>);
+    fn transmit(&mut self, port: EthPortId, from: &mut ArrayVec<Self::Frame, BURST>);
     /// An empty frame from the pool of `port`; `None` when the pool is used up.
-    fn allocate(&mut self, port: PortIndex) -> Option<Self::Frame>;
+    fn allocate(&mut self, port: EthPortId) -> Option<Self::Frame>;
     /// A stage of a turn is over: for queues that measure. Others do nothing, and it costs nothing.
     #[inline(always)]
     fn ended(&mut self, _stage: Stage) {}

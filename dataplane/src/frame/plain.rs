@@ -1,7 +1,7 @@
 //! Frames in plain memory: the `EthPort`s of tests, fuzzers and benches.
 
 use super::{BURST, Frame, FrameIo, HEAD};
-use crate::names::ids::PortIndex;
+use crate::names::ids::EthPortId;
 use arrayvec::ArrayVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub struct PlainIo {
     /// Frames that each `transmit` call takes, as a slow device's; `None`: all.
     pub transmit_limit: Option<usize>,
     /// A port whose device takes nothing, as a queue that the chip has not.
-    pub stands: Option<PortIndex>,
+    pub stands: Option<EthPortId>,
 }
 
 impl PlainIo {
@@ -81,22 +81,22 @@ impl PlainIo {
     }
 
     /// Lets `bytes` (at most [`ROOM`]) arrive on `port`.
-    pub fn arrive(&mut self, port: PortIndex, bytes: &[u8]) {
+    pub fn arrive(&mut self, port: impl Into<EthPortId>, bytes: &[u8]) {
         self.arrive_flagged(port, bytes, 0);
     }
 
     /// The same, with what a device says of it ([`Frame::flags`]).
-    pub fn arrive_flagged(&mut self, port: PortIndex, bytes: &[u8], flags: u64) {
+    pub fn arrive_flagged(&mut self, port: impl Into<EthPortId>, bytes: &[u8], flags: u64) {
         let mut frame = self.empty_frame();
         frame.flags = flags;
         frame.bytes[..bytes.len()].copy_from_slice(bytes);
         frame.length = bytes.len();
-        self.arriving[usize::from(port)].push_back(frame);
+        self.arriving[port.into().index()].push_back(frame);
     }
 
     /// Takes all that was sent on `port`, in order.
-    pub fn take_sent(&mut self, port: PortIndex) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.sent[usize::from(port)])
+    pub fn take_sent(&mut self, port: impl Into<EthPortId>) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.sent[port.into().index()])
     }
 
     /// Frames that exist: waiting to be received, or held by the packet path.
@@ -114,21 +114,21 @@ impl PlainIo {
 impl FrameIo for PlainIo {
     type Frame = PlainFrame;
 
-    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<PlainFrame, BURST>) {
-        let queue = &mut self.arriving[usize::from(port)];
+    fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<PlainFrame, BURST>) {
+        let queue = &mut self.arriving[port.index()];
         while !into.is_full() {
             let Some(frame) = queue.pop_front() else { break };
             into.push(frame);
         }
     }
 
-    fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<PlainFrame, BURST>) {
+    fn transmit(&mut self, port: EthPortId, from: &mut ArrayVec<PlainFrame, BURST>) {
         let most = if self.stands == Some(port) { 0 } else { self.transmit_limit.unwrap_or(usize::MAX) };
         let taken = most.min(from.len());
-        self.sent[usize::from(port)].extend(from.drain(..taken).map(|frame| frame.bytes().to_vec()));
+        self.sent[port.index()].extend(from.drain(..taken).map(|frame| frame.bytes().to_vec()));
     }
 
-    fn allocate(&mut self, _port: PortIndex) -> Option<PlainFrame> {
+    fn allocate(&mut self, _port: EthPortId) -> Option<PlainFrame> {
         let room = self.pool_size.is_none_or(|size| self.live_frames() < size);
         room.then(|| self.empty_frame())
     }

@@ -2,18 +2,18 @@
 //! ARP change is two stores by the control thread and a forwarded packet two loads side by side.
 
 use crate::counters::fixed;
-use crate::names::ids::{MAX_PORTS, NextHopId, PortIndex};
+use crate::names::ids::{InterfaceId, MAX_INTERFACES, NextHopId};
 use crate::names::mac::Mac;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One next hop as the packet path reads it: what a frame to it begins with, and the port it leaves on.
+/// One next hop as the packet path reads it: what a frame to it begins with, and the interface it leaves on.
 ///
 /// ```text
-/// first word           its MAC and the first two bytes of the port's, in memory order
+/// first word           its MAC and the first two bytes of the interface's, in memory order
 /// second   bit 63      resolved
-///              62      the port is known: it is or has once been resolved
-///          39..32      port
-///          31..0       the other four bytes of the port's MAC
+///              62      the interface is known: it is or has once been resolved
+///          39..32      interface
+///          31..0       the other four bytes of the interface's MAC
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextHop {
@@ -26,7 +26,7 @@ pub(crate) type Records = [[AtomicU64; 2]; NextHops::CAPACITY];
 
 impl NextHop {
     const RESOLVED: u64 = 1 << 63;
-    const PORT_KNOWN: u64 = 1 << 62;
+    const INTERFACE_KNOWN: u64 = 1 << 62;
 
     /// What is known of `id` now.
     #[inline(always)]
@@ -37,9 +37,12 @@ impl NextHop {
         Self { first: first.load(Ordering::Relaxed), second }
     }
 
-    /// Known: frames leave on `port` to `mac`. The port's own MAC is [`NextHops`]' to know.
-    pub const fn resolved(port: PortIndex, mac: Mac) -> Self {
-        Self { first: mac.bits(), second: Self::RESOLVED | Self::PORT_KNOWN | (port as u64) << 32 }
+    /// Known: frames leave on `interface` to `mac`. The interface's own MAC is [`NextHops`]' to know.
+    pub const fn resolved(interface: InterfaceId, mac: Mac) -> Self {
+        Self {
+            first: mac.bits(),
+            second: Self::RESOLVED | Self::INTERFACE_KNOWN | (interface.0 as u64) << 32,
+        }
     }
 
     /// Not known (any more).
@@ -51,19 +54,19 @@ impl NextHop {
         self.second & Self::RESOLVED != 0
     }
 
-    /// The `EthPort` it is behind, if it is resolved.
+    /// The interface it is behind, if it is resolved.
     #[inline(always)]
-    pub const fn port(self) -> PortIndex {
-        (self.second >> 32) as u8
+    pub const fn interface(self) -> InterfaceId {
+        InterfaceId((self.second >> 32) as u8)
     }
 
     /// The same, also of one that is resolved no more.
-    pub const fn last_port(self) -> Option<PortIndex> {
-        if self.second & Self::PORT_KNOWN == 0 { None } else { Some(self.port()) }
+    pub const fn last_interface(self) -> Option<InterfaceId> {
+        if self.second & Self::INTERFACE_KNOWN == 0 { None } else { Some(self.interface()) }
     }
 
     /// The first twelve bytes of a frame to it, if it is resolved, as words in memory order: its MAC, and
-    /// that of the port.
+    /// that of the interface.
     #[inline(always)]
     pub const fn addresses(self) -> (u64, u32) {
         (self.first, self.second as u32)
@@ -75,7 +78,7 @@ impl NextHop {
         Mac([a, b, c, d, e, f])
     }
 
-    /// With the MAC of its port, as [`Mac::bits`].
+    /// With the MAC of its interface, as [`Mac::bits`].
     const fn from(self, source: u64) -> Self {
         Self { first: self.first | source << 48, second: self.second | source >> 16 }
     }
@@ -85,8 +88,8 @@ impl NextHop {
 #[derive(Debug)]
 pub struct NextHops {
     records: Box<Records>,
-    /// By port; as [`Mac::bits`]. Read and written by the control thread alone.
-    sources: [AtomicU64; MAX_PORTS],
+    /// By interface; as [`Mac::bits`]. Read and written by the control thread alone.
+    sources: [AtomicU64; MAX_INTERFACES],
 }
 
 impl NextHops {
@@ -96,22 +99,22 @@ impl NextHops {
     /// Ids from 1 to below this are hosts'. The records of the others stay unresolved.
     pub const IDS: usize = NextHopId::HOSTS;
 
-    /// All unresolved, behind ports with these MACs, by index; another's counts as zero.
+    /// All unresolved, behind interfaces with these MACs, by index; another's counts as zero.
     pub fn new(sources: impl IntoIterator<Item = Mac>) -> Self {
         let unresolved = (0..Self::CAPACITY).map(|_| [const { AtomicU64::new(0) }; 2]);
         let hops = Self { records: fixed(unresolved.collect()), sources: Default::default() };
-        for (port, mac) in (0..).zip(sources) {
-            hops.set_source(port, mac);
+        for (interface, mac) in InterfaceId::all().zip(sources) {
+            hops.set_source(interface, mac);
         }
         hops
     }
 
-    /// From now on [`set`](Self::set) publishes next hops behind `port` with this MAC of the port.
+    /// From now on [`set`](Self::set) publishes next hops behind `interface` with this MAC of the interface.
     ///
-    /// A record is read in two halves. So that no frame gets a half of each MAC, every next hop behind the port is
+    /// A record is read in two halves. So that no frame gets a half of each MAC, every next hop behind the interface is
     /// to be unresolved before, every worker to have finished a turn since, and they are set anew after.
-    pub fn set_source(&self, port: PortIndex, mac: Mac) {
-        if let Some(source) = self.sources.get(usize::from(port)) {
+    pub fn set_source(&self, interface: InterfaceId, mac: Mac) {
+        if let Some(source) = self.sources.get(interface.index()) {
             source.store(mac.bits(), Ordering::Relaxed);
         }
     }
@@ -128,20 +131,24 @@ impl NextHops {
         &self.records
     }
 
-    /// Publishes what is known of `id`; the next packet uses it. An `id` is always behind the same port.
+    /// Publishes what is known of `id`; the next packet uses it. An `id` is always behind the same interface.
     ///
     /// # Panics
-    /// If `id` [is not known](NextHopId::is_known), or the port is beyond [`MAX_PORTS`].
+    /// If `id` [is not known](NextHopId::is_known), or the interface is beyond [`MAX_INTERFACES`].
     pub fn set(&self, id: NextHopId, next_hop: NextHop) {
         assert!(id.is_known(), "the unknown next hop cannot be resolved");
-        assert!(usize::from(next_hop.port()) < MAX_PORTS, "there is no port {}", next_hop.port());
+        assert!(
+            next_hop.interface().index() < MAX_INTERFACES,
+            "there is no interface {}",
+            next_hop.interface().0
+        );
         let [first, second] = &self.records[id.0 as usize];
         if !next_hop.is_resolved() {
             return second.store(second.load(Ordering::Relaxed) & !NextHop::RESOLVED, Ordering::Release);
         }
-        let source = self.sources[usize::from(next_hop.port())].load(Ordering::Relaxed);
+        let source = self.sources[next_hop.interface().index()].load(Ordering::Relaxed);
         let next_hop = next_hop.from(source);
-        // An id is one neighbour's for ever, behind one port: so the second is the same each time that it is resolved
+        // An id is one neighbour's for ever, behind one interface: so the second is the same each time that it is resolved
         // (but see `set_source`), and no reader puts two that do not belong together into one frame.
         first.store(next_hop.first, Ordering::Release);
         second.store(next_hop.second, Ordering::Release);
@@ -156,16 +163,16 @@ mod tests {
     fn a_next_hop_keeps_port_and_mac() {
         let mac = Mac([2, 0, 0, 0, 0, 7]);
         let hops = NextHops::new([0, 1, 2, 3, 4, 0xf5].map(|last| Mac([6, 1, 2, 3, 4, last])));
-        hops.set(NextHopId(3), NextHop::resolved(5, mac));
+        hops.set(NextHopId(3), NextHop::resolved(InterfaceId(5), mac));
         let hop = hops.get(NextHopId(3));
         assert!(hop.is_resolved());
         let (first, second) = hop.addresses();
         assert_eq!(first.to_le_bytes(), [2, 0, 0, 0, 0, 7, 6, 1]);
         assert_eq!(second.to_le_bytes(), [2, 3, 4, 0xf5]);
-        assert_eq!((hop.port(), hop.mac()), (5, mac));
-        hops.set_source(5, Mac([8, 9, 2, 3, 4, 5]));
+        assert_eq!((hop.interface(), hop.mac()), (InterfaceId(5), mac));
+        hops.set_source(InterfaceId(5), Mac([8, 9, 2, 3, 4, 5]));
         hops.set(NextHopId(3), NextHop::UNRESOLVED);
-        hops.set(NextHopId(3), NextHop::resolved(5, mac));
+        hops.set(NextHopId(3), NextHop::resolved(InterfaceId(5), mac));
         let (first, second) = hops.get(NextHopId(3)).addresses();
         assert_eq!(first.to_le_bytes(), [2, 0, 0, 0, 0, 7, 8, 9]);
         assert_eq!(second.to_le_bytes(), [2, 3, 4, 5]);
@@ -173,26 +180,26 @@ mod tests {
     }
 
     #[test]
-    fn the_port_of_one_that_does_not_answer_any_more_is_known() {
+    fn the_interface_of_one_that_does_not_answer_any_more_is_known() {
         let hops = NextHops::new([Mac([0; 6])]);
-        assert_eq!(hops.get(NextHopId(3)).last_port(), None);
-        hops.set(NextHopId(3), NextHop::resolved(0, Mac([2, 0, 0, 0, 0, 7])));
+        assert_eq!(hops.get(NextHopId(3)).last_interface(), None);
+        hops.set(NextHopId(3), NextHop::resolved(InterfaceId(0), Mac([2, 0, 0, 0, 0, 7])));
         hops.set(NextHopId(3), NextHop::UNRESOLVED);
         assert_eq!(
-            (hops.get(NextHopId(3)).is_resolved(), hops.get(NextHopId(3)).last_port()),
-            (false, Some(0))
+            (hops.get(NextHopId(3)).is_resolved(), hops.get(NextHopId(3)).last_interface()),
+            (false, Some(InterfaceId(0)))
         );
     }
 
     #[test]
-    fn what_only_the_port_is_known_of_is_never_resolved() {
+    fn what_only_the_interface_is_known_of_is_never_resolved() {
         let hops = NextHops::new([]);
-        for port in 0..MAX_PORTS as PortIndex {
-            let id = NextHopId::behind(port);
-            assert_eq!((id.only_port(), id.is_known()), (Some(port), false));
+        for interface in InterfaceId::all() {
+            let id = NextHopId::behind(interface);
+            assert_eq!((id.only_interface(), id.is_known()), (Some(interface), false));
             assert!(!hops.get(id).is_resolved());
         }
         let last = NextHopId(NextHops::IDS as u32 - 1);
-        assert_eq!((last.only_port(), last.is_known()), (None, true));
+        assert_eq!((last.only_interface(), last.is_known()), (None, true));
     }
 }

@@ -58,11 +58,89 @@ pub struct RealKey {
     pub endpoint: SocketAddrV4,
 }
 
-/// Index of an `EthPort` in the order of the configuration file.
-pub type PortIndex = u8;
+/// Index of an `EthPort`: a device with queues, in the order of the configuration file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct EthPortId(pub u8);
 
 /// The most `EthPort`s a configuration may have.
-pub const MAX_PORTS: usize = 16;
+pub const MAX_ETH_PORTS: usize = 16;
+
+/// Index of an interface: what has addresses on a link, and is on an `EthPort`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct InterfaceId(pub u8);
+
+/// The most interfaces a configuration may have.
+pub const MAX_INTERFACES: usize = 16;
+
+impl EthPortId {
+    /// Every id, for arrays that have an element for each.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..MAX_ETH_PORTS as u8).map(Self)
+    }
+
+    /// As an index.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// As a set of bits with this one alone.
+    #[inline(always)]
+    pub const fn bit(self) -> u16 {
+        1 << (self.0 % MAX_ETH_PORTS as u8)
+    }
+
+    /// The interface of frames that arrive without a VLAN tag. An `EthPort` has one interface, of the same number.
+    #[inline(always)]
+    pub const fn interface(self) -> InterfaceId {
+        InterfaceId(self.0)
+    }
+}
+
+impl InterfaceId {
+    /// Every id, for arrays that have an element for each.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..MAX_INTERFACES as u8).map(Self)
+    }
+
+    /// As an index.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// As a set of bits with this one alone.
+    #[inline(always)]
+    pub const fn bit(self) -> u16 {
+        1 << (self.0 % MAX_INTERFACES as u8)
+    }
+
+    /// The `EthPort` that it is on. An `EthPort` has one interface, of the same number.
+    #[inline(always)]
+    pub const fn eth_port(self) -> EthPortId {
+        EthPortId(self.0)
+    }
+}
+
+impl fmt::Display for EthPortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for InterfaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<InterfaceId> for EthPortId {
+    fn from(interface: InterfaceId) -> Self {
+        interface.eth_port()
+    }
+}
 
 /// Index of a service in [`Snapshot::services`](crate::snapshot::Snapshot::services).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,16 +166,16 @@ impl NextHopId {
     /// The number of ids: twice a /16 of neighbours. Fits the 20 bits of a table's entry.
     pub const CAPACITY: usize = 1 << 17;
 
-    /// Ids from 1 to below this are hosts'. The last ones stand for ports: see [`behind`](Self::behind).
-    pub const HOSTS: usize = Self::CAPACITY - MAX_PORTS;
+    /// Ids from 1 to below this are hosts'. The last ones stand for interfaces: see [`behind`](Self::behind).
+    pub const HOSTS: usize = Self::CAPACITY - MAX_INTERFACES;
 
     /// Not known yet: whoever meets it looks the way up.
     pub const UNKNOWN: Self = Self(0);
 
-    /// Not known yet either, but it is behind this port. As long as a connection has it, the way back to its client is
-    /// looked up among the routes of the port that its packets came by.
-    pub const fn behind(port: PortIndex) -> Self {
-        Self((Self::HOSTS + port as usize % MAX_PORTS) as u32)
+    /// Not known yet either, but it is behind this interface. As long as a connection has it, the way back to its client
+    /// is looked up among the routes of the interface that its packets came by.
+    pub const fn behind(interface: InterfaceId) -> Self {
+        Self((Self::HOSTS + interface.index() % MAX_INTERFACES) as u32)
     }
 
     /// Whether it is one host's.
@@ -105,21 +183,21 @@ impl NextHopId {
         self.0 != Self::UNKNOWN.0 && (self.0 as usize) < Self::HOSTS
     }
 
-    /// The port of [`behind`](Self::behind).
-    pub(crate) const fn only_port(self) -> Option<PortIndex> {
+    /// The interface of [`behind`](Self::behind).
+    pub(crate) const fn only_interface(self) -> Option<InterfaceId> {
         if (self.0 as usize) < Self::HOSTS {
             None
         } else {
-            Some((self.0 as usize - Self::HOSTS) as PortIndex)
+            Some(InterfaceId((self.0 as usize - Self::HOSTS) as u8))
         }
     }
 }
 
-/// A host on a link: the `EthPort` it is reached through and its address.
+/// A host on a link: the interface it is reached through and its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NeighbourKey {
     /// Where it is attached.
-    pub port: PortIndex,
+    pub interface: InterfaceId,
     /// Its address on that link.
     pub address: Ipv4Addr,
 }

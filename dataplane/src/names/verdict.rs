@@ -1,34 +1,34 @@
 //! What happens to a packet, and why.
 
-use crate::names::ids::PortIndex;
+use crate::names::ids::InterfaceId;
 
 /// What was decided for one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Sent on, translated or routed, out of this port.
-    Forward(PortIndex),
+    Forward(InterfaceId),
     /// Sent on as fragments: it is longer than the MTU of this port.
     Fragment {
         /// Where it leaves.
-        port: PortIndex,
+        port: InterfaceId,
         /// The longest that each may be, in bytes.
         mtu: u16,
     },
     /// Turned into an answer (ARP reply, echo reply, RST, ICMP error) and sent back.
-    Answer(PortIndex),
+    Answer(InterfaceId),
     /// Handed to the worker that owns it.
     HandOver {
         /// Which.
         to: usize,
         /// The port that it was received on.
-        port: PortIndex,
+        port: InterfaceId,
     },
     /// A fragment whose ports are known, handed to the worker that owns its connection.
     HandOverFragment {
         /// Which.
         to: usize,
         /// The port that it was received on.
-        port: PortIndex,
+        port: InterfaceId,
         /// The source's and the destination's port of its datagram.
         ports: u32,
     },

@@ -13,7 +13,9 @@ pub use route::{NextOnWay, Route, Routes};
 use word_map::WordMap;
 
 use crate::connection::{Clock, Timeouts};
-use crate::names::ids::{MAX_PORTS, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceId, ServiceKey};
+use crate::names::ids::{
+    InterfaceId, MAX_ETH_PORTS, MAX_INTERFACES, NextHopId, Protocol, RealId, RealKey, ServiceId, ServiceKey,
+};
 use crate::names::mac::Mac;
 use crate::names::side::Side;
 use crate::names::time::Tick;
@@ -24,7 +26,7 @@ use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
-/// Who tells which worker a port's packets belong to, where there are several.
+/// What decides which worker a packet of an `EthPort` belongs to, where there are several workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steering {
     /// The device puts them into their workers' queues; what it puts wrong is handed over.
@@ -33,9 +35,16 @@ pub enum Steering {
     Software,
 }
 
-/// An `EthPort`.
+/// A device with queues.
+#[derive(Clone, Copy, Debug)]
+pub struct EthPort {
+    /// How its packets find their worker.
+    pub steering: Steering,
+}
+
+/// What has addresses on a link. It is on the `EthPort` that [`InterfaceId::eth_port`] names.
 #[derive(Clone, Debug)]
-pub struct Port {
+pub struct Interface {
     /// Where it leads.
     pub side: Side,
     /// Its own MAC.
@@ -44,8 +53,6 @@ pub struct Port {
     pub mtu: u16,
     /// Its addresses, with the prefixes that are on its link.
     pub addresses: Vec<Ipv4Net>,
-    /// How its packets find their worker.
-    pub steering: Steering,
 }
 
 /// A virtual service.
@@ -93,13 +100,15 @@ pub enum IpOptions {
 pub struct Description {
     /// Goes up with every change.
     pub version: u64,
-    /// By [`PortIndex`]; at most [`MAX_PORTS`].
-    pub ports: Vec<Port>,
+    /// By [`EthPortId`](crate::names::ids::EthPortId); at most [`MAX_ETH_PORTS`].
+    pub eth_ports: Vec<EthPort>,
+    /// By [`InterfaceId`]; at most [`MAX_INTERFACES`].
+    pub interfaces: Vec<Interface>,
     /// By [`ServiceId`], with holes.
     pub services: Vec<Option<Service>>,
     /// In any order; ids are below [`REAL_IDS`](crate::names::ids::REAL_IDS) and unique.
     pub reals: Vec<Real>,
-    /// Routes beside those that follow from the ports' addresses. The first of equal prefixes counts.
+    /// Routes beside those that follow from the interfaces' addresses. The first of equal prefixes counts.
     pub routes: Vec<Route>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
@@ -116,8 +125,8 @@ const PREFETCHED_REALS: usize = 256;
 /// What an own address is.
 #[derive(Clone, Copy, Debug)]
 pub struct Local {
-    /// Bit set of the ports that answer ARP for it.
-    pub ports: u16,
+    /// Bit set of the interfaces that answer ARP for it.
+    pub interfaces: u16,
 }
 
 /// See the module's text.
@@ -125,8 +134,10 @@ pub struct Local {
 pub struct Snapshot {
     /// Goes up with every change.
     pub version: u64,
-    /// By [`PortIndex`].
-    pub ports: Vec<Port>,
+    /// By [`EthPortId`](crate::names::ids::EthPortId).
+    pub eth_ports: Vec<EthPort>,
+    /// By [`InterfaceId`].
+    pub interfaces: Vec<Interface>,
     /// By [`ServiceId`], with holes.
     pub services: Vec<Option<Service>>,
     /// Longest prefix first.
@@ -137,10 +148,10 @@ pub struct Snapshot {
     pub unmatched: Unmatched,
     /// What to do with packets that have IPv4 options.
     pub ip_options: IpOptions,
-    /// The smallest MTU of all ports: what is no larger fits wherever it goes.
+    /// The smallest MTU of all interfaces: what is no larger fits wherever it goes.
     pub smallest_mtu: u16,
-    /// By [`PortIndex`]; as [`Mac::bits`].
-    macs: [u64; MAX_PORTS],
+    /// By [`InterfaceId`]; as [`Mac::bits`].
+    macs: [u64; MAX_INTERFACES],
     rewrites: Vec<Rewrite>,
     keys: Vec<Option<RealKey>>,
     /// By [`RealId`]: its service; `None` if it or its service has been removed.
@@ -159,11 +170,25 @@ impl Snapshot {
     /// Derives what the packet path looks up.
     ///
     /// # Panics
-    /// If there are more than [`MAX_PORTS`] ports.
+    /// If there are more than [`MAX_ETH_PORTS`] `EthPort`s, or more than [`MAX_INTERFACES`] interfaces.
     pub fn compile(description: Description) -> Self {
-        let Description { version, ports, services, reals, routes, timeouts, unmatched, ip_options } =
-            description;
-        assert!(ports.len() <= MAX_PORTS, "{} ports, {MAX_PORTS} at most", ports.len());
+        let Description {
+            version,
+            eth_ports,
+            interfaces,
+            services,
+            reals,
+            routes,
+            timeouts,
+            unmatched,
+            ip_options,
+        } = description;
+        assert!(eth_ports.len() <= MAX_ETH_PORTS, "{} EthPorts, {MAX_ETH_PORTS} at most", eth_ports.len());
+        assert!(
+            interfaces.len() <= MAX_INTERFACES,
+            "{} interfaces, {MAX_INTERFACES} at most",
+            interfaces.len()
+        );
         let slots = reals.iter().map(|real| real.id.0 as usize + 1).max().unwrap_or(0);
         let mut rewrites = vec![Rewrite::VACANT; slots];
         let mut keys = vec![None; slots];
@@ -181,24 +206,27 @@ impl Snapshot {
             services_of[real.id.0 as usize] = id.map(ServiceId);
         }
         let endpoints = reals.iter().map(|real| (real.key.service.protocol, real.key.endpoint)).collect();
-        let local = local_addresses(&ports, &services, &reals);
-        let broadcast = link_broadcasts(&ports);
+        let local = local_addresses(&interfaces, &services, &reals);
+        let broadcast = link_broadcasts(&interfaces);
         let mut marks = [0; 4];
         for address in local.keys().chain(&broadcast) {
             let mark = mark(*address);
             marks[mark / 64] |= 1 << (mark % 64);
         }
-        let routes = Routes::new(&ports, &routes);
+        let routes = Routes::new(&interfaces, &routes);
         Self {
             version,
-            origins: Origins::new(&ports, &routes, reals.iter().map(|real| *real.key.endpoint.ip())),
-            macs: std::array::from_fn(|port| ports.get(port).map_or(0, |port| port.mac.bits())),
+            origins: Origins::new(&interfaces, &routes, reals.iter().map(|real| *real.key.endpoint.ip())),
+            macs: std::array::from_fn(|interface| {
+                interfaces.get(interface).map_or(0, |interface| interface.mac.bits())
+            }),
             local,
             broadcast,
             marks,
-            smallest_mtu: ports.iter().map(|port| port.mtu).min().unwrap_or(u16::MAX),
+            smallest_mtu: interfaces.iter().map(|interface| interface.mtu).min().unwrap_or(u16::MAX),
             routes,
-            ports,
+            eth_ports,
+            interfaces,
             services,
             timeouts,
             unmatched,
@@ -216,7 +244,8 @@ impl Snapshot {
     pub fn empty() -> Self {
         Self::compile(Description {
             version: 0,
-            ports: Vec::new(),
+            eth_ports: Vec::new(),
+            interfaces: Vec::new(),
             services: Vec::new(),
             reals: Vec::new(),
             routes: Vec::new(),
@@ -229,7 +258,8 @@ impl Snapshot {
     /// Brings close what packets need first. Another core has just written it, and each line would be waited for by
     /// itself.
     pub(crate) fn prefetch(&self) {
-        let (few, most) = (self.ports.iter().take(MAX_PORTS), self.rewrites.iter().take(PREFETCHED_REALS));
+        let (few, most) =
+            (self.interfaces.iter().take(MAX_INTERFACES), self.rewrites.iter().take(PREFETCHED_REALS));
         few.for_each(memory::prefetch);
         most.for_each(memory::prefetch);
     }
@@ -252,10 +282,10 @@ impl Snapshot {
         &self.rewrites
     }
 
-    /// The MAC of a port, as [`Mac::bits`]; zero if there is none.
+    /// The MAC of an interface, as [`Mac::bits`]; zero if there is none.
     #[inline(always)]
-    pub const fn mac_bits(&self, port: PortIndex) -> u64 {
-        self.macs[port as usize % MAX_PORTS]
+    pub const fn mac_bits(&self, interface: InterfaceId) -> u64 {
+        self.macs[interface.index() % MAX_INTERFACES]
     }
 
     /// Who has this id.
@@ -301,32 +331,32 @@ impl Snapshot {
         self.local(address).is_some() || self.is_link_broadcast(address)
     }
 
-    /// Whether a source address belongs on another port than the one that its packet came by: on the link of another,
+    /// Whether a source address belongs on another interface than the one that its packet came by: on the link of another,
     /// or as a real behind another.
     #[inline(always)]
-    pub fn belongs_elsewhere(&self, source: Ipv4Addr, port: PortIndex) -> bool {
+    pub fn belongs_elsewhere(&self, source: Ipv4Addr, interface: InterfaceId) -> bool {
         // Nearly always told by the prefixes alone.
-        self.origins.may_be_elsewhere(source, port) && self.look_up_origin(source, port)
+        self.origins.may_be_elsewhere(source, interface) && self.look_up_origin(source, interface)
     }
 
     /// Out of line: what it needs would crowd out the rest.
     #[cold]
     #[inline(never)]
-    fn look_up_origin(&self, source: Ipv4Addr, port: PortIndex) -> bool {
-        self.routes.is_on_another_link(source, port) || self.is_real_elsewhere(source, port)
+    fn look_up_origin(&self, source: Ipv4Addr, interface: InterfaceId) -> bool {
+        self.routes.is_on_another_link(source, interface) || self.is_real_elsewhere(source, interface)
     }
 
-    /// Whether some real belongs elsewhere than on this port, which leads towards reals: then its packets' sources are
+    /// Whether some real belongs elsewhere than on this interface, which leads towards reals: then its packets' sources are
     /// to be [looked at](Self::belongs_elsewhere), also where they look like replies.
     #[inline(always)]
-    pub(crate) const fn has_reals_elsewhere(&self, port: PortIndex) -> bool {
-        self.origins.has_reals_elsewhere(port)
+    pub(crate) const fn has_reals_elsewhere(&self, interface: InterfaceId) -> bool {
+        self.origins.has_reals_elsewhere(interface)
     }
 
-    /// Whether this is the address of a real that is not where `port` leads: behind a port towards reals, and this is
+    /// Whether this is the address of a real that is not where `interface` leads: behind an interface towards reals, and this is
     /// one towards clients alone.
-    pub fn is_real_elsewhere(&self, address: Ipv4Addr, port: PortIndex) -> bool {
-        self.is_server(address) && origin::is_inside_from(address, port, &self.ports, &self.routes)
+    pub fn is_real_elsewhere(&self, address: Ipv4Addr, interface: InterfaceId) -> bool {
+        self.is_server(address) && origin::is_inside_from(address, interface, &self.interfaces, &self.routes)
     }
 
     /// Whether some real, removed ones with connections included, has this address and port.
@@ -355,9 +385,9 @@ impl Snapshot {
         self.broadcast.contains(&address)
     }
 
-    /// The address that speaks for us on a port: its first.
-    pub fn own_address(&self, port: PortIndex) -> Option<Ipv4Addr> {
-        self.ports.get(usize::from(port))?.addresses.first().map(Ipv4Net::addr)
+    /// The address that speaks for us on an interface: its first.
+    pub fn own_address(&self, interface: InterfaceId) -> Option<Ipv4Addr> {
+        self.interfaces.get(interface.index())?.addresses.first().map(Ipv4Net::addr)
     }
 }
 
@@ -380,25 +410,32 @@ const fn listener(protocol: Protocol, listen: u64) -> u64 {
 }
 
 /// A link of one or two addresses has no broadcast address, and its lowest address is a host's (RFC 3021).
-fn link_broadcasts(ports: &[Port]) -> HashSet<Ipv4Addr> {
-    let prefixes = ports.iter().flat_map(|port| &port.addresses);
+fn link_broadcasts(interfaces: &[Interface]) -> HashSet<Ipv4Addr> {
+    let prefixes = interfaces.iter().flat_map(|interface| &interface.addresses);
     let links = prefixes.filter(|prefix| prefix.prefix_len() < 31);
     links.flat_map(|prefix| [prefix.broadcast(), prefix.network()]).collect()
 }
 
-/// Ports' addresses answer on their port. A VIP that is named by a service alone answers on the
-/// vip-side ports whose prefixes contain it, or on all of them where none does. A VIP of removed
+/// An interface's addresses answer on it. A VIP that is named by a service alone answers on the
+/// vip-side interfaces whose prefixes contain it, or on all of them where none does. A VIP of removed
 /// services is ours as long as they have connections, but nobody is told so any more.
-fn local_addresses(ports: &[Port], services: &[Option<Service>], reals: &[Real]) -> HashMap<Ipv4Addr, Local> {
+fn local_addresses(
+    interfaces: &[Interface],
+    services: &[Option<Service>],
+    reals: &[Real],
+) -> HashMap<Ipv4Addr, Local> {
     let mut local = HashMap::new();
-    for (index, port) in ports.iter().enumerate() {
-        for address in &port.addresses {
-            local.entry(address.addr()).or_insert(Local { ports: 0 }).ports |= 1 << index;
+    for (index, interface) in interfaces.iter().enumerate() {
+        for address in &interface.addresses {
+            local.entry(address.addr()).or_insert(Local { interfaces: 0 }).interfaces |= 1 << index;
         }
     }
     let listed = local.clone();
-    let set_of = |wanted: &dyn Fn(&Port) -> bool| {
-        let bits = ports.iter().enumerate().filter(|(_, port)| port.side != Side::Dip && wanted(port));
+    let set_of = |wanted: &dyn Fn(&Interface) -> bool| {
+        let bits = interfaces
+            .iter()
+            .enumerate()
+            .filter(|(_, interface)| interface.side != Side::Dip && wanted(interface));
         bits.fold(0u16, |set, (index, _)| set | 1 << index)
     };
     for (_, service) in ServiceId::numbered(services) {
@@ -406,12 +443,12 @@ fn local_addresses(ports: &[Port], services: &[Option<Service>], reals: &[Real])
         if listed.contains_key(&vip) {
             continue;
         }
-        let on_link = set_of(&|port| port.addresses.iter().any(|prefix| prefix.contains(&vip)));
+        let on_link = set_of(&|interface| interface.addresses.iter().any(|prefix| prefix.contains(&vip)));
         let answering = if on_link != 0 { on_link } else { set_of(&|_| true) };
-        local.insert(vip, Local { ports: answering });
+        local.insert(vip, Local { interfaces: answering });
     }
     for real in reals {
-        local.entry(*real.key.service.listen.ip()).or_insert(Local { ports: 0 });
+        local.entry(*real.key.service.listen.ip()).or_insert(Local { interfaces: 0 });
     }
     local
 }

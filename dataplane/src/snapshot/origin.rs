@@ -1,38 +1,42 @@
 //! Where packets of a source may come from: nobody outside may speak for a host of another link (RFC 3704 §2.2, of
 //! the prefixes that are known).
 
-use super::{Port, Routes};
-use crate::names::ids::{MAX_PORTS, PortIndex};
+use super::{Interface, Routes};
+use crate::names::ids::{InterfaceId, MAX_INTERFACES};
 use crate::names::side::Side;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
-/// For each port, which sources may belong on another one. They do if their longest prefix is that of another port's
-/// link, or if they are a real that the routes lead to by a port towards reals, and this is one towards clients alone.
-/// What is in no prefix may come from anywhere: of that no port is known.
+/// For each interface, which sources may belong on another one. They do if their longest prefix is that of another interface's
+/// link, or if they are a real that the routes lead to by an interface towards reals, and this is one towards clients alone.
+/// What is in no prefix may come from anywhere: of that no interface is known.
 #[derive(Debug)]
 pub(super) struct Origins {
     elsewhere: Vec<Cover>,
-    /// As a set of bits: the ports towards reals on which some real belongs elsewhere, so that what looks like a reply
+    /// As a set of bits: the interfaces towards reals on which some real belongs elsewhere, so that what looks like a reply
     /// may be none.
     reals_elsewhere: u16,
 }
 
 impl Origins {
-    pub(super) fn new(ports: &[Port], routes: &Routes, reals: impl Iterator<Item = Ipv4Addr>) -> Self {
+    pub(super) fn new(
+        interfaces: &[Interface],
+        routes: &Routes,
+        reals: impl Iterator<Item = Ipv4Addr>,
+    ) -> Self {
         let mut reals_elsewhere = 0;
-        let cover = |port| routes.other_links(port).fold(Cover::default(), Cover::with);
-        let mut elsewhere: Vec<Cover> = (0..ports.len() as PortIndex).map(cover).collect();
+        let cover = |interface| routes.other_links(interface).fold(Cover::default(), Cover::with);
+        let mut elsewhere: Vec<Cover> = InterfaceId::all().take(interfaces.len()).map(cover).collect();
         // There may be very many reals, and hardly ever are there more than a few networks of them.
         for real in reals {
-            for (port, cover) in (0..).zip(&mut elsewhere) {
+            for (interface, cover) in InterfaceId::all().zip(&mut elsewhere) {
                 let is_covered = cover.has(real);
-                if ports[usize::from(port)].side != Side::Vip {
-                    let is_known = reals_elsewhere & 1 << port != 0;
-                    if is_covered && !is_known && routes.is_on_another_link(real, port) {
-                        reals_elsewhere |= 1 << port;
+                if interfaces[interface.index()].side != Side::Vip {
+                    let is_known = reals_elsewhere & interface.bit() != 0;
+                    if is_covered && !is_known && routes.is_on_another_link(real, interface) {
+                        reals_elsewhere |= interface.bit();
                     }
-                } else if !is_covered && is_inside_from(real, port, ports, routes) {
+                } else if !is_covered && is_inside_from(real, interface, interfaces, routes) {
                     *cover = std::mem::take(cover).with(real.into());
                 }
             }
@@ -41,22 +45,27 @@ impl Origins {
     }
 
     #[inline(always)]
-    pub(super) fn may_be_elsewhere(&self, source: Ipv4Addr, port: PortIndex) -> bool {
-        self.elsewhere.get(usize::from(port)).is_some_and(|cover| cover.has(source))
+    pub(super) fn may_be_elsewhere(&self, source: Ipv4Addr, interface: InterfaceId) -> bool {
+        self.elsewhere.get(interface.index()).is_some_and(|cover| cover.has(source))
     }
 
     #[inline(always)]
-    pub(super) const fn has_reals_elsewhere(&self, port: PortIndex) -> bool {
-        // Nearly always of no port.
-        self.reals_elsewhere != 0 && self.reals_elsewhere >> (port as usize % MAX_PORTS) & 1 != 0
+    pub(super) const fn has_reals_elsewhere(&self, interface: InterfaceId) -> bool {
+        // Nearly always of no interface.
+        self.reals_elsewhere != 0 && self.reals_elsewhere >> (interface.index() % MAX_INTERFACES) & 1 != 0
     }
 }
 
-/// Whether a real is behind a port towards reals, and `port` is one towards clients alone.
-pub(super) fn is_inside_from(real: Ipv4Addr, port: PortIndex, ports: &[Port], routes: &Routes) -> bool {
-    let side = |port: PortIndex| ports.get(usize::from(port)).map(|port| port.side);
-    side(port) == Some(Side::Vip)
-        && routes.to_real(real).is_some_and(|hop| side(hop.port).is_some_and(|side| side != Side::Vip))
+/// Whether a real is behind an interface towards reals, and `interface` is one towards clients alone.
+pub(super) fn is_inside_from(
+    real: Ipv4Addr,
+    interface: InterfaceId,
+    interfaces: &[Interface],
+    routes: &Routes,
+) -> bool {
+    let side = |interface: InterfaceId| interfaces.get(interface.index()).map(|interface| interface.side);
+    side(interface) == Some(Side::Vip)
+        && routes.to_real(real).is_some_and(|hop| side(hop.interface).is_some_and(|side| side != Side::Vip))
 }
 
 /// Prefixes that a cover has at most: as many are compared at once.

@@ -1,8 +1,8 @@
 //! The routing table: longest prefix first.
 
-use super::Port;
+use super::Interface;
 use super::word_hash::BuildWordHasher;
-use crate::names::ids::{NeighbourKey, PortIndex};
+use crate::names::ids::{InterfaceId, NeighbourKey};
 use crate::names::side::Side;
 use arrayvec::ArrayVec;
 use hashbrown::HashMap;
@@ -14,8 +14,8 @@ use std::net::Ipv4Addr;
 pub struct Route {
     /// Destinations that it is for.
     pub prefix: Ipv4Net,
-    /// The port they leave on.
-    pub port: PortIndex,
+    /// The interface they leave on.
+    pub interface: InterfaceId,
     /// The gateway; `None`: the destination itself is on the link.
     pub via: Option<Ipv4Addr>,
 }
@@ -28,13 +28,13 @@ const FEW: usize = 8;
 #[derive(Debug)]
 pub struct Routes {
     all: Table,
-    /// By port, those that leave on it.
-    of_port: Vec<Table>,
+    /// By interface, those that leave on it.
+    of_interface: Vec<Table>,
     /// The default route towards reals.
     to_reals: Option<Way>,
     /// Every gateway once.
     gateways: Vec<NeighbourKey>,
-    /// By port.
+    /// By interface.
     sides: Vec<Side>,
 }
 
@@ -75,21 +75,21 @@ impl Way {
     #[inline(always)]
     fn next(&self, destination: Ipv4Addr) -> NextOnWay {
         let Self { route, gateway } = self;
-        let key = NeighbourKey { port: route.port, address: route.via.unwrap_or(destination) };
+        let key = NeighbourKey { interface: route.interface, address: route.via.unwrap_or(destination) };
         NextOnWay { key, gateway: gateway.map(|number| number as usize) }
     }
 }
 
 impl Routes {
-    /// The ports' own prefixes, and `routes`. Of equal prefixes the first counts.
-    pub fn new(ports: &[Port], routes: &[Route]) -> Self {
-        let on_link = (0..).zip(ports).flat_map(|(index, port)| {
-            let prefixes = port.addresses.iter();
-            prefixes.map(move |prefix| Route { prefix: *prefix, port: index, via: None })
+    /// The interfaces' own prefixes, and `routes`. Of equal prefixes the first counts.
+    pub fn new(interfaces: &[Interface], routes: &[Route]) -> Self {
+        let on_link = InterfaceId::all().zip(interfaces).flat_map(|(index, interface)| {
+            let prefixes = interface.addresses.iter();
+            prefixes.map(move |prefix| Route { prefix: *prefix, interface: index, via: None })
         });
         let (mut gateways, mut numbers) = (Vec::new(), HashMap::<NeighbourKey, u32>::new());
         let mut number = |route: &Route| {
-            let key = NeighbourKey { port: route.port, address: route.via? };
+            let key = NeighbourKey { interface: route.interface, address: route.via? };
             Some(*numbers.entry(key).or_insert_with(|| {
                 gateways.push(key);
                 gateways.len() as u32 - 1
@@ -97,18 +97,22 @@ impl Routes {
         };
         let ways = on_link.chain(routes.iter().copied());
         let ways: Vec<Way> = ways.map(|route| Way { route, gateway: number(&route) }).collect();
-        let of_port = |port: usize| ways.iter().filter(move |way| usize::from(way.route.port) == port);
-        let nearness = |way: &&Way| match ports.get(usize::from(way.route.port)).map(|port| port.side) {
-            Some(Side::Dip) => 0,
-            Some(Side::Both) => 1,
-            Some(Side::Vip) | None => 2,
-        };
+        let of_interface =
+            |interface: usize| ways.iter().filter(move |way| way.route.interface.index() == interface);
+        let nearness =
+            |way: &&Way| match interfaces.get(way.route.interface.index()).map(|interface| interface.side) {
+                Some(Side::Dip) => 0,
+                Some(Side::Both) => 1,
+                Some(Side::Vip) | None => 2,
+            };
         Self {
             all: Table::new(&ways),
-            of_port: (0..ports.len()).map(|port| Table::new(of_port(port))).collect(),
+            of_interface: (0..interfaces.len())
+                .map(|interface| Table::new(of_interface(interface)))
+                .collect(),
             to_reals: ways.iter().filter(|way| way.is_default()).min_by_key(nearness).copied(),
             gateways,
-            sides: ports.iter().map(|port| port.side).collect(),
+            sides: interfaces.iter().map(|interface| interface.side).collect(),
         }
     }
 
@@ -117,7 +121,7 @@ impl Routes {
         self.all.way(destination).map(|way| way.next(destination).key)
     }
 
-    /// The host that packets to a real are sent to next. Of the defaults it is that of a port towards reals.
+    /// The host that packets to a real are sent to next. Of the defaults it is that of an interface towards reals.
     pub fn to_real(&self, real: Ipv4Addr) -> Option<NeighbourKey> {
         let way = self.all.way(real)?;
         let way = if way.is_default() { self.to_reals.as_ref().unwrap_or(way) } else { way };
@@ -127,8 +131,8 @@ impl Routes {
     /// The host that packets to a client are sent to next whose own packets come by `arrival`: of the routes that leave
     /// there, if one leads to the client, else of all.
     #[inline(always)]
-    pub fn to_client(&self, client: Ipv4Addr, arrival: PortIndex) -> Option<NextOnWay> {
-        let own = self.of_port.get(usize::from(arrival)).and_then(|routes| routes.way(client));
+    pub fn to_client(&self, client: Ipv4Addr, arrival: InterfaceId) -> Option<NextOnWay> {
+        let own = self.of_interface.get(arrival.index()).and_then(|routes| routes.way(client));
         own.or_else(|| self.all.search(client.to_bits())).map(|way| way.next(client))
     }
 
@@ -136,28 +140,32 @@ impl Routes {
     /// nothing but a default is known of its source or its destination, and the destination's is on the same side.
     /// Behind several gateways of one side there is the same network, and one of them may send with more than one MAC
     /// (VRRP).
-    pub fn turns_back(&self, source: Ipv4Addr, destination: Ipv4Addr, arrival: PortIndex) -> bool {
+    pub fn turns_back(&self, source: Ipv4Addr, destination: Ipv4Addr, arrival: InterfaceId) -> bool {
         let by_default = |way: &Way| way.is_default() && way.gateway.is_some();
         let Some(there) = self.all.way(destination).filter(|way| by_default(way)) else { return false };
-        let side = |port: PortIndex| self.sides.get(usize::from(port)).filter(|side| **side != Side::Both);
-        let own = self.of_port.get(usize::from(arrival)).and_then(|routes| routes.way(source));
+        let side =
+            |interface: InterfaceId| self.sides.get(interface.index()).filter(|side| **side != Side::Both);
+        let own = self.of_interface.get(arrival.index()).and_then(|routes| routes.way(source));
         let back = own.or_else(|| self.all.search(source.to_bits()));
-        side(arrival).is_some() && side(arrival) == side(there.route.port) && back.is_some_and(by_default)
+        side(arrival).is_some()
+            && side(arrival) == side(there.route.interface)
+            && back.is_some_and(by_default)
     }
 
-    /// Whether an address is of a link, but not of that of `port`: its longest prefix is on the link of others alone.
-    pub fn is_on_another_link(&self, address: Ipv4Addr, port: PortIndex) -> bool {
-        let is_other = |way: &Way| way.route.via.is_none() && way.route.port != port;
+    /// Whether an address is of a link, but not of that of `interface`: its longest prefix is on the link of others alone.
+    pub fn is_on_another_link(&self, address: Ipv4Addr, interface: InterfaceId) -> bool {
+        let is_other = |way: &Way| way.route.via.is_none() && way.route.interface != interface;
         let Some(way) = self.all.way(address).filter(|way| is_other(way)) else { return false };
-        let own = self.of_port.get(usize::from(port)).and_then(|routes| routes.way(address));
+        let own = self.of_interface.get(interface.index()).and_then(|routes| routes.way(address));
         own.is_none_or(|own| {
             own.route.via.is_some() || own.route.prefix.prefix_len() < way.route.prefix.prefix_len()
         })
     }
 
-    /// The prefixes of the links of other ports than `port`.
-    pub(super) fn other_links(&self, port: PortIndex) -> impl Iterator<Item = Ipv4Net> + '_ {
-        let others = self.of_port.iter().enumerate().filter(move |(other, _)| *other != usize::from(port));
+    /// The prefixes of the links of other interfaces than `interface`.
+    pub(super) fn other_links(&self, interface: InterfaceId) -> impl Iterator<Item = Ipv4Net> + '_ {
+        let others =
+            self.of_interface.iter().enumerate().filter(move |(other, _)| *other != interface.index());
         let ways = others.flat_map(|(_, routes)| routes.by_length.iter().flat_map(|(_, ways)| ways.values()));
         ways.filter(|way| way.route.via.is_none()).map(|way| way.route.prefix)
     }
@@ -219,33 +227,33 @@ fn decided_by_first_byte(routes: &[(u32, u32, Way)], byte: u32) -> usize {
 mod tests {
     use super::*;
 
-    fn route(prefix: &str, port: PortIndex, via: Option<&str>) -> Route {
-        Route { prefix: prefix.parse().unwrap(), port, via: via.map(|via| via.parse().unwrap()) }
+    fn route(prefix: &str, interface: InterfaceId, via: Option<&str>) -> Route {
+        Route { prefix: prefix.parse().unwrap(), interface, via: via.map(|via| via.parse().unwrap()) }
     }
 
     fn routes() -> Vec<Route> {
         vec![
-            route("0.0.0.0/0", 0, Some("192.0.2.1")),
-            route("10.0.0.0/8", 1, Some("192.0.2.2")),
-            route("10.1.0.0/16", 2, None),
-            route("10.1.2.3/32", 3, None),
-            route("10.0.0.0/8", 9, None),
-            route("10.9.0.0/16", 1, Some("192.0.2.2")),
+            route("0.0.0.0/0", InterfaceId(0), Some("192.0.2.1")),
+            route("10.0.0.0/8", InterfaceId(1), Some("192.0.2.2")),
+            route("10.1.0.0/16", InterfaceId(2), None),
+            route("10.1.2.3/32", InterfaceId(3), None),
+            route("10.0.0.0/8", InterfaceId(9), None),
+            route("10.9.0.0/16", InterfaceId(1), Some("192.0.2.2")),
         ]
     }
 
     fn check(routes: &Routes) {
         let next = |address: &str| {
             let address: Ipv4Addr = address.parse().unwrap();
-            let next = routes.to_client(address, 15).unwrap();
-            assert_eq!(routes.next(address), Some(next.key), "no port has this number");
+            let next = routes.to_client(address, InterfaceId(15)).unwrap();
+            assert_eq!(routes.next(address), Some(next.key), "no interface has this number");
             next
         };
-        let port = |address: &str| next(address).key.port;
-        assert_eq!(port("10.1.2.3"), 3);
-        assert_eq!(port("10.1.2.4"), 2);
-        assert_eq!(port("10.2.0.1"), 1, "the first of equal prefixes counts");
-        assert_eq!(port("198.51.100.1"), 0);
+        let interface = |address: &str| next(address).key.interface.0;
+        assert_eq!(interface("10.1.2.3"), 3);
+        assert_eq!(interface("10.1.2.4"), 2);
+        assert_eq!(interface("10.2.0.1"), 1, "the first of equal prefixes counts");
+        assert_eq!(interface("198.51.100.1"), 0);
         assert_eq!(next("10.2.0.1").key.address, Ipv4Addr::new(192, 0, 2, 2));
         assert_eq!(next("10.1.2.4").key.address, Ipv4Addr::new(10, 1, 2, 4));
         for address in ["10.2.0.1", "10.9.0.1", "198.51.100.1"] {
@@ -267,70 +275,83 @@ mod tests {
     #[test]
     fn many_routes_are_found_as_few_are() {
         let mut many = routes();
-        many.extend((0..100).map(|net| route(&format!("172.16.{net}.0/24"), 4, None)));
+        many.extend((0..100).map(|net| route(&format!("172.16.{net}.0/24"), InterfaceId(4), None)));
         let many = Routes::new(&[], &many);
         assert!(many.all.few.is_empty());
         check(&many);
-        assert_eq!(many.next(Ipv4Addr::new(172, 16, 99, 1)).unwrap().port, 4);
+        assert_eq!(many.next(Ipv4Addr::new(172, 16, 99, 1)).unwrap().interface, InterfaceId(4));
     }
 
-    fn port(side: Side, address: &str) -> Port {
-        let (mac, steering) =
-            (crate::names::mac::Mac([2, 0, 0, 0, 0, 1]), crate::snapshot::Steering::Software);
-        Port { side, mac, mtu: 1500, addresses: vec![address.parse().unwrap()], steering }
+    fn interface(side: Side, address: &str) -> Interface {
+        let mac = crate::names::mac::Mac([2, 0, 0, 0, 0, 1]);
+        Interface { side, mac, mtu: 1500, addresses: vec![address.parse().unwrap()] }
     }
 
     #[test]
     fn each_side_has_its_default_and_replies_leave_by_the_port_of_arrival() {
-        let ports = [
-            port(Side::Vip, "192.0.2.100/24"),
-            port(Side::Vip, "198.18.0.100/24"),
-            port(Side::Dip, "10.0.0.8/24"),
-            port(Side::Dip, "10.1.0.8/24"),
+        let interfaces = [
+            interface(Side::Vip, "192.0.2.100/24"),
+            interface(Side::Vip, "198.18.0.100/24"),
+            interface(Side::Dip, "10.0.0.8/24"),
+            interface(Side::Dip, "10.1.0.8/24"),
         ];
         let routes = Routes::new(
-            &ports,
+            &interfaces,
             &[
-                route("172.16.0.0/12", 3, Some("10.1.0.1")),
-                route("203.0.113.0/24", 0, Some("192.0.2.9")),
-                route("0.0.0.0/0", 0, Some("192.0.2.1")),
-                route("0.0.0.0/0", 1, Some("198.18.0.1")),
-                route("0.0.0.0/0", 2, Some("10.0.0.1")),
+                route("172.16.0.0/12", InterfaceId(3), Some("10.1.0.1")),
+                route("203.0.113.0/24", InterfaceId(0), Some("192.0.2.9")),
+                route("0.0.0.0/0", InterfaceId(0), Some("192.0.2.1")),
+                route("0.0.0.0/0", InterfaceId(1), Some("198.18.0.1")),
+                route("0.0.0.0/0", InterfaceId(2), Some("10.0.0.1")),
             ],
         );
         let far = Ipv4Addr::new(192, 88, 99, 1);
-        let hop = |port, address: [u8; 4]| Some(NeighbourKey { port, address: address.into() });
-        assert_eq!(routes.next(far), hop(0, [192, 0, 2, 1]));
-        assert_eq!(routes.to_real(far), hop(2, [10, 0, 0, 1]));
-        assert_eq!(routes.to_real(Ipv4Addr::new(172, 20, 0, 5)), hop(3, [10, 1, 0, 1]));
-        assert_eq!(routes.to_real(Ipv4Addr::new(10, 1, 0, 7)), hop(3, [10, 1, 0, 7]));
+        let hop = |interface, address: [u8; 4]| Some(NeighbourKey { interface, address: address.into() });
+        assert_eq!(routes.next(far), hop(InterfaceId(0), [192, 0, 2, 1]));
+        assert_eq!(routes.to_real(far), hop(InterfaceId(2), [10, 0, 0, 1]));
+        assert_eq!(routes.to_real(Ipv4Addr::new(172, 20, 0, 5)), hop(InterfaceId(3), [10, 1, 0, 1]));
+        assert_eq!(routes.to_real(Ipv4Addr::new(10, 1, 0, 7)), hop(InterfaceId(3), [10, 1, 0, 7]));
         let back = |client: Ipv4Addr, arrival| routes.to_client(client, arrival).map(|next| next.key);
         for (arrival, expected) in [
-            (0, hop(0, [192, 0, 2, 1])),
-            (1, hop(1, [198, 18, 0, 1])),
-            (2, hop(2, [10, 0, 0, 1])),
-            (3, hop(0, [192, 0, 2, 1])), // it has no gateway
+            (0, hop(InterfaceId(0), [192, 0, 2, 1])),
+            (1, hop(InterfaceId(1), [198, 18, 0, 1])),
+            (2, hop(InterfaceId(2), [10, 0, 0, 1])),
+            (3, hop(InterfaceId(0), [192, 0, 2, 1])), // it has no gateway
         ] {
-            assert_eq!(back(far, arrival), expected, "by {arrival}");
+            assert_eq!(back(far, InterfaceId(arrival)), expected, "by {arrival}");
         }
         let routed = Ipv4Addr::new(203, 0, 113, 1);
-        assert_eq!(back(routed, 0), hop(0, [192, 0, 2, 9]), "the longest of the port's own");
-        assert_eq!(back(routed, 1), hop(1, [198, 18, 0, 1]), "by the port of arrival all the same");
+        assert_eq!(
+            back(routed, InterfaceId(0)),
+            hop(InterfaceId(0), [192, 0, 2, 9]),
+            "the longest of the interface's own"
+        );
+        assert_eq!(
+            back(routed, InterfaceId(1)),
+            hop(InterfaceId(1), [198, 18, 0, 1]),
+            "by the interface of arrival all the same"
+        );
         let on_link = Ipv4Addr::new(198, 18, 0, 6);
-        assert_eq!(back(on_link, 1), hop(1, [198, 18, 0, 6]));
+        assert_eq!(back(on_link, InterfaceId(1)), hop(InterfaceId(1), [198, 18, 0, 6]));
         let gateways = routes.gateways();
-        let number = routes.to_client(far, 1).unwrap().gateway.unwrap();
-        assert_eq!(Some(gateways[number]), back(far, 1), "numbered alike in all");
+        let number = routes.to_client(far, InterfaceId(1)).unwrap().gateway.unwrap();
+        assert_eq!(Some(gateways[number]), back(far, InterfaceId(1)), "numbered alike in all");
     }
 
-    /// One arm beside a port towards clients: its gateway is the reals'.
+    /// One arm beside an interface towards clients: its gateway is the reals'.
     #[test]
     fn the_reals_default_is_not_that_of_a_port_towards_clients() {
-        let ports = [port(Side::Vip, "192.0.2.100/24"), port(Side::Both, "10.0.0.8/24")];
-        let defaults = [route("0.0.0.0/0", 0, Some("192.0.2.1")), route("0.0.0.0/0", 1, Some("10.0.0.1"))];
+        let interfaces = [interface(Side::Vip, "192.0.2.100/24"), interface(Side::Both, "10.0.0.8/24")];
+        let defaults = [
+            route("0.0.0.0/0", InterfaceId(0), Some("192.0.2.1")),
+            route("0.0.0.0/0", InterfaceId(1), Some("10.0.0.1")),
+        ];
         let to_real = |defaults: &[Route]| {
-            Routes::new(&ports, defaults).to_real(Ipv4Addr::new(172, 20, 0, 5)).map(|hop| hop.port)
+            Routes::new(&interfaces, defaults).to_real(Ipv4Addr::new(172, 20, 0, 5)).map(|hop| hop.interface)
         };
-        assert_eq!((to_real(&defaults), to_real(&defaults[..1]), to_real(&[])), (Some(1), Some(0), None));
+        assert_eq!(
+            (to_real(&defaults), to_real(&defaults[..1]), to_real(&[])),
+            (Some(InterfaceId(1)), Some(InterfaceId(0)), None)
+        );
     }
 }

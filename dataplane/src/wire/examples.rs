@@ -1,5 +1,7 @@
 //! Frames for tests, built and judged by another implementation.
 
+use crate::names::ids::EthPortId;
+
 use super::ethernet;
 use super::ipv4::Packet;
 use crate::frame::plain::{PlainFrame, PlainIo, ROOM};
@@ -13,7 +15,7 @@ pub(super) const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0x10, 0x64]);
 
 /// A frame with these bytes in a buffer with room to grow.
 pub(super) fn frame(bytes: &[u8]) -> PlainFrame {
-    let mut frame = PlainIo::new(1).allocate(0).unwrap();
+    let mut frame = PlainIo::new(1).allocate(EthPortId(0)).unwrap();
     assert!(bytes.len() <= ROOM && frame.set_length(bytes.len()));
     frame.bytes_mut().copy_from_slice(bytes);
     frame

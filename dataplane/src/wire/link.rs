@@ -87,6 +87,7 @@ mod tests {
     use super::*;
     use crate::frame::FrameIo;
     use crate::frame::plain::{PlainFrame, PlainIo};
+    use crate::names::ids::EthPortId;
     use arrayvec::ArrayVec;
 
     /// Of an IPv4 packet of so many bytes, with `behind` after it.
@@ -106,8 +107,8 @@ mod tests {
 
     fn received(bytes: &[u8]) -> PlainFrame {
         let (mut io, mut frames) = (PlainIo::new(1), ArrayVec::new());
-        io.arrive(0, bytes);
-        io.receive(0, &mut frames);
+        io.arrive(EthPortId(0), bytes);
+        io.receive(EthPortId(0), &mut frames);
         frames.remove(0)
     }
 

@@ -6,7 +6,7 @@ use super::exception::{Context, Ip, Judgement, Obstacle, read_ip};
 use super::waiting::Kept;
 use crate::exchange::orders::NeighbourEvent;
 use crate::frame::{Frame, FrameIo};
-use crate::names::ids::{NeighbourKey, PortIndex};
+use crate::names::ids::{InterfaceId, NeighbourKey};
 use crate::names::time::Now;
 use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::Snapshot;
@@ -107,7 +107,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// was sent to, if that is ours, else by ours on its link.
     pub(super) fn host_unreachable(
         &mut self,
-        port: PortIndex,
+        port: InterfaceId,
         mut frame: Io::Frame,
         snapshot: &Snapshot,
         now: Now,
@@ -146,7 +146,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// The frame was turned into its answer, or there is none to such a packet.
-    fn concluded(&self, answered: bool, reason: DropReason, port: PortIndex) -> Judgement {
+    fn concluded(&self, answered: bool, reason: DropReason, port: InterfaceId) -> Judgement {
         if !answered {
             return Judgement::Conclude(Verdict::Drop(reason));
         }

@@ -19,7 +19,8 @@ impl<Io: FrameIo> Handler<Io> {
         let Context { snapshot, port, now } = context;
         let message =
             frame.bytes().get(ethernet::HEADER..).and_then(arp::Message::parse).ok_or(DropReason::Arp)?;
-        let is_ours = |address| snapshot.local(address).is_some_and(|local| local.ports & 1 << port != 0);
+        let is_ours =
+            |address| snapshot.local(address).is_some_and(|local| local.interfaces & port.bit() != 0);
         let for_us = is_ours(message.target);
         if is_ours(message.sender) {
             return self.claimed(&message, context);
@@ -32,7 +33,7 @@ impl<Io: FrameIo> Handler<Io> {
                 self.counters.answers_suppressed.add(1);
                 return Err(DropReason::Arp);
             }
-            let mac = snapshot.ports[usize::from(port)].mac;
+            let mac = snapshot.interfaces[port.index()].mac;
             let answered = arp::reply_in_place(frame.bytes_mut(), mac);
             if !answered {
                 limit.give_back();
@@ -47,8 +48,8 @@ impl<Io: FrameIo> Handler<Io> {
     /// answered; an own message that a link sends back is neither (RFC 5227 §2.1.1, §2.4).
     fn claimed(&mut self, message: &arp::Message, context: Context<'_>) -> Result<Verdict, DropReason> {
         let Context { snapshot, port, now } = context;
-        let is_own_message = snapshot.ports.iter().any(|own| own.mac == message.sender_mac);
-        let key = NeighbourKey { port, address: message.sender };
+        let is_own_message = snapshot.interfaces.iter().any(|own| own.mac == message.sender_mac);
+        let key = NeighbourKey { interface: port, address: message.sender };
         let event = NeighbourEvent::Conflict { key, mac: message.sender_mac };
         let told = !is_own_message
             && self.neighbour_events.slots() > KEPT_FOR_WANTED
@@ -68,7 +69,7 @@ impl<Io: FrameIo> Handler<Io> {
         {
             return false;
         }
-        let key = NeighbourKey { port, address: message.sender };
+        let key = NeighbourKey { interface: port, address: message.sender };
         let reply = message.operation == Operation::Reply && for_us;
         let is_known = self.neighbours.contains_key(&key) || self.waiting.is_awaited(key);
         let worth_telling = match self.neighbours.get(&key) {

@@ -11,7 +11,7 @@ use super::staged::{FrameSet, Staged};
 use crate::connection::table::{ClientKey, Home, Table, Words};
 use crate::frame::{BURST, Frame, FrameIo, Stage};
 use crate::names::direction::Direction;
-use crate::names::ids::PortIndex;
+use crate::names::ids::InterfaceId;
 use crate::names::side::Side;
 use crate::names::time::{Now, Tick};
 use crate::names::verdict::Verdict;
@@ -32,7 +32,7 @@ pub const TOGETHER_IF_VAST: usize = 16;
 impl<Io: FrameIo> Handler<Io> {
     /// First stage: decodes a burst.
     pub(super) fn decode_burst(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
-        match snapshot.ports[usize::from(burst.port)].side {
+        match snapshot.interfaces[burst.port.index()].side {
             Side::Vip => self.decode_on_level::<Forwards>(burst, snapshot),
             Side::Dip => self.decode_on_level::<Backwards>(burst, snapshot),
             Side::Both => self.decode_on_level::<EitherWay>(burst, snapshot),
@@ -85,7 +85,7 @@ impl<Io: FrameIo> Handler<Io> {
         if burst.frames.is_empty() {
             return prefetch_homes(self.table.words(), next);
         }
-        match snapshot.ports[usize::from(burst.port)].side {
+        match snapshot.interfaces[burst.port.index()].side {
             Side::Vip => self.resolve_on_level::<Forwards, GROUP>(next, burst, snapshot, now),
             Side::Dip => self.resolve_on_level::<Backwards, GROUP>(next, burst, snapshot, now),
             Side::Both => self.resolve_on_level::<EitherWay, GROUP>(next, burst, snapshot, now),
@@ -176,7 +176,7 @@ impl<Io: FrameIo> Handler<Io> {
     #[inline(never)]
     fn examine(&self, burst: &mut Staged<Io::Frame>) {
         let counters = &self.counters;
-        let port = usize::from(burst.port);
+        let port = burst.port.index();
         let (mut examined, mut partial) = (0, 0);
         for (index, frame) in burst.frames.iter().enumerate() {
             if burst.others >> index & 1 != 0 {
@@ -260,7 +260,7 @@ impl<Io: FrameIo> Handler<Io> {
         index: usize,
         snapshot: &Snapshot,
         tick: Tick,
-    ) -> Option<PortIndex> {
+    ) -> Option<InterfaceId> {
         let decoded = burst.decoded(index, Way::of(&burst.directions[index]));
         self.forward_elsewhere(&mut burst.frames[index], &decoded, snapshot, tick)
     }
@@ -452,7 +452,7 @@ fn others(frames: &[impl Frame], expected: Expected) -> FrameSet {
 /// behind several ports.
 #[cold]
 #[inline(never)]
-fn strangers(frames: &[impl Frame], port: PortIndex, snapshot: &Snapshot) -> FrameSet {
+fn strangers(frames: &[impl Frame], port: InterfaceId, snapshot: &Snapshot) -> FrameSet {
     let is_stranger = |frame| {
         let source = address_at(frame, decode::at::SOURCE);
         FrameSet::from(snapshot.belongs_elsewhere(source, port))

@@ -6,7 +6,7 @@ use super::decode::at;
 use super::exception::{Context, Ip, Judgement};
 use crate::fragments::{Address, Kept, Misfits, Piece, Pieces};
 use crate::frame::{Frame, FrameIo};
-use crate::names::ids::PortIndex;
+use crate::names::ids::InterfaceId;
 use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::Snapshot;
 use crate::wire::{answer, checksum, icmp, ipv4};
@@ -75,8 +75,8 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// How the answer to a ping, or a fragment of it, leaves: it is as long as what is answered, which another MTU
     /// may have let through.
-    pub(super) fn echo_verdict(&self, frame: &Io::Frame, port: PortIndex, snapshot: &Snapshot) -> Verdict {
-        let mtu = snapshot.ports[usize::from(port)].mtu;
+    pub(super) fn echo_verdict(&self, frame: &Io::Frame, port: InterfaceId, snapshot: &Snapshot) -> Verdict {
+        let mtu = snapshot.interfaces[port.index()].mtu;
         if frame.length() <= at::IPV4 + usize::from(mtu) {
             return Verdict::Answer(port);
         }

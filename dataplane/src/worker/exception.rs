@@ -10,7 +10,7 @@ use crate::connection::{State, TcpEvent};
 use crate::fragments;
 use crate::frame::{Frame, FrameIo};
 use crate::names::direction::Direction;
-use crate::names::ids::{NeighbourKey, NextHopId, PortIndex, Protocol};
+use crate::names::ids::{InterfaceId, NeighbourKey, NextHopId, Protocol};
 use crate::names::mac::Mac;
 use crate::names::time::Now;
 use crate::names::verdict::{DropReason, Verdict};
@@ -24,7 +24,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) snapshot: &'a Snapshot,
-    pub(super) port: PortIndex,
+    pub(super) port: InterfaceId,
     pub(super) now: Now,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Found {
 
 impl<Io: FrameIo> Handler<Io> {
     /// Handles one frame to its end.
-    pub(super) fn exception(&mut self, port: PortIndex, frame: Io::Frame, snapshot: &Snapshot, now: Now) {
+    pub(super) fn exception(&mut self, port: InterfaceId, frame: Io::Frame, snapshot: &Snapshot, now: Now) {
         self.handle(frame, Context { snapshot, port, now });
         self.handle_released_fragments(snapshot, now);
     }
@@ -111,7 +111,7 @@ impl<Io: FrameIo> Handler<Io> {
         if !frame.is_whole() {
             return Err(DropReason::Segmented);
         }
-        let port = &context.snapshot.ports[usize::from(context.port)];
+        let port = &context.snapshot.interfaces[context.port.index()];
         let bytes = frame.bytes();
         let header = ethernet::Header::parse(bytes).ok_or(DropReason::Malformed)?;
         if header.destination != port.mac && !header.destination.is_group() {
@@ -126,7 +126,7 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let ip = read_ip(bytes)?;
         if usize::from(ip.length) > usize::from(port.mtu) {
-            self.counters.merged_segments[usize::from(context.port)].add(1);
+            self.counters.merged_segments[context.port.index()].add(1);
         }
         if header.destination.is_group() {
             return Err(DropReason::Broadcast);
@@ -317,7 +317,7 @@ impl<Io: FrameIo> Handler<Io> {
             return Ok(self.obstructed(frame, Obstacle::NoRoute, speaker, context));
         };
 
-        if let Some(obstacle) = self.obstacle(&ip, way.hop.port, context) {
+        if let Some(obstacle) = self.obstacle(&ip, way.hop.interface, context) {
             self.note_packet(found, segment.event, &ip, context);
             return Ok(self.obstructed(frame, obstacle, speaker, context));
         }
@@ -335,8 +335,8 @@ impl<Io: FrameIo> Handler<Io> {
             let check_at = ip.payload + checksum::offset_in(segment.protocol);
             rewrite::translate(bytes, ip.payload, check_at, found.direction, record);
         }
-        rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(way.hop.port));
-        Ok(leaving(&ip, way.hop.port, snapshot))
+        rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(way.hop.interface));
+        Ok(leaving(&ip, way.hop.interface, snapshot))
     }
 
     /// The way of a connection's packets, and of the errors about them: towards the real, or back to `client` by the
@@ -350,7 +350,7 @@ impl<Io: FrameIo> Handler<Io> {
             }
             Direction::Reverse => {
                 let known = found.entry.next_hop();
-                let arrival = known.only_port().or_else(|| self.next_hops.get(known).last_port());
+                let arrival = known.only_interface().or_else(|| self.next_hops.get(known).last_interface());
                 let hop = match arrival {
                     Some(port) => snapshot.routes.to_client(client, port)?.key,
                     None => snapshot.routes.next(client)?,
@@ -390,13 +390,13 @@ impl<Io: FrameIo> Handler<Io> {
         };
         let resolved = self.resolved(hop, NextHopId::UNKNOWN);
         let sender = ethernet::Header::parse(frame.bytes()).map(|header| header.source);
-        let is_sender = |mac: Mac| hop.port == port && Some(mac) == sender;
+        let is_sender = |mac: Mac| hop.interface == port && Some(mac) == sender;
         if resolved.is_some_and(|(_, mac)| is_sender(mac))
             || !is_server && routes.turns_back(ip.source, ip.destination, port)
         {
             return Err(DropReason::SentBack);
         }
-        if let Some(obstacle) = self.obstacle(&ip, hop.port, context) {
+        if let Some(obstacle) = self.obstacle(&ip, hop.interface, context) {
             return Ok(self.obstructed(frame, obstacle, speaker, context));
         }
         let Some((_, destination)) = resolved else {
@@ -404,14 +404,14 @@ impl<Io: FrameIo> Handler<Io> {
         };
         let bytes = frame.bytes_mut();
         rewrite::decrement_ttl(bytes);
-        rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(hop.port));
+        rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(hop.interface));
         self.counters.routed.add(1);
-        Ok(leaving(&ip, hop.port, snapshot))
+        Ok(leaving(&ip, hop.interface, snapshot))
     }
 
     /// What keeps a packet from leaving on `out`.
-    pub(super) fn obstacle(&self, ip: &Ip, out: PortIndex, context: Context<'_>) -> Option<Obstacle> {
-        let mtu = context.snapshot.ports[usize::from(out)].mtu;
+    pub(super) fn obstacle(&self, ip: &Ip, out: InterfaceId, context: Context<'_>) -> Option<Obstacle> {
+        let mtu = context.snapshot.interfaces[out.index()].mtu;
         if ip.ttl <= 1 {
             Some(Obstacle::Ttl)
         } else if ip.length > mtu && ip.dont_fragment {
@@ -457,8 +457,8 @@ pub(super) enum Obstacle {
 }
 
 /// How a packet that nothing keeps from it leaves on `out`: whole, or in fragments.
-pub(super) fn leaving(ip: &Ip, out: PortIndex, snapshot: &Snapshot) -> Judgement {
-    let mtu = snapshot.ports[usize::from(out)].mtu;
+pub(super) fn leaving(ip: &Ip, out: InterfaceId, snapshot: &Snapshot) -> Judgement {
+    let mtu = snapshot.interfaces[out.index()].mtu;
     let fits = ip.length <= mtu;
     Judgement::Conclude(if fits { Verdict::Forward(out) } else { Verdict::Fragment { port: out, mtu } })
 }

@@ -34,7 +34,7 @@ impl<Io: FrameIo> Handler<Io> {
         let length = at::IPV4 + usize::from(ip.length) - ip.payload;
         let piece = Piece::new(ip.fragment_offset, length, ip.more_fragments, protocol)
             .ok_or(DropReason::FragmentMalformed)?;
-        let side = snapshot.ports[usize::from(port)].side;
+        let side = snapshot.interfaces[port.index()].side;
         let key = Key::new(ip.source, ip.destination, protocol, ip.id, side);
         let segment = match self.fragments.resolve(key, piece, now) {
             Outcome::Begins => read_segment(frame.bytes(), &ip, protocol)?,

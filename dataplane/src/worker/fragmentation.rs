@@ -3,7 +3,7 @@
 
 use super::Handler;
 use crate::frame::{Frame, FrameIo};
-use crate::names::ids::PortIndex;
+use crate::names::ids::InterfaceId;
 use crate::names::verdict::DropReason;
 use crate::wire::fragmentation::Plan;
 use crate::wire::ipv4::Packet;
@@ -17,7 +17,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// Sends a packet, that is addressed and translated already, in fragments of at most `mtu` bytes. The
     /// first is made in place; the others take buffers of the port's pool.
     #[cold]
-    pub(super) fn send_in_fragments(&mut self, port: PortIndex, mtu: u16, mut frame: Io::Frame) {
+    pub(super) fn send_in_fragments(&mut self, port: InterfaceId, mtu: u16, mut frame: Io::Frame) {
         match self.cut(port, mtu, &mut frame) {
             Ok(others) => {
                 self.counters.fragmented.add(1);
@@ -34,7 +34,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// Makes `frame` its own first fragment and returns the others.
     fn cut(
         &mut self,
-        port: PortIndex,
+        port: InterfaceId,
         mtu: u16,
         frame: &mut Io::Frame,
     ) -> Result<ArrayVec<Io::Frame, MOST_FRAGMENTS>, DropReason> {
@@ -45,7 +45,7 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let mut others = ArrayVec::new();
         for index in 1..plan.count() {
-            let mut other = self.io.allocate(port).ok_or(DropReason::NoBuffer)?;
+            let mut other = self.io.allocate(port.eth_port()).ok_or(DropReason::NoBuffer)?;
             if !other.set_length(ethernet::HEADER + plan.length(index)) {
                 return Err(DropReason::NoBuffer);
             }

@@ -11,7 +11,7 @@ use crate::exchange::peers::{FRAMES, Purpose};
 use crate::fragments::least_header;
 use crate::frame::{BURST, Frame, FrameIo, HEAD};
 use crate::names::direction::Direction;
-use crate::names::ids::{PortIndex, Protocol};
+use crate::names::ids::{InterfaceId, Protocol};
 use crate::names::side::Side;
 use crate::names::time::Now;
 use crate::names::verdict::Verdict;
@@ -58,7 +58,7 @@ impl<Io: FrameIo> Handler<Io> {
             if owner == own {
                 kept.push(frame);
             } else {
-                self.io.peers.pass(owner, Purpose::Received, port, frame, &self.counters);
+                self.io.peers.pass(owner, Purpose::Received, port.eth_port(), frame, &self.counters);
             }
         }
         burst.frames = kept;
@@ -68,10 +68,10 @@ impl<Io: FrameIo> Handler<Io> {
     pub(super) fn hand_over(
         &self,
         frame: &Io::Frame,
-        port: PortIndex,
+        port: InterfaceId,
         snapshot: &Snapshot,
     ) -> Option<Verdict> {
-        let entry = &snapshot.ports[usize::from(port)];
+        let entry = &snapshot.interfaces[port.index()];
         let is_ours = frame.head()[..6] == entry.mac.0;
         let claim = claim(frame, snapshot).filter(|_| is_ours && frame.is_whole())?;
         let to = self.io.peers.owner(claim.client);
@@ -83,8 +83,9 @@ impl<Io: FrameIo> Handler<Io> {
             (entry.side, claim.direction),
             (Side::Vip, Direction::Forward) | (Side::Dip, Direction::Reverse) | (Side::Both, _)
         );
-        if entry.steering == Steering::Device && claim.by_ports && as_expected {
-            self.counters.misdirected[usize::from(port)].add(1);
+        let steering = snapshot.eth_ports[port.eth_port().index()].steering;
+        if steering == Steering::Device && claim.by_ports && as_expected {
+            self.counters.misdirected[port.eth_port().index()].add(1);
         }
         Some(Verdict::HandOver { to, port })
     }
@@ -99,7 +100,7 @@ impl<Io: FrameIo> Handler<Io> {
         snapshot: &Snapshot,
         now: Now,
     ) -> usize {
-        if snapshot.ports.is_empty() {
+        if snapshot.interfaces.is_empty() {
             return 0; // another worker has its first configuration already: it knows the ports, this one does not
         }
         let (mut taken, mut to_send, mut bursts) = (0, 0, 0);
@@ -117,7 +118,7 @@ impl<Io: FrameIo> Handler<Io> {
                 if purpose == Purpose::ToSend {
                     to_send += spare.frames.len();
                     for frame in spare.frames.drain(..) {
-                        self.outgoing.push(&mut self.io, port, frame, &self.counters);
+                        self.outgoing.push_on(&mut self.io, port, frame, &self.counters);
                     }
                     continue;
                 }
@@ -126,7 +127,11 @@ impl<Io: FrameIo> Handler<Io> {
                     taken += spare.frames.len();
                     bursts += 1;
                     for frame in spare.frames.drain(..) {
-                        self.resolved_fragment(frame, ports, Context { snapshot, port, now });
+                        self.resolved_fragment(
+                            frame,
+                            ports,
+                            Context { snapshot, port: port.interface(), now },
+                        );
                     }
                     continue;
                 }
@@ -134,7 +139,7 @@ impl<Io: FrameIo> Handler<Io> {
                 spare.frames.iter().for_each(|frame| prefetch(frame.head()));
                 taken += spare.frames.len();
                 bursts += 1;
-                spare.port = port;
+                spare.port = port.interface();
                 self.decode_burst(spare, snapshot);
                 self.resolve_and_prefetch(decoded, spare, snapshot, now);
                 std::mem::swap(decoded, spare);

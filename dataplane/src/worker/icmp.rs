@@ -113,7 +113,7 @@ impl<Io: FrameIo> Handler<Io> {
             Direction::Forward => Some(ip.destination),
             Direction::Reverse => snapshot.own_address(port),
         };
-        if let Some(obstacle) = self.obstacle(&ip, way.hop.port, context) {
+        if let Some(obstacle) = self.obstacle(&ip, way.hop.interface, context) {
             return Ok(self.obstructed(frame, obstacle, speaker, context));
         }
         let Some((_, mac)) = self.resolved(way.hop, way.known) else {
@@ -133,9 +133,9 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let bytes = frame.bytes_mut();
         rewrite::decrement_ttl(bytes);
-        rewrite::address_frame(bytes, mac.bits(), snapshot.mac_bits(way.hop.port));
+        rewrite::address_frame(bytes, mac.bits(), snapshot.mac_bits(way.hop.interface));
         self.counters.real(real).count(found.direction, ip.length);
-        Ok(leaving(&ip, way.hop.port, snapshot))
+        Ok(leaving(&ip, way.hop.interface, snapshot))
     }
 }
 

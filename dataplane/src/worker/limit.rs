@@ -1,6 +1,6 @@
 //! Token buckets: how often a worker answers by itself.
 
-use crate::names::ids::{MAX_PORTS, PortIndex};
+use crate::names::ids::{InterfaceId, MAX_INTERFACES};
 use crate::names::time::Now;
 use crate::names::verdict::DropReason;
 
@@ -43,7 +43,7 @@ impl TokenBucket {
 /// bytes, and never longer than 576 bytes, so whoever makes natlb send some has sent more.
 #[derive(Debug)]
 pub(super) struct Limits {
-    answers: Box<[Answers; MAX_PORTS]>,
+    answers: Box<[Answers; MAX_INTERFACES]>,
     /// Claims of others to own addresses, told to the control thread.
     pub(super) claimed: TokenBucket,
     /// Requests to the control thread to resolve a neighbour.
@@ -96,8 +96,8 @@ impl Limits {
     }
 
     /// Of what is answered to packets that came in on `port`.
-    pub(super) fn on(&mut self, port: PortIndex) -> &mut Answers {
-        &mut self.answers[usize::from(port) % MAX_PORTS]
+    pub(super) fn on(&mut self, port: InterfaceId) -> &mut Answers {
+        &mut self.answers[port.index() % MAX_INTERFACES]
     }
 }
 

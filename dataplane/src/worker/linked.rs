@@ -3,7 +3,7 @@
 use crate::counters::WorkerCounters;
 use crate::exchange::peers::{Peers, Purpose};
 use crate::frame::{BURST, FrameIo, Stage};
-use crate::names::ids::PortIndex;
+use crate::names::ids::EthPortId;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl<Io: FrameIo> Linked<Io> {
     }
 
     #[cold]
-    fn pass(&mut self, sender: usize, port: PortIndex, from: &mut ArrayVec<Io::Frame, BURST>) {
+    fn pass(&mut self, sender: usize, port: EthPortId, from: &mut ArrayVec<Io::Frame, BURST>) {
         for frame in from.drain(..) {
             self.peers.pass(sender, Purpose::ToSend, port, frame, &self.counters);
         }
@@ -32,12 +32,12 @@ impl<Io: FrameIo> FrameIo for Linked<Io> {
     type Frame = Io::Frame;
 
     #[inline(always)]
-    fn receive(&mut self, port: PortIndex, into: &mut ArrayVec<Io::Frame, BURST>) {
+    fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<Io::Frame, BURST>) {
         self.io.receive(port, into);
     }
 
     #[inline(always)]
-    fn transmit(&mut self, port: PortIndex, from: &mut ArrayVec<Io::Frame, BURST>) {
+    fn transmit(&mut self, port: EthPortId, from: &mut ArrayVec<Io::Frame, BURST>) {
         match self.peers.sender(port) {
             None => {
                 let before = from.len();
@@ -54,7 +54,7 @@ impl<Io: FrameIo> FrameIo for Linked<Io> {
     }
 
     #[inline(always)]
-    fn allocate(&mut self, port: PortIndex) -> Option<Io::Frame> {
+    fn allocate(&mut self, port: EthPortId) -> Option<Io::Frame> {
         self.io.allocate(port)
     }
 }

@@ -47,7 +47,7 @@ use crate::exchange::peers::{Peers, Purpose};
 use crate::fragments::{Gathering, Tracker};
 use crate::frame::{FrameIo, Stage};
 use crate::live::next_hops::NextHops;
-use crate::names::ids::{NeighbourKey, NextHopId, PortIndex};
+use crate::names::ids::{EthPortId, NeighbourKey, NextHopId};
 use crate::names::time::{Now, Onward};
 use crate::names::verdict::{DropReason, Verdict};
 use crate::schedule::Position;
@@ -249,15 +249,16 @@ impl<Io: FrameIo> Worker<Io> {
         let alone = handler.io.peers.is_alone();
         let (mut received, mut bursts, mut taken) = (0, 0, 0);
         let mut has_staged = false;
-        for port in 0..snapshot.ports.len() as PortIndex {
-            spare.port = port;
+        for port in 0..snapshot.eth_ports.len() as u8 {
+            let port = EthPortId(port);
+            spare.port = port.interface();
             handler.io.receive(port, &mut spare.frames);
             if spare.frames.is_empty() {
                 continue;
             }
             received += spare.frames.len();
             bursts += 1;
-            if !alone && snapshot.ports[usize::from(port)].steering == Steering::Software {
+            if !alone && snapshot.eth_ports[port.index()].steering == Steering::Software {
                 handler.steer(spare, snapshot);
                 if spare.frames.is_empty() {
                     continue;
@@ -349,11 +350,11 @@ impl<Io: FrameIo> Handler<Io> {
             }
             Verdict::Drop(reason) => self.counters.dropped(reason).add(1),
             Verdict::HandOver { to, port } => {
-                self.io.peers.pass(to, Purpose::Received, port, frame, &self.counters);
+                self.io.peers.pass(to, Purpose::Received, port.eth_port(), frame, &self.counters);
             }
             Verdict::HandOverFragment { to, port, ports } => {
                 let peers = &mut self.io.peers;
-                peers.pass_with_ports(to, Purpose::Fragment, port, ports, frame, &self.counters);
+                peers.pass_with_ports(to, Purpose::Fragment, port.eth_port(), ports, frame, &self.counters);
             }
             Verdict::Consumed => {}
         }

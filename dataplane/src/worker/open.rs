@@ -11,7 +11,7 @@ use crate::connection::table::{Entry, New, Vacancy};
 use crate::connection::{State, TcpEvent};
 use crate::frame::{Frame, FrameIo, HEAD};
 use crate::names::direction::Direction;
-use crate::names::ids::{PortIndex, Protocol, RealId, ServiceId};
+use crate::names::ids::{InterfaceId, Protocol, RealId, ServiceId};
 use crate::names::time::Tick;
 use crate::names::verdict::DropReason;
 use crate::snapshot::Snapshot;
@@ -21,7 +21,7 @@ use std::net::Ipv4Addr;
 /// What has become of a packet that may open a connection.
 pub(super) enum Opened {
     /// Its connection is made, and it is translated: it leaves on this port.
-    Leaves(PortIndex),
+    Leaves(InterfaceId),
     /// There is more to it, and nothing is done to it yet; its connection is made all the same if only
     /// the real's next hop is not known.
     Exception,
@@ -64,7 +64,7 @@ impl<Io: FrameIo> Handler<Io> {
         }
         let fields = rewrite::fields(head);
         rewrite::translate_plain(head, fields, Direction::Forward, rewrite);
-        let out = next_hop.port();
+        let out = next_hop.interface();
         rewrite::address_established(head, next_hop.addresses());
         self.counters.real(real).count(Direction::Forward, decoded.length);
         Opened::Leaves(out)
@@ -107,7 +107,7 @@ impl<Io: FrameIo> Handler<Io> {
         decoded: &Decoded,
         opening: &Opening,
         real: RealId,
-        (snapshot, port): (&Snapshot, PortIndex),
+        (snapshot, port): (&Snapshot, InterfaceId),
         tick: Tick,
     ) {
         let back = self.way_back(opening.source, port, snapshot);

@@ -3,7 +3,7 @@
 use super::{Handler, ORDERS_IN_A_TURN, Worker};
 use crate::exchange::orders::{Order, Return, Slice};
 use crate::frame::{Frame, FrameIo};
-use crate::names::ids::{MAX_PORTS, NeighbourKey, NextHopId, PortIndex};
+use crate::names::ids::{InterfaceId, MAX_ETH_PORTS, NeighbourKey, NextHopId};
 use crate::names::time::Now;
 use crate::names::verdict::{DropReason, Verdict};
 use crate::schedule::Position;
@@ -21,14 +21,14 @@ impl<Io: FrameIo> Worker<Io> {
             let handler = &mut self.handler;
             match order {
                 Order::Adopt(snapshot) => self.adopt(snapshot),
-                Order::Send { port, length, bytes } => {
+                Order::Send { interface, length, bytes } => {
                     let length = usize::from(length).min(bytes.len());
-                    handler.send(port, &bytes[..length], &self.snapshot);
+                    handler.send(interface, &bytes[..length], &self.snapshot);
                 }
                 Order::Reachable(key, id) => handler.reachable(key, id, &self.snapshot, now),
                 Order::Unreachable(key) => handler.unreachable(key, &self.snapshot, now),
                 Order::SendThrough { port, worker } => {
-                    let is_there = usize::from(port) < MAX_PORTS && worker < handler.io.peers.workers();
+                    let is_there = port.index() < MAX_ETH_PORTS && worker < handler.io.peers.workers();
                     if is_there && worker != handler.io.peers.own() {
                         handler.io.peers.send_through(port, worker);
                     }
@@ -64,11 +64,11 @@ impl<Io: FrameIo> Worker<Io> {
 }
 
 impl<Io: FrameIo> Handler<Io> {
-    fn send(&mut self, port: PortIndex, bytes: &[u8], snapshot: &Snapshot) {
-        if usize::from(port) >= snapshot.ports.len() {
+    fn send(&mut self, port: InterfaceId, bytes: &[u8], snapshot: &Snapshot) {
+        if port.index() >= snapshot.interfaces.len() {
             return;
         }
-        let Some(mut frame) = self.io.allocate(port) else {
+        let Some(mut frame) = self.io.allocate(port.eth_port()) else {
             self.counters.dropped(DropReason::NoBuffer).add(1);
             return;
         };

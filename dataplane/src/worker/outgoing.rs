@@ -2,23 +2,23 @@
 
 use crate::counters::WorkerCounters;
 use crate::frame::{BURST, FrameIo};
-use crate::names::ids::{MAX_PORTS, PortIndex};
+use crate::names::ids::{EthPortId, InterfaceId, MAX_ETH_PORTS};
 use crate::names::time::Now;
 use crate::names::verdict::DropReason;
 use arrayvec::ArrayVec;
 
 /// Frames that wait for the end of the turn, or for a device that did not take them yet.
 pub(super) struct Outgoing<Io: FrameIo> {
-    ports: [ArrayVec<Io::Frame, BURST>; MAX_PORTS],
+    ports: [ArrayVec<Io::Frame, BURST>; MAX_ETH_PORTS],
     /// The ports with frames, as bits. Under load there is hardly one when a turn ends: whole bursts do not come here.
     occupied: u16,
     /// The ports whose device took nothing when it was last asked, as bits.
     unmoved: u16,
     /// Since when, in nanoseconds, of those.
-    since: [u64; MAX_PORTS],
+    since: [u64; MAX_ETH_PORTS],
 }
 
-const _: () = assert!(MAX_PORTS <= u16::BITS as usize);
+const _: () = assert!(MAX_ETH_PORTS <= u16::BITS as usize);
 
 impl<Io: FrameIo> Outgoing<Io> {
     pub(super) fn new() -> Self {
@@ -26,15 +26,33 @@ impl<Io: FrameIo> Outgoing<Io> {
             ports: std::array::from_fn(|_| ArrayVec::new()),
             occupied: 0,
             unmoved: 0,
-            since: [0; MAX_PORTS],
+            since: [0; MAX_ETH_PORTS],
         }
     }
 
     /// Appends a frame; a full buffer is handed to the device first, and a frame that finds no room
     /// even then is dropped.
     #[inline(always)]
-    pub(super) fn push(&mut self, io: &mut Io, port: PortIndex, frame: Io::Frame, counters: &WorkerCounters) {
-        let index = usize::from(port) % MAX_PORTS;
+    pub(super) fn push(
+        &mut self,
+        io: &mut Io,
+        interface: InterfaceId,
+        frame: Io::Frame,
+        counters: &WorkerCounters,
+    ) {
+        self.push_on(io, interface.eth_port(), frame, counters);
+    }
+
+    /// [`push`](Self::push), of a frame that another worker has prepared for this `EthPort`.
+    #[inline(always)]
+    pub(super) fn push_on(
+        &mut self,
+        io: &mut Io,
+        port: EthPortId,
+        frame: Io::Frame,
+        counters: &WorkerCounters,
+    ) {
+        let index = port.index() % MAX_ETH_PORTS;
         let buffer = &mut self.ports[index];
         self.occupied |= 1 << index;
         if let Err(full) = buffer.try_push(frame) {
@@ -47,15 +65,16 @@ impl<Io: FrameIo> Outgoing<Io> {
     pub(super) fn push_burst(
         &mut self,
         io: &mut Io,
-        port: PortIndex,
+        interface: InterfaceId,
         frames: &mut ArrayVec<Io::Frame, BURST>,
         counters: &WorkerCounters,
     ) {
-        if frames.len() >= BURST / 2 && self.ports[usize::from(port) % MAX_PORTS].is_empty() {
+        let port = interface.eth_port();
+        if frames.len() >= BURST / 2 && self.ports[port.index() % MAX_ETH_PORTS].is_empty() {
             io.transmit(port, frames);
         }
         for frame in frames.drain(..) {
-            self.push(io, port, frame, counters);
+            self.push(io, interface, frame, counters);
         }
     }
 
@@ -63,14 +82,14 @@ impl<Io: FrameIo> Outgoing<Io> {
     pub(super) fn flush(&mut self, io: &mut Io, now: Now, counters: &WorkerCounters) {
         let mut occupied = self.occupied;
         while occupied != 0 {
-            let port = occupied.trailing_zeros() as PortIndex;
-            let buffer = &mut self.ports[usize::from(port)];
+            let port = EthPortId(occupied.trailing_zeros() as u8);
+            let buffer = &mut self.ports[port.index()];
             let before = buffer.len();
             io.transmit(port, buffer);
             if buffer.is_empty() {
-                self.occupied &= !(1 << port);
+                self.occupied &= !(port.bit());
             }
-            if !buffer.is_empty() || self.unmoved & 1 << port != 0 {
+            if !buffer.is_empty() || self.unmoved & port.bit() != 0 {
                 self.left(port, before, now, counters);
             }
             occupied &= occupied - 1;
@@ -84,14 +103,14 @@ impl<Io: FrameIo> Outgoing<Io> {
 
     /// Takes note of a device that did not take all of `before` frames, or took nothing before.
     #[cold]
-    fn left(&mut self, port: PortIndex, before: usize, now: Now, counters: &WorkerCounters) {
-        let index = usize::from(port);
+    fn left(&mut self, port: EthPortId, before: usize, now: Now, counters: &WorkerCounters) {
+        let index = port.index();
         if self.ports[index].len() < before {
             self.moved(port, counters);
             return;
         }
-        if self.unmoved & 1 << port == 0 {
-            self.unmoved |= 1 << port;
+        if self.unmoved & port.bit() == 0 {
+            self.unmoved |= port.bit();
             self.since[index] = now.nanoseconds;
         }
         // No less than 1: that it stands still counts from the first time.
@@ -99,14 +118,14 @@ impl<Io: FrameIo> Outgoing<Io> {
         counters.transmit_stands[index].set(lasted);
     }
 
-    fn moved(&mut self, port: PortIndex, counters: &WorkerCounters) {
-        self.unmoved &= !(1 << port);
-        counters.transmit_stands[usize::from(port)].set(0);
+    fn moved(&mut self, port: EthPortId, counters: &WorkerCounters) {
+        self.unmoved &= !(port.bit());
+        counters.transmit_stands[port.index()].set(0);
     }
 
     #[cold]
-    fn push_to_full(&mut self, io: &mut Io, port: PortIndex, frame: Io::Frame, counters: &WorkerCounters) {
-        let buffer = &mut self.ports[usize::from(port) % MAX_PORTS];
+    fn push_to_full(&mut self, io: &mut Io, port: EthPortId, frame: Io::Frame, counters: &WorkerCounters) {
+        let buffer = &mut self.ports[port.index() % MAX_ETH_PORTS];
         io.transmit(port, buffer);
         if buffer.try_push(frame).is_err() {
             counters.dropped(DropReason::TransmitFull).add(1);

@@ -9,7 +9,7 @@ use crate::counters::RealCounters;
 use crate::frame::{Frame, FrameIo, HEAD};
 use crate::live::next_hops::{self, NextHop};
 use crate::names::direction::Direction;
-use crate::names::ids::{PortIndex, REAL_IDS};
+use crate::names::ids::{InterfaceId, REAL_IDS};
 use crate::names::time::Tick;
 use crate::snapshot::Snapshot;
 use crate::translation::{Fields, Rewrite};
@@ -46,7 +46,7 @@ impl<'a> Path<'a> {
         probed: Probed,
         length: &u16,
         direction: Direction,
-    ) -> Option<PortIndex> {
+    ) -> Option<InterfaceId> {
         let head = frame.head_mut();
         let fields = rewrite::fields(head);
         let entry = self.words.entry(probed)?;
@@ -96,7 +96,7 @@ impl<'a> Path<'a> {
         rewrite: &Rewrite,
         direction: Direction,
         length: &u16,
-    ) -> Option<PortIndex> {
+    ) -> Option<InterfaceId> {
         let id = match direction {
             Direction::Forward => rewrite.next_hop(),
             Direction::Reverse => entry.next_hop(),
@@ -112,7 +112,7 @@ impl<'a> Path<'a> {
             return None;
         }
         rewrite::translate_plain(head, fields, direction, rewrite);
-        let out = next_hop.port();
+        let out = next_hop.interface();
         rewrite::address_established(head, next_hop.addresses());
         self.reals[entry.real_index()].count(direction, *length);
         Some(out)
@@ -138,7 +138,7 @@ impl<Io: FrameIo> Handler<Io> {
         decoded: &Decoded,
         snapshot: &Snapshot,
         tick: Tick,
-    ) -> Option<PortIndex> {
+    ) -> Option<InterfaceId> {
         if decoded.probed.is_nowhere() {
             return None;
         }

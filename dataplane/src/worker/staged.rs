@@ -4,7 +4,7 @@ use super::decode::Decoded;
 use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::BURST;
 use crate::names::direction::Direction;
-use crate::names::ids::PortIndex;
+use crate::names::ids::InterfaceId;
 use arrayvec::ArrayVec;
 
 /// A set of a burst's frames: bit `i` for the frame at `i`.
@@ -14,7 +14,7 @@ pub(super) type FrameSet = u32;
 /// needs for them. In whole cache lines, for it is written with every burst.
 #[repr(align(128))]
 pub(super) struct Staged<F> {
-    pub(super) port: PortIndex,
+    pub(super) port: InterfaceId,
     pub(super) frames: ArrayVec<F, BURST>,
     /// Those that may not take the fast path.
     pub(super) others: FrameSet,
@@ -28,7 +28,7 @@ pub(super) struct Staged<F> {
     /// Only where they differ from frame to frame.
     pub(super) directions: [Direction; BURST],
     /// Where those leave that took the fast path, or opened a connection.
-    pub(super) outs: [PortIndex; BURST],
+    pub(super) outs: [InterfaceId; BURST],
     /// Whether at least half of the frames opened connections, the last time that there were any: then
     /// the next ones are likely to.
     pub(super) opened: bool,
@@ -37,7 +37,7 @@ pub(super) struct Staged<F> {
 impl<F> Default for Staged<F> {
     fn default() -> Self {
         Self {
-            port: 0,
+            port: InterfaceId(0),
             frames: ArrayVec::new(),
             others: 0,
             keys: [ClientKey::default(); BURST],
@@ -46,7 +46,7 @@ impl<F> Default for Staged<F> {
             lengths: [0; BURST],
             frame_lengths: [0; BURST],
             directions: [Direction::default(); BURST],
-            outs: [0; BURST],
+            outs: [InterfaceId(0); BURST],
             opened: false,
         }
     }
@@ -73,11 +73,11 @@ impl<F> Staged<F> {
 
     /// The port that all frames leave on, if it is one.
     #[inline(always)]
-    pub(super) fn only_port(&self) -> Option<PortIndex> {
+    pub(super) fn only_port(&self) -> Option<InterfaceId> {
         let first = self.outs[0];
         let is_only = if self.frames.is_full() {
             // All of a known number, without a branch: a few instructions for 16 at once.
-            self.outs.iter().fold(0, |differs, out| differs | (out ^ first)) == 0
+            self.outs.iter().fold(0, |differs, out| differs | (out.0 ^ first.0)) == 0
         } else {
             self.outs[..self.frames.len()].iter().all(|out| *out == first)
         };

@@ -1,7 +1,7 @@
 //! Packets that wait until the MAC of their next hop is known. They are kept as they came in, and
 //! walk the exception path again when it is.
 
-use crate::names::ids::{NeighbourKey, PortIndex};
+use crate::names::ids::{InterfaceId, NeighbourKey};
 use crate::names::time::Now;
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ const ASK_AGAIN_NANOSECONDS: u64 = 1_000_000_000;
 
 struct Held<F> {
     for_key: NeighbourKey,
-    arrived_on: PortIndex,
+    arrived_on: InterfaceId,
     since: u64,
     frame: F,
 }
@@ -70,7 +70,7 @@ impl<F> Waiting<F> {
     }
 
     /// Keeps a frame until `key` is resolved.
-    pub(super) fn keep(&mut self, key: NeighbourKey, arrived_on: PortIndex, frame: F, now: Now) -> Kept<F> {
+    pub(super) fn keep(&mut self, key: NeighbourKey, arrived_on: InterfaceId, frame: F, now: Now) -> Kept<F> {
         let (count, asked) = self.find(key).map_or((0, None), |awaited| (awaited.count, awaited.asked));
         let ask = asked.is_none_or(|asked| now.nanoseconds >= asked + ASK_AGAIN_NANOSECONDS);
         if count >= PER_NEIGHBOUR {
@@ -111,7 +111,7 @@ impl<F> Waiting<F> {
     }
 
     /// The oldest frame that waits for `key`, and the port that it came in on.
-    pub(super) fn take(&mut self, key: NeighbourKey) -> Option<(PortIndex, F)> {
+    pub(super) fn take(&mut self, key: NeighbourKey) -> Option<(InterfaceId, F)> {
         self.find(key)?;
         let index = self.held.iter().position(|held| held.for_key == key)?;
         self.remove(index).map(|held| (held.arrived_on, held.frame))
@@ -153,14 +153,14 @@ mod tests {
     const NOW: Now = Now { nanoseconds: 1 };
 
     fn key(host: usize) -> NeighbourKey {
-        NeighbourKey { port: 1, address: Ipv4Addr::from_bits(host as u32) }
+        NeighbourKey { interface: InterfaceId(1), address: Ipv4Addr::from_bits(host as u32) }
     }
 
     /// Frames are numbers.
     fn filled(host_of: impl Fn(usize) -> usize) -> Waiting<usize> {
         let mut waiting = Waiting::new();
         for number in 0..CAPACITY {
-            assert_eq!(waiting.keep(key(host_of(number)), 0, number, NOW).instead_of, None);
+            assert_eq!(waiting.keep(key(host_of(number)), InterfaceId(0), number, NOW).instead_of, None);
         }
         waiting
     }
@@ -168,8 +168,8 @@ mod tests {
     #[test]
     fn whoever_has_most_waiting_makes_room() {
         let mut waiting = filled(|number| if number % 10 == 3 { 7 } else { 1000 + number });
-        assert_eq!(waiting.keep(key(1), 0, 600, NOW).instead_of, Some(3));
-        assert_eq!(waiting.keep(key(2), 0, 601, NOW).instead_of, Some(13));
+        assert_eq!(waiting.keep(key(1), InterfaceId(0), 600, NOW).instead_of, Some(3));
+        assert_eq!(waiting.keep(key(2), InterfaceId(0), 601, NOW).instead_of, Some(13));
         assert_eq!((waiting.count(key(7)), waiting.count(key(2)), waiting.len()), (49, 1, CAPACITY));
     }
 
@@ -178,7 +178,7 @@ mod tests {
         let mut waiting = filled(|number| number);
         for number in CAPACITY..3 * CAPACITY {
             let gone = number - CAPACITY;
-            assert_eq!(waiting.keep(key(number), 0, number, NOW).instead_of, Some(gone));
+            assert_eq!(waiting.keep(key(number), InterfaceId(0), number, NOW).instead_of, Some(gone));
             assert!(!waiting.is_awaited(key(gone)) && waiting.is_awaited(key(gone + 1)));
         }
         assert_eq!(waiting.awaited.len(), CAPACITY);
@@ -189,13 +189,13 @@ mod tests {
     fn one_is_asked_for_again_after_a_second() {
         let mut waiting = Waiting::new();
         let at = |nanoseconds| Now { nanoseconds };
-        assert!(waiting.keep(key(1), 0, 0, at(1)).ask);
-        assert!(waiting.keep(key(1), 0, 1, at(2)).ask, "nobody has been asked");
+        assert!(waiting.keep(key(1), InterfaceId(0), 0, at(1)).ask);
+        assert!(waiting.keep(key(1), InterfaceId(0), 1, at(2)).ask, "nobody has been asked");
         waiting.asked(key(1), at(3));
-        assert_eq!(waiting.take(key(1)), Some((0, 0)));
-        assert!(!waiting.keep(key(1), 0, 2, at(4)).ask);
-        assert!(waiting.keep(key(2), 0, 3, at(4)).ask);
-        assert!(waiting.keep(key(1), 0, 4, at(3 + ASK_AGAIN_NANOSECONDS)).ask);
+        assert_eq!(waiting.take(key(1)), Some((InterfaceId(0), 0)));
+        assert!(!waiting.keep(key(1), InterfaceId(0), 2, at(4)).ask);
+        assert!(waiting.keep(key(2), InterfaceId(0), 3, at(4)).ask);
+        assert!(waiting.keep(key(1), InterfaceId(0), 4, at(3 + ASK_AGAIN_NANOSECONDS)).ask);
         let late = at(5 + PATIENCE_NANOSECONDS);
         let gone: Vec<_> = std::iter::from_fn(|| waiting.take_impatient(late)).collect();
         assert_eq!(gone, [1, 2, 3]);

@@ -2,7 +2,7 @@
 
 use super::Handler;
 use crate::frame::FrameIo;
-use crate::names::ids::{NextHopId, PortIndex};
+use crate::names::ids::{InterfaceId, NextHopId};
 use crate::snapshot::{NextOnWay, Snapshot};
 use std::net::Ipv4Addr;
 
@@ -25,7 +25,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// The id of the host that replies to a client are sent to next whose packets come by `port`; as long as it has
     /// none, the port's own.
     #[inline(always)]
-    pub(super) fn way_back(&mut self, client: Ipv4Addr, port: PortIndex, snapshot: &Snapshot) -> NextHopId {
+    pub(super) fn way_back(&mut self, client: Ipv4Addr, port: InterfaceId, snapshot: &Snapshot) -> NextHopId {
         let next = snapshot.routes.to_client(client, port);
         let gateway = next.and_then(|next| next.gateway);
         match gateway.and_then(|number| self.gateways.ids.get(number)) {
@@ -35,7 +35,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     #[inline(never)]
-    fn look_up(&mut self, client: Ipv4Addr, port: PortIndex, snapshot: &Snapshot) -> NextHopId {
+    fn look_up(&mut self, client: Ipv4Addr, port: InterfaceId, snapshot: &Snapshot) -> NextHopId {
         let Some(NextOnWay { key, gateway }) = snapshot.routes.to_client(client, port) else {
             return NextHopId::UNKNOWN;
         };

@@ -6,7 +6,7 @@ use dataplane::counters::WorkerCounters;
 use dataplane::exchange::orders::{ControlEnd, Order, Return, channel};
 use dataplane::exchange::peers::mesh;
 use dataplane::frame::plain::PlainIo;
-use dataplane::names::ids::PortIndex;
+use dataplane::names::ids::InterfaceId;
 use dataplane::names::time::Now;
 use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::{Snapshot, Steering};
@@ -47,7 +47,7 @@ impl Cluster {
         lab: &Lab,
         workers: usize,
         steering: Steering,
-        senders: &[(usize, PortIndex, usize)],
+        senders: &[(usize, InterfaceId, usize)],
     ) -> Self {
         let mut cluster = Self::unconfigured(lab, workers, senders);
         cluster.begin(0..workers, lab, steering);
@@ -56,13 +56,13 @@ impl Cluster {
     }
 
     /// The same, but no worker has a configuration yet: see [`begin`](Self::begin).
-    pub fn unconfigured(lab: &Lab, workers: usize, senders: &[(usize, PortIndex, usize)]) -> Self {
+    pub fn unconfigured(lab: &Lab, workers: usize, senders: &[(usize, InterfaceId, usize)]) -> Self {
         let owners = owners(workers);
         let (mut all, mut controls) = (Vec::new(), Vec::new());
         for mut peers in mesh(&owners) {
             let own = peers.own();
             for (_, port, sender) in senders.iter().filter(|(worker, ..)| *worker == own) {
-                peers.send_through(*port, *sender);
+                peers.send_through(port.eth_port(), *sender);
             }
             let (end, control) = channel(Arc::clone(&lab.next_hops));
             let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
@@ -97,7 +97,7 @@ impl Cluster {
     fn order(&mut self, workers: Range<usize>, lab: &Lab, steering: Steering) {
         let mut description = lab.description.clone();
         description.version += 1000;
-        for port in &mut description.ports {
+        for port in &mut description.eth_ports {
             port.steering = steering;
         }
         let snapshot = Arc::new(Snapshot::compile(description));
@@ -139,7 +139,7 @@ impl Cluster {
     }
 
     /// Lets a frame arrive in a worker's queue.
-    pub fn arrive(&mut self, worker: usize, port: PortIndex, bytes: &[u8]) {
+    pub fn arrive(&mut self, worker: usize, port: InterfaceId, bytes: &[u8]) {
         self.workers[worker].io().arrive(port, bytes);
     }
 

@@ -10,23 +10,23 @@ use dataplane::counters::WorkerCounters;
 use dataplane::exchange::orders::{ControlEnd, Order, Return, Slice, channel};
 use dataplane::frame::plain::PlainIo;
 use dataplane::live::next_hops::{NextHop, NextHops};
-use dataplane::names::ids::{NeighbourKey, NextHopId, PortIndex, Protocol, RealId, RealKey, ServiceKey};
+use dataplane::names::ids::{InterfaceId, NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::names::verdict::DropReason;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, IpOptions, Port, Real, Route, Routes, Service, Snapshot, Steering, Unmatched,
+    Description, EthPort, Interface, IpOptions, Real, Route, Routes, Service, Snapshot, Steering, Unmatched,
 };
 use dataplane::worker::Worker;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
-pub const VIP0: PortIndex = 0;
-pub const DIP0: PortIndex = 1;
+pub const VIP0: InterfaceId = InterfaceId(0);
+pub const DIP0: InterfaceId = InterfaceId(1);
 /// A second port towards clients, in labs that have one.
-pub const VIP1: PortIndex = 2;
+pub const VIP1: InterfaceId = InterfaceId(2);
 pub const VIP_MAC: Mac = Mac([2, 0, 0, 0, 0x10, 0x64]);
 pub const DIP_MAC: Mac = Mac([2, 0, 0, 0, 0, 8]);
 pub const VIP1_MAC: Mac = Mac([2, 0, 0, 0, 0x20, 0x64]);
@@ -57,7 +57,7 @@ pub fn udp_service(listen: SocketAddrV4) -> ServiceKey {
 /// A frame that left, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    pub port: PortIndex,
+    pub port: InterfaceId,
     pub bytes: Vec<u8>,
 }
 
@@ -119,25 +119,28 @@ impl Lab {
         let worker = prepared(Worker::new(PlainIo::new(3), end, capacity, key, memory::Huge::Never).unwrap());
         let description = Description {
             version: 0,
-            ports: vec![
-                Port {
+            eth_ports: Vec::new(),
+            interfaces: vec![
+                Interface {
                     side: Side::Vip,
                     mac: VIP_MAC,
                     mtu: 1500,
                     addresses: vec!["192.168.10.100/24".parse().unwrap()],
-                    steering: Steering::Software,
                 },
-                Port {
+                Interface {
                     side: Side::Dip,
                     mac: DIP_MAC,
                     mtu: 1500,
                     addresses: vec!["10.0.0.8/24".parse().unwrap()],
-                    steering: Steering::Software,
                 },
             ],
             services: Vec::new(),
             reals: Vec::new(),
-            routes: vec![Route { prefix: "198.51.100.0/24".parse().unwrap(), port: VIP0, via: Some(ROUTER) }],
+            routes: vec![Route {
+                prefix: "198.51.100.0/24".parse().unwrap(),
+                interface: VIP0,
+                via: Some(ROUTER),
+            }],
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Route,
             ip_options: IpOptions::Filter,
@@ -159,7 +162,7 @@ impl Lab {
             (DIP0, RS2, RS2_MAC),
             (VIP0, ROUTER, Mac([2, 0, 0, 0, 0x10, 1])),
         ] {
-            lab.reachable(NeighbourKey { port, address }, mac);
+            lab.reachable(NeighbourKey { interface: port, address }, mac);
         }
         lab
     }
@@ -212,12 +215,12 @@ impl Lab {
         }
         // The control thread gives the way to each real an id before it is resolved.
         let known = self.known.clone();
-        let routes = Routes::new(&self.description.ports, &self.description.routes);
+        let routes = Routes::new(&self.description.interfaces, &self.description.routes);
         self.description.reals = (0..)
             .zip(known)
             .map(|(id, key)| {
                 let address = *key.endpoint.ip();
-                let hop = routes.to_real(address).unwrap_or(NeighbourKey { port: DIP0, address });
+                let hop = routes.to_real(address).unwrap_or(NeighbourKey { interface: DIP0, address });
                 let next_hop = self.next_hop_id(hop);
                 Real { id: RealId(id), key, next_hop, removed: !listed.contains(&key) }
             })
@@ -228,6 +231,8 @@ impl Lab {
     /// Has the worker adopt the description.
     pub fn apply(&mut self) {
         self.description.version += 1;
+        let interfaces = self.description.interfaces.len();
+        self.description.eth_ports = vec![EthPort { steering: Steering::Software }; interfaces];
         let snapshot = Arc::new(Snapshot::compile(self.description.clone()));
         self.control.orders.push(Order::Adopt(snapshot)).unwrap();
         self.turn();
@@ -252,7 +257,7 @@ impl Lab {
     /// The neighbour has answered.
     pub fn reachable(&mut self, key: NeighbourKey, mac: Mac) -> Vec<Sent> {
         let id = self.next_hop_id(key);
-        self.next_hops.set(id, NextHop::resolved(key.port, mac));
+        self.next_hops.set(id, NextHop::resolved(key.interface, mac));
         self.control.orders.push(Order::Reachable(key, id)).unwrap();
         self.turn()
     }
@@ -267,7 +272,7 @@ impl Lab {
         let now = self.now();
         self.worker.turn(now);
         let mut sent = Vec::new();
-        for port in 0..self.description.ports.len() as PortIndex {
+        for port in InterfaceId::all().take(self.description.interfaces.len()) {
             let frames = self.worker.io().take_sent(port);
             sent.extend(frames.into_iter().map(|bytes| Sent { port, bytes }));
         }
@@ -275,7 +280,7 @@ impl Lab {
     }
 
     /// Lets a frame arrive; what leaves.
-    pub fn arrive(&mut self, port: PortIndex, bytes: &[u8]) -> Vec<Sent> {
+    pub fn arrive(&mut self, port: InterfaceId, bytes: &[u8]) -> Vec<Sent> {
         self.worker.io().arrive(port, bytes);
         self.turn()
     }

@@ -191,6 +191,7 @@ mod tests {
     use super::*;
     use dataplane::frame::FrameIo;
     use dataplane::frame::plain::{PlainFrame, PlainIo};
+    use dataplane::names::ids::EthPortId;
 
     /// What a slot holds.
     const SLOT: usize = 1982;
@@ -223,7 +224,7 @@ mod tests {
         for (index, frame) in frames.iter().enumerate() {
             let mut beginning = frame.clone();
             beginning.truncate(SLOT);
-            io.arrive(0, &beginning);
+            io.arrive(EthPortId(0), &beginning);
             if frame.len() > SLOT && !lost(index) {
                 copies.push_back(frame.clone());
             }
@@ -233,10 +234,10 @@ mod tests {
         loop {
             let mut burst = ArrayVec::new();
             if !cutter.is_busy() {
-                io.receive(0, &mut burst);
+                io.receive(EthPortId(0), &mut burst);
                 cutter.take(&mut burst, 0);
             }
-            cutter.pass_on(&mut burst, || io.allocate(0));
+            cutter.pass_on(&mut burst, || io.allocate(EthPortId(0)));
             if burst.is_empty() {
                 assert!(!cutter.is_busy() && cutter.copies.is_empty() && cutter.copied == 0);
                 drop(cutter);
@@ -313,12 +314,12 @@ mod tests {
         let mut tagged = frame(3, 3000, false);
         tagged.splice(12..12, [0x81, 0, 0, 5]);
         let mut io = PlainIo::new(1);
-        io.arrive(0, &tagged[..SLOT]);
+        io.arrive(EthPortId(0), &tagged[..SLOT]);
         let mut cutter = Cutter::<PlainFrame, _>::new(VecDeque::from([frame(3, 3000, false)]), MTU);
         let mut burst = ArrayVec::new();
-        io.receive(0, &mut burst);
+        io.receive(EthPortId(0), &mut burst);
         cutter.take(&mut burst, 0);
-        cutter.pass_on(&mut burst, || io.allocate(0));
+        cutter.pass_on(&mut burst, || io.allocate(EthPortId(0)));
         assert_eq!(burst.iter().map(Frame::length).collect::<Vec<_>>(), [1518, 1518, 18 + 60]);
         assert!(burst.iter().all(|fragment| fragment.bytes()[12..16] == [0x81, 0, 0, 5]));
     }
@@ -328,16 +329,16 @@ mod tests {
         let mut io = PlainIo::new(1);
         let frames = [frame(1, 5000, false), frame(2, 100, false)];
         for frame in &frames {
-            io.arrive(0, &frame[..frame.len().min(SLOT)]);
+            io.arrive(EthPortId(0), &frame[..frame.len().min(SLOT)]);
         }
         let mut cutter = Cutter::<PlainFrame, _>::new(VecDeque::from([frames[0].clone()]), MTU);
         let mut burst = ArrayVec::new();
-        io.receive(0, &mut burst);
+        io.receive(EthPortId(0), &mut burst);
         cutter.take(&mut burst, 0);
         let mut left = 2;
         cutter.pass_on(&mut burst, || {
             left -= 1;
-            (left >= 0).then(|| io.allocate(0)).flatten()
+            (left >= 0).then(|| io.allocate(EthPortId(0))).flatten()
         });
         assert_eq!(burst.iter().map(Frame::length).collect::<Vec<_>>(), [1514, 1514, 134]);
         assert!(!cutter.is_busy());

@@ -32,14 +32,14 @@ fn slash_32(vip_gateway: &str, dip_gateway: &str, rest: &str) -> String {
 fn a_next_hop_may_be_outside_all_prefixes() {
     let route = "[[route]]\nto = \"172.16.0.0/12\"\nvia = ";
     let config = parse(&slash_32("10.128.0.1", "10.132.0.1", &format!("{route}\"10.132.0.1\"\n"))).unwrap();
-    assert_eq!(config.ports[0].gateway, Some(Ipv4Addr::new(10, 128, 0, 1)));
-    assert_eq!(config.routes[0].port, 1, "its gateway tells the port");
+    assert_eq!(config.eth_ports[0].interface.gateway, Some(Ipv4Addr::new(10, 128, 0, 1)));
+    assert_eq!(config.routes[0].interface.0, 1, "its gateway tells the port");
     let named = format!("{route}\"10.9.9.9\"\nport = \"dip0\"\n");
-    assert_eq!(parse(&slash_32("10.128.0.1", "10.132.0.1", &named)).unwrap().routes[0].port, 1);
+    assert_eq!(parse(&slash_32("10.128.0.1", "10.132.0.1", &named)).unwrap().routes[0].interface.0, 1);
     let neighbour = "[[neighbour]]\naddress = \"10.9.9.9\"\nmac = \"02:00:00:00:00:07\"\nport = \"dip0\"\n\
                      [[service]]\nlisten = \"tcp://10.128.0.5:80\"\n[[service.real]]\naddress = \"10.9.9.9:80\"\n";
     let config = parse(&slash_32("10.128.0.1", "10.132.0.1", neighbour)).unwrap();
-    assert_eq!((config.neighbours[0].port, config.services[0].reals.len()), (1, 1));
+    assert_eq!((config.neighbours[0].interface.0, config.services[0].reals.len()), (1, 1));
     // A /31 has two hosts and no other address (RFC 3021).
     let with_31 = slash_32("10.128.0.1", "10.132.0.4", "").replace("10.132.0.5/32", "10.132.0.5/31");
     assert!(parse(&with_31).is_ok(), "{with_31}");
@@ -53,12 +53,12 @@ fn two_ports_may_have_the_same_gateway() {
         "lbd.toml:15: via: 169.254.1.1 is the gateway of several ports; name one, as in port = \"dip0\"";
     assert_eq!(problems(&slash_32(one, one, route)), [expected]);
     let named = slash_32(one, one, &format!("{route}port = \"vip0\"\n"));
-    assert_eq!(parse(&named).unwrap().routes[0].port, 0);
+    assert_eq!(parse(&named).unwrap().routes[0].interface.0, 0);
     let fixed = |port, last| {
         format!("[[neighbour]]\naddress = \"{one}\"\nmac = \"02:00:00:00:00:0{last}\"\nport = \"{port}\"\n")
     };
     let both = parse(&slash_32(one, one, &(fixed("vip0", 1) + &fixed("dip0", 2)))).unwrap();
-    assert_eq!(both.neighbours.iter().map(|fixed| fixed.port).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(both.neighbours.iter().map(|fixed| fixed.interface.0).collect::<Vec<_>>(), [0, 1]);
     let twice = slash_32(one, one, &(fixed("vip0", 1) + &fixed("vip0", 2)));
     assert_eq!(problems(&twice), ["lbd.toml:18: address: another [[neighbour]] is 169.254.1.1"]);
 }
@@ -107,7 +107,7 @@ fn addresses_that_are_wrong_are_named() {
     let other = "the network of 10.0.0.8/24 of port \"dip0\"; a network is on the link of one port";
     expect_of_port("addresses = [\"10.0.0.9/24\"]", &format!("5: addresses: 10.0.0.9/24 is in {other}"));
     let several = format!("{LEAST}{PORT}addresses = [\"10.1.0.1/24\", \"10.1.0.2/24\", \"10.2.0.1/31\"]");
-    assert_eq!(parse(&several).unwrap().ports[2].addresses.len(), 3);
+    assert_eq!(parse(&several).unwrap().eth_ports[2].interface.addresses.len(), 3);
 }
 
 #[test]

@@ -8,8 +8,8 @@ const MAC: Mac = Mac([2, 0, 0, 0, 0, 8]);
 
 fn interfaces() -> Vec<Interface> {
     let interface =
-        |port| Interface { port, mac: MAC, addresses: vec!["10.0.0.8/8".parse().unwrap()], vip: None };
-    vec![interface(0), interface(1)]
+        |id| Interface { id, mac: MAC, addresses: vec!["10.0.0.8/8".parse().unwrap()], vip: None };
+    vec![interface(InterfaceId(0)), interface(InterfaceId(1))]
 }
 
 fn seconds(count: u64) -> Moment {
@@ -30,7 +30,7 @@ impl Announcer {
 /// With a link on port 0, and these addresses there.
 fn announcer(addresses: &[Ipv4Addr], periods: Vec<Option<Duration>>) -> Announcer {
     let mut announcer = Announcer::new(periods);
-    announcer.set_link(0, true, seconds(0));
+    announcer.set_link(InterfaceId(0), true, seconds(0));
     announcer.set_addresses(addresses.iter().map(|address| (*address, 1)), seconds(0));
     announcer
 }
@@ -83,7 +83,7 @@ fn nothing_is_announced_where_there_is_no_link() {
     let mut announcer = Announcer::new(vec![Some(seconds(1)); 2]);
     announcer.set_addresses([(OWN, 1)].into_iter(), seconds(0));
     assert_eq!(run(&mut announcer, seconds(0), seconds(40)), []);
-    announcer.set_link(1, true, seconds(40));
+    announcer.set_link(InterfaceId(1), true, seconds(40));
     assert_eq!(run(&mut announcer, seconds(40), seconds(50)), [], "another port's link");
 }
 
@@ -91,11 +91,11 @@ fn nothing_is_announced_where_there_is_no_link() {
 fn all_of_a_port_is_announced_anew_when_its_link_is_back_or_its_mac_is_another() {
     let mut announcer = announcer(&[OWN, VIP], Vec::new());
     run(&mut announcer, seconds(0), seconds(3));
-    announcer.set_link(0, false, seconds(3));
+    announcer.set_link(InterfaceId(0), false, seconds(3));
     assert_eq!(run(&mut announcer, seconds(3), seconds(60)), [], "the repeats wait for the link");
-    announcer.set_link(0, true, seconds(60));
+    announcer.set_link(InterfaceId(0), true, seconds(60));
     assert_eq!(times(&run(&mut announcer, seconds(60), seconds(65))), [60, 60, 61, 61]);
-    announcer.announce_port(0, seconds(65));
+    announcer.announce_interface(InterfaceId(0), seconds(65));
     assert_eq!(times(&run(&mut announcer, seconds(65), seconds(200))), [65, 65, 66, 66, 70, 70, 95, 95]);
 }
 
@@ -141,17 +141,17 @@ proptest! {
         for (kind, yes, number) in events {
             let address = Ipv4Addr::new(10, 0, 0, number);
             match kind {
-                0 => announcer.set_link(number & 1, yes, now),
+                0 => announcer.set_link(InterfaceId(number & 1), yes, now),
                 1 if yes => drop(addresses.insert(address, 1 + u16::from(number) % 3)),
                 1 => drop(addresses.remove(&address)),
-                2 => announcer.announce_port(number & 1, now),
+                2 => announcer.announce_interface(InterfaceId(number & 1), now),
                 _ => now += Duration::from_millis(700),
             }
             announcer.set_addresses(addresses.iter().map(|(address, ports)| (*address, *ports)), now);
             announced(&announcer.turn(&interfaces(), now));
             prop_assert_eq!(announcer.queue.len(), announcer.plans.len());
             for (port, address) in announcer.plans.keys() {
-                prop_assert!(announcer.known.contains(&(*port, *address)) && announcer.link_up[usize::from(*port)]);
+                prop_assert!(announcer.known.contains(&(*port, *address)) && announcer.link_up[port.index()]);
             }
         }
     }

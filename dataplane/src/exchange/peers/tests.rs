@@ -16,7 +16,7 @@ fn two() -> (Peers<Small>, Peers<Small>) {
     (all.remove(0), second)
 }
 
-fn take_all(peers: &mut Peers<Small>, from: usize) -> Vec<(PortIndex, Purpose, u32)> {
+fn take_all(peers: &mut Peers<Small>, from: usize) -> Vec<(EthPortId, Purpose, u32)> {
     let mut all = Vec::new();
     let mut parcels = usize::MAX;
     let mut burst = ArrayVec::new();
@@ -47,7 +47,7 @@ fn frames_keep_their_order_port_and_purpose() {
     let counters = WorkerCounters::new();
     let mut expected = Vec::new();
     for number in 0..100 {
-        let port = (number / 9 % 3) as PortIndex;
+        let port = EthPortId((number / 9 % 3) as u8);
         let purpose = if number % 5 == 4 { Purpose::ToSend } else { Purpose::Received };
         first.pass(1, purpose, port, Box::new(number), &counters);
         expected.push((port, purpose, number));
@@ -63,11 +63,11 @@ fn nothing_is_under_way_before_the_flush_unless_the_parcel_is_full() {
     let (mut first, mut second) = two();
     let counters = WorkerCounters::new();
     for number in 0..=FRAMES as u32 {
-        first.pass(1, Purpose::Received, 0, Box::new(number), &counters);
+        first.pass(1, Purpose::Received, EthPortId(0), Box::new(number), &counters);
     }
     assert_eq!(take_all(&mut second, 0).len(), FRAMES);
     first.flush(&counters);
-    assert_eq!(take_all(&mut second, 0), [(0, Purpose::Received, FRAMES as u32)]);
+    assert_eq!(take_all(&mut second, 0), [(EthPortId(0), Purpose::Received, FRAMES as u32)]);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_full_ring_drops_and_counts_and_keeps_what_it_holds() {
     let counters = WorkerCounters::new();
     let holds = (PARCELS * FRAMES) as u32;
     for number in 0..holds + 100 {
-        first.pass(1, Purpose::Received, 0, Box::new(number), &counters);
+        first.pass(1, Purpose::Received, EthPortId(0), Box::new(number), &counters);
     }
     first.flush(&counters);
     assert_eq!(counters.dropped(DropReason::HandOverFull).get(), 100);
@@ -90,7 +90,7 @@ fn what_is_taken_at_once_is_bounded_and_leaves_the_rest() {
     let (mut first, mut second) = two();
     let counters = WorkerCounters::new();
     for number in 0..10 * FRAMES as u32 {
-        first.pass(1, Purpose::Received, 0, Box::new(number), &counters);
+        first.pass(1, Purpose::Received, EthPortId(0), Box::new(number), &counters);
     }
     first.flush(&counters);
     let (mut burst, mut parcels) = (ArrayVec::new(), 3);
@@ -109,7 +109,7 @@ fn two_threads_lose_and_reorder_nothing() {
         let mut given = 0;
         while given < COUNT {
             for _ in 0..32.min(COUNT - given) {
-                first.pass(1, Purpose::Received, 0, Box::new(given), &counters);
+                first.pass(1, Purpose::Received, EthPortId(0), Box::new(given), &counters);
                 given += 1;
             }
             first.flush(&counters);
@@ -139,9 +139,9 @@ fn frames_under_way_are_dropped_with_the_rings() {
     let counted = Arc::new(());
     let mut all = mesh(&owners());
     let counters = WorkerCounters::new();
-    all[0].pass(1, Purpose::Received, 0, Arc::clone(&counted), &counters);
+    all[0].pass(1, Purpose::Received, EthPortId(0), Arc::clone(&counted), &counters);
     all[0].flush(&counters);
-    all[0].pass(1, Purpose::Received, 0, Arc::clone(&counted), &counters);
+    all[0].pass(1, Purpose::Received, EthPortId(0), Arc::clone(&counted), &counters);
     assert_eq!(Arc::strong_count(&counted), 3);
     drop(all);
     assert_eq!(Arc::strong_count(&counted), 1);

@@ -2,6 +2,7 @@ use super::super::{HELD, HELD_BYTES, RANGES};
 use super::*;
 use crate::frame::plain::{PlainFrame, PlainIo};
 use crate::frame::{FrameIo, HEAD};
+use crate::names::ids::EthPortId;
 use proptest::prelude::*;
 
 const PORTS: Ports = Ports { source: 40000, destination: 53 };
@@ -29,7 +30,7 @@ impl Lab {
     }
 
     fn frame(&mut self, length: usize) -> PlainFrame {
-        let mut frame = self.io.allocate(0).unwrap();
+        let mut frame = self.io.allocate(EthPortId(0)).unwrap();
         assert!(frame.set_length(length));
         frame
     }
@@ -46,7 +47,7 @@ impl Lab {
 
     fn hold(&mut self, key: Key, length: usize) -> usize {
         let frame = self.frame(length);
-        self.tracker.hold(key, 3, frame, self.now)
+        self.tracker.hold(key, InterfaceId(3), frame, self.now)
     }
 }
 
@@ -109,7 +110,7 @@ fn early_ones_are_released_by_the_first_in_their_order() {
     assert!(lab.tracker.take_released().is_none());
     lab.pass(key(1), piece(0, 8));
     let released = lab.tracker.take_released().unwrap();
-    let lengths: Vec<_> = released.iter().map(|(port, frame)| (*port, frame.length())).collect();
+    let lengths: Vec<_> = released.iter().map(|(interface, frame)| (interface.0, frame.length())).collect();
     assert_eq!(lengths, [(3, 100), (3, 101), (3, 102)]);
     assert!(lab.tracker.take_released().is_none());
     drop(released);
@@ -200,12 +201,12 @@ fn bytes_are_bounded_too() {
     let now = Now { nanoseconds: 1_000_000_000 };
     let quarter = HELD_BYTES / 4;
     for id in 0..4 {
-        assert_eq!(tracker.hold(key(id), 0, Jumbo(quarter), now), 0);
+        assert_eq!(tracker.hold(key(id), InterfaceId(0), Jumbo(quarter), now), 0);
     }
-    assert_eq!(tracker.hold(key(4), 0, Jumbo(1), now), 1, "the oldest makes room");
-    assert_eq!(tracker.hold(key(5), 0, Jumbo(quarter), now), 1);
-    assert_eq!(tracker.hold(key(6), 0, Jumbo(HELD_BYTES), now), 4, "all of them do");
-    assert_eq!(tracker.hold(key(7), 0, Jumbo(HELD_BYTES + 1), now), 2, "no room even then");
+    assert_eq!(tracker.hold(key(4), InterfaceId(0), Jumbo(1), now), 1, "the oldest makes room");
+    assert_eq!(tracker.hold(key(5), InterfaceId(0), Jumbo(quarter), now), 1);
+    assert_eq!(tracker.hold(key(6), InterfaceId(0), Jumbo(HELD_BYTES), now), 4, "all of them do");
+    assert_eq!(tracker.hold(key(7), InterfaceId(0), Jumbo(HELD_BYTES + 1), now), 2, "no room even then");
     assert_eq!(tracker.held(), 0);
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::frame::FrameIo;
 use crate::frame::plain::{PlainFrame, PlainIo};
+use crate::names::ids::EthPortId;
 use arrayvec::ArrayVec;
 use proptest::prelude::*;
 
@@ -95,8 +96,8 @@ fn fields() -> impl Strategy<Value = Fields> {
 
 fn received(all: &[Fields]) -> ArrayVec<PlainFrame, BURST> {
     let (mut io, mut frames) = (PlainIo::new(1), ArrayVec::new());
-    all.iter().for_each(|fields| io.arrive(0, &fields.frame()));
-    io.receive(0, &mut frames);
+    all.iter().for_each(|fields| io.arrive(EthPortId(0), &fields.frame()));
+    io.receive(EthPortId(0), &mut frames);
     frames
 }
 
