@@ -13,32 +13,14 @@
 //! Nothing here is shared with another worker, and nothing on the way of a packet allocates, locks,
 //! logs or reads a clock.
 
-mod answer;
-mod arp;
-mod burst;
-mod decode;
-mod echo;
-mod exception;
 mod extremes;
+mod fast;
 mod footprint;
-mod fragment;
-mod fragmentation;
-mod hand_over;
-mod icmp;
-mod limit;
-mod linked;
-mod open;
+mod io;
 mod orders;
-mod outgoing;
-mod own;
-mod resolve;
-mod rewrite;
-mod schedule;
 mod shares;
-mod staged;
+mod slow;
 pub mod stages;
-mod waiting;
-mod way_back;
 
 use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
@@ -54,19 +36,19 @@ use crate::schedule::Position;
 use crate::snapshot::{Snapshot, Steering};
 use crate::wire::link;
 use extremes::Extremes;
+use fast::staged::Staged;
 use hashbrown::HashMap;
-use limit::Limits;
-use linked::Linked;
+use io::limit::Limits;
+use io::linked::Linked;
+use io::outgoing::Outgoing;
 use memory::V3;
-use outgoing::Outgoing;
-use own::OwnConnections;
 use rtrb::{Consumer, Producer};
 use shares::Shares;
-use staged::Staged;
+use slow::own::OwnConnections;
+use slow::waiting::{self, Waiting};
+use slow::way_back::Gateways;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use waiting::Waiting;
-use way_back::Gateways;
 
 /// Buckets that the sweep examines in a turn that has packets, at most.
 pub const SWEEP_BUSY: usize = 64;

@@ -1,9 +1,11 @@
 //! Single stages of the packet path as functions of their own, for benches: the worker compiles
 //! them into its loop.
 
-pub use super::burst::{TOGETHER, TOGETHER_IF_VAST};
-use super::decode::{Expected, Faults, LEAST_TCP, decode, far, have_plain_lengths, is_plain, length_of};
-use super::rewrite::{address_frame, fields, translate_plain};
+pub use super::fast::burst::{TOGETHER, TOGETHER_IF_VAST};
+use super::fast::decode::{
+    Expected, Faults, LEAST_TCP, decode, far, have_plain_lengths, is_plain, length_of,
+};
+use super::fast::rewrite::{address_frame, fields, translate_plain};
 use crate::connection::table::ClientKey;
 use crate::frame::{BURST, Frame, HEAD};
 use crate::names::direction::Direction;

@@ -1,13 +1,13 @@
 //! Packets that are longer than the MTU on the way out, and may be cut: all of their fragments leave, or
 //! none.
 
-use super::Handler;
 use crate::frame::{Frame, FrameIo};
 use crate::names::ids::InterfaceId;
 use crate::names::verdict::DropReason;
 use crate::wire::fragmentation::Plan;
 use crate::wire::ipv4::Packet;
 use crate::wire::{ethernet, link};
+use crate::worker::Handler;
 use arrayvec::ArrayVec;
 
 /// Fragments that a packet is cut into, at most: 9000 bytes make 17 of 576.
@@ -17,7 +17,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// Sends a packet, that is addressed and translated already, in fragments of at most `mtu` bytes. The
     /// first is made in place; the others take buffers of the port's pool.
     #[cold]
-    pub(super) fn send_in_fragments(&mut self, port: InterfaceId, mtu: u16, mut frame: Io::Frame) {
+    pub(in crate::worker) fn send_in_fragments(&mut self, port: InterfaceId, mtu: u16, mut frame: Io::Frame) {
         match self.cut(port, mtu, &mut frame) {
             Ok(others) => {
                 self.counters.fragmented.add(1);

@@ -3,9 +3,6 @@
 //! Two halves that know little of each other: the tracker resolves a fragment to its ports, and
 //! [`transport_layer`](Handler::transport_layer) does with a packet of known ports what is to be done.
 
-use super::Handler;
-use super::decode::at;
-use super::exception::{Context, Ip, Judgement, Segment, read_ip, read_segment};
 use crate::connection::TcpEvent;
 use crate::fragments::{Key, Outcome, Piece, Ports};
 use crate::frame::{Frame, FrameIo};
@@ -15,11 +12,14 @@ use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::Snapshot;
 use crate::translation::endpoint_bits;
 use crate::wire::icmp;
+use crate::worker::Handler;
+use crate::worker::fast::decode::at;
+use crate::worker::slow::packet::{Context, Ip, Judgement, Segment, read_ip, read_segment};
 use std::net::SocketAddrV4;
 
 impl<Io: FrameIo> Handler<Io> {
     /// A fragment of TCP or UDP.
-    pub(super) fn fragment(
+    pub(in crate::worker) fn fragment(
         &mut self,
         frame: &mut Io::Frame,
         ip: Ip,
@@ -95,7 +95,12 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// A fragment that another worker has found the ports of. One that has to wait for its next hop goes
     /// that way again, and is dropped there.
-    pub(super) fn resolved_fragment(&mut self, mut frame: Io::Frame, ports: u32, context: Context<'_>) {
+    pub(in crate::worker) fn resolved_fragment(
+        &mut self,
+        mut frame: Io::Frame,
+        ports: u32,
+        context: Context<'_>,
+    ) {
         let ports = Ports { source: (ports >> 16) as u16, destination: ports as u16 };
         let segment = |ip: &Ip, frame: &Io::Frame| {
             let protocol = Protocol::from_number(ip.protocol).ok_or(DropReason::Protocol)?;
@@ -119,7 +124,7 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// A fragment of an ICMP message. Pings to own addresses are put together. An error that comes in fragments,
     /// which none needs to (RFC 1812 §4.3.2.3), would leave untranslated. Others are routed.
-    pub(super) fn icmp_fragment(
+    pub(in crate::worker) fn icmp_fragment(
         &mut self,
         frame: &mut Io::Frame,
         ip: Ip,
@@ -134,14 +139,14 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// Keeps a fragment until the first of its datagram comes.
-    pub(super) fn hold_fragment(&mut self, key: Key, frame: Io::Frame, context: Context<'_>) {
+    pub(in crate::worker) fn hold_fragment(&mut self, key: Key, frame: Io::Frame, context: Context<'_>) {
         let given_up = self.fragments.hold(key, context.port, frame, context.now);
         self.give_up_fragments(DropReason::FragmentQueueFull, given_up);
     }
 
     /// Fragments that waited for the one just handled. They hold for none themselves, so there is no end
     /// to come to but theirs.
-    pub(super) fn handle_released_fragments(&mut self, snapshot: &Snapshot, now: Now) {
+    pub(in crate::worker) fn handle_released_fragments(&mut self, snapshot: &Snapshot, now: Now) {
         let Some(released) = self.fragments.take_released() else { return };
         for (port, frame) in released {
             self.handle(frame, Context { snapshot, port, now });
@@ -149,7 +154,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// Drops fragments that have waited too long for the first, and pings that have for any.
-    pub(super) fn expire_fragments(&mut self, now: Now) {
+    pub(in crate::worker) fn expire_fragments(&mut self, now: Now) {
         let mut given_up = self.fragments.expire(now);
         if !self.pings.is_empty() {
             given_up += self.pings.expire(now);
@@ -157,7 +162,7 @@ impl<Io: FrameIo> Handler<Io> {
         self.give_up_fragments(DropReason::FragmentExpired, given_up);
     }
 
-    pub(super) fn give_up_fragments(&self, reason: DropReason, count: usize) {
+    pub(in crate::worker) fn give_up_fragments(&self, reason: DropReason, count: usize) {
         if count > 0 {
             self.counters.dropped(reason).add(count as u64);
         }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 /// Sends by another worker on ports where this one has no transmit queue. Whoever sends a frame counts it
 /// as sent.
-pub(super) struct Linked<Io: FrameIo> {
-    pub(super) io: Io,
-    pub(super) peers: Peers<Io::Frame>,
+pub(in crate::worker) struct Linked<Io: FrameIo> {
+    pub(in crate::worker) io: Io,
+    pub(in crate::worker) peers: Peers<Io::Frame>,
     counters: Arc<WorkerCounters>,
 }
 
 impl<Io: FrameIo> Linked<Io> {
-    pub(super) fn new(io: Io, counters: Arc<WorkerCounters>) -> Self {
+    pub(in crate::worker) fn new(io: Io, counters: Arc<WorkerCounters>) -> Self {
         Self { io, peers: Peers::none(), counters }
     }
 

@@ -1,9 +1,6 @@
 //! Answers made in place, each kind under a limit of its own. The packet that caused one is counted
 //! under its reason for being dropped, answered or not.
 
-use super::Handler;
-use super::exception::{Context, Ip, Judgement, Obstacle, read_ip};
-use super::waiting::Kept;
 use crate::exchange::orders::NeighbourEvent;
 use crate::frame::{Frame, FrameIo};
 use crate::names::ids::{InterfaceId, NeighbourKey};
@@ -12,11 +9,14 @@ use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::Snapshot;
 use crate::wire::answer::{self, IcmpError};
 use crate::wire::icmp;
+use crate::worker::Handler;
+use crate::worker::slow::packet::{Context, Ip, Judgement, Obstacle, read_ip};
+use crate::worker::slow::waiting::Kept;
 use std::net::Ipv4Addr;
 
 impl<Io: FrameIo> Handler<Io> {
     /// Keeps a packet until its next hop is known, and asks for that.
-    pub(super) fn hold(&mut self, key: NeighbourKey, frame: Io::Frame, context: Context<'_>) {
+    pub(in crate::worker) fn hold(&mut self, key: NeighbourKey, frame: Io::Frame, context: Context<'_>) {
         let Context { port, now, .. } = context;
         let Kept { ask, instead_of } = self.waiting.keep(key, port, frame, now);
         if let Some(frame) = instead_of {
@@ -31,7 +31,7 @@ impl<Io: FrameIo> Handler<Io> {
         }
     }
 
-    pub(super) fn answer_with_reset(
+    pub(in crate::worker) fn answer_with_reset(
         &mut self,
         frame: &mut Io::Frame,
         reason: DropReason,
@@ -49,7 +49,7 @@ impl<Io: FrameIo> Handler<Io> {
         self.concluded(answered, reason, context.port)
     }
 
-    pub(super) fn answer_port_unreachable(
+    pub(in crate::worker) fn answer_port_unreachable(
         &mut self,
         frame: &mut Io::Frame,
         reason: DropReason,
@@ -59,7 +59,7 @@ impl<Io: FrameIo> Handler<Io> {
         self.icmp_error(frame, IcmpError::PortUnreachable, Some(speaker), reason, context)
     }
 
-    pub(super) fn protocol_unreachable(
+    pub(in crate::worker) fn protocol_unreachable(
         &mut self,
         frame: &mut Io::Frame,
         ip: Ip,
@@ -71,7 +71,7 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// Says to the sender where its packet's header is wrong, with the address that it was sent to, if that is ours,
     /// else with ours on its link.
-    pub(super) fn parameter_problem(
+    pub(in crate::worker) fn parameter_problem(
         &mut self,
         frame: &mut Io::Frame,
         pointer: u8,
@@ -85,7 +85,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// Says to the sender why its packet cannot go on; `speaker` is the address that says it.
-    pub(super) fn obstructed(
+    pub(in crate::worker) fn obstructed(
         &mut self,
         frame: &mut Io::Frame,
         obstacle: Obstacle,
@@ -105,7 +105,7 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// A packet waited for a next hop that does not answer: its sender is told by the address that it
     /// was sent to, if that is ours, else by ours on its link.
-    pub(super) fn host_unreachable(
+    pub(in crate::worker) fn host_unreachable(
         &mut self,
         port: InterfaceId,
         mut frame: Io::Frame,

@@ -1,10 +1,10 @@
 //! Third stage: addresses, ports, TTL, checksums and MACs of a packet whose connection is known.
 
-use super::decode::at;
 use crate::frame::HEAD;
 use crate::names::direction::Direction;
 use crate::translation::{Fields, Rewrite};
 use crate::wire::{checksum, udp};
+use crate::worker::fast::decode::at;
 
 #[inline(always)]
 fn load(bytes: &[u8], at: usize) -> u16 {
@@ -18,7 +18,7 @@ fn store(bytes: &mut [u8], at: usize, value: u16) {
 
 /// Takes one off the TTL, with the header checksum (RFC 1141).
 #[inline(always)]
-pub(super) fn decrement_ttl(bytes: &mut [u8]) {
+pub(in crate::worker) fn decrement_ttl(bytes: &mut [u8]) {
     bytes[at::TTL] -= 1;
     let check = load(bytes, at::HEADER_CHECKSUM);
     store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, checksum::TTL_DELTA));
@@ -26,7 +26,7 @@ pub(super) fn decrement_ttl(bytes: &mut [u8]) {
 
 /// Translates a fragment other than the first, which has no ports and no transport checksum: one address
 /// and one off the TTL, with the header checksum.
-pub(super) fn translate_later_fragment(bytes: &mut [u8], direction: Direction, rewrite: &Rewrite) {
+pub(in crate::worker) fn translate_later_fragment(bytes: &mut [u8], direction: Direction, rewrite: &Rewrite) {
     let index = direction as usize;
     let address = at::DESTINATION - 4 * index;
     bytes[address..address + 4].copy_from_slice(&rewrite.becomes(direction).to_le_bytes()[..4]);
@@ -37,14 +37,14 @@ pub(super) fn translate_later_fragment(bytes: &mut [u8], direction: Direction, r
 
 /// The fields of a plain packet that a translation looks at or changes.
 #[inline(always)]
-pub(super) fn fields(head: &[u8; HEAD]) -> Fields {
+pub(in crate::worker) fn fields(head: &[u8; HEAD]) -> Fields {
     Fields::load(head[at::TTL..].first_chunk().expect("within the head"))
 }
 
 /// Translates a plain packet of a connection, whose `fields` are of the real of this record, as [`translate`] does. All
 /// but the transport checksum is one addition to its sixteen bytes.
 #[inline(always)]
-pub(super) fn translate_plain(
+pub(in crate::worker) fn translate_plain(
     head: &mut [u8; HEAD],
     fields: Fields,
     direction: Direction,
@@ -59,7 +59,7 @@ pub(super) fn translate_plain(
 /// Translates a packet: one address, one port, one off the TTL (which is above 0), and both checksums
 /// by what these change (RFC 1624), so that a wrong checksum stays wrong. A UDP checksum of 0 says that there is none, and stays.
 /// `transport` is the offset of the TCP or UDP header, `check_at` that of its checksum.
-pub(super) fn translate(
+pub(in crate::worker) fn translate(
     bytes: &mut [u8],
     transport: usize,
     check_at: usize,
@@ -103,14 +103,14 @@ fn zero_checksum(check: u16, adjusted: u16, offset: usize) -> u16 {
 
 /// Writes both MACs, given as words in memory order.
 #[inline(always)]
-pub(super) fn address_established(bytes: &mut [u8; HEAD], (first, second): (u64, u32)) {
+pub(in crate::worker) fn address_established(bytes: &mut [u8; HEAD], (first, second): (u64, u32)) {
     bytes[..8].copy_from_slice(&first.to_le_bytes());
     bytes[8..12].copy_from_slice(&second.to_le_bytes());
 }
 
 /// Writes both MACs, given as [`Mac::bits`](crate::names::mac::Mac::bits): twelve bytes in two stores.
 #[inline(always)]
-pub(super) fn address_frame(bytes: &mut [u8], destination: u64, source: u64) {
+pub(in crate::worker) fn address_frame(bytes: &mut [u8], destination: u64, source: u64) {
     bytes[..8].copy_from_slice(&(destination | source << 48).to_le_bytes());
     bytes[8..12].copy_from_slice(&((source >> 16) as u32).to_le_bytes());
 }

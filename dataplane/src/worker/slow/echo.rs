@@ -1,19 +1,19 @@
 //! Pings in fragments (RFC 1122 §3.2.2.6, §3.3.2): answered when all fragments are there, each by one of the answer.
 //! A ping is short-lived, so no buffer is needed to put it together, nor one for the answer.
 
-use super::Handler;
-use super::decode::at;
-use super::exception::{Context, Ip, Judgement};
 use crate::fragments::{Address, Kept, Misfits, Piece, Pieces};
 use crate::frame::{Frame, FrameIo};
 use crate::names::ids::InterfaceId;
 use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::Snapshot;
 use crate::wire::{answer, checksum, icmp, ipv4};
+use crate::worker::Handler;
+use crate::worker::fast::decode::at;
+use crate::worker::slow::packet::{Context, Ip, Judgement};
 
 impl<Io: FrameIo> Handler<Io> {
     /// A fragment of an ICMP message to an own address: of a ping, or nothing that is put together.
-    pub(super) fn fragment_to_us(
+    pub(in crate::worker) fn fragment_to_us(
         &mut self,
         frame: &Io::Frame,
         ip: &Ip,
@@ -33,7 +33,13 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// Keeps a fragment of a ping until the others come, and answers if they have.
-    pub(super) fn gather(&mut self, address: Address, piece: Piece, frame: Io::Frame, context: Context<'_>) {
+    pub(in crate::worker) fn gather(
+        &mut self,
+        address: Address,
+        piece: Piece,
+        frame: Io::Frame,
+        context: Context<'_>,
+    ) {
         let (kept, given_up) = self.pings.keep(address, piece, frame, context.now);
         self.give_up_fragments(DropReason::FragmentQueueFull, given_up);
         let (frame, reason) = match kept {
@@ -75,7 +81,12 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// How the answer to a ping, or a fragment of it, leaves: it is as long as what is answered, which another MTU
     /// may have let through.
-    pub(super) fn echo_verdict(&self, frame: &Io::Frame, port: InterfaceId, snapshot: &Snapshot) -> Verdict {
+    pub(in crate::worker) fn echo_verdict(
+        &self,
+        frame: &Io::Frame,
+        port: InterfaceId,
+        snapshot: &Snapshot,
+    ) -> Verdict {
         let mtu = snapshot.interfaces[port.index()].mtu;
         if frame.length() <= at::IPV4 + usize::from(mtu) {
             return Verdict::Answer(port);

@@ -1,13 +1,5 @@
 //! A burst's two stages: decoding all of it, and, a burst later or at once, resolving and rewriting it.
 
-use super::Handler;
-use super::decode::{
-    self, Decoded, Expected, Faults, LEAST_TCP, decode, has_partial_checksum, has_wrong_header,
-    have_plain_lengths, is_plain, length_of,
-};
-use super::exception::Context;
-use super::open::Opened;
-use super::staged::{FrameSet, Staged};
 use crate::connection::table::{ClientKey, Home, Table, Words};
 use crate::frame::{BURST, Frame, FrameIo, Stage};
 use crate::names::direction::Direction;
@@ -17,6 +9,14 @@ use crate::names::time::{Now, Tick};
 use crate::names::verdict::Verdict;
 use crate::snapshot::Snapshot;
 use crate::wire::link;
+use crate::worker::Handler;
+use crate::worker::fast::decode::{
+    self, Decoded, Expected, Faults, LEAST_TCP, decode, has_partial_checksum, has_wrong_header,
+    have_plain_lengths, is_plain, length_of,
+};
+use crate::worker::fast::open::Opened;
+use crate::worker::fast::staged::{FrameSet, Staged};
+use crate::worker::slow::packet::Context;
 use memory::Work;
 use std::marker::PhantomData;
 use std::net::Ipv4Addr;
@@ -31,7 +31,7 @@ pub const TOGETHER_IF_VAST: usize = 16;
 
 impl<Io: FrameIo> Handler<Io> {
     /// First stage: decodes a burst.
-    pub(super) fn decode_burst(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
+    pub(in crate::worker) fn decode_burst(&self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
         match snapshot.interfaces[burst.port.index()].side {
             Side::Vip => self.decode_on_level::<Forwards>(burst, snapshot),
             Side::Dip => self.decode_on_level::<Backwards>(burst, snapshot),
@@ -53,12 +53,17 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// Second stage: resolves and rewrites a decoded burst, and empties it.
-    pub(super) fn resolve_burst(&mut self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot, now: Now) {
+    pub(in crate::worker) fn resolve_burst(
+        &mut self,
+        burst: &mut Staged<Io::Frame>,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
         self.resolve_ahead_of::<0>(&[], burst, snapshot, now);
     }
 
     /// The same, and prefetches meanwhile the buckets of the burst `next`, which has been decoded.
-    pub(super) fn resolve_and_prefetch(
+    pub(in crate::worker) fn resolve_and_prefetch(
         &mut self,
         burst: &mut Staged<Io::Frame>,
         next: &Staged<Io::Frame>,

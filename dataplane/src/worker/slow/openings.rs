@@ -1,8 +1,6 @@
 //! New connections: which packets open one, which real it gets, and what is answered where it gets
 //! none.
 
-use super::Handler;
-use super::exception::{Context, Found, Ip, Judgement, Segment, client_key, first_state};
 use crate::connection::table::{ClientKey, Entry, Hash, MOST_OF_ENDPOINT, New, NoRoom, Slot};
 use crate::connection::{State, TcpEvent};
 use crate::frame::FrameIo;
@@ -10,12 +8,14 @@ use crate::names::direction::Direction;
 use crate::names::ids::{Protocol, RealId, RealKey, ServiceKey};
 use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::Snapshot;
+use crate::worker::Handler;
+use crate::worker::slow::packet::{Context, Found, Ip, Judgement, Segment, client_key, first_state};
 use arrayvec::ArrayVec;
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The port that an FTP server's data connections come from; IPVS never schedules it.
-pub(super) const FTP_DATA: u16 = 20;
+pub(in crate::worker) const FTP_DATA: u16 = 20;
 /// Where the connections of a client endpoint are answered from, and whether they are over.
 type Replies = ArrayVec<(SocketAddrV4, bool), MOST_OF_ENDPOINT>;
 
@@ -24,7 +24,7 @@ const OTHERS_TRIED: usize = 64;
 
 impl<Io: FrameIo> Handler<Io> {
     /// Makes the connection that a client's packet opens, if it may.
-    pub(super) fn new_connection(
+    pub(in crate::worker) fn new_connection(
         &mut self,
         ip: &Ip,
         segment: &Segment,
@@ -96,7 +96,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// Makes the entry of a new connection, with the way back to its client.
-    pub(super) fn enter(
+    pub(in crate::worker) fn enter(
         &mut self,
         hash: Hash,
         key: ClientKey,
@@ -124,7 +124,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// unreachable where a service has no real or UDP finds nothing. Also RST where replies to this client port would
     /// collide: after ICMP a client may try the same port again for minutes, after RST it can try another address or
     /// port at once.
-    pub(super) fn refuse(
+    pub(in crate::worker) fn refuse(
         &mut self,
         frame: &mut Io::Frame,
         segment: &Segment,

@@ -2,9 +2,6 @@
 //! connections, ICMP, ARP, routing, and whatever is wrong. Follows the order in which Linux and IPVS
 //! judge a packet.
 
-use super::Handler;
-use super::decode::at;
-use super::rewrite;
 use crate::connection::table::{ClientKey, Entry, Slot};
 use crate::connection::{State, TcpEvent};
 use crate::fragments;
@@ -18,74 +15,83 @@ use crate::snapshot::{IpOptions, Snapshot, Unmatched};
 use crate::translation::endpoint_bits;
 use crate::wire::options::{self, Advice};
 use crate::wire::{checksum, ethernet, ipv4, tcp};
+use crate::worker::Handler;
+use crate::worker::fast::decode::at;
+use crate::worker::fast::rewrite;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The way of one packet through the exception path: who it came from, and what it runs on.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) port: InterfaceId,
-    pub(super) now: Now,
+pub(in crate::worker) struct Context<'a> {
+    pub(in crate::worker) snapshot: &'a Snapshot,
+    pub(in crate::worker) port: InterfaceId,
+    pub(in crate::worker) now: Now,
 }
 
 /// What the exception path knows of an IPv4 packet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ip {
-    pub(super) source: Ipv4Addr,
-    pub(super) destination: Ipv4Addr,
-    pub(super) protocol: u8,
-    pub(super) ttl: u8,
-    pub(super) length: u16,
-    pub(super) dont_fragment: bool,
-    pub(super) id: u16,
+pub(in crate::worker) struct Ip {
+    pub(in crate::worker) source: Ipv4Addr,
+    pub(in crate::worker) destination: Ipv4Addr,
+    pub(in crate::worker) protocol: u8,
+    pub(in crate::worker) ttl: u8,
+    pub(in crate::worker) length: u16,
+    pub(in crate::worker) dont_fragment: bool,
+    pub(in crate::worker) id: u16,
     /// Of a fragment: where in the datagram's payload its own begins, in bytes.
-    pub(super) fragment_offset: u16,
-    pub(super) more_fragments: bool,
+    pub(in crate::worker) fragment_offset: u16,
+    pub(in crate::worker) more_fragments: bool,
     /// Offset of the payload in the frame.
-    pub(super) payload: usize,
+    pub(in crate::worker) payload: usize,
 }
 
 impl Ip {
-    pub(super) const fn is_fragment(&self) -> bool {
+    pub(in crate::worker) const fn is_fragment(&self) -> bool {
         self.fragment_offset != 0 || self.more_fragments
     }
 
-    pub(super) const fn has_options(&self) -> bool {
+    pub(in crate::worker) const fn has_options(&self) -> bool {
         self.payload > at::IPV4 + ipv4::HEADER
     }
 
     /// Whether the transport header is in another fragment.
-    pub(super) const fn is_later_fragment(&self) -> bool {
+    pub(in crate::worker) const fn is_later_fragment(&self) -> bool {
         self.fragment_offset != 0
     }
 }
 
 /// What it knows of a TCP or UDP packet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Segment {
-    pub(super) protocol: Protocol,
-    pub(super) source: SocketAddrV4,
-    pub(super) destination: SocketAddrV4,
+pub(in crate::worker) struct Segment {
+    pub(in crate::worker) protocol: Protocol,
+    pub(in crate::worker) source: SocketAddrV4,
+    pub(in crate::worker) destination: SocketAddrV4,
     /// Of a TCP segment; `Ack` for UDP, which has no events.
-    pub(super) event: TcpEvent,
+    pub(in crate::worker) event: TcpEvent,
 }
 
 /// A connection that was found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
-    pub(super) slot: Slot,
-    pub(super) entry: Entry,
-    pub(super) direction: Direction,
+pub(in crate::worker) struct Found {
+    pub(in crate::worker) slot: Slot,
+    pub(in crate::worker) entry: Entry,
+    pub(in crate::worker) direction: Direction,
 }
 
 impl<Io: FrameIo> Handler<Io> {
     /// Handles one frame to its end.
-    pub(super) fn exception(&mut self, port: InterfaceId, frame: Io::Frame, snapshot: &Snapshot, now: Now) {
+    pub(in crate::worker) fn exception(
+        &mut self,
+        port: InterfaceId,
+        frame: Io::Frame,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
         self.handle(frame, Context { snapshot, port, now });
         self.handle_released_fragments(snapshot, now);
     }
 
-    pub(super) fn handle(&mut self, mut frame: Io::Frame, context: Context<'_>) {
+    pub(in crate::worker) fn handle(&mut self, mut frame: Io::Frame, context: Context<'_>) {
         if !self.io.peers.is_alone()
             && let Some(verdict) = self.hand_over(&frame, context.port, context.snapshot)
         {
@@ -184,7 +190,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// TCP or UDP, or a fragment of it whose ports are known.
-    pub(super) fn transport_layer(
+    pub(in crate::worker) fn transport_layer(
         &mut self,
         frame: &mut Io::Frame,
         ip: Ip,
@@ -272,7 +278,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// The live connection of a packet in this direction; of a removed real too.
-    pub(super) fn find(
+    pub(in crate::worker) fn find(
         &self,
         segment: &Segment,
         direction: Direction,
@@ -341,7 +347,7 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// The way of a connection's packets, and of the errors about them: towards the real, or back to `client` by the
     /// port that its packets came by. It is the one that the fast path takes, by the same ids.
-    pub(super) fn way(&self, found: Found, client: Ipv4Addr, snapshot: &Snapshot) -> Option<Way> {
+    pub(in crate::worker) fn way(&self, found: Found, client: Ipv4Addr, snapshot: &Snapshot) -> Option<Way> {
         let (known, hop) = match found.direction {
             Direction::Forward => {
                 let real = snapshot.real_key(found.entry.real())?;
@@ -371,7 +377,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// A packet of no connection, towards somebody else.
-    pub(super) fn route(
+    pub(in crate::worker) fn route(
         &mut self,
         frame: &mut Io::Frame,
         ip: Ip,
@@ -410,7 +416,12 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// What keeps a packet from leaving on `out`.
-    pub(super) fn obstacle(&self, ip: &Ip, out: InterfaceId, context: Context<'_>) -> Option<Obstacle> {
+    pub(in crate::worker) fn obstacle(
+        &self,
+        ip: &Ip,
+        out: InterfaceId,
+        context: Context<'_>,
+    ) -> Option<Obstacle> {
         let mtu = context.snapshot.interfaces[out.index()].mtu;
         if ip.ttl <= 1 {
             Some(Obstacle::Ttl)
@@ -422,7 +433,11 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// The id and MAC of a next hop: by its known id, or looked up.
-    pub(super) fn resolved(&self, hop: NeighbourKey, known: NextHopId) -> Option<(NextHopId, Mac)> {
+    pub(in crate::worker) fn resolved(
+        &self,
+        hop: NeighbourKey,
+        known: NextHopId,
+    ) -> Option<(NextHopId, Mac)> {
         let id = if known.is_known() { known } else { *self.neighbours.get(&hop)? };
         let next_hop = self.next_hops.get(id);
         next_hop.is_resolved().then(|| (id, next_hop.mac()))
@@ -431,14 +446,14 @@ impl<Io: FrameIo> Handler<Io> {
 
 /// Where a connection's packets are sent next.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
-    pub(super) hop: NeighbourKey,
+pub(in crate::worker) struct Way {
+    pub(in crate::worker) hop: NeighbourKey,
     /// Its id, as far as it has been given one.
-    pub(super) known: NextHopId,
+    pub(in crate::worker) known: NextHopId,
 }
 
 /// What the exception path comes to.
-pub(super) enum Judgement {
+pub(in crate::worker) enum Judgement {
     Conclude(Verdict),
     /// The packet is as it came in, and waits until this neighbour's MAC is known.
     Await(NeighbourKey),
@@ -450,26 +465,26 @@ pub(super) enum Judgement {
 
 /// Why a packet cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub(in crate::worker) enum Obstacle {
     Ttl,
     TooBig { mtu: u16 },
     NoRoute,
 }
 
 /// How a packet that nothing keeps from it leaves on `out`: whole, or in fragments.
-pub(super) fn leaving(ip: &Ip, out: InterfaceId, snapshot: &Snapshot) -> Judgement {
+pub(in crate::worker) fn leaving(ip: &Ip, out: InterfaceId, snapshot: &Snapshot) -> Judgement {
     let mtu = snapshot.interfaces[out.index()].mtu;
     let fits = ip.length <= mtu;
     Judgement::Conclude(if fits { Verdict::Forward(out) } else { Verdict::Fragment { port: out, mtu } })
 }
 
 /// The key that finds a client's connections.
-pub(super) fn client_key(client: SocketAddrV4, protocol: Protocol) -> ClientKey {
+pub(in crate::worker) fn client_key(client: SocketAddrV4, protocol: Protocol) -> ClientKey {
     ClientKey::new(endpoint_bits(client), protocol.number())
 }
 
 /// Reads and checks the IPv4 header of a frame.
-pub(super) fn read_ip(bytes: &[u8]) -> Result<Ip, DropReason> {
+pub(in crate::worker) fn read_ip(bytes: &[u8]) -> Result<Ip, DropReason> {
     let packet = ipv4::Packet::in_frame(bytes).map_err(|flaw| match flaw {
         ipv4::Flaw::Truncated => DropReason::Truncated,
         ipv4::Flaw::Malformed => DropReason::Malformed,
@@ -492,7 +507,11 @@ pub(super) fn read_ip(bytes: &[u8]) -> Result<Ip, DropReason> {
 }
 
 /// Reads the transport header as far as it is needed. A header that is cut short is malformed.
-pub(super) fn read_segment(bytes: &[u8], ip: &Ip, protocol: Protocol) -> Result<Segment, DropReason> {
+pub(in crate::worker) fn read_segment(
+    bytes: &[u8],
+    ip: &Ip,
+    protocol: Protocol,
+) -> Result<Segment, DropReason> {
     let end = at::IPV4 + usize::from(ip.length);
     let transport = &bytes[ip.payload..end];
     let least = if protocol == Protocol::Tcp { 20 } else { 8 };
@@ -509,7 +528,7 @@ pub(super) fn read_segment(bytes: &[u8], ip: &Ip, protocol: Protocol) -> Result<
 }
 
 /// The state that a connection begins in, with its first packet from the client.
-pub(super) const fn first_state(protocol: Protocol, event: TcpEvent) -> State {
+pub(in crate::worker) const fn first_state(protocol: Protocol, event: TcpEvent) -> State {
     match protocol {
         Protocol::Tcp => State::None.after(Direction::Forward, event),
         Protocol::Udp => State::UdpUnanswered,

@@ -6,9 +6,9 @@ use crate::names::time::Now;
 use std::collections::VecDeque;
 
 /// Packets that wait in all.
-pub(super) const CAPACITY: usize = 512;
+pub(in crate::worker) const CAPACITY: usize = 512;
 /// Packets that wait for one next hop.
-pub(super) const PER_NEIGHBOUR: usize = 64;
+pub(in crate::worker) const PER_NEIGHBOUR: usize = 64;
 /// How long they wait before they are dropped, should the control thread not say what became of
 /// the next hop: longer than it takes to give up (three requests, a second apart).
 const PATIENCE_NANOSECONDS: u64 = 5_000_000_000;
@@ -32,7 +32,7 @@ struct Awaited {
 }
 
 /// A bounded queue, in order of arrival. Searched from end to end: it is short, and mostly empty.
-pub(super) struct Waiting<F> {
+pub(in crate::worker) struct Waiting<F> {
     held: VecDeque<Held<F>>,
     /// In the order in which they came to be awaited. Counted here, not among the packets: a flood to hosts
     /// that are not there has one made room for by each that comes.
@@ -42,17 +42,17 @@ pub(super) struct Waiting<F> {
 }
 
 /// What keeping a packet came to.
-pub(super) struct Kept<F> {
+pub(in crate::worker) struct Kept<F> {
     /// Whether the control thread should be asked for the next hop now.
-    pub(super) ask: bool,
+    pub(in crate::worker) ask: bool,
     /// What has to go in its place: the packet itself if too many wait for this next hop, else the
     /// oldest of those that wait for the next hop with the most (of equals, the one awaited for longest), so
     /// that a few silent hosts do not keep others from being resolved.
-    pub(super) instead_of: Option<F>,
+    pub(in crate::worker) instead_of: Option<F>,
 }
 
 impl<F> Waiting<F> {
-    pub(super) fn new() -> Self {
+    pub(in crate::worker) fn new() -> Self {
         Self {
             held: VecDeque::with_capacity(CAPACITY),
             awaited: Vec::with_capacity(CAPACITY),
@@ -61,16 +61,22 @@ impl<F> Waiting<F> {
     }
 
     /// Has fewer wait than [`CAPACITY`], where few buffers are to be had.
-    pub(super) fn limit(&mut self, most: usize) {
+    pub(in crate::worker) fn limit(&mut self, most: usize) {
         self.most = most.clamp(1, CAPACITY);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::worker) fn len(&self) -> usize {
         self.held.len()
     }
 
     /// Keeps a frame until `key` is resolved.
-    pub(super) fn keep(&mut self, key: NeighbourKey, arrived_on: InterfaceId, frame: F, now: Now) -> Kept<F> {
+    pub(in crate::worker) fn keep(
+        &mut self,
+        key: NeighbourKey,
+        arrived_on: InterfaceId,
+        frame: F,
+        now: Now,
+    ) -> Kept<F> {
         let (count, asked) = self.find(key).map_or((0, None), |awaited| (awaited.count, awaited.asked));
         let ask = asked.is_none_or(|asked| now.nanoseconds >= asked + ASK_AGAIN_NANOSECONDS);
         if count >= PER_NEIGHBOUR {
@@ -94,31 +100,31 @@ impl<F> Waiting<F> {
     }
 
     /// The control thread has been asked for `key`.
-    pub(super) fn asked(&mut self, key: NeighbourKey, now: Now) {
+    pub(in crate::worker) fn asked(&mut self, key: NeighbourKey, now: Now) {
         if let Some(awaited) = self.find_mut(key) {
             awaited.asked = Some(now.nanoseconds);
         }
     }
 
     /// Frames that wait for `key`.
-    pub(super) fn count(&self, key: NeighbourKey) -> usize {
+    pub(in crate::worker) fn count(&self, key: NeighbourKey) -> usize {
         self.find(key).map_or(0, |awaited| awaited.count)
     }
 
     /// Whether anything waits for `key`.
-    pub(super) fn is_awaited(&self, key: NeighbourKey) -> bool {
+    pub(in crate::worker) fn is_awaited(&self, key: NeighbourKey) -> bool {
         self.find(key).is_some()
     }
 
     /// The oldest frame that waits for `key`, and the port that it came in on.
-    pub(super) fn take(&mut self, key: NeighbourKey) -> Option<(InterfaceId, F)> {
+    pub(in crate::worker) fn take(&mut self, key: NeighbourKey) -> Option<(InterfaceId, F)> {
         self.find(key)?;
         let index = self.held.iter().position(|held| held.for_key == key)?;
         self.remove(index).map(|held| (held.arrived_on, held.frame))
     }
 
     /// A frame that has waited too long.
-    pub(super) fn take_impatient(&mut self, now: Now) -> Option<F> {
+    pub(in crate::worker) fn take_impatient(&mut self, now: Now) -> Option<F> {
         let oldest = self.held.front()?;
         if now.nanoseconds.saturating_sub(oldest.since) < PATIENCE_NANOSECONDS {
             return None;

@@ -1,21 +1,21 @@
 //! The way back to a new connection's client.
 
-use super::Handler;
 use crate::frame::FrameIo;
 use crate::names::ids::{InterfaceId, NextHopId};
 use crate::snapshot::{NextOnWay, Snapshot};
+use crate::worker::Handler;
 use std::net::Ipv4Addr;
 
 /// The ids of the gateways, by their numbers in the snapshot's routes, so that clients behind one cost no
 /// look-up among the neighbours; [`NextHopId::UNKNOWN`] until it is looked up.
 #[derive(Default)]
-pub(super) struct Gateways {
+pub(in crate::worker) struct Gateways {
     ids: Vec<NextHopId>,
 }
 
 impl Gateways {
     /// The routes, or the neighbours that have an id, have changed.
-    pub(super) fn forget(&mut self, snapshot: &Snapshot) {
+    pub(in crate::worker) fn forget(&mut self, snapshot: &Snapshot) {
         self.ids.clear();
         self.ids.resize(snapshot.routes.gateways().len(), NextHopId::UNKNOWN);
     }
@@ -25,7 +25,12 @@ impl<Io: FrameIo> Handler<Io> {
     /// The id of the host that replies to a client are sent to next whose packets come by `port`; as long as it has
     /// none, the port's own.
     #[inline(always)]
-    pub(super) fn way_back(&mut self, client: Ipv4Addr, port: InterfaceId, snapshot: &Snapshot) -> NextHopId {
+    pub(in crate::worker) fn way_back(
+        &mut self,
+        client: Ipv4Addr,
+        port: InterfaceId,
+        snapshot: &Snapshot,
+    ) -> NextHopId {
         let next = snapshot.routes.to_client(client, port);
         let gateway = next.and_then(|next| next.gateway);
         match gateway.and_then(|number| self.gateways.ids.get(number)) {

@@ -6,7 +6,7 @@ use crate::names::verdict::DropReason;
 
 /// Lets `rate` events a second pass, and `burst` at once.
 #[derive(Debug)]
-pub(super) struct TokenBucket {
+pub(in crate::worker) struct TokenBucket {
     nanoseconds_per_token: u64,
     burst: u64,
     /// The moment at which the bucket would have been empty, going forward with each token taken.
@@ -14,12 +14,12 @@ pub(super) struct TokenBucket {
 }
 
 impl TokenBucket {
-    pub(super) const fn new(rate: u64, burst: u64) -> Self {
+    pub(in crate::worker) const fn new(rate: u64, burst: u64) -> Self {
         Self { nanoseconds_per_token: 1_000_000_000 / rate, burst, empty_at: 0 }
     }
 
     /// Takes a token; false if there is none.
-    pub(super) fn take(&mut self, now: Now) -> bool {
+    pub(in crate::worker) fn take(&mut self, now: Now) -> bool {
         let full = now.nanoseconds.saturating_sub(self.burst * self.nanoseconds_per_token);
         let empty_at = self.empty_at.max(full) + self.nanoseconds_per_token;
         let granted = empty_at <= now.nanoseconds;
@@ -30,7 +30,7 @@ impl TokenBucket {
     }
 
     /// Puts back the token that was taken last, for an answer that was not made.
-    pub(super) const fn give_back(&mut self) {
+    pub(in crate::worker) const fn give_back(&mut self) {
         self.empty_at = self.empty_at.saturating_sub(self.nanoseconds_per_token);
     }
 }
@@ -42,23 +42,23 @@ impl TokenBucket {
 /// but this one, too). It is bounded by what causes it: one for each packet longer than the MTU, which is at least 576
 /// bytes, and never longer than 576 bytes, so whoever makes natlb send some has sent more.
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(in crate::worker) struct Limits {
     answers: Box<[Answers; MAX_INTERFACES]>,
     /// Claims of others to own addresses, told to the control thread.
-    pub(super) claimed: TokenBucket,
+    pub(in crate::worker) claimed: TokenBucket,
     /// Requests to the control thread to resolve a neighbour.
-    pub(super) wanted: TokenBucket,
+    pub(in crate::worker) wanted: TokenBucket,
 }
 
 /// The limits of what is answered, and told, on one `EthPort`.
 #[derive(Debug)]
-pub(super) struct Answers {
-    pub(super) arp: TokenBucket,
-    pub(super) echo: TokenBucket,
+pub(in crate::worker) struct Answers {
+    pub(in crate::worker) arp: TokenBucket,
+    pub(in crate::worker) echo: TokenBucket,
     /// What next hops, and hosts that packets wait for, say by ARP, told to the control thread …
-    pub(super) heard: TokenBucket,
+    pub(in crate::worker) heard: TokenBucket,
     /// … and what others answer.
-    pub(super) heard_of_others: TokenBucket,
+    pub(in crate::worker) heard_of_others: TokenBucket,
     resets: [TokenBucket; DropReason::ALL.len()],
     icmp_errors: [TokenBucket; DropReason::ALL.len()],
 }
@@ -76,18 +76,18 @@ impl Answers {
     }
 
     /// Of RSTs to segments that are dropped for `reason`.
-    pub(super) const fn reset(&mut self, reason: DropReason) -> &mut TokenBucket {
+    pub(in crate::worker) const fn reset(&mut self, reason: DropReason) -> &mut TokenBucket {
         &mut self.resets[reason as usize]
     }
 
     /// Of ICMP errors about packets that are dropped for `reason`.
-    pub(super) const fn icmp_error(&mut self, reason: DropReason) -> &mut TokenBucket {
+    pub(in crate::worker) const fn icmp_error(&mut self, reason: DropReason) -> &mut TokenBucket {
         &mut self.icmp_errors[reason as usize]
     }
 }
 
 impl Limits {
-    pub(super) fn new() -> Self {
+    pub(in crate::worker) fn new() -> Self {
         Self {
             answers: Box::new(std::array::from_fn(|_| Answers::new())),
             claimed: TokenBucket::new(100, 16),
@@ -96,7 +96,7 @@ impl Limits {
     }
 
     /// Of what is answered to packets that came in on `port`.
-    pub(super) fn on(&mut self, port: InterfaceId) -> &mut Answers {
+    pub(in crate::worker) fn on(&mut self, port: InterfaceId) -> &mut Answers {
         &mut self.answers[port.index() % MAX_INTERFACES]
     }
 }

@@ -8,7 +8,7 @@ use crate::names::verdict::DropReason;
 use arrayvec::ArrayVec;
 
 /// Frames that wait for the end of the turn, or for a device that did not take them yet.
-pub(super) struct Outgoing<Io: FrameIo> {
+pub(in crate::worker) struct Outgoing<Io: FrameIo> {
     ports: [ArrayVec<Io::Frame, BURST>; MAX_ETH_PORTS],
     /// The ports with frames, as bits. Under load there is hardly one when a turn ends: whole bursts do not come here.
     occupied: u16,
@@ -21,7 +21,7 @@ pub(super) struct Outgoing<Io: FrameIo> {
 const _: () = assert!(MAX_ETH_PORTS <= u16::BITS as usize);
 
 impl<Io: FrameIo> Outgoing<Io> {
-    pub(super) fn new() -> Self {
+    pub(in crate::worker) fn new() -> Self {
         Self {
             ports: std::array::from_fn(|_| ArrayVec::new()),
             occupied: 0,
@@ -33,7 +33,7 @@ impl<Io: FrameIo> Outgoing<Io> {
     /// Appends a frame; a full buffer is handed to the device first, and a frame that finds no room
     /// even then is dropped.
     #[inline(always)]
-    pub(super) fn push(
+    pub(in crate::worker) fn push(
         &mut self,
         io: &mut Io,
         interface: InterfaceId,
@@ -45,7 +45,7 @@ impl<Io: FrameIo> Outgoing<Io> {
 
     /// [`push`](Self::push), of a frame that another worker has prepared for this `EthPort`.
     #[inline(always)]
-    pub(super) fn push_on(
+    pub(in crate::worker) fn push_on(
         &mut self,
         io: &mut Io,
         port: EthPortId,
@@ -62,7 +62,7 @@ impl<Io: FrameIo> Outgoing<Io> {
 
     /// Appends a whole burst, and empties it. One of at least half the size goes to the device at once.
     #[inline(always)]
-    pub(super) fn push_burst(
+    pub(in crate::worker) fn push_burst(
         &mut self,
         io: &mut Io,
         interface: InterfaceId,
@@ -79,7 +79,7 @@ impl<Io: FrameIo> Outgoing<Io> {
     }
 
     /// Hands every buffer to its device, once, and tells since when a device takes nothing.
-    pub(super) fn flush(&mut self, io: &mut Io, now: Now, counters: &WorkerCounters) {
+    pub(in crate::worker) fn flush(&mut self, io: &mut Io, now: Now, counters: &WorkerCounters) {
         let mut occupied = self.occupied;
         while occupied != 0 {
             let port = EthPortId(occupied.trailing_zeros() as u8);
@@ -97,7 +97,7 @@ impl<Io: FrameIo> Outgoing<Io> {
     }
 
     /// Frames that no device has taken.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::worker) fn len(&self) -> usize {
         self.ports.iter().map(ArrayVec::len).sum()
     }
 

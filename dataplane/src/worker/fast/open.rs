@@ -2,11 +2,6 @@
 //! datagram from a client endpoint that has no other connection, or one that is over. Whatever is not
 //! quite that is left to the exception path, before anything is done.
 
-use super::Handler;
-use super::decode::{Decoded, at, far, has_right_header};
-use super::exception::{Context, first_state};
-use super::rewrite;
-use super::schedule::FTP_DATA;
 use crate::connection::table::{Entry, New, Vacancy};
 use crate::connection::{State, TcpEvent};
 use crate::frame::{Frame, FrameIo, HEAD};
@@ -16,10 +11,15 @@ use crate::names::time::Tick;
 use crate::names::verdict::DropReason;
 use crate::snapshot::Snapshot;
 use crate::wire::ipv4;
+use crate::worker::Handler;
+use crate::worker::fast::decode::{Decoded, at, far, has_right_header};
+use crate::worker::fast::rewrite;
+use crate::worker::slow::openings::FTP_DATA;
+use crate::worker::slow::packet::{Context, first_state};
 use std::net::Ipv4Addr;
 
 /// What has become of a packet that may open a connection.
-pub(super) enum Opened {
+pub(in crate::worker) enum Opened {
     /// Its connection is made, and it is translated: it leaves on this port.
     Leaves(InterfaceId),
     /// There is more to it, and nothing is done to it yet; its connection is made all the same if only
@@ -32,7 +32,7 @@ pub(super) enum Opened {
 impl<Io: FrameIo> Handler<Io> {
     /// Opens the connection that a plain packet from a client asks for, and translates the packet.
     #[inline(always)]
-    pub(super) fn open(
+    pub(in crate::worker) fn open(
         &mut self,
         frame: &mut Io::Frame,
         decoded: &Decoded,

@@ -5,8 +5,6 @@
 //! for want of a connection. What has no client endpoint (ARP, ping, other protocols) or cannot belong to a
 //! connection (routed packets) stays with whoever received it: a NIC queue keeps its order.
 
-use super::exception::Context;
-use super::{Handler, Staged};
 use crate::exchange::peers::{FRAMES, Purpose};
 use crate::fragments::least_header;
 use crate::frame::{BURST, Frame, FrameIo, HEAD};
@@ -18,11 +16,13 @@ use crate::names::verdict::Verdict;
 use crate::snapshot::{Snapshot, Steering};
 use crate::translation::endpoint_bits;
 use crate::wire::{icmp_error, ipv4};
+use crate::worker::slow::packet::Context;
+use crate::worker::{Handler, fast::staged::Staged};
 use arrayvec::ArrayVec;
 use memory::prefetch;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::decode::at;
+use crate::worker::fast::decode::at;
 
 /// Parcels taken from each other worker in a turn, at most.
 const PARCELS_OF_A_PEER: usize = 16;
@@ -47,7 +47,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// Keeps of a burst received what is this worker's own, and hands the rest over. Out of line, as
     /// [`take_over`](Self::take_over): one worker is to run the code that it ran without.
     #[inline(never)]
-    pub(super) fn steer(&mut self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
+    pub(in crate::worker) fn steer(&mut self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
         let port = burst.port;
         let own = self.io.peers.own();
         let mac = snapshot.mac_bits(port);
@@ -65,7 +65,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// The other worker that a packet which left the fast path has to be handed to.
-    pub(super) fn hand_over(
+    pub(in crate::worker) fn hand_over(
         &self,
         frame: &Io::Frame,
         port: InterfaceId,
@@ -93,7 +93,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// Handles what the other workers have handed over since the last turn. Returns how many frames, those
     /// that only had to be sent among them.
     #[inline(never)]
-    pub(super) fn take_over(
+    pub(in crate::worker) fn take_over(
         &mut self,
         decoded: &mut Box<Staged<Io::Frame>>,
         spare: &mut Box<Staged<Io::Frame>>,

@@ -5,17 +5,17 @@
 //! device found wrong. What may be wrong with a frame is gathered from a whole burst, and
 //! told frame by frame only if there is something: whatever else a frame may be leaves the fast path then.
 
-use super::rewrite::fields;
 use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::{BURST, Frame, HEAD, HEADER_RIGHT, HEADER_WRONG};
 use crate::names::direction::Direction;
 use crate::names::ids::Protocol;
 use crate::wire::{checksum, ethernet, ipv4};
+use crate::worker::fast::rewrite::fields;
 use memory::Bytes16;
 use std::net::Ipv4Addr;
 
 /// Offsets in a frame with an Ethernet header and an IPv4 header without options.
-pub(super) mod at {
+pub(in crate::worker) mod at {
     pub(in crate::worker) const ETHER_TYPE: usize = 12;
     pub(in crate::worker) const IPV4: usize = 14;
     pub(in crate::worker) const TOTAL_LENGTH: usize = 16;
@@ -31,20 +31,20 @@ pub(super) mod at {
 
 /// What one frame is, if it is plain.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Decoded {
-    pub(super) key: ClientKey,
+pub(in crate::worker) struct Decoded {
+    pub(in crate::worker) key: ClientKey,
     /// Filled in by who knows the table.
-    pub(super) home: Home,
+    pub(in crate::worker) home: Home,
     /// Told a stage later.
-    pub(super) probed: Probed,
+    pub(in crate::worker) probed: Probed,
     /// IPv4 total length.
-    pub(super) length: u16,
-    pub(super) direction: Direction,
+    pub(in crate::worker) length: u16,
+    pub(in crate::worker) direction: Direction,
 }
 
 /// What a port's frames are measured by.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Expected {
+pub(in crate::worker) struct Expected {
     /// The first sixteen bytes of a plain frame, where they matter.
     start: Bytes16,
     /// The longest IPv4 packet, in bytes.
@@ -55,7 +55,7 @@ pub(super) struct Expected {
 const IPV4_WITHOUT_OPTIONS: u64 = 0x45_0008 << 32;
 
 impl Expected {
-    pub(super) fn new(mac: u64, smallest_mtu: u16) -> Self {
+    pub(in crate::worker) fn new(mac: u64, smallest_mtu: u16) -> Self {
         let start = Bytes16::from_words([mac, IPV4_WITHOUT_OPTIONS]);
         Self { start, smallest_mtu }
     }
@@ -63,7 +63,7 @@ impl Expected {
 
 /// What may be wrong with any frame of a burst, gathered from all of them, so that each costs no branch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Faults {
+pub(in crate::worker) struct Faults {
     /// Where the first sixteen bytes of some differ from what is expected.
     differs: Bytes16,
     /// Bits that some have set in the next eight, in the order of the wire, the first lowest.
@@ -80,7 +80,7 @@ pub(super) struct Faults {
 const PROTOCOLS: u32 = 1 << Protocol::Tcp.number() | 1 << Protocol::Udp.number();
 
 impl Faults {
-    pub(super) fn none() -> Self {
+    pub(in crate::worker) fn none() -> Self {
         let zero = Bytes16::from_words([0; 2]);
         let least = Bytes16::from_words([u64::MAX; 2]);
         Self { differs: zero, has: 0, least, marks: 1, protocols: 0 }
@@ -88,7 +88,7 @@ impl Faults {
 
     /// Whether all are plain.
     #[inline(always)]
-    pub(super) fn is_none(&self) -> bool {
+    pub(in crate::worker) fn is_none(&self) -> bool {
         // Shifted, not masked, to what matters: the destination's six bytes; EtherType and the byte after it; the lower
         // 14 bits of flags and offset of the fragment, in network order; what no number below 32 has.
         let ([destination, start], [least, _]) = (self.differs.words(), self.least.words());
@@ -119,12 +119,12 @@ fn bytes_at(head: &[u8; HEAD], at: usize) -> Bytes16 {
 }
 
 /// Least total lengths: with a whole transport header.
-pub(super) const LEAST_TCP: u16 = 40;
+pub(in crate::worker) const LEAST_TCP: u16 = 40;
 const LEAST_UDP: u16 = 28;
 
 /// Decodes a frame as if it were plain, and gathers what is wrong with it but for its [lengths](have_plain_lengths).
 #[inline(always)]
-pub(super) fn decode(
+pub(in crate::worker) fn decode(
     frame: &impl Frame,
     direction: Direction,
     expected: Expected,
@@ -149,7 +149,12 @@ pub(super) fn decode(
 /// [`link`](crate::wire::link)), and these have room for a transport header, from `least` on, and none is longer than
 /// the MTU. With [`LEAST_TCP`] short datagrams are found wanting, which are few. Eight are compared at once.
 #[inline(always)]
-pub(super) fn have_plain_lengths(frames: &[u16], totals: &[u16], least: u16, expected: Expected) -> bool {
+pub(in crate::worker) fn have_plain_lengths(
+    frames: &[u16],
+    totals: &[u16],
+    least: u16,
+    expected: Expected,
+) -> bool {
     let wrong = |frames: &[u16], totals: &[u16]| {
         frames.iter().zip(totals).fold(0, |wrong, (frame, total)| {
             wrong
@@ -167,13 +172,13 @@ pub(super) fn have_plain_lengths(frames: &[u16], totals: &[u16], least: u16, exp
 
 /// As much of a frame's length as counts: no packet is longer.
 #[inline(always)]
-pub(super) fn length_of(frame: &impl Frame) -> u16 {
+pub(in crate::worker) fn length_of(frame: &impl Frame) -> u16 {
     u16::try_from(frame.length()).unwrap_or(u16::MAX)
 }
 
 /// Whether a frame is plain.
 #[inline(always)]
-pub(super) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
+pub(in crate::worker) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
     let mut faults = Faults::none();
     let decoded = decode(frame, Direction::Forward, expected, &mut faults);
     let is_udp = frame.head()[at::PROTOCOL] == Protocol::Udp.number();
@@ -182,19 +187,19 @@ pub(super) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
 }
 
 /// Whether the header checksum of a plain frame is wrong: as the device says, else by its sum.
-pub(super) fn has_wrong_header(frame: &impl Frame) -> bool {
+pub(in crate::worker) fn has_wrong_header(frame: &impl Frame) -> bool {
     frame.flags() & (HEADER_RIGHT | HEADER_WRONG) != HEADER_RIGHT && !has_right_header(frame.head())
 }
 
 /// By its sum.
 #[inline(always)]
-pub(super) fn has_right_header(head: &[u8; HEAD]) -> bool {
+pub(in crate::worker) fn has_right_header(head: &[u8; HEAD]) -> bool {
     checksum::is_right_header(head[at::IPV4..].first_chunk().expect("within the head"))
 }
 
 /// Whether a plain packet of this total length has only the pseudo-header's sum for a checksum: its sender leaves
 /// that to a device, and on a veth there is none.
-pub(super) fn has_partial_checksum(head: &[u8; HEAD], total: u16) -> bool {
+pub(in crate::worker) fn has_partial_checksum(head: &[u8; HEAD], total: u16) -> bool {
     let number = head[at::PROTOCOL];
     let Some(protocol) = Protocol::from_number(number) else { return false };
     let check = checksum::read(head, at::TRANSPORT + checksum::offset_in(protocol));
@@ -205,7 +210,7 @@ pub(super) fn has_partial_checksum(head: &[u8; HEAD], total: u16) -> bool {
 
 /// Address and port of the side of a plain frame that gets translated, 48 bits as they lie on the wire.
 #[inline(always)]
-pub(super) fn far(head: &[u8; HEAD], direction: Direction) -> u64 {
+pub(in crate::worker) fn far(head: &[u8; HEAD], direction: Direction) -> u64 {
     endpoint(head, 1 - direction as usize)
 }
 

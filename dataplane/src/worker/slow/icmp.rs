@@ -1,20 +1,20 @@
 //! ICMP: ping, and errors about packets of connections, which are translated in both directions
 //! together with the packet that they quote.
 
-use super::Handler;
-use super::decode::at;
-use super::exception::{Context, Found, Ip, Judgement, Segment, leaving};
-use super::rewrite;
 use crate::connection::TcpEvent;
 use crate::frame::{Frame, FrameIo};
 use crate::names::direction::Direction;
 use crate::names::ids::RealKey;
 use crate::names::verdict::DropReason;
 use crate::wire::{answer, icmp, icmp_error, ipv4};
+use crate::worker::Handler;
+use crate::worker::fast::decode::at;
+use crate::worker::fast::rewrite;
+use crate::worker::slow::packet::{Context, Found, Ip, Judgement, Segment, leaving};
 
 impl<Io: FrameIo> Handler<Io> {
     /// To an own address: ping, or an error about a reply that went out under that address.
-    pub(super) fn icmp_to_us(
+    pub(in crate::worker) fn icmp_to_us(
         &mut self,
         frame: &mut Io::Frame,
         ip: Ip,
@@ -60,7 +60,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     /// Towards somebody else: an error about a connection's packet on the reals' side, or not ours.
-    pub(super) fn icmp_through(
+    pub(in crate::worker) fn icmp_through(
         &mut self,
         frame: &mut Io::Frame,
         ip: Ip,

@@ -1,37 +1,37 @@
 //! A burst between its two stages.
 
-use super::decode::Decoded;
 use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::BURST;
 use crate::names::direction::Direction;
 use crate::names::ids::InterfaceId;
+use crate::worker::fast::decode::Decoded;
 use arrayvec::ArrayVec;
 
 /// A set of a burst's frames: bit `i` for the frame at `i`.
-pub(super) type FrameSet = u32;
+pub(in crate::worker) type FrameSet = u32;
 
 /// A burst and what was told of each of its frames, in arrays of one kind each: one index is all that a loop
 /// needs for them. In whole cache lines, for it is written with every burst.
 #[repr(align(128))]
-pub(super) struct Staged<F> {
-    pub(super) port: InterfaceId,
-    pub(super) frames: ArrayVec<F, BURST>,
+pub(in crate::worker) struct Staged<F> {
+    pub(in crate::worker) port: InterfaceId,
+    pub(in crate::worker) frames: ArrayVec<F, BURST>,
     /// Those that may not take the fast path.
-    pub(super) others: FrameSet,
-    pub(super) keys: [ClientKey; BURST],
-    pub(super) homes: [Home; BURST],
-    pub(super) probed: [Probed; BURST],
+    pub(in crate::worker) others: FrameSet,
+    pub(in crate::worker) keys: [ClientKey; BURST],
+    pub(in crate::worker) homes: [Home; BURST],
+    pub(in crate::worker) probed: [Probed; BURST],
     /// IPv4 total lengths.
-    pub(super) lengths: [u16; BURST],
+    pub(in crate::worker) lengths: [u16; BURST],
     /// The frames' own, in bytes.
-    pub(super) frame_lengths: [u16; BURST],
+    pub(in crate::worker) frame_lengths: [u16; BURST],
     /// Only where they differ from frame to frame.
-    pub(super) directions: [Direction; BURST],
+    pub(in crate::worker) directions: [Direction; BURST],
     /// Where those leave that took the fast path, or opened a connection.
-    pub(super) outs: [InterfaceId; BURST],
+    pub(in crate::worker) outs: [InterfaceId; BURST],
     /// Whether at least half of the frames opened connections, the last time that there were any: then
     /// the next ones are likely to.
-    pub(super) opened: bool,
+    pub(in crate::worker) opened: bool,
 }
 
 impl<F> Default for Staged<F> {
@@ -55,7 +55,7 @@ impl<F> Default for Staged<F> {
 impl<F> Staged<F> {
     /// What was told of one of the frames.
     #[inline(always)]
-    pub(super) fn decoded(&self, index: usize, direction: Direction) -> Decoded {
+    pub(in crate::worker) fn decoded(&self, index: usize, direction: Direction) -> Decoded {
         Decoded {
             key: self.keys[index],
             home: self.homes[index],
@@ -67,13 +67,13 @@ impl<F> Staged<F> {
 
     /// Where the frames' keys are at home.
     #[inline(always)]
-    pub(super) fn homes(&self) -> &[Home] {
+    pub(in crate::worker) fn homes(&self) -> &[Home] {
         &self.homes[..self.frames.len()]
     }
 
     /// The port that all frames leave on, if it is one.
     #[inline(always)]
-    pub(super) fn only_port(&self) -> Option<InterfaceId> {
+    pub(in crate::worker) fn only_port(&self) -> Option<InterfaceId> {
         let first = self.outs[0];
         let is_only = if self.frames.is_full() {
             // All of a known number, without a branch: a few instructions for 16 at once.

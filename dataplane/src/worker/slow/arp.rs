@@ -1,13 +1,13 @@
 //! ARP (RFC 826): answering for own addresses, and telling the control thread what others say.
 
-use super::Handler;
-use super::exception::Context;
 use crate::exchange::orders::NeighbourEvent;
 use crate::frame::{Frame, FrameIo};
 use crate::names::ids::NeighbourKey;
 use crate::names::verdict::{DropReason, Verdict};
 use crate::wire::arp::{self, Operation};
 use crate::wire::ethernet;
+use crate::worker::Handler;
+use crate::worker::slow::packet::Context;
 
 /// Slots of the ring that what neighbours say leaves free for what is wanted of them.
 const KEPT_FOR_WANTED: usize = 64;
@@ -15,7 +15,11 @@ const KEPT_FOR_WANTED: usize = 64;
 const KEPT_FOR_KNOWN: usize = 128;
 
 impl<Io: FrameIo> Handler<Io> {
-    pub(super) fn arp(&mut self, frame: &mut Io::Frame, context: Context<'_>) -> Result<Verdict, DropReason> {
+    pub(in crate::worker) fn arp(
+        &mut self,
+        frame: &mut Io::Frame,
+        context: Context<'_>,
+    ) -> Result<Verdict, DropReason> {
         let Context { snapshot, port, now } = context;
         let message =
             frame.bytes().get(ethernet::HEADER..).and_then(arp::Message::parse).ok_or(DropReason::Arp)?;

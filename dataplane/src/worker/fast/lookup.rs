@@ -1,8 +1,5 @@
 //! Second stage: the walk of an established connection's packet, from its entry to its last byte.
 
-use super::Handler;
-use super::decode::{Decoded, at, far, has_right_header};
-use super::rewrite;
 use crate::connection::TcpEvent;
 use crate::connection::table::{ClientKey, Entry, Probed, Slot, Words, recount_state};
 use crate::counters::RealCounters;
@@ -13,11 +10,14 @@ use crate::names::ids::{InterfaceId, REAL_IDS};
 use crate::names::time::Tick;
 use crate::snapshot::Snapshot;
 use crate::translation::{Fields, Rewrite};
+use crate::worker::Handler;
+use crate::worker::fast::decode::{Decoded, at, far, has_right_header};
+use crate::worker::fast::rewrite;
 
 /// What the packets of established connections meet on their way, borrowed once a burst. It is copied, so the loop over
 /// a burst has it in registers, not in memory that each store may change.
 #[derive(Clone, Copy)]
-pub(super) struct Path<'a> {
+pub(in crate::worker) struct Path<'a> {
     words: Words<'a>,
     reals: &'a [RealCounters; REAL_IDS],
     hops: &'a next_hops::Records,
@@ -29,7 +29,7 @@ pub(super) struct Path<'a> {
 impl<'a> Path<'a> {
     /// The entries that it looks at.
     #[inline(always)]
-    pub(super) const fn words(&self) -> Words<'a> {
+    pub(in crate::worker) const fn words(&self) -> Words<'a> {
         self.words
     }
 
@@ -39,7 +39,7 @@ impl<'a> Path<'a> {
     /// a SYN that opens a closed one anew, or its next hop is not known. Nothing here calls a function, also for what
     /// is rare: that would cost the loop its registers.
     #[inline(always)]
-    pub(super) fn forward(
+    pub(in crate::worker) fn forward(
         self,
         frame: &mut impl Frame,
         key: ClientKey,
@@ -122,7 +122,7 @@ impl<'a> Path<'a> {
 impl<Io: FrameIo> Handler<Io> {
     /// The way of established connections' packets.
     #[inline(always)]
-    pub(super) fn path<'a>(&'a mut self, snapshot: &'a Snapshot, tick: Tick) -> Path<'a> {
+    pub(in crate::worker) fn path<'a>(&'a mut self, snapshot: &'a Snapshot, tick: Tick) -> Path<'a> {
         let Self { table, counters, next_hops, .. } = self;
         let (reals, hops, rewrites) = (counters.reals(), next_hops.records(), snapshot.rewrites());
         Path { words: table.words(), reals, hops, rewrites, snapshot, tick }
@@ -132,7 +132,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// may have several, and an entry may lie away from home.
     #[cold]
     #[inline(never)]
-    pub(super) fn forward_elsewhere(
+    pub(in crate::worker) fn forward_elsewhere(
         &mut self,
         frame: &mut Io::Frame,
         decoded: &Decoded,
@@ -160,7 +160,7 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// What a translated packet of the exception path leaves behind: the entry's tick and state, and
     /// the counters.
-    pub(super) fn note(
+    pub(in crate::worker) fn note(
         &mut self,
         slot: Slot,
         direction: Direction,
