@@ -55,6 +55,16 @@ impl Bucket {
         all.map(|(key, value)| Entry { key: key & ENTRY_MASK, value: *value })
             .filter(|entry| entry.key & KEY_MASK != 0)
     }
+
+    /// Empties a way, and returns what lay there. What the bucket knows of entries elsewhere stays.
+    #[inline(always)]
+    pub(super) fn take(&mut self, way: usize) -> Entry {
+        let way = way % WAYS;
+        let entry = Entry { key: self.keys[way], value: self.values[way] };
+        self.keys[way] = entry.key & SPILL_MASK;
+        self.values[way] = 0;
+        entry
+    }
 }
 
 /// Where the bytes of a [`ClientKey`] come from, by direction, before its halves are exclusive-ored …

@@ -341,8 +341,10 @@ impl Table {
 
     /// Takes an entry out, and off its real's counts.
     pub fn remove(&mut self, slot: Slot, counters: &WorkerCounters) {
-        let Some(entry) = self.entry(slot) else { return };
-        self.vacate(slot, entry, counters);
+        if self.entry(slot).is_none() {
+            return;
+        }
+        self.vacate(slot.bucket as usize, usize::from(slot.way), counters);
         self.live -= 1;
         counters.connections.set(self.live as u64);
     }
@@ -354,19 +356,19 @@ impl Table {
         counters.connections.set(self.live as u64);
     }
 
-    /// Takes an entry out, and off its real's counts, but not yet off the table's.
+    /// Takes out what lies in this way of a bucket, and off its real's counts, but not yet off the table's.
     #[inline(always)]
-    pub(super) fn vacate(&mut self, slot: Slot, entry: Entry, counters: &WorkerCounters) {
-        self.write(slot, Entry { key: 0, value: 0 });
+    pub(super) fn vacate(&mut self, bucket: usize, way: usize, counters: &WorkerCounters) {
+        let entry = self.buckets[bucket].take(way);
         if entry.value & AWAY != 0 {
-            self.forget_spill(slot, entry);
+            self.forget_spill(bucket, entry);
         }
         uncount(counters.real(entry.real()), entry);
     }
 
     /// Takes an entry that lay away from home off the counts of its home bucket.
     #[cold]
-    fn forget_spill(&mut self, slot: Slot, entry: Entry) {
-        self.uncount_spill(self.hash(entry.client_key()), slot.bucket as usize);
+    fn forget_spill(&mut self, bucket: usize, entry: Entry) {
+        self.uncount_spill(self.hash(entry.client_key()), bucket);
     }
 }

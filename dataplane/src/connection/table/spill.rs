@@ -58,6 +58,16 @@ impl Bucket {
         }
     }
 
+    /// Counts one entry less elsewhere in the region. False, and nothing done, if more is to be known than how many.
+    #[inline(always)]
+    fn forget_near(&mut self) -> bool {
+        let only_number = self.keys[0] & SPILL_MASK < SEE_OTHERS * SPILL_ONE;
+        if only_number {
+            self.keys[0] -= SPILL_ONE;
+        }
+        only_number
+    }
+
     fn set_spill(&mut self, spill: Spill) {
         let Spill { near, anywhere, further } = spill;
         let words = if near < SEE_OTHERS && !anywhere && !further {
@@ -159,7 +169,11 @@ impl Table {
         if bucket == home {
             return;
         }
-        let mut spill = self.buckets[home].spill();
+        let line = &mut self.buckets[home];
+        if line.forget_near() {
+            return;
+        }
+        let mut spill = line.spill();
         if Self::is_further(home, bucket) {
             self.uncount_further(hash);
         } else {

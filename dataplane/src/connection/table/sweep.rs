@@ -1,7 +1,8 @@
 //! Passing over the table: to take dead entries out, and to copy live ones out.
 
-use super::entry::{Bucket, KEY_MASK, WAYS};
-use super::{Entry, REGION, Slot, Table};
+use super::entry::{AWAY, Bucket, KEY_MASK, WAYS};
+use super::gauges::uncount;
+use super::{Entry, REGION, Table};
 use crate::connection::{Clock, Row};
 use crate::counters::WorkerCounters;
 use crate::names::time::Tick;
@@ -34,18 +35,37 @@ impl Table {
             }
             examined += u64::from(all_taken.count_ones());
             expired += all_dead.count_ones() as usize;
-            while all_dead != 0 {
-                let at = all_dead.trailing_zeros() as usize;
-                let slot = Slot { bucket: (first + at / WAYS) as u32, way: (at % WAYS) as u8 };
-                self.vacate(slot, self.taken(slot), counters);
-                all_dead &= all_dead - 1;
-            }
+            self.vacate_all(first, first + stretch, all_dead, counters);
         }
         self.live -= expired;
         counters.connections.set(self.live as u64);
         counters.entries_swept.add(examined);
         counters.connections_expired.add(expired as u64);
         expired
+    }
+
+    /// Takes out these entries of the buckets from `first` to before `end`: a bit for each way.
+    #[inline(always)]
+    fn vacate_all(&mut self, first: usize, end: usize, mut entries: u32, counters: &WorkerCounters) {
+        let buckets = &mut self.buckets[first..end];
+        let mut away = 0;
+        while entries != 0 {
+            let at = entries.trailing_zeros() as usize;
+            let bucket = &mut buckets[at / WAYS];
+            if bucket.values[at % WAYS] & AWAY == 0 {
+                let entry = bucket.take(at % WAYS);
+                uncount(counters.real(entry.real()), entry);
+            } else {
+                away |= 1 << at;
+            }
+            entries &= entries - 1;
+        }
+        // Few. Each is taken off the counts of its home as well.
+        while away != 0 {
+            let at = u32::trailing_zeros(away) as usize;
+            self.vacate(first + at / WAYS, at % WAYS, counters);
+            away &= away - 1;
+        }
     }
 
     /// Buckets that may hold entries: what a full pass of the sweep examines.
