@@ -178,8 +178,8 @@ fn refusal_codes(source: &str) -> Vec<&str> {
     let made =
         source.split("Refusal::new(\"").chain(source.split("refuse(peer, \"")).chain(source.split("Err((\""));
     let functions = source.split("fn code(").skip(1).filter_map(|rest| rest.split("\n    }\n").next());
-    let arms = functions.flat_map(|body| body.split("=> \"").skip(1));
-    let texts = made.chain(arms).filter_map(|rest| rest.split('"').next());
+    let arms = functions.flat_map(|body| body.split('"').skip(1).step_by(2));
+    let texts = made.filter_map(|rest| rest.split('"').next()).chain(arms);
     texts
         .filter(|text| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
         .collect()
