@@ -18,13 +18,13 @@ use dataplane::names::mac::Mac;
 /// What the kernel says of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostInterface {
-    /// Its number in this network namespace; another interface of the same name has another.
+    /// Its number in this network namespace; a later interface of its name has another.
     pub index: u32,
     /// Its name now.
     pub name: String,
     /// Its Ethernet address, if it has one.
     pub mac: Option<Mac>,
-    /// Its largest IP packet, in bytes; 65535 stands for more, too.
+    /// Its largest IP packet, in bytes; 65535 stands for more too.
     pub mtu: u16,
     /// Whether it is set up (IFF_UP).
     pub is_up: bool,
@@ -41,7 +41,7 @@ pub struct HostInterface {
 /// What the kernel has counted on an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceCounters {
-    /// Frames received, whoever got them.
+    /// Frames received, by the kernel or by others.
     pub rx_packets: u64,
     /// Frames that the kernel had no use or no memory for.
     pub rx_dropped: u64,
@@ -74,7 +74,7 @@ pub enum Footing {
 }
 
 impl Footing {
-    /// The interface, if there is one and the kernel tells.
+    /// The interface, if there is one and the kernel says so.
     pub fn interface(&self) -> Option<&HostInterface> {
         match self {
             Self::Interface(interface) => Some(interface),

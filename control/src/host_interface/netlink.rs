@@ -33,7 +33,7 @@ impl Kernel {
     /// In the network namespace of this thread.
     ///
     /// # Errors
-    /// No netlink socket can be had.
+    /// If there is no netlink socket.
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;

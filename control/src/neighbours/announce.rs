@@ -1,5 +1,5 @@
-//! Gratuitous ARP: telling the links which addresses are ours when they appear, when a link is back and when an interface's
-//! MAC is another, so that hosts and switches that knew another place for them forget it.
+//! Gratuitous ARP: telling the links which addresses are ours when they appear, when a link is back and when an
+//! interface's MAC is another, so that hosts and switches that knew another place for them forget it.
 //!
 //! Each announcement is two frames, a request and a reply (RFC 5944 §4.6 has both): some devices heed only one of them.
 //! It is repeated, since one that comes while a switch's interface is not forwarding yet is lost.
@@ -11,12 +11,14 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// When an address is announced again, after the first time: soon, for a frame that was lost (RFC 5227 §1.1 has two
-/// announcements), and after what a switch with spanning tree takes until an interface forwards (IEEE 802.1D: twice 15 s).
+/// announcements), and after what a switch with spanning tree takes until an interface forwards (IEEE 802.1D: twice
+/// 15 s).
 pub(super) const REPEATS: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
-/// Between two addresses, on average: 2,000 a second, so thousands of VIPs flood neither links nor the worker's ring …
+/// The average time between two addresses: 2,000 a second, so that thousands of VIPs flood neither links nor the
+/// worker's ring.
 pub(super) const PACE: Duration = Duration::from_micros(500);
-/// … but so many at once.
+/// Addresses that may be announced in a row before the pace counts.
 pub(super) const AT_ONCE: u32 = 16;
 /// Frames that one turn sends at most.
 pub const FRAMES_AT_ONCE: usize = 2 * AT_ONCE as usize;
@@ -32,7 +34,7 @@ pub struct Announcer {
     known: BTreeSet<Place>,
     link_up: [bool; MAX_INTERFACES],
     plans: BTreeMap<Place, Plan>,
-    /// The same in the order in which it is their turn: those never announced yet before repeats, then by time.
+    /// The places of `plans` in the order of their turns: those never announced yet before repeats, then by time.
     queue: BTreeSet<(bool, Moment, Place)>,
     /// The next address may be announced [`AT_ONCE`] paces before this.
     paced: Moment,

@@ -1,4 +1,4 @@
-//! ARP messages to send (RFC 826), and who they are from.
+//! ARP messages to send (RFC 826), and the interfaces that they are from.
 
 use super::ArpFrame;
 use crate::text::addresses;

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 /// An address is announced no sooner than this after the last defence (RFC 5227 §1.1, DEFEND_INTERVAL).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
-/// How long an operator is told of a conflict after the last claim.
+/// How long a note reports a conflict after the last claim.
 const NOTED: Duration = Duration::from_secs(300);
 
 /// One address that is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Who claimed it last.
+    /// The station that claimed it last.
     pub mac: Mac,
     /// Claims since it began.
     pub claims: u64,

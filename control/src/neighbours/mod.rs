@@ -14,12 +14,12 @@
 //! While Checking, packets still go to the MAC that is known. *Permanent* ones (the ways to reals,
 //! gateways) are asked for from the start and for ever; *static* ones come from the file and never
 //! change; *dynamic* ones (clients on the link) are made when packets wait for them, and kept as long as
-//! they answer. Whether packets still go to them is not seen from here, so when there are very many, those that
-//! none has waited for in minutes are forgotten: one that is in use is asked for anew by its next packet.
+//! they answer. Whether packets still go to them is not seen from here. So when there are very many, those that no
+//! packet has waited for in minutes are forgotten; if one is still in use, its next packet asks for it anew.
 //!
-//! Whoever does not answer is asked less and less often ([`REVIVE`] to [`LONGEST_PAUSE`]), and all of them together
-//! no more than so many times a second ([`REVIVALS`], and where packets wait, [`WANTED`]): thousands of reals that are
-//! down must not become a storm of broadcasts. An ARP message of one that is back is believed at once.
+//! A neighbour that does not answer is asked less and less often ([`REVIVE`] to [`LONGEST_PAUSE`]), and all of them
+//! together at a limited rate ([`REVIVALS`], and where packets wait, [`WANTED`]): thousands of reals that are down must
+//! not become a storm of broadcasts. An ARP message of one that is back is believed at once.
 //!
 //! Requests are paced ([`LOOKS`]): thousands of reals that are configured at once must not become a burst
 //! that the ring to the worker, the link's switch or the worker's own limit on replies cuts short.
@@ -42,36 +42,37 @@ use hashbrown::HashMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long an answer is trusted at most.
+/// The longest that an answer is trusted.
 pub const REACHABLE: Duration = Duration::from_secs(30);
-/// By how much less, depending on the address: those that answered together are not checked together.
+/// An answer is trusted for up to this much less, depending on the address, so that neighbours that answered together
+/// are not checked together.
 pub const SPREAD: Duration = Duration::from_secs(10);
-/// Entries looked at, so requests sent, in one turn at most: with a turn each 2 ms 8,000 a second.
+/// Entries examined, and so requests sent, in one turn at most: 8,000 a second with a turn each 2 ms.
 pub const LOOKS: usize = 16;
-/// Between two requests (RFC 1122, 2.3.2.1: at most one a second for each destination).
+/// The time between two requests (RFC 1122, 2.3.2.1: at most one a second for each destination).
 pub const RETRY: Duration = Duration::from_secs(1);
-/// Requests that must stay unanswered.
+/// Requests that must stay unanswered before a neighbour counts as unreachable.
 pub const TRIES: u32 = 3;
-/// After which time a permanent one that does not answer is asked for again; the next pauses are twice as long each …
+/// A permanent neighbour that does not answer is asked again after this time; each further pause is twice as long.
 pub const REVIVE: Duration = Duration::from_secs(5);
-/// … up to this, or longer when there are many …
+/// The longest such pause, unless there are so many that [`REVIVALS`] makes it longer.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// … so that all of them are asked no more than about so many times a second.
+/// Requests a second, about, to all permanent neighbours that do not answer.
 pub const REVIVALS: u32 = 256;
-/// Permanent ones that did not answer and are asked for because packets wait, in a second.
+/// Requests a second to permanent neighbours that did not answer and that packets wait for.
 pub const WANTED: u32 = 32;
-/// Dynamic ones up to this number are kept as long as they answer: 8192 are some 330 requests a second …
+/// Up to this number dynamic neighbours are kept as long as they answer: 8192 are some 330 requests a second.
 pub const KEPT: usize = 8192;
-/// … and beyond it until this long after packets last waited for them.
+/// With more than [`KEPT`], dynamic neighbours are forgotten when no packet has waited for them for this long.
 pub const FORGET: Duration = Duration::from_secs(300);
-/// How long it is remembered that a dynamic one did not answer.
+/// How long a dynamic neighbour that did not answer is remembered.
 const FAILED: Duration = Duration::from_secs(10);
 /// Neighbours known at once.
 pub const MAX_ENTRIES: usize = 1 << 16;
-/// Dynamic ones that have not answered: what a flood of made-up sources can occupy.
+/// Dynamic neighbours that have not answered: a flood of made-up sources can occupy no more.
 pub const MAX_UNANSWERED: usize = 1024;
 
-/// New dynamic ones asked for in a second: a flood must not become one of broadcasts.
+/// New dynamic neighbours asked for in a second: a flood must not become one of broadcasts.
 pub const NEW_A_SECOND: u32 = 2048;
 
 /// A moment: since an arbitrary start.
@@ -248,8 +249,8 @@ impl Neighbours {
         }
     }
 
-    /// A interface has a link, or lost it. When it is back, whoever was silent behind it is asked for at once; not, if it
-    /// comes and goes.
+    /// An interface has a link, or has lost it. When it is back, silent neighbours behind it are asked at once,
+    /// unless the link comes and goes.
     pub fn set_link(&mut self, interface: InterfaceId, up: bool, now: Moment) {
         let before = std::mem::replace(&mut self.link_up[interface.index()], up);
         if !up || before {
@@ -296,8 +297,8 @@ impl Neighbours {
         }
     }
 
-    /// The interface has another MAC: first, nothing is sent to its neighbours any more. See [`NextHops::set_source`] for
-    /// what has to happen before [`restore`](Self::restore).
+    /// The interface has another MAC: first, nothing is sent to its neighbours any more. See [`NextHops::set_source`]
+    /// for what has to happen before [`restore`](Self::restore).
     pub fn withdraw(&mut self, interface: InterfaceId) {
         for (key, _) in self.known_behind(interface) {
             self.unpublish(key);
@@ -418,7 +419,7 @@ impl Neighbours {
         }
         let known = entry.state.mac();
         let state = match entry.state {
-            // Only an answer proves that it hears us; what it says unasked still tells its MAC.
+            // Only an answer proves that it hears us; an unasked message still shows its MAC.
             _ if reply => State::Reachable { mac, until: now + trusted(key) },
             State::Reachable { until, .. } => State::Reachable { mac, until },
             State::Checking { tries, .. } => State::Checking { mac, tries },
@@ -477,7 +478,7 @@ impl Neighbours {
         self.pause(key, now);
     }
 
-    /// When one that does not answer is looked at again.
+    /// Sets when a neighbour that does not answer is asked again.
     fn pause(&mut self, key: NeighbourKey, now: Moment) {
         let in_turn = Duration::from_secs(1) * self.failed / REVIVALS;
         self.alter(key, |entry| {
@@ -519,7 +520,7 @@ impl Neighbours {
             self.actions.push(Action::Tell(Notice::Unreachable(key)));
             return;
         }
-        // The MAC before the news: a worker that is told must find it.
+        // The MAC before the news: a worker that gets the news must find it.
         self.actions.push(Action::Set(id, NextHop::resolved(key.interface, mac)));
         self.actions.push(Action::Tell(Notice::Reachable(key, id)));
     }

@@ -53,12 +53,12 @@ pub struct Abilities {
 /// Which end of a port's packets is the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
-    /// Of all of them the source.
+    /// The source of all packets.
     Source,
-    /// Of all of them the destination.
+    /// The destination of all packets.
     Destination,
-    /// One-arm: of those to an own address the source, of all others the destination. The device is told by a
-    /// flow rule for each own address.
+    /// One-arm: of those to an own address the source, of all others the destination. The device has a flow rule
+    /// for each own address.
     Either,
 }
 
@@ -129,7 +129,7 @@ pub struct Plan {
     pub ways: Vec<Way>,
     /// Entries of the owner map's table.
     pub entries: usize,
-    /// What tells clients apart, if the map's key must have a zero window; `None`: it is free.
+    /// The fields that distinguish clients, if the map's key must have a zero window; `None`: it is free.
     pub zero_window: Option<Hashed>,
 }
 
@@ -147,13 +147,13 @@ const WITHOUT_RSS: [&str; 10] = [
     "net_tun",
 ];
 
-/// Bytes of a key that reach to the end of what is hashed: addresses, ports, and 32 bits.
+/// Bytes of a key that are used if addresses and ports of both ends are hashed: 12 bytes of fields, and 32 bits.
 const KEY_OF_ALL_FIELDS: usize = 16;
-/// The same where the client's fields are hashed alone.
+/// Bytes of a key that are used if the client's fields are hashed alone: 6 bytes of fields, and 32 bits.
 const KEY_OF_CLIENT: usize = 10;
 
-/// The smallest table for zero-window keys, where the NIC has one: the smaller the table, the more of
-/// such a key is secret.
+/// The smallest table for zero-window keys, if the NIC has so small a one: the smaller the table, the more
+/// of such a key is secret.
 const ENOUGH_ENTRIES: usize = 128;
 
 /// Chooses for `workers` workers.
