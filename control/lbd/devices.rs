@@ -17,7 +17,7 @@ use dataplane::names::mac::Mac;
 use dataplane::snapshot;
 use dataplane::steering::OwnerMap;
 use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// Starts the EAL with all devices of the file.
@@ -383,7 +383,7 @@ impl Devices for DpdkDevices {
         }
     }
 
-    fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize> {
+    fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = IpAddr>) -> Vec<usize> {
         self.steering.follow(&self.ports, own)
     }
 

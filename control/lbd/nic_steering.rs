@@ -9,7 +9,7 @@ use dataplane::steering::{
 use dpdk::{Errno, EthPort, HashType, HashTypes, RssCapabilities, RssConfig, RssRule, RuleRefused};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Drivers that narrow a hash to the source or the destination by flow rules alone.
 const BY_RULES: [&str; 3] = ["net_ice", "net_i40e", "net_iavf"];
@@ -27,7 +27,7 @@ pub(crate) trait Nic {
     fn add_rss_rules(&self, rss: &RssConfig) -> Result<[Self::Rule; 2], RuleRefused>;
     fn add_rss_rule_to(
         &self,
-        address: Ipv4Addr,
+        address: IpAddr,
         rss: &RssConfig,
         table: &[u16],
     ) -> Result<Self::Rule, RuleRefused>;
@@ -66,7 +66,7 @@ impl Nic for EthPort {
 
     fn add_rss_rule_to(
         &self,
-        address: Ipv4Addr,
+        address: IpAddr,
         rss: &RssConfig,
         table: &[u16],
     ) -> Result<RssRule, RuleRefused> {
@@ -92,7 +92,7 @@ struct Rules<R> {
     /// Those that narrow the hash of all packets.
     narrowing: Vec<R>,
     /// Those for own addresses.
-    to: HashMap<Ipv4Addr, R>,
+    to: HashMap<IpAddr, R>,
 }
 
 /// The way of each port, and the one map that all of them follow.
@@ -173,7 +173,7 @@ impl<N: Nic> Steering<N> {
 
     /// Sets what can only be set on a started port, with rules for its `own` addresses if it needs them, and reads it
     /// back. A port that does not take it is steered by software, by this map, and has no rules.
-    pub(crate) fn complete(&mut self, index: usize, nic: &N, rss: &RssConfig, own: &HashSet<Ipv4Addr>) {
+    pub(crate) fn complete(&mut self, index: usize, nic: &N, rss: &RssConfig, own: &HashSet<IpAddr>) {
         if let Err(because) = self.try_complete(index, nic, rss, own) {
             self.rules[index] = Rules { narrowing: Vec::new(), to: HashMap::new() };
             if self.ways[index].has_rules_for_addresses() {
@@ -226,7 +226,7 @@ impl<N: Nic> Steering<N> {
         index: usize,
         nic: &N,
         rss: &RssConfig,
-        own: &HashSet<Ipv4Addr>,
+        own: &HashSet<IpAddr>,
     ) -> Result<(), String> {
         let driver = nic.driver();
         let table = self.table(nic);
@@ -252,7 +252,7 @@ impl<N: Nic> Steering<N> {
 
     /// Has every port that needs rules have one for each `own` address, and no other. Returns the ports that
     /// refuse one: these are steered by software from now on, and keep the rules that they have.
-    pub(crate) fn follow(&mut self, nics: &[N], own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize> {
+    pub(crate) fn follow(&mut self, nics: &[N], own: &mut dyn Iterator<Item = IpAddr>) -> Vec<usize> {
         let mut refusing = Vec::new();
         if !self.ways.iter().any(Way::has_rules_for_addresses) {
             return refusing;
@@ -269,7 +269,7 @@ impl<N: Nic> Steering<N> {
         refusing
     }
 
-    fn follow_on(&mut self, index: usize, nic: &N, own: &HashSet<Ipv4Addr>) -> Result<(), String> {
+    fn follow_on(&mut self, index: usize, nic: &N, own: &HashSet<IpAddr>) -> Result<(), String> {
         self.rules[index].to.retain(|address, _| own.contains(address));
         let missing: Vec<_> =
             own.iter().filter(|address| !self.rules[index].to.contains_key(address)).collect();

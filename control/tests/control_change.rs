@@ -78,7 +78,7 @@ fn edit_service(service: &str, scheduler: Option<&str>) -> Command {
 fn add_real(service: &str, real: &str, weight: u32) -> Command {
     Command::AddReal {
         service: listen(service),
-        real: endpoint(real),
+        real: std::net::SocketAddr::V4(endpoint(real)),
         weight: Some(weight),
         upper_threshold: None,
         lower_threshold: None,
@@ -88,7 +88,7 @@ fn add_real(service: &str, real: &str, weight: u32) -> Command {
 fn edit_real(service: &str, real: &str, weight: Option<u32>) -> Command {
     Command::EditReal {
         service: listen(service),
-        real: endpoint(real),
+        real: std::net::SocketAddr::V4(endpoint(real)),
         weight,
         upper_threshold: None,
         lower_threshold: None,
@@ -96,11 +96,11 @@ fn edit_real(service: &str, real: &str, weight: Option<u32>) -> Command {
 }
 
 fn drain(service: &str, real: &str) -> Command {
-    Command::Drain { service: listen(service), real: endpoint(real) }
+    Command::Drain { service: listen(service), real: std::net::SocketAddr::V4(endpoint(real)) }
 }
 
 fn del_real(service: &str, real: &str) -> Command {
-    Command::DelReal { service: listen(service), real: endpoint(real) }
+    Command::DelReal { service: listen(service), real: std::net::SocketAddr::V4(endpoint(real)) }
 }
 
 fn restore(lines: &[&str]) -> Command {
@@ -115,7 +115,7 @@ fn every_refusal_has_its_code_and_words() {
     let persisting = Command::EditService { service: listen(WEB), scheduler: None, persistence: Some(360) };
     let threshold = |upper, lower| Command::AddReal {
         service: listen(WEB),
-        real: endpoint("10.0.0.27:80"),
+        real: std::net::SocketAddr::V4(endpoint("10.0.0.27:80")),
         weight: None,
         upper_threshold: upper,
         lower_threshold: lower,

@@ -2,6 +2,7 @@
 
 mod control_lab;
 
+use dataplane::names::family::V4;
 use dataplane::names::ids::InterfaceId;
 
 use control::api::protocol::Command;
@@ -56,7 +57,7 @@ impl Bench {
 
 /// An id that tells the address.
 fn way(key: NeighbourKey) -> NextHopId {
-    NextHopId(u32::from(key.interface.0) << 8 | u32::from(key.address.octets()[3]))
+    NextHopId(u32::from(key.interface.0) << 8 | V4::bits(key.address).unwrap() & 0xff)
 }
 
 fn web() -> ServiceKey {

@@ -133,7 +133,7 @@ fn colliding_replies_reset_tcp_and_are_port_unreachable_for_udp() {
 fn forgetful_lab() -> Lab {
     let mut lab = Lab::serving();
     lab.reachable(
-        dataplane::names::ids::NeighbourKey { interface: VIP0, address: ROUTER },
+        dataplane::names::ids::NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(ROUTER) },
         dataplane::names::mac::Mac([2, 0, 0, 0, 0x10, 1]),
     );
     lab

@@ -43,11 +43,11 @@ fn step() -> impl Strategy<Value = Step> {
 const RS3: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 27);
 /// With two ports; with one arm all are behind the first.
 const NEIGHBOURS: [(NeighbourKey, Mac); 5] = [
-    (NeighbourKey { interface: VIP0, address: CLIENT }, CLIENT_MAC),
-    (NeighbourKey { interface: VIP0, address: ROUTER }, Mac([2, 0, 0, 0, 0x10, 1])),
-    (NeighbourKey { interface: DIP0, address: RS1 }, RS1_MAC),
-    (NeighbourKey { interface: DIP0, address: RS2 }, RS2_MAC),
-    (NeighbourKey { interface: DIP0, address: RS3 }, Mac([2, 0, 0, 0, 0, 0x27])),
+    (NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(CLIENT) }, CLIENT_MAC),
+    (NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(ROUTER) }, Mac([2, 0, 0, 0, 0x10, 1])),
+    (NeighbourKey { interface: DIP0, address: std::net::IpAddr::V4(RS1) }, RS1_MAC),
+    (NeighbourKey { interface: DIP0, address: std::net::IpAddr::V4(RS2) }, RS2_MAC),
+    (NeighbourKey { interface: DIP0, address: std::net::IpAddr::V4(RS3) }, Mac([2, 0, 0, 0, 0, 0x27])),
 ];
 
 fn neighbour(which: usize, is_one_arm: bool) -> (NeighbourKey, Mac) {

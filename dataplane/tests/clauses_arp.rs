@@ -141,7 +141,7 @@ fn a_known_neighbours_new_mac_is_taken_from_any_message() {
     ] {
         let mut lab = Lab::serving();
         lab.arrive(VIP0, &frame(NEW_MAC, Mac::BROADCAST, message));
-        let key = NeighbourKey { interface: VIP0, address: CLIENT };
+        let key = NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(CLIENT) };
         let heard = NeighbourEvent::Heard { key, mac: NEW_MAC, reply: is_answer };
         assert_eq!(events(&mut lab), [heard], "{what}");
     }
@@ -158,7 +158,7 @@ fn what_a_stranger_says_of_itself_is_not_told_unless_it_is_awaited() {
 
     let waits = Packet::udp(at(RS1, 4000), at(STRANGER, 9), b"?").macs(RS1_MAC, DIP_MAC).frame();
     assert_eq!(lab.arrive(DIP0, &waits), []);
-    let key = NeighbourKey { interface: VIP0, address: STRANGER };
+    let key = NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(STRANGER) };
     assert_eq!(events(&mut lab), [NeighbourEvent::Wanted(key)]);
     lab.arrive(VIP0, &announces);
     assert_eq!(events(&mut lab), [NeighbourEvent::Heard { key, mac: NEW_MAC, reply: false }]);
@@ -184,7 +184,7 @@ fn replies_are_limited_on_each_port() {
 
 #[test]
 fn another_stations_claim_to_an_own_address_is_told_and_not_answered() {
-    let key = NeighbourKey { interface: VIP0, address: VIP };
+    let key = NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(VIP) };
     let claims = [
         ("an announcement", request(NEW_MAC, VIP, VIP)),
         ("a question for another", request(NEW_MAC, VIP, CLIENT)),
@@ -227,6 +227,9 @@ fn a_flood_of_claims_takes_nothing_from_neighbours() {
     let events = events(&mut lab);
     assert!((2..40).contains(&events.len()), "{}", events.len());
     let key = |address| NeighbourKey { interface: VIP0, address };
-    let heard = NeighbourEvent::Heard { key: key(CLIENT), mac: NEW_MAC, reply: false };
-    assert_eq!(events[events.len() - 2..], [NeighbourEvent::Wanted(key(STRANGER)), heard]);
+    let heard = NeighbourEvent::Heard { key: key(std::net::IpAddr::V4(CLIENT)), mac: NEW_MAC, reply: false };
+    assert_eq!(
+        events[events.len() - 2..],
+        [NeighbourEvent::Wanted(key(std::net::IpAddr::V4(STRANGER))), heard]
+    );
 }

@@ -72,7 +72,7 @@ fn meets(obstacle: Obstacle, packet: Packet) -> (Vec<u8>, Vec<Sent>) {
         assert_eq!((sent.len(), lab.worker.frames_held()), (0, 1));
         lab.control
             .orders
-            .push(Order::Unreachable(NeighbourKey { interface: VIP0, address: silent }))
+            .push(Order::Unreachable(NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(silent) }))
             .unwrap();
         sent = lab.turn();
     }

@@ -23,7 +23,11 @@ fn from_rs1(packet: Packet) -> Vec<u8> {
 /// The lab with services, and a default route to the client's router.
 fn lab() -> Lab {
     let mut lab = Lab::serving();
-    let everywhere = Route { prefix: "0.0.0.0/0".parse().unwrap(), interface: VIP0, via: Some(ROUTER) };
+    let everywhere = Route {
+        prefix: "0.0.0.0/0".parse().unwrap(),
+        interface: VIP0,
+        via: Some(std::net::IpAddr::V4(ROUTER)),
+    };
     lab.description.routes.push(everywhere);
     lab.apply();
     lab

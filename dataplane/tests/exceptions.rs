@@ -327,7 +327,7 @@ fn packets_wait_for_their_next_hop_and_leave_in_order_when_it_answers() {
         let query = Packet::udp(at(CLIENT, 5000), at(VIP, 53), &[n]);
         assert_eq!(lab.arrive(VIP0, &from_client(query)), []);
     }
-    let key = NeighbourKey { interface: DIP0, address: rs3 };
+    let key = NeighbourKey { interface: DIP0, address: std::net::IpAddr::V4(rs3) };
     assert_eq!(lab.control.neighbour_events.pop(), Ok(NeighbourEvent::Wanted(key)));
     assert!(lab.control.neighbour_events.pop().is_err(), "asked once");
     assert_eq!(lab.worker.frames_held(), 5);
@@ -340,8 +340,10 @@ fn packets_wait_for_their_next_hop_and_leave_in_order_when_it_answers() {
     assert_eq!(payloads, [0, 1, 2, 3, 4]);
     assert_eq!(lab.connections().len(), 1);
     assert_eq!(lab.worker.frames_held(), 0);
-    let id = lab
-        .real_id(dataplane::names::ids::RealKey { service: udp_service(at(VIP, 53)), endpoint: at(rs3, 53) });
+    let id = lab.real_id(dataplane::names::ids::RealKey {
+        service: udp_service(at(VIP, 53)),
+        endpoint: std::net::SocketAddr::V4(at(rs3, 53)),
+    });
     assert_eq!(lab.counters().real(id).in_packets.get(), 5, "each counted once");
 }
 
@@ -351,8 +353,8 @@ fn packets_wait_for_their_next_hop_and_leave_in_order_when_it_answers() {
 fn no_probe_of_a_traceroute_is_lost_while_next_hops_are_asked_for() {
     let (client, client_mac) = (Ipv4Addr::new(192, 168, 10, 77), Mac([2, 0, 0, 0, 0x10, 0x77]));
     let (rs3, rs3_mac) = (Ipv4Addr::new(10, 0, 0, 27), Mac([2, 0, 0, 0, 0, 0x27]));
-    let of_client = NeighbourKey { interface: VIP0, address: client };
-    let of_real = NeighbourKey { interface: DIP0, address: rs3 };
+    let of_client = NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(client) };
+    let of_real = NeighbourKey { interface: DIP0, address: std::net::IpAddr::V4(rs3) };
     for (tcp, client_answers_first) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut lab = Lab::new();
         let key = if tcp { tcp_service(at(VIP, 80)) } else { udp_service(at(VIP, 80)) };
@@ -403,7 +405,7 @@ fn the_wait_is_bounded_and_its_end_is_told() {
     }
     assert_eq!(lab.worker.frames_held(), 64);
     assert_eq!(lab.dropped(DropReason::NextHopQueueFull), 36);
-    let key = NeighbourKey { interface: DIP0, address: rs3 };
+    let key = NeighbourKey { interface: DIP0, address: std::net::IpAddr::V4(rs3) };
     lab.control.orders.push(dataplane::exchange::orders::Order::Unreachable(key)).unwrap();
     let sent = lab.turn();
     assert_eq!(sent.len(), 64);
@@ -428,7 +430,7 @@ fn only_neighbours_that_matter_are_told_of() {
     while let Ok(event) = lab.control.neighbour_events.pop() {
         told.push(event);
     }
-    let known = [CLIENT, ROUTER];
+    let known = [CLIENT, ROUTER].map(std::net::IpAddr::V4);
     assert!(told.iter().all(|event| matches!(
         event,
         NeighbourEvent::Heard { key, reply: false, .. } if known.contains(&key.address)

@@ -59,7 +59,7 @@ struct Outcome {
 fn lab() -> Lab {
     let mut lab = Lab::with_capacity(CAPACITY);
     let prefix = "0.0.0.0/0".parse().unwrap();
-    lab.description.routes.push(Route { prefix, interface: VIP0, via: Some(ROUTER) });
+    lab.description.routes.push(Route { prefix, interface: VIP0, via: Some(std::net::IpAddr::V4(ROUTER)) });
     let both = |port| vec![(at(RS1, port), 1), (at(RS2, port), 1)];
     lab.configure(&[
         Configured { key: tcp_service(BUSY), reals: both(80) },
@@ -518,7 +518,7 @@ fn a_reals_answer_is_heard_among_answers_of_others() {
             while let Some(event) =
                 Some(()).filter(|()| round % 20 == 19).and_then(|()| lab.control.neighbour_events.pop().ok())
             {
-                let key = NeighbourKey { interface: DIP0, address: RS1 };
+                let key = NeighbourKey { interface: DIP0, address: std::net::IpAddr::V4(RS1) };
                 heard += u32::from(
                     matches!(event, NeighbourEvent::Heard { key: of, reply: true, .. } if of == key),
                 );
@@ -634,7 +634,9 @@ fn a_neighbour_is_resolved_meanwhile() {
     }
     let answer = Packet::tcp(real.unwrap(), host, SYN | ACK);
     assert!(lab.arrive(DIP0, &from_real(answer)).is_empty());
-    let back =
-        lab.reachable(NeighbourKey { interface: VIP0, address: *host.ip() }, Mac([2, 0, 0, 0, 0x10, 77]));
+    let back = lab.reachable(
+        NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(*host.ip()) },
+        Mac([2, 0, 0, 0, 0x10, 77]),
+    );
     assert!(back.iter().any(|sent| sent.port == VIP0 && read(&sent.bytes).destination == host));
 }

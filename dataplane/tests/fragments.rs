@@ -263,7 +263,8 @@ fn all_wait_for_a_next_hop_and_leave_in_order() {
     assert_eq!(arrive_all(&mut lab, DIP0, &reply.fragments(MTU)), [] as [Vec<u8>; 0]);
     lab.pass(2);
     assert_eq!(lab.worker.frames_held(), 3, "they wait for the hop, as the first does, not for the first");
-    let sent = lab.reachable(NeighbourKey { interface: VIP0, address: stranger }, Mac([2; 6]));
+    let sent =
+        lab.reachable(NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(stranger) }, Mac([2; 6]));
     let offsets: Vec<_> = sent.iter().map(|sent| sent.bytes[20..22].to_vec()).collect();
     assert_eq!(offsets, [[0x20, 0], [0x20, 185], [1, 114]]);
     let frames: Vec<_> = sent.into_iter().map(|sent| sent.bytes).collect();

@@ -453,7 +453,7 @@ fn one_arm_packets_in_the_wrong_queue_are_handed_over_and_counted() {
         real.next_hop = NextHopId::UNKNOWN;
     }
     lab.apply();
-    lab.reachable(NeighbourKey { interface: VIP0, address: RS2 }, RS2_MAC);
+    lab.reachable(NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(RS2) }, RS2_MAC);
     let mut cluster = Cluster::new(&lab, 3, Steering::Device);
     for port in 40000..40300 {
         let client = at(CLIENT, port);

@@ -116,7 +116,7 @@ fn clients_that_half_a_key_does_not_tell_apart_are_told_apart() {
     lab.description.routes.push(Route {
         prefix: "198.0.0.0/8".parse().unwrap(),
         interface: VIP0,
-        via: Some(ROUTER),
+        via: Some(std::net::IpAddr::V4(ROUTER)),
     });
     let reals = vec![(at(RS1, 5353), 1), (at(RS2, 5353), 1)];
     lab.configure(&[Configured { key: udp_service(at(VIP, 53)), reals }]);
@@ -236,7 +236,7 @@ fn openings_among_refusals_are_made() {
 #[test]
 fn the_way_back_through_a_router_follows_its_id() {
     let mut lab = Lab::serving();
-    let key = NeighbourKey { interface: VIP0, address: ROUTER };
+    let key = NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(ROUTER) };
     let opened = |lab: &mut Lab, port: u16| {
         let packet = Packet::udp(at(FAR_CLIENT, port), at(VIP, 53), b"a").macs(CLIENT_MAC, VIP_MAC);
         let to = read(&lab.arrive(VIP0, &packet.frame())[0].bytes).destination;

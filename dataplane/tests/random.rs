@@ -154,13 +154,17 @@ fn run(events: Vec<Event>) {
                 ]);
             }
             Event::Reachable(n) => {
-                let key =
-                    NeighbourKey { interface: VIP0, address: std::net::Ipv4Addr::new(192, 168, 10, n + 5) };
+                let key = NeighbourKey {
+                    interface: VIP0,
+                    address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 10, n + 5)),
+                };
                 lab.reachable(key, CLIENT_MAC);
             }
             Event::Unreachable(n) => {
-                let key =
-                    NeighbourKey { interface: VIP0, address: std::net::Ipv4Addr::new(192, 168, 10, n + 5) };
+                let key = NeighbourKey {
+                    interface: VIP0,
+                    address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 10, n + 5)),
+                };
                 lab.control.orders.push(Order::Unreachable(key)).unwrap();
                 lab.turn();
             }

@@ -55,7 +55,7 @@ fn silent_hosts_do_not_keep_others_from_being_resolved() {
     for _ in 0..20 {
         lab.arrive(DIP0, &p.frame());
     }
-    let key = NeighbourKey { interface: VIP0, address: new_client };
+    let key = NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(new_client) };
     assert_eq!(lab.control.neighbour_events.pop(), Ok(NeighbourEvent::Wanted(key)), "{:?}", drops(&lab));
 }
 
@@ -222,7 +222,7 @@ fn what_has_to_wait_again_keeps_its_order() {
     let mut lab = Lab::new();
     let rs3 = Ipv4Addr::new(10, 0, 0, 27);
     lab.configure(&[Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(rs3, 53), 1)] }]);
-    let key = NeighbourKey { interface: DIP0, address: rs3 };
+    let key = NeighbourKey { interface: DIP0, address: std::net::IpAddr::V4(rs3) };
     for n in 0..3u8 {
         lab.arrive(VIP0, &fc(Packet::udp(at(CLIENT, 5000), at(VIP, 53), &[n])));
     }

@@ -40,7 +40,10 @@ fn segment(lab: &mut Lab, from: Sender, flags: u8) {
 }
 
 fn counts(lab: &mut Lab) -> (u64, u64) {
-    let id = lab.real_id(RealKey { service: tcp_service(at(VIP, 7400)), endpoint: at(RS1, 7000) });
+    let id = lab.real_id(RealKey {
+        service: tcp_service(at(VIP, 7400)),
+        endpoint: std::net::SocketAddr::V4(at(RS1, 7000)),
+    });
     let real = lab.counters().real(id);
     (real.states.active(), real.inactive())
 }
@@ -147,7 +150,10 @@ fn udp_has_one_state_that_both_sides_refresh() {
         lab.pass(10);
         assert_eq!(lab.connections()[0].expires_seconds, expires - 10);
     }
-    let id = lab.real_id(RealKey { service: udp_service(at(VIP, 5000)), endpoint: at(RS1, 5000) });
+    let id = lab.real_id(RealKey {
+        service: udp_service(at(VIP, 5000)),
+        endpoint: std::net::SocketAddr::V4(at(RS1, 5000)),
+    });
     let real = lab.counters().real(id);
     assert_eq!((real.states.active(), real.inactive()), (0, 1), "UDP is never active");
 }

@@ -149,7 +149,10 @@ fn counters_follow_the_connection() {
     let reply = Packet::tcp(at(RS2, 80), at(CLIENT, 40000), SYN | ACK).macs(RS2_MAC, DIP_MAC);
     lab.arrive(DIP0, &reply.frame());
     lab.arrive(DIP0, &reply.frame());
-    let id = lab.real_id(RealKey { service: tcp_service(at(VIP, 80)), endpoint: at(RS2, 80) });
+    let id = lab.real_id(RealKey {
+        service: tcp_service(at(VIP, 80)),
+        endpoint: std::net::SocketAddr::V4(at(RS2, 80)),
+    });
     let real = lab.counters().real(id);
     assert_eq!((real.connections.get(), real.states.active(), real.inactive()), (1, 1, 0));
     assert_eq!((real.in_packets.get(), real.in_bytes.get()), (1, 40));
@@ -229,7 +232,10 @@ fn one_arm_does_both_directions_on_one_port() {
     }
     lab.apply();
     for (address, mac) in [(RS1, RS1_MAC), (RS2, RS2_MAC)] {
-        lab.reachable(dataplane::names::ids::NeighbourKey { interface: VIP0, address }, mac);
+        lab.reachable(
+            dataplane::names::ids::NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(address) },
+            mac,
+        );
     }
     for flags in [SYN, ACK, ACK] {
         let packet = Packet::tcp(at(CLIENT, 40000), at(VIP, 80), flags).macs(CLIENT_MAC, VIP_MAC);

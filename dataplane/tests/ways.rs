@@ -25,7 +25,7 @@ const FAR_REAL: Ipv4Addr = Ipv4Addr::new(172, 20, 0, 5);
 const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 
 fn default_via(port: InterfaceId, via: Ipv4Addr) -> Route {
-    Route { prefix: "0.0.0.0/0".parse().unwrap(), interface: port, via: Some(via) }
+    Route { prefix: "0.0.0.0/0".parse().unwrap(), interface: port, via: Some(std::net::IpAddr::V4(via)) }
 }
 
 /// A gateway on every port: two uplinks, and the router of a real that is not on the link.
@@ -47,7 +47,7 @@ fn two_uplinks() -> Lab {
     for (port, address, mac) in
         [(VIP0, ROUTER, ROUTER_MAC), (VIP1, ROUTER1, ROUTER1_MAC), (DIP0, INNER, INNER_MAC)]
     {
-        lab.reachable(NeighbourKey { interface: port, address }, mac);
+        lab.reachable(NeighbourKey { interface: port, address: std::net::IpAddr::V4(address) }, mac);
     }
     lab
 }
@@ -193,7 +193,7 @@ fn a_smaller_mtu_elsewhere_is_nobodys() {
 #[test]
 fn replies_wait_for_the_gateway_of_the_port_of_arrival() {
     let mut lab = two_uplinks();
-    let key = NeighbourKey { interface: VIP1, address: ROUTER1 };
+    let key = NeighbourKey { interface: VIP1, address: std::net::IpAddr::V4(ROUTER1) };
     let client = at(STRANGER, 40000);
     for forgotten in [true, false] {
         lab.control.orders.push(dataplane::exchange::orders::Order::Unreachable(key)).unwrap();
@@ -227,7 +227,7 @@ fn two_uplinks_without(silent: NeighbourKey) -> Lab {
         Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(FAR_REAL, 5353), 1)] },
     ]);
     for (port, address, mac) in [(VIP0, ROUTER, ROUTER_MAC), (DIP0, INNER, INNER_MAC)] {
-        lab.reachable(NeighbourKey { interface: port, address }, mac);
+        lab.reachable(NeighbourKey { interface: port, address: std::net::IpAddr::V4(address) }, mac);
     }
     assert!(lab.neighbours.iter().all(|(key, _)| *key != silent));
     lab
@@ -237,7 +237,7 @@ fn two_uplinks_without(silent: NeighbourKey) -> Lab {
 #[test]
 fn a_silent_gateway_is_told_to_who_sent_the_packet() {
     let mut lab = two_uplinks();
-    let key = NeighbourKey { interface: DIP0, address: INNER };
+    let key = NeighbourKey { interface: DIP0, address: std::net::IpAddr::V4(INNER) };
     let id = lab.next_hop_id(key);
     lab.next_hops.set(id, dataplane::live::next_hops::NextHop::UNRESOLVED);
     let open = Packet::tcp(at(STRANGER, 40000), at(VIP, 80), SYN);
@@ -403,7 +403,7 @@ fn a_reply_is_translated_where_its_real_is() {
         };
         lab.configure(&[Configured { key: udp_service(at(VIP, 53)), reals: vec![(at(real, 5353), 1)] }]);
         let port = if is_one_of_two { DIP0 } else { VIP1 };
-        lab.reachable(NeighbourKey { interface: port, address: real }, mac);
+        lab.reachable(NeighbourKey { interface: port, address: std::net::IpAddr::V4(real) }, mac);
         let client = at(STRANGER, 40000);
         assert_eq!(UPLINK0.bring(&mut lab, &Packet::udp(client, at(VIP, 53), b"?"))[0].port, port);
         let reply = Packet::udp(at(real, 5353), client, b"!");
@@ -479,11 +479,14 @@ fn what_waits_for_its_gateway_is_not_sent_back_either() {
     let unused = Ipv4Addr::new(192, 88, 99, 9);
     // A host on the link that has the router's MAC, so that only that tells.
     let on_link = Ipv4Addr::new(192, 168, 10, 6);
-    let id = lab.next_hop_id(NeighbourKey { interface: VIP0, address: ROUTER });
+    let id = lab.next_hop_id(NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(ROUTER) });
     lab.next_hops.set(id, dataplane::live::next_hops::NextHop::UNRESOLVED);
     assert_eq!(UPLINK0.bring(&mut lab, &Packet::udp(at(on_link, 4000), at(unused, 9), b"?")), []);
     assert_eq!(lab.worker.frames_held(), 1);
-    assert_eq!(lab.reachable(NeighbourKey { interface: VIP0, address: ROUTER }, ROUTER_MAC), []);
+    assert_eq!(
+        lab.reachable(NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(ROUTER) }, ROUTER_MAC),
+        []
+    );
     assert_eq!((lab.dropped(DropReason::SentBack), lab.worker.frames_held()), (1, 0));
 }
 
@@ -502,9 +505,11 @@ fn what_is_not_sent_back_is_routed() {
     // Another router of the same link, to which a route leads.
     let (second, second_mac) = (Ipv4Addr::new(192, 168, 10, 2), Mac([2, 0, 0, 0, 0x10, 2]));
     let prefix = "198.51.100.0/24".parse().unwrap();
-    lab.description.routes.insert(0, Route { prefix, interface: VIP0, via: Some(second) });
+    lab.description
+        .routes
+        .insert(0, Route { prefix, interface: VIP0, via: Some(std::net::IpAddr::V4(second)) });
     lab.apply();
-    lab.reachable(NeighbourKey { interface: VIP0, address: second }, second_mac);
+    lab.reachable(NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(second) }, second_mac);
     let out = Packet::udp(at(FAR_CLIENT, 4000), at(unused, 9), b"?").macs(second_mac, VIP_MAC);
     UPLINK0.has(&lab.arrive(VIP0, &out.frame()), "from one router to the other");
     let back = Packet::udp(at(unused, 9), at(FAR_CLIENT, 4000), b"!");
@@ -525,7 +530,7 @@ fn with_one_arm_connections_may_leave_to_the_router_they_came_from() {
     lab.apply();
     lab.configure(&[Configured { key: tcp_service(at(VIP, 80)), reals: vec![(at(FAR_REAL, 8080), 1)] }]);
     for (address, mac) in [(ROUTER, ROUTER_MAC), (RS1, RS1_MAC), (CLIENT, CLIENT_MAC)] {
-        lab.reachable(NeighbourKey { interface: VIP0, address }, mac);
+        lab.reachable(NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(address) }, mac);
     }
     let client = at(STRANGER, 40000);
     UPLINK0.has(&UPLINK0.bring(&mut lab, &Packet::tcp(client, at(VIP, 80), SYN)), "a SYN");

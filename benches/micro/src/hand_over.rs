@@ -56,7 +56,7 @@ fn cycles(steering: Steering, others_too: bool, cores: &[core_affinity::CoreId])
         let source = Source::of_flows(own);
         let worker = Worker::new(source, end, FLOWS as usize, KEY, memory::Huge::Auto);
         control.orders.push(Order::Adopt(Arc::clone(&snapshot))).expect("room");
-        let key = NeighbourKey { interface: InterfaceId(0), address: GATEWAY };
+        let key = NeighbourKey { interface: InterfaceId(0), address: std::net::IpAddr::V4(GATEWAY) };
         control.orders.push(Order::Reachable(key, NextHopId(1))).expect("room");
         workers.push(worker.expect("memory for the table").with_peers(peers));
         controls.push(control);

@@ -94,7 +94,7 @@ fn through_worker(flows: u32, traffic: Traffic) -> f64 {
     control.orders.push(Order::Adopt(Arc::new(snapshot(Steering::Software)))).expect("room");
     for (id, (port, address)) in (1..).zip([(0, GATEWAY), (1, REAL)]) {
         next_hops.set(NextHopId(id), NextHop::resolved(InterfaceId(port), Mac([2, 0, 0, 0, 1, port])));
-        let key = NeighbourKey { interface: InterfaceId(port), address };
+        let key = NeighbourKey { interface: InterfaceId(port), address: std::net::IpAddr::V4(address) };
         control.orders.push(Order::Reachable(key, NextHopId(id))).expect("room");
     }
     let now = clock();
@@ -126,8 +126,8 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 2);
 
 fn snapshot(steering: Steering) -> Snapshot {
     let real_of = |protocol, port| RealKey {
-        service: ServiceKey { protocol, listen: SocketAddrV4::new(VIP, port) },
-        endpoint: SocketAddrV4::new(REAL, port),
+        service: ServiceKey { protocol, listen: std::net::SocketAddr::V4(SocketAddrV4::new(VIP, port)) },
+        endpoint: std::net::SocketAddr::V4(SocketAddrV4::new(REAL, port)),
     };
     let keys = [real_of(Protocol::Tcp, TCP_PORT), real_of(Protocol::Udp, UDP_PORT)];
     let port = |side, mac, address: &str| Interface {
@@ -157,7 +157,7 @@ fn snapshot(steering: Steering) -> Snapshot {
         routes: vec![Route {
             prefix: "0.0.0.0/0".parse().expect("a prefix"),
             interface: InterfaceId(0),
-            via: Some(GATEWAY),
+            via: Some(std::net::IpAddr::V4(GATEWAY)),
         }],
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,

@@ -57,7 +57,7 @@ pub fn worker<Io: FrameIo>(
     let neighbours = (0..reals).map(|index| (real_next_hop(index), DIP_PORT, real_address(index)));
     for (id, port, address) in neighbours.chain([(NextHopId(1), VIP_PORT, GATEWAY)]) {
         next_hops.set(id, NextHop::resolved(port, Mac([2, 0, 0, 0, 1, id.0 as u8])));
-        let key = NeighbourKey { interface: port, address };
+        let key = NeighbourKey { interface: port, address: std::net::IpAddr::V4(address) };
         control.orders.push(Order::Reachable(key, id)).expect("room");
     }
     worker.turn(START);
@@ -78,7 +78,10 @@ fn real_next_hop(index: u8) -> NextHopId {
 /// # Panics
 /// Never: the addresses in it are written right.
 pub fn snapshot(reals: u8) -> Snapshot {
-    let key_of = |protocol, port| ServiceKey { protocol, listen: SocketAddrV4::new(VIP, port) };
+    let key_of = |protocol, port| ServiceKey {
+        protocol,
+        listen: std::net::SocketAddr::V4(SocketAddrV4::new(VIP, port)),
+    };
     let services = [key_of(Protocol::Tcp, TCP_PORT), key_of(Protocol::Udp, UDP_PORT)];
     let port = |side, mac, address: &str| Interface {
         side,
@@ -107,7 +110,10 @@ pub fn snapshot(reals: u8) -> Snapshot {
                 id: RealId(id),
                 key: RealKey {
                     service,
-                    endpoint: SocketAddrV4::new(real_address(index), service.listen.port()),
+                    endpoint: std::net::SocketAddr::V4(SocketAddrV4::new(
+                        real_address(index),
+                        service.listen.port(),
+                    )),
                 },
                 next_hop: real_next_hop(index),
                 removed: false,
@@ -116,7 +122,7 @@ pub fn snapshot(reals: u8) -> Snapshot {
         routes: vec![Route {
             prefix: "0.0.0.0/0".parse().expect("a prefix"),
             interface: VIP_PORT,
-            via: Some(GATEWAY),
+            via: Some(std::net::IpAddr::V4(GATEWAY)),
         }],
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,

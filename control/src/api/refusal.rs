@@ -7,7 +7,7 @@ use crate::text::ipvsadm_lines::CutOff;
 use dataplane::connection::Timeouts;
 use dataplane::names::ids::REAL_IDS;
 use dataplane::schedule::UnknownAlgorithm;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
 /// Why a command is refused; the text is what the operator reads.
@@ -35,7 +35,7 @@ pub enum Refused {
     #[error("{address} cannot be {role}: {why}")]
     BadAddress {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// `a VIP` or `a real`.
         role: &'static str,
         /// What is wrong with it.
@@ -43,7 +43,7 @@ pub enum Refused {
     },
     /// Ports are from 1.
     #[error("{0}: the port must not be 0")]
-    ZeroPort(SocketAddrV4),
+    ZeroPort(SocketAddr),
     /// Above the largest.
     #[error("weight {0} is above {LARGEST_WEIGHT}")]
     BadWeight(u32),
@@ -52,7 +52,7 @@ pub enum Refused {
     BadTimeout(u32),
     /// Nothing leads there.
     #[error("no route to {0}")]
-    NoRoute(Ipv4Addr),
+    NoRoute(IpAddr),
     /// No more fit.
     #[error("too many {what}: {most} at most")]
     TooMany {

@@ -13,7 +13,7 @@ use crate::text::{algorithms, later};
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// What a command does to the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ fn add_service(
         return Err(Refused::ServiceExists);
     }
     address::check_vip(links, key.listen)?;
-    let vip = *key.listen.ip();
+    let vip = key.listen.ip();
     address::check_no_real(vip, model.is_host(vip))?;
     if model.services().len() >= MAX_SERVICES {
         return Err(Refused::TooMany { what: "services", most: MAX_SERVICES });
@@ -123,7 +123,7 @@ fn add_real(model: &mut Model, links: &Links, key: ServiceKey, real: Real) -> Re
         return Err(Refused::RealExists);
     }
     check_real(links, &real)?;
-    let host = *real.endpoint.ip();
+    let host = real.endpoint.ip();
     address::check_no_vip(host, model.is_vip(host))?;
     if model.real_count() >= MAX_REALS {
         return Err(Refused::TooMany { what: "reals", most: MAX_REALS });
@@ -155,7 +155,7 @@ fn edit_service(
 }
 
 /// A real that a command names.
-fn present(model: &Model, service: &ServiceKey, endpoint: SocketAddrV4) -> Result<Real, Refused> {
+fn present(model: &Model, service: &ServiceKey, endpoint: SocketAddr) -> Result<Real, Refused> {
     let service = model.services().get(service).ok_or(Refused::NoSuchService)?;
     service.real(endpoint).copied().ok_or(Refused::NoSuchReal)
 }

@@ -11,7 +11,7 @@ use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
 use hashbrown::{HashMap, HashSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// The model with the services of these lines alone, whose reals count as added one by one in the
 /// order written. Timeouts stay unless a `--set` line changes them.
@@ -86,15 +86,15 @@ struct Written {
     services: HashMap<ServiceKey, Draft>,
     /// Services whose own line is faulty: their reals are not to blame for that.
     faulty: HashSet<ServiceKey>,
-    vips: HashSet<Ipv4Addr>,
-    hosts: HashSet<Ipv4Addr>,
+    vips: HashSet<IpAddr>,
+    hosts: HashSet<IpAddr>,
     real_count: usize,
 }
 
 struct Draft {
     algorithm: Algorithm,
     reals: Vec<Real>,
-    endpoints: HashSet<SocketAddrV4>,
+    endpoints: HashSet<SocketAddr>,
 }
 
 impl Written {
@@ -134,11 +134,11 @@ impl Written {
             return Err(Refused::ServiceExists);
         }
         address::check_vip(links, key.listen)?;
-        address::check_no_real(*key.listen.ip(), self.hosts.contains(key.listen.ip()))?;
+        address::check_no_real(key.listen.ip(), self.hosts.contains(&key.listen.ip()))?;
         if self.services.len() >= MAX_SERVICES {
             return Err(Refused::TooMany { what: "services", most: MAX_SERVICES });
         }
-        self.vips.insert(*key.listen.ip());
+        self.vips.insert(key.listen.ip());
         self.services.insert(key, Draft { algorithm, reals: Vec::new(), endpoints: HashSet::new() });
         Ok(())
     }
@@ -152,12 +152,12 @@ impl Written {
             return Err(Refused::RealExists);
         }
         check_real(links, &real)?;
-        address::check_no_vip(*real.endpoint.ip(), self.vips.contains(real.endpoint.ip()))?;
+        address::check_no_vip(real.endpoint.ip(), self.vips.contains(&real.endpoint.ip()))?;
         if self.real_count >= MAX_REALS {
             return Err(Refused::TooMany { what: "reals", most: MAX_REALS });
         }
         self.real_count += 1;
-        self.hosts.insert(*real.endpoint.ip());
+        self.hosts.insert(real.endpoint.ip());
         draft.endpoints.insert(real.endpoint);
         draft.reals.push(real);
         Ok(())

@@ -6,7 +6,7 @@ use crate::text::addresses::{self, Fault, RealAddress};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use dataplane::connection::Timeouts;
 use std::ffi::OsString;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -153,10 +153,10 @@ pub(super) struct ServiceOptions {
 pub(super) struct ServiceAddress {
     /// A TCP service
     #[arg(short, long, value_name = "VIP:PORT")]
-    pub(super) tcp_service: Option<Written<SocketAddrV4>>,
+    pub(super) tcp_service: Option<Written<SocketAddr>>,
     /// A UDP service
     #[arg(short, long, value_name = "VIP:PORT")]
-    pub(super) udp_service: Option<Written<SocketAddrV4>>,
+    pub(super) udp_service: Option<Written<SocketAddr>>,
     #[arg(long, value_name = "VIP:PORT", hide = true)]
     pub(super) sctp_service: Option<String>,
     #[arg(short, long, value_name = "MARK", hide = true)]
@@ -265,7 +265,7 @@ impl<T> Written<T> {
     }
 }
 
-impl FromStr for Written<SocketAddrV4> {
+impl FromStr for Written<SocketAddr> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -8,7 +8,7 @@ use crate::text::later;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{Protocol, ServiceKey};
 use std::io::Read;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// The request; `restore` reads its lines from `stdin`.
 pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Failure> {
@@ -88,12 +88,12 @@ fn selected(selection: &Selection) -> Result<Option<Listen>, Failure> {
     selection.service.as_ref().map(service).transpose()
 }
 
-fn real_name(name: &RealName) -> Result<(Listen, SocketAddrV4), Failure> {
+fn real_name(name: &RealName) -> Result<(Listen, SocketAddr), Failure> {
     let service = service(&name.service)?;
     Ok((service, known(name.real)?.or_port(service.0.listen.port())))
 }
 
-fn real_options(options: &RealOptions) -> Result<(Listen, SocketAddrV4), Failure> {
+fn real_options(options: &RealOptions) -> Result<(Listen, SocketAddr), Failure> {
     let later = [
         (options.forwarding.gatewaying, later::DIRECT_ROUTING),
         (options.forwarding.ipip, later::TUNNELLING),

@@ -23,8 +23,8 @@ use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::schedule::Algorithm;
 use dataplane::snapshot::{IpOptions, Unmatched};
-use ipnet::Ipv4Net;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -221,9 +221,9 @@ pub struct Interface {
     /// Where it leads.
     pub side: Side,
     /// With prefixes.
-    pub addresses: Vec<Ipv4Net>,
+    pub addresses: Vec<IpNet>,
     /// Default next hop of this side.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// Largest IPv4 packet, in bytes; `None`: what the device has.
     pub mtu: Option<u16>,
     /// How often all own addresses are announced by gratuitous ARP; `None`: only when something has changed.
@@ -234,9 +234,9 @@ pub struct Interface {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaticRoute {
     /// Destinations.
-    pub to: Ipv4Net,
+    pub to: IpNet,
     /// Gateway.
-    pub via: Ipv4Addr,
+    pub via: IpAddr,
     /// The interface whose link the gateway is on.
     pub interface: InterfaceId,
 }
@@ -245,7 +245,7 @@ pub struct StaticRoute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaticNeighbour {
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its MAC.
     pub mac: Mac,
     /// The interface whose link it is on.
@@ -267,7 +267,7 @@ pub struct Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Real {
     /// Its address and port.
-    pub endpoint: SocketAddrV4,
+    pub endpoint: SocketAddr,
     /// 0 to 65535.
     pub weight: u32,
 }

@@ -7,8 +7,8 @@ use crate::text::addresses::{self, Fault};
 use dataplane::names::ids::{InterfaceId, MAX_INTERFACES};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
-use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use ipnet::IpNet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The longest name of a port: DPDK's names of mempools (31 characters) begin with it.
@@ -48,7 +48,7 @@ impl Network {
     }
 
     /// Index of the port on whose link an address is: the longest prefix that contains it.
-    pub(super) fn link(&self, address: Ipv4Addr) -> Option<usize> {
+    pub(super) fn link(&self, address: IpAddr) -> Option<usize> {
         let prefixes = self.eth_ports.iter().enumerate().flat_map(|(index, port)| {
             port.interface
                 .addresses
@@ -60,12 +60,12 @@ impl Network {
     }
 
     /// Whether it is an address of one of the ports.
-    pub(super) fn is_own(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn is_own(&self, address: IpAddr) -> bool {
         self.eth_ports.iter().flat_map(|port| &port.interface.addresses).any(|own| own.addr() == address)
     }
 
     /// Whether it is the broadcast or network address of a link.
-    pub(super) fn is_link_broadcast(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn is_link_broadcast(&self, address: IpAddr) -> bool {
         // RFC 3021: a /31 has neither.
         let mut prefixes = self.eth_ports.iter().flat_map(|port| &port.interface.addresses);
         prefixes.any(|prefix| {
@@ -74,14 +74,14 @@ impl Network {
     }
 
     /// Whether it is that of a gateway or `[[neighbour]]`.
-    pub(super) fn is_other_host(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn is_other_host(&self, address: IpAddr) -> bool {
         self.eth_ports.iter().any(|port| port.interface.gateway == Some(address))
             || self.routes.iter().any(|route| route.via == address)
             || self.neighbours.iter().any(|neighbour| neighbour.address == address)
     }
 
     /// Whether packets to a real find a way: its link, a route, or the gateway of a port towards reals.
-    pub(super) fn reaches(&self, real: Ipv4Addr) -> bool {
+    pub(super) fn reaches(&self, real: IpAddr) -> bool {
         let gateway = |port: &EthPort| port.interface.side != Side::Vip && port.interface.gateway.is_some();
         !self.complete
             || self.link(real).is_some()
@@ -159,7 +159,7 @@ impl Network {
         device.value.to_owned()
     }
 
-    fn addresses(&mut self, section: &mut Section<'_>, problems: &mut Problems) -> Vec<Ipv4Net> {
+    fn addresses(&mut self, section: &mut Section<'_>, problems: &mut Problems) -> Vec<IpNet> {
         let example = "[\"192.168.10.100/24\"]";
         section.require("addresses", example, problems);
         let Some(array) = section.array("addresses", problems) else {
@@ -171,7 +171,7 @@ impl Network {
             problems.add(array.at, format!("addresses: {expected}"));
             self.complete = false;
         }
-        let mut read: Vec<Ipv4Net> = Vec::new();
+        let mut read: Vec<IpNet> = Vec::new();
         for value in array.value {
             let text = section::text("addresses", value, problems);
             let address = text.and_then(|text| section::parsed("addresses", text, own_address, problems));
@@ -194,7 +194,7 @@ impl Network {
         read
     }
 
-    fn same_network(&self, address: Ipv4Net) -> Option<(Ipv4Net, &str)> {
+    fn same_network(&self, address: IpNet) -> Option<(IpNet, &str)> {
         let others = self
             .eth_ports
             .iter()
@@ -213,11 +213,11 @@ impl Network {
     }
 
     /// A gateway is on its port's link, whatever the prefixes of the port's addresses are: clouds hand out /32.
-    fn check_gateway(&self, index: usize, gateway: At<Ipv4Addr>, problems: &mut Problems) {
+    fn check_gateway(&self, index: usize, gateway: At<IpAddr>, problems: &mut Problems) {
         let port = &self.eth_ports[index];
         let others = self.eth_ports.iter().filter(|other| other.name != port.name);
         let mut elsewhere = others.filter_map(|other| Some((other, prefix_of(other, *gateway)?)));
-        let own = prefix_of(port, *gateway).map(Ipv4Net::prefix_len);
+        let own = prefix_of(port, *gateway).map(IpNet::prefix_len);
         if self.is_own(*gateway) {
             problems.add(gateway.at, format!("gateway: {} is an own address", *gateway));
         } else if self.is_link_broadcast(*gateway) {
@@ -258,7 +258,7 @@ impl Network {
         }
     }
 
-    fn check_destination(&self, to: At<Ipv4Net>, problems: &mut Problems) {
+    fn check_destination(&self, to: At<IpNet>, problems: &mut Problems) {
         if self.routes.iter().any(|other| other.to == *to) {
             problems.add(to.at, format!("to: another [[route]] leads to {}", *to));
         } else if let Some((other, name)) = self.same_network(*to) {
@@ -310,7 +310,7 @@ impl Network {
     fn on_link(
         &self,
         key: &str,
-        host: At<Ipv4Addr>,
+        host: At<IpAddr>,
         named: Option<usize>,
         problems: &mut Problems,
     ) -> Option<usize> {
@@ -341,7 +341,7 @@ impl Network {
 }
 
 /// The prefix of a port that an address is in.
-fn prefix_of(port: &EthPort, address: Ipv4Addr) -> Option<&Ipv4Net> {
+fn prefix_of(port: &EthPort, address: IpAddr) -> Option<&IpNet> {
     let prefixes = port.interface.addresses.iter().filter(|prefix| prefix.contains(&address));
     prefixes.max_by_key(|prefix| prefix.prefix_len())
 }
@@ -357,7 +357,7 @@ fn mtu(section: &mut Section<'_>, buffer_size: usize, problems: &mut Problems) -
     Some(*mtu as u16)
 }
 
-fn prefix(text: &str, example: &str) -> Result<Ipv4Net, Fault> {
+fn prefix(text: &str, example: &str) -> Result<IpNet, Fault> {
     if text.matches(':').count() > 1 {
         return Err(Fault::NotSupported("IPv6"));
     }
@@ -366,7 +366,7 @@ fn prefix(text: &str, example: &str) -> Result<Ipv4Net, Fault> {
 }
 
 /// An own address with the prefix of its link.
-fn own_address(text: &str) -> Result<Ipv4Net, Fault> {
+fn own_address(text: &str) -> Result<IpNet, Fault> {
     let address = prefix(text, "192.168.10.100/24")?;
     let host = address.addr();
     addresses::host(&host.to_string())?;
@@ -381,7 +381,7 @@ fn own_address(text: &str) -> Result<Ipv4Net, Fault> {
 }
 
 /// Destinations of a route.
-fn network(text: &str) -> Result<Ipv4Net, Fault> {
+fn network(text: &str) -> Result<IpNet, Fault> {
     let network = prefix(text, "172.16.0.0/12")?;
     if network.addr() != network.network() {
         let right = network.trunc();

@@ -10,7 +10,7 @@ use crate::text::algorithms;
 use dataplane::names::ids::{MAX_REALS, ServiceKey};
 use dataplane::schedule::Algorithm;
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Options that `lbctl` knows and that are for later here too.
 const LATER_OF_SERVICE: [&str; 2] = ["persistence", "flags"];
@@ -30,7 +30,7 @@ struct Reader<'a> {
     /// Whether it was said that there are too many services.
     too_many: bool,
     /// Every real's address, as often as written.
-    reals: Vec<At<Ipv4Addr>>,
+    reals: Vec<At<IpAddr>>,
 }
 
 impl Reader<'_> {
@@ -76,7 +76,7 @@ impl Reader<'_> {
 
     /// A VIP must be no other host's.
     fn check_vip(&self, key: At<ServiceKey>, problems: &mut Problems) {
-        let vip = *key.listen.ip();
+        let vip = key.listen.ip();
         let whose = if self.network.is_link_broadcast(vip) {
             "a link's broadcast or network address"
         } else if self.network.is_other_host(vip) {
@@ -89,7 +89,7 @@ impl Reader<'_> {
 
     /// Reals must be elsewhere, and within reach.
     fn check_reals(&self, problems: &mut Problems) {
-        let vips: HashSet<_> = self.keys.iter().map(|key| *key.listen.ip()).collect();
+        let vips: HashSet<_> = self.keys.iter().map(|key| key.listen.ip()).collect();
         for real in &self.reals {
             if self.network.is_own(**real) || vips.contains(&**real) {
                 let right = "expected the address of another host";

@@ -51,8 +51,8 @@ fn the_example_is_read_whole() {
     assert_eq!(config.eth_ports[0].device, "net_af_packet0,iface=eth1");
     assert_eq!(config.eth_ports[0].interface.gateway, Some("192.168.10.1".parse().unwrap()));
     assert_eq!((config.eth_ports[1].interface.side, config.eth_ports[1].interface.mtu), (Side::Dip, None));
-    assert_eq!(config.eth_ports[1].interface.addresses, ["10.0.0.8/24".parse::<Ipv4Net>().unwrap()]);
-    let [to, via] = ["172.16.0.0/12", "10.0.0.1/32"].map(|text| text.parse::<Ipv4Net>().unwrap());
+    assert_eq!(config.eth_ports[1].interface.addresses, ["10.0.0.8/24".parse::<IpNet>().unwrap()]);
+    let [to, via] = ["172.16.0.0/12", "10.0.0.1/32"].map(|text| text.parse::<IpNet>().unwrap());
     assert_eq!(config.routes, [StaticRoute { to, via: via.addr(), interface: InterfaceId(1) }]);
     let (address, mac) = ("10.0.0.7".parse().unwrap(), Mac([2, 0, 0, 0, 0, 7]));
     assert_eq!(config.neighbours, [StaticNeighbour { address, mac, interface: InterfaceId(1) }]);

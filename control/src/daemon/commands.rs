@@ -68,7 +68,7 @@ impl ControlThread {
             }
             Command::AddService { service, .. } => {
                 self.carry_out(command)?;
-                let note = self.vip_note(*service.0.listen.ip());
+                let note = self.vip_note(service.0.listen.ip());
                 Ok(json(Changed { config_version: self.compiler.version(), note }))
             }
             Command::EditService { .. }

@@ -3,7 +3,7 @@
 use crate::host_interface::Footing;
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::Steering;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// The devices, as far as the control thread sees them: DPDK's in `lbd`, made up ones in tests.
 pub trait Devices {
@@ -11,7 +11,7 @@ pub trait Devices {
     fn status(&self, port: usize) -> DeviceStatus;
     /// Has the devices that tell packets from clients by rules for own addresses know these, and no others. Returns
     /// the ports whose devices refuse: software has to steer them from now on.
-    fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize>;
+    fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = IpAddr>) -> Vec<usize>;
     /// Whether a worker has a queue of its own to transmit on an `EthPort`.
     fn transmits(&self, port: usize, worker: usize) -> bool;
     /// DPDK's release.

@@ -5,9 +5,9 @@ use super::status::Trouble;
 use crate::publish::workers::Workers;
 use dataplane::connection::table::MOST_OF_ENDPOINT;
 use dataplane::counters::WorkerCounters;
+use dataplane::names::family::V4;
 use dataplane::names::verdict::DropReason;
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Seconds that a note looks back: as long after its cause has ended it is gone.
 const WINDOW: usize = 10;
@@ -102,17 +102,11 @@ fn notes(worker: usize, passed: Totals, seconds: u64, full_endpoint: u64) -> Vec
         let text = format!(
             "worker {worker}: client {} has {MOST_OF_ENDPOINT} connections, as many as one address and port may have: \
              {endpoint_full} packets to further services were dropped in the last {seconds} s (client_endpoint_full)",
-            endpoint(full_endpoint)
+            V4::endpoint(full_endpoint)
         );
         note("client", text);
     }
     notes
-}
-
-/// Of 48 bits in the order of the wire.
-fn endpoint(bits: u64) -> SocketAddrV4 {
-    let [a, b, c, d, high, low, _, _] = bits.to_le_bytes();
-    SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low]))
 }
 
 #[cfg(test)]

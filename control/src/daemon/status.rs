@@ -12,7 +12,7 @@ use dataplane::names::side::Side;
 use dataplane::names::verdict::DropReason;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// Samples, one a second, that the load is taken over.
@@ -395,7 +395,7 @@ impl ControlThread {
         notes
     }
     /// What may be wrong with a VIP, if anything.
-    pub(super) fn vip_note(&self, vip: Ipv4Addr) -> Option<String> {
+    pub(super) fn vip_note(&self, vip: IpAddr) -> Option<String> {
         Some(match self.compiler.links().misplaced(vip)? {
             Some(port) => {
                 let name = self.watch.name(port);
@@ -413,7 +413,7 @@ impl ControlThread {
     /// The VIPs that lie in a network of the reals. Those in none are usual where blocks are routed here.
     fn vips_of_the_wrong_side(&self) -> Vec<String> {
         let links = self.compiler.links();
-        let vips: BTreeSet<Ipv4Addr> = self.model.services().keys().map(|key| *key.listen.ip()).collect();
+        let vips: BTreeSet<IpAddr> = self.model.services().keys().map(|key| key.listen.ip()).collect();
         let wrong = vips.into_iter().filter(|vip| matches!(links.misplaced(*vip), Some(Some(_))));
         let wrong: Vec<_> = wrong.collect();
         let mut notes: Vec<_> = wrong.iter().take(NAMED).filter_map(|vip| self.vip_note(*vip)).collect();

@@ -7,7 +7,7 @@ pub use status::status;
 
 use crate::api::protocol::{ConnectionView, ServiceView, Services, TimeoutsView, Traffic};
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Sorts services by protocol number, address and port, and their reals by address and port.
 pub fn sort(services: &mut Services) {
@@ -137,12 +137,10 @@ fn protocol_number(name: &str) -> u8 {
     }
 }
 
-/// IPv4 addresses sort by number, and before anything else.
-fn numeric(address: &str) -> (bool, u32) {
-    match address.parse::<Ipv4Addr>() {
-        Ok(address) => (false, address.to_bits()),
-        Err(_) => (true, 0),
-    }
+/// Addresses sort by number, and before anything else.
+fn numeric(address: &str) -> (bool, Option<IpAddr>) {
+    let address = address.parse().ok();
+    (address.is_none(), address)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::snapshot::{EthPort, Interface, IpOptions, Route, Routes, Steering, Unmatched};
-use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// What the file says of devices, interfaces and routes.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Links {
     pub ip_options: IpOptions,
     gateways: Vec<NeighbourKey>,
     /// Addresses of `[[neighbour]]`.
-    neighbours: Vec<Ipv4Addr>,
+    neighbours: Vec<IpAddr>,
     /// By port: the MTU that the file asks for.
     asked_mtu: Vec<Option<u16>>,
     table: Routes,
@@ -52,7 +52,7 @@ impl Links {
         });
         let defaults = InterfaceId::all().zip(&config.eth_ports).filter_map(|(index, port)| {
             let via = Some(port.interface.gateway?);
-            Some(Route { prefix: Ipv4Net::default(), interface: index, via })
+            Some(Route { prefix: IpNet::default(), interface: index, via })
         });
         let mut defaults: Vec<Route> = defaults.collect();
         // The first default counts for what is routed, clients' ways back included: that of a vip side.
@@ -70,7 +70,7 @@ impl Links {
     }
 
     /// The host that packets to a real are sent to next, as the workers choose it.
-    pub fn way_to_real(&self, address: Ipv4Addr) -> Option<NeighbourKey> {
+    pub fn way_to_real(&self, address: IpAddr) -> Option<NeighbourKey> {
         self.table.to_real(address)
     }
 
@@ -80,13 +80,13 @@ impl Links {
     }
 
     /// Whether a port has this address.
-    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+    pub fn is_own(&self, address: IpAddr) -> bool {
         self.prefixes().any(|prefix| prefix.addr() == address)
     }
 
     /// What an operator should hear of a VIP that lies in the network of no port that answers clients: in one of
     /// the reals' side (by its index), or in none at all (`None`). Both can be right, if routers lead to it.
-    pub fn misplaced(&self, vip: Ipv4Addr) -> Option<Option<usize>> {
+    pub fn misplaced(&self, vip: IpAddr) -> Option<Option<usize>> {
         let of = |is_wanted: fn(Side) -> bool| {
             let holds = |interface: &Interface| {
                 is_wanted(interface.side) && interface.addresses.iter().any(|net| net.contains(&vip))
@@ -100,7 +100,7 @@ impl Links {
     }
 
     /// Whether this is a link's broadcast or network address.
-    pub fn is_link_broadcast(&self, address: Ipv4Addr) -> bool {
+    pub fn is_link_broadcast(&self, address: IpAddr) -> bool {
         // RFC 3021: a /31 has neither.
         let mut prefixes = self.prefixes().filter(|prefix| prefix.prefix_len() < 31);
         prefixes.any(|prefix| prefix.broadcast() == address || prefix.network() == address)
@@ -112,11 +112,11 @@ impl Links {
     }
 
     /// Whether the file says that another host has this address: a gateway or a `[[neighbour]]`.
-    pub fn is_other_host(&self, address: Ipv4Addr) -> bool {
+    pub fn is_other_host(&self, address: IpAddr) -> bool {
         self.neighbours.contains(&address) || self.gateways.iter().any(|gateway| gateway.address == address)
     }
 
-    fn prefixes(&self) -> impl Iterator<Item = &Ipv4Net> {
+    fn prefixes(&self) -> impl Iterator<Item = &IpNet> {
         self.interfaces.iter().flat_map(|interface| &interface.addresses)
     }
 }
@@ -129,11 +129,11 @@ fn on_link_alone(config: &Config) -> impl Iterator<Item = Route> + '_ {
         .filter_map(|(interface, port)| Some((interface, port.interface.gateway?)));
     let vias = config.routes.iter().map(|route| (route.interface, route.via));
     let fixed = config.neighbours.iter().map(|neighbour| (neighbour.interface, neighbour.address));
-    let is_alone = |(interface, address): &(InterfaceId, Ipv4Addr)| {
+    let is_alone = |(interface, address): &(InterfaceId, IpAddr)| {
         let port = &config.eth_ports[interface.eth_port().index()];
         !port.interface.addresses.iter().any(|prefix| prefix.contains(address))
     };
-    let host = |(interface, address)| Route { prefix: Ipv4Net::from(address), interface, via: None };
+    let host = |(interface, address)| Route { prefix: IpNet::from(address), interface, via: None };
     gateways.chain(vias).chain(fixed).filter(is_alone).map(host)
 }
 

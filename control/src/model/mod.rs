@@ -12,7 +12,7 @@ use dataplane::schedule::{Algorithm, Change};
 use hashbrown::HashSet;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The most services: far above what an operator has, and small enough that announcing each VIP
@@ -28,7 +28,7 @@ pub struct Model {
     /// In `ipvsadm`'s sort order.
     services: OrdMap<ServiceKey, Arc<Service>>,
     /// The addresses of all reals, each with how many reals have it.
-    hosts: OrdMap<Ipv4Addr, u32>,
+    hosts: OrdMap<IpAddr, u32>,
     real_count: usize,
     /// How long connections live.
     pub timeouts: TimeoutSeconds,
@@ -69,7 +69,7 @@ pub struct Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Real {
     /// Its address and port.
-    pub endpoint: SocketAddrV4,
+    pub endpoint: SocketAddr,
     /// 0: gets no new connection.
     pub weight: u32,
 }
@@ -91,7 +91,7 @@ fn only_in<'a>(
     one: Option<&'a Arc<Service>>,
     other: Option<&'a Arc<Service>>,
 ) -> impl Iterator<Item = RealKey> + use<'a> {
-    let other: HashSet<SocketAddrV4> =
+    let other: HashSet<SocketAddr> =
         other.into_iter().flat_map(|other| &other.reals).map(|real| real.endpoint).collect();
     let one = one.into_iter().flat_map(|one| one.real_keys());
     one.filter(move |key| !other.contains(&key.endpoint))
@@ -124,14 +124,14 @@ impl Model {
     }
 
     /// Whether some real has this address.
-    pub fn is_host(&self, address: Ipv4Addr) -> bool {
+    pub fn is_host(&self, address: IpAddr) -> bool {
         self.hosts.contains_key(&address)
     }
 
     /// Whether some service has this VIP.
-    pub fn is_vip(&self, address: Ipv4Addr) -> bool {
+    pub fn is_vip(&self, address: IpAddr) -> bool {
         [Protocol::Tcp, Protocol::Udp].into_iter().any(|protocol| {
-            let key = |port| ServiceKey { protocol, listen: SocketAddrV4::new(address, port) };
+            let key = |port| ServiceKey { protocol, listen: SocketAddr::new(address, port) };
             self.services.range(key(0)..=key(u16::MAX)).next().is_some()
         })
     }
@@ -151,7 +151,7 @@ impl Model {
     /// Adds a service, or puts it in another's place.
     pub fn insert(&mut self, service: Service) {
         for real in &service.reals {
-            self.count_host(*real.endpoint.ip());
+            self.count_host(real.endpoint.ip());
         }
         if let Some(before) = self.services.insert(service.key, Arc::new(service)) {
             self.forget_hosts(&before);
@@ -175,24 +175,24 @@ impl Model {
         if let Some(service) = self.edited(service) {
             service.reals.insert(0, real);
             service.note_change();
-            self.count_host(*real.endpoint.ip());
+            self.count_host(real.endpoint.ip());
         }
     }
 
     /// Removes a real of a service. Returns whether there was one.
-    pub(crate) fn remove_real(&mut self, service: &ServiceKey, endpoint: SocketAddrV4) -> bool {
+    pub(crate) fn remove_real(&mut self, service: &ServiceKey, endpoint: SocketAddr) -> bool {
         let Some(service) = self.edited(service) else { return false };
         let Some(place) = service.reals.iter().position(|real| real.endpoint == endpoint) else {
             return false;
         };
         service.reals.remove(place);
         service.note_change();
-        self.forget_host(*endpoint.ip());
+        self.forget_host(endpoint.ip());
         true
     }
 
     /// Gives a real of a service that has it another weight.
-    pub(crate) fn set_weight(&mut self, service: &ServiceKey, endpoint: SocketAddrV4, weight: u32) {
+    pub(crate) fn set_weight(&mut self, service: &ServiceKey, endpoint: SocketAddr, weight: u32) {
         if let Some(service) = self.edited(service) {
             let real = service.reals.iter_mut().find(|real| real.endpoint == endpoint);
             real.into_iter().for_each(|real| real.weight = weight);
@@ -221,18 +221,18 @@ impl Model {
         Some(service)
     }
 
-    fn count_host(&mut self, host: Ipv4Addr) {
+    fn count_host(&mut self, host: IpAddr) {
         *self.hosts.entry(host).or_insert(0) += 1;
         self.real_count += 1;
     }
 
     fn forget_hosts(&mut self, service: &Service) {
         for real in &service.reals {
-            self.forget_host(*real.endpoint.ip());
+            self.forget_host(real.endpoint.ip());
         }
     }
 
-    fn forget_host(&mut self, host: Ipv4Addr) {
+    fn forget_host(&mut self, host: IpAddr) {
         self.real_count -= 1;
         match self.hosts.get_mut(&host) {
             Some(count) if *count > 1 => *count -= 1,
@@ -269,7 +269,7 @@ impl Service {
     }
 
     /// The real with this address and port.
-    pub fn real(&self, endpoint: SocketAddrV4) -> Option<&Real> {
+    pub fn real(&self, endpoint: SocketAddr) -> Option<&Real> {
         self.reals.iter().find(|real| real.endpoint == endpoint)
     }
 

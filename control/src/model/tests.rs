@@ -6,12 +6,12 @@ fn key(number: u8) -> ServiceKey {
     let protocol = if number.is_multiple_of(2) { Protocol::Tcp } else { Protocol::Udp };
     ServiceKey {
         protocol,
-        listen: SocketAddrV4::new([192, 0, 2, number / 4].into(), 80 + u16::from(number / 2 % 2)),
+        listen: SocketAddr::new([192, 0, 2, number / 4].into(), 80 + u16::from(number / 2 % 2)),
     }
 }
 
 fn real(number: u8) -> Real {
-    Real { endpoint: SocketAddrV4::new([10, 0, 0, number / 2].into(), 80 + u16::from(number % 2)), weight: 1 }
+    Real { endpoint: SocketAddr::new([10, 0, 0, number / 2].into(), 80 + u16::from(number % 2)), weight: 1 }
 }
 
 #[derive(Clone, Debug)]
@@ -69,15 +69,15 @@ proptest! {
         let mut model = Model::new(TimeoutSeconds::default());
         for step in &steps {
             model.take(step);
-            let hosts: HashSet<Ipv4Addr> = model.reals().map(|real| *real.endpoint.ip()).collect();
-            let vips: HashSet<Ipv4Addr> = model.services.keys().map(|key| *key.listen.ip()).collect();
+            let hosts: HashSet<IpAddr> = model.reals().map(|real| real.endpoint.ip()).collect();
+            let vips: HashSet<IpAddr> = model.services.keys().map(|key| key.listen.ip()).collect();
             prop_assert_eq!(model.real_count(), model.reals().count());
             for number in 0..10 {
-                let host = *real(number).endpoint.ip();
+                let host = real(number).endpoint.ip();
                 prop_assert_eq!(model.is_host(host), hosts.contains(&host));
             }
             for number in 0..12 {
-                let vip = *key(number).listen.ip();
+                let vip = key(number).listen.ip();
                 prop_assert_eq!(model.is_vip(vip), vips.contains(&vip));
             }
         }

@@ -7,7 +7,7 @@
 use super::{ArpFrame, Interface, Moment};
 use dataplane::names::ids::{InterfaceId, MAX_INTERFACES};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// When an address is announced again, after the first time: soon, for a frame that was lost (RFC 5227 §1.1 has two
@@ -24,7 +24,7 @@ pub(super) const AT_ONCE: u32 = 16;
 pub const FRAMES_AT_ONCE: usize = 2 * AT_ONCE as usize;
 
 /// An own address on an interface.
-type Place = (InterfaceId, Ipv4Addr);
+type Place = (InterfaceId, IpAddr);
 
 /// Which addresses are to be announced where, and when.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Announcer {
 
     /// An address is answered for by the interfaces of this bit set from now on; by none, if it is ours no more. It is
     /// announced on those that are new and have a link.
-    pub fn set_address(&mut self, address: Ipv4Addr, interfaces: u16, now: Moment) {
+    pub fn set_address(&mut self, address: IpAddr, interfaces: u16, now: Moment) {
         for interface in InterfaceId::all() {
             let place = (interface, address);
             let is_wanted = interfaces & interface.bit() != 0;
@@ -91,10 +91,8 @@ impl Announcer {
     }
 
     fn of_interface(&self, interface: InterfaceId) -> Vec<Place> {
-        self.known
-            .range((interface, Ipv4Addr::UNSPECIFIED)..=(interface, Ipv4Addr::BROADCAST))
-            .copied()
-            .collect()
+        let first = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        self.known.range((interface, first)..).take_while(|(of, _)| *of == interface).copied().collect()
     }
 
     /// What is to be sent now: [`FRAMES_AT_ONCE`] at most.
@@ -108,7 +106,9 @@ impl Announcer {
             self.paced += PACE;
             self.plan_next(place, now);
             let (interface, address) = place;
-            frames.extend(interfaces.get(interface.index()).map(|interface| interface.announcement(address)));
+            frames.extend(
+                interfaces.get(interface.index()).and_then(|interface| interface.announcement(address)),
+            );
         }
         frames.concat()
     }

@@ -72,8 +72,10 @@ mod tests {
     use dataplane::names::ids::InterfaceId;
     use std::net::Ipv4Addr;
 
-    const KEY: NeighbourKey =
-        NeighbourKey { interface: InterfaceId(0), address: Ipv4Addr::new(192, 168, 10, 100) };
+    const KEY: NeighbourKey = NeighbourKey {
+        interface: InterfaceId(0),
+        address: std::net::IpAddr::V4(Ipv4Addr::new(192, 168, 10, 100)),
+    };
     const ONE: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const TWO: Mac = Mac([2, 0, 0, 0, 0, 2]);
 

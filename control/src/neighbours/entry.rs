@@ -1,6 +1,7 @@
 //! What is known of one neighbour.
 
 use super::{Moment, REACHABLE, RETRY, SPREAD, TRIES};
+use dataplane::names::family::V4;
 use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub(super) enum Kind {
 /// How long an answer of this host is trusted.
 pub(super) fn trusted(key: NeighbourKey) -> Duration {
     // Multiplying by 2^32 over the golden ratio scatters addresses that follow each other (Knuth, TAOCP 3, 6.4).
-    let scattered = key.address.to_bits().wrapping_mul(0x9e37_79b1) >> 16;
+    let scattered = V4::bits(key.address).unwrap_or(0).wrapping_mul(0x9e37_79b1) >> 16;
     REACHABLE - SPREAD * scattered / (1 << 16)
 }
 

@@ -360,7 +360,7 @@ impl Neighbours {
         if defence.announce
             && let Some(interface) = self.interfaces.get(key.interface.index())
         {
-            self.actions.extend(interface.announcement(key.address).map(Action::Send));
+            self.actions.extend(interface.announcement(key.address).into_iter().flatten().map(Action::Send));
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use dataplane::names::family::V4;
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -12,7 +13,7 @@ fn seconds(count: u64) -> Moment {
 }
 
 fn key(last: u8) -> NeighbourKey {
-    NeighbourKey { interface: InterfaceId(0), address: Ipv4Addr::new(10, 0, 0, last) }
+    NeighbourKey { interface: InterfaceId(0), address: std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)) }
 }
 
 fn interfaces() -> Vec<Interface> {
@@ -204,8 +205,7 @@ fn run_answering(neighbours: &mut Neighbours, key: NeighbourKey, from: Moment, u
     while now <= until {
         turns(neighbours, now);
         let actions = neighbours.take_actions();
-        let asks =
-            |action: &Action| matches!(action, Action::Send(f) if f.bytes[38..42] == key.address.octets());
+        let asks = |action: &Action| matches!(action, Action::Send(f) if f.bytes[38..42] == V4::address(key.address).unwrap().octets());
         if actions.iter().any(asks) {
             neighbours.event(heard(key, RS1, true), now);
         }
@@ -235,7 +235,7 @@ fn in_a_crowd_a_dynamic_one_is_forgotten_after_minutes() {
     let mut neighbours = neighbours();
     let crowd = (0..KEPT as u32).map(|number| NeighbourKey {
         interface: InterfaceId(0),
-        address: Ipv4Addr::from_bits(0x0a01_0000 + number),
+        address: std::net::IpAddr::V4(Ipv4Addr::from_bits(0x0a01_0000 + number)),
     });
     neighbours.set_permanent(&permanent(crowd), seconds(0));
     neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(0));
@@ -257,7 +257,7 @@ fn thousands_of_reals_resolve_soon_and_are_never_given_up() {
     let mut neighbours = neighbours();
     let host = |number| NeighbourKey {
         interface: InterfaceId(0),
-        address: Ipv4Addr::from_bits(0x0a01_0000 + number),
+        address: std::net::IpAddr::V4(Ipv4Addr::from_bits(0x0a01_0000 + number)),
     };
     neighbours.set_permanent(&permanent((0..REALS).map(host)), seconds(1));
     assert_eq!(neighbours.take_actions(), [], "the turns ask");
@@ -316,7 +316,13 @@ fn a_flood_of_made_up_hosts_exhausts_nothing() {
     for host in 0..200_000u32 {
         let address = Ipv4Addr::from_bits(0x0a01_0000 + host);
         let now = seconds(1) + Duration::from_micros(u64::from(host) * 100);
-        neighbours.event(NeighbourEvent::Wanted(NeighbourKey { interface: InterfaceId(0), address }), now);
+        neighbours.event(
+            NeighbourEvent::Wanted(NeighbourKey {
+                interface: InterfaceId(0),
+                address: std::net::IpAddr::V4(address),
+            }),
+            now,
+        );
         neighbours.turn(now);
         assert!(neighbours.len() <= MAX_UNANSWERED + 1);
         requests[now.as_secs() as usize] += asked(&neighbours.take_actions()).len();
@@ -341,7 +347,7 @@ fn hosts_that_all_answer_are_bounded_too() {
     let mut neighbours = neighbours();
     let host = |number: u32| NeighbourKey {
         interface: InterfaceId(0),
-        address: Ipv4Addr::from_bits(0x0a01_0000 + number),
+        address: std::net::IpAddr::V4(Ipv4Addr::from_bits(0x0a01_0000 + number)),
     };
     for number in 0..MAX_ENTRIES as u32 + 100 {
         let now = seconds(u64::from(number / NEW_A_SECOND));
@@ -376,7 +382,7 @@ fn a_claimed_own_address_is_announced_once_in_ten_seconds() {
         neighbours.event(NeighbourEvent::Conflict { key: own, mac: OTHER }, seconds(second));
         for action in neighbours.take_actions() {
             let Action::Send(frame) = action else { panic!("{action:?}") };
-            assert!(interfaces()[0].announcement(own.address).contains(&frame));
+            assert!(interfaces()[0].announcement(own.address).unwrap().contains(&frame));
             announced.push(second);
         }
     }
@@ -402,7 +408,10 @@ fn what_is_no_host_is_not_asked_for() {
 
 /// The host number `number` of many.
 fn host(number: u32) -> NeighbourKey {
-    NeighbourKey { interface: InterfaceId(0), address: Ipv4Addr::from_bits(0x0a01_0000 + number) }
+    NeighbourKey {
+        interface: InterfaceId(0),
+        address: std::net::IpAddr::V4(Ipv4Addr::from_bits(0x0a01_0000 + number)),
+    }
 }
 
 /// Whom the requests among what is to be done ask for.

@@ -9,7 +9,7 @@ use crate::publish::workers::Workers;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{RealId, RealKey, ServiceKey};
 use hashbrown::HashMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub struct Statistics {
 struct ServiceAccount {
     /// `None`: the service is removed.
     own: Option<Account>,
-    reals: HashMap<SocketAddrV4, RealAccount>,
+    reals: HashMap<SocketAddr, RealAccount>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -157,7 +157,7 @@ impl Statistics {
 }
 
 impl ServiceAccount {
-    fn open(&mut self, endpoint: SocketAddrV4, id: RealId, reader: &impl Reader) {
+    fn open(&mut self, endpoint: SocketAddr, id: RealId, reader: &impl Reader) {
         let read = || reader.read(id);
         let fresh = || RealAccount { id, account: Account::default(), read: read(), in_service: true };
         let known = self.reals.entry(endpoint).or_insert_with(fresh);
@@ -166,7 +166,7 @@ impl ServiceAccount {
         }
     }
 
-    fn close(&mut self, endpoint: SocketAddrV4, reader: &impl Reader) {
+    fn close(&mut self, endpoint: SocketAddr, reader: &impl Reader) {
         let Some(real) = self.reals.get_mut(&endpoint).filter(|real| real.in_service) else { return };
         let passed = real.collect(reader);
         real.in_service = false;

@@ -9,7 +9,7 @@ use dataplane::schedule::{Candidate, Schedule};
 use dataplane::snapshot::{self, Description, Snapshot, Steering};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Makes snapshots, and remembers what they share.
@@ -20,7 +20,7 @@ pub struct Compiler {
     version: u64,
     has_others: bool,
     /// Own addresses that came, went or changed their ports, with the ports that answer now; not taken yet.
-    addresses: BTreeMap<Ipv4Addr, u16>,
+    addresses: BTreeMap<IpAddr, u16>,
     /// The last snapshot.
     current: Arc<Snapshot>,
     schedules: HashMap<ServiceKey, (Arc<Service>, Arc<Schedule>)>,
@@ -78,7 +78,7 @@ impl Compiler {
 
     /// The own addresses that came, went or changed since the last call, each with the bit set of the ports that answer
     /// for it now; of one that is ours no more it is empty.
-    pub fn take_addresses(&mut self) -> BTreeMap<Ipv4Addr, u16> {
+    pub fn take_addresses(&mut self) -> BTreeMap<IpAddr, u16> {
         std::mem::take(&mut self.addresses)
     }
 
@@ -102,7 +102,7 @@ impl Compiler {
         let configured = self.ids.configured().map(|(key, id)| (key, id, false));
         let removed = self.ids.removed().map(|(key, id)| (key, id, true));
         let reals = configured.chain(removed).map(|(key, id, removed)| {
-            let way = self.links.way_to_real(*key.endpoint.ip());
+            let way = self.links.way_to_real(key.endpoint.ip());
             snapshot::Real { id, key, next_hop: way.map_or(NextHopId::UNKNOWN, &mut next_hop), removed }
         });
         let reals = reals.collect();
@@ -125,7 +125,7 @@ impl Compiler {
         snapshot
     }
 
-    fn follow_address(&mut self, address: Ipv4Addr, before: &Snapshot, now: &Snapshot) {
+    fn follow_address(&mut self, address: IpAddr, before: &Snapshot, now: &Snapshot) {
         let interfaces = |snapshot: &Snapshot| snapshot.local(address).map(|local| local.interfaces);
         if interfaces(before) != interfaces(now) {
             self.addresses.insert(address, interfaces(now).unwrap_or(0));

@@ -10,7 +10,7 @@ use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{REAL_IDS, RealId, RealKey, ServiceId, ServiceKey};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// Which id each service and real has.
 #[derive(Debug)]
@@ -185,7 +185,7 @@ fn has_others(change: &Difference<'_>) -> bool {
 }
 
 /// The reals of a service, each with whether it takes new connections.
-fn in_use(service: &Service) -> impl Iterator<Item = (SocketAddrV4, bool)> {
+fn in_use(service: &Service) -> impl Iterator<Item = (SocketAddr, bool)> {
     service.reals.iter().map(|real| (real.endpoint, real.weight > 0))
 }
 

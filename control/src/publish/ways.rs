@@ -64,7 +64,7 @@ fn ways<'a>(
     links: &'a Links,
 ) -> impl Iterator<Item = (NeighbourKey, bool)> + 'a {
     let reals = service.into_iter().flat_map(|service| &service.reals);
-    reals.filter_map(|real| Some((links.way_to_real(*real.endpoint.ip())?, real.weight > 0)))
+    reals.filter_map(|real| Some((links.way_to_real(real.endpoint.ip())?, real.weight > 0)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::later;
 use dataplane::names::ids::{Protocol, ServiceKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
 /// Why a text is not taken.
@@ -35,20 +35,21 @@ fn malformed(message: impl Into<String>) -> Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RealAddress {
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its port, if one was written.
     pub port: Option<u16>,
 }
 
 impl RealAddress {
     /// Its address and port, with the service's port where none was written.
-    pub fn or_port(self, port: u16) -> SocketAddrV4 {
-        SocketAddrV4::new(self.address, self.port.unwrap_or(port))
+    pub fn or_port(self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address, self.port.unwrap_or(port))
     }
 }
 
 /// Why an address cannot belong to one host on a network (RFC 6890, 2.2.2); `None` if it can.
-pub fn why_no_host(address: Ipv4Addr) -> Option<&'static str> {
+pub fn why_no_host(address: IpAddr) -> Option<&'static str> {
+    let IpAddr::V4(address) = address else { return Some("IPv6 is not supported yet") };
     match address.octets() {
         [0, ..] => Some("0.0.0.0/8 is no host"),
         [127, ..] => Some("it is a loopback address"),
@@ -60,7 +61,7 @@ pub fn why_no_host(address: Ipv4Addr) -> Option<&'static str> {
 }
 
 /// Whether an address can belong to one host on a network; see [`why_no_host`].
-pub fn is_unicast(address: Ipv4Addr) -> bool {
+pub fn is_unicast(address: IpAddr) -> bool {
     why_no_host(address).is_none()
 }
 
@@ -68,12 +69,13 @@ pub fn is_unicast(address: Ipv4Addr) -> bool {
 ///
 /// # Errors
 /// Anything else; IPv6 is told apart as not supported.
-pub fn host(text: &str) -> Result<Ipv4Addr, Fault> {
+pub fn host(text: &str) -> Result<IpAddr, Fault> {
     if is_ipv6(text) {
         return Err(Fault::NotSupported(later::IPV6));
     }
     let address = text
-        .parse()
+        .parse::<Ipv4Addr>()
+        .map(IpAddr::V4)
         .map_err(|_| malformed(format!("expected an IPv4 address as 10.0.0.7, found {text:?}")))?;
     if !is_unicast(address) {
         return Err(malformed(format!("expected the address of a host, found {address}")));
@@ -85,10 +87,10 @@ pub fn host(text: &str) -> Result<Ipv4Addr, Fault> {
 ///
 /// # Errors
 /// As [`host`]; the port is missing or above 65535. Port 0 and ranges of ports are told apart as not supported.
-pub fn service(text: &str) -> Result<SocketAddrV4, Fault> {
+pub fn service(text: &str) -> Result<SocketAddr, Fault> {
     let RealAddress { address, port } = split(text)?;
     let port = port.ok_or_else(|| malformed(format!("expected VIP:PORT, found {text:?} without a port")))?;
-    Ok(SocketAddrV4::new(address, port))
+    Ok(SocketAddr::new(address, port))
 }
 
 /// `RIP[:PORT]`.

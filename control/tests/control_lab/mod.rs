@@ -17,7 +17,7 @@ use dataplane::snapshot::{Snapshot, Steering};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,9 +64,9 @@ pub fn config_in(directory: &Path) -> Config {
 #[derive(Default)]
 pub struct DeviceState {
     /// The own addresses of each call, in their order.
-    pub calls: Vec<Vec<Ipv4Addr>>,
+    pub calls: Vec<Vec<IpAddr>>,
     /// A rule for it is refused; the port is 0.
-    pub refused: Option<Ipv4Addr>,
+    pub refused: Option<IpAddr>,
     /// They do not tell what they have counted.
     pub is_silent: bool,
     /// Their links are down.
@@ -77,7 +77,7 @@ pub struct DeviceState {
 struct MadeUp(Arc<Mutex<DeviceState>>);
 
 impl Devices for MadeUp {
-    fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = Ipv4Addr>) -> Vec<usize> {
+    fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = IpAddr>) -> Vec<usize> {
         let mut state = self.0.lock().unwrap();
         let own: BTreeSet<_> = own.collect();
         let refuses = !state.has_refused && state.refused.is_some_and(|address| own.contains(&address));
@@ -131,7 +131,7 @@ impl Devices for MadeUp {
 pub struct Told {
     pub snapshot: Option<Arc<Snapshot>>,
     pub frames: Vec<(InterfaceId, Vec<u8>)>,
-    pub reachable: Vec<Ipv4Addr>,
+    pub reachable: Vec<IpAddr>,
     pub senders: Vec<(u8, usize)>,
 }
 

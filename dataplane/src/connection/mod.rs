@@ -6,7 +6,7 @@ pub mod table;
 pub use state::{Clock, State, TcpEvent, TimeoutSeconds, Timeouts};
 
 use crate::names::ids::{Protocol, RealId};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// A connection as the dump shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Row {
     /// Whole seconds until it times out if no packet comes.
     pub expires_seconds: u32,
     /// The client's address and port.
-    pub client: SocketAddrV4,
+    pub client: SocketAddr,
     /// The real; its key gives the virtual and the server's address.
     pub real: RealId,
 }

@@ -6,7 +6,7 @@ use crate::frame::Frame;
 use crate::names::ids::InterfaceId;
 use crate::names::time::Now;
 use arrayvec::ArrayVec;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Datagrams that are gathered at once.
 pub const GATHERED: usize = 16;
@@ -22,9 +22,9 @@ pub const GATHERED_NANOSECONDS: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
     /// Who sends it.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// An own address.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// Identification.
     pub id: u16,
     /// Where it comes in.

@@ -5,11 +5,12 @@ use super::seen::{Misfit, Seen};
 use super::{Piece, Ports};
 use crate::connection::table::HashKey;
 use crate::frame::Frame;
+use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, Protocol};
 use crate::names::side::Side;
 use crate::names::time::Now;
 use arrayvec::ArrayVec;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Datagrams in a bucket.
 const WAYS: usize = 8;
@@ -28,11 +29,11 @@ const EXPIRED_AT_ONCE: usize = 32;
 pub struct Key(u128);
 
 impl Key {
-    /// The key of fragments with these fields.
-    pub fn new(source: Ipv4Addr, destination: Ipv4Addr, protocol: Protocol, id: u16, side: Side) -> Self {
-        let addresses = u128::from(source.to_bits()) << 32 | u128::from(destination.to_bits());
+    /// The key of IPv4 fragments with these fields.
+    pub fn new(source: IpAddr, destination: IpAddr, protocol: Protocol, id: u16, side: Side) -> Option<Self> {
+        let addresses = u128::from(V4::bits(source)?) << 32 | u128::from(V4::bits(destination)?);
         let rest = u128::from(id) << 16 | u128::from(protocol.number()) << 8 | side as u128;
-        Self(rest << 64 | addresses)
+        Some(Self(rest << 64 | addresses))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Small identifiers that stand for things of the configuration.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// The transport protocol of a service or connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ pub struct ServiceKey {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// VIP and port.
-    pub listen: SocketAddrV4,
+    pub listen: SocketAddr,
 }
 
 /// What identifies a real for ever: its service and its own address and port.
@@ -55,7 +55,7 @@ pub struct RealKey {
     /// The service that it serves.
     pub service: ServiceKey,
     /// Address and port of the server.
-    pub endpoint: SocketAddrV4,
+    pub endpoint: SocketAddr,
 }
 
 /// Index of an `EthPort`: a device with queues, in the order of the configuration file.
@@ -199,5 +199,5 @@ pub struct NeighbourKey {
     /// Where it is attached.
     pub interface: InterfaceId,
     /// Its address on that link.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ids        protocols, what identifies services and reals, and the numbers that stand for them
+//! family     IPv4, and what of it is a number
 //! direction  from the client to the real, or back
 //! side       towards clients, towards reals, or both
 //! mac        Ethernet addresses
@@ -10,6 +11,7 @@
 //! ```
 
 pub mod direction;
+pub mod family;
 pub mod ids;
 pub mod mac;
 pub mod side;

@@ -13,6 +13,7 @@ pub use route::{NextOnWay, Route, Routes};
 use word_map::WordMap;
 
 use crate::connection::{Clock, Timeouts};
+use crate::names::family::V4;
 use crate::names::ids::{
     InterfaceId, MAX_ETH_PORTS, MAX_INTERFACES, NextHopId, Protocol, RealId, RealKey, ServiceId, ServiceKey,
 };
@@ -20,10 +21,10 @@ use crate::names::mac::Mac;
 use crate::names::side::Side;
 use crate::names::time::Tick;
 use crate::schedule::Schedule;
-use crate::translation::{Rewrite, endpoint_bits};
+use crate::translation::Rewrite;
 use hashbrown::{HashMap, HashSet};
-use ipnet::Ipv4Net;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// What decides which worker a packet of an `EthPort` belongs to, where there are several workers.
@@ -52,7 +53,7 @@ pub struct Interface {
     /// Largest IPv4 packet that may leave on it, in bytes.
     pub mtu: u16,
     /// Its addresses, with the prefixes that are on its link.
-    pub addresses: Vec<Ipv4Net>,
+    pub addresses: Vec<IpNet>,
 }
 
 /// A virtual service.
@@ -157,10 +158,10 @@ pub struct Snapshot {
     /// By [`RealId`]: its service; `None` if it or its service has been removed.
     services_of: Vec<Option<ServiceId>>,
     listening: WordMap,
-    endpoints: HashSet<(Protocol, SocketAddrV4)>,
-    servers: HashSet<Ipv4Addr>,
-    local: HashMap<Ipv4Addr, Local>,
-    broadcast: HashSet<Ipv4Addr>,
+    endpoints: HashSet<(Protocol, SocketAddr)>,
+    servers: HashSet<IpAddr>,
+    local: HashMap<IpAddr, Local>,
+    broadcast: HashSet<IpAddr>,
     origins: Origins,
     /// The [marks](mark) of the addresses in `local` and `broadcast`, as a set of bits.
     marks: [u64; 4],
@@ -196,13 +197,12 @@ impl Snapshot {
             rewrites[real.id.0 as usize] = Rewrite::of(&real.key, real.next_hop, real.removed);
             keys[real.id.0 as usize] = Some(real.key);
         }
-        let listeners = ServiceId::numbered(&services)
-            .map(|(id, service)| (listener(service.key.protocol, endpoint_bits(service.key.listen)), id.0));
+        let listeners =
+            ServiceId::numbered(&services).filter_map(|(id, service)| Some((listener(&service.key)?, id.0)));
         let listening = WordMap::new(&listeners.collect::<Vec<_>>());
         let mut services_of = vec![None; slots];
         for real in reals.iter().filter(|real| !real.removed) {
-            let ServiceKey { protocol, listen } = real.key.service;
-            let id = listening.get(listener(protocol, endpoint_bits(listen)));
+            let id = listener(&real.key.service).and_then(|listener| listening.get(listener));
             services_of[real.id.0 as usize] = id.map(ServiceId);
         }
         let endpoints = reals.iter().map(|real| (real.key.service.protocol, real.key.endpoint)).collect();
@@ -216,7 +216,7 @@ impl Snapshot {
         let routes = Routes::new(&interfaces, &routes);
         Self {
             version,
-            origins: Origins::new(&interfaces, &routes, reals.iter().map(|real| *real.key.endpoint.ip())),
+            origins: Origins::new(&interfaces, &routes, reals.iter().map(|real| real.key.endpoint.ip())),
             macs: std::array::from_fn(|interface| {
                 interfaces.get(interface).map_or(0, |interface| interface.mac.bits())
             }),
@@ -235,7 +235,7 @@ impl Snapshot {
             keys,
             services_of,
             listening,
-            servers: reals.iter().map(|real| *real.key.endpoint.ip()).collect(),
+            servers: reals.iter().map(|real| real.key.endpoint.ip()).collect(),
             endpoints,
         }
     }
@@ -305,12 +305,12 @@ impl Snapshot {
 
     /// The service that listens there.
     pub fn service(&self, key: &ServiceKey) -> Option<(ServiceId, &Service)> {
-        let id = self.service_at(listener(key.protocol, endpoint_bits(key.listen)))?;
+        let id = self.service_at(listener(key)?)?;
         Some((id, self.services[id.0 as usize].as_ref()?))
     }
 
-    /// The service that listens there: its endpoint as 48 bits in the order of the wire ([`endpoint_bits`]),
-    /// then the protocol number.
+    /// The service that listens there: its endpoint as 48 bits in the order of the wire
+    /// ([`endpoint_bits`](crate::names::family::endpoint_bits)), then the protocol number.
     #[inline(always)]
     pub fn service_at(&self, listener: u64) -> Option<ServiceId> {
         self.listening.get(listener).map(ServiceId)
@@ -318,7 +318,7 @@ impl Snapshot {
 
     /// Whether the address is our own, or one that [stands for a whole link](Self::is_link_broadcast): no client's.
     #[inline(always)]
-    pub fn is_own_or_broadcast(&self, address: Ipv4Addr) -> bool {
+    pub fn is_own_or_broadcast(&self, address: IpAddr) -> bool {
         // Nearly always told by the mark alone.
         let mark = mark(address);
         self.marks[mark / 64] >> (mark % 64) & 1 != 0 && self.look_up_own_or_broadcast(address)
@@ -327,14 +327,14 @@ impl Snapshot {
     /// Out of line: what it needs would crowd out the rest.
     #[cold]
     #[inline(never)]
-    fn look_up_own_or_broadcast(&self, address: Ipv4Addr) -> bool {
+    fn look_up_own_or_broadcast(&self, address: IpAddr) -> bool {
         self.local(address).is_some() || self.is_link_broadcast(address)
     }
 
     /// Whether a source address belongs on another interface than the one that its packet came by: on the link of another,
     /// or as a real behind another.
     #[inline(always)]
-    pub fn belongs_elsewhere(&self, source: Ipv4Addr, interface: InterfaceId) -> bool {
+    pub fn belongs_elsewhere(&self, source: IpAddr, interface: InterfaceId) -> bool {
         // Nearly always told by the prefixes alone.
         self.origins.may_be_elsewhere(source, interface) && self.look_up_origin(source, interface)
     }
@@ -342,7 +342,7 @@ impl Snapshot {
     /// Out of line: what it needs would crowd out the rest.
     #[cold]
     #[inline(never)]
-    fn look_up_origin(&self, source: Ipv4Addr, interface: InterfaceId) -> bool {
+    fn look_up_origin(&self, source: IpAddr, interface: InterfaceId) -> bool {
         self.routes.is_on_another_link(source, interface) || self.is_real_elsewhere(source, interface)
     }
 
@@ -355,39 +355,39 @@ impl Snapshot {
 
     /// Whether this is the address of a real that is not where `interface` leads: behind an interface towards reals, and this is
     /// one towards clients alone.
-    pub fn is_real_elsewhere(&self, address: Ipv4Addr, interface: InterfaceId) -> bool {
+    pub fn is_real_elsewhere(&self, address: IpAddr, interface: InterfaceId) -> bool {
         self.is_server(address) && origin::is_inside_from(address, interface, &self.interfaces, &self.routes)
     }
 
     /// Whether some real, removed ones with connections included, has this address and port.
-    pub fn is_endpoint(&self, protocol: Protocol, endpoint: SocketAddrV4) -> bool {
+    pub fn is_endpoint(&self, protocol: Protocol, endpoint: SocketAddr) -> bool {
         self.endpoints.contains(&(protocol, endpoint))
     }
 
     /// Whether some real, removed ones with connections included, has this address.
-    pub fn is_server(&self, address: Ipv4Addr) -> bool {
+    pub fn is_server(&self, address: IpAddr) -> bool {
         self.servers.contains(&address)
     }
 
     /// Whether the address is our own, and where.
-    pub fn local(&self, address: Ipv4Addr) -> Option<&Local> {
+    pub fn local(&self, address: IpAddr) -> Option<&Local> {
         self.local.get(&address)
     }
 
     /// All own addresses, in no order.
-    pub fn local_addresses(&self) -> impl Iterator<Item = (Ipv4Addr, Local)> + '_ {
+    pub fn local_addresses(&self) -> impl Iterator<Item = (IpAddr, Local)> + '_ {
         self.local.iter().map(|(address, local)| (*address, *local))
     }
 
     /// Whether the address is the broadcast address of one of our links, or its obsolete form, the link's network
     /// address (RFC 1812 §4.2.3.1).
-    pub fn is_link_broadcast(&self, address: Ipv4Addr) -> bool {
+    pub fn is_link_broadcast(&self, address: IpAddr) -> bool {
         self.broadcast.contains(&address)
     }
 
     /// The address that speaks for us on an interface: its first.
-    pub fn own_address(&self, interface: InterfaceId) -> Option<Ipv4Addr> {
-        self.interfaces.get(interface.index())?.addresses.first().map(Ipv4Net::addr)
+    pub fn own_address(&self, interface: InterfaceId) -> Option<IpAddr> {
+        self.interfaces.get(interface.index())?.addresses.first().map(IpNet::addr)
     }
 }
 
@@ -400,17 +400,21 @@ impl ServiceId {
 /// A number below 256 that few addresses share, and none by a pattern of theirs: the highest byte of a product with
 /// 2^32 over the golden ratio (Knuth, TAOCP 3, 6.4).
 #[inline(always)]
-fn mark(address: Ipv4Addr) -> usize {
-    (u32::from_ne_bytes(address.octets()).wrapping_mul(0x9e37_79b1) >> 24) as usize
+fn mark(address: IpAddr) -> usize {
+    let bits = match address {
+        IpAddr::V4(address) => u32::from_ne_bytes(address.octets()),
+        IpAddr::V6(_) => 0,
+    };
+    (bits.wrapping_mul(0x9e37_79b1) >> 24) as usize
 }
 
-/// What a service is looked up by: its endpoint and protocol in one word.
-const fn listener(protocol: Protocol, listen: u64) -> u64 {
-    listen | (protocol.number() as u64) << 48
+/// What an IPv4 service is looked up by: its endpoint and protocol in one word.
+fn listener(key: &ServiceKey) -> Option<u64> {
+    Some(V4::endpoint_bits(key.listen)? | u64::from(key.protocol.number()) << 48)
 }
 
 /// A link of one or two addresses has no broadcast address, and its lowest address is a host's (RFC 3021).
-fn link_broadcasts(interfaces: &[Interface]) -> HashSet<Ipv4Addr> {
+fn link_broadcasts(interfaces: &[Interface]) -> HashSet<IpAddr> {
     let prefixes = interfaces.iter().flat_map(|interface| &interface.addresses);
     let links = prefixes.filter(|prefix| prefix.prefix_len() < 31);
     links.flat_map(|prefix| [prefix.broadcast(), prefix.network()]).collect()
@@ -423,7 +427,7 @@ fn local_addresses(
     interfaces: &[Interface],
     services: &[Option<Service>],
     reals: &[Real],
-) -> HashMap<Ipv4Addr, Local> {
+) -> HashMap<IpAddr, Local> {
     let mut local = HashMap::new();
     for (index, interface) in interfaces.iter().enumerate() {
         for address in &interface.addresses {
@@ -439,7 +443,7 @@ fn local_addresses(
         bits.fold(0u16, |set, (index, _)| set | 1 << index)
     };
     for (_, service) in ServiceId::numbered(services) {
-        let vip = *service.key.listen.ip();
+        let vip = service.key.listen.ip();
         if listed.contains_key(&vip) {
             continue;
         }
@@ -448,7 +452,7 @@ fn local_addresses(
         local.insert(vip, Local { interfaces: answering });
     }
     for real in reals {
-        local.entry(*real.key.service.listen.ip()).or_insert(Local { interfaces: 0 });
+        local.entry(real.key.service.listen.ip()).or_insert(Local { interfaces: 0 });
     }
     local
 }

@@ -2,10 +2,11 @@
 //! the prefixes that are known).
 
 use super::{Interface, Routes};
+use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, MAX_INTERFACES};
 use crate::names::side::Side;
-use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// For each interface, which sources may belong on another one. They do if their longest prefix is that of another interface's
 /// link, or if they are a real that the routes lead to by an interface towards reals, and this is one towards clients alone.
@@ -22,7 +23,7 @@ impl Origins {
     pub(super) fn new(
         interfaces: &[Interface],
         routes: &Routes,
-        reals: impl Iterator<Item = Ipv4Addr>,
+        reals: impl Iterator<Item = IpAddr>,
     ) -> Self {
         let mut reals_elsewhere = 0;
         let cover = |interface| routes.other_links(interface).fold(Cover::default(), Cover::with);
@@ -45,7 +46,7 @@ impl Origins {
     }
 
     #[inline(always)]
-    pub(super) fn may_be_elsewhere(&self, source: Ipv4Addr, interface: InterfaceId) -> bool {
+    pub(super) fn may_be_elsewhere(&self, source: IpAddr, interface: InterfaceId) -> bool {
         self.elsewhere.get(interface.index()).is_some_and(|cover| cover.has(source))
     }
 
@@ -58,7 +59,7 @@ impl Origins {
 
 /// Whether a real is behind an interface towards reals, and `interface` is one towards clients alone.
 pub(super) fn is_inside_from(
-    real: Ipv4Addr,
+    real: IpAddr,
     interface: InterfaceId,
     interfaces: &[Interface],
     routes: &Routes,
@@ -87,18 +88,20 @@ impl Default for Cover {
 
 impl Cover {
     #[inline(always)]
-    fn has(&self, address: Ipv4Addr) -> bool {
-        let bits = address.to_bits();
+    fn has(&self, address: IpAddr) -> bool {
+        let Some(bits) = V4::bits(address) else { return false };
         let pairs = self.masks.iter().zip(&self.networks);
         pairs.fold(false, |has, (mask, network)| has | (bits & mask == *network))
     }
 
     /// With this prefix too. If there is no place for it, the two become one that have the longest prefix in common.
-    fn with(self, prefix: Ipv4Net) -> Self {
+    fn with(self, prefix: IpNet) -> Self {
+        let bits = |address| V4::bits(address);
+        let Some(added) = bits(prefix.netmask()).zip(bits(prefix.network())) else { return self };
         let pairs = self.masks.iter().zip(&self.networks);
         let kept = pairs.filter(|(mask, network)| **network & !**mask == 0);
         let mut all: Vec<(u32, u32)> = kept.map(|(mask, network)| (*mask, *network)).collect();
-        all.push((prefix.netmask().to_bits(), prefix.network().to_bits()));
+        all.push(added);
         while all.len() > PREFIXES {
             let pairs = (0..all.len()).flat_map(|second| (0..second).map(move |first| (first, second)));
             let in_common = |(first, second): &(usize, usize)| common(all[*first], all[*second]);
@@ -125,10 +128,15 @@ fn common((mask, network): (u32, u32), (other_mask, other): (u32, u32)) -> (u32,
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::Ipv4Addr;
 
-    fn prefix() -> impl Strategy<Value = Ipv4Net> {
+    fn bits(address: IpAddr) -> u32 {
+        V4::bits(address).unwrap()
+    }
+
+    fn prefix() -> impl Strategy<Value = IpNet> {
         let near = prop_oneof![any::<u32>(), (0..1u32 << 16).prop_map(|low| 0x0a00_0000 | low)];
-        (near, 0..=32u8).prop_map(|(bits, length)| Ipv4Net::new(bits.into(), length).unwrap())
+        (near, 0..=32u8).prop_map(|(bits, length)| IpNet::new(Ipv4Addr::from(bits).into(), length).unwrap())
     }
 
     proptest! {
@@ -139,12 +147,12 @@ mod tests {
         ) {
             let cover = prefixes.iter().copied().fold(Cover::default(), Cover::with);
             for prefix in &prefixes {
-                let host = prefix.network().to_bits() | random & prefix.hostmask().to_bits();
-                prop_assert!(cover.has(host.into()));
+                let host = bits(prefix.network()) | random & bits(prefix.hostmask());
+                prop_assert!(cover.has(Ipv4Addr::from(host).into()));
             }
             if prefixes.len() <= PREFIXES {
-                let is_in = prefixes.iter().any(|prefix| prefix.contains(&Ipv4Addr::from(random)));
-                prop_assert_eq!(cover.has(random.into()), is_in);
+                let is_in = prefixes.iter().any(|prefix| prefix.contains(&IpAddr::V4(random.into())));
+                prop_assert_eq!(cover.has(Ipv4Addr::from(random).into()), is_in);
             }
         }
     }

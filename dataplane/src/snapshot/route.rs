@@ -2,22 +2,23 @@
 
 use super::Interface;
 use super::word_hash::BuildWordHasher;
+use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, NeighbourKey};
 use crate::names::side::Side;
 use arrayvec::ArrayVec;
 use hashbrown::HashMap;
-use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Destinations that it is for.
-    pub prefix: Ipv4Net,
+    pub prefix: IpNet,
     /// The interface they leave on.
     pub interface: InterfaceId,
     /// The gateway; `None`: the destination itself is on the link.
-    pub via: Option<Ipv4Addr>,
+    pub via: Option<IpAddr>,
 }
 
 /// Routes that are looked at one by one rather than hashed, at most.
@@ -73,7 +74,7 @@ impl Way {
     }
 
     #[inline(always)]
-    fn next(&self, destination: Ipv4Addr) -> NextOnWay {
+    fn next(&self, destination: IpAddr) -> NextOnWay {
         let Self { route, gateway } = self;
         let key = NeighbourKey { interface: route.interface, address: route.via.unwrap_or(destination) };
         NextOnWay { key, gateway: gateway.map(|number| number as usize) }
@@ -117,12 +118,12 @@ impl Routes {
     }
 
     /// The host that a packet of no connection is sent to next.
-    pub fn next(&self, destination: Ipv4Addr) -> Option<NeighbourKey> {
+    pub fn next(&self, destination: IpAddr) -> Option<NeighbourKey> {
         self.all.way(destination).map(|way| way.next(destination).key)
     }
 
     /// The host that packets to a real are sent to next. Of the defaults it is that of an interface towards reals.
-    pub fn to_real(&self, real: Ipv4Addr) -> Option<NeighbourKey> {
+    pub fn to_real(&self, real: IpAddr) -> Option<NeighbourKey> {
         let way = self.all.way(real)?;
         let way = if way.is_default() { self.to_reals.as_ref().unwrap_or(way) } else { way };
         Some(way.next(real).key)
@@ -131,29 +132,29 @@ impl Routes {
     /// The host that packets to a client are sent to next whose own packets come by `arrival`: of the routes that leave
     /// there, if one leads to the client, else of all.
     #[inline(always)]
-    pub fn to_client(&self, client: Ipv4Addr, arrival: InterfaceId) -> Option<NextOnWay> {
+    pub fn to_client(&self, client: IpAddr, arrival: InterfaceId) -> Option<NextOnWay> {
         let own = self.of_interface.get(arrival.index()).and_then(|routes| routes.way(client));
-        own.or_else(|| self.all.search(client.to_bits())).map(|way| way.next(client))
+        own.or_else(|| self.all.search(V4::bits(client)?)).map(|way| way.next(client))
     }
 
     /// Whether a packet that came by `arrival` and belongs to no connection would go back to where it came from:
     /// nothing but a default is known of its source or its destination, and the destination's is on the same side.
     /// Behind several gateways of one side there is the same network, and one of them may send with more than one MAC
     /// (VRRP).
-    pub fn turns_back(&self, source: Ipv4Addr, destination: Ipv4Addr, arrival: InterfaceId) -> bool {
+    pub fn turns_back(&self, source: IpAddr, destination: IpAddr, arrival: InterfaceId) -> bool {
         let by_default = |way: &Way| way.is_default() && way.gateway.is_some();
         let Some(there) = self.all.way(destination).filter(|way| by_default(way)) else { return false };
         let side =
             |interface: InterfaceId| self.sides.get(interface.index()).filter(|side| **side != Side::Both);
         let own = self.of_interface.get(arrival.index()).and_then(|routes| routes.way(source));
-        let back = own.or_else(|| self.all.search(source.to_bits()));
+        let back = own.or_else(|| self.all.search(V4::bits(source)?));
         side(arrival).is_some()
             && side(arrival) == side(there.route.interface)
             && back.is_some_and(by_default)
     }
 
     /// Whether an address is of a link, but not of that of `interface`: its longest prefix is on the link of others alone.
-    pub fn is_on_another_link(&self, address: Ipv4Addr, interface: InterfaceId) -> bool {
+    pub fn is_on_another_link(&self, address: IpAddr, interface: InterfaceId) -> bool {
         let is_other = |way: &Way| way.route.via.is_none() && way.route.interface != interface;
         let Some(way) = self.all.way(address).filter(|way| is_other(way)) else { return false };
         let own = self.of_interface.get(interface.index()).and_then(|routes| routes.way(address));
@@ -163,7 +164,7 @@ impl Routes {
     }
 
     /// The prefixes of the links of other interfaces than `interface`.
-    pub(super) fn other_links(&self, interface: InterfaceId) -> impl Iterator<Item = Ipv4Net> + '_ {
+    pub(super) fn other_links(&self, interface: InterfaceId) -> impl Iterator<Item = IpNet> + '_ {
         let others =
             self.of_interface.iter().enumerate().filter(move |(other, _)| *other != interface.index());
         let ways = others.flat_map(|(_, routes)| routes.by_length.iter().flat_map(|(_, ways)| ways.values()));
@@ -181,13 +182,14 @@ impl Table {
         let mut by_length: Vec<(u32, HashMap<u32, Way, BuildWordHasher>)> = Vec::new();
         for way in ways {
             let prefix = way.route.prefix;
-            let mask = prefix.netmask().to_bits();
+            let Some(mask) = V4::bits(prefix.netmask()) else { continue };
+            let Some(network) = V4::bits(prefix.network()) else { continue };
             let place = by_length.binary_search_by(|(other, _)| mask.cmp(other));
             let place = place.unwrap_or_else(|place| {
                 by_length.insert(place, (mask, HashMap::default()));
                 place
             });
-            by_length[place].1.entry(prefix.network().to_bits()).or_insert(*way);
+            by_length[place].1.entry(network).or_insert(*way);
         }
         let all = by_length.iter().flat_map(|(mask, ways)| ways.iter().map(|(net, way)| (*mask, *net, *way)));
         let is_few = by_length.iter().map(|(_, ways)| ways.len()).sum::<usize>() <= FEW;
@@ -197,11 +199,12 @@ impl Table {
     }
 
     #[inline(always)]
-    fn way(&self, destination: Ipv4Addr) -> Option<&Way> {
-        let decided = self.by_first_byte[usize::from(destination.octets()[0])];
+    fn way(&self, destination: IpAddr) -> Option<&Way> {
+        let bits = V4::bits(destination)?;
+        let decided = self.by_first_byte[(bits >> 24) as usize];
         match self.few.get(usize::from(decided)) {
             Some((.., way)) => Some(way),
-            None => self.search(destination.to_bits()),
+            None => self.search(bits),
         }
     }
 
@@ -244,7 +247,7 @@ mod tests {
 
     fn check(routes: &Routes) {
         let next = |address: &str| {
-            let address: Ipv4Addr = address.parse().unwrap();
+            let address: IpAddr = address.parse().unwrap();
             let next = routes.to_client(address, InterfaceId(15)).unwrap();
             assert_eq!(routes.next(address), Some(next.key), "no interface has this number");
             next
@@ -254,8 +257,8 @@ mod tests {
         assert_eq!(interface("10.1.2.4"), 2);
         assert_eq!(interface("10.2.0.1"), 1, "the first of equal prefixes counts");
         assert_eq!(interface("198.51.100.1"), 0);
-        assert_eq!(next("10.2.0.1").key.address, Ipv4Addr::new(192, 0, 2, 2));
-        assert_eq!(next("10.1.2.4").key.address, Ipv4Addr::new(10, 1, 2, 4));
+        assert_eq!(next("10.2.0.1").key.address, IpAddr::from([192, 0, 2, 2]));
+        assert_eq!(next("10.1.2.4").key.address, IpAddr::from([10, 1, 2, 4]));
         for address in ["10.2.0.1", "10.9.0.1", "198.51.100.1"] {
             let NextOnWay { key, gateway } = next(address);
             assert_eq!(gateway.map(|number| routes.gateways()[number]), Some(key));
@@ -279,7 +282,7 @@ mod tests {
         let many = Routes::new(&[], &many);
         assert!(many.all.few.is_empty());
         check(&many);
-        assert_eq!(many.next(Ipv4Addr::new(172, 16, 99, 1)).unwrap().interface, InterfaceId(4));
+        assert_eq!(many.next(IpAddr::from([172, 16, 99, 1])).unwrap().interface, InterfaceId(4));
     }
 
     fn interface(side: Side, address: &str) -> Interface {
@@ -305,13 +308,13 @@ mod tests {
                 route("0.0.0.0/0", InterfaceId(2), Some("10.0.0.1")),
             ],
         );
-        let far = Ipv4Addr::new(192, 88, 99, 1);
+        let far = IpAddr::from([192, 88, 99, 1]);
         let hop = |interface, address: [u8; 4]| Some(NeighbourKey { interface, address: address.into() });
         assert_eq!(routes.next(far), hop(InterfaceId(0), [192, 0, 2, 1]));
         assert_eq!(routes.to_real(far), hop(InterfaceId(2), [10, 0, 0, 1]));
-        assert_eq!(routes.to_real(Ipv4Addr::new(172, 20, 0, 5)), hop(InterfaceId(3), [10, 1, 0, 1]));
-        assert_eq!(routes.to_real(Ipv4Addr::new(10, 1, 0, 7)), hop(InterfaceId(3), [10, 1, 0, 7]));
-        let back = |client: Ipv4Addr, arrival| routes.to_client(client, arrival).map(|next| next.key);
+        assert_eq!(routes.to_real(IpAddr::from([172, 20, 0, 5])), hop(InterfaceId(3), [10, 1, 0, 1]));
+        assert_eq!(routes.to_real(IpAddr::from([10, 1, 0, 7])), hop(InterfaceId(3), [10, 1, 0, 7]));
+        let back = |client: IpAddr, arrival| routes.to_client(client, arrival).map(|next| next.key);
         for (arrival, expected) in [
             (0, hop(InterfaceId(0), [192, 0, 2, 1])),
             (1, hop(InterfaceId(1), [198, 18, 0, 1])),
@@ -320,7 +323,7 @@ mod tests {
         ] {
             assert_eq!(back(far, InterfaceId(arrival)), expected, "by {arrival}");
         }
-        let routed = Ipv4Addr::new(203, 0, 113, 1);
+        let routed = IpAddr::from([203, 0, 113, 1]);
         assert_eq!(
             back(routed, InterfaceId(0)),
             hop(InterfaceId(0), [192, 0, 2, 9]),
@@ -331,7 +334,7 @@ mod tests {
             hop(InterfaceId(1), [198, 18, 0, 1]),
             "by the interface of arrival all the same"
         );
-        let on_link = Ipv4Addr::new(198, 18, 0, 6);
+        let on_link = IpAddr::from([198, 18, 0, 6]);
         assert_eq!(back(on_link, InterfaceId(1)), hop(InterfaceId(1), [198, 18, 0, 6]));
         let gateways = routes.gateways();
         let number = routes.to_client(far, InterfaceId(1)).unwrap().gateway.unwrap();
@@ -347,7 +350,7 @@ mod tests {
             route("0.0.0.0/0", InterfaceId(1), Some("10.0.0.1")),
         ];
         let to_real = |defaults: &[Route]| {
-            Routes::new(&interfaces, defaults).to_real(Ipv4Addr::new(172, 20, 0, 5)).map(|hop| hop.interface)
+            Routes::new(&interfaces, defaults).to_real(IpAddr::from([172, 20, 0, 5])).map(|hop| hop.interface)
         };
         assert_eq!(
             (to_real(&defaults), to_real(&defaults[..1]), to_real(&[])),

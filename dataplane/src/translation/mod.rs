@@ -4,7 +4,9 @@ use crate::names::direction::Direction;
 use crate::names::ids::{NextHopId, RealKey};
 use crate::wire::{checksum, tcp, udp};
 use memory::Bytes16;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
+
+pub use crate::names::family::endpoint_bits;
 
 /// The fields of an IPv4 header without options and of a TCP or UDP header after it that a translation looks at or
 /// changes: sixteen bytes from the TTL on.
@@ -56,13 +58,6 @@ const TELLING: [Fields; 2] = [
     Bytes16::from_bytes([0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 255, 255, 0, 0]),
 ];
 
-/// An address and port as 48 bits in the order of the wire, first byte lowest.
-pub const fn endpoint_bits(endpoint: SocketAddrV4) -> u64 {
-    let [a, b, c, d] = endpoint.ip().octets();
-    let [p, q] = endpoint.port().to_be_bytes();
-    u64::from_le_bytes([a, b, c, d, p, q, 0, 0])
-}
-
 impl Rewrite {
     /// Matches no packet from a client, and from a real only one that none sends: of 255.255.255.255, port 65535.
     pub const VACANT: Self = Self {
@@ -73,10 +68,12 @@ impl Rewrite {
         next_hop_and_offset: NextHopId::UNKNOWN.0 << NEXT_HOP_SHIFT,
     };
 
-    /// The translation of a real behind this next hop. A removed one matches no packet from a client: the exception path
+    /// The translation of a real behind this next hop; [`VACANT`](Self::VACANT) unless VIP and real are IPv4. A removed one matches no packet from a client: the exception path
     /// tells why.
     pub fn of(key: &RealKey, next_hop: NextHopId, removed: bool) -> Self {
-        let (vip, server) = (key.service.listen, key.endpoint);
+        let (SocketAddr::V4(vip), SocketAddr::V4(server)) = (key.service.listen, key.endpoint) else {
+            return Self::VACANT;
+        };
         let protocol = if removed { NO_PROTOCOL } else { key.service.protocol.number() };
         let mut expected = [0; 16];
         expected[at::PROTOCOL] = protocol;

@@ -9,7 +9,7 @@ use super::ipv4::{self, Packet};
 use super::{checksum, ethernet, icmp, put, tcp, u16_at};
 use crate::frame::Frame;
 use crate::names::ids::Protocol;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// Bytes of the transport header that an error quotes at least (RFC 792).
 const LEAST_TRANSPORT: usize = 8;
@@ -20,9 +20,9 @@ pub struct Quoted {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// Where it came from.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// Where it was going.
-    pub destination: SocketAddrV4,
+    pub destination: SocketAddr,
 }
 
 impl Quoted {
@@ -33,8 +33,9 @@ impl Quoted {
         let quote = Quote::find(packet)?;
         let quoted = packet.bytes().get(quote.header..)?;
         let transport = packet.bytes().get(quote.transport..)?;
-        let endpoint =
-            |address, port| SocketAddrV4::new(ipv4::address_at(quoted, address), u16_at(transport, port));
+        let endpoint = |address, port| {
+            SocketAddr::new(ipv4::address_at(quoted, address).into(), u16_at(transport, port))
+        };
         Some(Self {
             protocol: quote.protocol,
             source: endpoint(ipv4::SOURCE, 0),
@@ -45,10 +46,10 @@ impl Quoted {
 
 /// Where the packet was going that the ICMP error in `packet` quotes, if it is a TCP or UDP fragment other
 /// than the first. Its ports are not in it; no router should send such an error (RFC 1812 §4.3.2.7).
-pub fn later_fragments_destination(packet: &Packet<'_>) -> Option<Ipv4Addr> {
+pub fn later_fragments_destination(packet: &Packet<'_>) -> Option<IpAddr> {
     let quote = Quote::of_any_fragment(packet)?;
     let quoted = packet.bytes().get(quote.header..)?;
-    quote.is_later_fragment(packet).then(|| ipv4::address_at(quoted, ipv4::DESTINATION))
+    quote.is_later_fragment(packet).then(|| ipv4::address_at(quoted, ipv4::DESTINATION).into())
 }
 
 /// Where in the outer packet the quoted one is.

@@ -146,7 +146,8 @@ pub(super) fn header_length(bytes: &[u8]) -> Option<usize> {
 ///
 /// # Panics
 /// If it does not lie within `bytes`.
-pub(super) fn address_at(bytes: &[u8], offset: usize) -> Ipv4Addr {
+#[inline(always)]
+pub fn address_at(bytes: &[u8], offset: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(super::u32_at(bytes, offset))
 }
 

@@ -11,6 +11,7 @@
 //! icmp_error                            ICMP errors about translated packets
 //! ```
 
+pub mod addresses;
 pub mod answer;
 pub mod arp;
 pub mod checksum;

@@ -47,11 +47,11 @@ pub fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
 }
 
 pub fn tcp_service(listen: SocketAddrV4) -> ServiceKey {
-    ServiceKey { protocol: Protocol::Tcp, listen }
+    ServiceKey { protocol: Protocol::Tcp, listen: std::net::SocketAddr::V4(listen) }
 }
 
 pub fn udp_service(listen: SocketAddrV4) -> ServiceKey {
-    ServiceKey { protocol: Protocol::Udp, listen }
+    ServiceKey { protocol: Protocol::Udp, listen: std::net::SocketAddr::V4(listen) }
 }
 
 /// A frame that left, and where.
@@ -139,7 +139,7 @@ impl Lab {
             routes: vec![Route {
                 prefix: "198.51.100.0/24".parse().unwrap(),
                 interface: VIP0,
-                via: Some(ROUTER),
+                via: Some(std::net::IpAddr::V4(ROUTER)),
             }],
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Route,
@@ -162,7 +162,7 @@ impl Lab {
             (DIP0, RS2, RS2_MAC),
             (VIP0, ROUTER, Mac([2, 0, 0, 0, 0x10, 1])),
         ] {
-            lab.reachable(NeighbourKey { interface: port, address }, mac);
+            lab.reachable(NeighbourKey { interface: port, address: std::net::IpAddr::V4(address) }, mac);
         }
         lab
     }
@@ -202,7 +202,7 @@ impl Lab {
             let mut candidates = Vec::new();
             let mut changes = Vec::new();
             for (endpoint, weight) in &service.reals {
-                let key = RealKey { service: service.key, endpoint: *endpoint };
+                let key = RealKey { service: service.key, endpoint: std::net::SocketAddr::V4(*endpoint) };
                 let real = self.real_id(key);
                 listed.push(key);
                 candidates.insert(0, Candidate { real, weight: *weight });
@@ -219,7 +219,7 @@ impl Lab {
         self.description.reals = (0..)
             .zip(known)
             .map(|(id, key)| {
-                let address = *key.endpoint.ip();
+                let address = key.endpoint.ip();
                 let hop = routes.to_real(address).unwrap_or(NeighbourKey { interface: DIP0, address });
                 let next_hop = self.next_hop_id(hop);
                 Real { id: RealId(id), key, next_hop, removed: !listed.contains(&key) }

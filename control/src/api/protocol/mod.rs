@@ -9,7 +9,7 @@ use crate::text::addresses::Listen;
 use dataplane::connection::TimeoutSeconds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 /// The version of the protocol, in every line.
 pub const VERSION: u32 = 1;
@@ -67,7 +67,8 @@ pub enum Command {
         /// To which service.
         service: Listen,
         /// Address and port; the client fills in the service's port where none was given.
-        real: SocketAddrV4,
+        #[serde(deserialize_with = "ipv4_endpoint")]
+        real: SocketAddr,
         /// 0 to 65535; absent: 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weight: Option<u32>,
@@ -83,7 +84,8 @@ pub enum Command {
         /// Of which service.
         service: Listen,
         /// Which.
-        real: SocketAddrV4,
+        #[serde(deserialize_with = "ipv4_endpoint")]
+        real: SocketAddr,
         /// 0 to 65535.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weight: Option<u32>,
@@ -99,14 +101,16 @@ pub enum Command {
         /// Of which service.
         service: Listen,
         /// Which.
-        real: SocketAddrV4,
+        #[serde(deserialize_with = "ipv4_endpoint")]
+        real: SocketAddr,
     },
     /// Weight 0; the answer says how many connections live. (`--wait` is the client's: it asks again.)
     Drain {
         /// Of which service.
         service: Listen,
         /// Which.
-        real: SocketAddrV4,
+        #[serde(deserialize_with = "ipv4_endpoint")]
+        real: SocketAddr,
     },
     /// Services and reals with weights and connections.
     List {
@@ -479,4 +483,9 @@ pub struct WorkerView {
     /// The most entries that were moved in one turn because the table came to use more or less of its memory.
     #[serde(default)]
     pub most_moved: u64,
+}
+
+/// An IPv4 address and port; IPv6 is not supported yet.
+fn ipv4_endpoint<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    SocketAddrV4::deserialize(deserializer).map(SocketAddr::V4)
 }

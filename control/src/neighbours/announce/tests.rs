@@ -19,8 +19,8 @@ fn seconds(count: u64) -> Moment {
 impl Announcer {
     /// These are the own addresses now, each with the bit set of the ports that answer for it.
     fn set_addresses(&mut self, addresses: impl Iterator<Item = (Ipv4Addr, u16)>, now: Moment) {
-        let mut all: BTreeMap<Ipv4Addr, u16> = self.known.iter().map(|(_, address)| (*address, 0)).collect();
-        all.extend(addresses);
+        let mut all: BTreeMap<IpAddr, u16> = self.known.iter().map(|(_, address)| (*address, 0)).collect();
+        all.extend(addresses.map(|(address, ports)| (address.into(), ports)));
         for (address, ports) in all {
             self.set_address(address, ports, now);
         }

@@ -2,6 +2,7 @@ use super::*;
 use crate::model::{Real, Service};
 use crate::text::addresses::Listen;
 use dataplane::connection::TimeoutSeconds;
+use dataplane::names::family::V4;
 use dataplane::schedule::Algorithm;
 use std::cell::RefCell;
 
@@ -31,7 +32,7 @@ fn real(host: u8) -> RealKey {
 }
 
 fn id(key: &RealKey) -> Option<RealId> {
-    Some(RealId(key.endpoint.ip().octets()[3].into()))
+    Some(RealId(V4::bits(key.endpoint.ip())? & 0xff))
 }
 
 fn model(hosts: &[u8]) -> Model {

@@ -17,11 +17,12 @@
 
 use crate::connection::{Clock, State};
 use crate::names::direction::Direction;
+use crate::names::family::V4;
 use crate::names::ids::{NextHopId, Protocol, REAL_IDS, RealId};
 use crate::names::time::Tick;
 use crate::translation::{Fields, at as fields_at};
 use bytemuck::{Pod, Zeroable};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 
 /// Entries in a bucket.
 pub(super) const WAYS: usize = 4;
@@ -114,9 +115,8 @@ impl ClientKey {
         Self(key)
     }
 
-    pub(super) fn client(self) -> SocketAddrV4 {
-        let [a, b, c, d, p, q, _, _] = self.endpoint_bits().to_le_bytes();
-        SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p, q]))
+    pub(super) fn client(self) -> SocketAddr {
+        V4::endpoint(self.endpoint_bits())
     }
 
     /// The client's endpoint, as 48 bits in the order of the wire.

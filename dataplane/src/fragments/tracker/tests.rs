@@ -56,8 +56,8 @@ fn key(id: u16) -> Key {
 }
 
 fn key_from(client: u32, id: u16) -> Key {
-    let client = Ipv4Addr::from_bits(0xc0a8_0000 + client);
-    Key::new(client, Ipv4Addr::new(192, 168, 10, 100), Protocol::Udp, id, Side::Vip)
+    let client = std::net::Ipv4Addr::from_bits(0xc0a8_0000 + client);
+    Key::new(client.into(), [192, 168, 10, 100].into(), Protocol::Udp, id, Side::Vip).unwrap()
 }
 
 fn piece(start: u16, end: u16) -> Piece {
@@ -84,7 +84,7 @@ fn later_fragments_follow_the_first_and_a_complete_datagram_leaves_nothing() {
 
 #[test]
 fn every_field_of_the_key_tells_datagrams_apart() {
-    let address = |last| Ipv4Addr::new(10, 0, 0, last);
+    let address = |last| IpAddr::from([10, 0, 0, last]);
     let all = [
         Key::new(address(1), address(2), Protocol::Udp, 7, Side::Vip),
         Key::new(address(3), address(2), Protocol::Udp, 7, Side::Vip),

@@ -25,7 +25,11 @@ fn quoted(bytes: &[u8]) -> Option<Quoted> {
 fn a_clients_error_about_a_reply_reaches_the_real() {
     // The client quotes the reply as it saw it; the real must see it as it sent it.
     let bytes = error(&udp(VIP, CLIENT, b"rs1 saw something"), 576, *CLIENT.ip(), *VIP.ip());
-    let expected = Quoted { protocol: Protocol::Udp, source: VIP, destination: CLIENT };
+    let expected = Quoted {
+        protocol: Protocol::Udp,
+        source: std::net::SocketAddr::V4(VIP),
+        destination: std::net::SocketAddr::V4(CLIENT),
+    };
     assert_eq!(quoted(&bytes), Some(expected));
     let mut frame = frame(&bytes);
     assert!(translate(&mut frame, None, Some(*REAL.ip()), Some(REAL), None));
@@ -37,7 +41,11 @@ fn a_clients_error_about_a_reply_reaches_the_real() {
 fn a_reals_error_about_a_request_reaches_the_client() {
     for length in [28, 29, 38, 39, 40, 41, 60, 576] {
         let bytes = error(&tcp(CLIENT, REAL, 1, false, &[7; 90]), length, *REAL.ip(), *CLIENT.ip());
-        let expected = Quoted { protocol: Protocol::Tcp, source: CLIENT, destination: REAL };
+        let expected = Quoted {
+            protocol: Protocol::Tcp,
+            source: std::net::SocketAddr::V4(CLIENT),
+            destination: std::net::SocketAddr::V4(REAL),
+        };
         assert_eq!(quoted(&bytes), Some(expected), "{length} bytes");
         let mut frame = frame(&bytes);
         assert!(translate(&mut frame, Some(*VIP.ip()), None, None, Some(VIP)));

@@ -19,7 +19,7 @@ use crate::worker::fast::staged::{FrameSet, Staged};
 use crate::worker::slow::packet::Context;
 use memory::Work;
 use std::marker::PhantomData;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Buckets that are prefetched one right after the other, before each so many packets. A prefetch whose page's
 /// translation is not at hand holds up all that comes after it until that has been found, which takes a while; searches
@@ -502,9 +502,9 @@ impl Behind {
 }
 
 #[inline(always)]
-fn address_at(frame: &impl Frame, at: usize) -> Ipv4Addr {
+fn address_at(frame: &impl Frame, at: usize) -> IpAddr {
     let octets: &[u8; 4] = frame.head()[at..].first_chunk().expect("within the head");
-    Ipv4Addr::from(*octets)
+    IpAddr::from(*octets)
 }
 
 /// How the direction of a port's frames is told. On a port of one side it is a constant, for which

@@ -12,7 +12,6 @@ use crate::names::ids::Protocol;
 use crate::wire::{checksum, ethernet, ipv4};
 use crate::worker::fast::rewrite::fields;
 use memory::Bytes16;
-use std::net::Ipv4Addr;
 
 /// Offsets in a frame with an Ethernet header and an IPv4 header without options.
 pub(in crate::worker) mod at {
@@ -203,9 +202,14 @@ pub(in crate::worker) fn has_partial_checksum(head: &[u8; HEAD], total: u16) -> 
     let number = head[at::PROTOCOL];
     let Some(protocol) = Protocol::from_number(number) else { return false };
     let check = checksum::read(head, at::TRANSPORT + checksum::offset_in(protocol));
-    let address = |at: usize| Ipv4Addr::from(*head[at..].first_chunk::<4>().expect("within the head"));
     let length = total - ipv4::HEADER as u16;
-    checksum::is_pseudo_header_only(check, address(at::SOURCE), address(at::DESTINATION), number, length)
+    checksum::is_pseudo_header_only(
+        check,
+        ipv4::address_at(head, at::SOURCE),
+        ipv4::address_at(head, at::DESTINATION),
+        number,
+        length,
+    )
 }
 
 /// Address and port of the side of a plain frame that gets translated, 48 bits as they lie on the wire.

@@ -10,13 +10,13 @@ use crate::names::ids::{InterfaceId, Protocol, RealId, ServiceId};
 use crate::names::time::Tick;
 use crate::names::verdict::DropReason;
 use crate::snapshot::Snapshot;
-use crate::wire::ipv4;
+use crate::wire::{addresses, ipv4};
 use crate::worker::Handler;
 use crate::worker::fast::decode::{Decoded, at, far, has_right_header};
 use crate::worker::fast::rewrite;
 use crate::worker::slow::openings::FTP_DATA;
 use crate::worker::slow::packet::{Context, first_state};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// What has become of a packet that may open a connection.
 pub(in crate::worker) enum Opened {
@@ -81,11 +81,11 @@ impl<Io: FrameIo> Handler<Io> {
         let protocol =
             if head[at::PROTOCOL] == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp };
         let is_syn = TcpEvent::of(head[at::TCP_FLAGS]) == TcpEvent::Syn;
-        let source = address_at(head, at::SOURCE);
+        let source = IpAddr::V4(ipv4::address_at(head, at::SOURCE));
         let opens = ((protocol == Protocol::Udp) | is_syn)
             && head[at::TRANSPORT..at::TRANSPORT + 2] != FTP_DATA.to_be_bytes()
             && has_right_header(head)
-            && !ipv4::is_martian(source)
+            && !addresses::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
             && !snapshot.belongs_elsewhere(source, port)
             && !self.is_of_another_worker(decoded);
@@ -207,7 +207,7 @@ impl<Io: FrameIo> Handler<Io> {
 struct Opening {
     protocol: Protocol,
     service: ServiceId,
-    source: Ipv4Addr,
+    source: IpAddr,
 }
 
 impl Opening {
@@ -219,9 +219,4 @@ impl Opening {
             Protocol::Udp => const { first_state(Protocol::Udp, TcpEvent::Ack) },
         }
     }
-}
-
-#[inline(always)]
-fn address_at(head: &[u8; HEAD], at: usize) -> Ipv4Addr {
-    Ipv4Addr::from(*head[at..].first_chunk::<4>().expect("within the head"))
 }

@@ -136,7 +136,10 @@ mod tests {
         protocol: Protocol,
         removed: bool,
     ) -> Rewrite {
-        let key = RealKey { service: ServiceKey { protocol, listen }, endpoint };
+        let key = RealKey {
+            service: ServiceKey { protocol, listen: std::net::SocketAddr::V4(listen) },
+            endpoint: std::net::SocketAddr::V4(endpoint),
+        };
         Rewrite::of(&key, NextHopId(1), removed)
     }
 

@@ -9,18 +9,18 @@ use crate::exchange::peers::{FRAMES, Purpose};
 use crate::fragments::least_header;
 use crate::frame::{BURST, Frame, FrameIo, HEAD};
 use crate::names::direction::Direction;
+use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, Protocol};
 use crate::names::side::Side;
 use crate::names::time::Now;
 use crate::names::verdict::Verdict;
 use crate::snapshot::{Snapshot, Steering};
-use crate::translation::endpoint_bits;
 use crate::wire::{icmp_error, ipv4};
 use crate::worker::slow::packet::Context;
 use crate::worker::{Handler, fast::staged::Staged};
 use arrayvec::ArrayVec;
 use memory::prefetch;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::worker::fast::decode::at;
 
@@ -36,7 +36,7 @@ struct Claim {
     client: u64,
     direction: Direction,
     /// What it would be a reply from, or is about; `None` for what comes from a client.
-    far: Option<(Protocol, SocketAddrV4)>,
+    far: Option<(Protocol, SocketAddr)>,
     /// A packet that every NIC's hash can tell: sound and not a fragment, without options, with a whole
     /// transport header. Any other is in the wrong queue by no fault of the device, and whoever sends such is not
     /// to have steering taken from it.
@@ -168,7 +168,7 @@ fn client_of(frame: &impl Frame, mac: u64, snapshot: &Snapshot) -> Option<u64> {
     if !is_plain {
         return claim(frame, snapshot).map(|claim| claim.client);
     }
-    let destination = address(head, at::DESTINATION);
+    let destination = ipv4::address_at(head, at::DESTINATION).into();
     let (address, port) = match direction_to(destination, snapshot) {
         Direction::Forward => (at::SOURCE, at::TRANSPORT),
         Direction::Reverse => (at::DESTINATION, at::TRANSPORT + 2),
@@ -179,7 +179,7 @@ fn client_of(frame: &impl Frame, mac: u64, snapshot: &Snapshot) -> Option<u64> {
 
 /// What is addressed to us comes from a client, all else goes to one.
 #[inline(always)]
-fn direction_to(destination: Ipv4Addr, snapshot: &Snapshot) -> Direction {
+fn direction_to(destination: IpAddr, snapshot: &Snapshot) -> Direction {
     if snapshot.local(destination).is_some() { Direction::Forward } else { Direction::Reverse }
 }
 
@@ -190,7 +190,7 @@ fn claim(frame: &impl Frame, snapshot: &Snapshot) -> Option<Claim> {
         return None;
     }
     let packet = ipv4::Packet::in_frame(frame.bytes()).ok()?;
-    let direction = direction_to(packet.destination(), snapshot);
+    let direction = direction_to(packet.destination().into(), snapshot);
     let is_error = packet.protocol() == ipv4::ICMP;
     let (protocol, source, destination) = if is_error {
         let quoted = icmp_error::Quoted::parse(&packet)?;
@@ -202,8 +202,8 @@ fn claim(frame: &impl Frame, snapshot: &Snapshot) -> Option<Claim> {
             Some(&[high, low]) if !packet.is_fragment() => u16::from_be_bytes([high, low]),
             _ => 0,
         };
-        let source = SocketAddrV4::new(packet.source(), port(0));
-        (protocol, source, SocketAddrV4::new(packet.destination(), port(2)))
+        let source = SocketAddr::new(packet.source().into(), port(0));
+        (protocol, source, SocketAddr::new(packet.destination().into(), port(2)))
     };
     let (client, far) = match direction {
         Direction::Forward => (source, None),
@@ -215,10 +215,5 @@ fn claim(frame: &impl Frame, snapshot: &Snapshot) -> Option<Claim> {
         && packet.header_length() == ipv4::HEADER
         && packet.payload().len() >= least_header(protocol)
         && packet.has_right_checksum();
-    Some(Claim { client: endpoint_bits(client), direction, far, by_ports })
-}
-
-#[inline(always)]
-fn address(head: &[u8; HEAD], at: usize) -> Ipv4Addr {
-    Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3])
+    Some(Claim { client: V4::endpoint_bits(client)?, direction, far, by_ports })
 }

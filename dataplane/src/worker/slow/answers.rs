@@ -3,6 +3,7 @@
 
 use crate::exchange::orders::NeighbourEvent;
 use crate::frame::{Frame, FrameIo};
+use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, NeighbourKey};
 use crate::names::time::Now;
 use crate::names::verdict::{DropReason, Verdict};
@@ -12,7 +13,7 @@ use crate::wire::icmp;
 use crate::worker::Handler;
 use crate::worker::slow::packet::{Context, Ip, Judgement, Obstacle, read_ip};
 use crate::worker::slow::waiting::Kept;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 impl<Io: FrameIo> Handler<Io> {
     /// Keeps a packet until its next hop is known, and asks for that.
@@ -53,7 +54,7 @@ impl<Io: FrameIo> Handler<Io> {
         &mut self,
         frame: &mut Io::Frame,
         reason: DropReason,
-        speaker: Ipv4Addr,
+        speaker: IpAddr,
         context: Context<'_>,
     ) -> Judgement {
         self.icmp_error(frame, IcmpError::PortUnreachable, Some(speaker), reason, context)
@@ -89,7 +90,7 @@ impl<Io: FrameIo> Handler<Io> {
         &mut self,
         frame: &mut Io::Frame,
         obstacle: Obstacle,
-        speaker: Option<Ipv4Addr>,
+        speaker: Option<IpAddr>,
         context: Context<'_>,
     ) -> Judgement {
         let (kind, reason) = match obstacle {
@@ -127,7 +128,7 @@ impl<Io: FrameIo> Handler<Io> {
         &mut self,
         frame: &mut Io::Frame,
         kind: IcmpError,
-        speaker: Option<Ipv4Addr>,
+        speaker: Option<IpAddr>,
         reason: DropReason,
         context: Context<'_>,
     ) -> Judgement {
@@ -138,7 +139,7 @@ impl<Io: FrameIo> Handler<Io> {
             self.counters.answers_suppressed.add(1);
             return Judgement::Conclude(Verdict::Drop(reason));
         }
-        let answered = answer::icmp_error(frame, kind, speaker);
+        let answered = V4::address(speaker).is_some_and(|speaker| answer::icmp_error(frame, kind, speaker));
         if is_limited && !answered {
             limit.give_back();
         }

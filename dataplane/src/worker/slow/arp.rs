@@ -25,8 +25,8 @@ impl<Io: FrameIo> Handler<Io> {
             frame.bytes().get(ethernet::HEADER..).and_then(arp::Message::parse).ok_or(DropReason::Arp)?;
         let is_ours =
             |address| snapshot.local(address).is_some_and(|local| local.interfaces & port.bit() != 0);
-        let for_us = is_ours(message.target);
-        if is_ours(message.sender) {
+        let for_us = is_ours(message.target.into());
+        if is_ours(message.sender.into()) {
             return self.claimed(&message, context);
         }
         let heard = self.heard(&message, for_us, context);
@@ -53,7 +53,7 @@ impl<Io: FrameIo> Handler<Io> {
     fn claimed(&mut self, message: &arp::Message, context: Context<'_>) -> Result<Verdict, DropReason> {
         let Context { snapshot, port, now } = context;
         let is_own_message = snapshot.interfaces.iter().any(|own| own.mac == message.sender_mac);
-        let key = NeighbourKey { interface: port, address: message.sender };
+        let key = NeighbourKey { interface: port, address: message.sender.into() };
         let event = NeighbourEvent::Conflict { key, mac: message.sender_mac };
         let told = !is_own_message
             && self.neighbour_events.slots() > KEPT_FOR_WANTED
@@ -69,11 +69,11 @@ impl<Io: FrameIo> Handler<Io> {
         let Context { snapshot, port, now } = context;
         if message.sender.is_unspecified()
             || message.sender_mac.is_group()
-            || snapshot.local(message.sender).is_some()
+            || snapshot.local(message.sender.into()).is_some()
         {
             return false;
         }
-        let key = NeighbourKey { interface: port, address: message.sender };
+        let key = NeighbourKey { interface: port, address: message.sender.into() };
         let reply = message.operation == Operation::Reply && for_us;
         let is_known = self.neighbours.contains_key(&key) || self.waiting.is_awaited(key);
         let worth_telling = match self.neighbours.get(&key) {

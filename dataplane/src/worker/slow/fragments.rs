@@ -6,16 +6,16 @@
 use crate::connection::TcpEvent;
 use crate::fragments::{Key, Outcome, Piece, Ports};
 use crate::frame::{Frame, FrameIo};
+use crate::names::family::V4;
 use crate::names::ids::Protocol;
 use crate::names::time::Now;
 use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::Snapshot;
-use crate::translation::endpoint_bits;
 use crate::wire::icmp;
 use crate::worker::Handler;
 use crate::worker::fast::decode::at;
 use crate::worker::slow::packet::{Context, Ip, Judgement, Segment, read_ip, read_segment};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 impl<Io: FrameIo> Handler<Io> {
     /// A fragment of TCP or UDP.
@@ -35,7 +35,7 @@ impl<Io: FrameIo> Handler<Io> {
         let piece = Piece::new(ip.fragment_offset, length, ip.more_fragments, protocol)
             .ok_or(DropReason::FragmentMalformed)?;
         let side = snapshot.interfaces[port.index()].side;
-        let key = Key::new(ip.source, ip.destination, protocol, ip.id, side);
+        let key = Key::new(ip.source, ip.destination, protocol, ip.id, side).ok_or(DropReason::Ipv6)?;
         let segment = match self.fragments.resolve(key, piece, now) {
             Outcome::Begins => read_segment(frame.bytes(), &ip, protocol)?,
             Outcome::Follows(ports) => following(&ip, protocol, ports),
@@ -87,9 +87,9 @@ impl<Io: FrameIo> Handler<Io> {
         if self.io.peers.is_alone() {
             return None;
         }
-        let local = context.snapshot.local(*segment.destination.ip()).is_some();
+        let local = context.snapshot.local(segment.destination.ip()).is_some();
         let client = if local { segment.source } else { segment.destination };
-        let owner = self.io.peers.owner(endpoint_bits(client));
+        let owner = self.io.peers.owner(V4::endpoint_bits(client)?);
         (owner != self.io.peers.own()).then_some(owner)
     }
 
@@ -173,8 +173,8 @@ impl<Io: FrameIo> Handler<Io> {
 fn following(ip: &Ip, protocol: Protocol, ports: Ports) -> Segment {
     Segment {
         protocol,
-        source: SocketAddrV4::new(ip.source, ports.source),
-        destination: SocketAddrV4::new(ip.destination, ports.destination),
+        source: SocketAddr::new(ip.source, ports.source),
+        destination: SocketAddr::new(ip.destination, ports.destination),
         event: TcpEvent::Ack,
     }
 }

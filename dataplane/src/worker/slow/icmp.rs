@@ -4,6 +4,7 @@
 use crate::connection::TcpEvent;
 use crate::frame::{Frame, FrameIo};
 use crate::names::direction::Direction;
+use crate::names::family::V4;
 use crate::names::ids::RealKey;
 use crate::names::verdict::DropReason;
 use crate::wire::{answer, icmp, icmp_error, ipv4};
@@ -87,7 +88,7 @@ impl<Io: FrameIo> Handler<Io> {
             return self.route(frame, ip, context);
         };
         // Whoever is not on its side has not seen the packet that it quotes.
-        if context.snapshot.is_real_elsewhere(*segment.source.ip(), context.port) {
+        if context.snapshot.is_real_elsewhere(segment.source.ip(), context.port) {
             return Err(DropReason::Martian);
         }
         if !message.has_right_checksum() {
@@ -119,7 +120,8 @@ impl<Io: FrameIo> Handler<Io> {
         let Some((_, mac)) = self.resolved(way.hop, way.known) else {
             return Ok(Judgement::Await(way.hop));
         };
-        let virtual_ = service.listen;
+        let (virtual_, endpoint) = (V4::socket(service.listen), V4::socket(endpoint));
+        let (virtual_, endpoint) = virtual_.zip(endpoint).ok_or(DropReason::Ipv6)?;
         let translated = match found.direction {
             Direction::Forward => {
                 icmp_error::translate(frame, None, Some(*endpoint.ip()), Some(endpoint), None)

@@ -12,12 +12,12 @@ use crate::worker::Handler;
 use crate::worker::slow::packet::{Context, Found, Ip, Judgement, Segment, client_key, first_state};
 use arrayvec::ArrayVec;
 use std::cell::RefCell;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// The port that an FTP server's data connections come from; IPVS never schedules it.
 pub(in crate::worker) const FTP_DATA: u16 = 20;
 /// Where the connections of a client endpoint are answered from, and whether they are over.
-type Replies = ArrayVec<(SocketAddrV4, bool), MOST_OF_ENDPOINT>;
+type Replies = ArrayVec<(SocketAddr, bool), MOST_OF_ENDPOINT>;
 
 /// Reals tried beside the one picked before a connection is refused because of colliding replies.
 const OTHERS_TRIED: usize = 64;
@@ -42,7 +42,7 @@ impl<Io: FrameIo> Handler<Io> {
             return Err(DropReason::FtpDataPort);
         }
         let position = self.positions.get_mut(service_id.0 as usize).ok_or(DropReason::NoReal)?;
-        let key = client_key(segment.source, segment.protocol);
+        let key = client_key(segment.source, segment.protocol).ok_or(DropReason::Ipv6)?;
         let hash = self.table.hash(key);
 
         // An entry of this very connection can only be one that has timed out and is not swept yet: it
@@ -101,7 +101,7 @@ impl<Io: FrameIo> Handler<Io> {
         hash: Hash,
         key: ClientKey,
         real: RealId,
-        client: Ipv4Addr,
+        client: IpAddr,
         state: State,
         context: Context<'_>,
     ) -> Result<Slot, DropReason> {
@@ -142,7 +142,7 @@ impl<Io: FrameIo> Handler<Io> {
         if reset {
             self.answer_with_reset(frame, reason, context)
         } else {
-            self.answer_port_unreachable(frame, reason, *segment.destination.ip(), context)
+            self.answer_port_unreachable(frame, reason, segment.destination.ip(), context)
         }
     }
 }

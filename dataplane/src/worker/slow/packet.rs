@@ -7,18 +7,18 @@ use crate::connection::{State, TcpEvent};
 use crate::fragments;
 use crate::frame::{Frame, FrameIo};
 use crate::names::direction::Direction;
+use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, NeighbourKey, NextHopId, Protocol};
 use crate::names::mac::Mac;
 use crate::names::time::Now;
 use crate::names::verdict::{DropReason, Verdict};
 use crate::snapshot::{IpOptions, Snapshot, Unmatched};
-use crate::translation::endpoint_bits;
 use crate::wire::options::{self, Advice};
-use crate::wire::{checksum, ethernet, ipv4, tcp};
+use crate::wire::{addresses, checksum, ethernet, ipv4, tcp};
 use crate::worker::Handler;
 use crate::worker::fast::decode::at;
 use crate::worker::fast::rewrite;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// The way of one packet through the exception path: who it came from, and what it runs on.
 #[derive(Clone, Copy)]
@@ -31,8 +31,8 @@ pub(in crate::worker) struct Context<'a> {
 /// What the exception path knows of an IPv4 packet.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::worker) struct Ip {
-    pub(in crate::worker) source: Ipv4Addr,
-    pub(in crate::worker) destination: Ipv4Addr,
+    pub(in crate::worker) source: IpAddr,
+    pub(in crate::worker) destination: IpAddr,
     pub(in crate::worker) protocol: u8,
     pub(in crate::worker) ttl: u8,
     pub(in crate::worker) length: u16,
@@ -64,8 +64,8 @@ impl Ip {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::worker) struct Segment {
     pub(in crate::worker) protocol: Protocol,
-    pub(in crate::worker) source: SocketAddrV4,
-    pub(in crate::worker) destination: SocketAddrV4,
+    pub(in crate::worker) source: SocketAddr,
+    pub(in crate::worker) destination: SocketAddr,
     /// Of a TCP segment; `Ack` for UDP, which has no events.
     pub(in crate::worker) event: TcpEvent,
 }
@@ -148,18 +148,15 @@ impl<Io: FrameIo> Handler<Io> {
         context: Context<'_>,
     ) -> Result<Judgement, DropReason> {
         let snapshot = context.snapshot;
-        if ipv4::is_martian(ip.source)
-            || ipv4::is_martian_destination(ip.destination)
+        if addresses::is_martian(ip.source)
+            || addresses::is_martian_destination(ip.destination)
             || snapshot.is_link_broadcast(ip.source)
             || snapshot.local(ip.source).is_some()
             || snapshot.belongs_elsewhere(ip.source, context.port)
         {
             return Err(DropReason::Martian);
         }
-        if ip.destination.is_multicast()
-            || ip.destination.is_broadcast()
-            || snapshot.is_link_broadcast(ip.destination)
-        {
+        if addresses::is_group(ip.destination) || snapshot.is_link_broadcast(ip.destination) {
             return Err(DropReason::Broadcast);
         }
         if ip.has_options() && snapshot.ip_options == IpOptions::Filter {
@@ -272,7 +269,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// Whether the receiver of a segment has any live connection.
     fn is_client(&self, segment: &Segment, context: Context<'_>) -> bool {
         let Context { snapshot, now, .. } = context;
-        let key = client_key(segment.destination, segment.protocol);
+        let Some(key) = client_key(segment.destination, segment.protocol) else { return false };
         let lives = |entry: Entry| !entry.is_dead(snapshot.clock(now.tick()));
         self.table.find(self.table.hash(key), key, lives).is_some()
     }
@@ -289,7 +286,7 @@ impl<Io: FrameIo> Handler<Io> {
             Direction::Forward => (segment.source, segment.destination),
             Direction::Reverse => (segment.destination, segment.source),
         };
-        let key = client_key(client, segment.protocol);
+        let key = client_key(client, segment.protocol)?;
         let belongs = |entry: Entry| {
             let real = snapshot.real_key(entry.real());
             let matches = real.is_some_and(|real| match direction {
@@ -347,12 +344,12 @@ impl<Io: FrameIo> Handler<Io> {
 
     /// The way of a connection's packets, and of the errors about them: towards the real, or back to `client` by the
     /// port that its packets came by. It is the one that the fast path takes, by the same ids.
-    pub(in crate::worker) fn way(&self, found: Found, client: Ipv4Addr, snapshot: &Snapshot) -> Option<Way> {
+    pub(in crate::worker) fn way(&self, found: Found, client: IpAddr, snapshot: &Snapshot) -> Option<Way> {
         let (known, hop) = match found.direction {
             Direction::Forward => {
                 let real = snapshot.real_key(found.entry.real())?;
                 let known = snapshot.rewrite(found.entry.real()).next_hop();
-                (known, snapshot.routes.to_real(*real.endpoint.ip())?)
+                (known, snapshot.routes.to_real(real.endpoint.ip())?)
             }
             Direction::Reverse => {
                 let known = found.entry.next_hop();
@@ -479,8 +476,8 @@ pub(in crate::worker) fn leaving(ip: &Ip, out: InterfaceId, snapshot: &Snapshot)
 }
 
 /// The key that finds a client's connections.
-pub(in crate::worker) fn client_key(client: SocketAddrV4, protocol: Protocol) -> ClientKey {
-    ClientKey::new(endpoint_bits(client), protocol.number())
+pub(in crate::worker) fn client_key(client: SocketAddr, protocol: Protocol) -> Option<ClientKey> {
+    Some(ClientKey::new(V4::endpoint_bits(client)?, protocol.number()))
 }
 
 /// Reads and checks the IPv4 header of a frame.
@@ -493,8 +490,8 @@ pub(in crate::worker) fn read_ip(bytes: &[u8]) -> Result<Ip, DropReason> {
         return Err(DropReason::HeaderChecksum);
     }
     Ok(Ip {
-        source: packet.source(),
-        destination: packet.destination(),
+        source: packet.source().into(),
+        destination: packet.destination().into(),
         protocol: packet.protocol(),
         ttl: packet.ttl(),
         length: packet.total_length(),
@@ -521,8 +518,8 @@ pub(in crate::worker) fn read_segment(
     let port = |at: usize| u16::from_be_bytes([transport[at], transport[at + 1]]);
     Ok(Segment {
         protocol,
-        source: SocketAddrV4::new(ip.source, port(0)),
-        destination: SocketAddrV4::new(ip.destination, port(2)),
+        source: SocketAddr::new(ip.source, port(0)),
+        destination: SocketAddr::new(ip.destination, port(2)),
         event: if protocol == Protocol::Tcp { TcpEvent::of(transport[13]) } else { TcpEvent::Ack },
     })
 }

@@ -159,7 +159,7 @@ mod tests {
     const NOW: Now = Now { nanoseconds: 1 };
 
     fn key(host: usize) -> NeighbourKey {
-        NeighbourKey { interface: InterfaceId(1), address: Ipv4Addr::from_bits(host as u32) }
+        NeighbourKey { interface: InterfaceId(1), address: Ipv4Addr::from_bits(host as u32).into() }
     }
 
     /// Frames are numbers.

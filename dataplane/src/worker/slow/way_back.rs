@@ -4,7 +4,7 @@ use crate::frame::FrameIo;
 use crate::names::ids::{InterfaceId, NextHopId};
 use crate::snapshot::{NextOnWay, Snapshot};
 use crate::worker::Handler;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// The ids of the gateways, by their numbers in the snapshot's routes, so that clients behind one cost no
 /// look-up among the neighbours; [`NextHopId::UNKNOWN`] until it is looked up.
@@ -27,7 +27,7 @@ impl<Io: FrameIo> Handler<Io> {
     #[inline(always)]
     pub(in crate::worker) fn way_back(
         &mut self,
-        client: Ipv4Addr,
+        client: IpAddr,
         port: InterfaceId,
         snapshot: &Snapshot,
     ) -> NextHopId {
@@ -40,7 +40,7 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     #[inline(never)]
-    fn look_up(&mut self, client: Ipv4Addr, port: InterfaceId, snapshot: &Snapshot) -> NextHopId {
+    fn look_up(&mut self, client: IpAddr, port: InterfaceId, snapshot: &Snapshot) -> NextHopId {
         let Some(NextOnWay { key, gateway }) = snapshot.routes.to_client(client, port) else {
             return NextHopId::UNKNOWN;
         };

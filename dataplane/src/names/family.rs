@@ -1,0 +1,57 @@
+//! Address families.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+
+/// An address and port as 48 bits in the order of the wire, first byte lowest.
+pub const fn endpoint_bits(endpoint: SocketAddrV4) -> u64 {
+    let [a, b, c, d] = endpoint.ip().octets();
+    let [p, q] = endpoint.port().to_be_bytes();
+    u64::from_le_bytes([a, b, c, d, p, q, 0, 0])
+}
+
+/// IPv4 (RFC 791).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct V4;
+
+impl V4 {
+    /// The address, if it is of this family.
+    #[inline(always)]
+    pub const fn address(address: IpAddr) -> Option<Ipv4Addr> {
+        match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    /// The address and port, if it is of this family.
+    pub const fn socket(endpoint: SocketAddr) -> Option<SocketAddrV4> {
+        match endpoint {
+            SocketAddr::V4(endpoint) => Some(endpoint),
+            SocketAddr::V6(_) => None,
+        }
+    }
+
+    /// The address as a number, if it is of this family: what prefixes and masks are compared with.
+    #[inline(always)]
+    pub const fn bits(address: IpAddr) -> Option<u32> {
+        match address {
+            IpAddr::V4(address) => Some(address.to_bits()),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    /// [`endpoint_bits`], if of this family.
+    #[inline(always)]
+    pub const fn endpoint_bits(endpoint: SocketAddr) -> Option<u64> {
+        match endpoint {
+            SocketAddr::V4(endpoint) => Some(endpoint_bits(endpoint)),
+            SocketAddr::V6(_) => None,
+        }
+    }
+
+    /// The address and port of [`endpoint_bits`](Self::endpoint_bits).
+    pub fn endpoint(bits: u64) -> SocketAddr {
+        let [a, b, c, d, p, q, _, _] = bits.to_le_bytes();
+        SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([p, q]))
+    }
+}

@@ -1,0 +1,29 @@
+//! Addresses that must not be on the wire, of any family.
+
+use super::ipv4;
+use std::net::IpAddr;
+
+/// Whether no host may send from this address: see [`ipv4::is_martian`]. IPv6 is not supported yet.
+#[inline(always)]
+pub const fn is_martian(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(address) => ipv4::is_martian(address),
+        IpAddr::V6(_) => true,
+    }
+}
+
+/// Whether no packet may go to this address: see [`ipv4::is_martian_destination`].
+pub const fn is_martian_destination(destination: IpAddr) -> bool {
+    match destination {
+        IpAddr::V4(address) => ipv4::is_martian_destination(address),
+        IpAddr::V6(_) => true,
+    }
+}
+
+/// Whether the address stands for all hosts of a link, or for a group.
+pub const fn is_group(destination: IpAddr) -> bool {
+    match destination {
+        IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_multicast(),
+    }
+}
