@@ -155,7 +155,7 @@ pub fn address_at(bytes: &[u8], offset: usize) -> Ipv4Addr {
 /// loopback, multicast, reserved, broadcast.
 pub const fn is_martian(source: Ipv4Addr) -> bool {
     let [first, ..] = source.octets();
-    matches!(first, 0 | 127 | 224..)
+    !matches!(first, 1..224) || first == 127
 }
 
 /// Whether no packet may go to this address (RFC 1812 §4.2.3.1, §5.3.7): "this" network, loopback, reserved. A

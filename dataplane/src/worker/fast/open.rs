@@ -2,7 +2,7 @@
 //! datagram from a client endpoint that has no other connection, or one that is over. Whatever is not
 //! quite that is left to the exception path, before anything is done.
 
-use crate::connection::table::{Entry, New, Vacancy};
+use crate::connection::table::{ClientKey, Entry, New, Vacancy};
 use crate::connection::{State, TcpEvent};
 use crate::frame::{Frame, FrameIo, HEAD};
 use crate::names::direction::Direction;
@@ -51,7 +51,7 @@ impl<Io: FrameIo> Handler<Io> {
                 }
                 None => return Opened::Exception,
             },
-            None => match self.open_without_vacancy(frame.head(), decoded, &opening, context) {
+            None => match self.open_without_vacancy(frame.head(), *decoded, opening, context) {
                 Ok(real) => real,
                 Err(opened) => return opened,
             },
@@ -116,15 +116,17 @@ impl<Io: FrameIo> Handler<Io> {
         self.table.insert_at_home(vacancy, new, tick, &self.counters);
     }
 
-    /// Picks a real and makes the entry where there seems to be no room at home. Out of line, as it is rare.
+    /// Picks a real and makes the entry where there seems to be no room at home. Out of line, as it is rare; by value,
+    /// so that the usual way keeps these in registers.
     #[inline(never)]
     fn open_without_vacancy(
         &mut self,
         head: &[u8; HEAD],
-        decoded: &Decoded,
-        opening: &Opening,
+        decoded: Decoded,
+        opening: Opening,
         context: &Context<'_>,
     ) -> Result<RealId, Opened> {
+        let (decoded, opening) = (&decoded, &opening);
         let &Context { snapshot, port, now } = context;
         let tick = now.tick();
         if let Some(vacancy) = self.closed_at_home(head, decoded, opening.protocol, snapshot, tick) {
@@ -193,17 +195,18 @@ impl<Io: FrameIo> Handler<Io> {
     /// Where a NIC steers, a packet without connection may have come to the wrong worker.
     #[inline(always)]
     fn is_of_another_worker(&self, decoded: &Decoded) -> bool {
-        !self.io.peers.is_alone() && self.is_anothers(decoded)
+        !self.io.peers.is_alone() && self.is_anothers(decoded.key)
     }
 
     #[inline(never)]
-    fn is_anothers(&self, decoded: &Decoded) -> bool {
+    fn is_anothers(&self, key: ClientKey) -> bool {
         let peers = &self.io.peers;
-        peers.owner(decoded.key.endpoint_bits()) != peers.own()
+        peers.owner(key.endpoint_bits()) != peers.own()
     }
 }
 
 /// The first packet of a connection.
+#[derive(Clone, Copy)]
 struct Opening {
     protocol: Protocol,
     service: ServiceId,
