@@ -82,7 +82,7 @@ impl Build {
             id: RealId(real.id),
             key: RealKey { service: service_key(real.service), endpoint: real.endpoint },
             next_hop: NextHopId(real.next_hop),
-            removed: real.removed,
+            removed: real.removed.then_some(snapshot::OnRemoval::Drop),
         };
         let route = |route: &crate::setting::Route| snapshot::Route {
             prefix: route.prefix.parse().expect("a prefix"),
@@ -118,7 +118,7 @@ impl Build {
             _ => Arc::new(schedule(service)),
         };
         self.schedules[index] = Some((of.0, of.1, Arc::clone(&schedule)));
-        snapshot::Service { key: service_key(service.key), schedule }
+        snapshot::Service { key: service_key(service.key), policy: snapshot::Policy::default(), schedule }
     }
 
     /// Sets what is known of a next hop.

@@ -29,7 +29,7 @@ use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, Interface, IpOptions, Real, Route, Service, Snapshot, Steering, Unmatched,
+    Description, Interface, IpOptions, Policy, Real, Route, Service, Snapshot, Steering, Unmatched,
 };
 use dataplane::worker::Worker;
 use source::{DIP_MAC, REAL, Source, TCP_PORT, Traffic, UDP_PORT, VIP, VIP_MAC};
@@ -140,7 +140,11 @@ fn snapshot(steering: Steering) -> Snapshot {
         let candidates = vec![Candidate { real: RealId(index), weight: 1 }];
         let changes = vec![Change::of([1])];
         let schedule = Schedule::new(Algorithm::WeightedRoundRobin, 1, candidates, 0, changes);
-        Some(Service { key: keys[index as usize].service, schedule: Arc::new(schedule) })
+        Some(Service {
+            key: keys[index as usize].service,
+            policy: Policy::default(),
+            schedule: Arc::new(schedule),
+        })
     };
     Snapshot::compile(Description {
         version: 1,
@@ -152,7 +156,7 @@ fn snapshot(steering: Steering) -> Snapshot {
         services: vec![service(0), service(1)],
         reals: (0..)
             .zip(keys)
-            .map(|(id, key)| Real { id: RealId(id), key, next_hop: NextHopId(2), removed: false })
+            .map(|(id, key)| Real { id: RealId(id), key, next_hop: NextHopId(2), removed: None })
             .collect(),
         routes: vec![Route {
             prefix: "0.0.0.0/0".parse().expect("a prefix"),

@@ -11,7 +11,7 @@ use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, EthPort, Interface, IpOptions, Real, Route, Service, Snapshot, Steering, Unmatched,
+    Description, EthPort, Interface, IpOptions, Policy, Real, Route, Service, Snapshot, Steering, Unmatched,
 };
 use dataplane::worker::Worker;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -101,7 +101,7 @@ pub fn snapshot(reals: u8) -> Snapshot {
             .zip(services)
             .map(|(index, key)| {
                 let schedule = schedule(index * u32::from(reals), &vec![1; usize::from(reals)]);
-                Some(Service { key, schedule: Arc::new(schedule) })
+                Some(Service { key, policy: Policy::default(), schedule: Arc::new(schedule) })
             })
             .collect(),
         reals: (0..)
@@ -116,7 +116,7 @@ pub fn snapshot(reals: u8) -> Snapshot {
                     )),
                 },
                 next_hop: real_next_hop(index),
-                removed: false,
+                removed: None,
             })
             .collect(),
         routes: vec![Route {

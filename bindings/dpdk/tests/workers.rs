@@ -15,7 +15,9 @@ use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::names::verdict::DropReason;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
-use dataplane::snapshot::{Description, Interface, IpOptions, Real, Service, Snapshot, Steering, Unmatched};
+use dataplane::snapshot::{
+    Description, Interface, IpOptions, Policy, Real, Service, Snapshot, Steering, Unmatched,
+};
 use dataplane::steering::{ClientBits, Indirection, OwnerMap};
 use dataplane::translation::endpoint_bits;
 use dataplane::wire::checksum;
@@ -256,8 +258,12 @@ fn snapshot(steering: Steering) -> Snapshot {
         version: 1,
         eth_ports: vec![dataplane::snapshot::EthPort { steering }; 2],
         interfaces: vec![port(0, Side::Vip, "192.168.10.100/24"), port(1, Side::Dip, "10.0.0.8/24")],
-        services: vec![Some(Service { key: key.service, schedule: Arc::new(schedule) })],
-        reals: vec![Real { id: RealId(0), key, next_hop: NextHopId(2), removed: false }],
+        services: vec![Some(Service {
+            key: key.service,
+            policy: Policy::default(),
+            schedule: Arc::new(schedule),
+        })],
+        reals: vec![Real { id: RealId(0), key, next_hop: NextHopId(2), removed: None }],
         routes: Vec::new(),
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,

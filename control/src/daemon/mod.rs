@@ -372,7 +372,7 @@ impl ControlThread {
             self.statistics.close(&next, &self.workers);
         }
         self.model = next;
-        self.has_freed = true;
+        self.has_freed |= self.compiler.is_anew();
         for (address, interfaces) in self.compiler.take_addresses() {
             self.announcer.set_address(address, interfaces, now);
         }

@@ -1,29 +1,36 @@
 //! From the model to what the workers run on.
 
 use crate::model::{Links, Model, Service};
-use crate::publish::ids::{Ids, NoRoom};
+use crate::publish::ids::{Followed, Ids, NoRoom, Standing};
+use crate::publish::pair::Pair;
 use dataplane::connection::Timeouts;
-use dataplane::names::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceKey};
+use dataplane::names::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceId, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::schedule::{Candidate, Schedule};
-use dataplane::snapshot::{self, Description, Snapshot, Steering};
+use dataplane::snapshot::{self, Description, Edit, Policy, Snapshot, Steering};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// Services and reals in a change from which on a snapshot is compiled anew: with fewer, bringing one up to date costs
+/// less.
+const MANY: usize = 512;
+
 /// Makes snapshots, and remembers what they share.
 #[derive(Debug)]
 pub struct Compiler {
     links: Links,
+    /// The last snapshot has not these links.
+    has_other_links: bool,
     ids: Ids,
     version: u64,
     has_others: bool,
+    is_anew: bool,
     /// Own addresses that came, went or changed their ports, with the ports that answer now; not taken yet.
     addresses: BTreeMap<IpAddr, u16>,
-    /// The last snapshot.
-    current: Arc<Snapshot>,
-    schedules: HashMap<ServiceKey, (Arc<Service>, Arc<Schedule>)>,
+    pair: Pair,
+    schedules: HashMap<ServiceKey, Arc<Schedule>>,
 }
 
 impl Compiler {
@@ -31,11 +38,13 @@ impl Compiler {
     pub fn new(links: Links) -> Self {
         Self {
             links,
+            has_other_links: true,
             ids: Ids::default(),
             version: 0,
             has_others: true,
+            is_anew: true,
             addresses: BTreeMap::new(),
-            current: Arc::new(Snapshot::empty()),
+            pair: Pair::default(),
             schedules: HashMap::new(),
         }
     }
@@ -48,12 +57,14 @@ impl Compiler {
     /// From the next snapshot on software steers this port.
     pub fn steer_by_software(&mut self, port: usize) {
         self.links.eth_ports[port].steering = Steering::Software;
+        self.has_other_links = true;
     }
 
     /// From the next snapshot on a port has this MAC, and this MTU in bytes.
     pub fn set_link(&mut self, port: usize, mac: Mac, mtu: u16) {
         let interface = &mut self.links.interfaces[port];
         (interface.mac, interface.mtu) = (mac, mtu);
+        self.has_other_links = true;
     }
 
     /// The ids in use.
@@ -69,6 +80,11 @@ impl Compiler {
     /// Whether the last snapshot has other services or reals than the one before, or others that take new connections.
     pub fn has_others(&self) -> bool {
         self.has_others
+    }
+
+    /// Whether the last snapshot was compiled anew, so that much memory is freed when the one before is.
+    pub fn is_anew(&self) -> bool {
+        self.is_anew
     }
 
     /// Whether own addresses are others than when they were last [taken](Self::take_addresses).
@@ -91,38 +107,106 @@ impl Compiler {
         self.ids.room_for(model, holds)
     }
 
-    /// The next snapshot. `next_hop` gives the id of a host that a real's packets are sent to.
+    /// The next snapshot. `next_hop` gives the id of a host that a real's packets are sent to. Takes time in proportion
+    /// to what has changed, unless that is very much or the links are others.
     pub fn compile(
         &mut self,
         model: &Model,
         mut next_hop: impl FnMut(NeighbourKey) -> NextHopId,
     ) -> Arc<Snapshot> {
         self.version += 1;
-        self.has_others = self.ids.follow(model, self.version).has_others;
-        let configured = self.ids.configured().map(|(key, id)| (key, id, false));
-        let removed = self.ids.removed().map(|(key, id)| (key, id, true));
-        let reals = configured.chain(removed).map(|(key, id, removed)| {
-            let way = self.links.way_to_real(key.endpoint.ip());
-            snapshot::Real { id, key, next_hop: way.map_or(NextHopId::UNKNOWN, &mut next_hop), removed }
-        });
-        let reals = reals.collect();
-        let snapshot = Arc::new(Snapshot::compile(Description {
+        let followed = self.ids.follow(model, self.version);
+        self.has_others = followed.has_others;
+        self.follow_schedules(model, &followed);
+        self.is_anew = std::mem::take(&mut self.has_other_links)
+            || followed.services.len() + followed.reals.len() > MANY;
+        let before = Arc::clone(self.pair.current());
+        let vips = if self.is_anew {
+            let snapshot = self.anew(model, &mut next_hop);
+            let addresses = before.local_addresses().chain(snapshot.local_addresses());
+            let vips = addresses.map(|(address, _)| address).collect();
+            self.pair.replace(snapshot);
+            vips
+        } else {
+            let vips = vips(&followed, &before);
+            let edit = self.edit(model, followed, &mut next_hop);
+            self.pair.edit(edit);
+            vips
+        };
+        let now = Arc::clone(self.pair.current());
+        for vip in vips {
+            self.follow_address(vip, &before, &now);
+        }
+        now
+    }
+
+    /// All of the model.
+    fn anew(&self, model: &Model, next_hop: &mut impl FnMut(NeighbourKey) -> NextHopId) -> Snapshot {
+        let mut services = Vec::new();
+        for key in model.services().keys() {
+            let Some(id) = self.ids.service(key) else { continue };
+            let index = id.0 as usize;
+            if services.len() <= index {
+                services.resize(index + 1, None);
+            }
+            services[index] = self.service(key);
+        }
+        let configured = self.ids.configured().map(|(key, id)| (key, id, Standing::Configured));
+        let removed = self.ids.removed().map(|(key, id)| (key, id, Standing::Removed));
+        let reals = configured.chain(removed);
+        Snapshot::compile(Description {
             version: self.version,
             eth_ports: self.links.eth_ports.clone(),
             interfaces: self.links.interfaces.clone(),
-            services: self.services(model),
-            reals,
+            services,
+            reals: reals.map(|(key, id, standing)| self.real(key, id, standing, next_hop)).collect(),
             routes: self.links.routes.clone(),
-            timeouts: Timeouts::new(model.timeouts),
+            timeouts: timeouts(model),
             unmatched: self.links.unmatched,
             ip_options: self.links.ip_options,
-        }));
-        let before = std::mem::replace(&mut self.current, Arc::clone(&snapshot));
-        let addresses = before.local_addresses().chain(snapshot.local_addresses());
-        for address in addresses.map(|(address, _)| address) {
-            self.follow_address(address, &before, &snapshot);
+        })
+    }
+
+    /// What the model has otherwise than the one before.
+    fn edit(
+        &self,
+        model: &Model,
+        followed: Followed,
+        next_hop: &mut impl FnMut(NeighbourKey) -> NextHopId,
+    ) -> Edit {
+        // An id that was one service's and is another's now stands there twice.
+        let services: BTreeMap<ServiceId, Option<snapshot::Service>> =
+            followed.services.into_iter().map(|(key, id)| (id, self.service(&key))).collect();
+        let reals = followed.reals.into_iter().map(|(id, real)| {
+            let real = real.map(|(key, standing)| self.real(key, id, standing, next_hop));
+            (id, real)
+        });
+        Edit {
+            version: self.version,
+            services: services.into_iter().collect(),
+            reals: reals.collect(),
+            timeouts: timeouts(model),
         }
-        snapshot
+    }
+
+    fn service(&self, key: &ServiceKey) -> Option<snapshot::Service> {
+        let schedule = Arc::clone(self.schedules.get(key)?);
+        Some(snapshot::Service { key: *key, policy: Policy::default(), schedule })
+    }
+
+    fn real(
+        &self,
+        key: RealKey,
+        id: RealId,
+        standing: Standing,
+        next_hop: &mut impl FnMut(NeighbourKey) -> NextHopId,
+    ) -> snapshot::Real {
+        let way = self.links.way_to_real(key.endpoint.ip());
+        let removed = match standing {
+            Standing::Configured => None,
+            Standing::Removed => Some(Policy::default().on_removal),
+        };
+        snapshot::Real { id, key, next_hop: way.map_or(NextHopId::UNKNOWN, next_hop), removed }
     }
 
     fn follow_address(&mut self, address: IpAddr, before: &Snapshot, now: &Snapshot) {
@@ -137,39 +221,43 @@ impl Compiler {
         self.ids.release(in_force, live)
     }
 
-    fn services(&mut self, model: &Model) -> Vec<Option<snapshot::Service>> {
-        self.schedules.retain(|key, _| model.services().contains_key(key));
-        let mut services = Vec::new();
-        for (key, service) in model.services() {
-            let schedule = self.schedule(service);
-            let Some(id) = self.ids.service(key) else { continue };
-            let index = id.0 as usize;
-            if services.len() <= index {
-                services.resize(index + 1, None);
+    /// Makes the schedules of the services that have changed.
+    fn follow_schedules(&mut self, model: &Model, followed: &Followed) {
+        for (key, _) in &followed.services {
+            match model.services().get(key) {
+                Some(service) => drop(self.schedules.insert(*key, Arc::new(self.schedule(service)))),
+                None => drop(self.schedules.remove(key)),
             }
-            services[index] = Some(snapshot::Service { key: *key, schedule });
         }
-        services
     }
 
-    /// The schedule of a service, the same one as long as the service does not change.
-    fn schedule(&mut self, service: &Arc<Service>) -> Arc<Schedule> {
-        if let Some((known, schedule)) = self.schedules.get(&service.key)
-            && Arc::ptr_eq(known, service)
-        {
-            return Arc::clone(schedule);
-        }
+    fn schedule(&self, service: &Service) -> Schedule {
         let reals = service.reals.iter().zip(service.real_keys());
         let candidates = reals
             .filter_map(|(real, key)| Some(Candidate { real: self.ids.real(&key)?, weight: real.weight }));
-        let schedule = Arc::new(Schedule::new(
+        Schedule::new(
             service.algorithm,
             service.generation,
             candidates.collect(),
             service.first_change,
             service.changes.clone(),
-        ));
-        self.schedules.insert(service.key, (Arc::clone(service), Arc::clone(&schedule)));
-        schedule
+        )
     }
 }
+
+fn timeouts(model: &Model) -> Timeouts {
+    Timeouts::new(model.timeouts)
+}
+
+/// The VIPs of what has changed.
+fn vips(followed: &Followed, before: &Snapshot) -> Vec<IpAddr> {
+    let services = followed.services.iter().map(|(key, _)| *key);
+    let reals = followed.reals.iter().filter_map(|(id, real)| match real {
+        Some((key, _)) => Some(key.service),
+        None => Some(before.real_key(*id)?.service),
+    });
+    services.chain(reals).map(|service| service.listen.ip()).collect()
+}
+
+#[cfg(test)]
+mod tests;

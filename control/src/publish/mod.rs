@@ -3,11 +3,13 @@
 //! ```text
 //! ids      numbers for services and reals
 //! compile  a model → a snapshot
+//! pair     two snapshots that take turns, so that a change costs what it changes
 //! ways     the next hops of reals, and how much depends on each
 //! workers  the workers' rings and counters
 //! ```
 
 pub mod compile;
 pub mod ids;
+mod pair;
 pub mod ways;
 pub mod workers;

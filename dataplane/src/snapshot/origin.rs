@@ -8,41 +8,56 @@ use crate::names::side::Side;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// For each interface, which sources may belong on another one. They do if their longest prefix is that of another interface's
-/// link, or if they are a real that the routes lead to by an interface towards reals, and this is one towards clients alone.
-/// What is in no prefix may come from anywhere: of that no interface is known.
-#[derive(Debug)]
+/// For each interface, which sources may belong on another one. They do if their longest prefix is that of another
+/// interface's link, or if they are a real that the routes lead to by an interface towards reals, and this is one
+/// towards clients alone. A source in no prefix may come from anywhere: no interface is known for it.
+#[derive(Clone, Debug)]
 pub(super) struct Origins {
     elsewhere: Vec<Cover>,
-    /// As a set of bits: the interfaces towards reals on which some real belongs elsewhere, so that what looks like a reply
-    /// may be none.
+    /// As a set of bits: the interfaces towards reals on which some real belongs elsewhere, so that what looks like a
+    /// reply may be none.
     reals_elsewhere: u16,
+    /// By interface: how many reals' addresses belong elsewhere.
+    counts: [u32; MAX_INTERFACES],
 }
 
 impl Origins {
-    pub(super) fn new(
-        interfaces: &[Interface],
-        routes: &Routes,
-        reals: impl Iterator<Item = IpAddr>,
-    ) -> Self {
-        let mut reals_elsewhere = 0;
+    /// Of no reals.
+    pub(super) fn new(interfaces: &[Interface], routes: &Routes) -> Self {
         let cover = |interface| routes.other_links(interface).fold(Cover::default(), Cover::with);
-        let mut elsewhere: Vec<Cover> = InterfaceId::all().take(interfaces.len()).map(cover).collect();
+        let elsewhere = InterfaceId::all().take(interfaces.len()).map(cover).collect();
+        Self { elsewhere, reals_elsewhere: 0, counts: [0; MAX_INTERFACES] }
+    }
+
+    /// Some real has this address now.
+    pub(super) fn add(&mut self, real: IpAddr, interfaces: &[Interface], routes: &Routes) {
         // There may be very many reals, and hardly ever are there more than a few networks of them.
-        for real in reals {
-            for (interface, cover) in InterfaceId::all().zip(&mut elsewhere) {
-                let is_covered = cover.has(real);
-                if interfaces[interface.index()].side != Side::Vip {
-                    let is_known = reals_elsewhere & interface.bit() != 0;
-                    if is_covered && !is_known && routes.is_on_another_link(real, interface) {
-                        reals_elsewhere |= interface.bit();
-                    }
-                } else if !is_covered && is_inside_from(real, interface, interfaces, routes) {
-                    *cover = std::mem::take(cover).with(real.into());
+        for (interface, cover) in InterfaceId::all().zip(&mut self.elsewhere) {
+            let is_covered = cover.has(real);
+            let is_towards_reals = interfaces[interface.index()].side != Side::Vip;
+            if is_towards_reals && is_covered && routes.is_on_another_link(real, interface) {
+                self.counts[interface.index()] += 1;
+                self.reals_elsewhere |= interface.bit();
+            } else if !is_towards_reals && !is_covered && is_inside_from(real, interface, interfaces, routes)
+            {
+                *cover = std::mem::take(cover).with(real.into());
+            }
+        }
+    }
+
+    /// No real has this address any more. Interfaces' covers keep it, so that packets from it take the longer look
+    /// until the next snapshot is compiled anew.
+    pub(super) fn take(&mut self, real: IpAddr, interfaces: &[Interface], routes: &Routes) {
+        for (interface, cover) in InterfaceId::all().zip(&self.elsewhere) {
+            let is_towards_reals = interfaces[interface.index()].side != Side::Vip;
+            if is_towards_reals && cover.has(real) && routes.is_on_another_link(real, interface) {
+                let count = &mut self.counts[interface.index()];
+                *count -= 1;
+                if *count == 0 {
+                    self.reals_elsewhere &= !interface.bit();
                 }
             }
         }
-        Self { elsewhere, reals_elsewhere }
     }
 
     #[inline(always)]

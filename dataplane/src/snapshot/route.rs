@@ -26,7 +26,7 @@ const FEW: usize = 8;
 
 /// All routes, and which of them a packet takes: one decision for all packets of a connection, whatever way they are
 /// handled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Routes {
     all: Table,
     /// By interface, those that leave on it.
@@ -41,7 +41,7 @@ pub struct Routes {
 
 /// Some of the routes: few of them are looked at one by one, more by a hash map for each prefix length. A look-up
 /// costs at most 33 probes whatever their number.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Table {
     /// By netmask, the longest first; in each by network.
     by_length: Vec<(u32, HashMap<u32, Way, BuildWordHasher>)>,
@@ -153,7 +153,8 @@ impl Routes {
             && back.is_some_and(by_default)
     }
 
-    /// Whether an address is of a link, but not of that of `interface`: its longest prefix is on the link of others alone.
+    /// Whether an address is of a link, but not of that of `interface`: its longest prefix is on the link of others
+    /// alone.
     pub fn is_on_another_link(&self, address: IpAddr, interface: InterfaceId) -> bool {
         let is_other = |way: &Way| way.route.via.is_none() && way.route.interface != interface;
         let Some(way) = self.all.way(address).filter(|way| is_other(way)) else { return false };

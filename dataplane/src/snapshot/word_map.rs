@@ -1,31 +1,77 @@
-//! A map from words to ids for look-ups on the packet path: made once, and for keys that the configuration
-//! alone decides, so that nobody else can make them collide.
+//! A map from words to ids for look-ups on the packet path, for keys that the configuration alone decides, so that
+//! nobody else can make them collide.
 
 /// Places for each key, at least: so few keys lie beside their place that a look-up is nearly always one load.
 const ROOM: usize = 4;
 
 /// Open addressing: a key lies at its place or at the next free one after it. Keys are not zero.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct WordMap {
     /// Keys and ids; a key of zero: free.
     places: Box<[(u64, u32)]>,
     /// What leaves of a hash as many bits as there are places for.
     shift: u32,
+    /// Keys in it.
+    length: usize,
 }
 
 impl WordMap {
-    pub(super) fn new(entries: &[(u64, u32)]) -> Self {
-        let bits = (entries.len() * ROOM).next_power_of_two().ilog2().max(1);
-        let mut map = Self { places: vec![(0, 0); 1 << bits].into(), shift: u64::BITS - bits };
-        for &(key, id) in entries {
-            debug_assert_ne!(key, 0);
-            let mut place = map.place_of(key);
-            while map.places[place].0 != 0 && map.places[place].0 != key {
-                place = (place + 1) & (map.places.len() - 1);
+    /// An empty one, with room for this many keys.
+    pub(super) fn with_room(keys: usize) -> Self {
+        let bits = (keys * ROOM).next_power_of_two().ilog2().max(1);
+        Self { places: vec![(0, 0); 1 << bits].into(), shift: u64::BITS - bits, length: 0 }
+    }
+
+    /// Adds a key, or gives it another id.
+    pub(super) fn insert(&mut self, key: u64, id: u32) {
+        debug_assert_ne!(key, 0);
+        let place = self.find(key);
+        if self.places[place].0 == 0 {
+            self.length += 1;
+            if self.length * ROOM > self.places.len() {
+                return self.grow(key, id);
             }
-            map.places[place] = (key, id);
         }
-        map
+        self.places[place] = (key, id);
+    }
+
+    fn grow(&mut self, key: u64, id: u32) {
+        let mut grown = Self::with_room(2 * self.length);
+        let taken = self.places.iter().filter(|(key, _)| *key != 0);
+        for (key, id) in taken.chain([&(key, id)]) {
+            grown.insert(*key, *id);
+        }
+        *self = grown;
+    }
+
+    /// Removes a key, if it is there. Keys behind it that lie beside their places move up.
+    pub(super) fn remove(&mut self, key: u64) {
+        let last = self.places.len() - 1;
+        let mut free = self.find(key);
+        if self.places[free].0 == 0 {
+            return;
+        }
+        self.length -= 1;
+        let mut next = (free + 1) & last;
+        while self.places[next].0 != 0 {
+            let home = self.place_of(self.places[next].0);
+            // How far each is behind the key's place: whether the free place is on its way.
+            if next.wrapping_sub(home) & last >= next.wrapping_sub(free) & last {
+                self.places[free] = self.places[next];
+                free = next;
+            }
+            next = (next + 1) & last;
+        }
+        self.places[free] = (0, 0);
+    }
+
+    /// Where a key lies, or the free place where it would.
+    fn find(&self, key: u64) -> usize {
+        let mut place = self.place_of(key);
+        while self.places[place].0 != 0 && self.places[place].0 != key {
+            place = (place + 1) & (self.places.len() - 1);
+        }
+        place
     }
 
     #[inline(always)]
@@ -58,9 +104,15 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    fn map_of(entries: impl IntoIterator<Item = (u64, u32)>) -> WordMap {
+        let mut map = WordMap::with_room(0);
+        entries.into_iter().for_each(|(key, id)| map.insert(key, id));
+        map
+    }
+
     #[test]
     fn an_empty_map_has_nothing() {
-        assert_eq!(WordMap::new(&[]).get(7), None);
+        assert_eq!(WordMap::with_room(0).get(7), None);
     }
 
     /// Endpoints as configurations have them: ports of one address, addresses in a row, ports of each of them.
@@ -75,7 +127,7 @@ mod tests {
         for (which, pattern) in patterns.iter().enumerate() {
             for count in [10, 100, 1000, 4000] {
                 let keys: Vec<u64> = (0..count).map(|n| pattern(n) | 6 << 48).collect();
-                let map = WordMap::new(&keys.iter().copied().zip(0..).collect::<Vec<_>>());
+                let map = map_of(keys.iter().copied().zip(0..));
                 let taken = map.places.iter().filter(|(key, _)| *key != 0).count();
                 let at_place = keys.iter().filter(|key| map.places[map.place_of(**key)].0 == **key).count();
                 assert!(at_place * 4 > taken * 3, "pattern {which}: {at_place} of {taken}");
@@ -93,9 +145,32 @@ mod tests {
             others in proptest::collection::vec(1u64..60, 20),
         ) {
             let plain: HashMap<u64, u32> = keys.iter().copied().zip(0..).collect();
-            let map = WordMap::new(&plain.iter().map(|(key, id)| (*key, *id)).collect::<Vec<_>>());
+            let map = map_of(plain.iter().map(|(key, id)| (*key, *id)));
             for key in keys.iter().chain(&others) {
                 prop_assert_eq!(map.get(*key), plain.get(key).copied());
+            }
+        }
+
+        #[test]
+        fn it_holds_what_was_put_in_and_not_removed(
+            steps in proptest::collection::vec((1u64..60, any::<Option<u32>>()), 0..200),
+        ) {
+            let (mut plain, mut map) = (HashMap::new(), WordMap::with_room(0));
+            for (key, id) in steps {
+                match id {
+                    Some(id) => {
+                        map.insert(key, id);
+                        plain.insert(key, id);
+                    }
+                    None => {
+                        map.remove(key);
+                        plain.remove(&key);
+                    }
+                }
+                prop_assert_eq!(map.length, plain.len());
+                for key in 1..60 {
+                    prop_assert_eq!(map.get(key), plain.get(&key).copied());
+                }
             }
         }
     }

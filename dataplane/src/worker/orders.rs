@@ -3,7 +3,7 @@
 use super::{Handler, ORDERS_IN_A_TURN, Worker};
 use crate::exchange::orders::{Order, Return, Slice};
 use crate::frame::{Frame, FrameIo};
-use crate::names::ids::{InterfaceId, MAX_ETH_PORTS, NeighbourKey, NextHopId};
+use crate::names::ids::{InterfaceId, MAX_ETH_PORTS, NeighbourKey, NextHopId, ServiceId};
 use crate::names::time::Now;
 use crate::names::verdict::{DropReason, Verdict};
 use crate::schedule::Position;
@@ -46,8 +46,9 @@ impl<Io: FrameIo> Worker<Io> {
         handler.gateways.forget(&self.snapshot);
         handler.positions.resize_with(services.len(), Position::default);
         handler.shares.adopt(&self.snapshot);
-        for (index, service) in services.iter().enumerate() {
-            let Some(service) = service else { continue };
+        for ServiceId(index) in self.snapshot.edited_since(&old) {
+            let index = index as usize;
+            let Some(service) = &services[index] else { continue };
             let before = old.services.get(index).and_then(Option::as_ref).map(|old| &old.schedule);
             if before.is_none_or(|before| !Arc::ptr_eq(before, &service.schedule)) {
                 let position = &mut handler.positions[index];

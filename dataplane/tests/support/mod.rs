@@ -17,7 +17,8 @@ use dataplane::names::time::Now;
 use dataplane::names::verdict::DropReason;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, EthPort, Interface, IpOptions, Real, Route, Routes, Service, Snapshot, Steering, Unmatched,
+    Description, EthPort, Interface, IpOptions, OnRemoval, Policy, Real, Route, Routes, Service, Snapshot,
+    Steering, Unmatched,
 };
 use dataplane::worker::Worker;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -211,7 +212,11 @@ impl Lab {
             let generation = self.description.version * 100 + index as u64 + 1;
             let algorithm = Algorithm::WeightedRoundRobin;
             let schedule = Schedule::new(algorithm, generation, candidates, 0, changes);
-            self.description.services.push(Some(Service { key: service.key, schedule: Arc::new(schedule) }));
+            self.description.services.push(Some(Service {
+                key: service.key,
+                policy: Policy::default(),
+                schedule: Arc::new(schedule),
+            }));
         }
         // The control thread gives the way to each real an id before it is resolved.
         let known = self.known.clone();
@@ -222,7 +227,12 @@ impl Lab {
                 let address = key.endpoint.ip();
                 let hop = routes.to_real(address).unwrap_or(NeighbourKey { interface: DIP0, address });
                 let next_hop = self.next_hop_id(hop);
-                Real { id: RealId(id), key, next_hop, removed: !listed.contains(&key) }
+                Real {
+                    id: RealId(id),
+                    key,
+                    next_hop,
+                    removed: (!listed.contains(&key)).then_some(OnRemoval::Drop),
+                }
             })
             .collect();
         self.apply();

@@ -1,0 +1,207 @@
+use super::*;
+use crate::api::protocol::Command;
+use crate::change;
+use crate::config;
+use dataplane::names::ids::{InterfaceId, Protocol};
+use proptest::prelude::*;
+use std::net::SocketAddrV4;
+
+/// Two ports towards clients and two towards reals; behind a gateway of clients there are reals, too.
+const FILE: &str = r#"
+[[port]]
+name = "vip0"
+side = "vip"
+device = "a"
+addresses = ["192.0.2.1/28"]
+gateway = "192.0.2.14"
+
+[[port]]
+name = "vip1"
+side = "vip"
+device = "b"
+addresses = ["198.51.100.1/28", "203.0.113.1/32"]
+
+[[port]]
+name = "dip0"
+side = "dip"
+device = "c"
+addresses = ["10.0.0.1/29"]
+
+[[port]]
+name = "dip1"
+side = "dip"
+device = "d"
+addresses = ["10.0.0.9/29"]
+
+[[route]]
+to = "172.16.0.0/24"
+via = "10.0.0.2"
+"#;
+
+/// VIPs on links, on none, and a port's own address.
+const VIPS: [[u8; 4]; 5] =
+    [[192, 0, 2, 2], [192, 0, 2, 3], [198, 51, 100, 2], [203, 0, 113, 77], [203, 0, 113, 1]];
+/// Reals on links of either side, behind a route, and behind the gateway of clients.
+const HOSTS: [[u8; 4]; 6] =
+    [[10, 0, 0, 3], [10, 0, 0, 4], [10, 0, 0, 12], [172, 16, 0, 9], [192, 0, 2, 9], [100, 64, 0, 1]];
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    AddService(usize, u16),
+    DelService(usize, u16),
+    AddReal(usize, u16, usize, u16),
+    EditReal(usize, u16, usize, u16, u32),
+    DelReal(usize, u16, usize, u16),
+    Timeouts(u32),
+    Clear,
+    /// Of the removed reals with an id that leaves this remainder, none has a connection any more.
+    Release(u32),
+    Mtu(u16),
+    /// Nothing is done while a worker has the snapshot before.
+    Hold,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (vip, port, host) = (0..VIPS.len(), 1..3u16, 0..HOSTS.len());
+    let service = (vip, port.clone());
+    let real = (service.clone(), host, port);
+    prop_oneof![
+        3 => service.clone().prop_map(|(vip, port)| Step::AddService(vip, port)),
+        1 => service.prop_map(|(vip, port)| Step::DelService(vip, port)),
+        8 => real.clone().prop_map(|((vip, port), host, of)| Step::AddReal(vip, port, host, of)),
+        2 => (real.clone(), 0..4u32)
+            .prop_map(|(((vip, port), host, of), weight)| Step::EditReal(vip, port, host, of, weight)),
+        3 => real.prop_map(|((vip, port), host, of)| Step::DelReal(vip, port, host, of)),
+        1 => (1..1000u32).prop_map(Step::Timeouts),
+        1 => Just(Step::Clear),
+        2 => (0..3u32).prop_map(Step::Release),
+        1 => (1000..1500u16).prop_map(Step::Mtu),
+        1 => Just(Step::Hold),
+    ]
+}
+
+impl Step {
+    fn command(self) -> Option<Command> {
+        let service =
+            |vip: usize, port: u16| format!(r#""service":"tcp://{}:{port}""#, Ipv4Addr::from(VIPS[vip]));
+        let real = |host: usize, port: u16| format!(r#""real":"{}:{port}""#, Ipv4Addr::from(HOSTS[host]));
+        let text = match self {
+            Self::AddService(vip, port) => format!(r#""command":"add-service",{}"#, service(vip, port)),
+            Self::DelService(vip, port) => format!(r#""command":"del-service",{}"#, service(vip, port)),
+            Self::AddReal(vip, port, host, of) => {
+                format!(r#""command":"add-real",{},{}"#, service(vip, port), real(host, of))
+            }
+            Self::EditReal(vip, port, host, of, weight) => {
+                let real = real(host, of);
+                format!(r#""command":"edit-real",{},{real},"weight":{weight}"#, service(vip, port))
+            }
+            Self::DelReal(vip, port, host, of) => {
+                format!(r#""command":"del-real",{},{}"#, service(vip, port), real(host, of))
+            }
+            Self::Timeouts(tcp) => format!(r#""command":"timeouts","set":[{tcp},0,0]"#),
+            Self::Clear => r#""command":"clear""#.into(),
+            Self::Release(_) | Self::Mtu(_) | Self::Hold => return None,
+        };
+        Some(serde_json::from_str(&format!("{{{text}}}")).unwrap())
+    }
+}
+
+fn way(key: NeighbourKey) -> NextHopId {
+    NextHopId(u32::from(key.interface.0) << 8 | u32::from(key.address.octets()[3]))
+}
+
+fn new_compiler() -> Compiler {
+    let links = Links::new(&config::parse(FILE).unwrap(), |port| {
+        (Mac([2, 0, 0, 0, 0, port as u8]), 1500, Steering::Software)
+    });
+    Compiler::new(links)
+}
+
+/// Every look-up gives the same.
+fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
+    assert_eq!(edited.version, anew.version);
+    assert_eq!(edited.smallest_mtu, anew.smallest_mtu);
+    assert_eq!(format!("{:?}", edited.timeouts), format!("{:?}", anew.timeouts));
+    for id in (0..edited.real_ids().max(anew.real_ids()) + 2).map(RealId) {
+        assert_eq!(edited.real_key(id), anew.real_key(id));
+        assert_eq!(edited.service_of(id), anew.service_of(id));
+        assert_eq!(edited.on_removal(id), anew.on_removal(id));
+        assert_eq!(format!("{:?}", edited.rewrite(id)), format!("{:?}", anew.rewrite(id)));
+    }
+    for (vip, port) in VIPS.into_iter().flat_map(|vip| (0..4).map(move |port| (vip, port))) {
+        let key = ServiceKey { protocol: Protocol::Tcp, listen: SocketAddrV4::new(vip.into(), port) };
+        let found = |snapshot: &Snapshot| {
+            snapshot.service(&key).map(|(id, service)| (id, service.key, Arc::as_ptr(&service.schedule)))
+        };
+        assert_eq!(found(edited), found(anew));
+    }
+    let own = |snapshot: &Snapshot| -> BTreeMap<Ipv4Addr, u16> {
+        snapshot.local_addresses().map(|(address, local)| (address, local.interfaces)).collect()
+    };
+    assert_eq!(own(edited), own(anew));
+    for address in VIPS.into_iter().chain(HOSTS).map(Ipv4Addr::from).flat_map(around) {
+        assert_eq!(edited.is_own_or_broadcast(address), anew.is_own_or_broadcast(address));
+        assert_eq!(edited.is_server(address), anew.is_server(address));
+        for port in 0..5 {
+            let interface = InterfaceId(port);
+            let endpoint = SocketAddrV4::new(address, port.into());
+            assert_eq!(
+                edited.is_endpoint(Protocol::Tcp, endpoint),
+                anew.is_endpoint(Protocol::Tcp, endpoint)
+            );
+            assert_eq!(
+                edited.belongs_elsewhere(address, interface),
+                anew.belongs_elsewhere(address, interface)
+            );
+            assert_eq!(
+                edited.is_real_elsewhere(address, interface),
+                anew.is_real_elsewhere(address, interface)
+            );
+        }
+    }
+}
+
+fn around(address: Ipv4Addr) -> impl Iterator<Item = Ipv4Addr> {
+    (0..3).map(move |step| Ipv4Addr::from_bits(address.to_bits() + step))
+}
+
+proptest! {
+    /// Whatever has been changed, a snapshot that was brought up to date is as one that is compiled anew, and what is
+    /// said of own addresses leads from one to the next.
+    #[test]
+    fn an_edited_snapshot_is_as_one_made_anew(steps in prop::collection::vec(step(), 1..60)) {
+        let mut compiler = new_compiler();
+        let mut model = Model::new([900, 120, 300].into());
+        let mut own = BTreeMap::new();
+        let mut held = Vec::new();
+        for step in steps {
+            match step {
+                Step::Release(remainder) => {
+                    let version = compiler.version();
+                    compiler.release(version, |id| id.0 % 3 != remainder);
+                }
+                Step::Mtu(mtu) => compiler.set_link(0, Mac([2, 0, 0, 0, 1, 0]), mtu),
+                Step::Hold => held.push(Arc::clone(compiler.pair.current())),
+                _ => {
+                    let command = step.command().unwrap();
+                    if let Ok((next, _)) = change::apply(&model, compiler.links(), &command) {
+                        model = next;
+                    }
+                }
+            }
+            let edited = compiler.compile(&model, way);
+            let anew = compiler.anew(&model, &mut way);
+            assert_alike(&edited, &anew);
+            for (address, ports) in compiler.take_addresses() {
+                own.insert(address, ports);
+            }
+            let all: BTreeMap<Ipv4Addr, u16> =
+                anew.local_addresses().map(|(address, local)| (address, local.interfaces)).collect();
+            for (address, ports) in &all {
+                prop_assert_eq!(own.get(address), Some(ports));
+            }
+            prop_assert!(own.iter().all(|(address, ports)| *ports == 0 || all.contains_key(address)));
+            held.truncate(3);
+        }
+    }
+}
