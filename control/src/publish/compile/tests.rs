@@ -4,7 +4,7 @@ use crate::change;
 use crate::config;
 use dataplane::names::ids::{InterfaceId, Protocol};
 use proptest::prelude::*;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// Two ports towards clients and two towards reals; behind a gateway of clients there are reals, too.
 const FILE: &str = r#"
@@ -83,8 +83,8 @@ fn step() -> impl Strategy<Value = Step> {
 impl Step {
     fn command(self) -> Option<Command> {
         let service =
-            |vip: usize, port: u16| format!(r#""service":"tcp://{}:{port}""#, Ipv4Addr::from(VIPS[vip]));
-        let real = |host: usize, port: u16| format!(r#""real":"{}:{port}""#, Ipv4Addr::from(HOSTS[host]));
+            |vip: usize, port: u16| format!(r#""service":"tcp://{}:{port}""#, IpAddr::from(VIPS[vip]));
+        let real = |host: usize, port: u16| format!(r#""real":"{}:{port}""#, IpAddr::from(HOSTS[host]));
         let text = match self {
             Self::AddService(vip, port) => format!(r#""command":"add-service",{}"#, service(vip, port)),
             Self::DelService(vip, port) => format!(r#""command":"del-service",{}"#, service(vip, port)),
@@ -106,8 +106,17 @@ impl Step {
     }
 }
 
+/// An IPv4 address as a number.
+fn bits(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(_) => 0,
+    }
+}
+
 fn way(key: NeighbourKey) -> NextHopId {
-    NextHopId(u32::from(key.interface.0) << 8 | u32::from(key.address.octets()[3]))
+    let host = bits(key.address);
+    NextHopId(u32::from(key.interface.0) << 8 | host & 0xff)
 }
 
 fn new_compiler() -> Compiler {
@@ -129,22 +138,22 @@ fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
         assert_eq!(format!("{:?}", edited.rewrite(id)), format!("{:?}", anew.rewrite(id)));
     }
     for (vip, port) in VIPS.into_iter().flat_map(|vip| (0..4).map(move |port| (vip, port))) {
-        let key = ServiceKey { protocol: Protocol::Tcp, listen: SocketAddrV4::new(vip.into(), port) };
+        let key = ServiceKey { protocol: Protocol::Tcp, listen: SocketAddr::new(vip.into(), port) };
         let found = |snapshot: &Snapshot| {
             snapshot.service(&key).map(|(id, service)| (id, service.key, Arc::as_ptr(&service.schedule)))
         };
         assert_eq!(found(edited), found(anew));
     }
-    let own = |snapshot: &Snapshot| -> BTreeMap<Ipv4Addr, u16> {
+    let own = |snapshot: &Snapshot| -> BTreeMap<IpAddr, u16> {
         snapshot.local_addresses().map(|(address, local)| (address, local.interfaces)).collect()
     };
     assert_eq!(own(edited), own(anew));
-    for address in VIPS.into_iter().chain(HOSTS).map(Ipv4Addr::from).flat_map(around) {
+    for address in VIPS.into_iter().chain(HOSTS).map(IpAddr::from).flat_map(around) {
         assert_eq!(edited.is_own_or_broadcast(address), anew.is_own_or_broadcast(address));
         assert_eq!(edited.is_server(address), anew.is_server(address));
         for port in 0..5 {
             let interface = InterfaceId(port);
-            let endpoint = SocketAddrV4::new(address, port.into());
+            let endpoint = SocketAddr::new(address, port.into());
             assert_eq!(
                 edited.is_endpoint(Protocol::Tcp, endpoint),
                 anew.is_endpoint(Protocol::Tcp, endpoint)
@@ -161,8 +170,8 @@ fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
     }
 }
 
-fn around(address: Ipv4Addr) -> impl Iterator<Item = Ipv4Addr> {
-    (0..3).map(move |step| Ipv4Addr::from_bits(address.to_bits() + step))
+fn around(address: IpAddr) -> impl Iterator<Item = IpAddr> {
+    (0..3).map(move |step| IpAddr::from((bits(address) + step).to_be_bytes()))
 }
 
 proptest! {
@@ -195,7 +204,7 @@ proptest! {
             for (address, ports) in compiler.take_addresses() {
                 own.insert(address, ports);
             }
-            let all: BTreeMap<Ipv4Addr, u16> =
+            let all: BTreeMap<IpAddr, u16> =
                 anew.local_addresses().map(|(address, local)| (address, local.interfaces)).collect();
             for (address, ports) in &all {
                 prop_assert_eq!(own.get(address), Some(ports));
