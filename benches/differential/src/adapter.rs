@@ -80,14 +80,14 @@ impl Build {
         };
         let real = |real: &crate::setting::Real| snapshot::Real {
             id: RealId(real.id),
-            key: RealKey { service: service_key(real.service), endpoint: real.endpoint },
+            key: RealKey { service: service_key(real.service), endpoint: real.endpoint.into() },
             next_hop: NextHopId(real.next_hop),
             removed: real.removed.then_some(snapshot::OnRemoval::Drop),
         };
         let route = |route: &crate::setting::Route| snapshot::Route {
             prefix: route.prefix.parse().expect("a prefix"),
             interface: InterfaceId(route.port),
-            via: route.via,
+            via: route.via.map(Into::into),
         };
         let [tcp, fin, udp] = configuration.timeouts;
         Description {
@@ -129,12 +129,14 @@ impl Build {
     }
 
     pub fn reachable(&mut self, port: u8, address: Ipv4Addr, id: u32) {
-        let key = NeighbourKey { interface: InterfaceId(port), address };
+        let key = NeighbourKey { interface: InterfaceId(port), address: address.into() };
         self.order_all(|| Order::Reachable(key, NextHopId(id)));
     }
 
     pub fn unreachable(&mut self, port: u8, address: Ipv4Addr) {
-        self.order_all(|| Order::Unreachable(NeighbourKey { interface: InterfaceId(port), address }));
+        self.order_all(|| {
+            Order::Unreachable(NeighbourKey { interface: InterfaceId(port), address: address.into() })
+        });
     }
 
     pub fn send_through(&mut self, worker: usize, port: u8, by: usize) {
@@ -275,7 +277,7 @@ fn named(counters: &WorkerCounters) -> Vec<(String, u64)> {
 }
 
 fn service_key(key: Key) -> ServiceKey {
-    ServiceKey { protocol: if key.tcp { Protocol::Tcp } else { Protocol::Udp }, listen: key.listen }
+    ServiceKey { protocol: if key.tcp { Protocol::Tcp } else { Protocol::Udp }, listen: key.listen.into() }
 }
 
 fn schedule(service: &Service) -> Schedule {
