@@ -1,7 +1,7 @@
 //! ARP messages to send (RFC 826), and the interfaces that they are from.
 
 use super::ArpFrame;
-use crate::text::addresses;
+use crate::model::rules;
 use dataplane::exchange::orders::SMALL_FRAME;
 use dataplane::names::family::V4;
 use dataplane::names::ids::{InterfaceId, NeighbourKey};
@@ -30,7 +30,7 @@ impl Interface {
     /// Whether this is the address of a host that can be asked for.
     pub(super) fn may_ask(&self, address: IpAddr) -> bool {
         let own = || self.addresses.iter().any(|prefix| prefix.addr() == address);
-        addresses::is_unicast(address) && !own()
+        rules::is_unicast(address) && !own()
     }
 
     /// A request for `key`; `None` while there is no address to send it from.

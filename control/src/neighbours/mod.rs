@@ -425,9 +425,11 @@ impl Neighbours {
             State::Checking { tries, .. } => State::Checking { mac, tries },
             _ => State::Reachable { mac, until: now + RETRY },
         };
+        // While it is asked, only an answer ends the wait for one.
+        let is_waited_for = matches!(entry.state, State::Checking { .. }) && !reply;
         self.alter(key, |entry| {
             entry.state = state;
-            entry.unanswered = None;
+            entry.unanswered = entry.unanswered.filter(|_| is_waited_for);
             entry.failures = 0;
             if !reply {
                 // It asks for one of our addresses, so it is about to send.

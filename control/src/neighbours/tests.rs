@@ -160,6 +160,21 @@ fn a_permanent_one_is_asked_for_from_the_start_checked_and_found_again() {
 }
 
 #[test]
+fn one_that_speaks_and_does_not_answer_counts_as_silent() {
+    let mut neighbours = neighbours();
+    neighbours.set_permanent(&permanent([key(7)]), seconds(0));
+    turns(&mut neighbours, seconds(0));
+    neighbours.event(heard(key(7), RS1, true), seconds(0));
+    // It is checked, and says something just after the last request: that is no answer.
+    let checked = trusted(key(7));
+    run(&mut neighbours, checked, checked + seconds(5));
+    neighbours.event(heard(key(7), RS1, false), checked + seconds(5));
+    run(&mut neighbours, checked + seconds(5), checked + seconds(6));
+    assert_eq!(neighbours.failed, 1);
+    assert_eq!(neighbours.silent(checked + seconds(6)).collect::<Vec<_>>(), [(1, key(7))]);
+}
+
+#[test]
 fn an_answered_check_keeps_it_reachable_without_news() {
     let mut neighbours = neighbours();
     neighbours.set_permanent(&permanent([key(7)]), seconds(0));
