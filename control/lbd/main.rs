@@ -106,7 +106,7 @@ fn main() -> ExitCode {
     logging::start(options.log_level);
     let result = match config::read(&path) {
         Ok(_) if options.check => Ok(()),
-        Ok(config) => run(&path, &config, options.stats_period.map(Duration::from_secs)),
+        Ok(config) => run(&config, options.stats_period.map(Duration::from_secs)),
         Err(problems) => {
             let lines: Vec<_> = problems.iter().map(|problem| problem.in_file(&path).to_string()).collect();
             Err(Failure::Configuration(lines.join("\n")))
@@ -126,7 +126,7 @@ fn main() -> ExitCode {
 }
 
 /// Starts everything, serves until a signal comes or a worker fails, and stops everything in the reverse order.
-fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(), Failure> {
+fn run(config: &Config, stats_period: Option<Duration>) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // The second one ends it at once, whatever hangs.
@@ -138,7 +138,7 @@ fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(
     refuse_second(&config.control.socket)?;
     if let Some(state) = &config.control.state {
         // Likewise, and what is no file. It is opened for good by the control thread.
-        StateFile::open(state).map_err(|error| start_failure(path, &error.into()))?;
+        StateFile::open(state).map_err(|error| start_failure(&error.into()))?;
     }
     let _locks = device_lock::take(config)?;
 
@@ -160,10 +160,10 @@ fn run(path: &Path, config: &Config, stats_period: Option<Duration>) -> Result<(
         Ok(control) => control,
         Err(error) => {
             fleet.end()?;
-            return Err(start_failure(path, &error));
+            return Err(start_failure(&error));
         }
     };
-    let served = serve(path, &mut control, stats_period, &stop);
+    let served = serve(&mut control, stats_period, &stop);
     fleet.end()?;
     drop(control); // stops and closes the ports
     if served.is_ok() {
@@ -189,12 +189,11 @@ fn refuse_second(socket: &Path) -> Result<(), Failure> {
 
 /// Publishes the configuration and obeys commands until `stop` is set.
 fn serve(
-    path: &Path,
     control: &mut ControlThread,
     stats_period: Option<Duration>,
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
-    control.start().map_err(|error| start_failure(path, &error))?;
+    control.start().map_err(|error| start_failure(&error))?;
     logging::ready();
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         log::debug!("systemd is not told: {error}");
@@ -206,10 +205,9 @@ fn serve(
         .map_err(|error| Failure::Other(error.to_string()))
 }
 
-/// What the file or the state file asks for is a configuration error.
-fn start_failure(path: &Path, error: &StartError) -> Failure {
+/// What the state file asks for is a configuration error.
+fn start_failure(error: &StartError) -> Failure {
     match error {
-        StartError::Service { .. } => Failure::Configuration(format!("{}: {error}", path.display())),
         StartError::State(LoadError::InUse(_)) => Failure::Other(error.to_string()),
         StartError::State(_) => Failure::Configuration(error.to_string()),
         StartError::Socket(_) | StartError::Publish(_) | StartError::Run(_) => {

@@ -5,7 +5,7 @@ mod control_lab;
 use control::api::protocol::{Command, Refusal};
 use control::api::refusal::Refused;
 use control::change::{Effect, apply, save};
-use control::model::{Links, Model};
+use control::model::{Model, Network};
 use control::text::addresses::Listen;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::mac::Mac;
@@ -18,14 +18,13 @@ const WEB: &str = "tcp://192.168.10.100:80";
 
 struct Desk {
     model: Model,
-    links: Links,
+    links: Network,
 }
 
 impl Desk {
     fn new() -> Self {
-        let links = Links::new(&control_lab::without_default(), |_| {
-            (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software)
-        });
+        let links =
+            control_lab::without_default().network(|_| (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software));
         Self { model: Model::new(TimeoutSeconds::default()), links }
     }
 

@@ -8,7 +8,7 @@ use dataplane::names::ids::InterfaceId;
 use control::api::protocol::Command;
 use control::api::refusal::Refused;
 use control::change::{apply, restore};
-use control::model::{Links, Model};
+use control::model::{Model, Network};
 use control::publish::compile::Compiler;
 use control::publish::ids::NoRoom;
 use dataplane::connection::TimeoutSeconds;
@@ -19,8 +19,8 @@ use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-fn links() -> Links {
-    Links::new(&control_lab::without_default(), |_| (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software))
+fn links() -> Network {
+    control_lab::without_default().network(|_| (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software))
 }
 
 struct Bench {
@@ -251,7 +251,7 @@ fn the_smaller_mtu_of_the_file_and_the_device_counts() {
     let cases = [(None, 1400, 1400), (None, 9216, 9216), (Some(1500), 1400, 1400), (Some(1500), 9216, 1500)];
     for (file, device, expected) in cases {
         config.eth_ports.iter_mut().for_each(|port| port.interface.mtu = file);
-        let links = Links::new(&config, |_| (Mac([2, 0, 0, 0, 0, 1]), device, Steering::Software));
+        let links = config.network(|_| (Mac([2, 0, 0, 0, 0, 1]), device, Steering::Software));
         assert!(links.interfaces.iter().all(|port| port.mtu == expected));
         assert_eq!(links.mtu(1, 1000), 1000);
         let mut compiler = Compiler::new(links);
@@ -266,7 +266,7 @@ fn next_hops_outside_all_prefixes_are_reached_on_their_link() {
         control_lab::FILE.replace("/24", "/32").replace("[[neighbour]]", "[[neighbour]]\nport = \"dip0\"");
     let text = text.replace("via = \"10.0.0.1\"", "via = \"10.0.0.1\"\nport = \"dip0\"");
     let links = &control::config::parse(&text).unwrap();
-    let links = Links::new(links, |_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
+    let links = links.network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
     let hop = |port, address: [u8; 4]| Some(NeighbourKey { interface: port, address: address.into() });
     assert_eq!(
         links.way_to_real([172, 16, 0, 1].into()),

@@ -4,7 +4,7 @@ mod control_lab;
 
 use control::api::protocol::Outcome;
 use control::change::restore;
-use control::model::{Links, Model};
+use control::model::{Model, Network};
 use control::persist::state_file::StateFile;
 use control_lab::{Lab, config_in};
 use dataplane::connection::TimeoutSeconds;
@@ -19,8 +19,8 @@ const WEB: [&str; 3] = [
     "-a -t 192.168.10.100:80 -r 10.0.0.17:80 -m -w 3",
 ];
 
-fn links() -> Links {
-    Links::new(&control_lab::without_default(), |_| (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software))
+fn links() -> Network {
+    control_lab::without_default().network(|_| (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software))
 }
 
 fn model(lines: &[&str]) -> Model {
@@ -98,12 +98,12 @@ fn a_damaged_state_is_named_with_its_line_and_nothing_starts() {
 fn a_restart_brings_services_and_timeouts_back_in_place_of_the_files() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config_in(directory.path());
-    config.services = control::config::parse(
+    config.model = control::config::parse(
         &(control_lab::FILE.to_owned()
             + "[[service]]\nlisten = \"tcp://192.168.10.100:443\"\n[[service.real]]\naddress = \"10.0.0.27:443\"\n"),
     )
     .unwrap()
-    .services;
+    .model;
     let saved = |lab: &Lab| lab.ok(r#""command":"save""#)["lines"].clone();
     let lab = Lab::start(config.clone(), 1, 0).unwrap();
     assert_eq!(saved(&lab)[1], "-A -t 192.168.10.100:443 -s wrr");

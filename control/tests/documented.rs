@@ -53,7 +53,7 @@ fn commands() -> Vec<String> {
 #[test]
 fn the_example_for_nics_is_a_right_configuration() {
     let config = config::read(&in_repository("scripts/nic/lbd.toml")).unwrap();
-    assert_eq!((config.eth_ports.len(), config.services.len()), (2, 1));
+    assert_eq!((config.eth_ports.len(), config.model.services().len()), (2, 1));
 }
 
 #[test]

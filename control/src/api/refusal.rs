@@ -1,66 +1,30 @@
 //! Why a command is refused.
 
 use crate::api::protocol::{FaultyLines, Refusal};
-use crate::model::LARGEST_WEIGHT;
+use crate::model::rules::Unfit;
 use crate::text::algorithms::UnknownScheduler;
 use crate::text::ipvsadm_lines::CutOff;
+use crate::text::later;
 use dataplane::connection::Timeouts;
 use dataplane::names::ids::REAL_IDS;
 use dataplane::schedule::UnknownAlgorithm;
-use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
 /// Why a command is refused; the text is what the operator reads.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refused {
-    /// There is one with this key.
-    #[error("service exists")]
-    ServiceExists,
-    /// There is none with this key.
-    #[error("no such service")]
-    NoSuchService,
-    /// The service has one with this address and port.
-    #[error("real exists")]
-    RealExists,
-    /// The service has none with this address and port.
-    #[error("no such real")]
-    NoSuchReal,
+    /// A service or a real that cannot be, or is not there.
+    #[error(transparent)]
+    Unfit(Unfit),
     /// Not a scheduler, or one that is not built yet.
     #[error(transparent)]
     Scheduler(#[from] UnknownScheduler),
     /// Not built yet; which part of LVS it is.
     #[error("not supported yet: {0}")]
     NotSupported(&'static str),
-    /// Not an address that a VIP or real can have.
-    #[error("{address} cannot be {role}: {why}")]
-    BadAddress {
-        /// The address.
-        address: IpAddr,
-        /// `a VIP` or `a real`.
-        role: &'static str,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// Ports are from 1.
-    #[error("{0}: the port must not be 0")]
-    ZeroPort(SocketAddr),
-    /// Above the largest.
-    #[error("weight {0} is above {LARGEST_WEIGHT}")]
-    BadWeight(u32),
     /// Above the longest.
     #[error("timeout {0} is above {max} seconds (31 days)", max = Timeouts::LONGEST_SECONDS)]
     BadTimeout(u32),
-    /// Nothing leads there.
-    #[error("no route to {0}")]
-    NoRoute(IpAddr),
-    /// No more fit.
-    #[error("too many {what}: {most} at most")]
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// The limit.
-        most: usize,
-    },
     /// Connections of removed reals still hold the ids that are needed.
     #[error(
         "too many reals at once: {wanted} wanted, {replaced} that they replace and {removed} removed before that still have \
@@ -114,25 +78,36 @@ impl Refused {
     /// The code for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::ServiceExists => "service_exists",
-            Self::NoSuchService => "no_such_service",
-            Self::RealExists => "real_exists",
-            Self::NoSuchReal => "no_such_real",
-            Self::Scheduler(UnknownScheduler { reason: UnknownAlgorithm::Unknown, .. }) => {
-                "unknown_scheduler"
-            }
-            Self::Scheduler(UnknownScheduler { reason: UnknownAlgorithm::NotSupportedYet, .. }) => {
-                "not_supported"
-            }
+            Self::Unfit(unfit) => match unfit {
+                Unfit::ServiceExists => "service_exists",
+                Unfit::NoSuchService => "no_such_service",
+                Unfit::RealExists => "real_exists",
+                Unfit::NoSuchReal => "no_such_real",
+                Unfit::Address { .. } | Unfit::ZeroPort(_) => "bad_address",
+                Unfit::AnyPort => "not_supported",
+                Unfit::Weight(_) => "bad_weight",
+                Unfit::NoRoute(_) => "no_route",
+                Unfit::TooMany { .. } => "too_many",
+            },
+            Self::Scheduler(unknown) => match unknown.reason {
+                UnknownAlgorithm::Unknown => "unknown_scheduler",
+                UnknownAlgorithm::NotSupportedYet => "not_supported",
+            },
             Self::NotSupported(_) => "not_supported",
-            Self::BadAddress { .. } | Self::ZeroPort(_) => "bad_address",
-            Self::BadWeight(_) => "bad_weight",
             Self::BadTimeout(_) => "bad_timeout",
-            Self::NoRoute(_) => "no_route",
-            Self::TooMany { .. } | Self::IdsUsedUp { .. } => "too_many",
+            Self::IdsUsedUp { .. } => "too_many",
             Self::Lines(_) | Self::CutOff(_) | Self::NoLines => "bad_line",
             Self::StateWrite(_) => "state_write_failed",
             Self::WorkerStuck { .. } | Self::WorkerBehind { .. } => "worker_stuck",
+        }
+    }
+}
+
+impl From<Unfit> for Refused {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::AnyPort => Self::NotSupported(later::ANY_PORT),
+            unfit => Self::Unfit(unfit),
         }
     }
 }

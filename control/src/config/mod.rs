@@ -4,10 +4,12 @@
 //! section    one table: its keys, each of the right kind, no others
 //! settings   [eal] [buffers] [control] [connections] [steering] [forward] [timeouts]
 //! network    [[port]] [[route]] [[neighbour]], and what they must agree on
-//! services   [[service]] [[service.real]], and whether a way leads there
+//! services   [[service]] [[service.real]], judged by the model's rules
+//! layout     ports and routes as the model has them
 //! problem    what is wrong with the file, and where
 //! ```
 
+mod layout;
 mod network;
 mod problem;
 mod section;
@@ -16,19 +18,18 @@ mod settings;
 
 pub use problem::Problem;
 
+use crate::model::{Model, Network};
 use crate::nic_steering;
-use dataplane::connection::TimeoutSeconds;
-use dataplane::names::ids::{InterfaceId, ServiceKey};
+use dataplane::names::ids::InterfaceId;
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
-use dataplane::schedule::Algorithm;
-use dataplane::snapshot::{IpOptions, Unmatched};
+use dataplane::snapshot::{IpOptions, Steering, Unmatched};
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use network::Network;
+use network::Topology;
 use problem::Problems;
 use section::Section;
 use std::io::Read;
@@ -91,13 +92,19 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
     let ports = file.tables("port", "[[port]]", problems);
     let routes = file.tables("route", "[[route]]", problems);
     let neighbours = file.tables("neighbour", "[[neighbour]]", problems);
-    let network = Network::read(ports, routes, neighbours, buffers.size, problems);
+    let topology = Topology::read(ports, routes, neighbours, buffers.size, problems);
     let capacity = settings::capacity(file.table("connections", "[connections]", problems), problems);
     let steering = settings::steering(file.table("steering", "[steering]", problems), problems);
-    let (unmatched, ip_options) = settings::forward(file.table("forward", "[forward]", problems), problems);
+    let forward = settings::forward(file.table("forward", "[forward]", problems), problems);
     let timeouts = settings::timeouts(file.table("timeouts", "[timeouts]", problems), problems);
-    let services = services::read(file.tables("service", "[[service]]", problems), &network, problems);
-    let Network { eth_ports, routes, neighbours, .. } = network;
+    let Topology { eth_ports, routes, neighbours, .. } = &topology;
+    // What the devices are makes no difference to where services and reals can be.
+    let network = Network::new(layout::layout(eth_ports, routes, neighbours, forward, unknown_device));
+    let services = file.tables("service", "[[service]]", problems);
+    let mut model = Model::new(timeouts);
+    services::read(services, (&topology, &network), problems).finish(&mut model);
+    let Topology { eth_ports, routes, neighbours, .. } = topology;
+    let (unmatched, ip_options) = forward;
     Config {
         eal,
         buffers,
@@ -109,9 +116,12 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
         steering,
         unmatched,
         ip_options,
-        timeouts,
-        services,
+        model,
     }
+}
+
+fn unknown_device(_: usize) -> (Mac, u16, Steering) {
+    (Mac([0; 6]), u16::MAX, Steering::Software)
 }
 
 /// A configuration without contradictions.
@@ -137,10 +147,17 @@ pub struct Config {
     pub unmatched: Unmatched,
     /// `[forward] ip_options`.
     pub ip_options: IpOptions,
-    /// `[timeouts]`.
-    pub timeouts: TimeoutSeconds,
-    /// `[[service]]`, in order.
-    pub services: Vec<Service>,
+    /// `[timeouts]` and `[[service]]`.
+    pub model: Model,
+}
+
+impl Config {
+    /// The ports and routes, with each device's MAC, MTU (its largest IPv4 packet in bytes) and way of steering by
+    /// index.
+    pub fn network(&self, device: impl Fn(usize) -> (Mac, u16, Steering)) -> Network {
+        let forward = (self.unmatched, self.ip_options);
+        Network::new(layout::layout(&self.eth_ports, &self.routes, &self.neighbours, forward, device))
+    }
 }
 
 /// How DPDK is started.
@@ -250,26 +267,6 @@ pub struct StaticNeighbour {
     pub mac: Mac,
     /// The interface whose link it is on.
     pub interface: InterfaceId,
-}
-
-/// A service that is present from the start.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Service {
-    /// Where it listens.
-    pub key: ServiceKey,
-    /// How a real is picked.
-    pub algorithm: Algorithm,
-    /// In the order written.
-    pub reals: Vec<Real>,
-}
-
-/// A real that is present from the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Real {
-    /// Its address and port.
-    pub endpoint: SocketAddr,
-    /// 0 to 65535.
-    pub weight: u32,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::problem::Problems;
 use super::section::{self, At, Section};
 use super::{EthPort, Interface, StaticNeighbour, StaticRoute};
+use crate::model::rules;
 use crate::text::addresses::{self, Fault};
 use dataplane::names::ids::{InterfaceId, MAX_INTERFACES};
 use dataplane::names::mac::Mac;
@@ -18,7 +19,7 @@ const LONGEST_NAME: usize = 15;
 const FRAME_HEADERS: usize = 14 + 4;
 
 /// The ports and what is on their links.
-pub(super) struct Network {
+pub(super) struct Topology {
     pub(super) eth_ports: Vec<EthPort>,
     pub(super) routes: Vec<StaticRoute>,
     pub(super) neighbours: Vec<StaticNeighbour>,
@@ -26,7 +27,7 @@ pub(super) struct Network {
     complete: bool,
 }
 
-impl Network {
+impl Topology {
     /// Reads all three.
     pub(super) fn read(
         ports: Vec<Section<'_>>,
@@ -35,20 +36,20 @@ impl Network {
         buffer_size: usize,
         problems: &mut Problems,
     ) -> Self {
-        let mut network =
+        let mut topology =
             Self { eth_ports: Vec::new(), routes: Vec::new(), neighbours: Vec::new(), complete: true };
-        network.read_ports(ports, buffer_size, problems);
+        topology.read_ports(ports, buffer_size, problems);
         for section in routes {
-            network.read_route(section, problems);
+            topology.read_route(section, problems);
         }
         for section in neighbours {
-            network.read_neighbour(section, problems);
+            topology.read_neighbour(section, problems);
         }
-        network
+        topology
     }
 
     /// Index of the port on whose link an address is: the longest prefix that contains it.
-    pub(super) fn link(&self, address: IpAddr) -> Option<usize> {
+    fn link(&self, address: IpAddr) -> Option<usize> {
         let prefixes = self.eth_ports.iter().enumerate().flat_map(|(index, port)| {
             port.interface
                 .addresses
@@ -59,35 +60,36 @@ impl Network {
         prefixes.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, index)| index)
     }
 
-    /// Whether it is an address of one of the ports.
-    pub(super) fn is_own(&self, address: IpAddr) -> bool {
-        self.eth_ports.iter().flat_map(|port| &port.interface.addresses).any(|own| own.addr() == address)
+    /// Whether every address and route could be read, so that nothing is missing but what the file lacks.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
     }
 
-    /// Whether it is the broadcast or network address of a link.
-    pub(super) fn is_link_broadcast(&self, address: IpAddr) -> bool {
-        // RFC 3021: a /31 has neither.
-        let mut prefixes = self.eth_ports.iter().flat_map(|port| &port.interface.addresses);
-        prefixes.any(|prefix| {
-            prefix.prefix_len() < 31 && (prefix.network() == address || prefix.broadcast() == address)
-        })
+    fn is_own(&self, address: IpAddr) -> bool {
+        rules::is_own(self.prefixes(), address)
     }
 
-    /// Whether it is that of a gateway or `[[neighbour]]`.
-    pub(super) fn is_other_host(&self, address: IpAddr) -> bool {
-        self.eth_ports.iter().any(|port| port.interface.gateway == Some(address))
-            || self.routes.iter().any(|route| route.via == address)
-            || self.neighbours.iter().any(|neighbour| neighbour.address == address)
+    fn is_link_broadcast(&self, address: IpAddr) -> bool {
+        rules::is_link_broadcast(self.prefixes(), address)
     }
 
-    /// Whether packets to a real find a way: its link, a route, or the gateway of a port towards reals.
-    pub(super) fn reaches(&self, real: IpAddr) -> bool {
-        let gateway = |port: &EthPort| port.interface.side != Side::Vip && port.interface.gateway.is_some();
-        !self.complete
-            || self.link(real).is_some()
-            || self.is_other_host(real)
-            || self.routes.iter().any(|route| route.to.contains(&real))
-            || self.eth_ports.iter().any(gateway)
+    fn prefixes(&self) -> impl Iterator<Item = &IpNet> {
+        self.eth_ports.iter().flat_map(|port| &port.interface.addresses)
+    }
+
+    /// Whether nothing but the gateway of a port towards clients leads to a real. A file that means that is more likely
+    /// to lack a route, though packets would find a way.
+    pub(super) fn is_behind_clients_gateway(&self, real: IpAddr) -> bool {
+        let hosts = self.neighbours.iter().map(|neighbour| neighbour.address);
+        let vias = self.routes.iter().map(|route| route.via);
+        let gateways = self.eth_ports.iter().filter_map(|port| port.interface.gateway);
+        let is_next_hop = hosts.chain(vias).chain(gateways).any(|host| host == real);
+        let has_route = self.routes.iter().any(|route| route.to.contains(&real));
+        let interfaces = self.eth_ports.iter().map(|port| &port.interface);
+        let has_gateway = interfaces
+            .into_iter()
+            .any(|interface| interface.side != Side::Vip && interface.gateway.is_some());
+        !is_next_hop && !has_route && !has_gateway && self.link(real).is_none()
     }
 
     fn read_ports(&mut self, sections: Vec<Section<'_>>, buffer_size: usize, problems: &mut Problems) {

@@ -3,7 +3,9 @@ mod network;
 mod services;
 
 use super::*;
+use crate::model::{Real, Service};
 use crate::nic_steering::Mode;
+use dataplane::schedule::Algorithm;
 
 /// The example of the interface, but for what is not built yet.
 const EXAMPLE: &str = include_str!("tests/example.toml");
@@ -27,6 +29,13 @@ const LEAST_LINES: usize = 10;
 fn problems(text: &str) -> Vec<String> {
     let path = Path::new("lbd.toml");
     parse(text).unwrap_err().iter().map(|problem| problem.in_file(path).to_string()).collect()
+}
+
+/// The only service.
+fn service_of(config: &Config) -> &Service {
+    let services: Vec<_> = config.model.services().values().collect();
+    assert_eq!(services.len(), 1);
+    services[0]
 }
 
 /// What is wrong when `addition` follows `LEAST`, its lines counted from 1.
@@ -56,7 +65,7 @@ fn the_example_is_read_whole() {
     assert_eq!(config.routes, [StaticRoute { to, via: via.addr(), interface: InterfaceId(1) }]);
     let (address, mac) = ("10.0.0.7".parse().unwrap(), Mac([2, 0, 0, 0, 0, 7]));
     assert_eq!(config.neighbours, [StaticNeighbour { address, mac, interface: InterfaceId(1) }]);
-    let service = &config.services[0];
+    let service = service_of(&config);
     assert_eq!(crate::text::addresses::Listen(service.key).to_string(), "tcp://192.168.10.100:80");
     assert_eq!(service.algorithm, Algorithm::WeightedRoundRobin);
     assert_eq!(service.reals, [Real { endpoint: "10.0.0.7:80".parse().unwrap(), weight: 1 }]);
@@ -71,7 +80,7 @@ fn what_is_absent_has_the_values_of_the_example() {
     assert_eq!(least.capacity, example.capacity);
     assert_eq!((least.unmatched, least.ip_options), (example.unmatched, example.ip_options));
     assert_eq!(least.steering, Mode::Auto);
-    assert_eq!(least.timeouts, example.timeouts);
+    assert_eq!(least.model.timeouts, example.model.timeouts);
     assert_eq!(
         (least.eth_ports[0].interface.mtu, example.eth_ports[0].interface.mtu),
         (None, Some(1500)),
@@ -80,7 +89,8 @@ fn what_is_absent_has_the_values_of_the_example() {
     let service = parse(&format!(
         "{LEAST}[[service]]\nlisten = \"udp://192.168.10.100:53\"\n[[service.real]]\naddress = \"10.0.0.7\"\n"
     ));
-    let service = &service.unwrap().services[0];
+    let service = service.unwrap();
+    let service = service_of(&service);
     assert_eq!(service.algorithm, Algorithm::WeightedRoundRobin);
     let endpoint = "10.0.0.7:53".parse().unwrap();
     assert_eq!(service.reals, [Real { endpoint, weight: 1 }], "without a port it takes the service's");
@@ -110,10 +120,10 @@ fn the_values_given_are_taken() {
     assert_eq!((config.capacity, config.unmatched), (64, Unmatched::Drop));
     assert_eq!(config.ip_options, IpOptions::Pass);
     assert_eq!(config.steering, Mode::Software);
-    assert_eq!((config.timeouts, config.eth_ports[1].interface.mtu), ([10, 20, 30].into(), Some(9000)));
-    let reals: Vec<_> = config.services[0].reals.iter().map(|r| (r.endpoint.port(), r.weight)).collect();
-    assert_eq!(reals, [(8080, 65535), (80, 1)]);
-    assert_eq!(config.services[0].algorithm, Algorithm::RoundRobin);
+    assert_eq!((config.model.timeouts, config.eth_ports[1].interface.mtu), ([10, 20, 30].into(), Some(9000)));
+    let reals: Vec<_> = service_of(&config).reals.iter().map(|r| (r.endpoint.port(), r.weight)).collect();
+    assert_eq!(reals, [(80, 1), (8080, 65535)], "newest first");
+    assert_eq!(service_of(&config).algorithm, Algorithm::RoundRobin);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::api::protocol::{Changed, Command, Drained, Outcome, Saved, TimeoutsVi
 use crate::api::refusal::Refused;
 use crate::api::server::PeerId;
 use crate::change::{self, Effect};
+use crate::model::rules::Unfit;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::RealKey;
 use serde::Serialize;
@@ -50,7 +51,7 @@ impl ControlThread {
             Command::Drain { service, real } => {
                 self.carry_out(command)?;
                 let key = RealKey { service: service.0, endpoint: *real };
-                let id = self.compiler.ids().real(&key).ok_or(Refused::NoSuchReal)?;
+                let id = self.compiler.ids().real(&key).ok_or(Unfit::NoSuchReal)?;
                 let live = self.workers.connections(id).live();
                 Ok(json(Drained { live, config_version: self.compiler.version() }))
             }

@@ -31,10 +31,9 @@ pub use devices::{Counted, DeviceStatus, Devices, WorkerInfo};
 
 use crate::api::refusal::Refused;
 use crate::api::server::{Server, SocketError};
-use crate::change;
-use crate::config::{Config, StaticNeighbour};
+use crate::config::Config;
 use crate::host_interface;
-use crate::model::{Links, Model};
+use crate::model::{Model, Network};
 use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
 use crate::observe::rates;
 use crate::observe::statistics::Statistics;
@@ -43,10 +42,9 @@ use crate::publish::compile::Compiler;
 use crate::publish::ids::NoRoom;
 use crate::publish::ways::Ways;
 use crate::publish::workers::{WorkerLate, Workers};
-use crate::text::addresses::Listen;
 use dataplane::exchange::orders::ControlEnd;
 use dataplane::live::next_hops::NextHops;
-use dataplane::names::ids::{InterfaceId, NeighbourKey};
+use dataplane::names::ids::InterfaceId;
 use dataplane::snapshot::{self, Snapshot};
 use dump::Dumps;
 use misdirection::Misdirection;
@@ -76,14 +74,6 @@ pub enum StartError {
     /// The state file is damaged.
     #[error(transparent)]
     State(#[from] LoadError),
-    /// A service of the file is refused.
-    #[error("service {service}: {refused}")]
-    Service {
-        /// Which.
-        service: Listen,
-        /// Why.
-        refused: Refused,
-    },
     /// An interface is gone already.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -156,7 +146,7 @@ impl ControlThread {
     ) -> Result<Self, StartError> {
         memory::map_large_arrays();
         let server = Server::bind(&config.control.socket, config.control.group.as_deref())?;
-        let links = Links::new(config, |port| {
+        let links = config.network(|port| {
             let DeviceStatus { mac, mtu, steered_by, .. } = devices.status(port);
             (mac, mtu, steered_by)
         });
@@ -168,11 +158,7 @@ impl ControlThread {
             addresses: interface.addresses.clone(),
             vip: None,
         });
-        let fixed = config.neighbours.iter().map(|neighbour| {
-            let StaticNeighbour { address, mac, interface } = *neighbour;
-            (NeighbourKey { interface, address }, mac)
-        });
-        let neighbours = Neighbours::new(interfaces.collect(), fixed, Moment::ZERO);
+        let neighbours = Neighbours::new(interfaces.collect(), links.fixed(), Moment::ZERO);
         let watch =
             |interface: &snapshot::Interface| host_interface::Watch::new(interface.mac, interface.mtu);
         let watches = links.interfaces.iter().map(watch).collect();
@@ -406,10 +392,10 @@ impl ControlThread {
 }
 
 /// The state file's services or, if there is none yet, the configuration's.
-fn first_model(config: &Config, links: &Links, state: Option<&StateFile>) -> Result<Model, StartError> {
+fn first_model(config: &Config, links: &Network, state: Option<&StateFile>) -> Result<Model, StartError> {
     if let Some(state) = state {
         state.sweep();
-        if let Some(model) = state.load(&Model::new(config.timeouts), links)? {
+        if let Some(model) = state.load(&Model::new(config.model.timeouts), links)? {
             let path = config.control.state.as_deref().unwrap_or(Path::new("")).display();
             let count = model.services().len();
             log::info!(
@@ -418,6 +404,5 @@ fn first_model(config: &Config, links: &Links, state: Option<&StateFile>) -> Res
             return Ok(model);
         }
     }
-    change::configured(config.timeouts, links, &config.services)
-        .map_err(|(service, refused)| StartError::Service { service, refused })
+    Ok(config.model.clone())
 }

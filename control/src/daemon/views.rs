@@ -4,6 +4,7 @@ use super::ControlThread;
 use super::commands::json;
 use crate::api::protocol::{RealView, ServiceView, Services, Traffic};
 use crate::api::refusal::Refused;
+use crate::model::rules::Unfit;
 use crate::model::{Real, Service};
 use crate::publish::workers::Connections;
 use crate::text::addresses::Listen;
@@ -35,7 +36,7 @@ impl ControlThread {
     /// Whether a listing can be restricted to this service.
     pub(super) fn filter(&self, only: Option<&ServiceKey>) -> Result<(), Refused> {
         match only {
-            Some(key) if !self.model.services().contains_key(key) => Err(Refused::NoSuchService),
+            Some(key) if !self.model.services().contains_key(key) => Err(Unfit::NoSuchService.into()),
             _ => Ok(()),
         }
     }

@@ -1,9 +1,23 @@
 //! Services and reals as configured: a value that a change turns into another one.
+//!
+//! ```text
+//! mod       the model: all services
+//! draft     services and reals that are written one after the other, and replace all others
+//! rules     what can be a VIP and what a real
+//! network   ports, links and routes, which commands refer to but cannot change
+//! timeouts  how long connections live
+//! limits    how much there can be
+//! ```
 
-mod links;
+mod draft;
+mod limits;
+mod network;
+pub mod rules;
 mod timeouts;
 
-pub use links::Links;
+pub use draft::Draft;
+pub use limits::{LARGEST_WEIGHT, MAX_REALS, MAX_SERVICES};
+pub use network::{Layout, Network};
 pub use timeouts::{TooLong, with_timeouts};
 
 use dataplane::connection::TimeoutSeconds;
@@ -14,13 +28,6 @@ use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-
-/// The most services: far above what an operator has, and small enough that announcing each VIP
-/// stays cheap.
-pub const MAX_SERVICES: usize = 4096;
-
-/// The largest weight of a real.
-pub const LARGEST_WEIGHT: u32 = 65_535;
 
 /// Everything that commands can change. A copy shares what does not change, so it costs next to nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,19 +128,6 @@ impl Model {
     /// A real of a service that has it.
     pub fn real(&self, key: &RealKey) -> Option<&Real> {
         self.services.get(&key.service)?.real(key.endpoint)
-    }
-
-    /// Whether some real has this address.
-    pub fn is_host(&self, address: IpAddr) -> bool {
-        self.hosts.contains_key(&address)
-    }
-
-    /// Whether some service has this VIP.
-    pub fn is_vip(&self, address: IpAddr) -> bool {
-        [Protocol::Tcp, Protocol::Udp].into_iter().any(|protocol| {
-            let key = |port| ServiceKey { protocol, listen: SocketAddr::new(address, port) };
-            self.services.range(key(0)..=key(u16::MAX)).next().is_some()
-        })
     }
 
     /// The services in which `before` and this model differ. Takes time in proportion to what was changed on the way
@@ -238,6 +232,35 @@ impl Model {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(self.hosts.remove(&host)),
         }
+    }
+}
+
+impl rules::Configured for Model {
+    fn has_service(&self, key: &ServiceKey) -> bool {
+        self.services.contains_key(key)
+    }
+
+    fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
+    fn is_vip(&self, address: IpAddr) -> bool {
+        [Protocol::Tcp, Protocol::Udp].into_iter().any(|protocol| {
+            let key = |port| ServiceKey { protocol, listen: SocketAddr::new(address, port) };
+            self.services.range(key(0)..=key(u16::MAX)).next().is_some()
+        })
+    }
+
+    fn has_real(&self, key: &RealKey) -> bool {
+        self.real(key).is_some()
+    }
+
+    fn real_count(&self) -> usize {
+        self.real_count
+    }
+
+    fn is_host(&self, address: IpAddr) -> bool {
+        self.hosts.contains_key(&address)
     }
 }
 

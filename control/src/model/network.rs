@@ -1,23 +1,25 @@
-//! The ports, links and routes: what commands refer to but cannot change.
+//! The EthPorts, interfaces and routes: what commands refer to but cannot change.
 
 use super::rules;
 use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
-use dataplane::snapshot::{IpOptions, Port, Route, Routes, Unmatched};
-use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use dataplane::snapshot::{EthPort, Interface, IpOptions, Route, Routes, Unmatched};
+use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// What a [`Network`] is made of.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// By index.
-    pub ports: Vec<Port>,
-    /// Besides those that follow from the ports' addresses; of equal prefixes the first counts.
+    /// By `EthPortId`.
+    pub eth_ports: Vec<EthPort>,
+    /// By `InterfaceId`.
+    pub interfaces: Vec<Interface>,
+    /// Besides those that follow from the interfaces' addresses; of equal prefixes the first counts.
     pub routes: Vec<Route>,
     /// Hosts whose MAC is configured.
     pub fixed: Vec<(NeighbourKey, Mac)>,
-    /// By port: the largest IPv4 packet that is asked for, in bytes; `None`: what the device has.
+    /// By interface: the largest IPv4 packet that is asked for, in bytes; `None`: what the device has.
     pub asked_mtu: Vec<Option<u16>>,
     /// What to do with packets of no connection.
     pub unmatched: Unmatched,
@@ -25,12 +27,14 @@ pub struct Layout {
     pub ip_options: IpOptions,
 }
 
-/// The ports, links and routes.
+/// The EthPorts, interfaces and routes.
 #[derive(Debug)]
 pub struct Network {
-    /// By index.
-    pub ports: Vec<Port>,
-    /// Besides those that follow from the ports' addresses.
+    /// By `EthPortId`.
+    pub eth_ports: Vec<EthPort>,
+    /// By `InterfaceId`.
+    pub interfaces: Vec<Interface>,
+    /// Besides those that follow from the interfaces' addresses.
     pub routes: Vec<Route>,
     /// What to do with packets of no connection.
     pub unmatched: Unmatched,
@@ -45,40 +49,41 @@ pub struct Network {
 impl Network {
     /// With its routing table.
     pub fn new(layout: Layout) -> Self {
-        let Layout { ports, routes, fixed, asked_mtu, unmatched, ip_options } = layout;
-        let gateway = |route: &Route| Some(NeighbourKey { port: route.port, address: route.via? });
+        let Layout { eth_ports, interfaces, routes, fixed, asked_mtu, unmatched, ip_options } = layout;
+        let gateway = |route: &Route| Some(NeighbourKey { interface: route.interface, address: route.via? });
         let gateways = routes.iter().filter_map(gateway).collect();
-        let table = Routes::new(&ports, &routes);
-        Self { ports, routes, unmatched, ip_options, gateways, fixed, asked_mtu, table }
+        let table = Routes::new(&interfaces, &routes);
+        Self { eth_ports, interfaces, routes, unmatched, ip_options, gateways, fixed, asked_mtu, table }
     }
 
     /// The host that packets to a real are sent to next, as the workers choose it.
-    pub fn way_to_real(&self, address: Ipv4Addr) -> Option<NeighbourKey> {
+    pub fn way_to_real(&self, address: IpAddr) -> Option<NeighbourKey> {
         self.table.to_real(address)
     }
 
-    /// The MTU that counts on a port where the device and the link take packets of `possible` bytes.
-    pub fn mtu(&self, port: usize, possible: u16) -> u16 {
-        self.asked_mtu[port].map_or(possible, |asked| asked.min(possible))
+    /// The MTU that counts on an interface where the device and the link take packets of `possible` bytes.
+    pub fn mtu(&self, interface: usize, possible: u16) -> u16 {
+        self.asked_mtu[interface].map_or(possible, |asked| asked.min(possible))
     }
 
-    /// Whether a port has this address.
-    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+    /// Whether an interface has this address.
+    pub fn is_own(&self, address: IpAddr) -> bool {
         rules::is_own(self.prefixes(), address)
     }
 
     /// Whether this is a link's broadcast or network address.
-    pub fn is_link_broadcast(&self, address: Ipv4Addr) -> bool {
+    pub fn is_link_broadcast(&self, address: IpAddr) -> bool {
         rules::is_link_broadcast(self.prefixes(), address)
     }
 
     /// What an operator should hear of a VIP that lies in the network of no port that answers clients: that it is in one
     /// of the reals' side (by its index), or in none at all (`None`). Both can be right, if routers lead to it.
-    pub fn misplaced(&self, vip: Ipv4Addr) -> Option<Option<usize>> {
+    pub fn misplaced(&self, vip: IpAddr) -> Option<Option<usize>> {
         let of = |is_wanted: fn(Side) -> bool| {
-            let holds =
-                |port: &Port| is_wanted(port.side) && port.addresses.iter().any(|net| net.contains(&vip));
-            self.ports.iter().position(holds)
+            let holds = |interface: &Interface| {
+                is_wanted(interface.side) && interface.addresses.iter().any(|net| net.contains(&vip))
+            };
+            self.interfaces.iter().position(holds)
         };
         match of(|side| side != Side::Dip) {
             Some(_) => None,
@@ -97,11 +102,11 @@ impl Network {
     }
 
     /// Whether another host is known to have this address: a gateway, or one whose MAC is configured.
-    pub fn is_other_host(&self, address: Ipv4Addr) -> bool {
+    pub fn is_other_host(&self, address: IpAddr) -> bool {
         self.gateways().chain(self.fixed().map(|(key, _)| key)).any(|key| key.address == address)
     }
 
-    fn prefixes(&self) -> impl Iterator<Item = &Ipv4Net> {
-        self.ports.iter().flat_map(|port| &port.addresses)
+    fn prefixes(&self) -> impl Iterator<Item = &IpNet> {
+        self.interfaces.iter().flat_map(|interface| &interface.addresses)
     }
 }

@@ -1,3 +1,4 @@
+use super::rules::Configured;
 use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};

@@ -9,7 +9,7 @@ use crate::api::protocol::{FaultyLine, FaultyLines};
 use crate::api::refusal::Refused;
 use crate::change;
 use crate::lock::{self, LockError};
-use crate::model::{Links, Model};
+use crate::model::{Model, Network};
 use crate::text::ipvsadm_lines;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, OFlag};
@@ -106,7 +106,7 @@ impl StateFile {
     ///
     /// # Errors
     /// The file is there but cannot be read or is damaged: it is not silently replaced.
-    pub fn load(&self, model: &Model, links: &Links) -> Result<Option<Model>, LoadError> {
+    pub fn load(&self, model: &Model, links: &Network) -> Result<Option<Model>, LoadError> {
         let failed = |error| LoadError::Read { path: self.path.clone(), error };
         let text = match read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -1,6 +1,6 @@
 //! From the model to what the workers run on.
 
-use crate::model::{Links, Model, Service};
+use crate::model::{Model, Network, Service};
 use crate::publish::ids::{Followed, Ids, NoRoom, Standing};
 use crate::publish::pair::Pair;
 use dataplane::connection::Timeouts;
@@ -20,7 +20,7 @@ const MANY: usize = 512;
 /// Makes snapshots, and remembers what they share.
 #[derive(Debug)]
 pub struct Compiler {
-    links: Links,
+    links: Network,
     /// The last snapshot has not these links.
     has_other_links: bool,
     ids: Ids,
@@ -35,7 +35,7 @@ pub struct Compiler {
 
 impl Compiler {
     /// Nothing is compiled yet.
-    pub fn new(links: Links) -> Self {
+    pub fn new(links: Network) -> Self {
         Self {
             links,
             has_other_links: true,
@@ -50,7 +50,7 @@ impl Compiler {
     }
 
     /// Ports and routes.
-    pub fn links(&self) -> &Links {
+    pub fn links(&self) -> &Network {
         &self.links
     }
 

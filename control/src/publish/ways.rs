@@ -1,6 +1,6 @@
 //! The hosts that packets to reals are sent to next, and how much depends on each.
 
-use crate::model::{Links, Model, Service};
+use crate::model::{Model, Network, Service};
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::NeighbourKey;
 use hashbrown::HashMap;
@@ -32,7 +32,7 @@ impl Ways {
     /// Follows a model. Returns the hosts for which something has changed, each with the number of reals behind it that
     /// take new connections; `None`: there is no real behind it any more. Takes time in proportion to what has changed
     /// in the model.
-    pub fn follow(&mut self, model: &Model, links: &Links) -> HashMap<NeighbourKey, Option<u32>> {
+    pub fn follow(&mut self, model: &Model, links: &Network) -> HashMap<NeighbourKey, Option<u32>> {
         let mut changed = HashMap::new();
         for change in model.differences(&self.followed) {
             for (service, is_now) in [(change.now, true), (change.before, false)] {
@@ -61,7 +61,7 @@ impl Ways {
 /// The ways to a service's reals, each with whether the real takes new connections.
 fn ways<'a>(
     service: Option<&'a Arc<Service>>,
-    links: &'a Links,
+    links: &'a Network,
 ) -> impl Iterator<Item = (NeighbourKey, bool)> + 'a {
     let reals = service.into_iter().flat_map(|service| &service.reals);
     reals.filter_map(|real| Some((links.way_to_real(real.endpoint.ip())?, real.weight > 0)))
@@ -82,9 +82,8 @@ mod tests {
 
     #[test]
     fn reals_count_for_their_next_hop_and_only_what_has_changed_is_told() {
-        let links = Links::new(&config::parse(FILE).unwrap(), |_| {
-            (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software)
-        });
+        let links =
+            config::parse(FILE).unwrap().network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
         let model = |reals: &[(&str, u32)]| {
             let service = "-A -t 192.0.2.1:80".to_owned();
             let reals =

@@ -1,6 +1,7 @@
 //! Addresses as people write them: `192.168.10.100:80`, `10.0.0.7`, `tcp://192.168.10.100:80`.
 
 use super::later;
+use crate::model::rules::is_unicast;
 use dataplane::names::ids::{Protocol, ServiceKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -45,24 +46,6 @@ impl RealAddress {
     pub fn or_port(self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address, self.port.unwrap_or(port))
     }
-}
-
-/// Why an address cannot belong to one host on a network (RFC 6890, 2.2.2); `None` if it can.
-pub fn why_no_host(address: IpAddr) -> Option<&'static str> {
-    let IpAddr::V4(address) = address else { return Some("IPv6 is not supported yet") };
-    match address.octets() {
-        [0, ..] => Some("0.0.0.0/8 is no host"),
-        [127, ..] => Some("it is a loopback address"),
-        [224..=239, ..] => Some("it is a multicast address"),
-        [255, 255, 255, 255] => Some("it is a broadcast or network address"),
-        [240..=255, ..] => Some("240.0.0.0/4 is reserved"),
-        _ => None,
-    }
-}
-
-/// Whether an address can belong to one host on a network; see [`why_no_host`].
-pub fn is_unicast(address: IpAddr) -> bool {
-    why_no_host(address).is_none()
 }
 
 /// A unicast IPv4 address.

@@ -39,7 +39,7 @@ fn a_next_hop_may_be_outside_all_prefixes() {
     let neighbour = "[[neighbour]]\naddress = \"10.9.9.9\"\nmac = \"02:00:00:00:00:07\"\nport = \"dip0\"\n\
                      [[service]]\nlisten = \"tcp://10.128.0.5:80\"\n[[service.real]]\naddress = \"10.9.9.9:80\"\n";
     let config = parse(&slash_32("10.128.0.1", "10.132.0.1", neighbour)).unwrap();
-    assert_eq!((config.neighbours[0].interface.0, config.services[0].reals.len()), (1, 1));
+    assert_eq!((config.neighbours[0].interface.0, service_of(&config).reals.len()), (1, 1));
     // A /31 has two hosts and no other address (RFC 3021).
     let with_31 = slash_32("10.128.0.1", "10.132.0.4", "").replace("10.132.0.5/32", "10.132.0.5/31");
     assert!(parse(&with_31).is_ok(), "{with_31}");

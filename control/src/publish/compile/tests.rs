@@ -120,9 +120,9 @@ fn way(key: NeighbourKey) -> NextHopId {
 }
 
 fn new_compiler() -> Compiler {
-    let links = Links::new(&config::parse(FILE).unwrap(), |port| {
-        (Mac([2, 0, 0, 0, 0, port as u8]), 1500, Steering::Software)
-    });
+    let links = config::parse(FILE)
+        .unwrap()
+        .network(|port| (Mac([2, 0, 0, 0, 0, port as u8]), 1500, Steering::Software));
     Compiler::new(links)
 }
 

@@ -1,0 +1,77 @@
+//! The ports and routes of the file as the model has them.
+
+use super::{EthPort, StaticNeighbour, StaticRoute};
+use crate::model::Layout;
+use dataplane::names::ids::{InterfaceId, NeighbourKey};
+use dataplane::names::mac::Mac;
+use dataplane::names::side::Side;
+use dataplane::snapshot::{self, IpOptions, Route, Steering, Unmatched};
+use ipnet::IpNet;
+
+/// What the file says, with each device's MAC, MTU (its largest IPv4 packet in bytes) and way of steering by index.
+pub(super) fn layout(
+    eth_ports: &[EthPort],
+    routes: &[StaticRoute],
+    neighbours: &[StaticNeighbour],
+    (unmatched, ip_options): (Unmatched, IpOptions),
+    device: impl Fn(usize) -> (Mac, u16, Steering),
+) -> Layout {
+    let of_ports = eth_ports.iter().enumerate().map(|(index, EthPort { interface, .. })| {
+        let (mac, mtu, steering) = device(index);
+        let mtu = interface.mtu.map_or(mtu, |asked| asked.min(mtu));
+        let addresses = interface.addresses.clone();
+        let interface = snapshot::Interface { side: interface.side, mac, mtu, addresses };
+        (snapshot::EthPort { steering }, interface)
+    });
+    let (ports, interfaces) = of_ports.unzip();
+    let fixed = neighbours.iter().map(|neighbour| {
+        let StaticNeighbour { address, mac, interface } = *neighbour;
+        (NeighbourKey { interface, address }, mac)
+    });
+    let written = routes.iter().map(|route| Route {
+        prefix: route.to,
+        interface: route.interface,
+        via: Some(route.via),
+    });
+    let alone = on_link_alone(eth_ports, routes, neighbours);
+    Layout {
+        eth_ports: ports,
+        interfaces,
+        routes: written.chain(alone).chain(defaults(eth_ports)).collect(),
+        fixed: fixed.collect(),
+        asked_mtu: eth_ports.iter().map(|port| port.interface.mtu).collect(),
+        unmatched,
+        ip_options,
+    }
+}
+
+/// The interfaces' gateways. The first counts for what is routed, clients' ways back included: that of a vip side.
+fn defaults(eth_ports: &[EthPort]) -> Vec<Route> {
+    let defaults = InterfaceId::all().zip(eth_ports).filter_map(|(interface, port)| {
+        let via = Some(port.interface.gateway?);
+        Some(Route { prefix: IpNet::default(), interface, via })
+    });
+    let mut defaults: Vec<Route> = defaults.collect();
+    defaults.sort_by_key(|route| eth_ports[route.interface.index()].interface.side == Side::Dip);
+    defaults
+}
+
+/// Routes to the next hops that are on an interface's link because the file says so, not by a prefix of its addresses: a
+/// gateway next to an address with /32.
+fn on_link_alone<'a>(
+    eth_ports: &'a [EthPort],
+    routes: &'a [StaticRoute],
+    neighbours: &'a [StaticNeighbour],
+) -> impl Iterator<Item = Route> + 'a {
+    let gateways = InterfaceId::all()
+        .zip(eth_ports)
+        .filter_map(|(interface, port)| Some((interface, port.interface.gateway?)));
+    let vias = routes.iter().map(|route| (route.interface, route.via));
+    let fixed = neighbours.iter().map(|neighbour| (neighbour.interface, neighbour.address));
+    let is_alone = |(interface, address): &(InterfaceId, _)| {
+        let port = &eth_ports[interface.eth_port().index()];
+        !port.interface.addresses.iter().any(|prefix| prefix.contains(address))
+    };
+    let host = |(interface, address)| Route { prefix: IpNet::from(address), interface, via: None };
+    gateways.chain(vias).chain(fixed).filter(is_alone).map(host)
+}
