@@ -18,7 +18,7 @@ struct State {
     waiting: Option<RssConfig>,
     table: Vec<u16>,
     /// By number. `None` for the destination: any.
-    rules: HashMap<usize, (Option<Ipv4Addr>, RssConfig, Vec<u16>)>,
+    rules: HashMap<usize, (Option<IpAddr>, RssConfig, Vec<u16>)>,
     made: usize,
     /// Rules that find room.
     room: usize,
@@ -61,7 +61,7 @@ impl Simulated {
         self.0.borrow().rules.len()
     }
 
-    fn rule(&self, to: Option<Ipv4Addr>, rss: &RssConfig, table: &[u16]) -> Rule {
+    fn rule(&self, to: Option<IpAddr>, rss: &RssConfig, table: &[u16]) -> Rule {
         let mut state = self.0.borrow_mut();
         state.made += 1;
         let number = state.made;
@@ -130,15 +130,10 @@ impl Nic for Simulated {
         assert_eq!(self.driver(), "net_ice");
         let table = self.0.borrow().table.clone();
         // One rule would do for TCP and UDP: the second matches no packet.
-        Ok([self.rule(None, rss, &table), self.rule(Some(Ipv4Addr::UNSPECIFIED), rss, &table)])
+        Ok([self.rule(None, rss, &table), self.rule(Some(IpAddr::from([0; 4])), rss, &table)])
     }
 
-    fn add_rss_rule_to(
-        &self,
-        address: Ipv4Addr,
-        rss: &RssConfig,
-        table: &[u16],
-    ) -> Result<Rule, RuleRefused> {
+    fn add_rss_rule_to(&self, address: IpAddr, rss: &RssConfig, table: &[u16]) -> Result<Rule, RuleRefused> {
         let mut state = self.0.borrow_mut();
         if state.rules.len() >= state.room {
             return Err(RuleRefused { errno: Errno(28), why: "no room".into() });
@@ -164,19 +159,19 @@ impl Random {
 
     fn endpoint(&mut self) -> SocketAddrV4 {
         let bits = self.next();
-        SocketAddrV4::new(Ipv4Addr::from_bits(bits as u32), (bits >> 40) as u16)
+        SocketAddrV4::new(IpAddr::from_bits(bits as u32), (bits >> 40) as u16)
     }
 
-    fn one_of(&mut self, addresses: &[Ipv4Addr]) -> SocketAddrV4 {
+    fn one_of(&mut self, addresses: &[IpAddr]) -> SocketAddrV4 {
         let bits = self.next() >> 8;
         SocketAddrV4::new(addresses[bits as usize % addresses.len()], (bits >> 40) as u16)
     }
 }
 
-const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 8);
+const OWN: IpAddr = IpAddr::new(10, 0, 0, 8);
 
-fn vip(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(192, 168, 10, number)
+fn vip(number: u8) -> IpAddr {
+    IpAddr::new(192, 168, 10, number)
 }
 
 /// Does with the NICs what `lbd` does with ports.
@@ -197,7 +192,7 @@ fn set_up(sides: &[Side], nics: &[Simulated], workers: usize, mode: Mode) -> Ste
 fn wrong(
     map: &OwnerMap,
     [vip, dip]: [&Simulated; 2],
-    vips: &[Ipv4Addr],
+    vips: &[IpAddr],
     random: &mut Random,
     count: usize,
 ) -> usize {
@@ -224,7 +219,7 @@ fn one_arm_finds_every_owner_while_vips_come_and_go() {
             let mut steering = set_up(&[Side::Both], &nics, workers, mode);
             assert_eq!((steering.ways[0].to_string().as_str(), nic.rules()), (line, 1));
             let map = steering.owner_map().clone();
-            let mut vips: Vec<Ipv4Addr> = vec![OWN];
+            let mut vips: Vec<IpAddr> = vec![OWN];
             for step in 0..20 {
                 let before = vips.clone();
                 match (random.next() >> 20) % 3 {
@@ -267,7 +262,7 @@ fn two_sides_find_every_owner_without_such_rules() {
     ] {
         let nics = [Simulated::new(driver), Simulated::new(driver)];
         let mut steering = set_up(&[Side::Vip, Side::Dip], &nics, 5, mode);
-        let mut own = std::iter::from_fn(|| -> Option<Ipv4Addr> { unreachable!("nobody asks") });
+        let mut own = std::iter::from_fn(|| -> Option<IpAddr> { unreachable!("nobody asks") });
         assert!(steering.follow(&nics, &mut own).is_empty());
         assert!(nics.iter().all(|nic| nic.rules() == rules), "{driver}, {mode:?}");
         let [vip_side, dip_side] = &nics;
