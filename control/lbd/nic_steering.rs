@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use control::nic_steering::{Abilities, Client, Mode, Narrowing, Plan, Way, plan};
+use dataplane::names::family::V4;
 use dataplane::names::side::Side;
 use dataplane::steering::{
     ClientBits, Family, Indirection, LARGEST_TABLE, OwnerMap, Unsuitable, ZeroWindow, free_key,
@@ -70,6 +71,9 @@ impl Nic for EthPort {
         rss: &RssConfig,
         table: &[u16],
     ) -> Result<RssRule, RuleRefused> {
+        let Some(address) = V4::address(address) else {
+            return Err(RuleRefused { errno: Errno::NOT_SUPPORTED, why: "IPv6".to_owned() });
+        };
         self.add_rss_rule_to(address, rss, table)
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use dataplane::translation::endpoint_bits;
 use std::cell::RefCell;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 
 /// For each kind and number of queues; fewer where the build is not optimised.
@@ -130,7 +130,7 @@ impl Nic for Simulated {
         assert_eq!(self.driver(), "net_ice");
         let table = self.0.borrow().table.clone();
         // One rule would do for TCP and UDP: the second matches no packet.
-        Ok([self.rule(None, rss, &table), self.rule(Some(IpAddr::from([0; 4])), rss, &table)])
+        Ok([self.rule(None, rss, &table), self.rule(Some(Ipv4Addr::UNSPECIFIED.into()), rss, &table)])
     }
 
     fn add_rss_rule_to(&self, address: IpAddr, rss: &RssConfig, table: &[u16]) -> Result<Rule, RuleRefused> {
@@ -159,19 +159,24 @@ impl Random {
 
     fn endpoint(&mut self) -> SocketAddrV4 {
         let bits = self.next();
-        SocketAddrV4::new(IpAddr::from_bits(bits as u32), (bits >> 40) as u16)
+        SocketAddrV4::new(Ipv4Addr::from_bits(bits as u32), (bits >> 40) as u16)
     }
 
     fn one_of(&mut self, addresses: &[IpAddr]) -> SocketAddrV4 {
         let bits = self.next() >> 8;
-        SocketAddrV4::new(addresses[bits as usize % addresses.len()], (bits >> 40) as u16)
+        at(addresses[bits as usize % addresses.len()], (bits >> 40) as u16)
     }
 }
 
-const OWN: IpAddr = IpAddr::new(10, 0, 0, 8);
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 8));
+
+/// An IPv4 address and port.
+fn at(address: IpAddr, port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(V4::address(address).unwrap(), port)
+}
 
 fn vip(number: u8) -> IpAddr {
-    IpAddr::new(192, 168, 10, number)
+    [192, 168, 10, number].into()
 }
 
 /// Does with the NICs what `lbd` does with ports.
@@ -288,7 +293,7 @@ fn a_device_that_refuses_a_rule_is_left_to_software() {
     assert_eq!(steering.owner_map().indirection().entries(), LARGEST_TABLE);
     // What comes for a VIP is spread nevertheless.
     let (mut random, mut received) = (Random(3), [0; 4]);
-    (0..1000).for_each(|_| received[nics[0].queue(random.endpoint(), SocketAddrV4::new(vip(1), 80))] += 1);
+    (0..1000).for_each(|_| received[nics[0].queue(random.endpoint(), at(vip(1), 80))] += 1);
     assert!(received.iter().all(|count| (150..350).contains(count)), "{received:?}");
 
     let nics = [Simulated::new("mlx5_pci"), Simulated::new("mlx5_pci")];
