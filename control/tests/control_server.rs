@@ -2,14 +2,16 @@
 
 mod control_lab;
 
-use control::api::protocol::{LONGEST_LINE, Outcome, Refusal};
-use control::api::server::{IDLE, KEPT, MAX_PEERS, PAUSE, Server};
+use control::api::protocol::{Command, LONGEST_LINE, Outcome, Refusal};
+use control::api::server::{IDLE, KEPT, MAX_PEERS, PAUSE, PeerId, Server};
 use control_lab::{Client, Lab, config_in, until};
+use mio::{Events, Poll, Token};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, Read, Write};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -305,9 +307,42 @@ fn only_root_and_members_of_the_group_may_speak() {
 }
 
 /// A server without a control thread, on a clock of its own.
-fn server(directory: &tempfile::TempDir) -> (Server, PathBuf) {
+struct Alone {
+    poll: Poll,
+    events: Events,
+    server: Server,
+}
+
+impl Alone {
+    /// Waits at most this long for something to do, and does it. Returns the requests that have come.
+    fn turn(&mut self, timeout: Duration, now: Instant) -> Vec<(PeerId, Command)> {
+        let due = self.server.due(now).map(|due| due.saturating_duration_since(now));
+        self.poll.poll(&mut self.events, Some(due.map_or(timeout, |due| due.min(timeout)))).unwrap();
+        self.events.iter().for_each(|event| self.server.ready(event.token()));
+        self.server.turn(now)
+    }
+}
+
+impl Deref for Alone {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl DerefMut for Alone {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+}
+
+/// The first peer is number 1.
+fn server(directory: &tempfile::TempDir) -> (Alone, PathBuf) {
     let socket = directory.path().join("lbd.sock");
-    (Server::bind(&socket, None).unwrap(), socket)
+    let poll = Poll::new().unwrap();
+    let server = Server::bind(&socket, None, poll.registry(), Token(0)).unwrap();
+    (Alone { poll, events: Events::with_capacity(128), server }, socket)
 }
 
 #[test]
@@ -315,14 +350,15 @@ fn who_neither_sends_nor_reads_is_closed_after_a_while() {
     let directory = tempfile::tempdir().unwrap();
     let (mut server, socket) = server(&directory);
     let start = Instant::now();
-    let turn = |server: &mut Server, after: Duration| {
-        let requests = server.turn(Duration::from_millis(20), start + after).unwrap();
+    let turn = |server: &mut Alone, after: Duration| {
+        let requests = server.turn(Duration::from_millis(20), start + after);
         (requests.len(), server.peer_count())
     };
     let mut silent = Client::connect(&socket);
     let mut lazy = Client::connect(&socket);
     lazy.send(b"{\"v\":1,\"command\":\"list\"}\n");
     assert_eq!(turn(&mut server, Duration::ZERO), (1, 2));
+    assert_eq!(server.due(start), Some(start + IDLE), "one of them has said nothing");
     // More than a socket's buffer takes.
     server.answer(2, Outcome::Ok("x".repeat(8 << 20).into()), start);
     assert_eq!(turn(&mut server, IDLE), (0, 2));
@@ -346,23 +382,23 @@ fn one_that_pauses_in_a_long_answer_is_waited_for() {
     let start = Instant::now();
     let mut pausing = Client::connect(&socket);
     pausing.send(b"{\"v\":1,\"command\":\"connections\"}\n");
-    assert_eq!(server.turn(Duration::from_millis(20), start).unwrap().len(), 1);
+    assert_eq!(server.turn(Duration::from_millis(20), start).len(), 1);
     let slice = vec![b'x'; 70_000];
     // Until the socket takes no more and what is kept here is enough.
     let slices = (0..1000).take_while(|_| {
         let has_room = server.has_room(1) == Some(true);
         if has_room {
             server.push(1, &slice);
-            server.turn(Duration::ZERO, start).unwrap();
+            server.turn(Duration::ZERO, start);
         }
         has_room
     });
     assert!(slices.count() < 100, "it is not read, so it takes no more");
     for paused in [10 * IDLE, PAUSE] {
-        server.turn(Duration::ZERO, start + paused).unwrap();
+        server.turn(Duration::ZERO, start + paused);
         assert_eq!(server.peer_count(), 1, "{paused:?}");
     }
-    server.turn(Duration::ZERO, start + PAUSE + Duration::from_millis(1)).unwrap();
+    server.turn(Duration::ZERO, start + PAUSE + Duration::from_millis(1));
     assert_eq!(server.peer_count(), 0);
 }
 
@@ -371,8 +407,7 @@ fn the_most_idle_peer_gives_way_and_none_that_is_being_served() {
     let directory = tempfile::tempdir().unwrap();
     let (mut server, socket) = server(&directory);
     let start = Instant::now();
-    let turn =
-        |server: &mut Server, after: Duration| server.turn(Duration::from_millis(20), start + after).unwrap();
+    let turn = |server: &mut Alone, after: Duration| server.turn(Duration::from_millis(20), start + after);
     let request = b"{\"v\":1,\"command\":\"list\"}\n";
     // The first asks and is being served; the second asks and does not read; the others say nothing, or a byte now and
     // then.
@@ -425,7 +460,7 @@ fn large_answers_that_are_hardly_read_make_room_for_others() {
     for hoarder in &mut hoarders {
         hoarder.send(b"{\"v\":1,\"command\":\"list\"}\n");
     }
-    for (peer, _) in server.turn(Duration::from_millis(20), start).unwrap() {
+    for (peer, _) in server.turn(Duration::from_millis(20), start) {
         server.answer(peer, Outcome::Ok("x".repeat(8 << 20).into()), start);
     }
     let mut other = Client::connect(&socket);
@@ -437,7 +472,7 @@ fn large_answers_that_are_hardly_read_make_room_for_others() {
             // Enough to count as reading.
             let _ = hoarder.stream.get_mut().read(&mut vec![0; 300_000]);
         }
-        if !server.turn(Duration::from_millis(20), now).unwrap().is_empty() {
+        if !server.turn(Duration::from_millis(20), now).is_empty() {
             served = Some(seconds);
             break;
         }

@@ -64,6 +64,17 @@ pub enum Refused {
         /// How long was waited.
         seconds: u64,
     },
+    /// Changes are taken one after the other, and no more of them may wait.
+    #[error("nothing changed: {0} changes wait for their turn; try again")]
+    TooManyWaiting(usize),
+    /// The daemon stops before this change's turn has come.
+    #[error("nothing changed: lbd stops")]
+    Stopping,
+    /// The daemon stops while workers adopt the change.
+    #[error(
+        "lbd stops before every worker has taken version {0} of the configuration; the state file has it, if there is one"
+    )]
+    StoppingKept(u64),
     /// A worker has not taken an earlier change's snapshot yet: no other can follow.
     #[error("nothing changed: worker {worker} has not taken version {version} of the configuration yet")]
     WorkerBehind {
@@ -99,6 +110,8 @@ impl Refused {
             Self::Lines(_) | Self::CutOff(_) | Self::NoLines => "bad_line",
             Self::StateWrite(_) => "state_write_failed",
             Self::WorkerStuck { .. } | Self::WorkerBehind { .. } => "worker_stuck",
+            Self::TooManyWaiting(_) => "busy",
+            Self::Stopping | Self::StoppingKept(_) => "stopping",
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{ControlThread, views};
 use crate::api::protocol::{Changed, Command, Drained, Outcome, Saved, TimeoutsView, Tried};
 use crate::api::refusal::Refused;
 use crate::api::server::PeerId;
-use crate::change::{self, Effect};
+use crate::change;
 use crate::model::rules::Unfit;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::RealKey;
@@ -16,6 +16,7 @@ use std::time::Instant;
 const LOGGED: usize = 200;
 
 impl ControlThread {
+    /// Takes a request: it is answered at once or, if it changes what is configured, when that is in force.
     pub(super) fn command(&mut self, peer: PeerId, command: Command) {
         if let Command::Connections { service } = command {
             match self.filter(service.as_ref().map(|listen| &listen.0)) {
@@ -24,20 +25,16 @@ impl ControlThread {
             }
             return;
         }
-        let outcome = match self.answer(&command) {
-            Ok(value) => Outcome::Ok(value),
-            Err(refused) => {
-                let ours = matches!(refused, Refused::StateWrite(_) | Refused::WorkerStuck { .. });
-                let level = if ours { log::Level::Error } else { log::Level::Info };
-                log::log!(level, "refused: {}: {refused}", logged(&command));
-                Outcome::Error(refused.into())
-            }
-        };
-        self.server.answer(peer, outcome, Instant::now());
+        match self.view(&command) {
+            Some(Ok(value)) => self.server.answer(peer, Outcome::Ok(value), Instant::now()),
+            Some(Err(refused)) => self.refuse(peer, &command, refused),
+            None => self.take_change(peer, command),
+        }
     }
 
-    fn answer(&mut self, command: &Command) -> Result<Value, Refused> {
-        match command {
+    /// What a command shows; `None`: it changes what is configured.
+    fn view(&mut self, command: &Command) -> Option<Result<Value, Refused>> {
+        Some(match command {
             Command::List { service } => self.listing(views::Columns::Plain, service.as_ref()),
             Command::Stats { service } => self.listing(views::Columns::Totals, service.as_ref()),
             Command::Rate { service } => self.listing(views::Columns::Rates, service.as_ref()),
@@ -48,51 +45,68 @@ impl ControlThread {
                 log::info!("counters reset");
                 Ok(self.changed())
             }
-            Command::Drain { service, real } => {
-                self.carry_out(command)?;
-                let key = RealKey { service: service.0, endpoint: *real };
-                let id = self.compiler.ids().real(&key).ok_or(Unfit::NoSuchReal)?;
-                let live = self.workers.connections(id).live();
-                Ok(json(Drained { live, config_version: self.compiler.version() }))
-            }
-            Command::Restore { dry_run: true, .. } => {
-                let (next, _) = change::apply(&self.model, self.compiler.links(), command)?;
-                self.compiler.check(&next, |id| self.workers.connections(id).total > 0)?;
-                let (services, reals) = (next.services().len(), next.real_count());
-                Ok(json(Tried { services, reals, config_version: self.compiler.version() }))
-            }
-            Command::Timeouts { .. } => {
-                self.carry_out(command)?;
-                let TimeoutSeconds { tcp, fin: tcp_fin, udp } = self.model.timeouts;
-                let config_version = self.compiler.version();
-                Ok(json(TimeoutsView { tcp, tcp_fin, udp, config_version }))
-            }
-            Command::AddService { service, .. } => {
-                self.carry_out(command)?;
-                let note = self.vip_note(service.0.listen.ip());
-                Ok(json(Changed { config_version: self.compiler.version(), note }))
-            }
-            Command::EditService { .. }
+            Command::Restore { dry_run: true, .. } => self.tried(command),
+            Command::Timeouts { set: None } => Ok(self.timeouts()),
+            Command::AddService { .. }
+            | Command::EditService { .. }
             | Command::DelService { .. }
             | Command::AddReal { .. }
             | Command::EditReal { .. }
             | Command::DelReal { .. }
+            | Command::Drain { .. }
+            | Command::Timeouts { .. }
             | Command::Clear {}
             | Command::Restore { .. }
-            | Command::Connections { .. } => {
-                self.carry_out(command)?;
-                Ok(self.changed())
-            }
+            | Command::Connections { .. } => return None,
+        })
+    }
+
+    /// A change is in force, or there was nothing to change.
+    pub(super) fn answer_done(&mut self, peer: PeerId, command: &Command) {
+        match self.done(command) {
+            Ok(value) => self.server.answer(peer, Outcome::Ok(value), Instant::now()),
+            Err(refused) => self.refuse(peer, command, refused),
         }
     }
 
-    fn carry_out(&mut self, command: &Command) -> Result<(), Refused> {
-        let (next, effect) = change::apply(&self.model, self.compiler.links(), command)?;
-        if effect == Effect::Changed {
-            self.change(next)?;
-            log::info!("version {}: {}", self.compiler.version(), logged(command));
-        }
-        Ok(())
+    fn done(&self, command: &Command) -> Result<Value, Refused> {
+        let config_version = self.compiler.version();
+        Ok(match command {
+            Command::Drain { service, real } => {
+                let key = RealKey { service: service.0, endpoint: *real };
+                let id = self.compiler.ids().real(&key).ok_or(Unfit::NoSuchReal)?;
+                json(Drained { live: self.workers.connections(id).live(), config_version })
+            }
+            Command::Timeouts { .. } => self.timeouts(),
+            Command::AddService { service, .. } => {
+                json(Changed { config_version, note: self.vip_note(service.0.listen.ip()) })
+            }
+            _ => self.changed(),
+        })
+    }
+
+    pub(super) fn refuse(&mut self, peer: PeerId, command: &Command, refused: Refused) {
+        let ours = matches!(refused, Refused::StateWrite(_) | Refused::WorkerStuck { .. });
+        let level = if ours { log::Level::Error } else { log::Level::Info };
+        log::log!(level, "refused: {}: {refused}", logged(command));
+        self.server.answer(peer, Outcome::Error(refused.into()), Instant::now());
+    }
+
+    pub(super) fn log_change(&self, command: &Command) {
+        log::info!("version {}: {}", self.compiler.version(), logged(command));
+    }
+
+    /// What a `restore` would lead to.
+    fn tried(&self, command: &Command) -> Result<Value, Refused> {
+        let (next, _) = change::apply(&self.model, self.compiler.links(), command)?;
+        self.compiler.check(&next, |id| self.workers.connections(id).total > 0)?;
+        let (services, reals) = (next.services().len(), next.real_count());
+        Ok(json(Tried { services, reals, config_version: self.compiler.version() }))
+    }
+
+    fn timeouts(&self) -> Value {
+        let TimeoutSeconds { tcp, fin: tcp_fin, udp } = self.model.timeouts;
+        json(TimeoutsView { tcp, tcp_fin, udp, config_version: self.compiler.version() })
     }
 
     fn changed(&self) -> Value {

@@ -1,7 +1,6 @@
 //! What becomes of the ports' links while `lbd` runs: said in the log, followed in the snapshot and to the neighbours.
 
 use super::{ControlThread, RunError};
-use crate::api::refusal::Refused;
 use crate::host_interface::{Change, Footing, Look};
 use crate::neighbours::Moment;
 use dataplane::names::ids::{EthPortId, InterfaceId};
@@ -34,8 +33,8 @@ impl ControlThread {
         let look = Look { is_up: device.link_up, carrier_changes, mac: device.mac, mtu };
         let changes = self.links[port].changes(&look);
         let is_to_publish = |change: &Change| matches!(change, Change::Mac { .. } | Change::Mtu { .. });
-        // Nobody waits here for a worker that is stuck: what has changed is seen again each second.
-        if changes.iter().any(is_to_publish) && self.workers.run_on(self.compiler.version()).is_err() {
+        // While a worker is late nothing can be published: what has changed is seen again each second.
+        if changes.iter().any(is_to_publish) && self.publications.is_late() {
             return Ok(());
         }
         for change in changes {
@@ -64,14 +63,13 @@ impl ControlThread {
             }
             Change::Mac { before, now: mac } => {
                 log::warn!("port {name}: MAC {before} became {mac}: followed, and announced");
-                self.follow_mac(port, mac);
-                self.announcer.announce_interface(index, now);
+                self.publications.follow_mac(index, mac);
             }
             Change::Mtu { before, now: mtu } => {
                 log::warn!("port {name}: MTU {before} became {mtu}: followed");
                 let mac = self.compiler.links().interfaces[port].mac;
                 self.compiler.set_link(port, mac, mtu);
-                self.republish();
+                self.publications.republish();
             }
         }
     }
@@ -92,23 +90,18 @@ impl ControlThread {
         }
     }
 
-    /// From now on the port's frames come from this MAC, and those to it are taken.
-    fn follow_mac(&mut self, port: usize, mac: Mac) {
-        let index = EthPortId(port as u8).interface();
-        self.neighbours.withdraw(index);
+    /// An interface has another MAC: first, nothing is sent to its neighbours, and the next snapshot takes frames to it.
+    pub(super) fn withdraw(&mut self, interface: InterfaceId, mac: Mac) {
+        self.neighbours.withdraw(interface);
         self.act();
-        let mtu = self.compiler.links().interfaces[port].mtu;
-        self.compiler.set_link(port, mac, mtu);
-        // When this is in force every worker has finished a turn without the next hops that were withdrawn.
-        self.republish();
-        self.next_hops.set_source(index, mac);
-        self.neighbours.restore(index, mac);
-        self.act();
+        let mtu = self.compiler.links().interfaces[interface.index()].mtu;
+        self.compiler.set_link(interface.index(), mac, mtu);
     }
 
-    fn republish(&mut self) {
-        if let Err(late) = self.put_in_force(self.model.clone()) {
-            log::error!("{}", Refused::from(late));
-        }
+    /// Then, when no worker uses what was withdrawn, its frames come from this MAC.
+    pub(super) fn restore(&mut self, interface: InterfaceId, mac: Mac, now: Moment) {
+        self.next_hops.set_source(interface, mac);
+        self.neighbours.restore(interface, mac);
+        self.announcer.announce_interface(interface, now);
     }
 }

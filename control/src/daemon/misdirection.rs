@@ -2,7 +2,6 @@
 //! done if not.
 
 use super::ControlThread;
-use crate::api::refusal::Refused;
 use dataplane::snapshot::{Snapshot, Steering};
 
 /// Of so many packets that a port received one may be in the wrong worker's queue.
@@ -61,8 +60,8 @@ impl ControlThread {
                 wrong.push((port, misdirected, counted.rx_packets));
             }
         }
-        // Nobody waits here for a worker that is stuck: as long as it is wrong it is seen each second.
-        if wrong.is_empty() || self.workers.run_on(self.compiler.version()).is_err() {
+        // While a worker is late nothing can be published: as long as it is wrong it is seen each second.
+        if wrong.is_empty() || self.publications.is_late() {
             return;
         }
         for (port, misdirected, received) in wrong {
@@ -73,9 +72,7 @@ impl ControlThread {
             );
             self.compiler.steer_by_software(port);
         }
-        if let Err(late) = self.put_in_force(self.model.clone()) {
-            log::error!("{}", Refused::from(late));
-        }
+        self.publications.republish();
     }
 
     /// How a port's packets find their worker, in a line.

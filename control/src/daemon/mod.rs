@@ -1,8 +1,10 @@
 //! The control thread: everything of the control side that lives, in one loop.
 //!
 //! ```text
-//! mod        starting, the loop, and putting a model into force
+//! mod        what it owns, and starting
+//! event_loop  waiting for sockets and timers, and a turn
 //! commands   a request → its answer
+//! publication  changes on their way into force, one after the other
 //! refusals   what went wrong below → the answer to the operator
 //! views      listings
 //! dump       the connections, slice by slice
@@ -18,10 +20,12 @@
 mod commands;
 mod devices;
 mod dump;
+mod event_loop;
 mod links;
 mod misdirection;
 mod periodic;
 mod pressure;
+mod publication;
 mod refusals;
 mod status;
 mod transmitting;
@@ -35,35 +39,27 @@ use crate::config::Config;
 use crate::host_interface;
 use crate::model::{Model, Network};
 use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
-use crate::observe::rates;
 use crate::observe::statistics::Statistics;
 use crate::persist::state_file::{LoadError, StateFile};
 use crate::publish::compile::Compiler;
-use crate::publish::ids::NoRoom;
 use crate::publish::ways::Ways;
-use crate::publish::workers::{WorkerLate, Workers};
+use crate::publish::workers::{PATIENCE, Workers};
 use dataplane::exchange::orders::ControlEnd;
 use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::InterfaceId;
 use dataplane::snapshot::{self, Snapshot};
 use dump::Dumps;
+use event_loop::{CONTROL_SOCKET, Timers, Waiter};
 use misdirection::Misdirection;
 use periodic::Periodic;
+use publication::Publications;
 use status::Watch;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use transmitting::Transmitting;
-
-/// The longest the loop waits for the socket: how late a neighbour's event may be seen.
-const WAIT: Duration = Duration::from_millis(2);
-/// The same while a dump is under way.
-const WAIT_DUMPING: Duration = Duration::from_millis(1);
-/// How often links, removed reals and the workers' load are looked at.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why the control thread cannot start.
 #[derive(Debug, Error)]
@@ -74,6 +70,9 @@ pub enum StartError {
     /// The state file is damaged.
     #[error(transparent)]
     State(#[from] LoadError),
+    /// The system gives nothing to wait with.
+    #[error("the control thread: {0}")]
+    Wait(#[from] io::Error),
     /// An interface is gone already.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -103,12 +102,17 @@ pub enum RunError {
 
 /// See the module's text.
 pub struct ControlThread {
+    waiter: Waiter,
+    timers: Timers,
     server: Server,
     model: Model,
     compiler: Compiler,
     ways: Ways,
-    /// The one in force.
+    /// The one in force, or on its way into force.
     snapshot: Arc<Snapshot>,
+    publications: Publications,
+    /// How long a worker may take to adopt a snapshot.
+    patience: Duration,
     workers: Workers,
     next_hops: Arc<NextHops>,
     neighbours: Neighbours,
@@ -125,8 +129,6 @@ pub struct ControlThread {
     transmitting: Vec<Transmitting>,
     devices: Box<dyn Devices>,
     started: Instant,
-    watched: Instant,
-    estimated: Instant,
     /// Something was put into force, so that memory was freed, since free memory was last given back.
     has_freed: bool,
 }
@@ -145,7 +147,9 @@ impl ControlThread {
         workers: Vec<WorkerInfo>,
     ) -> Result<Self, StartError> {
         memory::map_large_arrays();
-        let server = Server::bind(&config.control.socket, config.control.group.as_deref())?;
+        let waiter = Waiter::new()?;
+        let (socket, group) = (&config.control.socket, config.control.group.as_deref());
+        let server = Server::bind(socket, group, waiter.registry(), CONTROL_SOCKET)?;
         let links = config.network(|port| {
             let DeviceStatus { mac, mtu, steered_by, .. } = devices.status(port);
             (mac, mtu, steered_by)
@@ -164,11 +168,15 @@ impl ControlThread {
         let watches = links.interfaces.iter().map(watch).collect();
         let now = Instant::now();
         Ok(Self {
+            waiter,
+            timers: Timers::starting(now),
             server,
             model,
             compiler: Compiler::new(links),
             ways: Ways::default(),
             snapshot: Arc::new(Snapshot::empty()),
+            publications: Publications::default(),
+            patience: PATIENCE,
             workers: Workers::new(ends),
             next_hops,
             neighbours,
@@ -185,8 +193,6 @@ impl ControlThread {
             transmitting: vec![Transmitting::default(); config.eth_ports.len()],
             devices,
             started: now,
-            watched: now,
-            estimated: now,
             has_freed: false,
         })
     }
@@ -197,65 +203,17 @@ impl ControlThread {
     /// A worker does not take it, or an interface is gone already.
     pub fn start(&mut self) -> Result<(), StartError> {
         let now = Instant::now();
-        (self.started, self.watched, self.estimated) = (now, now, now);
+        (self.started, self.timers) = (now, Timers::starting(now));
         self.act();
         self.compiler.check(&self.model, |_| true).map_err(Refused::from)?;
-        self.put_in_force(self.model.clone()).map_err(Refused::from)?;
+        self.publish_first().map_err(Refused::from)?;
         self.watch_links(self.moment(now))?;
         Ok(())
     }
 
-    /// Waits this long for a worker to take a snapshot, instead of
-    /// [`PATIENCE`](crate::publish::workers::PATIENCE).
+    /// Gives a worker this long to adopt a snapshot, instead of [`PATIENCE`].
     pub fn set_patience(&mut self, patience: Duration) {
-        self.workers.set_patience(patience);
-    }
-
-    /// Works until `stop` is set or it cannot go on, then removes the socket.
-    ///
-    /// # Errors
-    /// See [`RunError`].
-    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), RunError> {
-        let mut result = Ok(());
-        while result.is_ok() && !stop.load(Ordering::Relaxed) {
-            result = self.turn();
-        }
-        self.server.remove_socket();
-        result
-    }
-
-    /// One turn of the loop.
-    fn turn(&mut self) -> Result<(), RunError> {
-        let wait = if self.dumps.are_waiting() { WAIT_DUMPING } else { WAIT };
-        for (peer, command) in self.server.turn(wait, Instant::now())? {
-            self.command(peer, command);
-        }
-        let now = Instant::now();
-        self.workers.take_returns();
-        self.workers.flush();
-        self.dumps.turn(&mut self.server, &mut self.workers, &self.snapshot, now);
-        self.meet_neighbours(self.moment(now));
-        let elapsed = now - self.estimated;
-        if elapsed >= rates::INTERVAL {
-            self.estimated = now;
-            self.statistics.collect(&self.workers);
-            self.statistics.estimate(elapsed);
-        }
-        if now - self.watched >= WATCH_INTERVAL {
-            self.watched = now;
-            self.watch_links(self.moment(now))?;
-            self.watch.sample(&self.workers);
-            self.watch.warn(&self.workers);
-            self.watch_steering();
-            self.watch_transmitting();
-            self.release();
-            // The snapshot before came back in an earlier turn, or comes back in the next second.
-            if std::mem::take(&mut self.has_freed) {
-                memory::give_back();
-            }
-        }
-        self.report(now);
-        Ok(())
+        self.patience = patience;
     }
 
     fn moment(&self, now: Instant) -> Moment {
@@ -287,88 +245,6 @@ impl ControlThread {
                 Action::Tell(notice) => self.workers.tell(|| notice.order()),
             }
         }
-    }
-
-    /// Lets go of removed reals without connections; the snapshot without them follows at once, so that
-    /// packets from their addresses are routed again.
-    fn release(&mut self) {
-        let version = self.compiler.version();
-        if self.workers.run_on(version).is_err() {
-            return;
-        }
-        let workers = &self.workers;
-        let live = |id| workers.connections(id).total > 0;
-        let released = self.compiler.release(version, live);
-        if released.is_empty() {
-            return;
-        }
-        for key in &released {
-            self.statistics.forget(key);
-        }
-        if let Err(late) = self.put_in_force(self.model.clone()) {
-            log::error!("{}", Refused::from(late));
-        }
-    }
-
-    /// Carries out a change: it is kept, then published. A reply after this means that it is in force.
-    fn change(&mut self, next: Model) -> Result<(), Refused> {
-        // Before anything is touched, so that a refused command changes nothing.
-        self.workers.run_on(self.compiler.version())?;
-        self.make_room(&next)?;
-        if let Some(state) = &self.state
-            && let Err(error) = state.write(&next)
-        {
-            // The new file may already be in place if only the last step failed.
-            let _ = state.write(&self.model);
-            return Err(Refused::StateWrite(error.to_string()));
-        }
-        Ok(self.put_in_force(next)?)
-    }
-
-    /// Removed reals without connections, which are otherwise let go of once a second, give their ids to what needs
-    /// them now.
-    fn make_room(&mut self, next: &Model) -> Result<(), NoRoom> {
-        self.compiler.check(next, |_| true).or_else(|_| {
-            self.release();
-            self.compiler.check(next, |_| true)
-        })
-    }
-
-    /// Compiles, publishes, and lets everything else follow. Even if a worker is stuck the model is the
-    /// new one: the others run on it.
-    fn put_in_force(&mut self, next: Model) -> Result<(), WorkerLate> {
-        let before = Arc::clone(&self.snapshot);
-        self.compile(&next);
-        let has_others = self.compiler.has_others();
-        // What is own by either counts until all run on the new one.
-        let has_other_addresses = self.compiler.has_other_addresses();
-        if has_other_addresses && self.follow_addresses(Some(&before)) {
-            self.compile(&next);
-        }
-        let now = self.moment(Instant::now());
-        if has_others {
-            self.statistics.open(&next, |key| self.compiler.ids().real(key), &self.workers);
-            self.follow_next_hops(&next, now);
-        }
-        let published = self.workers.publish(&self.snapshot);
-        if published.is_ok() && has_other_addresses {
-            self.follow_addresses(None); // lets go only
-        }
-        if has_others {
-            self.statistics.close(&next, &self.workers);
-        }
-        self.model = next;
-        self.has_freed |= self.compiler.is_anew();
-        for (address, interfaces) in self.compiler.take_addresses() {
-            self.announcer.set_address(address, interfaces, now);
-        }
-        self.act();
-        published
-    }
-
-    fn compile(&mut self, next: &Model) {
-        let Self { compiler, neighbours, .. } = self;
-        self.snapshot = compiler.compile(next, |key| neighbours.id(key));
     }
 
     /// The ways to reals and the gateways are asked for from the start.

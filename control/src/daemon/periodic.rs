@@ -41,6 +41,11 @@ impl ControlThread {
         Ok(())
     }
 
+    /// When the next report is due.
+    pub(super) fn report_due(&self) -> Option<Instant> {
+        self.periodic.as_ref().map(|report| report.due + report.period)
+    }
+
     /// Once a turn.
     pub(super) fn report(&mut self, now: Instant) {
         let due = self.periodic.as_ref().is_some_and(|report| now - report.due >= report.period);

@@ -167,6 +167,9 @@ pub struct Neighbours {
     /// By interface: when it last had its link back.
     linked: [Option<Moment>; MAX_INTERFACES],
     conflicts: Conflicts,
+    /// Interfaces between [`withdraw`](Self::withdraw) and [`restore`](Self::restore): nothing is published of what is
+    /// behind them. As [`InterfaceId::bit`].
+    withdrawn: u16,
     actions: Vec<Action>,
 }
 
@@ -190,6 +193,7 @@ impl Neighbours {
             link_up: [false; MAX_INTERFACES],
             linked: [None; MAX_INTERFACES],
             conflicts: Conflicts::default(),
+            withdrawn: 0,
             actions: Vec::new(),
         };
         for (key, mac) in fixed {
@@ -300,6 +304,7 @@ impl Neighbours {
     /// The interface has another MAC: first, nothing is sent to its neighbours any more. See [`NextHops::set_source`]
     /// for what has to happen before [`restore`](Self::restore).
     pub fn withdraw(&mut self, interface: InterfaceId) {
+        self.withdrawn |= interface.bit();
         for (key, _) in self.known_behind(interface) {
             self.unpublish(key);
         }
@@ -307,12 +312,17 @@ impl Neighbours {
 
     /// Then the interface's frames, requests included, come from this one.
     pub fn restore(&mut self, interface: InterfaceId, mac: Mac) {
+        self.withdrawn &= !interface.bit();
         if let Some(interface) = self.interfaces.get_mut(interface.index()) {
             interface.mac = mac;
         }
         for (key, mac) in self.known_behind(interface) {
             self.publish(key, mac);
         }
+    }
+
+    fn is_withdrawn(&self, key: NeighbourKey) -> bool {
+        self.withdrawn & key.interface.bit() != 0
     }
 
     fn known_behind(&self, interface: InterfaceId) -> Vec<(NeighbourKey, Mac)> {
@@ -376,6 +386,8 @@ impl Neighbours {
         entry.wanted = now;
         match entry.state {
             State::Asking { .. } => {}
+            // It is told when the interface is restored.
+            _ if self.withdrawn & key.interface.bit() != 0 => {}
             State::Failed { asked, .. } if now < asked + RETRY => {
                 self.actions.push(Action::Tell(Notice::Unreachable(key)));
             }
@@ -516,6 +528,9 @@ impl Neighbours {
     }
 
     fn publish(&mut self, key: NeighbourKey, mac: Mac) {
+        if self.is_withdrawn(key) {
+            return;
+        }
         let id = self.id(key);
         if id == NextHopId::UNKNOWN {
             self.forget(key);

@@ -2,14 +2,13 @@
 
 use dataplane::counters::{RealCounters, WorkerCounters};
 use dataplane::exchange::orders::{
-    ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, Order, RETURNS, Return, Slice,
+    ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, ORDERS, Order, RETURNS, Return, Slice,
 };
 use dataplane::names::ids::{EthPortId, RealId};
 use dataplane::snapshot::Snapshot;
 use rtrb::PushError;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -18,6 +17,8 @@ use thiserror::Error;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Orders that wait for room on a worker's ring.
 const BACKLOG: usize = 8192;
+/// How long a worker may leave orders unread before another one sends frames: far longer than a turn takes.
+const SENDER_PATIENCE: Duration = Duration::from_millis(5);
 
 /// A worker does not run on a snapshot that it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -50,7 +51,15 @@ pub struct Workers {
     /// By worker.
     backlogs: Vec<VecDeque<Order>>,
     exported: VecDeque<(usize, Box<Slice>)>,
-    patience: Duration,
+    sender: Sender,
+}
+
+/// The worker that sends the control thread's frames.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sender {
+    worker: usize,
+    /// Since when its ring has not been seen empty.
+    unread_since: Option<Instant>,
 }
 
 /// What one real counts on all workers together.
@@ -80,12 +89,7 @@ impl Workers {
     /// The control thread's ends of every worker's rings.
     pub fn new(ends: Vec<ControlEnd>) -> Self {
         let backlogs = ends.iter().map(|_| VecDeque::new()).collect();
-        Self { ends, backlogs, exported: VecDeque::new(), patience: PATIENCE }
-    }
-
-    /// Waits this long for a worker instead of [`PATIENCE`].
-    pub fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience;
+        Self { ends, backlogs, exported: VecDeque::new(), sender: Sender::default() }
     }
 
     /// How many there are.
@@ -117,40 +121,9 @@ impl Workers {
         late.map_or(Ok(()), |worker| Err(WorkerLate::Behind { worker, version }))
     }
 
-    /// Has every worker adopt a snapshot, and waits until all have.
-    ///
-    /// # Errors
-    /// A worker that does not take it in time. The others run on it, and so will this one if it ever
-    /// goes on.
-    pub fn publish(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), WorkerLate> {
-        let deadline = Instant::now() + self.patience;
-        for worker in 0..self.ends.len() {
-            let mut order = Order::Adopt(Arc::clone(snapshot));
-            while let Err(PushError::Full(back)) = self.ends[worker].orders.push(order) {
-                order = back;
-                self.wait(worker, snapshot.version, deadline)?;
-            }
-        }
-        while let Some(late) =
-            self.ends.iter().position(|end| end.counters.snapshot_version.observe() < snapshot.version)
-        {
-            self.wait(late, snapshot.version, deadline)?;
-        }
-        Ok(())
-    }
-
-    fn wait(&mut self, worker: usize, version: u64, deadline: Instant) -> Result<(), WorkerLate> {
-        if Instant::now() > deadline {
-            return Err(self.stuck(worker, version));
-        }
-        // A worker with no room to give the old snapshot back would not adopt the new one.
-        self.take_returns();
-        thread::sleep(Duration::from_micros(100));
-        Ok(())
-    }
-
-    fn stuck(&self, worker: usize, version: u64) -> WorkerLate {
-        WorkerLate::Stuck { worker, version, seconds: self.patience.as_secs() }
+    /// Has a worker adopt a snapshot, unless its ring is full. Whether there was room.
+    pub fn adopt(&mut self, worker: usize, snapshot: &Arc<Snapshot>) -> bool {
+        self.ends[worker].orders.push(Order::Adopt(Arc::clone(snapshot))).is_ok()
     }
 
     /// Takes back what workers give back: old snapshots are freed here, never by a worker.
@@ -191,15 +164,28 @@ impl Workers {
         }
     }
 
-    /// Whether so many frames find room.
-    pub fn can_send(&self, frames: usize) -> bool {
-        self.ends.first().is_some_and(|end| end.orders.slots() >= frames)
+    /// Has another worker send frames if the one that does has not read its orders for a while. To be called often.
+    pub fn choose_sender(&mut self, now: Instant) {
+        let reads = |end: &ControlEnd| end.orders.slots() == ORDERS;
+        let Sender { worker, unread_since } = &mut self.sender;
+        if self.ends.get(*worker).is_none_or(reads) {
+            *unread_since = None;
+        } else if now > *unread_since.get_or_insert(now) + SENDER_PATIENCE
+            && let Some(other) = self.ends.iter().position(reads)
+        {
+            self.sender = Sender { worker: other, unread_since: None };
+        }
     }
 
-    /// Has the first worker send a frame ([`Order::Send`]). If its ring is full the frame is lost: whatever is asked
-    /// for or announced is so again.
+    /// Whether this many frames find room.
+    pub fn can_send(&self, frames: usize) -> bool {
+        self.ends.get(self.sender.worker).is_some_and(|end| end.orders.slots() >= frames)
+    }
+
+    /// Has a worker send a frame ([`Order::Send`]). If its ring is full the frame is lost: whatever is asked for or
+    /// announced is so again.
     pub fn send(&mut self, frame: Order) {
-        if let Some(end) = self.ends.first_mut() {
+        if let Some(end) = self.ends.get_mut(self.sender.worker) {
             let _ = end.orders.push(frame);
         }
     }

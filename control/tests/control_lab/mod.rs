@@ -226,8 +226,18 @@ pub struct Lab {
 }
 
 impl Lab {
+    /// Workers have 2 s to adopt a snapshot: long enough where the machine is busy with other things.
     pub fn start(config: Config, workers: usize, connections: usize) -> Result<Self, StartError> {
-        Self::start_reporting(config, workers, connections, None)
+        Self::start_patient(config, workers, connections, Duration::from_secs(2))
+    }
+
+    pub fn start_patient(
+        config: Config,
+        workers: usize,
+        connections: usize,
+        patience: Duration,
+    ) -> Result<Self, StartError> {
+        Self::start_with(config, workers, connections, patience, None)
     }
 
     /// With statistics that are written each period.
@@ -235,6 +245,16 @@ impl Lab {
         config: Config,
         workers: usize,
         connections: usize,
+        report: Option<(Duration, Box<dyn Write + Send>)>,
+    ) -> Result<Self, StartError> {
+        Self::start_with(config, workers, connections, Duration::from_secs(2), report)
+    }
+
+    fn start_with(
+        config: Config,
+        workers: usize,
+        connections: usize,
+        patience: Duration,
         report: Option<(Duration, Box<dyn Write + Send>)>,
     ) -> Result<Self, StartError> {
         let next_hops = Arc::new(NextHops::new([]));
@@ -253,8 +273,7 @@ impl Lab {
                     Ok(control) => control,
                     Err(error) => return said.send(Err(error)).unwrap(),
                 };
-                // Long enough for workers of a machine that is busy with other things.
-                control.set_patience(Duration::from_secs(2));
+                control.set_patience(patience);
                 let started = control.start();
                 if let Some((period, out)) = report {
                     control.report_every(period, out).unwrap();

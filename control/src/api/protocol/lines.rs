@@ -23,6 +23,11 @@ impl Lines {
         self.ends.is_empty()
     }
 
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Each, without its end.
     pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());

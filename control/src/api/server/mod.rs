@@ -16,7 +16,7 @@ pub use socket::SocketError;
 use crate::api::protocol::{
     Answer, Command, LONGEST_LINE, LONGEST_OTHER_LINE, Lines, Outcome, Refusal, Request, VERSION,
 };
-use mio::{Events, Interest, Poll, Token};
+use mio::{Interest, Registry, Token};
 use nix::unistd::Group;
 use peer::{Input, Peer};
 use permission::Permission;
@@ -48,16 +48,14 @@ pub const STREAM_WINDOW: usize = 256 << 10;
 /// Connections accepted in one turn.
 const ACCEPT_AT_ONCE: usize = 128;
 
-const LISTENER: Token = Token(0);
-
-/// Names a peer as long as it is connected; never given twice.
+/// Names a peer as long as it is connected; never given twice. Its token in the loop's `Poll` has this number.
 pub type PeerId = usize;
 
 /// The listening socket and its peers.
 #[derive(Debug)]
 pub struct Server {
-    poll: Poll,
-    events: Events,
+    registry: Registry,
+    listener: Token,
     socket: Socket,
     permission: Permission,
     peers: BTreeMap<PeerId, Peer>,
@@ -66,48 +64,55 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the socket at `path` with mode 0660; members of `group` may speak too.
+    /// Binds the socket at `path` with mode 0660; members of `group` may speak too. The tokens from `listener` on are
+    /// the server's.
     ///
     /// # Errors
     /// Another daemon has it, or the system refuses.
-    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, SocketError> {
+    pub fn bind(
+        path: &Path,
+        group: Option<&str>,
+        registry: &Registry,
+        listener: Token,
+    ) -> Result<Self, SocketError> {
         let group = group.map(find_group).transpose()?;
         let failed = |error| SocketError::Io { path: path.to_path_buf(), error };
         let mut socket = Socket::bind(path, group.as_ref())?;
-        let poll = Poll::new().map_err(failed)?;
-        poll.registry().register(&mut socket.listener, LISTENER, Interest::READABLE).map_err(failed)?;
+        let registry = registry.try_clone().map_err(failed)?;
+        registry.register(&mut socket.listener, listener, Interest::READABLE).map_err(failed)?;
         Ok(Self {
-            poll,
-            events: Events::with_capacity(2 * MAX_PEERS),
+            registry,
+            listener,
             socket,
             permission: Permission::new(group.as_ref()),
             peers: BTreeMap::new(),
-            last: 0,
+            last: listener.0,
             accepting: false,
         })
     }
 
-    /// Waits at most `timeout` for something to do, and does what can be done without waiting. Returns
-    /// the requests that have come; each is to be answered.
-    ///
-    /// # Errors
-    /// Waiting failed.
-    pub fn turn(&mut self, timeout: Duration, now: Instant) -> io::Result<Vec<(PeerId, Command)>> {
-        match self.poll.poll(&mut self.events, Some(timeout)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
+    /// There is something to do for the socket or a peer with this token. `Poll` reports it once only, so it is
+    /// remembered until nothing is left to take.
+    pub fn ready(&mut self, token: Token) {
+        match self.peers.get_mut(&token.0) {
+            Some(peer) => peer.readable = true,
+            None => self.accepting |= token == self.listener,
         }
-        // Readiness is told once only, so it is remembered until there is nothing more to take.
-        for event in &self.events {
-            match self.peers.get_mut(&event.token().0) {
-                Some(peer) => peer.readable = true,
-                None => self.accepting |= event.token() == LISTENER,
-            }
-        }
+    }
+
+    /// Does what can be done without waiting. Returns the requests that have come; each is to be answered.
+    pub fn turn(&mut self, now: Instant) -> Vec<(PeerId, Command)> {
         self.accept(now);
         let requests = self.read(now);
         self.write(now);
-        Ok(requests)
+        requests
+    }
+
+    /// When [`turn`](Self::turn) is to be called next, if nothing becomes [ready](Self::ready) before.
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        let is_choked = self.is_choked();
+        let accept = self.accepting.then_some(now);
+        self.peers.values().filter_map(|peer| peer.due(now, is_choked)).chain(accept).min()
     }
 
     /// Answers a request.
@@ -186,7 +191,7 @@ impl Server {
             };
             self.last += 1;
             let interests = Interest::READABLE | Interest::WRITABLE;
-            if self.poll.registry().register(&mut stream, Token(self.last), interests).is_ok() {
+            if self.registry.register(&mut stream, Token(self.last), interests).is_ok() {
                 self.peers.insert(self.last, Peer::new(stream, is_root, now));
             }
         }
@@ -212,13 +217,12 @@ impl Server {
     fn read(&mut self, now: Instant) -> Vec<(PeerId, Command)> {
         let mut requests = Vec::new();
         let mut input: usize = self.peers.values().map(Peer::input_held).sum();
-        let output: usize = self.peers.values().map(Peer::output_held).sum();
-        if output > OUTPUT_MEMORY {
+        if self.is_choked() {
             self.peers.retain(|_, peer| !peer.hoards(now));
             return requests;
         }
         for (id, peer) in &mut self.peers {
-            if !peer.readable || peer.asking || peer.closing || peer.output_held() > 0 {
+            if !peer.can_ask() {
                 continue;
             }
             let before = peer.input_held();
@@ -243,6 +247,11 @@ impl Server {
             }
         }
         requests
+    }
+
+    /// Whether peers leave so much unread that no request is taken.
+    fn is_choked(&self) -> bool {
+        self.peers.values().map(Peer::output_held).sum::<usize>() > OUTPUT_MEMORY
     }
 
     fn write(&mut self, now: Instant) {

@@ -188,18 +188,42 @@ impl Peer {
         self.output.len() - self.written
     }
 
+    /// Whether a request is read from it as soon as there is one.
+    pub(super) fn can_ask(&self) -> bool {
+        self.readable && !self.asking && !self.closing && self.output_held() == 0
+    }
+
     /// Whether it takes its answer so slowly that it holds memory which others need.
     pub(super) fn hoards(&self, now: Instant) -> bool {
-        let slow = self.owing.is_some_and(|since| now.duration_since(since) > IDLE);
-        slow && self.output_held() > STREAM_WINDOW
+        self.hoards_from().is_some_and(|from| now > from)
+    }
+
+    fn hoards_from(&self) -> Option<Instant> {
+        Some(self.owing.filter(|_| self.output_held() > STREAM_WINDOW)? + IDLE)
     }
 
     /// Whether it can be dropped.
     pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.is_done() || self.over_from().is_some_and(|from| now > from)
+    }
+
+    fn is_done(&self) -> bool {
+        self.gone || self.closing && !self.asking && self.output_held() == 0
+    }
+
+    /// When it will have been silent, or sending a line, for too long.
+    fn over_from(&self) -> Option<Instant> {
         let patience = if matches!(self.output_held(), 1..=LITTLE) { PAUSE } else { IDLE };
-        let silent = now.duration_since(self.active) > patience && (!self.asking || self.output_held() > 0);
-        let dawdling = self.line_began.is_some_and(|began| now.duration_since(began) > LINE_TIME);
-        let done = self.closing && !self.asking && self.output_held() == 0;
-        self.gone || silent || dawdling || done
+        let silent = (!self.asking || self.output_held() > 0).then(|| self.active + patience);
+        silent.into_iter().chain(self.line_began.map(|began| began + LINE_TIME)).min()
+    }
+
+    /// When something is to be done for it although no event comes. `is_choked`: nothing is read from anyone, and what
+    /// hoards goes.
+    pub(super) fn due(&self, now: Instant, is_choked: bool) -> Option<Instant> {
+        if self.is_done() || !is_choked && self.can_ask() {
+            return Some(now);
+        }
+        self.over_from().into_iter().chain(self.hoards_from().filter(|_| is_choked)).min()
     }
 }

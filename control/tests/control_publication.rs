@@ -1,0 +1,268 @@
+//! Changes on their way into force: what goes on meanwhile, and every way in which one may fail.
+
+mod control_lab;
+
+use control::api::protocol::Outcome;
+use control_lab::{Client, Lab, config_in, until};
+use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::ids::{InterfaceId, NeighbourKey};
+use serde_json::Value;
+use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const WEB: &str = r#""service":"tcp://192.168.10.100:80""#;
+const DNS: &str = r#""service":"udp://192.168.10.100:53""#;
+/// What a peer, or a host that is asked for, waits at most while a worker is stuck. Without other work on the machine
+/// all of it takes well below a millisecond.
+const AT_ONCE: Duration = Duration::from_millis(10);
+
+fn lab(workers: usize) -> (tempfile::TempDir, Lab) {
+    lab_with(workers, Duration::from_secs(2))
+}
+
+fn lab_with(workers: usize, patience: Duration) -> (tempfile::TempDir, Lab) {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start_patient(config_in(directory.path()), workers, 0, patience).unwrap();
+    (directory, lab)
+}
+
+fn sent(lab: &Lab, request: &str) -> Client {
+    let mut client = lab.connect();
+    client.send(format!("{{\"v\":1,{request}}}\n").as_bytes());
+    client
+}
+
+fn obey(lab: &Lab, worker: usize, obeys: bool) {
+    lab.workers[worker].obeys.store(obeys, Ordering::Relaxed);
+}
+
+fn add(service: &str) -> String {
+    format!(r#""command":"add-service",{service}"#)
+}
+
+fn add_real(last: u32) -> String {
+    format!(r#""command":"add-real",{WEB},"real":"10.0.0.{last}:80""#)
+}
+
+fn in_force(lab: &Lab, worker: usize) -> u64 {
+    lab.workers[worker].counters.snapshot_version.get()
+}
+
+/// The refusal's code and text.
+fn refused(client: &mut Client) -> (String, String) {
+    match client.answer() {
+        Some(Outcome::Error(refusal)) => (refusal.code, refusal.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn done(client: &mut Client) -> Value {
+    match client.answer() {
+        Some(Outcome::Ok(value)) => value,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn services(lab: &Lab) -> usize {
+    lab.ok(r#""command":"list""#)["services"].as_array().unwrap().len()
+}
+
+/// How often a host was asked for.
+fn asked(lab: &Lab, worker: usize, host: Ipv4Addr) -> usize {
+    let told = lab.workers[worker].told.lock().unwrap();
+    told.frames.iter().filter(|(_, frame)| frame[38..42] == host.octets()).count()
+}
+
+/// How long that took at the median, and at the most.
+fn durations(mut each: impl FnMut()) -> [Duration; 2] {
+    let mut times: Vec<_> = (0..50)
+        .map(|_| {
+            let start = Instant::now();
+            each();
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    [times[times.len() / 2], times[times.len() - 1]]
+}
+
+/// Three seconds, which is less than the patience of this lab.
+#[test]
+fn while_a_worker_is_stuck_everything_else_goes_on() {
+    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
+    lab.ok(&add(WEB));
+    obey(&lab, 0, false);
+    let stuck = Instant::now();
+    let mut pending = sent(&lab, &add(DNS));
+    until("the other worker has it", || in_force(&lab, 1) > in_force(&lab, 0));
+    let mut peer = lab.connect();
+    for command in ["list", "status", "stats", "save", "rate", "timeouts", "connections_of_none"] {
+        let request = match command {
+            "connections_of_none" => r#""command":"connections","service":"tcp://192.0.2.1:1""#.to_owned(),
+            command => format!(r#""command":"{command}""#),
+        };
+        let [median, most] = durations(|| drop(peer.ask(&request)));
+        println!("{command}: {median:?}, at most {most:?}");
+        assert!(median < AT_ONCE, "{command} took {median:?}");
+    }
+    // Packets wait for a host: it is asked for by the worker that goes on.
+    std::thread::sleep(Duration::from_millis(20));
+    let mut host = 50;
+    let [median, most] = durations(|| {
+        host += 1;
+        let address = Ipv4Addr::new(10, 0, 0, host);
+        let key = NeighbourKey { interface: InterfaceId(1), address: address.into() };
+        lab.workers[1].says.lock().unwrap().push(NeighbourEvent::Wanted(key));
+        while asked(&lab, 1, address) == 0 {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    });
+    println!("ARP: {median:?}, at most {most:?}");
+    assert!(median < AT_ONCE, "ARP took {median:?}");
+    while stuck.elapsed() < Duration::from_secs(3) {
+        assert_eq!(services(&lab), 2, "what is listed is what is kept");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    obey(&lab, 0, true);
+    let version = done(&mut pending)["config_version"].as_u64().unwrap();
+    assert_eq!(version, in_force(&lab, 0));
+}
+
+#[test]
+fn changes_come_into_force_one_after_the_other_in_their_order() {
+    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
+    obey(&lab, 1, false);
+    let mut peers = vec![sent(&lab, &add(WEB))];
+    until("the first is offered", || in_force(&lab, 0) == 2);
+    for last in 1..=5 {
+        peers.push(sent(&lab, &add_real(last)));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // One that is refused when its turn comes, and one that changes nothing.
+    peers.push(sent(&lab, &add_real(1)));
+    std::thread::sleep(Duration::from_millis(20));
+    peers.push(sent(&lab, r#""command":"timeouts","set":[0,0,0]"#));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(in_force(&lab, 0), 2, "the others wait");
+    obey(&lab, 1, true);
+    let versions: Vec<_> =
+        peers[..6].iter_mut().map(|peer| done(peer)["config_version"].as_u64().unwrap()).collect();
+    assert_eq!(versions, [2, 3, 4, 5, 6, 7]);
+    assert_eq!(refused(&mut peers[6]).0, "real_exists");
+    assert_eq!(done(&mut peers[7])["config_version"], 7);
+    let lines = lab.ok(r#""command":"save""#)["lines"].to_string();
+    let at = |last: u32| lines.find(&format!("10.0.0.{last}:80")).unwrap();
+    assert!((1..5).all(|last| at(last) < at(last + 1)), "{lines}");
+}
+
+#[test]
+fn past_the_deadline_all_that_wait_are_refused_and_the_change_is_kept() {
+    let (_directory, lab) = lab(2);
+    obey(&lab, 1, false);
+    let mut first = sent(&lab, &add(WEB));
+    until("it is offered", || in_force(&lab, 0) == 2);
+    let mut second = sent(&lab, &add(DNS));
+    let (code, text) = refused(&mut first);
+    assert_eq!(code, "worker_stuck");
+    assert!(text.starts_with("worker 1 has not taken version 2") && text.contains("is kept"), "{text}");
+    let (code, text) = refused(&mut second);
+    assert_eq!(code, "worker_stuck");
+    assert!(text.starts_with("nothing changed: worker 1 has not taken version 2"), "{text}");
+    // From now on at once.
+    let start = Instant::now();
+    assert_eq!(lab.refused(&add(DNS)).code, "worker_stuck");
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert_eq!(services(&lab), 1);
+    obey(&lab, 1, true);
+    until("it is in force", || in_force(&lab, 1) == 2);
+    until("others can follow", || matches!(lab.ask(&add(DNS)), Outcome::Ok(_)));
+    assert_eq!((in_force(&lab, 0), in_force(&lab, 1)), (3, 3));
+}
+
+/// A worker that has ended is one that never goes on.
+#[test]
+fn a_worker_that_is_gone_holds_up_changes_alone() {
+    let (_directory, mut lab) = lab(2);
+    drop(lab.workers.pop());
+    assert_eq!(lab.refused(&add(WEB)).code, "worker_stuck");
+    assert_eq!(lab.refused(&add(DNS)).code, "worker_stuck");
+    assert_eq!(services(&lab), 1);
+    assert!(lab.ok(r#""command":"status""#)["workers"].as_array().unwrap().len() == 2);
+}
+
+#[test]
+fn a_peer_that_goes_away_loses_its_answer_alone() {
+    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
+    obey(&lab, 1, false);
+    let first = sent(&lab, &add(WEB));
+    until("it is offered", || in_force(&lab, 0) == 2);
+    let second = sent(&lab, &add(DNS));
+    let mut third = sent(&lab, &add_real(7));
+    std::thread::sleep(Duration::from_millis(50));
+    drop((first, second));
+    std::thread::sleep(Duration::from_millis(50));
+    obey(&lab, 1, true);
+    assert_eq!(done(&mut third)["config_version"], 4);
+    assert_eq!(services(&lab), 2);
+}
+
+/// A peer asks for the next thing only when it has its answer, so its answers come in order.
+#[test]
+fn answers_to_one_peer_keep_their_order() {
+    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
+    obey(&lab, 1, false);
+    let mut peer = sent(&lab, &add(WEB));
+    peer.send(b"{\"v\":1,\"command\":\"list\"}\n");
+    peer.send(format!("{{\"v\":1,{}}}\n", add(DNS)).as_bytes());
+    peer.send(b"{\"v\":1,\"command\":\"list\"}\n");
+    std::thread::sleep(Duration::from_millis(50));
+    obey(&lab, 1, true);
+    assert_eq!(done(&mut peer)["config_version"], 2);
+    assert_eq!(done(&mut peer)["services"].as_array().unwrap().len(), 1);
+    assert_eq!(done(&mut peer)["config_version"], 3);
+    assert_eq!(done(&mut peer)["services"].as_array().unwrap().len(), 2);
+}
+
+/// However many peers want changes, half of the places are left for those that only look.
+#[test]
+fn changes_that_wait_are_bounded() {
+    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
+    obey(&lab, 1, false);
+    let mut first = sent(&lab, &add(WEB));
+    until("it is offered", || in_force(&lab, 0) == 2);
+    let mut peers: Vec<Client> = Vec::new();
+    for last in 11..=50 {
+        peers.push(sent(&lab, &add_real(last)));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for peer in &mut peers[32..] {
+        let (code, text) = refused(peer);
+        assert!(code == "busy" && text.starts_with("nothing changed: 32 changes wait"), "{code}: {text}");
+    }
+    assert_eq!(services(&lab), 1);
+    obey(&lab, 1, true);
+    done(&mut first);
+    peers[..32].iter_mut().for_each(|peer| drop(done(peer)));
+    assert_eq!(in_force(&lab, 1), 2 + 32);
+}
+
+#[test]
+fn a_daemon_that_is_stopped_says_so_to_all_that_wait() {
+    let (directory, lab) = lab_with(2, Duration::from_secs(30));
+    obey(&lab, 1, false);
+    let mut first = sent(&lab, &add(WEB));
+    until("it is offered", || in_force(&lab, 0) == 2);
+    let mut second = sent(&lab, &add(DNS));
+    std::thread::sleep(Duration::from_millis(50));
+    let start = Instant::now();
+    lab.stop();
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    let (code, text) = refused(&mut first);
+    assert!(code == "stopping" && text.contains("version 2"), "{code}: {text}");
+    let (code, text) = refused(&mut second);
+    assert!(code == "stopping" && text.starts_with("nothing changed"), "{code}: {text}");
+    // What was kept is there again.
+    let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
+    assert_eq!(services(&lab), 1);
+}
