@@ -26,7 +26,7 @@ overflow-checks = true
 [dependencies]
 dataplane = {{ path = "{checkout}/dataplane"{features} }}
 memory = {{ path = "{checkout}/bindings/memory" }}
-traffic = {{ path = "{root}/benches/traffic", default-features = false }}
+traffic = {{ path = "{root}/benches/traffic" }}
 fastrand = "2"
 """
 

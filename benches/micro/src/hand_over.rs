@@ -1,24 +1,19 @@
 //! What handing a packet to another worker costs: two workers on two cores, software steering.
 
-use dataplane::names::ids::InterfaceId;
-
-use crate::source::{DIP_MAC, Source, VIP_MAC, client};
-use crate::{GATEWAY, KEY, WINDOW, clock, snapshot};
+use crate::{WINDOW, clock};
 use dataplane::counters::WorkerCounters;
-use dataplane::exchange::orders::{ControlEnd, Order, channel};
+use dataplane::exchange::orders::{ControlEnd, channel};
 use dataplane::exchange::peers::mesh;
-use dataplane::live::next_hops::{NextHop, NextHops};
-use dataplane::names::ids::{NeighbourKey, NextHopId};
-use dataplane::names::mac::Mac;
 use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Steering;
-use dataplane::steering::{ClientBits, Indirection, OwnerMap};
 use dataplane::translation::endpoint_bits;
 use dataplane::worker::Worker;
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use traffic::flows::client;
+use traffic::source::Source;
+use traffic::world::{HASH_KEY, configure, next_hops, owners, steered_snapshot};
 
 /// Connections of both workers together: few, so that the table costs nothing.
 const FLOWS: u32 = 1000;
@@ -42,22 +37,17 @@ pub(crate) fn print() {
 
 /// The mean of both workers' medians, and the share of packets handed over.
 fn cycles(steering: Steering, others_too: bool, cores: &[core_affinity::CoreId]) -> (f64, f64) {
-    let owners = owners();
-    let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC]));
-    for (id, port) in [(1, 0), (2, 1)] {
-        next_hops.set(NextHopId(id), NextHop::resolved(InterfaceId(port), Mac([2, 0, 0, 0, 1, port])));
-    }
-    let snapshot = Arc::new(snapshot(steering));
+    let owners = owners(cores.len(), 512);
+    let next_hops = next_hops(1);
+    let snapshot = Arc::new(steered_snapshot(1, steering));
     let done = AtomicUsize::new(0);
     let (mut workers, mut controls): (Vec<Worker<Source<true>>>, Vec<ControlEnd>) = (Vec::new(), Vec::new());
     for peers in mesh(&owners) {
         let own = flows(|client| owners.owner(client) == peers.own());
         let (end, mut control) = channel(Arc::clone(&next_hops));
         let source = Source::of_flows(own);
-        let worker = Worker::new(source, end, FLOWS as usize, KEY, memory::Huge::Auto);
-        control.orders.push(Order::Adopt(Arc::clone(&snapshot))).expect("room");
-        let key = NeighbourKey { interface: InterfaceId(0), address: std::net::IpAddr::V4(GATEWAY) };
-        control.orders.push(Order::Reachable(key, NextHopId(1))).expect("room");
+        let worker = Worker::new(source, end, FLOWS as usize, HASH_KEY, memory::Huge::Auto);
+        configure(&mut control, Arc::clone(&snapshot), 1);
         workers.push(worker.expect("memory for the table").with_peers(peers));
         controls.push(control);
     }
@@ -122,20 +112,5 @@ fn measure(
 
 /// The flows whose client `is_wanted`.
 fn flows(is_wanted: impl Fn(u64) -> bool) -> Vec<u32> {
-    let bits = |flow| {
-        let (address, port) = client(flow);
-        endpoint_bits(SocketAddrV4::new(Ipv4Addr::from(address), u16::from_be_bytes(port)))
-    };
-    (0..FLOWS).filter(|flow| is_wanted(bits(*flow))).collect()
-}
-
-fn owners() -> Arc<OwnerMap> {
-    let mut state = 3u64;
-    let random = || {
-        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        state
-    };
-    let table = Indirection::shuffled(512, 2, random).expect("a table of 512");
-    let key = [0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67];
-    Arc::new(OwnerMap::from_key(&key, ClientBits::ALONE, table).expect("ten bytes"))
+    (0..FLOWS).filter(|flow| is_wanted(endpoint_bits(client(*flow)))).collect()
 }

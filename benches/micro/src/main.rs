@@ -5,36 +5,18 @@
 //! it costs that a packet is another worker's.
 //!
 //! ```text
-//! source     traffic made in memory
 //! hand_over  two workers on two cores
 //! ```
 #![forbid(unsafe_code)]
 
 mod hand_over;
-mod source;
-
-use dataplane::names::ids::InterfaceId;
-
-use dataplane::names::ids::EthPortId;
 
 use arrayvec::ArrayVec;
-use dataplane::connection::Timeouts;
-use dataplane::connection::table::HashKey;
-use dataplane::exchange::orders::{Order, channel};
 use dataplane::frame::{BURST, FrameIo};
-use dataplane::live::next_hops::{NextHop, NextHops};
-use dataplane::names::ids::{NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey};
-use dataplane::names::mac::Mac;
-use dataplane::names::side::Side;
+use dataplane::names::ids::EthPortId;
 use dataplane::names::time::Now;
-use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
-use dataplane::snapshot::{
-    Description, Interface, IpOptions, Policy, Real, Route, Service, Snapshot, Steering, Unmatched,
-};
-use dataplane::worker::Worker;
-use source::{DIP_MAC, REAL, Source, TCP_PORT, Traffic, UDP_PORT, VIP, VIP_MAC};
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
+use traffic::source::{Source, Traffic};
+use traffic::world::worker;
 
 /// Turns in a window.
 const WINDOW: usize = 64;
@@ -86,17 +68,8 @@ fn bare(flows: u32, traffic: Traffic) -> f64 {
 }
 
 fn through_worker(flows: u32, traffic: Traffic) -> f64 {
-    let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC]));
-    let (end, mut control) = channel(Arc::clone(&next_hops));
-    let capacity = flows as usize;
-    let mut worker = Worker::new(Source::<false>::new(flows), end, capacity, KEY, memory::Huge::Auto)
-        .expect("memory for the table");
-    control.orders.push(Order::Adopt(Arc::new(snapshot(Steering::Software)))).expect("room");
-    for (id, (port, address)) in (1..).zip([(0, GATEWAY), (1, REAL)]) {
-        next_hops.set(NextHopId(id), NextHop::resolved(InterfaceId(port), Mac([2, 0, 0, 0, 1, port])));
-        let key = NeighbourKey { interface: InterfaceId(port), address: std::net::IpAddr::V4(address) };
-        control.orders.push(Order::Reachable(key, NextHopId(id))).expect("room");
-    }
+    let source = Source::<false>::new(flows);
+    let (mut worker, _control) = worker(source, flows as usize, 1, memory::Huge::Auto);
     let now = clock();
     while !worker.io().is_open() {
         worker.turn(now());
@@ -116,55 +89,4 @@ fn clock() -> impl Fn() -> Now {
         let cycles = u128::from(dpdk::tsc() - began);
         Now { nanoseconds: (cycles * 1_000_000_000 / u128::from(hz)) as u64 + 1_000_000_000 }
     }
-}
-
-/// Of the table's hash.
-const KEY: HashKey = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0xbf58_476d_1ce4_e5b9 };
-
-/// The clients' router: all of them are behind it.
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 2);
-
-fn snapshot(steering: Steering) -> Snapshot {
-    let real_of = |protocol, port| RealKey {
-        service: ServiceKey { protocol, listen: std::net::SocketAddr::V4(SocketAddrV4::new(VIP, port)) },
-        endpoint: std::net::SocketAddr::V4(SocketAddrV4::new(REAL, port)),
-    };
-    let keys = [real_of(Protocol::Tcp, TCP_PORT), real_of(Protocol::Udp, UDP_PORT)];
-    let port = |side, mac, address: &str| Interface {
-        side,
-        mac,
-        mtu: 1500,
-        addresses: vec![address.parse().expect("an address")],
-    };
-    let service = |index: u32| {
-        let candidates = vec![Candidate { real: RealId(index), weight: 1 }];
-        let changes = vec![Change::of([1])];
-        let schedule = Schedule::new(Algorithm::WeightedRoundRobin, 1, candidates, 0, changes);
-        Some(Service {
-            key: keys[index as usize].service,
-            policy: Policy::default(),
-            schedule: Arc::new(schedule),
-        })
-    };
-    Snapshot::compile(Description {
-        version: 1,
-        eth_ports: vec![dataplane::snapshot::EthPort { steering }; 2],
-        interfaces: vec![
-            port(Side::Vip, VIP_MAC, "10.255.0.1/24"),
-            port(Side::Dip, DIP_MAC, "10.254.0.2/24"),
-        ],
-        services: vec![service(0), service(1)],
-        reals: (0..)
-            .zip(keys)
-            .map(|(id, key)| Real { id: RealId(id), key, next_hop: NextHopId(2), removed: None })
-            .collect(),
-        routes: vec![Route {
-            prefix: "0.0.0.0/0".parse().expect("a prefix"),
-            interface: InterfaceId(0),
-            via: Some(std::net::IpAddr::V4(GATEWAY)),
-        }],
-        timeouts: Timeouts::default(),
-        unmatched: Unmatched::Route,
-        ip_options: IpOptions::Filter,
-    })
 }

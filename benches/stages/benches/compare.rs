@@ -5,10 +5,11 @@
 #![forbid(unsafe_code)]
 
 use memory::Huge;
-use stages::flows::{Key, shuffled};
+use stages::keys::Key;
 use stages::lookup::{Hashbrown, Natlb, Outcome};
 use std::cell::RefCell;
 use std::time::Instant;
+use traffic::random::shuffled;
 
 /// Look-ups of one table without a pause; the median of such windows is a round's figure.
 const WINDOW: usize = 65_536;

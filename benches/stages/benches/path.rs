@@ -9,12 +9,12 @@ use dataplane::names::direction::Direction;
 use dataplane::names::ids::RealId;
 use dataplane::worker::stages::{decode_burst, rewrite_one};
 use memory::Huge;
-use stages::flows::Random;
-use stages::frames::Buffer;
 use stages::path::Path;
-use stages::world::{DIP_MAC, VIP_MAC, snapshot};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+use traffic::buffer::Buffer;
+use traffic::random::Random;
+use traffic::world::{DIP_MAC, VIP_MAC, snapshot};
 
 /// Frames at once: as many as the rings of a NIC hold.
 const FRAMES: usize = 4096;

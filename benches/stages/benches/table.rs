@@ -7,11 +7,12 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use dataplane::schedule::Position;
 use memory::Huge;
 use stages::churn::{self, Churn, Size};
-use stages::flows::{Key, shuffled};
+use stages::keys::Key;
 use stages::lookup::{Hashbrown, Natlb};
-use stages::world::schedule;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+use traffic::random::shuffled;
+use traffic::world::schedule;
 
 /// Keys looked up in an iteration.
 const KEYS: usize = 32 * 32;

@@ -1,14 +1,14 @@
 //! Connections that are made and time out in balance, in the table alone, on a clock of its own: each
 //! new connection moves it on.
 
-use crate::flows::Key;
-use crate::world::{HASH_KEY, schedule};
+use crate::keys::Key;
 use dataplane::connection::table::{ClientKey, Home, New, Table};
 use dataplane::connection::{Clock, State, TimeoutSeconds, Timeouts};
 use dataplane::counters::WorkerCounters;
 use dataplane::names::ids::NextHopId;
 use dataplane::names::time::Tick;
 use dataplane::schedule::{Position, Schedule};
+use traffic::world::{HASH_KEY, schedule};
 
 /// Connections made at once.
 pub const BURST: usize = 32;

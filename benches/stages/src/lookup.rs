@@ -4,8 +4,7 @@
 #[cfg(feature = "rte_hash")]
 pub mod rte_hash;
 
-use crate::flows::{Key, is_tcp};
-use crate::world::{HASH_KEY, snapshot};
+use crate::keys::Key;
 use dataplane::connection::table::{ClientKey, Entry, Home, New, Probed, Table};
 use dataplane::connection::{Clock, State, Timeouts};
 use dataplane::counters::WorkerCounters;
@@ -18,6 +17,8 @@ use dataplane::translation::Rewrite;
 use dataplane::worker::VAST;
 use dataplane::worker::stages::{TOGETHER, TOGETHER_IF_VAST};
 use hashbrown::HashMap;
+use traffic::flows::is_tcp;
+use traffic::world::{HASH_KEY, snapshot};
 
 /// Reals of each service.
 pub const REALS: u8 = 16;
@@ -208,7 +209,7 @@ impl Hashbrown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flows::shuffled;
+    use traffic::random::shuffled;
 
     #[test]
     fn all_tables_find_the_same() {

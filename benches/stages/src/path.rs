@@ -1,11 +1,11 @@
 //! A worker between two ports of prepared frames, its connections established.
 
-use crate::frames::Prepared;
-use crate::world::{START, worker};
 use dataplane::exchange::orders::ControlEnd;
 use dataplane::names::direction::Direction;
 use dataplane::names::time::Now;
 use dataplane::worker::{SWEEP_IDLE, Worker};
+use traffic::prepared::Prepared;
+use traffic::world::{START, worker};
 
 /// Virtual time of a turn in nanoseconds: 64 packets at some 30 ns.
 const TURN: u64 = 2_000;

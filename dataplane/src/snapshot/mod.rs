@@ -11,7 +11,8 @@
 //! addresses    own addresses, and those that stand for a link
 //! origin       which interface a source address belongs on
 //! route        the routing table
-//! word_map     services by address, port and protocol; word_hash: the hash of the routing table's maps
+//! word_map     services by address, port and protocol
+//! word_hash    the hash of the routing table's maps
 //! counts       a set whose members are put in by several
 //! ```
 

@@ -4,6 +4,7 @@
 //! ```text
 //! link                                  priority tags, trailers and padding
 //! ethernet  arp  ipv4  tcp  udp  icmp   one header each
+//! addresses                             those that must not be on the wire, of any family
 //! options                               those of an IPv4 header
 //! checksum                              RFC 1071, 1624
 //! fragmentation                         cutting a packet into fragments

@@ -13,12 +13,13 @@ use dataplane::names::ids::{NextHopId, RealId};
 use dataplane::names::time::Tick;
 use dataplane::worker::stages::{decode_burst, rewrite_one};
 use memory::Huge;
-use stages::flows::{Key, Random};
-use stages::frames::Buffer;
+use stages::keys::Key;
 use stages::path::Path;
-use stages::world::{DIP_MAC, HASH_KEY, VIP_MAC, snapshot};
 use std::hint::black_box;
 use std::process::ExitCode;
+use traffic::buffer::Buffer;
+use traffic::random::Random;
+use traffic::world::{DIP_MAC, HASH_KEY, VIP_MAC, snapshot};
 
 /// Flows that are established, and packets that are counted.
 const FLOWS: u32 = 4096;

@@ -2,11 +2,11 @@
 //! prefetched.
 
 use super::{Outcome, real_of};
-use crate::flows::Key;
+use crate::keys::Key;
 use crate::lookup::REALS;
-use crate::world::snapshot;
 use dpdk::{Eal, Hash, HashKey16};
 use memory::{HugeSlice, prefetch};
+use traffic::world::snapshot;
 
 /// A table, and values by position.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
-//! The configuration that benches run on.
+//! The configuration that benches run on: two ports, a TCP and a UDP service, all next hops known.
 
+use crate::flows::{GATEWAY, REAL, TCP_PORT, UDP_PORT, VIP};
 use dataplane::connection::Timeouts;
 use dataplane::connection::table::HashKey;
 use dataplane::exchange::orders::{ControlEnd, Order, channel};
@@ -13,6 +14,7 @@ use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
     Description, EthPort, Interface, IpOptions, Policy, Real, Route, Service, Snapshot, Steering, Unmatched,
 };
+use dataplane::steering::{ClientBits, Indirection, OwnerMap};
 use dataplane::worker::Worker;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -21,20 +23,10 @@ use std::sync::Arc;
 pub const VIP_PORT: InterfaceId = InterfaceId(0);
 /// The port towards reals.
 pub const DIP_PORT: InterfaceId = InterfaceId(1);
-/// The virtual address of both services.
-pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
-/// The first real; the others follow it.
-pub const REAL: Ipv4Addr = Ipv4Addr::new(10, 254, 0, 1);
-/// The clients' router: all of them are behind it.
-pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 2);
 /// MAC of [`VIP_PORT`].
 pub const VIP_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 /// MAC of [`DIP_PORT`].
 pub const DIP_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
-/// Port of the TCP service.
-pub const TCP_PORT: u16 = 80;
-/// Port of the UDP service.
-pub const UDP_PORT: u16 = 53;
 /// Always the same, so that instruction counts are.
 pub const HASH_KEY: HashKey = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0xbf58_476d_1ce4_e5b9 };
 /// The moment that everything begins at.
@@ -50,18 +42,52 @@ pub fn worker<Io: FrameIo>(
     reals: u8,
     huge: memory::Huge,
 ) -> (Worker<Io>, ControlEnd) {
-    let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC]));
-    let (end, mut control) = channel(Arc::clone(&next_hops));
+    let (end, mut control) = channel(next_hops(reals));
     let mut worker = Worker::new(io, end, capacity, HASH_KEY, huge).expect("memory for the table");
-    control.orders.push(Order::Adopt(Arc::new(snapshot(reals)))).expect("room");
-    let neighbours = (0..reals).map(|index| (real_next_hop(index), DIP_PORT, real_address(index)));
-    for (id, port, address) in neighbours.chain([(NextHopId(1), VIP_PORT, GATEWAY)]) {
-        next_hops.set(id, NextHop::resolved(port, Mac([2, 0, 0, 0, 1, id.0 as u8])));
-        let key = NeighbourKey { interface: port, address: std::net::IpAddr::V4(address) };
-        control.orders.push(Order::Reachable(key, id)).expect("room");
-    }
+    configure(&mut control, Arc::new(snapshot(reals)), reals);
     worker.turn(START);
     (worker, control)
+}
+
+/// The next hops of [`snapshot`]`(reals)`: the router and the reals, all resolved.
+pub fn next_hops(reals: u8) -> Arc<NextHops> {
+    let next_hops = NextHops::new([VIP_MAC, DIP_MAC]);
+    for (id, port, _) in neighbours(reals) {
+        next_hops.set(id, NextHop::resolved(port, Mac([2, 0, 0, 0, 1, id.0 as u8])));
+    }
+    Arc::new(next_hops)
+}
+
+/// Has a worker run on this snapshot, and know its neighbours.
+///
+/// # Panics
+/// If its orders find no room.
+pub fn configure(control: &mut ControlEnd, snapshot: Arc<Snapshot>, reals: u8) {
+    control.orders.push(Order::Adopt(snapshot)).expect("room");
+    for (id, interface, address) in neighbours(reals) {
+        let key = NeighbourKey { interface, address: address.into() };
+        control.orders.push(Order::Reachable(key, id)).expect("room");
+    }
+}
+
+fn neighbours(reals: u8) -> impl Iterator<Item = (NextHopId, InterfaceId, Ipv4Addr)> {
+    let reals = (0..reals).map(|index| (real_next_hop(index), DIP_PORT, real_address(index)));
+    reals.chain([(NextHopId(1), VIP_PORT, GATEWAY)])
+}
+
+/// An owner map that is the same in each run, whose table has so many entries.
+///
+/// # Panics
+/// If that is no size of a table.
+pub fn owners(workers: usize, entries: usize) -> Arc<OwnerMap> {
+    let mut state = 3u64;
+    let random = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        state
+    };
+    let table = Indirection::shuffled(entries, workers, random).expect("a size of a table");
+    let key = [0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67];
+    Arc::new(OwnerMap::from_key(&key, ClientBits::ALONE, table).expect("ten bytes"))
 }
 
 fn real_address(index: u8) -> Ipv4Addr {
@@ -78,10 +104,15 @@ fn real_next_hop(index: u8) -> NextHopId {
 /// # Panics
 /// Never: the addresses in it are written right.
 pub fn snapshot(reals: u8) -> Snapshot {
-    let key_of = |protocol, port| ServiceKey {
-        protocol,
-        listen: std::net::SocketAddr::V4(SocketAddrV4::new(VIP, port)),
-    };
+    steered_snapshot(reals, Steering::Software)
+}
+
+/// What [`snapshot`] has, with another way for packets to find their workers.
+///
+/// # Panics
+/// Never: the addresses in it are written right.
+pub fn steered_snapshot(reals: u8, steering: Steering) -> Snapshot {
+    let key_of = |protocol, port| ServiceKey { protocol, listen: SocketAddrV4::new(VIP, port).into() };
     let services = [key_of(Protocol::Tcp, TCP_PORT), key_of(Protocol::Udp, UDP_PORT)];
     let port = |side, mac, address: &str| Interface {
         side,
@@ -92,7 +123,7 @@ pub fn snapshot(reals: u8) -> Snapshot {
     let all_reals = services.iter().flat_map(|service| (0..reals).map(move |index| (*service, index)));
     Snapshot::compile(Description {
         version: 1,
-        eth_ports: vec![EthPort { steering: Steering::Software }; 2],
+        eth_ports: vec![EthPort { steering }; 2],
         interfaces: vec![
             port(Side::Vip, VIP_MAC, "10.255.0.1/24"),
             port(Side::Dip, DIP_MAC, "10.254.0.254/24"),

@@ -1,0 +1,67 @@
+//! Frames that are written before the measuring begins, and the ports that a worker takes them from.
+
+use crate::buffer::Buffer;
+use crate::world::{DIP_PORT, VIP_PORT};
+use arrayvec::ArrayVec;
+use dataplane::frame::{BURST, FrameIo};
+use dataplane::names::direction::Direction;
+use dataplane::names::ids::EthPortId;
+
+/// Two ports. What has been put in line is received; what is sent is kept, to be written anew.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// By port, the next one last.
+    arriving: [Vec<Buffer>; 2],
+    sent: Vec<Buffer>,
+}
+
+impl Prepared {
+    /// Room for so many frames.
+    pub fn new(frames: usize) -> Self {
+        let arriving = [Vec::with_capacity(frames), Vec::with_capacity(frames)];
+        Self { arriving, sent: (0..frames).map(|_| Buffer::default()).collect() }
+    }
+
+    /// Frames that have been sent, or were never in line.
+    pub const fn idle(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Puts packets in line, the last of the slice to be received first.
+    ///
+    /// # Panics
+    /// If there are fewer idle frames.
+    pub fn line_up(&mut self, flows: &[u32], direction: Direction, opens: bool) {
+        let port = match direction {
+            Direction::Forward => VIP_PORT,
+            Direction::Reverse => DIP_PORT,
+        };
+        for flow in flows {
+            let mut frame = self.sent.pop().expect("an idle frame");
+            frame.write(*flow, direction, opens);
+            self.arriving[port.index()].push(frame);
+        }
+    }
+}
+
+impl FrameIo for Prepared {
+    type Frame = Buffer;
+
+    #[inline(always)]
+    fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<Buffer, BURST>) {
+        let line = &mut self.arriving[port.index() % 2];
+        while !into.is_full() {
+            let Some(frame) = line.pop() else { return };
+            into.push(frame);
+        }
+    }
+
+    #[inline(always)]
+    fn transmit(&mut self, _port: EthPortId, from: &mut ArrayVec<Buffer, BURST>) {
+        self.sent.extend(from.drain(..));
+    }
+
+    fn allocate(&mut self, _port: EthPortId) -> Option<Buffer> {
+        None
+    }
+}
