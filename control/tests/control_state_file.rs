@@ -10,6 +10,7 @@ use control_lab::{Lab, config_in};
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::Steering;
+use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
 
@@ -38,7 +39,7 @@ fn names(directory: &Path) -> Vec<String> {
 fn a_state_is_written_and_loaded_whole() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("not/there/yet/state");
-    let file = StateFile::open(&path).unwrap();
+    let mut file = StateFile::open(&path).unwrap();
     let empty = Model::new([1, 2, 3].into());
     assert!(file.load(&empty, &links()).unwrap().is_none());
     let written = model(&WEB);
@@ -57,7 +58,7 @@ fn a_state_is_written_and_loaded_whole() {
 fn a_power_cut_while_writing_leaves_the_old_state() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
-    let file = StateFile::open(&path).unwrap();
+    let mut file = StateFile::open(&path).unwrap();
     file.write(&model(&WEB)).unwrap();
     let whole = fs::read_to_string(&path).unwrap();
     // However far the new file had come, the old one is what is loaded.
@@ -149,7 +150,7 @@ fn a_state_that_cannot_be_written_refuses_the_change() {
 fn a_state_that_is_cut_off_anywhere_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
-    let file = StateFile::open(&path).unwrap();
+    let mut file = StateFile::open(&path).unwrap();
     file.write(&model(&WEB)).unwrap();
     let whole = fs::read_to_string(&path).unwrap();
     let load = || file.load(&Model::new([1, 1, 1].into()), &links());
@@ -225,7 +226,7 @@ fn a_link_to_nothing_yet_is_followed() {
     let link = directory.path().join("state");
     std::os::unix::fs::symlink("link", &link).unwrap();
     std::os::unix::fs::symlink("disk/real", directory.path().join("link")).unwrap();
-    let file = StateFile::open(&link).unwrap();
+    let mut file = StateFile::open(&link).unwrap();
     assert!(file.load(&Model::new([1, 1, 1].into()), &links()).unwrap().is_none());
     file.write(&model(&WEB)).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -234,4 +235,171 @@ fn a_link_to_nothing_yet_is_followed() {
     fs::remove_file(directory.path().join("disk/real")).unwrap();
     fs::create_dir(directory.path().join("disk/real")).unwrap();
     assert!(file.write(&model(&WEB)).unwrap_err().to_string().contains("found a directory"));
+}
+
+/// More services and reals than a small file has.
+fn large() -> Model {
+    let service = |number: usize| {
+        let vip = format!("192.168.10.{}:{}", 1 + number % 90, 1000 + number);
+        let real = move |of: usize| format!("-a -t {vip} -r 172.16.{number}.{}:80 -m -w 1", 1 + of);
+        let vip = format!("192.168.10.{}:{}", 1 + number % 90, 1000 + number);
+        std::iter::once(format!("-A -t {vip} -s wrr")).chain((0..16).map(real)).collect::<Vec<_>>()
+    };
+    let lines: Vec<String> = (0..100).flat_map(service).collect();
+    model(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// A service of [`large`] and one of its reals.
+fn of_large(number: usize) -> (String, String) {
+    let (service, of) = (number % 100, number / 100 % 16);
+    let vip = format!("tcp://192.168.10.{}:{}", 1 + service % 90, 1000 + service);
+    (vip, format!("172.16.{service}.{}:80", 1 + of))
+}
+
+fn apply(model: &Model, command: &str) -> Model {
+    let command = serde_json::from_str(&format!("{{{command}}}")).unwrap();
+    control::change::apply(model, &links(), &command).unwrap().0
+}
+
+/// What a file brings back: all but the generations of scheduling.
+fn saved(model: &Model) -> Vec<String> {
+    control::change::save(model)
+}
+
+#[test]
+fn a_change_of_a_large_state_is_appended_and_counts_only_when_it_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let mut file = StateFile::open(&path).unwrap();
+    let load = |file: &StateFile| file.load(&Model::new([1, 1, 1].into()), &links()).unwrap().unwrap();
+    let mut before = large();
+    file.write(&before).unwrap();
+    let (vip, real) = of_large(5);
+    for command in [
+        format!(r#""command":"edit-real","service":"{vip}","real":"{real}","weight":7"#),
+        format!(r#""command":"add-real","service":"{vip}","real":"10.0.0.9:80","weight":2"#),
+        format!(r#""command":"del-real","service":"{vip}","real":"{real}""#),
+        format!(r#""command":"add-real","service":"{vip}","real":"{real}""#),
+        format!(r#""command":"edit-service","service":"{vip}","scheduler":"rr""#),
+        format!(r#""command":"del-service","service":"{vip}""#),
+        format!(r#""command":"add-service","service":"{vip}","scheduler":"rr""#),
+        r#""command":"timeouts","set":[0,0,77]"#.into(),
+    ] {
+        let now = apply(&before, &command);
+        let old = fs::read(&path).unwrap();
+        file.change(&before, &now).unwrap();
+        let new = fs::read(&path).unwrap();
+        assert!(new.starts_with(&old) && new.len() < old.len() + 2000, "{command}");
+        assert_eq!(saved(&load(&file)), saved(&now), "{command}");
+        // However far it had come when the power went, and if what was not written yet reads as zeros. The last end of
+        // line makes no difference.
+        for length in (old.len()..new.len() - 1).step_by(7) {
+            fs::write(&path, &new[..length]).unwrap();
+            assert_eq!(saved(&load(&file)), saved(&before), "{command}, {length} bytes");
+            fs::write(&path, [&new[..length], &vec![0; new.len() - length]].concat()).unwrap();
+            assert_eq!(saved(&load(&file)), saved(&before), "{command}, zeros from {length} on");
+        }
+        fs::write(&path, &new).unwrap();
+        before = now;
+    }
+    // It is a file for `restore`, too, and one whose lines of ours are removed can be edited.
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(saved(&model(&text.lines().collect::<Vec<_>>())), saved(&before));
+    let by_hand: Vec<&str> = text.lines().filter(|line| !line.starts_with("# natlb state")).collect();
+    assert_eq!(saved(&model(&by_hand)), saved(&before));
+}
+
+#[test]
+fn a_change_of_a_large_state_that_is_damaged_before_others_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let mut file = StateFile::open(&path).unwrap();
+    let mut before = large();
+    file.write(&before).unwrap();
+    for number in 0..3 {
+        let (vip, real) = of_large(number);
+        let now = apply(&before, &format!(r#""command":"del-real","service":"{vip}","real":"{real}""#));
+        file.change(&before, &now).unwrap();
+        before = now;
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    let (end, _) = text.match_indices("-d -t").nth(1).unwrap();
+    fs::write(&path, text[..end].to_owned() + &text[end + 1..]).unwrap();
+    let error = file.load(&Model::new([1, 1, 1].into()), &links()).unwrap_err().to_string();
+    assert!(error.contains("change 2 after its end is not whole"), "{error}");
+}
+
+#[test]
+fn a_large_state_with_many_changes_is_replaced_and_so_is_a_file_that_is_not_as_it_was_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let mut file = StateFile::open(&path).unwrap();
+    let mut before = large();
+    file.write(&before).unwrap();
+    let base = fs::read(&path).unwrap().len();
+    let (mut longest, mut replaced) = (0, 0);
+    for number in 0..3000 {
+        let (vip, real) = of_large(number);
+        let weight = 2 + number % 5;
+        let command = format!(r#""command":"edit-real","service":"{vip}","real":"{real}","weight":{weight}"#);
+        let now = apply(&before, &command);
+        file.change(&before, &now).unwrap();
+        let length = fs::metadata(&path).unwrap().len() as usize;
+        replaced += usize::from(length < longest);
+        longest = if length < longest { length } else { longest.max(length) };
+        assert!(length <= 2 * base + 10_000);
+        before = now;
+    }
+    assert!(replaced > 0);
+    let loaded = || StateFile::load(&file, &Model::new([1, 1, 1].into()), &links()).unwrap().unwrap();
+    assert_eq!(saved(&loaded()), saved(&before));
+    // Somebody has written to it, or put another in its place.
+    let appended = fs::read_to_string(&path).unwrap() + "-C\n";
+    fs::write(&path, appended).unwrap();
+    let (vip, real) = of_large(1);
+    let now = apply(&before, &format!(r#""command":"del-real","service":"{vip}","real":"{real}""#));
+    file.change(&before, &now).unwrap();
+    let loaded = |file: &StateFile| file.load(&Model::new([1, 1, 1].into()), &links()).unwrap().unwrap();
+    assert_eq!(saved(&loaded(&file)), saved(&now));
+    fs::write(directory.path().join("other"), "").unwrap();
+    fs::rename(directory.path().join("other"), &path).unwrap();
+    file.change(&now, &before).unwrap();
+    assert_eq!(saved(&loaded(&file)), saved(&before));
+}
+
+/// Services of a few VIPs and ports, each with a few reals in some order; some reals' addresses are others' VIPs.
+fn any_model() -> impl Strategy<Value = Model> {
+    let host = |number: u8| format!("10.0.0.{}", 20 + number);
+    let real = (0..6u8, 0..3u32);
+    let service = (0..6u8, 0..2u16, any::<bool>(), prop::collection::vec(real, 0..5));
+    prop::collection::vec(service, 0..8).prop_map(move |services| {
+        let lines = services.into_iter().flat_map(|(vip, port, is_rr, reals)| {
+            let vip = format!("{}:{}", host(vip), 80 + port);
+            let add = format!("-A -t {vip} -s {}", if is_rr { "rr" } else { "wrr" });
+            let reals = reals
+                .into_iter()
+                .map(move |(number, weight)| format!("-a -t {vip} -r {}:80 -m -w {weight}", host(number)));
+            std::iter::once(add).chain(reals.collect::<Vec<_>>())
+        });
+        // What is refused is left out.
+        let mut taken = vec!["--set 900 120 300".to_owned()];
+        for line in lines {
+            taken.push(line);
+            let lines = taken.iter().map(String::as_str);
+            if restore(&Model::new([900, 120, 300].into()), &links(), lines).is_err() {
+                taken.pop();
+            }
+        }
+        model(&taken.iter().map(String::as_str).collect::<Vec<_>>())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn the_steps_from_one_model_to_another_lead_there(before in any_model(), now in any_model()) {
+        let steps = control::change::steps(&before, &now);
+        let lines: Vec<String> = saved(&before).into_iter().chain(steps).collect();
+        prop_assert_eq!(saved(&model(&lines.iter().map(String::as_str).collect::<Vec<_>>())), saved(&now));
+    }
 }

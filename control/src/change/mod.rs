@@ -1,8 +1,10 @@
 //! A change of the model: model + command → new model, or a refusal. Pure.
 
 mod restore;
+mod steps;
 
 pub use restore::{restore, save};
+pub use steps::steps;
 
 use crate::api::protocol::Command;
 use crate::api::refusal::Refused;

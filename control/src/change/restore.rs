@@ -1,13 +1,15 @@
 //! All services replaced in one change, and the lines that bring them back.
 
-use super::{refuse_thresholds, set_timeouts};
+use super::{refuse_thresholds, set_timeouts, steps};
 use crate::api::protocol::FaultyLines;
 use crate::api::refusal::Refused;
 use crate::model::{Draft, Model, Network};
 use crate::text::ipvsadm_lines::{self, Line};
+use dataplane::names::ids::RealKey;
 
 /// The model with the services of these lines alone, whose reals count as added one by one in the
-/// order written. Timeouts stay unless a `--set` line changes them.
+/// order written. Timeouts stay unless a `--set` line changes them. Lines may also change what earlier ones have made;
+/// then it is as if these had made it so.
 ///
 /// # Errors
 /// Every faulty line, by its number; or that there is none at all, or that some are missing.
@@ -17,13 +19,13 @@ pub fn restore<'a>(
     lines: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
 ) -> Result<Model, Refused> {
     let lines = lines.into_iter();
-    ipvsadm_lines::check_whole(lines.clone())?;
+    let whole = ipvsadm_lines::check_whole(lines.clone())?;
     let mut next = model.clone();
     next.clear();
     let mut draft = Draft::default();
     let mut faulty = FaultyLines::default();
     let mut is_empty = true;
-    for (number, line) in ipvsadm_lines::numbered(lines) {
+    for (number, line) in ipvsadm_lines::numbered(lines.take(whole)) {
         is_empty = false;
         if let Err(message) = take(line, &mut draft, &mut next, network) {
             faulty.add(number, message);
@@ -43,9 +45,7 @@ pub fn restore<'a>(
 pub fn save(model: &Model) -> Vec<String> {
     let mut lines = vec![ipvsadm_lines::timeouts_line(model.timeouts)];
     for service in model.services().values() {
-        lines.push(ipvsadm_lines::service_line(&service.key, service.algorithm));
-        let oldest_first = service.reals.iter().rev();
-        lines.extend(oldest_first.map(|real| ipvsadm_lines::real_line(&service.key, real, [0, 0])));
+        steps::add(service, &mut lines);
     }
     lines
 }
@@ -67,6 +67,13 @@ fn take_parsed(line: Line, draft: &mut Draft, next: &mut Model, network: &Networ
             refuse_thresholds(thresholds.map(Some))?;
             draft.add_real(network, service, real)?;
         }
+        Line::EditService { service, scheduler } => draft.edit_service(&service, scheduler)?,
+        Line::DelService(service) => draft.remove_service(&service)?,
+        Line::EditReal { service, real, weight, thresholds } => {
+            refuse_thresholds(thresholds.map(Some))?;
+            draft.edit_real(&RealKey { service, endpoint: real }, weight)?;
+        }
+        Line::DelReal { service, real } => draft.remove_real(&RealKey { service, endpoint: real })?,
         Line::SetTimeouts(set) => set_timeouts(next, set)?,
         Line::Clear if draft.is_empty() => {}
         Line::Clear => return Err(Refused::NotSupported("-C after services: all lines are one change")),

@@ -211,15 +211,15 @@ impl ControlThread {
     }
 
     /// The model that a command leads to, which is kept already; `None`: it changes nothing.
-    fn prepare(&self, command: &Command) -> Result<Option<Model>, Refused> {
+    fn prepare(&mut self, command: &Command) -> Result<Option<Model>, Refused> {
         let (next, effect) = change::apply(&self.model, self.compiler.links(), command)?;
         if effect != Effect::Changed {
             return Ok(None);
         }
         // Before anything is touched, so that a refused command changes nothing.
         self.compiler.check(&next, |_| true)?;
-        if let Some(state) = &self.state
-            && let Err(error) = state.write(&next)
+        if let Some(state) = &mut self.state
+            && let Err(error) = state.change(&self.model, &next)
         {
             // The new file may already be in place if only the last step failed.
             let _ = state.write(&self.model);

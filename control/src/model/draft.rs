@@ -13,17 +13,20 @@ pub struct Draft {
     services: HashMap<ServiceKey, Written>,
     /// Services that are meant to be there but for a mistake: their reals are not to blame for that.
     faulty: HashSet<ServiceKey>,
-    vips: HashSet<IpAddr>,
-    hosts: HashSet<IpAddr>,
+    /// Each with how many services have it.
+    vips: HashMap<IpAddr, usize>,
+    /// Each with how many reals have it.
+    hosts: HashMap<IpAddr, usize>,
     real_count: usize,
 }
 
 #[derive(Debug)]
 struct Written {
     algorithm: Algorithm,
-    /// Oldest first.
-    reals: Vec<Real>,
-    endpoints: HashSet<SocketAddr>,
+    /// Oldest first; `None`: removed.
+    reals: Vec<Option<Real>>,
+    /// Where each stands in `reals`.
+    places: HashMap<SocketAddr, usize>,
 }
 
 impl Draft {
@@ -41,8 +44,8 @@ impl Draft {
             self.note_faulty(key);
             return Err(unfit);
         }
-        self.vips.insert(key.listen.ip());
-        self.services.insert(key, Written { algorithm, reals: Vec::new(), endpoints: HashSet::new() });
+        *self.vips.entry(key.listen.ip()).or_default() += 1;
+        self.services.insert(key, Written { algorithm, reals: Vec::new(), places: HashMap::new() });
         Ok(())
     }
 
@@ -63,11 +66,69 @@ impl Draft {
         }
         rules::check_real(network, self, &service, &real)?;
         let written = self.services.get_mut(&service).ok_or(Unfit::NoSuchService)?;
-        written.endpoints.insert(real.endpoint);
-        written.reals.push(real);
-        self.hosts.insert(real.endpoint.ip());
+        written.places.insert(real.endpoint, written.reals.len());
+        written.reals.push(Some(real));
+        *self.hosts.entry(real.endpoint.ip()).or_default() += 1;
         self.real_count += 1;
         Ok(())
+    }
+
+    /// Gives a service another algorithm, if there is one.
+    ///
+    /// # Errors
+    /// It has not been written.
+    pub fn edit_service(&mut self, key: &ServiceKey, algorithm: Option<Algorithm>) -> Result<(), Unfit> {
+        let service = self.services.get_mut(key).ok_or(Unfit::NoSuchService)?;
+        service.algorithm = algorithm.unwrap_or(service.algorithm);
+        Ok(())
+    }
+
+    /// Takes a service with its reals back.
+    ///
+    /// # Errors
+    /// It has not been written.
+    pub fn remove_service(&mut self, key: &ServiceKey) -> Result<(), Unfit> {
+        let service = self.services.remove(key).ok_or(Unfit::NoSuchService)?;
+        take(&mut self.vips, key.listen.ip());
+        service.reals.iter().flatten().for_each(|real| self.forget(real));
+        Ok(())
+    }
+
+    /// Gives a real another weight, if there is one.
+    ///
+    /// # Errors
+    /// It has not been written, or the weight is none.
+    pub fn edit_real(&mut self, key: &RealKey, weight: Option<u32>) -> Result<(), Unfit> {
+        let (service, place) = self.place(key)?;
+        if let Some(weight) = weight {
+            rules::check_weight(weight)?;
+            service.reals[place].iter_mut().for_each(|real| real.weight = weight);
+        }
+        Ok(())
+    }
+
+    /// Takes a real back.
+    ///
+    /// # Errors
+    /// It has not been written.
+    pub fn remove_real(&mut self, key: &RealKey) -> Result<(), Unfit> {
+        let (service, place) = self.place(key)?;
+        service.places.remove(&key.endpoint);
+        let real = service.reals[place].take();
+        real.iter().for_each(|real| self.forget(real));
+        Ok(())
+    }
+
+    /// The service of a real, and where the real stands in it.
+    fn place(&mut self, key: &RealKey) -> Result<(&mut Written, usize), Unfit> {
+        let service = self.services.get_mut(&key.service).ok_or(Unfit::NoSuchService)?;
+        let place = *service.places.get(&key.endpoint).ok_or(Unfit::NoSuchReal)?;
+        Ok((service, place))
+    }
+
+    fn forget(&mut self, real: &Real) {
+        self.real_count -= 1;
+        take(&mut self.hosts, real.endpoint.ip());
     }
 
     /// Whether no service has been written, not even a faulty one.
@@ -79,7 +140,18 @@ impl Draft {
     pub fn finish(self, model: &mut Model) {
         for (key, Written { algorithm, reals, .. }) in self.services {
             let generation = model.next_generation();
+            let reals = reals.into_iter().flatten().collect();
             model.insert(Service::with_added(key, algorithm, generation, reals));
+        }
+    }
+}
+
+/// One fewer has this address.
+fn take(counts: &mut HashMap<IpAddr, usize>, address: IpAddr) {
+    if let Some(count) = counts.get_mut(&address) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&address);
         }
     }
 }
@@ -94,11 +166,11 @@ impl Configured for Draft {
     }
 
     fn is_vip(&self, address: IpAddr) -> bool {
-        self.vips.contains(&address)
+        self.vips.contains_key(&address)
     }
 
     fn has_real(&self, key: &RealKey) -> bool {
-        self.services.get(&key.service).is_some_and(|service| service.endpoints.contains(&key.endpoint))
+        self.services.get(&key.service).is_some_and(|service| service.places.contains_key(&key.endpoint))
     }
 
     fn real_count(&self) -> usize {
@@ -106,6 +178,6 @@ impl Configured for Draft {
     }
 
     fn is_host(&self, address: IpAddr) -> bool {
-        self.hosts.contains(&address)
+        self.hosts.contains_key(&address)
     }
 }

@@ -1,15 +1,21 @@
 //! The state file: services and reals set by commands, kept over a restart.
 //!
 //! It is replaced as a whole: a temporary file in the same directory is written and flushed to the disk, then renamed
-//! over it, and the directory flushed. Whenever the power goes, the file is either the old one or the new one. Its
-//! first and last line tell whether all of it is there, should something else have cut it off; a file without them,
-//! written by hand or by an older release, is taken as it is. One daemon at a time has it.
+//! over it, and the directory flushed. Its first and last line tell whether all of it is there, should something else
+//! have cut it off; a file without them, written by hand or by an older release, is taken as it is.
+//!
+//! To a large file a change is [appended](journal): the lines that make it, and one that says that they are whole.
+//! When these lines are as many bytes as all others, the file is replaced.
+//!
+//! Whenever the power goes, what is loaded is the state before a change or the one after it. One daemon at a time has
+//! the file.
 
 use crate::api::protocol::{FaultyLine, FaultyLines};
 use crate::api::refusal::Refused;
 use crate::change;
 use crate::lock::{self, LockError};
 use crate::model::{Model, Network};
+use crate::persist::journal::Journal;
 use crate::text::ipvsadm_lines;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, OFlag};
@@ -72,6 +78,8 @@ fn located(path: &Path, refused: &Refused) -> String {
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
+    /// `None`: the next change replaces the file.
+    journal: Option<Journal>,
     /// Held as long as the file is ours. `None`: the file system cannot be written, so nobody's changes are kept.
     _lock: Option<Flock<File>>,
 }
@@ -91,14 +99,14 @@ impl StateFile {
             Err(error) if is_read_only(&error) => error,
             Err(error) => return Err(failed(&path, error)),
             Ok(()) => match lock::beside(&path) {
-                Ok(lock) => return Ok(Self { path, _lock: Some(lock) }),
+                Ok(lock) => return Ok(Self { path, journal: None, _lock: Some(lock) }),
                 Err(LockError::Held) => return Err(LoadError::InUse(path)),
                 Err(LockError::Io(_, error)) if is_read_only(&error) => error,
                 Err(LockError::Io(name, error)) => return Err(failed(&name, error)),
             },
         };
         log::warn!("{}: {unlocked}: changes will be refused", path.display());
-        Ok(Self { path, _lock: None })
+        Ok(Self { path, journal: None, _lock: None })
     }
 
     /// The model in the file; `None` if there is no file. `model` gives the timeouts where the file has
@@ -114,15 +122,35 @@ impl StateFile {
         };
         // What is not text is found faulty as a line, and so named by its number.
         let text = String::from_utf8_lossy(&text);
+        let (lines, whole) = (text.lines().count(), ipvsadm_lines::check_whole(text.lines()));
+        if whole.is_ok_and(|whole| whole < lines) {
+            log::warn!("{}: its last change was not written to its end: left out", self.path.display());
+        }
         let faulty = |refused| LoadError::Lines { path: self.path.clone(), refused };
         change::restore(model, links, text.lines()).map(Some).map_err(faulty)
+    }
+
+    /// Keeps the change from one model to another, of which the file has the first.
+    ///
+    /// # Errors
+    /// The file is what it was, unless only the last step failed.
+    pub fn change(&mut self, before: &Model, now: &Model) -> io::Result<()> {
+        // Another file may have taken its place.
+        let journal = self.journal.take().filter(|journal| journal.is_at(&self.path));
+        let Some(mut journal) = journal else { return self.write(now) };
+        if !journal.append(&change::steps(before, now))? {
+            return self.write(now);
+        }
+        self.journal = Some(journal);
+        Ok(())
     }
 
     /// Replaces the file.
     ///
     /// # Errors
     /// The file is what it was, unless only flushing the directory failed.
-    pub fn write(&self, model: &Model) -> io::Result<()> {
+    pub fn write(&mut self, model: &Model) -> io::Result<()> {
+        self.journal = None;
         make_directory(&self.path)?;
         let lines = change::save(model);
         let mut text = format!("{}\n", ipvsadm_lines::FIRST_LINE);
@@ -138,8 +166,10 @@ impl StateFile {
         temporary.as_file().sync_all()?;
         // Only what it was is replaced.
         check_regular(&self.path)?;
-        temporary.persist(&self.path).map_err(|error| error.error)?;
-        File::open(directory)?.sync_all()
+        let file = temporary.persist(&self.path).map_err(|error| error.error)?;
+        File::open(directory)?.sync_all()?;
+        self.journal = Journal::new(file, text.len() as u64);
+        Ok(())
     }
 
     /// Removes temporary files that a kill or power cut has left; they are never read.

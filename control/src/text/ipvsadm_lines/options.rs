@@ -6,6 +6,7 @@ use crate::model::{LARGEST_WEIGHT, Real};
 use crate::text::addresses::{self, Fault, RealAddress};
 use crate::text::{algorithms, later};
 use dataplane::names::ids::{Protocol, ServiceKey};
+use std::net::SocketAddr;
 
 /// The options of one line; each at most once.
 #[derive(Default)]
@@ -73,6 +74,26 @@ impl<'a> Options<'a> {
 
     /// As those of `-A`.
     pub(super) fn service(self) -> Result<Line, String> {
+        let service = self.service_of("-A")?;
+        let scheduler =
+            algorithms::by_name_or_default(self.scheduler).map_err(|unknown| unknown.to_string())?;
+        Ok(Line::AddService { service, scheduler })
+    }
+
+    /// As those of `-E`.
+    pub(super) fn edited_service(self) -> Result<Line, String> {
+        let service = self.service_of("-E")?;
+        let scheduler = self.scheduler.map(|name| algorithms::by_name_or_default(Some(name))).transpose();
+        Ok(Line::EditService { service, scheduler: scheduler.map_err(|unknown| unknown.to_string())? })
+    }
+
+    /// As those of `-D`.
+    pub(super) fn removed_service(self) -> Result<Line, String> {
+        self.service_of("-D").map(Line::DelService)
+    }
+
+    /// The service that `command` names, with no option of a real.
+    fn service_of(&self, command: &str) -> Result<ServiceKey, String> {
         let of_real = [
             ("-r", self.real.is_some()),
             ("-m", self.masquerading.is_some()),
@@ -81,26 +102,45 @@ impl<'a> Options<'a> {
             ("-y", self.lower_threshold.is_some()),
         ];
         if let Some((name, _)) = of_real.into_iter().find(|(_, given)| *given) {
-            return Err(format!("{name} is an option of a real (-a), not of a service (-A)"));
+            return Err(format!("{name} is an option of a real (-a), not of a service ({command})"));
         }
-        let service = self.service.ok_or("-A needs a service: -t VIP:PORT or -u VIP:PORT")?;
-        let scheduler =
-            algorithms::by_name_or_default(self.scheduler).map_err(|unknown| unknown.to_string())?;
-        Ok(Line::AddService { service, scheduler })
+        self.service.ok_or_else(|| format!("{command} needs a service: -t VIP:PORT or -u VIP:PORT"))
     }
 
     /// As those of `-a`.
     pub(super) fn real(self) -> Result<Line, String> {
-        if self.scheduler.is_some() {
-            return Err("-s is an option of a service (-A), not of a real (-a)".into());
-        }
-        let service = self.service.ok_or("-a needs a service: -t VIP:PORT or -u VIP:PORT")?;
-        let real = self.real.ok_or("-a needs a real: -r RIP[:PORT]")?;
+        let (service, endpoint) = self.real_of("-a")?;
         // `ipvsadm-save` always writes the way of forwarding, and `ipvsadm` without one means -g.
         self.masquerading.ok_or("-a needs -m (masquerading)")?;
-        let real = Real { endpoint: real.or_port(service.listen.port()), weight: self.weight.unwrap_or(1) };
-        let thresholds = [self.upper_threshold, self.lower_threshold].map(Option::unwrap_or_default);
-        Ok(Line::AddReal { service, real, thresholds })
+        let real = Real { endpoint, weight: self.weight.unwrap_or(1) };
+        Ok(Line::AddReal { service, real, thresholds: self.thresholds() })
+    }
+
+    /// As those of `-e`.
+    pub(super) fn edited_real(self) -> Result<Line, String> {
+        let (service, real) = self.real_of("-e")?;
+        Ok(Line::EditReal { service, real, weight: self.weight, thresholds: self.thresholds() })
+    }
+
+    /// As those of `-d`.
+    pub(super) fn removed_real(self) -> Result<Line, String> {
+        let (service, real) = self.real_of("-d")?;
+        Ok(Line::DelReal { service, real })
+    }
+
+    /// The service and the real that `command` names.
+    fn real_of(&self, command: &str) -> Result<(ServiceKey, SocketAddr), String> {
+        if self.scheduler.is_some() {
+            return Err(format!("-s is an option of a service (-A), not of a real ({command})"));
+        }
+        let needs = |what: &str| format!("{command} needs {what}");
+        let service = self.service.ok_or_else(|| needs("a service: -t VIP:PORT or -u VIP:PORT"))?;
+        let real = self.real.as_ref().ok_or_else(|| needs("a real: -r RIP[:PORT]"))?;
+        Ok((service, real.or_port(service.listen.port())))
+    }
+
+    fn thresholds(&self) -> [u32; 2] {
+        [self.upper_threshold, self.lower_threshold].map(Option::unwrap_or_default)
     }
 }
 

@@ -107,7 +107,7 @@ fn faulty_lines_say_what_is_wrong() {
         ("-A --tcp-service= -s rr", "expected an IPv4 address as 10.0.0.7, found \"\""),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7 --masquerading=yes", "--masquerading takes no value, found \"yes\""),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7 -mé", "unknown option \"-é\""),
-        ("-D -t 10.0.0.1:80", "expected -A, -a or --set, found \"-D\""),
+        ("-Z -t 10.0.0.1:80", "expected -A, -a or --set, found \"-Z\""),
         ("-A", "-A needs a service: -t VIP:PORT or -u VIP:PORT"),
         ("-A -t", "-t needs a value"),
         ("-A -t 10.0.0.1", "expected VIP:PORT, found \"10.0.0.1\" without a port"),

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 /// A line's words, up to a comment.
-pub(super) fn words(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(line: &str) -> impl Iterator<Item = &str> + Clone {
     line.split_ascii_whitespace().take_while(|word| !word.starts_with('#'))
 }
 
 /// The words that follow the program's name, if a script gives it.
-pub(super) fn after_program(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn after_program(line: &str) -> impl Iterator<Item = &str> + Clone {
     let mut words = words(line).peekable();
     words.next_if_eq(&"sudo");
     words.next_if(|word| word.rsplit('/').next() == Some("ipvsadm"));
