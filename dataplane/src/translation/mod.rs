@@ -46,7 +46,7 @@ pub struct Rewrite {
 }
 
 /// The bits that the offset of a checksum may have.
-const OFFSETS: u32 = (tcp::CHECKSUM | udp::CHECKSUM) as u32;
+const OFFSETS: u32 = (tcp::field::CHECKSUM | udp::field::CHECKSUM) as u32;
 /// How many bits there are for it, below the next hop.
 const NEXT_HOP_SHIFT: u32 = u32::BITS - OFFSETS.leading_zeros();
 const _: () = assert!(NextHopId::CAPACITY - 1 <= (u32::MAX >> NEXT_HOP_SHIFT) as usize);

@@ -105,7 +105,7 @@ pub fn tcp_reset<F: Frame>(frame: &mut F) -> bool {
     let segment = &mut bytes[PAYLOAD..];
     reset.write(segment);
     let check = checksum::transport(header.source, header.destination, ipv4::TCP, segment);
-    checksum::write(segment, tcp::CHECKSUM, check);
+    checksum::write(segment, tcp::field::CHECKSUM, check);
     send_back(bytes, &header);
     true
 }
@@ -188,7 +188,7 @@ pub fn icmp_error<F: Frame>(frame: &mut F, kind: IcmpError, from: Ipv4Addr) -> b
     let message = &mut bytes[PAYLOAD..];
     put(message, 0, kind.header());
     let check = !checksum::sum(message);
-    checksum::write(message, icmp::CHECKSUM, check);
+    checksum::write(message, icmp::field::CHECKSUM, check);
     send_back(bytes, &header);
     true
 }

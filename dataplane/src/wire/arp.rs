@@ -1,9 +1,21 @@
 //! ARP for IPv4 on Ethernet (RFC 826, RFC 5227).
 
 use super::ethernet::{self, Header};
-use super::put;
+use super::ipv4::address_at;
+use super::{be_u16, put};
 use crate::names::mac::Mac;
 use std::net::Ipv4Addr;
+
+/// Offsets of the fields.
+mod field {
+    /// Hardware and protocol type, and the lengths of their addresses.
+    pub(super) const PREAMBLE: usize = 0;
+    pub(super) const OPERATION: usize = 6;
+    pub(super) const SENDER_MAC: usize = 8;
+    pub(super) const SENDER: usize = 14;
+    pub(super) const TARGET_MAC: usize = 18;
+    pub(super) const TARGET: usize = 24;
+}
 
 /// Length of a message.
 pub const LENGTH: usize = 28;
@@ -43,31 +55,26 @@ impl Message {
     /// The message in the payload of a frame, padding allowed; `None` if it is not a well-formed
     /// request or reply for IPv4 on Ethernet.
     pub fn parse(payload: &[u8]) -> Option<Self> {
-        let &message = payload.first_chunk::<LENGTH>()?;
-        let (preamble, rest) = message.split_first_chunk::<6>()?;
-        if *preamble != PREAMBLE {
+        let message = payload.first_chunk::<LENGTH>()?;
+        if !message.starts_with(&PREAMBLE) {
             return None;
         }
-        let (operation, rest) = rest.split_first_chunk::<2>()?;
-        let operation = match u16::from_be_bytes(*operation) {
+        let operation = match be_u16(message, field::OPERATION) {
             1 => Operation::Request,
             2 => Operation::Reply,
             _ => return None,
         };
-        let (sender_mac, rest) = rest.split_first_chunk::<6>()?;
-        let (sender, rest) = rest.split_first_chunk::<4>()?;
-        let (target_mac, rest) = rest.split_first_chunk::<6>()?;
-        let (target, _) = rest.split_first_chunk::<4>()?;
-        let sender_mac = Mac(*sender_mac);
+        let mac = |at: usize| Mac(*message[at..].first_chunk().expect("within the message"));
+        let sender_mac = mac(field::SENDER_MAC);
         if sender_mac.is_group() || sender_mac == UNKNOWN_MAC {
             return None;
         }
         Some(Self {
             operation,
             sender_mac,
-            sender: Ipv4Addr::from(*sender),
-            target_mac: Mac(*target_mac),
-            target: Ipv4Addr::from(*target),
+            sender: address_at(message, field::SENDER),
+            target_mac: mac(field::TARGET_MAC),
+            target: address_at(message, field::TARGET),
         })
     }
 
@@ -76,12 +83,12 @@ impl Message {
     /// # Panics
     /// If `payload` is shorter than [`LENGTH`].
     pub fn write(&self, payload: &mut [u8]) {
-        put(payload, 0, PREAMBLE);
-        put(payload, 6, (self.operation as u16).to_be_bytes());
-        put(payload, 8, self.sender_mac.0);
-        put(payload, 14, self.sender.octets());
-        put(payload, 18, self.target_mac.0);
-        put(payload, 24, self.target.octets());
+        put(payload, field::PREAMBLE, PREAMBLE);
+        put(payload, field::OPERATION, (self.operation as u16).to_be_bytes());
+        put(payload, field::SENDER_MAC, self.sender_mac.0);
+        put(payload, field::SENDER, self.sender.octets());
+        put(payload, field::TARGET_MAC, self.target_mac.0);
+        put(payload, field::TARGET, self.target.octets());
     }
 
     fn frame(&self, destination: Mac) -> [u8; FRAME] {

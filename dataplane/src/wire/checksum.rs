@@ -11,8 +11,8 @@ use std::net::Ipv4Addr;
 /// Offset of the checksum in the transport header.
 pub const fn offset_in(protocol: Protocol) -> usize {
     match protocol {
-        Protocol::Tcp => tcp::CHECKSUM,
-        Protocol::Udp => udp::CHECKSUM,
+        Protocol::Tcp => tcp::field::CHECKSUM,
+        Protocol::Udp => udp::field::CHECKSUM,
     }
 }
 

@@ -1,18 +1,22 @@
 //! The Ethernet header (DIX; IEEE 802.3 §3.2.6), without tags.
 
-use super::{put, u16_at};
+use super::{be_u16, put};
 use crate::names::mac::Mac;
+
+/// Offsets of the fields.
+pub mod field {
+    /// The destination MAC.
+    pub const DESTINATION: usize = 0;
+    /// The source MAC.
+    pub const SOURCE: usize = 6;
+    /// The EtherType.
+    pub const ETHER_TYPE: usize = 12;
+}
 
 /// Length of the header, and where the payload begins.
 pub const HEADER: usize = 14;
 /// The shortest frame, without its check sequence (IEEE 802.3 §4A.4.2: 64 bytes with it).
 pub const LEAST: usize = 60;
-/// Where the destination MAC begins.
-pub const DESTINATION: usize = 0;
-/// Where the source MAC begins.
-pub const SOURCE: usize = 6;
-/// Where the EtherType is.
-pub const ETHER_TYPE: usize = 12;
 
 /// EtherType of IPv4.
 pub const IPV4: u16 = 0x0800;
@@ -44,7 +48,7 @@ impl Header {
         Some(Self {
             destination: Mac([a, b, c, d, e, f]),
             source: Mac([g, h, i, j, k, l]),
-            ether_type: u16_at(header, ETHER_TYPE),
+            ether_type: be_u16(header, field::ETHER_TYPE),
         })
     }
 
@@ -55,7 +59,7 @@ impl Header {
     pub fn write(&self, frame: &mut [u8]) {
         set_destination(frame, self.destination);
         set_source(frame, self.source);
-        put(frame, ETHER_TYPE, self.ether_type.to_be_bytes());
+        put(frame, field::ETHER_TYPE, self.ether_type.to_be_bytes());
     }
 }
 
@@ -70,7 +74,7 @@ pub const fn is_vlan(ether_type: u16) -> bool {
 /// If `frame` is shorter than the header.
 #[inline(always)]
 pub fn set_destination(frame: &mut [u8], mac: Mac) {
-    put(frame, DESTINATION, mac.0);
+    put(frame, field::DESTINATION, mac.0);
 }
 
 /// Sets the source MAC.
@@ -79,7 +83,7 @@ pub fn set_destination(frame: &mut [u8], mac: Mac) {
 /// If `frame` is shorter than the header.
 #[inline(always)]
 pub fn set_source(frame: &mut [u8], mac: Mac) {
-    put(frame, SOURCE, mac.0);
+    put(frame, field::SOURCE, mac.0);
 }
 
 /// Exchanges source and destination MAC, as for an answer.
@@ -87,7 +91,7 @@ pub fn set_source(frame: &mut [u8], mac: Mac) {
 /// # Panics
 /// If `frame` is shorter than the header.
 pub fn swap_addresses(frame: &mut [u8]) {
-    let (destination, source) = frame[..ETHER_TYPE].split_at_mut(SOURCE);
+    let (destination, source) = frame[..field::ETHER_TYPE].split_at_mut(field::SOURCE);
     destination.swap_with_slice(source);
 }
 

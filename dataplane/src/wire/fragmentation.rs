@@ -1,9 +1,8 @@
 //! Cutting a packet into fragments (RFC 791 §3.2): where to cut, and the fragments' headers.
 
-use super::ipv4::{self, Packet};
-use super::{checksum, put, u16_at};
+use super::ipv4::{self, MORE_FRAGMENTS, Packet, field};
+use super::{be_u16, checksum, put};
 
-const MORE_FRAGMENTS: u16 = 0x2000;
 /// The first word of an option: copied into all fragments (RFC 791 §3.1).
 const COPIED: u8 = 0x80;
 const END_OF_OPTIONS: u8 = 0;
@@ -60,21 +59,26 @@ impl Plan {
     /// Total length, offset, the flag that others follow, and the checksum by what these change.
     fn set_fields(&self, index: usize, header: &mut [u8]) {
         // The packet may be a fragment itself: then its own offset and flag are where these begin and end.
-        let word = u16_at(header, 6) + (index * self.step / 8) as u16;
+        let word = be_u16(header, field::FRAGMENT) + (index * self.step / 8) as u16;
         let more = if index + 1 < self.count() { MORE_FRAGMENTS } else { 0 };
-        let before = [header[2], header[3], header[6], header[7]];
-        put(header, 2, (self.length(index) as u16).to_be_bytes());
-        put(header, 6, (word | more).to_be_bytes());
-        let after = [header[2], header[3], header[6], header[7]];
+        let both = |header: &[u8]| {
+            [field::TOTAL_LENGTH, field::FRAGMENT].map(|field| be_u16(header, field).to_be_bytes())
+        };
+        let before = both(header);
+        put(header, field::TOTAL_LENGTH, (self.length(index) as u16).to_be_bytes());
+        put(header, field::FRAGMENT, (word | more).to_be_bytes());
+        let after = both(header);
         if index == 0 {
-            let check =
-                checksum::adjust(checksum::read(header, ipv4::CHECKSUM), checksum::delta(&before, &after));
-            checksum::write(header, ipv4::CHECKSUM, check);
+            let check = checksum::adjust(
+                checksum::read(header, field::CHECKSUM),
+                checksum::delta(before.as_flattened(), after.as_flattened()),
+            );
+            checksum::write(header, field::CHECKSUM, check);
         } else {
             // Options may have been blanked too.
-            put(header, ipv4::CHECKSUM, [0; 2]);
+            put(header, field::CHECKSUM, [0; 2]);
             let check = !checksum::sum(header);
-            checksum::write(header, ipv4::CHECKSUM, check);
+            checksum::write(header, field::CHECKSUM, check);
         }
     }
 }

@@ -1,11 +1,25 @@
 //! The ICMP header (RFC 792, RFC 1122 §3.2.2, RFC 1191 §4).
 
-use super::{checksum, u16_at};
+use super::{be_u16, checksum};
+
+/// Offsets of the fields.
+pub mod field {
+    /// The type.
+    pub const KIND: usize = 0;
+    /// The code, whose meaning depends on the type.
+    pub const CODE: usize = 1;
+    /// The checksum.
+    pub const CHECKSUM: usize = 2;
+    /// The identifier of an echo request or reply.
+    pub const IDENTIFIER: usize = 4;
+    /// The sequence number of an echo request or reply.
+    pub const SEQUENCE: usize = 6;
+    /// The next hop's MTU, where fragmentation is needed (RFC 1191).
+    pub const MTU: usize = 6;
+}
 
 /// Length of the header: type, code, checksum and four bytes that depend on the type.
 pub const HEADER: usize = 8;
-/// Where the checksum is.
-pub const CHECKSUM: usize = 2;
 
 /// Answer to an echo request.
 pub const ECHO_REPLY: u8 = 0;
@@ -67,27 +81,27 @@ impl<'a> Message<'a> {
 
     /// Type.
     pub fn kind(&self) -> u8 {
-        self.bytes[0]
+        self.bytes[field::KIND]
     }
 
     /// Code, whose meaning depends on the type.
     pub fn code(&self) -> u8 {
-        self.bytes[1]
+        self.bytes[field::CODE]
     }
 
     /// Identifier of an echo request or reply.
     pub fn identifier(&self) -> u16 {
-        u16_at(self.bytes, 4)
+        be_u16(self.bytes, field::IDENTIFIER)
     }
 
     /// Sequence number of an echo request or reply.
     pub fn sequence(&self) -> u16 {
-        u16_at(self.bytes, 6)
+        be_u16(self.bytes, field::SEQUENCE)
     }
 
     /// MTU of the next hop in a message that fragmentation is needed (RFC 1191); 0: not told.
     pub fn mtu(&self) -> u16 {
-        u16_at(self.bytes, 6)
+        be_u16(self.bytes, field::MTU)
     }
 
     /// What follows the header: an echo's data, or the packet that an error quotes.
@@ -104,13 +118,13 @@ impl<'a> Message<'a> {
 /// Turns the echo request at the start of `message` into its reply; the checksum is updated, so
 /// that a wrong one stays wrong. False, and nothing done, if it is no echo request.
 pub fn echo_reply_in_place(message: &mut [u8]) -> bool {
-    if message.len() < HEADER || message[0] != ECHO_REQUEST {
+    if message.len() < HEADER || message[field::KIND] != ECHO_REQUEST {
         return false;
     }
-    message[0] = ECHO_REPLY;
+    message[field::KIND] = ECHO_REPLY;
     let delta = checksum::delta(&[ECHO_REQUEST, 0], &[ECHO_REPLY, 0]);
-    let check = checksum::adjust(checksum::read(message, CHECKSUM), delta);
-    checksum::write(message, CHECKSUM, check);
+    let check = checksum::adjust(checksum::read(message, field::CHECKSUM), delta);
+    checksum::write(message, field::CHECKSUM, check);
     true
 }
 
@@ -132,7 +146,7 @@ mod tests {
     fn an_echo_request_byte_by_byte() {
         let mut bytes = [8, 0, 0, 0, 0x12, 0x34, 0, 1, 0xab];
         let check = !checksum::sum(&bytes);
-        checksum::write(&mut bytes, CHECKSUM, check);
+        checksum::write(&mut bytes, field::CHECKSUM, check);
         assert!(echo_reply_in_place(&mut bytes));
         let reply = Message::parse(&bytes).unwrap();
         assert_eq!((reply.kind(), reply.code(), reply.identifier(), reply.sequence()), (0, 0, 0x1234, 1));
@@ -149,9 +163,9 @@ mod tests {
         ) {
             bytes[..2].copy_from_slice(&[8, 0]);
             if right {
-                checksum::write(&mut bytes, CHECKSUM, 0);
+                checksum::write(&mut bytes, field::CHECKSUM, 0);
                 let check = !checksum::sum(&bytes);
-                checksum::write(&mut bytes, CHECKSUM, check);
+                checksum::write(&mut bytes, field::CHECKSUM, check);
             }
             let was_right = Message::parse(&bytes).unwrap().has_right_checksum();
             prop_assert!(echo_reply_in_place(&mut bytes));

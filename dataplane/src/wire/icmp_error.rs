@@ -6,7 +6,7 @@
 //! ```
 
 use super::ipv4::{self, Packet};
-use super::{checksum, ethernet, icmp, put, tcp, u16_at};
+use super::{be_u16, checksum, ethernet, icmp, ports, put, tcp};
 use crate::frame::Frame;
 use crate::names::ids::Protocol;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -34,12 +34,12 @@ impl Quoted {
         let quoted = packet.bytes().get(quote.header..)?;
         let transport = packet.bytes().get(quote.transport..)?;
         let endpoint = |address, port| {
-            SocketAddr::new(ipv4::address_at(quoted, address).into(), u16_at(transport, port))
+            SocketAddr::new(ipv4::address_at(quoted, address).into(), be_u16(transport, port))
         };
         Some(Self {
             protocol: quote.protocol,
-            source: endpoint(ipv4::SOURCE, 0),
-            destination: endpoint(ipv4::DESTINATION, 2),
+            source: endpoint(ipv4::field::SOURCE, ports::SOURCE),
+            destination: endpoint(ipv4::field::DESTINATION, ports::DESTINATION),
         })
     }
 }
@@ -49,7 +49,7 @@ impl Quoted {
 pub fn later_fragments_destination(packet: &Packet<'_>) -> Option<IpAddr> {
     let quote = Quote::of_any_fragment(packet)?;
     let quoted = packet.bytes().get(quote.header..)?;
-    quote.is_later_fragment(packet).then(|| ipv4::address_at(quoted, ipv4::DESTINATION).into())
+    quote.is_later_fragment(packet).then(|| ipv4::address_at(quoted, ipv4::field::DESTINATION).into())
 }
 
 /// Where in the outer packet the quoted one is.
@@ -69,7 +69,7 @@ impl Quote {
     }
 
     fn is_later_fragment(&self, packet: &Packet<'_>) -> bool {
-        u16_at(packet.bytes(), self.header + 6) & 0x1fff != 0
+        be_u16(packet.bytes(), self.header + ipv4::field::FRAGMENT) & ipv4::OFFSET != 0
     }
 
     fn of_any_fragment(packet: &Packet<'_>) -> Option<Self> {
@@ -83,7 +83,7 @@ impl Quote {
         // Its total length is that of the whole packet, of which only the beginning is here.
         let quoted = message.data();
         let header_length = ipv4::header_length(quoted)?;
-        let protocol = Protocol::from_number(quoted[9])?;
+        let protocol = Protocol::from_number(quoted[ipv4::field::PROTOCOL])?;
         let header = packet.header_length() + icmp::HEADER;
         Some(Self { protocol, header, transport: header + header_length })
     }
@@ -118,7 +118,7 @@ pub fn translate<F: Frame>(
     rewrite(&mut bytes[quote.header..], quote, quoted_new_source, quoted_new_destination);
     let delta = checksum::add(!before, checksum::sum(&bytes[changing]));
 
-    let place = message + icmp::CHECKSUM;
+    let place = message + icmp::field::CHECKSUM;
     let check = checksum::adjust(checksum::read(bytes, place), delta);
     checksum::write(bytes, place, check);
     true
@@ -130,11 +130,11 @@ fn rewrite(bytes: &mut [u8], quote: Quote, source: Option<SocketAddrV4>, destina
     let mut delta = 0;
     if let Some(endpoint) = source {
         delta = checksum::add(delta, ipv4::replace_source(bytes, *endpoint.ip()));
-        delta = checksum::add(delta, replace_port(bytes, transport, endpoint.port()));
+        delta = checksum::add(delta, replace_port(bytes, transport + ports::SOURCE, endpoint.port()));
     }
     if let Some(endpoint) = destination {
         delta = checksum::add(delta, ipv4::replace_destination(bytes, *endpoint.ip()));
-        delta = checksum::add(delta, replace_port(bytes, transport + 2, endpoint.port()));
+        delta = checksum::add(delta, replace_port(bytes, transport + ports::DESTINATION, endpoint.port()));
     }
     let place = transport + checksum::offset_in(quote.protocol);
     if bytes.len() >= place + 2 {

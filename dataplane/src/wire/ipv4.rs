@@ -1,16 +1,34 @@
 //! The IPv4 header (RFC 791, RFC 1122 §3.2.1).
 
-use super::{checksum, put, u16_at};
+use super::{be_u16, checksum, put};
 use std::net::Ipv4Addr;
 
+/// Offsets of the fields.
+pub mod field {
+    /// Version, and the length of the header in words of four bytes.
+    pub const VERSION_AND_LENGTH: usize = 0;
+    /// Type of service.
+    pub const TOS: usize = 1;
+    /// Bytes of header and payload.
+    pub const TOTAL_LENGTH: usize = 2;
+    /// Identification.
+    pub const ID: usize = 4;
+    /// Flags and the offset of a fragment.
+    pub const FRAGMENT: usize = 6;
+    /// Time to live.
+    pub const TTL: usize = 8;
+    /// Number of the protocol in the payload.
+    pub const PROTOCOL: usize = 9;
+    /// The checksum of the header.
+    pub const CHECKSUM: usize = 10;
+    /// The source address.
+    pub const SOURCE: usize = 12;
+    /// The destination address.
+    pub const DESTINATION: usize = 16;
+}
+
 /// Length of a header without options.
-pub const HEADER: usize = 20;
-/// Where the checksum of the header is.
-pub const CHECKSUM: usize = 10;
-/// Where the source address is.
-pub const SOURCE: usize = 12;
-/// Where the destination address is.
-pub const DESTINATION: usize = 16;
+pub const HEADER: usize = field::DESTINATION + 4;
 /// Protocol number of ICMP.
 pub const ICMP: u8 = 1;
 /// Protocol number of TCP.
@@ -20,9 +38,13 @@ pub const UDP: u8 = 17;
 /// The time to live of packets that begin here.
 pub const TTL: u8 = 64;
 
+/// The version, 4, and the length of a header without options.
+pub const WITHOUT_OPTIONS: u8 = 0x45;
 const DONT_FRAGMENT: u16 = 0x4000;
-const MORE_FRAGMENTS: u16 = 0x2000;
-const OFFSET: u16 = 0x1fff;
+/// In [`field::FRAGMENT`]: other fragments follow.
+pub(super) const MORE_FRAGMENTS: u16 = 0x2000;
+/// In [`field::FRAGMENT`]: the offset, in units of eight bytes.
+pub(super) const OFFSET: u16 = 0x1fff;
 
 /// What is wrong with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +68,7 @@ impl<'a> Packet<'a> {
     /// The packet at the start of `bytes`, which may end in padding.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Flaw> {
         let header_length = header_length(bytes).ok_or(Flaw::Malformed)?;
-        let total_length = usize::from(u16_at(bytes, 2));
+        let total_length = usize::from(be_u16(bytes, field::TOTAL_LENGTH));
         if total_length < header_length {
             return Err(Flaw::Malformed);
         }
@@ -71,57 +93,57 @@ impl<'a> Packet<'a> {
 
     /// Bytes of header and payload.
     pub fn total_length(&self) -> u16 {
-        u16_at(self.bytes, 2)
+        be_u16(self.bytes, field::TOTAL_LENGTH)
     }
 
     /// Type of service: DSCP and ECN.
     pub fn tos(&self) -> u8 {
-        self.bytes[1]
+        self.bytes[field::TOS]
     }
 
     /// Identification.
     pub fn id(&self) -> u16 {
-        u16_at(self.bytes, 4)
+        be_u16(self.bytes, field::ID)
     }
 
     /// Whether routers may not fragment it.
     pub fn dont_fragment(&self) -> bool {
-        u16_at(self.bytes, 6) & DONT_FRAGMENT != 0
+        be_u16(self.bytes, field::FRAGMENT) & DONT_FRAGMENT != 0
     }
 
     /// Whether it is a fragment and not the last one.
     pub fn more_fragments(&self) -> bool {
-        u16_at(self.bytes, 6) & MORE_FRAGMENTS != 0
+        be_u16(self.bytes, field::FRAGMENT) & MORE_FRAGMENTS != 0
     }
 
     /// Where its payload belongs in the whole datagram's, in bytes.
     pub fn fragment_offset(&self) -> u16 {
-        (u16_at(self.bytes, 6) & OFFSET) * 8
+        (be_u16(self.bytes, field::FRAGMENT) & OFFSET) * 8
     }
 
     /// Whether it is a part of a datagram only.
     pub fn is_fragment(&self) -> bool {
-        u16_at(self.bytes, 6) & (MORE_FRAGMENTS | OFFSET) != 0
+        be_u16(self.bytes, field::FRAGMENT) & (MORE_FRAGMENTS | OFFSET) != 0
     }
 
     /// Time to live.
     pub fn ttl(&self) -> u8 {
-        self.bytes[8]
+        self.bytes[field::TTL]
     }
 
     /// Number of the protocol in the payload.
     pub fn protocol(&self) -> u8 {
-        self.bytes[9]
+        self.bytes[field::PROTOCOL]
     }
 
     /// Source address.
     pub fn source(&self) -> Ipv4Addr {
-        address_at(self.bytes, SOURCE)
+        address_at(self.bytes, field::SOURCE)
     }
 
     /// Destination address.
     pub fn destination(&self) -> Ipv4Addr {
-        address_at(self.bytes, DESTINATION)
+        address_at(self.bytes, field::DESTINATION)
     }
 
     /// What follows the header.
@@ -148,7 +170,7 @@ pub(super) fn header_length(bytes: &[u8]) -> Option<usize> {
 /// If it does not lie within `bytes`.
 #[inline(always)]
 pub fn address_at(bytes: &[u8], offset: usize) -> Ipv4Addr {
-    Ipv4Addr::from_bits(super::u32_at(bytes, offset))
+    Ipv4Addr::from_bits(super::be_u32(bytes, offset))
 }
 
 /// Whether no host may send from this address (RFC 1122 §3.2.1.3, RFC 1812 §5.3.7): "this" network,
@@ -171,7 +193,7 @@ pub const fn is_martian_destination(destination: Ipv4Addr) -> bool {
 /// # Panics
 /// If `packet` is shorter than [`HEADER`].
 pub fn replace_source(packet: &mut [u8], address: Ipv4Addr) -> u16 {
-    replace_address(packet, SOURCE, address)
+    replace_address(packet, field::SOURCE, address)
 }
 
 /// Sets the destination address; otherwise as [`replace_source`].
@@ -179,7 +201,7 @@ pub fn replace_source(packet: &mut [u8], address: Ipv4Addr) -> u16 {
 /// # Panics
 /// If `packet` is shorter than [`HEADER`].
 pub fn replace_destination(packet: &mut [u8], address: Ipv4Addr) -> u16 {
-    replace_address(packet, DESTINATION, address)
+    replace_address(packet, field::DESTINATION, address)
 }
 
 fn replace_address(packet: &mut [u8], offset: usize, address: Ipv4Addr) -> u16 {
@@ -194,8 +216,8 @@ fn replace_address(packet: &mut [u8], offset: usize, address: Ipv4Addr) -> u16 {
 /// # Panics
 /// If `packet` is shorter than [`HEADER`].
 pub fn decrement_ttl(packet: &mut [u8]) {
-    debug_assert!(packet[8] > 0);
-    packet[8] = packet[8].wrapping_sub(1);
+    debug_assert!(packet[field::TTL] > 0);
+    packet[field::TTL] = packet[field::TTL].wrapping_sub(1);
     adjust_header(packet, checksum::TTL_DELTA);
 }
 
@@ -205,16 +227,16 @@ pub fn decrement_ttl(packet: &mut [u8]) {
 /// # Panics
 /// If `packet` is shorter than [`HEADER`].
 pub fn place_fragment(packet: &mut [u8], offset: u16, more: bool) {
-    let before = u16_at(packet, 6);
+    let before = be_u16(packet, field::FRAGMENT);
     let more = if more { MORE_FRAGMENTS } else { 0 };
     let after = before | (offset / 8) | more;
-    put(packet, 6, after.to_be_bytes());
+    put(packet, field::FRAGMENT, after.to_be_bytes());
     adjust_header(packet, checksum::delta(&before.to_be_bytes(), &after.to_be_bytes()));
 }
 
 fn adjust_header(packet: &mut [u8], delta: u16) {
-    let check = checksum::read(packet, CHECKSUM);
-    checksum::write(packet, CHECKSUM, checksum::adjust(check, delta));
+    let check = checksum::read(packet, field::CHECKSUM);
+    checksum::write(packet, field::CHECKSUM, checksum::adjust(check, delta));
 }
 
 /// A header of our own, without options; time to live [`TTL`].
@@ -243,18 +265,18 @@ impl Header {
     /// If `packet` is shorter than [`HEADER`].
     pub fn write(&self, packet: &mut [u8]) {
         let header = &mut packet[..HEADER];
-        header[0] = 0x45;
-        header[1] = self.tos;
-        put(header, 2, self.total_length.to_be_bytes());
-        put(header, 4, self.id.to_be_bytes());
-        put(header, 6, if self.dont_fragment { DONT_FRAGMENT.to_be_bytes() } else { [0; 2] });
-        header[8] = TTL;
-        header[9] = self.protocol;
-        put(header, CHECKSUM, [0; 2]);
-        put(header, SOURCE, self.source.octets());
-        put(header, DESTINATION, self.destination.octets());
+        header[field::VERSION_AND_LENGTH] = WITHOUT_OPTIONS;
+        header[field::TOS] = self.tos;
+        put(header, field::TOTAL_LENGTH, self.total_length.to_be_bytes());
+        put(header, field::ID, self.id.to_be_bytes());
+        put(header, field::FRAGMENT, if self.dont_fragment { DONT_FRAGMENT.to_be_bytes() } else { [0; 2] });
+        header[field::TTL] = TTL;
+        header[field::PROTOCOL] = self.protocol;
+        put(header, field::CHECKSUM, [0; 2]);
+        put(header, field::SOURCE, self.source.octets());
+        put(header, field::DESTINATION, self.destination.octets());
         let check = !checksum::sum(header);
-        checksum::write(header, CHECKSUM, check);
+        checksum::write(header, field::CHECKSUM, check);
     }
 }
 

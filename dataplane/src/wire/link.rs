@@ -1,8 +1,8 @@
 //! What a link puts around a packet, and what has to be there when it leaves: priority tags, trailers, padding.
 
+use super::be_u16;
 use super::ethernet;
 use super::ipv4;
-use super::u16_at;
 use crate::frame::Frame;
 
 /// Bytes of a VLAN tag: EtherType and tag control information (IEEE 802.1Q §9.6).
@@ -25,20 +25,20 @@ pub fn mend<F: Frame>(frame: &mut F) -> bool {
 /// §6.9.1; 802.1ad for the service tag). A tag of a VLAN stays.
 fn untag(frame: &mut impl Frame) -> bool {
     let bytes = frame.bytes_mut();
-    let mut end = ethernet::ETHER_TYPE;
+    let mut end = ethernet::field::ETHER_TYPE;
     let is_tag =
-        |bytes: &[u8], at: usize| bytes.len() >= at + TAG + 2 && ethernet::is_vlan(u16_at(bytes, at));
-    while is_tag(bytes, end) && u16_at(bytes, end + 2) & VLAN_ID == 0 {
+        |bytes: &[u8], at: usize| bytes.len() >= at + TAG + 2 && ethernet::is_vlan(be_u16(bytes, at));
+    while is_tag(bytes, end) && be_u16(bytes, end + 2) & VLAN_ID == 0 {
         end += TAG;
-        if end > ethernet::ETHER_TYPE + MOST_TAGS * TAG {
+        if end > ethernet::field::ETHER_TYPE + MOST_TAGS * TAG {
             return false;
         }
     }
-    if end == ethernet::ETHER_TYPE || ethernet::is_vlan(u16_at(bytes, end)) {
+    if end == ethernet::field::ETHER_TYPE || ethernet::is_vlan(be_u16(bytes, end)) {
         return false;
     }
-    bytes.copy_within(end.., ethernet::ETHER_TYPE);
-    let length = bytes.len() - (end - ethernet::ETHER_TYPE);
+    bytes.copy_within(end.., ethernet::field::ETHER_TYPE);
+    let length = bytes.len() - (end - ethernet::field::ETHER_TYPE);
     frame.set_length(length)
 }
 
@@ -65,9 +65,9 @@ struct Right {
 /// `None` if there is no such packet, or only a part of it.
 fn right_length(frame: &[u8]) -> Option<Right> {
     let is_ipv4 = frame.len() >= ethernet::HEADER + ipv4::HEADER
-        && u16_at(frame, ethernet::ETHER_TYPE) == ethernet::IPV4
+        && be_u16(frame, ethernet::field::ETHER_TYPE) == ethernet::IPV4
         && frame[ethernet::HEADER] >> 4 == 4;
-    let total = is_ipv4.then(|| usize::from(u16_at(frame, ethernet::HEADER + 2)))?;
+    let total = is_ipv4.then(|| usize::from(be_u16(frame, ethernet::HEADER + ipv4::field::TOTAL_LENGTH)))?;
     let end = ethernet::HEADER + total;
     let is_there = total >= ipv4::HEADER && end <= frame.len();
     is_there.then_some(Right { end, frame: end.max(ethernet::LEAST) })

@@ -1,9 +1,11 @@
 //! Formats on the wire, on slices of bytes: views that are checked when they are made, changes in
 //! place that keep checksums true, and the answers made out of the packets they answer.
+//! Each header's file begins with the offsets of its fields (`field`); nowhere else are there any.
 //!
 //! ```text
 //! link                                  priority tags, trailers and padding
 //! ethernet  arp  ipv4  tcp  udp  icmp   one header each
+//! plain                                 the head of a plain frame, and all offsets in it
 //! addresses                             those that must not be on the wire, of any family
 //! options                               those of an IPv4 header
 //! checksum                              RFC 1071, 1624
@@ -23,18 +25,21 @@ pub mod icmp_error;
 pub mod ipv4;
 pub mod link;
 pub mod options;
+pub mod plain;
 pub mod tcp;
 pub mod udp;
 
 /// The 16-bit number in network order at `offset`, which must lie within `bytes`.
+/// A number of two bytes, the highest first, as on the wire.
 #[inline(always)]
-fn u16_at(bytes: &[u8], offset: usize) -> u16 {
+fn be_u16(bytes: &[u8], offset: usize) -> u16 {
     u16::from_be_bytes([bytes[offset], bytes[offset + 1]])
 }
 
 /// The 32-bit number in network order at `offset`, which must lie within `bytes`.
+/// A number of four bytes, the highest first, as on the wire.
 #[inline(always)]
-fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+fn be_u32(bytes: &[u8], offset: usize) -> u32 {
     u32::from_be_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
 }
 
@@ -42,6 +47,14 @@ fn u32_at(bytes: &[u8], offset: usize) -> u32 {
 #[inline(always)]
 fn put<const N: usize>(bytes: &mut [u8], offset: usize, value: [u8; N]) {
     bytes[offset..offset + N].copy_from_slice(&value);
+}
+
+/// Where both TCP and UDP have their ports.
+pub mod ports {
+    /// Offset of the source's.
+    pub const SOURCE: usize = 0;
+    /// Offset of the destination's.
+    pub const DESTINATION: usize = 2;
 }
 
 #[cfg(test)]

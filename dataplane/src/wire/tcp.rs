@@ -1,13 +1,24 @@
 //! The TCP header (RFC 9293 §3.1), and which segment resets another.
 
-use super::{put, u16_at, u32_at};
+use super::{be_u16, be_u32, put};
+
+/// Offsets of the fields.
+pub mod field {
+    pub use crate::wire::ports::{DESTINATION, SOURCE};
+    /// The sequence number.
+    pub const SEQUENCE: usize = 4;
+    /// The acknowledgement number.
+    pub const ACKNOWLEDGEMENT: usize = 8;
+    /// The length of the header in words of four bytes, in the upper half of the byte.
+    pub const DATA_OFFSET: usize = 12;
+    /// The flags.
+    pub const FLAGS: usize = 13;
+    /// The checksum.
+    pub const CHECKSUM: usize = 16;
+}
 
 /// Length of a header without options.
 pub const HEADER: usize = 20;
-/// Where the flags are.
-pub const FLAGS: usize = 13;
-/// Where the checksum is.
-pub const CHECKSUM: usize = 16;
 
 /// The sender has no more data.
 pub const FIN: u8 = 0x01;
@@ -31,29 +42,29 @@ impl<'a> Segment<'a> {
         if payload.len() < HEADER {
             return None;
         }
-        let header_length = usize::from(payload[12] >> 4) * 4;
+        let header_length = usize::from(payload[field::DATA_OFFSET] >> 4) * 4;
         let right = (HEADER..=payload.len()).contains(&header_length);
         right.then_some(Self { bytes: payload, header_length })
     }
 
     /// Source L4 port.
     pub fn source_port(&self) -> u16 {
-        u16_at(self.bytes, 0)
+        be_u16(self.bytes, field::SOURCE)
     }
 
     /// Destination L4 port.
     pub fn destination_port(&self) -> u16 {
-        u16_at(self.bytes, 2)
+        be_u16(self.bytes, field::DESTINATION)
     }
 
     /// Sequence number.
     pub fn sequence(&self) -> u32 {
-        u32_at(self.bytes, 4)
+        be_u32(self.bytes, field::SEQUENCE)
     }
 
     /// Acknowledgement number; counts with [`ACK`] only.
     pub fn acknowledgement(&self) -> u32 {
-        u32_at(self.bytes, 8)
+        be_u32(self.bytes, field::ACKNOWLEDGEMENT)
     }
 
     /// Bytes of the header with its options (the data offset).
@@ -63,7 +74,7 @@ impl<'a> Segment<'a> {
 
     /// The flags from CWR (highest) to FIN.
     pub fn flags(&self) -> u8 {
-        self.bytes[FLAGS]
+        self.bytes[field::FLAGS]
     }
 
     /// Whether all of `flags` are set.
@@ -73,7 +84,7 @@ impl<'a> Segment<'a> {
 
     /// Checksum as it lies in memory.
     pub fn checksum(&self) -> u16 {
-        super::checksum::read(self.bytes, CHECKSUM)
+        super::checksum::read(self.bytes, field::CHECKSUM)
     }
 
     /// Header and data.
@@ -137,12 +148,12 @@ impl Reset {
     /// # Panics
     /// If `segment` is shorter than [`HEADER`].
     pub fn write(&self, segment: &mut [u8]) {
-        put(segment, 0, self.source_port.to_be_bytes());
-        put(segment, 2, self.destination_port.to_be_bytes());
-        put(segment, 4, self.sequence.to_be_bytes());
-        put(segment, 8, self.acknowledgement.to_be_bytes());
+        put(segment, field::SOURCE, self.source_port.to_be_bytes());
+        put(segment, field::DESTINATION, self.destination_port.to_be_bytes());
+        put(segment, field::SEQUENCE, self.sequence.to_be_bytes());
+        put(segment, field::ACKNOWLEDGEMENT, self.acknowledgement.to_be_bytes());
         // Data offset 5; window, checksum and urgent pointer 0.
-        put(segment, 12, [0x50, self.flags, 0, 0, 0, 0, 0, 0]);
+        put(segment, field::DATA_OFFSET, [0x50, self.flags, 0, 0, 0, 0, 0, 0]);
     }
 }
 

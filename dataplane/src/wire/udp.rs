@@ -1,11 +1,18 @@
 //! The UDP header (RFC 768).
 
-use super::u16_at;
+use super::be_u16;
+
+/// Offsets of the fields.
+pub mod field {
+    pub use crate::wire::ports::{DESTINATION, SOURCE};
+    /// Bytes of header and data.
+    pub const LENGTH: usize = 4;
+    /// The checksum.
+    pub const CHECKSUM: usize = 6;
+}
 
 /// Length of the header.
 pub const HEADER: usize = 8;
-/// Where the checksum is.
-pub const CHECKSUM: usize = 6;
 
 /// A datagram whose length is right.
 #[derive(Clone, Copy, Debug)]
@@ -20,24 +27,24 @@ impl<'a> Datagram<'a> {
         if payload.len() < HEADER {
             return None;
         }
-        let length = usize::from(u16_at(payload, 4));
+        let length = usize::from(be_u16(payload, field::LENGTH));
         let bytes = payload.get(..length)?;
         (length >= HEADER).then_some(Self { bytes })
     }
 
     /// Source L4 port.
     pub fn source_port(&self) -> u16 {
-        u16_at(self.bytes, 0)
+        be_u16(self.bytes, field::SOURCE)
     }
 
     /// Destination L4 port.
     pub fn destination_port(&self) -> u16 {
-        u16_at(self.bytes, 2)
+        be_u16(self.bytes, field::DESTINATION)
     }
 
     /// Checksum as it lies in memory; 0: there is none.
     pub fn checksum(&self) -> u16 {
-        super::checksum::read(self.bytes, CHECKSUM)
+        super::checksum::read(self.bytes, field::CHECKSUM)
     }
 
     /// Header and data.

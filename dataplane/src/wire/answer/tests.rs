@@ -60,7 +60,7 @@ fn no_rst_for_what_is_wrong() {
     bad[PAYLOAD + 22] ^= 1;
     assert!(refused(&bad), "wrong checksum");
     let partial = checksum::pseudo_header(*CLIENT.ip(), *VIP.ip(), 6, 24);
-    checksum::write(&mut bad, PAYLOAD + tcp::CHECKSUM, partial);
+    checksum::write(&mut bad, PAYLOAD + tcp::field::CHECKSUM, partial);
     assert!(!refused(&bad), "left to a device");
     assert!(refused(&udp(CLIENT, VIP, b"data and more than twenty bytes")));
     assert!(refused(&with_header(good.clone(), |header| header.more_fragments = true)));
@@ -75,7 +75,7 @@ fn ping() {
     let mut message = vec![8, 0, 0, 0, 0x09, 0xe4, 0, 1];
     message.extend(0..56);
     let check = !checksum::sum(&message);
-    checksum::write(&mut message, icmp::CHECKSUM, check);
+    checksum::write(&mut message, icmp::field::CHECKSUM, check);
     let request = raw(CLIENT.ip().octets(), VIP.ip().octets(), ipv4::ICMP, &message);
     let request = with_header(request, |header| {
         header.identification = 3312;
@@ -96,7 +96,7 @@ fn ping() {
 fn ping_with_options() {
     let mut message = vec![8, 0, 0, 0, 1, 2, 3, 4, 5];
     let check = !checksum::sum(&message);
-    checksum::write(&mut message, icmp::CHECKSUM, check);
+    checksum::write(&mut message, icmp::field::CHECKSUM, check);
     let mut payload = vec![1, 1, 1, 0];
     payload.extend(&message);
     let mut bytes = raw(CLIENT.ip().octets(), VIP.ip().octets(), ipv4::ICMP, &payload);

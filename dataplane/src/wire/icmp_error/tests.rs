@@ -13,7 +13,7 @@ fn error(quoted: &[u8], length: usize, from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> 
     let packet = &quoted[ethernet::HEADER..];
     message.extend(&packet[..packet.len().min(length)]);
     let check = !checksum::sum(&message);
-    checksum::write(&mut message, icmp::CHECKSUM, check);
+    checksum::write(&mut message, icmp::field::CHECKSUM, check);
     raw(from.octets(), to.octets(), ipv4::ICMP, &message)
 }
 
@@ -57,20 +57,20 @@ fn a_reals_error_about_a_request_reaches_the_client() {
 #[test]
 fn no_udp_checksum_stays_none() {
     let mut datagram = udp(VIP, CLIENT, b"data");
-    datagram[ethernet::HEADER + 20 + udp::CHECKSUM..][..2].fill(0);
+    datagram[ethernet::HEADER + 20 + udp::field::CHECKSUM..][..2].fill(0);
     let mut frame = frame(&error(&datagram, 576, *CLIENT.ip(), *VIP.ip()));
     assert!(translate(&mut frame, None, Some(*REAL.ip()), Some(REAL), None));
-    assert_eq!(frame.bytes()[TRANSPORT + udp::CHECKSUM..][..2], [0, 0]);
+    assert_eq!(frame.bytes()[TRANSPORT + udp::field::CHECKSUM..][..2], [0, 0]);
     assert!(checksums_are_right(frame.bytes()));
 }
 
 #[test]
 fn wrong_checksums_stay_wrong() {
     let mut datagram = udp(VIP, CLIENT, b"data");
-    datagram[ethernet::HEADER + 20 + udp::CHECKSUM] ^= 0x10;
+    datagram[ethernet::HEADER + 20 + udp::field::CHECKSUM] ^= 0x10;
     let mut bytes = error(&datagram, 576, *CLIENT.ip(), *VIP.ip());
-    bytes[ethernet::HEADER + 20 + icmp::CHECKSUM] ^= 0x20;
-    bytes[ethernet::HEADER + ipv4::CHECKSUM] ^= 0x40;
+    bytes[ethernet::HEADER + 20 + icmp::field::CHECKSUM] ^= 0x20;
+    bytes[ethernet::HEADER + ipv4::field::CHECKSUM] ^= 0x40;
     let mut frame = frame(&bytes);
     assert!(translate(&mut frame, None, Some(*REAL.ip()), Some(REAL), None));
     let packet = Packet::in_frame(frame.bytes()).unwrap();
@@ -138,7 +138,7 @@ proptest! {
         length in 28usize..120, is_tcp: bool,
     ) {
         // Half of a checksum that is cut in two cannot be updated, and is of no use to anyone.
-        prop_assume!(!(is_tcp && length == 20 + tcp::CHECKSUM + 1));
+        prop_assume!(!(is_tcp && length == 20 + tcp::field::CHECKSUM + 1));
         let packet = |from, to| if is_tcp { tcp(from, to, 1, false, &data) } else { udp(from, to, &data) };
         let (outer_from, outer_to) = (outer_from.map(Ipv4Addr::from_bits), outer_to.map(Ipv4Addr::from_bits));
         let mut frame = frame(&error(&packet(from, to), length, *CLIENT.ip(), *VIP.ip()));

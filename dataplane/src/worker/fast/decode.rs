@@ -9,24 +9,10 @@ use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::{BURST, Frame, HEAD, HEADER_RIGHT, HEADER_WRONG};
 use crate::names::direction::Direction;
 use crate::names::ids::Protocol;
-use crate::wire::{checksum, ethernet, ipv4};
-use crate::worker::fast::rewrite::fields;
+use crate::wire::ethernet;
+use crate::wire::plain::{FRAGMENT_BITS, Head, LEAST_UDP};
+pub(in crate::worker) use crate::wire::plain::{LEAST_TCP, at};
 use memory::Bytes16;
-
-/// Offsets in a frame with an Ethernet header and an IPv4 header without options.
-pub(in crate::worker) mod at {
-    pub(in crate::worker) const ETHER_TYPE: usize = 12;
-    pub(in crate::worker) const IPV4: usize = 14;
-    pub(in crate::worker) const TOTAL_LENGTH: usize = 16;
-    pub(in crate::worker) const FRAGMENT: usize = 20;
-    pub(in crate::worker) const TTL: usize = 22;
-    pub(in crate::worker) const PROTOCOL: usize = 23;
-    pub(in crate::worker) const HEADER_CHECKSUM: usize = 24;
-    pub(in crate::worker) const SOURCE: usize = 26;
-    pub(in crate::worker) const DESTINATION: usize = 30;
-    pub(in crate::worker) const TRANSPORT: usize = 34;
-    pub(in crate::worker) const TCP_FLAGS: usize = TRANSPORT + 13;
-}
 
 /// What one frame is, if it is plain.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,7 +77,7 @@ impl Faults {
         // Shifted, not masked, to what matters: the destination's six bytes; EtherType and the byte after it; the lower
         // 14 bits of flags and offset of the fragment, in network order; what no number below 32 has.
         let ([destination, start], [least, _]) = (self.differs.words(), self.least.words());
-        let fragment = self.has >> (8 * (at::FRAGMENT - at::TOTAL_LENGTH)) & 0xff3f;
+        let fragment = self.has >> (8 * (at::FRAGMENT - at::TOTAL_LENGTH)) & FRAGMENT_BITS;
         let protocol = self.has >> (8 * (at::PROTOCOL - at::TOTAL_LENGTH)) & 0xe0;
         let ttl = least & 0xff;
         (destination << 16 | (start >> 32) << 40 | fragment | protocol) == 0
@@ -102,25 +88,6 @@ impl Faults {
     }
 }
 
-#[inline(always)]
-fn u16_at(head: &[u8; HEAD], at: usize) -> u16 {
-    u16::from_le_bytes([head[at], head[at + 1]])
-}
-
-#[inline(always)]
-fn u32_at(head: &[u8; HEAD], at: usize) -> u32 {
-    u32::from_le_bytes(*head[at..].first_chunk().expect("within the head"))
-}
-
-#[inline(always)]
-fn bytes_at(head: &[u8; HEAD], at: usize) -> Bytes16 {
-    Bytes16::load(head[at..].first_chunk().expect("within the head"))
-}
-
-/// Least total lengths: with a whole transport header.
-pub(in crate::worker) const LEAST_TCP: u16 = 40;
-const LEAST_UDP: u16 = 28;
-
 /// Decodes a frame as if it were plain, and gathers what is wrong with it but for its [lengths](have_plain_lengths).
 #[inline(always)]
 pub(in crate::worker) fn decode(
@@ -129,15 +96,14 @@ pub(in crate::worker) fn decode(
     expected: Expected,
     faults: &mut Faults,
 ) -> Decoded {
-    let head = frame.head();
-    let next = u64::from_le_bytes(*head[at::TOTAL_LENGTH..].first_chunk().expect("within the head"));
-    let fields = fields(head);
+    let head = Head(frame.head());
+    let (next, fields) = (head.from_total_length(), head.fields());
 
-    faults.differs = faults.differs.or(bytes_at(head, 0).xor(expected.start));
+    faults.differs = faults.differs.or(head.start().xor(expected.start));
     faults.has |= next;
     faults.least = faults.least.min(fields);
     faults.marks |= frame.marks();
-    faults.protocols |= 1 << (head[at::PROTOCOL] % 32);
+    faults.protocols |= 1 << (head.protocol() % 32);
 
     let (home, probed) = (Home::default(), Probed::default());
     let length = (next as u16).swap_bytes();
@@ -180,7 +146,7 @@ pub(in crate::worker) fn length_of(frame: &impl Frame) -> u16 {
 pub(in crate::worker) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
     let mut faults = Faults::none();
     let decoded = decode(frame, Direction::Forward, expected, &mut faults);
-    let is_udp = frame.head()[at::PROTOCOL] == Protocol::Udp.number();
+    let is_udp = Head(frame.head()).protocol() == Protocol::Udp.number();
     let least = if is_udp { LEAST_UDP } else { LEAST_TCP };
     faults.is_none() && have_plain_lengths(&[length_of(frame)], &[decoded.length], least, expected)
 }
@@ -193,38 +159,18 @@ pub(in crate::worker) fn has_wrong_header(frame: &impl Frame) -> bool {
 /// By its sum.
 #[inline(always)]
 pub(in crate::worker) fn has_right_header(head: &[u8; HEAD]) -> bool {
-    checksum::is_right_header(head[at::IPV4..].first_chunk().expect("within the head"))
+    Head(head).has_right_checksum()
 }
 
-/// Whether a plain packet of this total length has only the pseudo-header's sum for a checksum: its sender leaves
-/// that to a device, and on a veth there is none.
+/// See [`Head::has_partial_checksum`].
 pub(in crate::worker) fn has_partial_checksum(head: &[u8; HEAD], total: u16) -> bool {
-    let number = head[at::PROTOCOL];
-    let Some(protocol) = Protocol::from_number(number) else { return false };
-    let check = checksum::read(head, at::TRANSPORT + checksum::offset_in(protocol));
-    let length = total - ipv4::HEADER as u16;
-    checksum::is_pseudo_header_only(
-        check,
-        ipv4::address_at(head, at::SOURCE),
-        ipv4::address_at(head, at::DESTINATION),
-        number,
-        length,
-    )
+    Head(head).has_partial_checksum(total)
 }
 
 /// Address and port of the side of a plain frame that gets translated, 48 bits as they lie on the wire.
 #[inline(always)]
 pub(in crate::worker) fn far(head: &[u8; HEAD], direction: Direction) -> u64 {
-    endpoint(head, 1 - direction as usize)
-}
-
-/// Of the source (0) or destination (1). Looked up, not branched on: where a port has both sides the
-/// direction is a coin toss.
-#[inline(always)]
-fn endpoint(head: &[u8; HEAD], side: usize) -> u64 {
-    let address = u64::from(u32_at(head, at::SOURCE + 4 * side));
-    let port = u64::from(u16_at(head, at::TRANSPORT + 2 * side));
-    address | port << 32
+    Head(head).endpoint_bits(1 - direction as usize)
 }
 
 #[cfg(test)]

@@ -95,8 +95,8 @@ fn adjust_transport(bytes: &mut [u8], transport: usize, check_at: usize, delta: 
 #[cold]
 fn zero_checksum(check: u16, adjusted: u16, offset: usize) -> u16 {
     match (offset, check) {
-        (udp::CHECKSUM, 0) => 0,
-        (udp::CHECKSUM, _) => checksum::non_zero(adjusted),
+        (udp::field::CHECKSUM, 0) => 0,
+        (udp::field::CHECKSUM, _) => checksum::non_zero(adjusted),
         _ => adjusted,
     }
 }

@@ -258,7 +258,7 @@ impl<Io: FrameIo> Handler<Io> {
     /// SYN. Any other is of a client's that has been forgotten.
     fn is_reals_own(&mut self, bytes: &[u8], ip: &Ip, segment: &Segment, context: Context<'_>) -> bool {
         let Segment { source, destination, .. } = *segment;
-        let flags = bytes.get(ip.payload + tcp::FLAGS).copied().unwrap_or_default();
+        let flags = bytes.get(ip.payload + tcp::field::FLAGS).copied().unwrap_or_default();
         let opens = flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN && !ip.is_later_fragment();
         if opens {
             self.own_connections.open(source, destination, context.now);
