@@ -169,29 +169,31 @@ impl Snapshot {
 
     /// Whether the address is our own, or one that [stands for a whole link](Self::is_link_broadcast): no client's.
     #[inline(always)]
-    pub fn is_own_or_broadcast(&self, address: IpAddr) -> bool {
-        self.addresses.may_have(address) && self.look_up_own_or_broadcast(address)
+    pub fn is_own_or_broadcast<A: Into<IpAddr> + Copy>(&self, address: A) -> bool {
+        self.addresses.may_have(address.into()) && self.look_up_own_or_broadcast(address)
     }
 
-    /// Out of line: what it needs would crowd out the rest.
+    /// Out of line: what it needs would crowd out the rest. An address of one family is handed over in a register.
     #[cold]
     #[inline(never)]
-    fn look_up_own_or_broadcast(&self, address: IpAddr) -> bool {
+    fn look_up_own_or_broadcast<A: Into<IpAddr> + Copy>(&self, address: A) -> bool {
+        let address = address.into();
         self.local(address).is_some() || self.is_link_broadcast(address)
     }
 
     /// Whether a source address belongs on another interface than the one that its packet came by: on the link of
     /// another, or as a real behind another.
     #[inline(always)]
-    pub fn belongs_elsewhere(&self, source: IpAddr, interface: InterfaceId) -> bool {
-        // Nearly always told by the prefixes alone.
-        self.origins.may_be_elsewhere(source, interface) && self.look_up_origin(source, interface)
+    pub fn belongs_elsewhere<A: Into<IpAddr> + Copy>(&self, source: A, interface: InterfaceId) -> bool {
+        // The prefixes alone nearly always decide.
+        self.origins.may_be_elsewhere(source.into(), interface) && self.look_up_origin(source, interface)
     }
 
     /// Out of line: what it needs would crowd out the rest.
     #[cold]
     #[inline(never)]
-    fn look_up_origin(&self, source: IpAddr, interface: InterfaceId) -> bool {
+    fn look_up_origin<A: Into<IpAddr> + Copy>(&self, source: A, interface: InterfaceId) -> bool {
+        let source = source.into();
         self.routes.is_on_another_link(source, interface) || self.is_real_elsewhere(source, interface)
     }
 

@@ -170,7 +170,7 @@ pub(super) fn header_length(bytes: &[u8]) -> Option<usize> {
 /// If it does not lie within `bytes`.
 #[inline(always)]
 pub fn address_at(bytes: &[u8], offset: usize) -> Ipv4Addr {
-    Ipv4Addr::from_bits(super::be_u32(bytes, offset))
+    Ipv4Addr::from(*bytes[offset..].first_chunk::<4>().expect("within the bytes"))
 }
 
 /// Whether no host may send from this address (RFC 1122 §3.2.1.3, RFC 1812 §5.3.7): "this" network,

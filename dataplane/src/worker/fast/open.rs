@@ -10,13 +10,13 @@ use crate::names::ids::{InterfaceId, Protocol, RealId, ServiceId};
 use crate::names::time::Tick;
 use crate::names::verdict::DropReason;
 use crate::snapshot::Snapshot;
-use crate::wire::{addresses, ipv4};
+use crate::wire::ipv4;
 use crate::worker::Handler;
 use crate::worker::fast::decode::{Decoded, at, far, has_right_header};
 use crate::worker::fast::rewrite;
 use crate::worker::slow::openings::FTP_DATA;
 use crate::worker::slow::packet::{Context, first_state};
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 /// What has become of a packet that may open a connection.
 pub(in crate::worker) enum Opened {
@@ -81,11 +81,11 @@ impl<Io: FrameIo> Handler<Io> {
         let protocol =
             if head[at::PROTOCOL] == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp };
         let is_syn = TcpEvent::of(head[at::TCP_FLAGS]) == TcpEvent::Syn;
-        let source = IpAddr::V4(ipv4::address_at(head, at::SOURCE));
+        let source = ipv4::address_at(head, at::SOURCE);
         let opens = ((protocol == Protocol::Udp) | is_syn)
             && head[at::TRANSPORT..at::TRANSPORT + 2] != FTP_DATA.to_be_bytes()
             && has_right_header(head)
-            && !addresses::is_martian(source)
+            && !ipv4::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
             && !snapshot.belongs_elsewhere(source, port)
             && !self.is_of_another_worker(decoded);
@@ -143,7 +143,7 @@ impl<Io: FrameIo> Handler<Io> {
             self.make(vacancy, decoded, opening, real, (snapshot, port), tick);
         } else {
             let (hash, state) = (self.table.hash(decoded.key), opening.first_state());
-            let made = self.enter(hash, decoded.key, real, opening.source, state, *context);
+            let made = self.enter(hash, decoded.key, real, opening.source.into(), state, *context);
             made.map_err(Opened::Refused)?;
         }
         Ok(real)
@@ -210,7 +210,7 @@ impl<Io: FrameIo> Handler<Io> {
 struct Opening {
     protocol: Protocol,
     service: ServiceId,
-    source: IpAddr,
+    source: Ipv4Addr,
 }
 
 impl Opening {

@@ -25,13 +25,13 @@ impl<Io: FrameIo> Handler<Io> {
     /// The id of the host that replies to a client are sent to next whose packets come by `port`; as long as it has
     /// none, the port's own.
     #[inline(always)]
-    pub(in crate::worker) fn way_back(
+    pub(in crate::worker) fn way_back<A: Into<IpAddr> + Copy>(
         &mut self,
-        client: IpAddr,
+        client: A,
         port: InterfaceId,
         snapshot: &Snapshot,
     ) -> NextHopId {
-        let next = snapshot.routes.to_client(client, port);
+        let next = snapshot.routes.to_client(client.into(), port);
         let gateway = next.and_then(|next| next.gateway);
         match gateway.and_then(|number| self.gateways.ids.get(number)) {
             Some(id) if *id != NextHopId::UNKNOWN => *id,
@@ -40,8 +40,8 @@ impl<Io: FrameIo> Handler<Io> {
     }
 
     #[inline(never)]
-    fn look_up(&mut self, client: IpAddr, port: InterfaceId, snapshot: &Snapshot) -> NextHopId {
-        let Some(NextOnWay { key, gateway }) = snapshot.routes.to_client(client, port) else {
+    fn look_up<A: Into<IpAddr>>(&mut self, client: A, port: InterfaceId, snapshot: &Snapshot) -> NextHopId {
+        let Some(NextOnWay { key, gateway }) = snapshot.routes.to_client(client.into(), port) else {
             return NextHopId::UNKNOWN;
         };
         let Some(id) = self.neighbours.get(&key).copied() else { return NextHopId::behind(port) };
