@@ -156,6 +156,21 @@ fn the_readme_is_short_and_every_page_is_reached_from_it() {
     assert!(lost.is_empty(), "no link leads to {lost:?}");
 }
 
+#[test]
+fn the_architecture_has_every_room() {
+    let page = &pages()["docs/architecture.md"];
+    for root_file in ["dataplane/src/lib.rs", "control/src/lib.rs"] {
+        let source = fs::read_to_string(root().join(root_file)).unwrap();
+        let rooms = source.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
+        for room in rooms.filter_map(|rest| rest.strip_suffix(';')) {
+            assert!(
+                page.contains(&format!("| `{room}` | ")),
+                "docs/architecture.md lacks {room} of {root_file}"
+            );
+        }
+    }
+}
+
 /// A table's row cannot be broken, and a link is longer than a line now and then.
 #[test]
 fn prose_is_at_most_120_columns_wide() {
