@@ -4,8 +4,6 @@
 //!
 //! ```text
 //! daemon          the control thread's loop: what a request leads to
-//! client          lbctl: arguments → request, answer → text
-//! listing         the tables that `lbctl` prints
 //! persist         what outlives the process: the state file
 //! observe         what is counted, and at which rates
 //! neighbours      next hops: asking by ARP, ageing
@@ -23,16 +21,14 @@
 //! A command's walk: `api` (a line becomes a request) → `daemon` (whom it concerns) → `change` (the new model) →
 //! `persist` (kept) → `publish` (in force on every worker) → `api` (the answer).
 //!
-//! Nothing here knows DPDK.
+//! Nothing here knows DPDK. Two programs stand on it: `lbd`, the daemon, on all of it, and `lbctl`, the client, on `api`.
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod change;
-pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod host_interface;
-pub mod listing;
 mod lock;
 pub mod model;
 pub mod neighbours;

@@ -3,8 +3,8 @@
 
 mod fake_lbd;
 
-use control::client::{Surroundings, run};
 use fake_lbd::accept;
+use lbctl::{Surroundings, run};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;

@@ -1,9 +1,9 @@
 //! One request and its answer over the socket.
 
-use super::Failure;
-use super::answer::{Line, OfLine};
-use super::printer::Printer;
-use crate::api::protocol::{Command, LONGEST_LINE, Request, VERSION};
+use crate::Failure;
+use crate::answer::{Line, OfLine};
+use crate::printer::Printer;
+use control::api::protocol::{Command, LONGEST_LINE, Request, VERSION};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::TimeVal;
 use serde::de::{DeserializeOwned, DeserializeSeed};

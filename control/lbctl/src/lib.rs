@@ -1,27 +1,30 @@
 //! `lbctl`: one command line, one request, its answer as text or JSON.
 //!
+//! The files, in the order of a run:
+//!
 //! ```text
 //! options   the command line
 //! tips      what was probably meant where it cannot be read
 //! request   what it asks of lbd
 //! exchange  the socket
 //! answer    what comes back, as it comes
+//! listing   the answer as text
 //! printer   stdout
-//! listing   (of the crate) the answer as text
 //! ```
+#![forbid(unsafe_code)]
 
 mod answer;
 mod exchange;
+mod listing;
 mod options;
 mod printer;
 mod request;
 mod tips;
 
-use crate::api::protocol::{Command, Drained, FaultyLine, Refusal, Saved, Tried};
-use crate::config::DEFAULT_SOCKET;
-use crate::listing;
 use answer::{ConnectionRows, Echo};
 use clap::error::ErrorKind;
+use control::api::protocol::{Command, Drained, FaultyLine, Refusal, Saved, Tried};
+use control::config::DEFAULT_SOCKET;
 use exchange::Lbd;
 use options::{Options, Order, Output};
 use printer::Printer;
@@ -199,7 +202,7 @@ fn show(
     Ok(None)
 }
 
-/// The part of [`Changed`](crate::api::protocol::Changed) that is said.
+/// The part of [`Changed`](control::api::protocol::Changed) that is said.
 #[derive(Deserialize)]
 struct Noted {
     note: Option<String>,

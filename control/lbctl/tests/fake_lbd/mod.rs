@@ -1,7 +1,7 @@
 //! Runs `lbctl` against a socket whose other end is in the test's hands.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use control::client::{Surroundings, run};
+use lbctl::{Surroundings, run};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

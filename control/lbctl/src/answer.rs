@@ -1,7 +1,7 @@
 //! An answer line, read as it comes: nothing of it is held but what is being printed.
 
-use crate::api::protocol::{ConnectionView, Refusal, VERSION};
 use crate::listing;
+use control::api::protocol::{ConnectionView, Refusal, VERSION};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::io::Write;

@@ -1,19 +1,20 @@
 //! What the documentation and the example configuration say, compared with the code.
 
+#[path = "../../tests/control_lab/mod.rs"]
 mod control_lab;
 
 use control::api::server;
-use control::client::{Surroundings, run};
 use control::{config, model};
 use control_lab::{Lab, config_in};
 use dataplane::names::ids::{MAX_INTERFACES, MAX_REALS, REAL_IDS};
 use dataplane::names::verdict::DropReason;
+use lbctl::{Surroundings, run};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 fn in_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 fn page(path: &str) -> String {

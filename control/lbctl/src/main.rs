@@ -1,7 +1,7 @@
-//! `lbctl`, the client of `lbd`; all of it is [`control::client`].
+//! `lbctl`, the client of `lbd`; all of it is the library of this crate.
 #![forbid(unsafe_code)]
 
-use control::client::{Surroundings, run};
+use lbctl::{Surroundings, run};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

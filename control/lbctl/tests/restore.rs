@@ -1,11 +1,12 @@
 //! `restore` and `save` through `lbctl` and a control thread: the largest configurations, and faulty ones.
 
+#[path = "../../tests/control_lab/mod.rs"]
 mod control_lab;
 
-use control::client::{Surroundings, run};
 use control::model::MAX_SERVICES;
 use control_lab::{Lab, config_in};
 use dataplane::names::ids::MAX_REALS;
+use lbctl::{Surroundings, run};
 use serde_json::{Value, json};
 use std::fmt::Write;
 

@@ -1,7 +1,7 @@
 //! The expected texts are what `ipvsadm` 1.31 printed, less its first line and trailing blanks.
 
 use super::*;
-use crate::api::protocol::{ConnectionView, PortView, RealView, Status, WorkerView};
+use control::api::protocol::{ConnectionView, PortView, RealView, Status, WorkerView};
 
 fn real(address: &str, port: u16, weight: u32, conns: (u64, u64), traffic: Option<Traffic>) -> RealView {
     RealView {

@@ -3,14 +3,14 @@
 
 mod status;
 
-pub use status::status;
+pub(crate) use status::status;
 
-use crate::api::protocol::{ConnectionView, ServiceView, Services, TimeoutsView, Traffic};
+use control::api::protocol::{ConnectionView, ServiceView, Services, TimeoutsView, Traffic};
 use std::fmt::Write;
 use std::net::IpAddr;
 
 /// Sorts services by protocol number, address and port, and their reals by address and port.
-pub fn sort(services: &mut Services) {
+pub(crate) fn sort(services: &mut Services) {
     services.services.sort_by_cached_key(|service| {
         (protocol_number(&service.protocol), numeric(&service.address), service.port)
     });
@@ -20,7 +20,7 @@ pub fn sort(services: &mut Services) {
 }
 
 /// As `ipvsadm -Ln`.
-pub fn list(services: Services) -> String {
+pub(crate) fn list(services: Services) -> String {
     let mut text = String::from(
         "Prot LocalAddress:Port Scheduler Flags\n  \
            -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n",
@@ -46,13 +46,13 @@ pub fn list(services: Services) -> String {
 }
 
 /// As `ipvsadm -Ln --stats`.
-pub fn stats(services: Services) -> String {
+pub(crate) fn stats(services: Services) -> String {
     let title = "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes";
     traffic(services, title, &|traffic, _| row(traffic).map(scaled))
 }
 
 /// As `ipvsadm -Ln --rate`. A real's connections and packets are not scaled there, and so not here.
-pub fn rate(services: Services) -> String {
+pub(crate) fn rate(services: Services) -> String {
     let title = "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS";
     traffic(services, title, &|traffic, line| {
         let numbers = row(traffic);
@@ -67,11 +67,11 @@ pub fn rate(services: Services) -> String {
 }
 
 /// The first line of `ipvsadm -Lnc`.
-pub const CONNECTIONS_HEAD: &str =
+pub(crate) const CONNECTIONS_HEAD: &str =
     "pro expire state       source             virtual            destination\n";
 
 /// A line of `ipvsadm -Lnc`.
-pub fn connection(connection: &ConnectionView) -> String {
+pub(crate) fn connection(connection: &ConnectionView) -> String {
     let expires = format!("{:02}:{:02}", connection.expires_s / 60, connection.expires_s % 60);
     let (protocol, state) = (&connection.protocol, &connection.state);
     let (client, virtual_, real) = (&connection.client, &connection.virtual_, &connection.real);
@@ -79,7 +79,7 @@ pub fn connection(connection: &ConnectionView) -> String {
 }
 
 /// As `ipvsadm -L --timeout`.
-pub fn timeouts(timeouts: &TimeoutsView) -> String {
+pub(crate) fn timeouts(timeouts: &TimeoutsView) -> String {
     let TimeoutsView { tcp, tcp_fin, udp, .. } = timeouts;
     format!("Timeout (tcp tcpfin udp): {tcp} {tcp_fin} {udp}\n")
 }

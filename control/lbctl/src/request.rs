@@ -1,10 +1,10 @@
 //! What a command line asks of `lbd`.
 
-use super::Failure;
-use super::options::{Order, RealName, RealOptions, Selection, ServiceAddress, ServiceOptions, Written};
-use crate::api::protocol::{Command, LONGEST_LINE, Lines};
-use crate::text::addresses::Listen;
-use crate::text::later;
+use crate::Failure;
+use crate::options::{Order, RealName, RealOptions, Selection, ServiceAddress, ServiceOptions, Written};
+use control::api::protocol::{Command, LONGEST_LINE, Lines};
+use control::text::addresses::Listen;
+use control::text::later;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{Protocol, ServiceKey};
 use std::io::Read;

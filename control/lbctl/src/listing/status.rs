@@ -1,13 +1,13 @@
 //! `lbctl status` for people.
 
-use crate::api::protocol::Status;
-use crate::text::table::Align::{Left, Right};
-use crate::text::table::{Table, part};
+use control::api::protocol::Status;
+use control::text::table::Align::{Left, Right};
+use control::text::table::{Table, part};
 use dataplane::names::verdict::DropReason;
 use std::fmt::Write;
 
 /// Version and uptime, ports, workers, drops by reason, notes; parts without content are left out.
-pub fn status(status: &Status) -> String {
+pub(crate) fn status(status: &Status) -> String {
     let mut text = format!(
         "natlb {} (DPDK {}), up {}, configuration version {}\n",
         status.version,

@@ -1,9 +1,9 @@
 //! The command line of `lbctl`; letters and long names are `ipvsadm`'s.
 
-use super::tips;
-use crate::model::LARGEST_WEIGHT;
-use crate::text::addresses::{self, Fault, RealAddress};
+use crate::tips;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use control::model::LARGEST_WEIGHT;
+use control::text::addresses::{self, Fault, RealAddress};
 use dataplane::connection::Timeouts;
 use std::ffi::OsString;
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! Stdout, in large writes.
 
-use super::Failure;
+use crate::Failure;
 use std::cell::RefCell;
 use std::io::{self, Write};
 
