@@ -56,8 +56,8 @@ fn defaults(eth_ports: &[EthPort]) -> Vec<Route> {
     defaults
 }
 
-/// Routes to the next hops that are on an interface's link because the file says so, not by a prefix of its addresses: a
-/// gateway next to an address with /32.
+/// Routes to the next hops that are on an interface's link because the file says so, not by a prefix of its
+/// addresses: a gateway next to an address with /32.
 fn on_link_alone<'a>(
     eth_ports: &'a [EthPort],
     routes: &'a [StaticRoute],

@@ -90,7 +90,8 @@ impl ControlThread {
         }
     }
 
-    /// An interface has another MAC: first, nothing is sent to its neighbours, and the next snapshot takes frames to it.
+    /// An interface has another MAC: first, nothing is sent to its neighbours, and the next snapshot takes frames to
+    /// it.
     pub(super) fn withdraw(&mut self, interface: InterfaceId, mac: Mac) {
         self.neighbours.withdraw(interface);
         self.act();

@@ -1,5 +1,5 @@
-//! What is published, one after the other: peers' changes in the order in which they came, and what the daemon itself has
-//! to change. The loop goes on meanwhile.
+//! What is published, one after the other: peers' changes in the order in which they came, and what the daemon itself
+//! has to change. The loop goes on meanwhile.
 //!
 //! ```text
 //! peer's change ──► waiting ─┐

@@ -76,8 +76,8 @@ impl Network {
         rules::is_link_broadcast(self.prefixes(), address)
     }
 
-    /// What an operator should hear of a VIP that lies in the network of no port that answers clients: that it is in one
-    /// of the reals' side (by its index), or in none at all (`None`). Both can be right, if routers lead to it.
+    /// What an operator should hear of a VIP that lies in the network of no port that answers clients: that it is in
+    /// one of the reals' side (by its index), or in none at all (`None`). Both can be right, if routers lead to it.
     pub fn misplaced(&self, vip: IpAddr) -> Option<Option<usize>> {
         let of = |is_wanted: fn(Side) -> bool| {
             let holds = |interface: &Interface| {

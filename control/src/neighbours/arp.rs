@@ -42,7 +42,8 @@ impl Interface {
         Some(self.padded(&arp::request(self.mac, sender, target, to)))
     }
 
-    /// Says to all that `address`, if it is IPv4, is ours, in both forms (RFC 5944 §4.6): a request for itself, and a reply.
+    /// Says to all that `address`, if it is IPv4, is ours, in both forms (RFC 5944 §4.6): a request for itself, and a
+    /// reply.
     pub(super) fn announcement(&self, address: IpAddr) -> Option<[ArpFrame; 2]> {
         let address = V4::address(address)?;
         let request = arp::announcement(self.mac, address);

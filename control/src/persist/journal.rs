@@ -57,7 +57,8 @@ impl Journal {
         let written =
             self.file.write_all_at(text.as_bytes(), self.length).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
-            // Should this fail, too, what is there does not count, for it is not whole, or the caller replaces the file.
+            // If this fails too, the lines that are there do not count, for they are not whole, or the caller replaces
+            // the file.
             let _ = self.file.set_len(self.length).and_then(|()| self.file.sync_data());
             return Err(error);
         }

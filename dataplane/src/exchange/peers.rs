@@ -168,7 +168,7 @@ impl<F> Peers<F> {
         self.pass_with_ports(worker, purpose, port, 0, frame, counters);
     }
 
-    /// The same for a fragment, with the ports of its datagram.
+    /// Passes a fragment on, with the ports of its datagram.
     #[inline]
     pub fn pass_with_ports(
         &mut self,

@@ -36,7 +36,7 @@ impl Piece {
         Self::behind(least_header(protocol), offset, length, more)
     }
 
-    /// The same with a transport header of at least `header` bytes.
+    /// A piece behind a transport header of at least `header` bytes.
     pub fn behind(header: usize, offset: u16, length: usize, more: bool) -> Option<Self> {
         let end = u32::from(offset) + length as u32;
         let right = length > 0

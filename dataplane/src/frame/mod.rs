@@ -32,7 +32,7 @@ pub trait Frame: Send {
     fn bytes_mut(&mut self) -> &mut [u8];
     /// The first [`HEAD`] bytes of the buffer; what lies past [`length`](Self::length) is stale.
     fn head(&self) -> &[u8; HEAD];
-    /// The same, to be changed.
+    /// The bytes of [`head`](Self::head), to be changed.
     fn head_mut(&mut self) -> &mut [u8; HEAD];
     /// Sets the length; false, and nothing done, if the buffer is smaller. New bytes are stale.
     fn set_length(&mut self, length: usize) -> bool;

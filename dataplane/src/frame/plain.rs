@@ -85,7 +85,7 @@ impl PlainIo {
         self.arrive_flagged(port, bytes, 0);
     }
 
-    /// The same, with what a device says of it ([`Frame::flags`]).
+    /// A frame arrives, with a device's flags ([`Frame::flags`]).
     pub fn arrive_flagged(&mut self, port: impl Into<EthPortId>, bytes: &[u8], flags: u64) {
         let mut frame = self.empty_frame();
         frame.flags = flags;

@@ -60,7 +60,7 @@ impl NextHop {
         InterfaceId((self.second >> 32) as u8)
     }
 
-    /// The same, also of one that is resolved no more.
+    /// The interface that it is behind, or was before it ceased to be resolved.
     pub const fn last_interface(self) -> Option<InterfaceId> {
         if self.second & Self::INTERFACE_KNOWN == 0 { None } else { Some(self.interface()) }
     }
@@ -148,8 +148,9 @@ impl NextHops {
         }
         let source = self.sources[next_hop.interface().index()].load(Ordering::Relaxed);
         let next_hop = next_hop.from(source);
-        // An id is one neighbour's for ever, behind one interface: so the second is the same each time that it is resolved
-        // (but see `set_source`), and no reader puts two that do not belong together into one frame.
+        // An id is one neighbour's for ever, behind one interface. So the second word does not change when it is
+        // resolved again (but see `set_source`), and no reader puts two words that do not belong together into one
+        // frame.
         first.store(next_hop.first, Ordering::Release);
         second.store(next_hop.second, Ordering::Release);
     }

@@ -172,8 +172,8 @@ impl NextHopId {
     /// Not known yet: whoever meets it looks the way up.
     pub const UNKNOWN: Self = Self(0);
 
-    /// Not known yet either, but it is behind this interface. As long as a connection has it, the way back to its client
-    /// is looked up among the routes of the interface that its packets came by.
+    /// Not known yet either, but it is behind this interface. As long as a connection has it, the way back to its
+    /// client is looked up among the routes of the interface that its packets came by.
     pub const fn behind(interface: InterfaceId) -> Self {
         Self((Self::HOSTS + interface.index() % MAX_INTERFACES) as u32)
     }

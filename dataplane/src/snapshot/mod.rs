@@ -204,8 +204,8 @@ impl Snapshot {
         self.origins.has_reals_elsewhere(interface)
     }
 
-    /// Whether this is the address of a real that is not where `interface` leads: behind an interface towards reals, and
-    /// this is one towards clients alone.
+    /// Whether this is the address of a real that is not where `interface` leads: behind an interface towards reals,
+    /// and this is one towards clients alone.
     pub fn is_real_elsewhere(&self, address: IpAddr, interface: InterfaceId) -> bool {
         self.is_server(address) && origin::is_inside_from(address, interface, &self.interfaces, &self.routes)
     }

@@ -79,7 +79,7 @@ impl Indirection {
         self.workers
     }
 
-    /// The same for a NIC whose table has `size` entries, a multiple of [`entries`](Self::entries).
+    /// The table repeated, for a NIC whose table has `size` entries, a multiple of [`entries`](Self::entries).
     pub fn repeated(&self, size: usize) -> impl Iterator<Item = u16> + '_ {
         (0..size).map(|entry| u16::from(self.worker_of[entry % self.entries]))
     }

@@ -32,18 +32,18 @@ impl ClientBits {
     /// Where the NIC hashes the client's fields alone, one behind the other.
     pub const ALONE: Self = Self { address: 0, port: Some(32) };
 
-    /// The same without ports.
+    /// These bits without those of ports.
     #[must_use]
     pub const fn without_port(self) -> Self {
         Self { port: None, ..self }
     }
 }
 
-/// The one owner map: the same whichever way packets are steered, on every port, in both directions.
+/// The one owner map, for every way to steer packets, on every port, in both directions.
 ///
 /// It is a Toeplitz hash (Microsoft, "RSS hashing functions") of the client's endpoint, or where no NIC
-/// computes it another linear one, and an indirection table. As the hash is linear, its low bits are the exclusive-or of a value for each of
-/// the endpoint's bytes.
+/// computes it another linear one, and an indirection table. As the hash is linear, its low bits are the exclusive-or
+/// of a value for each of the endpoint's bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OwnerMap {
     /// For each byte of the endpoint, what its value adds to the table's index.

@@ -29,19 +29,19 @@ pub(crate) mod at {
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub struct Rewrite {
-    /// The real's address and port as source, as in its packets; the VIP and port as destination and the protocol, as in
-    /// a client's.
+    /// The real's address and port as source, as in its packets; the VIP and port as destination and the protocol, as
+    /// in a client's.
     expected: Fields,
-    /// What to add to a packet's, each two bytes for themselves: one off the TTL, the new address and port less the old ones,
-    /// and the change of the header checksum without its end-around borrow. And one less to all, which is given back to
-    /// all that is at least its [`least`](Self::least).
+    /// What to add to a packet's, each two bytes for themselves: one off the TTL, the new address and port less the
+    /// old ones, and the change of the header checksum without its end-around borrow. And one less to all, which is
+    /// given back to all that is at least its [`least`](Self::least).
     change: [Fields; 2],
     /// The first four bytes of the least fields that need no borrow: what is taken off the header checksum, and zero.
     least: [u32; 2],
     /// What to add to the TCP or UDP checksum for the new address and port.
     pub transport_delta: [u16; 2],
-    /// The id of the next hop to the real, and in the [lowest bits](OFFSETS) the offset of the checksum in the transport
-    /// header.
+    /// The id of the next hop to the real, and in the [lowest bits](OFFSETS) the offset of the checksum in the
+    /// transport header.
     next_hop_and_offset: u32,
 }
 
@@ -68,8 +68,8 @@ impl Rewrite {
         next_hop_and_offset: NextHopId::UNKNOWN.0 << NEXT_HOP_SHIFT,
     };
 
-    /// The translation of a real behind this next hop; [`VACANT`](Self::VACANT) unless VIP and real are IPv4. A removed one matches no packet from a client: the exception path
-    /// tells why.
+    /// The translation of a real behind this next hop; [`VACANT`](Self::VACANT) unless VIP and real are IPv4. A
+    /// removed one matches no packet from a client: the exception path tells why.
     pub fn of(key: &RealKey, next_hop: NextHopId, removed: bool) -> Self {
         let (SocketAddr::V4(vip), SocketAddr::V4(server)) = (key.service.listen, key.endpoint) else {
             return Self::VACANT;

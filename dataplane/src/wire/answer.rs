@@ -117,8 +117,8 @@ pub fn echo_reply<F: Frame>(frame: &mut F) -> bool {
     !is_fragment && echo_reply_fragment(frame)
 }
 
-/// The same for any fragment of a request, of which the caller has all: each becomes one of the reply, at the same
-/// place.
+/// Turns a fragment of a request, of which the caller has all fragments, into one of the reply, at its place in the
+/// datagram.
 pub fn echo_reply_fragment<F: Frame>(frame: &mut F) -> bool {
     let Some(packet) = answerable(frame.bytes()) else { return false };
     if packet.protocol() != ipv4::ICMP {

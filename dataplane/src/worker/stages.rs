@@ -13,7 +13,8 @@ use crate::names::mac::Mac;
 use crate::translation::Rewrite;
 
 /// The first stage of a burst of at most [`BURST`] frames: the client endpoint's key of each frame, and, as 48 bits in
-/// the order of the wire, the endpoint that gets translated. Whether all are plain TCP or UDP to `mac` of at most `mtu` bytes.
+/// the order of the wire, the endpoint that gets translated. Whether all are plain TCP or UDP to `mac` of at most
+/// `mtu` bytes.
 #[inline(always)]
 pub fn decode_burst(
     frames: &[impl Frame],

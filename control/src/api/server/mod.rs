@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 pub const MAX_PEERS: usize = 64;
 /// How long a peer may neither send nor take a byte.
 pub const IDLE: Duration = Duration::from_secs(30);
-/// The same for one that has little left to take, as in the middle of a long answer that somebody reads in a pager.
+/// How long a peer may be silent that has little left to take, as in the middle of a long answer in a pager.
 pub const PAUSE: Duration = Duration::from_secs(3600);
 /// How long a line may take from its first byte to its end.
 const LINE_TIME: Duration = Duration::from_secs(60);

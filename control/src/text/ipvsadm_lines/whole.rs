@@ -9,7 +9,7 @@
 //! # natlb state: change 1, lines: 1, check: 64b5f9f1c2d0a3e7
 //! ```
 //!
-//! Who is interrupted while writing a change leaves the last one without its line, or with another check: then it counts
+//! A writer that is interrupted leaves the last change without its line, or with another check: then that change counts
 //! as not made.
 
 use super::words::words;
@@ -97,8 +97,8 @@ impl fmt::Display for CutOff {
 
 impl std::error::Error for CutOff {}
 
-/// How many of the lines count: all of them, but for the last change where that is not whole. A file without a first and
-/// a last line of ours says nothing of its end, and all of it counts. Blank lines and comments are not looked at.
+/// How many of the lines count: all of them, except those of a last change that is not whole. A file without a first
+/// and a last line of ours says nothing of its end, and all of it counts. Blank lines and comments are skipped.
 ///
 /// # Errors
 /// What is missing.

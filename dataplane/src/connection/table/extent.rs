@@ -81,7 +81,7 @@ impl Extent {
         if in_smaller < self.front { in_smaller } else { in_larger }
     }
 
-    /// The same when the table is not between two sizes.
+    /// The home bucket of a hash, if the table is not between two sizes.
     #[inline(always)]
     pub(super) fn home_at_rest(&self, hash: Hash) -> usize {
         reduce(hash, self.buckets)

@@ -229,7 +229,7 @@ impl Table {
         self.buckets.prefetch(home.0 as usize);
     }
 
-    /// The same, if the table is not [between two sizes](Self::is_between_sizes): a few instructions less.
+    /// The home of a key, if the table is not [between two sizes](Self::is_between_sizes): a few instructions less.
     #[inline(always)]
     pub fn home_at_rest(&self, key: ClientKey) -> Home {
         Home(self.extent.home_at_rest(self.hash(key)) as u32)
@@ -382,7 +382,7 @@ impl Homes<'_> {
         self.at_home(home, key).unwrap_or_else(|| self.not_at_home(home, key))
     }
 
-    /// The same where it is likely to be nowhere.
+    /// Like [`probe`](Self::probe), for a key that is likely to be nowhere.
     #[inline(always)]
     pub fn probe_new(&self, home: Home, key: &ClientKey) -> Probed {
         self.at_home(home, key).unwrap_or_else(|| self.elsewhere(home, key))

@@ -57,7 +57,8 @@ pub(in crate::worker) fn translate_plain(
 }
 
 /// Translates a packet: one address, one port, one off the TTL (which is above 0), and both checksums
-/// by what these change (RFC 1624), so that a wrong checksum stays wrong. A UDP checksum of 0 says that there is none, and stays.
+/// by what these change (RFC 1624), so that a wrong checksum stays wrong. A UDP checksum of 0 says that there is
+/// none, and stays.
 /// `transport` is the offset of the TCP or UDP header, `check_at` that of its checksum.
 pub(in crate::worker) fn translate(
     bytes: &mut [u8],
