@@ -6,8 +6,8 @@ import time
 from programs import Failed, Lbd, Testpmd
 
 DEFAULT_CAPACITY = 1 << 20
-# Short, so that what is compared is near in time: a host may be half as fast a second later; and many, for each is off by
-# how often the kernel counts CPU time (4 ms) and by what the host does.
+# Windows are short, so that programs that are compared run close in time: a host may be half as fast a second later.
+# There are many, for each is off by the kernel's interval of counting CPU time (4 ms) and by the host's other work.
 ROUNDS = 25
 WINDOW_SECONDS = 0.15
 # A program that was paused first makes up for what it missed: a pass of the table's sweep.

@@ -1,15 +1,15 @@
 /*
- * A simulated NIC with receive-side scaling (RSS) under any DPDK program: net_null's ports, whose bursts are this file's.
- * Load it by LD_PRELOAD. What it stands in front of is public API, and all that it knows of a port it asks the port:
+ * A simulated NIC with receive-side scaling (RSS) under any DPDK program: net_null's ports, with bursts of this file's.
+ * Load it by LD_PRELOAD. It replaces public API, and asks the port for all that it needs to know of it:
  *
  *   rte_eth_dev_info_get     another driver's name, and a hash key that can be set
  *   rte_eth_dev_configure    hands the key on to net_null, which keeps it and the redirection table
  *   rte_eth_rx_queue_setup   notes the pool
  *   rte_eth_dev_start        puts the bursts below in the place of net_null's
  *
- * Each queue delivers the frames of those flows alone that the port's key and table lead to it, by DPDK's own rte_softrss
- * over the fields of the frame. Whatever a queue writes is its own: net_null's counters of neighbouring queues share
- * cache lines, and with them nothing scales. Vip and dip side are net_null0 and net_null1; flows are traffic_source's.
+ * A queue delivers only frames of flows that the port's key and table lead to it, by DPDK's own rte_softrss over the
+ * fields of the frame. Each queue writes memory of its own: net_null's counters of neighbouring queues share cache
+ * lines, and with them nothing scales. Vip and dip side are net_null0 and net_null1; flows are traffic_source's.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -24,8 +24,8 @@ static inline void zipf_setup(struct zipf *zipf, uint64_t flows)
 
 /*
  * Zipf with exponent 1 over ranks 1 … N: x = (2 N + 1)^u / 2, rounded, has P(k) = ln((2k+1)/(2k-1)) / ln(2N+1), which
- * is 1 / (k H_N) within 9 % at rank 1 and 2 % after it. No table of N entries: it would be the source that misses caches.
- * Between two powers of the table it goes on straight: else all of an octave's ranks would be 4,096.
+ * is 1 / (k H_N) within 9 % at rank 1 and 2 % after it. A table of N entries would make the source miss caches. Between
+ * two powers of the table values are interpolated: otherwise an octave would have only 4,096 ranks.
  */
 static inline uint32_t zipf_draw(const struct zipf *zipf, uint32_t random)
 {

@@ -21,7 +21,8 @@
 //! A command's walk: `api` (a line becomes a request) → `daemon` (whom it concerns) → `change` (the new model) →
 //! `persist` (kept) → `publish` (in force on every worker) → `api` (the answer).
 //!
-//! Nothing here knows DPDK. Two programs stand on it: `lbd`, the daemon, on all of it, and `lbctl`, the client, on `api`.
+//! Nothing here knows DPDK. Two programs stand on it: `lbd`, the daemon, on all of it, and `lbctl`, the client, on
+//! `api`.
 #![forbid(unsafe_code)]
 
 pub mod api;

@@ -24,7 +24,7 @@ impl Key {
         Self { near: endpoint_bits(client(flow)) | protocol << 48, far: endpoint_bits(listen) }
     }
 
-    /// The same as they lie in a packet.
+    /// The key's fields as they lie in a packet.
     #[inline(always)]
     pub fn fields(self) -> Fields {
         const NONE: u8 = 0x80;

@@ -1,5 +1,5 @@
-//! The same look-ups, each a hit that reads what a packet needs, in natlb's table, in hashbrown, and
-//! in DPDK's `rte_hash`.
+//! Equal look-ups in natlb's table, in hashbrown and in DPDK's `rte_hash`: each is a hit that reads what a
+//! packet needs.
 
 #[cfg(feature = "rte_hash")]
 pub mod rte_hash;

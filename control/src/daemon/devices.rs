@@ -33,11 +33,11 @@ pub struct DeviceStatus {
     pub link_up: bool,
     /// The interface of the host that it stands on.
     pub footing: Footing,
-    /// Who tells which worker a packet belongs to, as set up at the start.
+    /// What steers packets to their worker, as set up at the start.
     pub steered_by: Steering,
-    /// The same in a line that an operator understands.
+    /// What steers packets, in a line that an operator understands.
     pub steering: String,
-    /// What it has counted; `None`: the driver does not tell now.
+    /// What it has counted; `None`: the driver does not say now.
     pub counted: Option<Counted>,
     /// Buffers of its pools that are in use, by the device or the packet path.
     pub buffers_in_use: u64,

@@ -254,7 +254,7 @@ impl Watch {
 
 /// What an operator should know of.
 pub(super) struct Trouble {
-    /// The same as long as only numbers differ.
+    /// What it is about: notes of one kind differ in numbers alone.
     pub(super) kind: String,
     pub(super) text: String,
 }

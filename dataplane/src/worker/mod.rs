@@ -197,7 +197,7 @@ impl<Io: FrameIo> Worker<Io> {
         self
     }
 
-    /// The same, and prefetches as with a vast table.
+    /// Keeps bursts, and prefetches as with a vast table.
     #[must_use]
     pub fn keeping_bursts_as_if_vast(mut self) -> Self {
         self.handler.vast = 0;

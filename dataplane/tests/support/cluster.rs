@@ -37,12 +37,12 @@ pub fn owners(workers: usize) -> Arc<OwnerMap> {
 }
 
 impl Cluster {
-    /// So many workers on what `lab` has configured, with its neighbours.
+    /// `workers` workers on what `lab` has configured, with its neighbours.
     pub fn new(lab: &Lab, workers: usize, steering: Steering) -> Self {
         Self::with_senders(lab, workers, steering, &[])
     }
 
-    /// The same, where some workers have no transmit queue on a port: (worker, port, who sends).
+    /// Workers of which some have no transmit queue on a port: (worker, port, sender for it).
     pub fn with_senders(
         lab: &Lab,
         workers: usize,
@@ -55,7 +55,7 @@ impl Cluster {
         cluster
     }
 
-    /// The same, but no worker has a configuration yet: see [`begin`](Self::begin).
+    /// Workers without a configuration yet: see [`begin`](Self::begin).
     pub fn unconfigured(lab: &Lab, workers: usize, senders: &[(usize, InterfaceId, usize)]) -> Self {
         let owners = owners(workers);
         let (mut all, mut controls) = (Vec::new(), Vec::new());

@@ -91,7 +91,7 @@ impl Lab {
         Self::of(capacity, Worker::keeping_bursts)
     }
 
-    /// The same, prefetched as with a vast table.
+    /// A lab like that, with prefetching as for a vast table.
     pub fn with_vast_table(capacity: usize) -> Self {
         Self::of(capacity, Worker::keeping_bursts_as_if_vast)
     }

@@ -118,7 +118,7 @@ fn established(odd: u32, direction: Direction) -> usize {
     counted(&mut path)
 }
 
-/// The same, mixed: a burst from clients, a burst from reals, each TCP and UDP.
+/// Established connections' packets, mixed: a burst from clients, a burst from reals, each TCP and UDP.
 fn burst() -> usize {
     let mut path = established_path();
     let mut random = Random::default();

@@ -46,7 +46,7 @@ impl RteHash {
         outcome
     }
 
-    /// The same, but values are read after the next `N` keys have been looked up.
+    /// Looks up as above, but reads values after the next `N` keys have been looked up.
     pub fn pipelined<const N: usize>(&self, keys: &[Key]) -> Outcome {
         let mut outcome = Outcome::default();
         let mut before = [-1; N];

@@ -183,8 +183,8 @@ fn direction_to(destination: IpAddr, snapshot: &Snapshot) -> Direction {
     if snapshot.local(destination).is_some() { Direction::Forward } else { Direction::Reverse }
 }
 
-/// The same for any frame. Fragments are claimed by the client's address alone: all but the first of a
-/// datagram have no ports. ICMP errors by the packet that they quote.
+/// The claim of any frame. A fragment is claimed by the client's address alone, since only the first of a datagram has
+/// ports; an ICMP error by the packet that it quotes.
 fn claim(frame: &impl Frame, snapshot: &Snapshot) -> Option<Claim> {
     if frame.head()[at::ETHER_TYPE..at::IPV4] != [8, 0] {
         return None;
