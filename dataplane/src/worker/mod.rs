@@ -60,6 +60,7 @@ const SWEEP_PASS_NANOSECONDS: u64 = 1_000_000_000;
 const SWEEP_BUCKETS_A_SECOND: usize = 1 << 20;
 /// … so many seconds, unless more than three quarters of it are taken: then it needs the room sooner.
 const SWEEP_SLOWEST: usize = 4;
+const _: () = assert!(SWEEP_PASS_NANOSECONDS * SWEEP_SLOWEST as u64 <= u64::MAX >> 32);
 /// Buckets of 512 KiB: where a table is no larger than a core's own cache, a burst that a port receives is not
 /// prefetched for, nor kept until the next one has been decoded, for what it waits for is as near as the frames
 /// themselves, which that would push out.
@@ -355,7 +356,8 @@ impl<Io: FrameIo> Handler<Io> {
         let pass = self.sweep_pass();
         let behind = now.nanoseconds.saturating_sub(self.swept_until).min(pass);
         let buckets = self.table.buckets() as u64;
-        let due = (u128::from(behind) * u128::from(buckets) / u128::from(pass)) as usize;
+        // It fits: a pass has fewer than 2^32 nanoseconds, and a table fewer than 2^32 buckets.
+        let due = (behind * buckets / pass) as usize;
         if due == 0 {
             return;
         }
