@@ -6,7 +6,7 @@ use control::api::protocol::{Command, Refusal};
 use control::api::refusal::Refused;
 use control::change::{Effect, apply, save};
 use control::model::{Model, Network};
-use control::text::addresses::Listen;
+use control::text::services::Listen;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::mac::Mac;
 use dataplane::schedule::Change;

@@ -61,7 +61,7 @@ fn way(key: NeighbourKey) -> NextHopId {
 }
 
 fn web() -> ServiceKey {
-    "tcp://192.168.10.100:80".parse::<control::text::addresses::Listen>().unwrap().0
+    "tcp://192.168.10.100:80".parse::<control::text::services::Listen>().unwrap().0
 }
 
 fn real(endpoint: &str) -> RealKey {
@@ -134,7 +134,7 @@ fn restoring_keeps_the_ids_of_what_stays() {
 #[test]
 fn an_untouched_service_keeps_its_schedule() {
     let mut bench = Bench::new();
-    let dns = "udp://192.168.10.100:53".parse::<control::text::addresses::Listen>().unwrap().0;
+    let dns = "udp://192.168.10.100:53".parse::<control::text::services::Listen>().unwrap().0;
     let before = bench.restore(&[WEB, RS1, "-A -u 192.168.10.100:53"]);
     let edit = r#""command":"edit-real","service":"tcp://192.168.10.100:80","real":"10.0.0.7:80","weight":3"#;
     let after = bench.command(edit);

@@ -3,8 +3,8 @@
 use crate::Failure;
 use crate::options::{Order, RealName, RealOptions, Selection, ServiceAddress, ServiceOptions, Written};
 use control::api::protocol::{Command, LONGEST_LINE, Lines};
-use control::text::addresses::Listen;
 use control::text::later;
+use control::text::services::Listen;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{Protocol, ServiceKey};
 use std::io::Read;

@@ -10,7 +10,7 @@ use crate::api::protocol::Command;
 use crate::api::refusal::Refused;
 use crate::model::rules::{self, Unfit};
 use crate::model::{Model, Network, Real, Service, TooLong, with_timeouts};
-use crate::text::addresses::Listen;
+use crate::text::services::Listen;
 use crate::text::{algorithms, later};
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::ServiceKey;

@@ -4,9 +4,8 @@ use super::problem::Problems;
 use super::section::{self, At, Section};
 use super::{EthPort, Interface, StaticNeighbour, StaticRoute};
 use crate::model::rules;
-use crate::text::addresses::{self, Fault};
+use crate::text::{addresses, links};
 use dataplane::names::ids::{InterfaceId, MAX_INTERFACES};
-use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -176,7 +175,8 @@ impl Topology {
         let mut read: Vec<IpNet> = Vec::new();
         for value in array.value {
             let text = section::text("addresses", value, problems);
-            let address = text.and_then(|text| section::parsed("addresses", text, own_address, problems));
+            let address =
+                text.and_then(|text| section::parsed("addresses", text, links::own_address, problems));
             let Some(At { value: address, at }) = address else {
                 self.complete = false;
                 continue;
@@ -240,7 +240,7 @@ impl Topology {
     fn read_route(&mut self, mut section: Section<'_>, problems: &mut Problems) {
         section.require("to", "\"172.16.0.0/12\"", problems);
         section.require("via", "\"10.0.0.1\"", problems);
-        let to = section.parsed("to", network, problems);
+        let to = section.parsed("to", links::network, problems);
         let via = section.parsed("via", addresses::host, problems);
         let named = self.named_port(&mut section, problems);
         section.finish(problems);
@@ -272,7 +272,7 @@ impl Topology {
         section.require("address", "\"10.0.0.7\"", problems);
         section.require("mac", "\"02:00:00:00:00:07\"", problems);
         let address = section.parsed("address", addresses::host, problems);
-        let mac = section.parsed("mac", mac, problems);
+        let mac = section.parsed("mac", links::mac, problems);
         let named = self.named_port(&mut section, problems);
         section.finish(problems);
         let (Some(address), Some(named)) = (address, named) else { return };
@@ -357,52 +357,4 @@ fn mtu(section: &mut Section<'_>, buffer_size: usize, problems: &mut Problems) -
             .add(mtu.at, format!("{found}, and [buffers] size is {buffer_size}; raise that or lower this"));
     }
     Some(*mtu as u16)
-}
-
-fn prefix(text: &str, example: &str) -> Result<IpNet, Fault> {
-    if text.matches(':').count() > 1 {
-        return Err(Fault::NotSupported("IPv6"));
-    }
-    let expected = || Fault::Malformed(format!("expected ADDRESS/LENGTH as {example}, found {text:?}"));
-    text.parse().map_err(|_| expected())
-}
-
-/// An own address with the prefix of its link.
-fn own_address(text: &str) -> Result<IpNet, Fault> {
-    let address = prefix(text, "192.168.10.100/24")?;
-    let host = address.addr();
-    addresses::host(&host.to_string())?;
-    if address.prefix_len() == 0 {
-        return Err(Fault::Malformed(format!("expected a prefix length from 1 to 32, found {address}")));
-    }
-    // Prefixes of 31 and 32 bits have neither (RFC 3021).
-    if address.prefix_len() < 31 && (host == address.network() || host == address.broadcast()) {
-        return Err(Fault::Malformed(format!("{address} is the network's own or its broadcast address")));
-    }
-    Ok(address)
-}
-
-/// Destinations of a route.
-fn network(text: &str) -> Result<IpNet, Fault> {
-    let network = prefix(text, "172.16.0.0/12")?;
-    if network.addr() != network.network() {
-        let right = network.trunc();
-        return Err(Fault::Malformed(format!("{network} has bits beyond its length; did you mean {right}?")));
-    }
-    Ok(network)
-}
-
-/// A host's Ethernet address.
-fn mac(text: &str) -> Result<Mac, Fault> {
-    let bytes = text.split(':').map(|pair| match pair.len() {
-        2 if pair.bytes().all(|byte| byte.is_ascii_hexdigit()) => u8::from_str_radix(pair, 16).ok(),
-        _ => None,
-    });
-    let bytes: Option<Vec<u8>> = bytes.collect();
-    let mac = bytes.and_then(|bytes| Some(Mac(bytes.try_into().ok()?)));
-    let host = mac.filter(|mac| !mac.is_group() && mac.0 != [0; 6]);
-    host.ok_or_else(|| {
-        let expected = "the MAC of a host as 02:00:00:00:00:07";
-        Fault::Malformed(format!("expected {expected}, found {text:?}"))
-    })
 }

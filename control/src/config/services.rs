@@ -5,8 +5,9 @@ use super::problem::Problems;
 use super::section::{At, Section};
 use crate::model::rules::{Unfit, Unsuitable, check_real_alone};
 use crate::model::{Draft, LARGEST_WEIGHT, MAX_REALS, MAX_SERVICES, Network, Real};
-use crate::text::addresses::{self, Listen, RealAddress};
+use crate::text::addresses::{self, RealAddress};
 use crate::text::algorithms;
+use crate::text::services::{self, Listen};
 use dataplane::names::ids::ServiceKey;
 use dataplane::schedule::Algorithm;
 
@@ -51,7 +52,7 @@ struct WrittenReal {
 
 fn service(mut section: Section<'_>, problems: &mut Problems) -> Written {
     section.require("listen", "\"tcp://192.168.10.100:80\"", problems);
-    let key = section.parsed("listen", addresses::listen, problems);
+    let key = section.parsed("listen", services::listen, problems);
     let algorithm = scheduler(&mut section, problems);
     for later in LATER_OF_SERVICE {
         section.later(later, problems);

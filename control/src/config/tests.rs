@@ -66,7 +66,7 @@ fn the_example_is_read_whole() {
     let (address, mac) = ("10.0.0.7".parse().unwrap(), Mac([2, 0, 0, 0, 0, 7]));
     assert_eq!(config.neighbours, [StaticNeighbour { address, mac, interface: InterfaceId(1) }]);
     let service = service_of(&config);
-    assert_eq!(crate::text::addresses::Listen(service.key).to_string(), "tcp://192.168.10.100:80");
+    assert_eq!(crate::text::services::Listen(service.key).to_string(), "tcp://192.168.10.100:80");
     assert_eq!(service.algorithm, Algorithm::WeightedRoundRobin);
     assert_eq!(service.reals, [Real { endpoint: "10.0.0.7:80".parse().unwrap(), weight: 1 }]);
 }

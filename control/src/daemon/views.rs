@@ -7,7 +7,7 @@ use crate::api::refusal::Refused;
 use crate::model::rules::Unfit;
 use crate::model::{Real, Service};
 use crate::publish::workers::Connections;
-use crate::text::addresses::Listen;
+use crate::text::services::Listen;
 use dataplane::names::ids::{RealKey, ServiceKey};
 use serde_json::Value;
 

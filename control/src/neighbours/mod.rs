@@ -24,126 +24,49 @@
 //! Requests are paced ([`LOOKS`]): thousands of reals that are configured at once must not become a burst
 //! that the ring to the worker, the link's switch or the worker's own limit on replies cuts short.
 
+//!
+//! The files:
+//!
+//! ```text
+//! mod        all neighbours: which there are, and when each is due
+//! asking     what an event or the passing of time leads to
+//! entry      what is known of one neighbour
+//! pace       how often neighbours are asked, and how many there can be
+//! arp        the messages to send
+//! announce   gratuitous ARP: own addresses are told to the links
+//! conflicts  own addresses that others say are theirs
+//! action     what is wanted of the control thread
+//! ```
+
+mod action;
 mod announce;
 mod arp;
+mod asking;
 mod conflicts;
 mod entry;
+mod pace;
 
+pub use action::{Action, ArpFrame, Notice};
 pub use announce::{Announcer, FRAMES_AT_ONCE};
 pub use arp::Interface;
 pub use conflicts::{Conflict, Conflicts};
+pub use pace::{
+    FORGET, KEPT, LONGEST_PAUSE, LOOKS, MAX_ENTRIES, MAX_UNANSWERED, NEW_A_SECOND, REACHABLE, RETRY,
+    REVIVALS, REVIVE, SPREAD, TRIES, WANTED,
+};
 
-use dataplane::exchange::orders::{NeighbourEvent, Order, SMALL_FRAME};
-use dataplane::live::next_hops::{NextHop, NextHops};
+use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::{InterfaceId, MAX_INTERFACES, NeighbourKey, NextHopId};
 use dataplane::names::mac::Mac;
-use entry::{Entry, Kind, State, trusted};
+use entry::{Entry, Kind, State};
 use hashbrown::HashMap;
+use pace::{ASecond, FAILED};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The longest that an answer is trusted.
-pub const REACHABLE: Duration = Duration::from_secs(30);
-/// An answer is trusted for up to this much less, depending on the address, so that neighbours that answered together
-/// are not checked together.
-pub const SPREAD: Duration = Duration::from_secs(10);
-/// Entries examined, and so requests sent, in one turn at most: 8,000 a second with a turn each 2 ms.
-pub const LOOKS: usize = 16;
-/// The time between two requests (RFC 1122, 2.3.2.1: at most one a second for each destination).
-pub const RETRY: Duration = Duration::from_secs(1);
-/// Requests that must stay unanswered before a neighbour counts as unreachable.
-pub const TRIES: u32 = 3;
-/// A permanent neighbour that does not answer is asked again after this time; each further pause is twice as long.
-pub const REVIVE: Duration = Duration::from_secs(5);
-/// The longest such pause, unless there are so many that [`REVIVALS`] makes it longer.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Requests a second, about, to all permanent neighbours that do not answer.
-pub const REVIVALS: u32 = 256;
-/// Requests a second to permanent neighbours that did not answer and that packets wait for.
-pub const WANTED: u32 = 32;
-/// Up to this number dynamic neighbours are kept as long as they answer: 8192 are some 330 requests a second.
-pub const KEPT: usize = 8192;
-/// With more than [`KEPT`], dynamic neighbours are forgotten when no packet has waited for them for this long.
-pub const FORGET: Duration = Duration::from_secs(300);
-/// How long a dynamic neighbour that did not answer is remembered.
-const FAILED: Duration = Duration::from_secs(10);
-/// Neighbours known at once.
-pub const MAX_ENTRIES: usize = 1 << 16;
-/// Dynamic neighbours that have not answered: a flood of made-up sources can occupy no more.
-pub const MAX_UNANSWERED: usize = 1024;
-
-/// New dynamic neighbours asked for in a second: a flood must not become one of broadcasts.
-pub const NEW_A_SECOND: u32 = 2048;
-
 /// A moment: since an arbitrary start.
 pub type Moment = Duration;
-
-/// What is to be done, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Publish what is known of the next hop.
-    Set(NextHopId, NextHop),
-    /// Tell every worker.
-    Tell(Notice),
-    /// Send this frame.
-    Send(ArpFrame),
-}
-
-/// What every worker is to know of a neighbour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// It has this id: send what waits for it.
-    Reachable(NeighbourKey, NextHopId),
-    /// It does not answer: drop what waits for it.
-    Unreachable(NeighbourKey),
-}
-
-impl Notice {
-    /// The order to a worker.
-    pub fn order(self) -> Order {
-        match self {
-            Self::Reachable(key, id) => Order::Reachable(key, id),
-            Self::Unreachable(key) => Order::Unreachable(key),
-        }
-    }
-}
-
-/// An ARP message in a complete frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ArpFrame {
-    /// Out of this interface.
-    pub interface: InterfaceId,
-    /// Bytes in use of `bytes`.
-    pub length: u8,
-    /// From the Ethernet header on, padded to Ethernet's minimum.
-    pub bytes: [u8; SMALL_FRAME],
-}
-
-impl ArpFrame {
-    /// The order to the worker that sends it.
-    pub fn order(self) -> Order {
-        let Self { interface, length, bytes } = self;
-        Order::Send { interface, length, bytes }
-    }
-}
-
-/// Counts up to a limit in each second.
-#[derive(Clone, Copy, Debug, Default)]
-struct ASecond {
-    second: u64,
-    count: u32,
-}
-
-impl ASecond {
-    /// Whether there is room for one more.
-    fn takes(&mut self, limit: u32, now: Moment) -> bool {
-        if now.as_secs() != self.second {
-            *self = Self { second: now.as_secs(), count: 0 };
-        }
-        self.count += 1;
-        self.count <= limit
-    }
-}
 
 /// All neighbours.
 #[derive(Debug)]
@@ -359,193 +282,6 @@ impl Neighbours {
     /// Neighbours that were refused for want of room.
     pub fn refused(&self) -> u64 {
         self.refused
-    }
-
-    /// Another station says that an own address is its.
-    fn claimed(&mut self, key: NeighbourKey, mac: Mac, now: Moment) {
-        let defence = self.conflicts.claim(key, mac, now);
-        if defence.say {
-            log::warn!("{} is ours, but {mac} on the same link says by ARP that it is its", key.address);
-        }
-        if defence.announce
-            && let Some(interface) = self.interfaces.get(key.interface.index())
-        {
-            self.actions.extend(interface.announcement(key.address).into_iter().flatten().map(Action::Send));
-        }
-    }
-
-    fn wanted(&mut self, key: NeighbourKey, now: Moment) {
-        if !self.interfaces.get(key.interface.index()).is_some_and(|interface| interface.may_ask(key.address))
-        {
-            self.actions.push(Action::Tell(Notice::Unreachable(key)));
-            return;
-        }
-        let Some(entry) = self.entries.get_mut(&key) else {
-            return self.begin(key, now);
-        };
-        entry.wanted = now;
-        match entry.state {
-            State::Asking { .. } => {}
-            // It is told when the interface is restored.
-            _ if self.withdrawn & key.interface.bit() != 0 => {}
-            State::Failed { asked, .. } if now < asked + RETRY => {
-                self.actions.push(Action::Tell(Notice::Unreachable(key)));
-            }
-            State::Failed { .. } if entry.kind == Kind::Permanent && !self.again.takes(WANTED, now) => {
-                self.actions.push(Action::Tell(Notice::Unreachable(key)));
-            }
-            State::Failed { .. } => self.ask(key, now),
-            State::Static { .. } | State::Reachable { .. } | State::Checking { .. } => {
-                // The event crossed with the answer.
-                let id = self.id(key);
-                self.actions.push(Action::Tell(Notice::Reachable(key, id)));
-            }
-        }
-    }
-
-    /// A dynamic one that packets wait for the first time.
-    fn begin(&mut self, key: NeighbourKey, now: Moment) {
-        if !self.begun.takes(NEW_A_SECOND, now) {
-            self.actions.push(Action::Tell(Notice::Unreachable(key)));
-            return;
-        }
-        if self.unanswered.len() >= MAX_UNANSWERED
-            && let Some((_, oldest)) = self.unanswered.first().copied()
-        {
-            self.forget(oldest);
-            self.actions.push(Action::Tell(Notice::Unreachable(oldest)));
-        }
-        if self.entries.len() >= MAX_ENTRIES {
-            self.refused += 1;
-            self.actions.push(Action::Tell(Notice::Unreachable(key)));
-            return;
-        }
-        self.insert(key, Entry::new(Kind::Dynamic, now));
-        self.ask(key, now);
-    }
-
-    fn heard(&mut self, key: NeighbourKey, mac: Mac, reply: bool, now: Moment) {
-        let Some(entry) = self.entries.get(&key) else { return };
-        if matches!(entry.kind, Kind::Static { .. }) || mac.is_group() || mac == Mac([0; 6]) {
-            return;
-        }
-        let known = entry.state.mac();
-        let state = match entry.state {
-            // Only an answer proves that it hears us; an unasked message still shows its MAC.
-            _ if reply => State::Reachable { mac, until: now + trusted(key) },
-            State::Reachable { until, .. } => State::Reachable { mac, until },
-            State::Checking { tries, .. } => State::Checking { mac, tries },
-            _ => State::Reachable { mac, until: now + RETRY },
-        };
-        // While it is asked, only an answer ends the wait for one.
-        let is_waited_for = matches!(entry.state, State::Checking { .. }) && !reply;
-        self.alter(key, |entry| {
-            entry.state = state;
-            entry.unanswered = entry.unanswered.filter(|_| is_waited_for);
-            entry.failures = 0;
-            if !reply {
-                // It asks for one of our addresses, so it is about to send.
-                entry.wanted = now;
-            }
-        });
-        if known != Some(mac) {
-            self.publish(key, mac);
-        }
-    }
-
-    /// An entry is due: ask again, or give it up.
-    fn look(&mut self, key: NeighbourKey, now: Moment) {
-        let Some(entry) = self.entries.get(&key).copied() else {
-            self.due.iter_mut().for_each(|due| due.retain(|(_, other)| *other != key));
-            return;
-        };
-        let crowded = self.entries.len() > KEPT;
-        let over = crowded && entry.kind == Kind::Dynamic && now >= entry.wanted + FORGET;
-        match entry.state {
-            State::Static { .. } => self.alter(key, |_| {}),
-            State::Asking { tries, .. } if tries < TRIES => self.ask_again(key, tries, now),
-            State::Asking { .. } => self.fail(key, now),
-            State::Reachable { .. } | State::Checking { .. } if over => self.forget(key),
-            State::Reachable { mac, .. } => self.check(key, mac, 0, now),
-            State::Checking { mac, tries } if tries < 2 * TRIES => self.check(key, mac, tries, now),
-            State::Checking { .. } => self.fail(key, now),
-            State::Failed { .. } if entry.kind == Kind::Permanent => self.revive(key, now),
-            State::Failed { .. } => self.forget(key),
-        }
-    }
-
-    fn ask(&mut self, key: NeighbourKey, now: Moment) {
-        self.ask_again(key, 0, now);
-    }
-
-    fn ask_again(&mut self, key: NeighbourKey, tries: u32, now: Moment) {
-        self.request(key, Mac::BROADCAST);
-        self.alter(key, |entry| {
-            entry.state = State::Asking { tries: tries + 1, next: now + RETRY };
-            entry.unanswered.get_or_insert(now);
-        });
-    }
-
-    /// Asks once for one that was given up.
-    fn revive(&mut self, key: NeighbourKey, now: Moment) {
-        self.request(key, Mac::BROADCAST);
-        self.pause(key, now);
-    }
-
-    /// Sets when a neighbour that does not answer is asked again.
-    fn pause(&mut self, key: NeighbourKey, now: Moment) {
-        let in_turn = Duration::from_secs(1) * self.failed / REVIVALS;
-        self.alter(key, |entry| {
-            let of_its_own = (REVIVE * (1 << entry.failures.min(8))).min(LONGEST_PAUSE);
-            entry.failures = entry.failures.saturating_add(1);
-            let pause = if entry.kind == Kind::Permanent { of_its_own.max(in_turn) } else { FAILED };
-            entry.state = State::Failed { asked: now, next: now + pause };
-        });
-    }
-
-    /// Asks whether the host still has this MAC: first itself alone, then everybody.
-    fn check(&mut self, key: NeighbourKey, mac: Mac, tries: u32, now: Moment) {
-        self.request(key, if tries < TRIES { mac } else { Mac::BROADCAST });
-        self.alter(key, |entry| {
-            entry.state = State::Checking { mac, tries: tries + 1 };
-            entry.asked = now;
-            entry.unanswered.get_or_insert(now);
-        });
-    }
-
-    fn request(&mut self, key: NeighbourKey, to: Mac) {
-        if let Some(interface) = self.interfaces.get(key.interface.index())
-            && let Some(frame) = interface.request(key, to)
-        {
-            self.actions.push(Action::Send(frame));
-        }
-    }
-
-    fn fail(&mut self, key: NeighbourKey, now: Moment) {
-        self.unpublish(key);
-        self.pause(key, now);
-        self.actions.push(Action::Tell(Notice::Unreachable(key)));
-    }
-
-    fn publish(&mut self, key: NeighbourKey, mac: Mac) {
-        if self.is_withdrawn(key) {
-            return;
-        }
-        let id = self.id(key);
-        if id == NextHopId::UNKNOWN {
-            self.forget(key);
-            self.actions.push(Action::Tell(Notice::Unreachable(key)));
-            return;
-        }
-        // The MAC before the news: a worker that gets the news must find it.
-        self.actions.push(Action::Set(id, NextHop::resolved(key.interface, mac)));
-        self.actions.push(Action::Tell(Notice::Reachable(key, id)));
-    }
-
-    fn unpublish(&mut self, key: NeighbourKey) {
-        if let Some(id) = self.ids.get(&key) {
-            self.actions.push(Action::Set(*id, NextHop::UNRESOLVED));
-        }
     }
 
     fn insert(&mut self, key: NeighbourKey, entry: Entry) {

@@ -1,4 +1,6 @@
+use super::entry::trusted;
 use super::*;
+use dataplane::live::next_hops::NextHop;
 use dataplane::names::family::V4;
 use proptest::prelude::*;
 use std::collections::HashSet;

@@ -1,12 +1,11 @@
-//! Addresses as people write them: `192.168.10.100:80`, `10.0.0.7`, `tcp://192.168.10.100:80`.
+//! Addresses as people write them: `192.168.10.100:80`, `10.0.0.7`. Here, and nowhere else, IPv6 is refused.
 
 use super::later;
 use crate::model::rules::is_unicast;
-use dataplane::names::ids::{Protocol, ServiceKey};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Deserializer};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::str::FromStr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Why a text is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +27,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-fn malformed(message: impl Into<String>) -> Fault {
+pub(super) fn malformed(message: impl Into<String>) -> Fault {
     Fault::Malformed(message.into())
 }
 
@@ -84,65 +83,26 @@ pub fn real(text: &str) -> Result<RealAddress, Fault> {
     split(text)
 }
 
-/// `tcp://VIP:PORT` or `udp://VIP:PORT`.
+/// An address and port in JSON, whatever host it is of: whether a real can have them is judged with the request.
 ///
 /// # Errors
-/// As [`service`]; another scheme. SCTP is told apart as not supported.
-pub fn listen(text: &str) -> Result<ServiceKey, Fault> {
-    let (protocol, address) = scheme(text)?;
-    Ok(ServiceKey { protocol, listen: service(address)? })
+/// Anything else; IPv6 is not supported yet.
+pub fn deserialize_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    SocketAddrV4::deserialize(deserializer).map(SocketAddr::V4)
 }
 
-/// The protocol that stands before `://`, and what follows.
-fn scheme(text: &str) -> Result<(Protocol, &str), Fault> {
-    match text.split_once("://") {
-        Some(("tcp", address)) => Ok((Protocol::Tcp, address)),
-        Some(("udp", address)) => Ok((Protocol::Udp, address)),
-        Some(("sctp", _)) => Err(Fault::NotSupported(later::SCTP)),
-        _ => Err(not_a_service(text)),
+/// An address and port, whatever host it is of.
+pub(super) fn endpoint(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().map(SocketAddr::V4)
+}
+
+/// `ADDRESS/LENGTH`, as in `example`.
+pub(super) fn prefix(text: &str, example: &str) -> Result<IpNet, Fault> {
+    if text.matches(':').count() > 1 {
+        return Err(Fault::NotSupported(later::IPV6));
     }
-}
-
-fn not_a_service(text: &str) -> Fault {
-    malformed(format!("expected tcp://VIP:PORT or udp://VIP:PORT, found {text:?}"))
-}
-
-/// Names a service: `"tcp://192.168.10.100:80"` in JSON and in messages.
-///
-/// Unlike [`listen`] it takes any address and port: whether a VIP can have them is judged with the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Listen(pub ServiceKey);
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.0.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        };
-        write!(f, "{scheme}://{}", self.0.listen)
-    }
-}
-
-impl FromStr for Listen {
-    type Err = Fault;
-
-    fn from_str(text: &str) -> Result<Self, Fault> {
-        let (protocol, listen) = scheme(text)?;
-        let listen = listen.parse().map_err(|_| not_a_service(text))?;
-        Ok(Self(ServiceKey { protocol, listen }))
-    }
-}
-
-impl Serialize for Listen {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Listen {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
+    let prefix = text.parse::<Ipv4Net>().map(IpNet::V4);
+    prefix.map_err(|_| malformed(format!("expected ADDRESS/LENGTH as {example}, found {text:?}")))
 }
 
 fn split(text: &str) -> Result<RealAddress, Fault> {
@@ -191,7 +151,6 @@ mod tests {
         assert_eq!(service("192.168.10.100:80"), Ok("192.168.10.100:80".parse().unwrap()));
         assert_eq!(real("10.0.0.7:8080").unwrap().or_port(80).port(), 8080);
         assert_eq!(real("10.0.0.7").unwrap().or_port(80).port(), 80);
-        assert_eq!(listen("udp://192.168.10.100:53").unwrap().protocol, Protocol::Udp);
     }
 
     #[test]
@@ -218,10 +177,6 @@ mod tests {
         ] {
             assert_eq!(text(service(found)), expected);
         }
-        assert_eq!(
-            text(listen("http://10.0.0.7:80")),
-            "expected tcp://VIP:PORT or udp://VIP:PORT, found \"http://10.0.0.7:80\""
-        );
     }
 
     #[test]
@@ -229,13 +184,11 @@ mod tests {
         for found in ["[2001:db8::1]:80", "2001:db8::1", "[::1]", "2001:db8::1/64"] {
             assert_eq!(text(service(found)), "not supported yet: IPv6", "{found}");
         }
-        assert_eq!(text(listen("sctp://10.0.0.7:80")), "not supported yet: SCTP");
         for (found, what) in [("10.0.0.7:0", "port 0 (any port)"), ("10.0.0.7:8000-8100", "a range of ports")]
         {
             let expected = format!("not supported yet: {what}");
             assert_eq!(text(service(found)), expected);
             assert_eq!(text(real(found)), expected);
-            assert_eq!(text(listen(&format!("udp://{found}"))), expected);
         }
     }
 }

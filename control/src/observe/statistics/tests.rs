@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{Real, Service};
-use crate::text::addresses::Listen;
+use crate::text::services::Listen;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::family::V4;
 use dataplane::schedule::Algorithm;

@@ -1,0 +1,148 @@
+//! What `lbctl` asks.
+
+use super::{Lines, timeouts};
+use crate::text::addresses;
+use crate::text::services::Listen;
+use dataplane::connection::TimeoutSeconds;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// A request line: `{"v":1,"command":"add-real",…}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`].
+    pub v: u32,
+    /// What to do.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+/// The commands, with the long names of the options.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// Create a service.
+    AddService {
+        /// Which.
+        service: Listen,
+        /// By name; absent: `wrr`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scheduler: Option<String>,
+        /// Persistence in seconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        persistence: Option<u32>,
+    },
+    /// Change a service; what is absent stays.
+    EditService {
+        /// Which.
+        service: Listen,
+        /// By name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scheduler: Option<String>,
+        /// Persistence in seconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        persistence: Option<u32>,
+    },
+    /// Remove a service with its reals.
+    DelService {
+        /// Which.
+        service: Listen,
+    },
+    /// Add a real.
+    AddReal {
+        /// To which service.
+        service: Listen,
+        /// Address and port; the client fills in the service's port where none was given.
+        #[serde(deserialize_with = "addresses::deserialize_endpoint")]
+        real: SocketAddr,
+        /// 0 to 65535; absent: 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weight: Option<u32>,
+        /// Connections at which no more are given; 0: no limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        upper_threshold: Option<u32>,
+        /// Connections below which more are given again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lower_threshold: Option<u32>,
+    },
+    /// Change a real; what is absent stays.
+    EditReal {
+        /// Of which service.
+        service: Listen,
+        /// Which.
+        #[serde(deserialize_with = "addresses::deserialize_endpoint")]
+        real: SocketAddr,
+        /// 0 to 65535.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weight: Option<u32>,
+        /// See [`Command::AddReal`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        upper_threshold: Option<u32>,
+        /// See [`Command::AddReal`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lower_threshold: Option<u32>,
+    },
+    /// Remove a real.
+    DelReal {
+        /// Of which service.
+        service: Listen,
+        /// Which.
+        #[serde(deserialize_with = "addresses::deserialize_endpoint")]
+        real: SocketAddr,
+    },
+    /// Weight 0; the answer says how many connections live. (`--wait` is the client's: it asks again.)
+    Drain {
+        /// Of which service.
+        service: Listen,
+        /// Which.
+        #[serde(deserialize_with = "addresses::deserialize_endpoint")]
+        real: SocketAddr,
+    },
+    /// Services and reals with weights and connections.
+    List {
+        /// Only this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<Listen>,
+    },
+    /// With counters.
+    Stats {
+        /// Only this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<Listen>,
+    },
+    /// With rates.
+    Rate {
+        /// Only this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<Listen>,
+    },
+    /// Every connection.
+    Connections {
+        /// Only of this service.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<Listen>,
+    },
+    /// Show or change the timeouts.
+    Timeouts {
+        /// 0 leaves one as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "timeouts")]
+        set: Option<TimeoutSeconds>,
+    },
+    /// Reset the counters.
+    // Braces: serde lets unknown keys of a unit variant pass.
+    Zero {},
+    /// Remove all services.
+    Clear {},
+    /// What would bring this state back.
+    Save {},
+    /// Replace all services by these lines in one change.
+    Restore {
+        /// `save`'s lines.
+        lines: Lines,
+        /// Only say what is wrong with them; change nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+    },
+    /// How `lbd` does.
+    Status {},
+}

@@ -1,0 +1,134 @@
+//! Under `ok` of `status`.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Under `ok` of `status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of natlb.
+    pub version: String,
+    /// Release of DPDK.
+    pub dpdk: String,
+    /// Since `ready`.
+    pub uptime_s: u64,
+    /// The version in force.
+    pub config_version: u64,
+    /// In the order of the file.
+    pub ports: Vec<PortView>,
+    /// In the order of the file.
+    pub workers: Vec<WorkerView>,
+    /// By reason; those above 0.
+    pub drops: BTreeMap<String, u64>,
+    /// What an operator should know of: lacks of a device, partial checksums, merged segments …
+    pub notes: Vec<String>,
+}
+
+/// An `EthPort` in `status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PortView {
+    /// From the file.
+    pub name: String,
+    /// `vip`, `dip` or `both`.
+    pub side: String,
+    /// DPDK's name of the driver.
+    pub driver: String,
+    /// Its MAC.
+    pub mac: String,
+    /// Its MTU: the largest IPv4 packet that leaves on it, in bytes; 0: an `lbd` that does not say.
+    #[serde(default)]
+    pub mtu: u16,
+    /// Whether there is a link.
+    pub link_up: bool,
+    /// How packets find their worker.
+    pub steering: String,
+    /// Packets that the device put into the wrong worker's queue.
+    #[serde(default)]
+    pub misdirected: u64,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Frames that came while no buffer was free; 0 where that is not known.
+    pub rx_missed: u64,
+    /// Whether its driver counts them.
+    #[serde(default = "yes")]
+    pub rx_missed_known: bool,
+    /// The host's interface that it stands on.
+    #[serde(default)]
+    pub interface: Option<InterfaceView>,
+    /// Buffers of its pools that are in use, by the device or the packet path.
+    #[serde(default)]
+    pub buffers_in_use: u64,
+    /// Buffers of its pools.
+    #[serde(default)]
+    pub buffers: u64,
+}
+
+/// What the kernel has counted on an interface since the start of `lbd`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceView {
+    /// Its name.
+    pub name: String,
+    /// Frames received, whoever got them.
+    pub rx_packets: u64,
+    /// Frames that the kernel had no use or no memory for.
+    pub rx_dropped: u64,
+    /// Frames that the interface's own device lost.
+    pub rx_missed: u64,
+}
+
+/// An `lbd` that does not say counts.
+fn yes() -> bool {
+    true
+}
+
+/// A worker in `status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// From 0.
+    pub id: usize,
+    /// The core it is pinned to.
+    pub core: usize,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Frames received and handed to another worker, which owns them.
+    pub handed_over: u64,
+    /// Frames of its own that other workers have received.
+    #[serde(default)]
+    pub taken_over: u64,
+    /// Share of time in turns that had packets, 0 to 1, over the last seconds.
+    pub busy_share: f64,
+    /// TSC cycles a packet, received or taken over, in those turns.
+    pub cycles_per_packet: f64,
+    /// Packets handled at once, on average.
+    #[serde(default)]
+    pub packets_per_burst: f64,
+    /// Connections in its table.
+    pub connections: u64,
+    /// Connections that its table holds.
+    pub capacity: u64,
+    /// Connections made.
+    #[serde(default)]
+    pub created: u64,
+    /// Connections that timed out.
+    #[serde(default)]
+    pub expired: u64,
+    /// Connections that gave way to new ones because the table was full.
+    #[serde(default)]
+    pub evicted: u64,
+    /// The most entries that the sweep examined in one turn.
+    #[serde(default)]
+    pub most_swept: u64,
+    /// The most connections that timed out in one turn.
+    #[serde(default)]
+    pub most_expired: u64,
+    /// The most connections that were made in one turn.
+    #[serde(default)]
+    pub most_created: u64,
+    /// The most entries that were moved in one turn because the table came to use more or less of its memory.
+    #[serde(default)]
+    pub most_moved: u64,
+}

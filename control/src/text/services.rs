@@ -1,0 +1,100 @@
+//! Services as people name them: `tcp://192.168.10.100:80`.
+
+use super::addresses::{self, Fault, malformed};
+use super::later;
+use dataplane::names::ids::{Protocol, ServiceKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// `tcp://VIP:PORT` or `udp://VIP:PORT`.
+///
+/// # Errors
+/// As [`addresses::service`]; another scheme. SCTP is told apart as not supported.
+pub fn listen(text: &str) -> Result<ServiceKey, Fault> {
+    let (protocol, address) = scheme(text)?;
+    Ok(ServiceKey { protocol, listen: addresses::service(address)? })
+}
+
+/// The protocol that stands before `://`, and what follows.
+fn scheme(text: &str) -> Result<(Protocol, &str), Fault> {
+    match text.split_once("://") {
+        Some(("tcp", address)) => Ok((Protocol::Tcp, address)),
+        Some(("udp", address)) => Ok((Protocol::Udp, address)),
+        Some(("sctp", _)) => Err(Fault::NotSupported(later::SCTP)),
+        _ => Err(not_a_service(text)),
+    }
+}
+
+fn not_a_service(text: &str) -> Fault {
+    malformed(format!("expected tcp://VIP:PORT or udp://VIP:PORT, found {text:?}"))
+}
+
+/// Names a service: `"tcp://192.168.10.100:80"` in JSON and in messages.
+///
+/// Unlike [`listen`] it takes any address and port: whether a VIP can have them is judged with the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Listen(pub ServiceKey);
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.0.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        write!(f, "{scheme}://{}", self.0.listen)
+    }
+}
+
+impl FromStr for Listen {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let (protocol, listen) = scheme(text)?;
+        let listen = addresses::endpoint(listen).ok_or_else(|| not_a_service(text))?;
+        Ok(Self(ServiceKey { protocol, listen }))
+    }
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text<T: fmt::Debug>(result: Result<T, Fault>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn services_are_named_by_protocol_address_and_port() {
+        assert_eq!(listen("udp://192.168.10.100:53").unwrap().protocol, Protocol::Udp);
+        let web = "tcp://192.168.10.100:80".parse::<Listen>().unwrap();
+        assert_eq!(web.to_string(), "tcp://192.168.10.100:80");
+        assert_eq!(listen("tcp://192.168.10.100:80"), Ok(web.0));
+    }
+
+    #[test]
+    fn what_is_malformed_or_for_later_is_named() {
+        let expected = "expected tcp://VIP:PORT or udp://VIP:PORT, found";
+        for found in ["http://10.0.0.7:80", "10.0.0.7:80", "tcp://", ""] {
+            assert_eq!(text(found.parse::<Listen>()), format!("{expected} {found:?}"));
+        }
+        assert_eq!(text(listen("http://10.0.0.7:80")), format!("{expected} \"http://10.0.0.7:80\""));
+        assert_eq!(text(listen("sctp://10.0.0.7:80")), "not supported yet: SCTP");
+        assert_eq!(text(listen("udp://10.0.0.7:0")), "not supported yet: port 0 (any port)");
+        assert_eq!(text(listen("tcp://[2001:db8::1]:80")), "not supported yet: IPv6");
+        let request = "tcp://[2001:db8::1]:80".parse::<Listen>();
+        assert_eq!(text(request), format!("{expected} \"tcp://[2001:db8::1]:80\""));
+    }
+}
