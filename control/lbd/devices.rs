@@ -9,9 +9,10 @@ use crate::placement::{QueuePlan, hand_over_buffers, numa_node};
 use crate::rings::{self, PortShape, Sizes, TooFew, Wanted};
 use crate::starting::Starting;
 use control::config::{Config, Hugepages};
-use control::daemon::{Counted, DeviceStatus, Devices};
+use control::devices::{DeviceStatus, Devices};
 use control::host_interface::{Footing, HostInterface};
 use control::nic_steering::Way;
+use dataplane::counters::PortCounters;
 use dataplane::exchange::peers::Peers;
 use dataplane::names::mac::Mac;
 use dataplane::snapshot;
@@ -369,11 +370,11 @@ impl Devices for DpdkDevices {
                 Way::OneWorker | Way::Software { .. } => snapshot::Steering::Software,
             },
             steering: self.steering.ways[index].to_string(),
-            counted: port.stats().ok().map(|stats| Counted {
-                rx_packets: stats.rx_packets,
-                tx_packets: stats.tx_packets,
-                rx_bytes: stats.rx_bytes,
-                tx_bytes: stats.tx_bytes,
+            counted: port.stats().ok().map(|stats| PortCounters {
+                rx_packets: Some(stats.rx_packets),
+                tx_packets: Some(stats.tx_packets),
+                rx_bytes: Some(stats.rx_bytes),
+                tx_bytes: Some(stats.tx_bytes),
                 rx_missed: port.counts_missed().then_some(stats.rx_missed + stats.rx_no_mbuf),
             }),
             buffers_in_use: port.pools().iter().map(|pool| u64::from(pool.in_use())).sum(),

@@ -33,7 +33,8 @@ mod worker_loop;
 
 use clap::Parser;
 use control::config::{self, Config};
-use control::daemon::{ControlThread, RunError, StartError, WorkerInfo};
+use control::daemon::{ControlThread, RunError, StartError};
+use control::devices::WorkerInfo;
 use control::persist::state_file::{LoadError, StateFile};
 use dataplane::live::next_hops::NextHops;
 use devices::DpdkDevices;

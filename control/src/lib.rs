@@ -5,7 +5,7 @@
 //! ```text
 //! daemon          the control thread's loop: what a request leads to
 //! persist         what outlives the process: the state file
-//! observe         what is counted, and at which rates
+//! observe         what is counted, at which rates, and how it is shown
 //! neighbours      next hops: asking by ARP, ageing
 //! publish         model → what the workers run on, and its way to them
 //! change          model + request → new model, or a refusal (pure)
@@ -14,6 +14,7 @@
 //! text            what people type and read: addresses, `ipvsadm`'s lines, names of schedulers, tables
 //! model           services and reals, as configured
 //! nic_steering    which way each EthPort's packets find their worker (pure)
+//! devices         what the devices are asked
 //! host_interface  what the kernel says of the interfaces below the ports, and what of it changes
 //! lock            a file's lock, which only one daemon can hold
 //! ```
@@ -29,6 +30,7 @@ pub mod api;
 pub mod change;
 pub mod config;
 pub mod daemon;
+pub mod devices;
 pub mod host_interface;
 mod lock;
 pub mod model;

@@ -6,7 +6,7 @@ use dataplane::names::ids::InterfaceId;
 
 use control::api::protocol::Command;
 use control_lab::{Lab, beside, config_in, until};
-use dataplane::counters::StateGauges;
+use dataplane::counters::{PortCounters, StateGauges};
 use dataplane::exchange::orders::NeighbourEvent;
 use dataplane::names::ids::{NeighbourKey, RealId};
 use dataplane::names::mac::Mac;
@@ -153,6 +153,33 @@ fn status_tells_of_ports_workers_drops_and_trouble() {
             |value: &serde_json::Value, wanted: f64| (value.as_f64().unwrap() - wanted).abs() < 0.02 * wanted;
         near(&worker["busy_share"], 0.25) && near(&worker["cycles_per_packet"], 1000.0)
     });
+}
+
+/// A counter that is added to its list is shown without anything else.
+#[test]
+fn status_has_all_that_is_counted() {
+    let (_directory, lab) = lab(2, 0);
+    for (number, listed) in (7..).zip(lab.workers[1].counters.each().skip(1)) {
+        listed.counters[0].set(number);
+    }
+    for worker in &lab.workers {
+        worker.counters.each_by_port().for_each(|listed| listed.counters[1].set(21));
+    }
+    let status = lab.ok(r#""command":"status""#);
+    for (number, listed) in (7..).zip(lab.workers[1].counters.each().skip(1)) {
+        assert_eq!(status["workers"][1][listed.name], number, "{}", listed.name);
+    }
+    for listed in lab.workers[1].counters.each_by_port() {
+        assert_eq!(
+            (&status["ports"][1][listed.name], &status["ports"][0][listed.name]),
+            (&json!(42), &json!(0))
+        );
+    }
+    let device = PortCounters { rx_bytes: Some(60), ..PortCounters::default() };
+    for listed in device.each() {
+        assert!(status["ports"][0][listed.name].is_u64(), "{}", listed.name);
+    }
+    assert_eq!(status["ports"][0]["rx_bytes"], 60);
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! From a request to its answer.
 
-use super::{ControlThread, views};
-use crate::api::protocol::{Changed, Command, Drained, Outcome, Saved, TimeoutsView, Tried};
+use super::ControlThread;
+use crate::api::protocol::{Changed, Command, Drained, Outcome, Saved, Status, TimeoutsView, Tried};
 use crate::api::refusal::Refused;
 use crate::api::server::PeerId;
 use crate::change;
 use crate::model::rules::Unfit;
+use crate::observe::notes::vip_note;
+use crate::observe::services::{self, Columns};
+use crate::observe::status;
+use crate::text::services::Listen;
 use dataplane::connection::TimeoutSeconds;
-use dataplane::names::ids::RealKey;
+use dataplane::names::ids::{RealKey, ServiceKey};
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Instant;
@@ -35,9 +39,9 @@ impl ControlThread {
     /// What a command shows; `None`: it changes what is configured.
     fn view(&mut self, command: &Command) -> Option<Result<Value, Refused>> {
         Some(match command {
-            Command::List { service } => self.listing(views::Columns::Plain, service.as_ref()),
-            Command::Stats { service } => self.listing(views::Columns::Totals, service.as_ref()),
-            Command::Rate { service } => self.listing(views::Columns::Rates, service.as_ref()),
+            Command::List { service } => self.listing(Columns::Plain, service.as_ref()),
+            Command::Stats { service } => self.listing(Columns::Totals, service.as_ref()),
+            Command::Rate { service } => self.listing(Columns::Rates, service.as_ref()),
             Command::Status {} => Ok(json(self.status())),
             Command::Save {} => Ok(json(Saved { lines: change::save(&self.model) })),
             Command::Zero {} => {
@@ -78,9 +82,10 @@ impl ControlThread {
                 json(Drained { live: self.workers.connections(id).live(), config_version })
             }
             Command::Timeouts { .. } => self.timeouts(),
-            Command::AddService { service, .. } => {
-                json(Changed { config_version, note: self.vip_note(service.0.listen.ip()) })
-            }
+            Command::AddService { service, .. } => json(Changed {
+                config_version,
+                note: vip_note(&self.watch, self.compiler.links(), service.0.listen.ip()),
+            }),
             _ => self.changed(),
         })
     }
@@ -109,6 +114,39 @@ impl ControlThread {
         json(TimeoutsView { tcp, tcp_fin, udp, config_version: self.compiler.version() })
     }
 
+    /// Whether a listing can be restricted to this service.
+    fn filter(&self, only: Option<&ServiceKey>) -> Result<(), Refused> {
+        match only {
+            Some(key) if !self.model.services().contains_key(key) => Err(Unfit::NoSuchService.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn listing(&mut self, columns: Columns, only: Option<&Listen>) -> Result<Value, Refused> {
+        let only = only.map(|listen| &listen.0);
+        self.filter(only)?;
+        if columns == Columns::Totals {
+            self.statistics.collect(&self.workers);
+        }
+        let Self { model, compiler, statistics, workers, .. } = self;
+        let inputs = services::Inputs { model, ids: compiler.ids(), statistics, workers };
+        Ok(json(services::services(inputs, columns, only)))
+    }
+
+    fn status(&self) -> Status {
+        let inputs = status::Inputs {
+            devices: &*self.devices,
+            network: self.compiler.links(),
+            model: &self.model,
+            config_version: self.compiler.version(),
+            watch: &self.watch,
+            workers: &self.workers,
+            neighbours: &self.neighbours,
+            now: self.moment(Instant::now()),
+        };
+        status::status(&inputs, self.notes_of_transmitting())
+    }
+
     fn changed(&self) -> Value {
         json(Changed { config_version: self.compiler.version(), note: None })
     }
@@ -126,6 +164,6 @@ fn logged(command: &Command) -> String {
 }
 
 /// The answers are plain structs with text keys, which always have a JSON form.
-pub(super) fn json(answer: impl Serialize) -> Value {
+fn json(answer: impl Serialize) -> Value {
     serde_json::to_value(answer).unwrap_or_default()
 }

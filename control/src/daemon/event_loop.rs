@@ -4,6 +4,7 @@
 //! `due(now)` when. Nothing in a turn waits for anything else.
 
 use super::{ControlThread, RunError};
+use crate::observe::periodic::Periodic;
 use crate::observe::rates;
 use mio::{Events, Poll, Registry, Token};
 use std::io;
@@ -144,7 +145,8 @@ impl ControlThread {
     /// When the next turn has something to do although nothing is ready.
     fn due(&self, now: Instant) -> Instant {
         let own = [now + self.rings(now), self.timers.rates.due(), self.timers.watch.due()];
-        let rooms = [self.server.due(now), self.publications.due(now), self.report_due()];
+        let rooms =
+            [self.server.due(now), self.publications.due(now), self.periodic.as_ref().map(Periodic::due)];
         own.into_iter().chain(rooms.into_iter().flatten()).min().unwrap_or(now)
     }
 

@@ -53,7 +53,7 @@ impl ControlThread {
                 self.set_link(index, true, now);
             }
             Change::Down => {
-                log::warn!("port {name}: link down{}", self.why_down(port));
+                log::warn!("port {name}: link down{}", self.devices.status(port).footing.why_down());
                 self.set_link(index, false, now);
             }
             Change::Flapped => {
@@ -77,17 +77,6 @@ impl ControlThread {
     fn set_link(&mut self, interface: InterfaceId, is_up: bool, now: Moment) {
         self.announcer.set_link(interface, is_up, now);
         self.neighbours.set_link(interface, is_up, now);
-    }
-
-    /// What to look at.
-    pub(super) fn why_down(&self, port: usize) -> String {
-        match self.devices.status(port).footing {
-            Footing::Interface(interface) if interface.is_up => {
-                format!(": interface {} has no carrier (its other end is down, or no cable)", interface.name)
-            }
-            Footing::Interface(interface) => format!(": ip link set {} up", interface.name),
-            Footing::Own | Footing::Gone(_) | Footing::Unknown => String::new(),
-        }
     }
 
     /// An interface has another MAC: first, nothing is sent to its neighbours, and the next snapshot takes frames to

@@ -54,10 +54,13 @@ impl ControlThread {
                 continue;
             }
             // Without the total nothing can be said of the share: the next second is judged with this one.
-            let Some(counted) = self.devices.status(port).counted else { continue };
+            let Some(received) = self.devices.status(port).counted.and_then(|counted| counted.rx_packets)
+            else {
+                continue;
+            };
             let misdirected = self.workers.misdirected(port);
-            if self.misdirection[port].sample(misdirected, counted.rx_packets) {
-                wrong.push((port, misdirected, counted.rx_packets));
+            if self.misdirection[port].sample(misdirected, received) {
+                wrong.push((port, misdirected, received));
             }
         }
         // While a worker is late nothing can be published: as long as it is wrong it is seen each second.
@@ -73,19 +76,6 @@ impl ControlThread {
             self.compiler.steer_by_software(port);
         }
         self.publications.republish();
-    }
-
-    /// How a port's packets find their worker, in a line.
-    pub(super) fn steering(&self, port: usize, by_device: (Steering, String)) -> String {
-        match (by_device, self.compiler.links().eth_ports[port].steering) {
-            ((Steering::Device, text), Steering::Software) => {
-                let misdirected = self.workers.misdirected(port);
-                format!(
-                    "by software: {misdirected} packets came by the device's way to the wrong worker ({text})"
-                )
-            }
-            ((_, text), _) => text,
-        }
     }
 }
 

@@ -1,45 +1,36 @@
 //! The control thread: everything of the control side that lives, in one loop.
 //!
 //! ```text
-//! mod        what it owns, and starting
-//! event_loop  waiting for sockets and timers, and a turn
-//! commands   a request → its answer
-//! publication  changes on their way into force, one after the other
-//! refusals   what went wrong below → the answer to the operator
-//! views      listings
-//! dump       the connections, slice by slice
-//! status     how the daemon does
-//! pressure   what connection tables are short of
-//! periodic   what passed, on the terminal at a fixed interval
+//! mod           what it owns, and starting
+//! event_loop    waiting for sockets and timers, and a turn
+//! commands      a request → its answer
+//! publication   changes on their way into force, one after the other
+//! refusals      what went wrong below → the answer to the operator
 //! misdirection  what devices are told of own addresses, and whether they put packets into the right queues
 //! transmitting  queues to transmit that take nothing, and who sends instead
-//! links      what becomes of the ports' links
-//! devices    what it asks the devices
+//! links         what becomes of the ports' links
 //! ```
 
 mod commands;
-mod devices;
-mod dump;
 mod event_loop;
 mod links;
 mod misdirection;
-mod periodic;
-mod pressure;
 mod publication;
 mod refusals;
-mod status;
 mod transmitting;
-mod views;
-
-pub use devices::{Counted, DeviceStatus, Devices, WorkerInfo};
 
 use crate::api::refusal::Refused;
 use crate::api::server::{Server, SocketError};
 use crate::config::Config;
+use crate::devices::{DeviceStatus, Devices, WorkerInfo};
 use crate::host_interface;
 use crate::model::{Model, Network};
 use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
+use crate::observe::connections::Dumps;
+use crate::observe::period::Totals;
+use crate::observe::periodic::{self, Periodic};
 use crate::observe::statistics::Statistics;
+use crate::observe::watch::Watch;
 use crate::persist::state_file::{LoadError, StateFile};
 use crate::publish::compile::Compiler;
 use crate::publish::ways::Ways;
@@ -48,13 +39,10 @@ use dataplane::exchange::orders::ControlEnd;
 use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::InterfaceId;
 use dataplane::snapshot::{self, Snapshot};
-use dump::Dumps;
 use event_loop::{CONTROL_SOCKET, Timers, Waiter};
 use misdirection::Misdirection;
-use periodic::Periodic;
 use publication::Publications;
-use status::Watch;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -214,6 +202,31 @@ impl ControlThread {
     /// Gives a worker this long to adopt a snapshot, instead of [`PATIENCE`].
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
+    }
+
+    /// From now on writes to `out` what passed in each `period`, until it cannot be written to. A block
+    /// that `out` does not take in time is left out.
+    ///
+    /// # Errors
+    /// No thread can be made.
+    pub fn report_every(&mut self, period: Duration, out: impl Write + Send + 'static) -> io::Result<()> {
+        self.periodic = Some(Periodic::start(period, out, self.totals())?);
+        Ok(())
+    }
+
+    fn totals(&self) -> Totals {
+        periodic::totals(&*self.devices, &self.watch, &self.workers, self.moment(Instant::now()))
+    }
+
+    fn report(&mut self, now: Instant) {
+        if self.periodic.as_ref().is_none_or(|periodic| periodic.due() > now) {
+            return;
+        }
+        let (totals, tsc_hz) = (self.totals(), self.devices.tsc_hz());
+        if self.periodic.as_mut().is_some_and(|periodic| !periodic.report(totals, tsc_hz, now)) {
+            log::warn!("statistics are no longer printed: the terminal or pipe is gone");
+            self.periodic = None;
+        }
     }
 
     fn moment(&self, now: Instant) -> Moment {

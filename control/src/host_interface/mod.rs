@@ -81,4 +81,15 @@ impl Footing {
             Self::Own | Self::Gone(_) | Self::Unknown => None,
         }
     }
+
+    /// What an operator should look at if there is no link, to stand behind "link down".
+    pub fn why_down(&self) -> String {
+        match self {
+            Self::Interface(interface) if interface.is_up => {
+                format!(": interface {} has no carrier (its other end is down, or no cable)", interface.name)
+            }
+            Self::Interface(interface) => format!(": ip link set {} up", interface.name),
+            Self::Own | Self::Gone(_) | Self::Unknown => String::new(),
+        }
+    }
 }

@@ -1,5 +1,29 @@
-//! What is counted, and at which rates.
+//! What is counted and shown: functions over what they are given.
+//!
+//! ```text
+//! status       ports, workers, drops, and what an operator should know of
+//! notes        … next hops that are silent, addresses that are not right, frames that are lost uncounted
+//! watch        … and what is seen over time
+//! load         how busy a worker is
+//! checksums    whether what comes has whole checksums
+//! pressure     what connection tables are short of
+//! services     services and reals in a listing
+//! connections  the connections, slice by slice
+//! statistics   traffic of services and reals
+//! rates        … a second
+//! periodic     reports at a fixed interval
+//! period       … what passed in one, as text
+//! ```
 
+mod checksums;
+pub mod connections;
+mod load;
+pub mod notes;
 pub mod period;
+pub mod periodic;
+mod pressure;
 pub mod rates;
+pub mod services;
 pub mod statistics;
+pub mod status;
+pub mod watch;

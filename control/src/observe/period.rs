@@ -2,6 +2,7 @@
 
 use crate::text::table::Align::{Left, Right};
 use crate::text::table::{Table, part};
+use dataplane::counters::{PortCounters, WorkerTotals};
 use dataplane::names::verdict::DropReason;
 use std::time::Duration;
 
@@ -11,51 +12,33 @@ pub struct Totals {
     /// Since the start.
     pub up: Duration,
     /// By `EthPort`.
-    pub ports: Vec<PortTotals>,
+    pub ports: Vec<Port>,
     /// By worker.
-    pub workers: Vec<WorkerTotals>,
+    pub workers: Vec<Worker>,
     /// In the order of [`DropReason::ALL`].
     pub drops: Vec<u64>,
 }
 
-/// What a port's device has counted.
+/// An `EthPort` with what its device has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PortTotals {
+pub struct Port {
     /// Its name in the configuration.
     pub name: String,
-    /// Frames received.
-    pub rx_packets: u64,
-    /// Frames sent.
-    pub tx_packets: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
-    /// Frames that the device could not deliver; `None`: its driver does not count them.
-    pub rx_missed: Option<u64>,
+    /// What is not known is left out.
+    pub counted: PortCounters,
 }
 
-/// What a worker has counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WorkerTotals {
+/// A worker with what it has counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Worker {
     /// The core it is pinned to.
     pub core: usize,
-    /// Frames received.
-    pub rx_packets: u64,
-    /// Frames that other workers have handed to this one.
-    pub taken_over: u64,
-    /// Nanoseconds of turns in which anything was received.
-    pub busy_nanoseconds: u64,
-    /// Nanoseconds of all turns.
-    pub total_nanoseconds: u64,
-    /// Gauge: connections in the table.
-    pub connections: u64,
-    /// Connections made.
-    pub created: u64,
+    /// All that is counted.
+    pub counted: WorkerTotals,
 }
 
 /// What passed from `before` to `now`: rates are a second, `Rx-missed` and drops are the period's. `-` stands for what
-/// is not known: frames missed and bits where the driver counts no bytes, cycles where nothing was received, also not
+/// is not known: frames missed and bits where the driver counts no bytes, cycles where nothing was received, not even
 /// from other workers. Drop reasons that did not go up are left out.
 pub fn period(before: &Totals, now: &Totals, tsc_hz: f64) -> String {
     let seconds = (now.up.saturating_sub(before.up)).as_secs_f64().max(f64::MIN_POSITIVE);
@@ -68,9 +51,13 @@ pub fn period(before: &Totals, now: &Totals, tsc_hz: f64) -> String {
     text
 }
 
+/// One of the numbers of a port.
+type Count = fn(&PortCounters) -> Option<u64>;
+
 fn ports(before: &Totals, now: &Totals, seconds: f64) -> Table<6> {
     let rows = before.ports.iter().zip(&now.ports).map(|(before, now)| {
-        let passed = |total: fn(&PortTotals) -> u64| total(now).saturating_sub(total(before));
+        let total = |port: &Port, counter: Count| counter(&port.counted).unwrap_or(0);
+        let passed = |counter: Count| total(now, counter).saturating_sub(total(before, counter));
         let packets = [passed(|port| port.rx_packets), passed(|port| port.tx_packets)];
         let bytes = [passed(|port| port.rx_bytes), passed(|port| port.tx_bytes)];
         let bits = |side: usize| match bytes[side] {
@@ -83,8 +70,9 @@ fn ports(before: &Totals, now: &Totals, seconds: f64) -> Table<6> {
             rate(packets[1], seconds),
             bits(0),
             bits(1),
-            now.rx_missed
-                .map_or_else(|| "-".to_owned(), |_| passed(|port| port.rx_missed.unwrap_or(0)).to_string()),
+            now.counted
+                .rx_missed
+                .map_or_else(|| "-".to_owned(), |_| passed(|port| port.rx_missed).to_string()),
         ]
     });
     let head = [
@@ -100,7 +88,8 @@ fn ports(before: &Totals, now: &Totals, seconds: f64) -> Table<6> {
 
 fn workers(before: &Totals, now: &Totals, seconds: f64, tsc_hz: f64) -> Table<7> {
     let rows = before.workers.iter().zip(&now.workers).enumerate().map(|(id, (before, now))| {
-        let passed = |total: fn(&WorkerTotals) -> u64| total(now).saturating_sub(total(before));
+        let passed =
+            |total: fn(&WorkerTotals) -> u64| total(&now.counted).saturating_sub(total(&before.counted));
         let (packets, busy) = (passed(|worker| worker.rx_packets), passed(|worker| worker.busy_nanoseconds));
         let share = busy as f64 / passed(|worker| worker.total_nanoseconds).max(1) as f64;
         let cycles = match packets + passed(|worker| worker.taken_over) {
@@ -113,8 +102,8 @@ fn workers(before: &Totals, now: &Totals, seconds: f64, tsc_hz: f64) -> Table<7>
             rate(packets, seconds),
             cycles,
             format!("{:.1}%", 100.0 * share.min(1.0)),
-            now.connections.to_string(),
-            rate(passed(|worker| worker.created), seconds),
+            now.counted.connections.to_string(),
+            rate(passed(|worker| worker.connections_created), seconds),
         ]
     });
     let head = [
@@ -147,12 +136,20 @@ mod tests {
     use super::*;
 
     fn totals(up: f64) -> Totals {
-        let port =
-            |name: &str, rx_missed| PortTotals { name: name.to_owned(), rx_missed, ..PortTotals::default() };
+        let port = |name: &str, rx_missed| Port {
+            name: name.to_owned(),
+            counted: PortCounters {
+                rx_packets: Some(0),
+                tx_packets: Some(0),
+                rx_bytes: Some(0),
+                tx_bytes: Some(0),
+                rx_missed,
+            },
+        };
         Totals {
             up: Duration::from_secs_f64(up),
             ports: vec![port("vip0", Some(0)), port("dip0", None)],
-            workers: vec![WorkerTotals { core: 2, ..WorkerTotals::default() }],
+            workers: vec![Worker { core: 2, ..Worker::default() }],
             drops: vec![0; DropReason::ALL.len()],
         }
     }
@@ -160,34 +157,36 @@ mod tests {
     #[test]
     fn rates_are_a_second_and_of_the_period_alone() {
         let mut before = totals(10.0);
-        before.ports[0] = PortTotals {
-            rx_packets: 1_000_000,
-            tx_packets: 500,
-            rx_bytes: 60_000_000,
-            tx_bytes: 30_000,
+        before.ports[0].counted = PortCounters {
+            rx_packets: Some(1_000_000),
+            tx_packets: Some(500),
+            rx_bytes: Some(60_000_000),
+            tx_bytes: Some(30_000),
             rx_missed: Some(7),
-            ..before.ports[0].clone()
         };
-        before.workers[0] = WorkerTotals {
+        before.workers[0].counted = WorkerTotals {
             rx_packets: 1_000_000,
             busy_nanoseconds: 5_000_000_000,
             total_nanoseconds: 10_000_000_000,
             connections: 900,
-            created: 40_000,
-            ..before.workers[0]
+            connections_created: 40_000,
+            ..WorkerTotals::default()
         };
         before.drops[DropReason::NoService as usize] = 99;
         let mut now = before.clone();
         now.up = Duration::from_secs(12);
-        now.ports[0].rx_packets += 24_000_000;
-        now.ports[0].tx_packets += 3;
-        now.ports[0].rx_bytes += 24_000_000 * 60;
-        now.ports[0].rx_missed = Some(12);
-        now.workers[0].rx_packets += 24_000_000;
-        now.workers[0].busy_nanoseconds += 1_600_000_000;
-        now.workers[0].total_nanoseconds += 2_000_000_000;
-        now.workers[0].connections = 1000;
-        now.workers[0].created += 500;
+        now.ports[0].counted = PortCounters {
+            rx_packets: Some(25_000_000),
+            tx_packets: Some(503),
+            rx_bytes: Some(60_000_000 + 24_000_000 * 60),
+            tx_bytes: Some(30_000),
+            rx_missed: Some(12),
+        };
+        now.workers[0].counted.rx_packets += 24_000_000;
+        now.workers[0].counted.busy_nanoseconds += 1_600_000_000;
+        now.workers[0].counted.total_nanoseconds += 2_000_000_000;
+        now.workers[0].counted.connections = 1000;
+        now.workers[0].counted.connections_created += 500;
         now.drops[DropReason::NoReal as usize] += 4;
         let expected = "\
 ---- up 12 s, the last 2.00 s ----
@@ -213,9 +212,9 @@ Drops
     fn what_others_hand_over_costs_cycles_too() {
         let before = totals(1.0);
         let mut now = totals(2.0);
-        now.workers[0].taken_over = 1_000_000;
-        now.workers[0].busy_nanoseconds = 100_000_000;
-        now.workers[0].total_nanoseconds = 1_000_000_000;
+        now.workers[0].counted.taken_over = 1_000_000;
+        now.workers[0].counted.busy_nanoseconds = 100_000_000;
+        now.workers[0].counted.total_nanoseconds = 1_000_000_000;
         let text = period(&before, &now, 2.0e9);
         assert!(text.contains("   0     2       0            200  10.0%            0      0\n"), "{text}");
     }
@@ -223,7 +222,7 @@ Drops
     #[test]
     fn nothing_passed_and_counters_that_went_back_are_no_trouble() {
         let (mut before, now) = (totals(1.0), totals(1.0));
-        before.ports[1].rx_packets = 9; // the device was reset
+        before.ports[1].counted.rx_packets = Some(9); // the device was reset
         before.drops[0] = 9;
         let text = period(&before, &now, 2.6e9);
         assert!(text.contains("  dip0       0       0       0       0          -\n"), "{text}");

@@ -5,6 +5,7 @@ use dataplane::exchange::orders::{
     ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, ORDERS, Order, RETURNS, Return, Slice,
 };
 use dataplane::names::ids::{EthPortId, RealId};
+use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Snapshot;
 use rtrb::PushError;
 use std::collections::VecDeque;
@@ -110,6 +111,11 @@ impl Workers {
     /// Packets that a port's device put into the wrong workers' queues.
     pub fn misdirected(&self, port: usize) -> u64 {
         self.counters().map(|counters| counters.misdirected[port].get()).sum()
+    }
+
+    /// Packets that were dropped for this reason, on all workers.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.counters().map(|counters| counters.dropped(reason).get()).sum()
     }
 
     /// Whether every worker runs on this version: then another one can follow.

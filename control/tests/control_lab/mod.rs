@@ -5,10 +5,11 @@ use dataplane::names::ids::InterfaceId;
 
 use control::api::protocol::{Answer, Command, Outcome, Refusal};
 use control::config::{self, Config};
-use control::daemon::{ControlThread, Counted, DeviceStatus, Devices, StartError, WorkerInfo};
+use control::daemon::{ControlThread, StartError};
+use control::devices::{DeviceStatus, Devices, WorkerInfo};
 use control::host_interface::Footing;
 use dataplane::connection::{Row, State};
-use dataplane::counters::WorkerCounters;
+use dataplane::counters::{PortCounters, WorkerCounters};
 use dataplane::exchange::orders::{NeighbourEvent, Order, Return, WorkerEnd, channel};
 use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::{Protocol, RealId};
@@ -100,11 +101,11 @@ impl Devices for MadeUp {
             footing: Footing::Own,
             steered_by: Steering::Device,
             steering: "by the device".into(),
-            counted: (!self.0.lock().unwrap().is_silent).then_some(Counted {
-                rx_packets: 1,
-                tx_packets: 2,
-                rx_bytes: 60,
-                tx_bytes: 120,
+            counted: (!self.0.lock().unwrap().is_silent).then_some(PortCounters {
+                rx_packets: Some(1),
+                tx_packets: Some(2),
+                rx_bytes: Some(60),
+                tx_bytes: Some(120),
                 rx_missed: Some(0),
             }),
             buffers_in_use: 3,

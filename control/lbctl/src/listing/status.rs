@@ -49,6 +49,7 @@ fn ports(status: &Status) -> Table<11> {
         ("buffers", Right),
     ];
     let rows = status.ports.iter().map(|port| {
+        let counted = |name| port.counted.get(name).to_string();
         [
             port.name.clone(),
             port.side.clone(),
@@ -57,9 +58,9 @@ fn ports(status: &Status) -> Table<11> {
             port.mtu.to_string(),
             if port.link_up { "up" } else { "down" }.to_owned(),
             port.steering.clone(),
-            port.rx_packets.to_string(),
-            port.tx_packets.to_string(),
-            if port.rx_missed_known { port.rx_missed.to_string() } else { "unknown".to_owned() },
+            counted("rx_packets"),
+            counted("tx_packets"),
+            if port.rx_missed_known { counted("rx_missed") } else { "unknown".to_owned() },
             format!("{} of {}", port.buffers_in_use, port.buffers),
         ]
     });
@@ -85,18 +86,20 @@ fn workers(status: &Status) -> Table<10> {
             0.0 => "-".to_owned(),
             value => format!("{value:.decimals$}"),
         };
-        let used = 100.0 * worker.connections as f64 / worker.capacity.max(1) as f64;
+        let counted = |name| worker.counted.get(name).to_string();
+        let connections = worker.counted.get("connections");
+        let used = 100.0 * connections as f64 / worker.capacity.max(1) as f64;
         [
             worker.id.to_string(),
             worker.core.to_string(),
-            worker.rx_packets.to_string(),
-            worker.tx_packets.to_string(),
-            worker.handed_over.to_string(),
-            worker.taken_over.to_string(),
+            counted("rx_packets"),
+            counted("tx_packets"),
+            counted("handed_over"),
+            counted("taken_over"),
             format!("{:.1}%", 100.0 * worker.busy_share),
             average(worker.cycles_per_packet, 0),
             average(worker.packets_per_burst, 1),
-            format!("{} of {} ({used:.1}%)", worker.connections, worker.capacity),
+            format!("{connections} of {} ({used:.1}%)", worker.capacity),
         ]
     });
     Table { head, rows: rows.collect() }

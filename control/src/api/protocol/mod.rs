@@ -7,9 +7,11 @@
 //! answer    done, or refused
 //! listing   services, reals and connections
 //! status    how `lbd` does
+//! counted   numbers by name
 //! ```
 
 mod answer;
+mod counted;
 mod lines;
 mod listing;
 mod request;
@@ -17,6 +19,7 @@ mod status;
 mod timeouts;
 
 pub use answer::{Answer, Changed, Drained, Outcome, Refusal, Saved, TimeoutsView, Tried};
+pub use counted::Counted;
 pub use lines::{FaultyLine, FaultyLines, Lines};
 pub use listing::{ConnectionView, Connections, RealView, ServiceView, Services, Traffic};
 pub use request::{Command, Request};

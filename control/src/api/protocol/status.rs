@@ -1,5 +1,6 @@
 //! Under `ok` of `status`.
 
+use super::Counted;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -42,16 +43,7 @@ pub struct PortView {
     pub link_up: bool,
     /// How packets find their worker.
     pub steering: String,
-    /// Packets that the device put into the wrong worker's queue.
-    #[serde(default)]
-    pub misdirected: u64,
-    /// Frames received.
-    pub rx_packets: u64,
-    /// Frames sent.
-    pub tx_packets: u64,
-    /// Frames that came while no buffer was free; 0 where that is not known.
-    pub rx_missed: u64,
-    /// Whether its driver counts them.
+    /// Whether its driver counts what came while no buffer was free (`rx_missed`).
     #[serde(default = "yes")]
     pub rx_missed_known: bool,
     /// The host's interface that it stands on.
@@ -63,6 +55,10 @@ pub struct PortView {
     /// Buffers of its pools.
     #[serde(default)]
     pub buffers: u64,
+    /// [`PortCounters`](dataplane::counters::PortCounters), 0 where one is not known, and what the workers count of the
+    /// port, all of them together.
+    #[serde(flatten)]
+    pub counted: Counted,
 }
 
 /// What the kernel has counted on an interface since the start of `lbd`.
@@ -90,15 +86,6 @@ pub struct WorkerView {
     pub id: usize,
     /// The core it is pinned to.
     pub core: usize,
-    /// Frames received.
-    pub rx_packets: u64,
-    /// Frames sent.
-    pub tx_packets: u64,
-    /// Frames received and handed to another worker, which owns them.
-    pub handed_over: u64,
-    /// Frames of its own that other workers have received.
-    #[serde(default)]
-    pub taken_over: u64,
     /// Share of time in turns that had packets, 0 to 1, over the last seconds.
     pub busy_share: f64,
     /// TSC cycles a packet, received or taken over, in those turns.
@@ -106,29 +93,9 @@ pub struct WorkerView {
     /// Packets handled at once, on average.
     #[serde(default)]
     pub packets_per_burst: f64,
-    /// Connections in its table.
-    pub connections: u64,
     /// Connections that its table holds.
     pub capacity: u64,
-    /// Connections made.
-    #[serde(default)]
-    pub created: u64,
-    /// Connections that timed out.
-    #[serde(default)]
-    pub expired: u64,
-    /// Connections that gave way to new ones because the table was full.
-    #[serde(default)]
-    pub evicted: u64,
-    /// The most entries that the sweep examined in one turn.
-    #[serde(default)]
-    pub most_swept: u64,
-    /// The most connections that timed out in one turn.
-    #[serde(default)]
-    pub most_expired: u64,
-    /// The most connections that were made in one turn.
-    #[serde(default)]
-    pub most_created: u64,
-    /// The most entries that were moved in one turn because the table came to use more or less of its memory.
-    #[serde(default)]
-    pub most_moved: u64,
+    /// [`WorkerCounters`](dataplane::counters::WorkerCounters).
+    #[serde(flatten)]
+    pub counted: Counted,
 }

@@ -1,6 +1,7 @@
 //! What the control thread asks the devices and is told of the workers.
 
 use crate::host_interface::Footing;
+use dataplane::counters::PortCounters;
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::Steering;
 use std::net::IpAddr;
@@ -38,28 +39,13 @@ pub struct DeviceStatus {
     /// What steers packets, in a line that an operator understands.
     pub steering: String,
     /// What it has counted; `None`: the driver does not say now.
-    pub counted: Option<Counted>,
+    pub counted: Option<PortCounters>,
     /// Buffers of its pools that are in use, by the device or the packet path.
     pub buffers_in_use: u64,
     /// Buffers of its pools.
     pub buffers: u64,
     /// What the device lacks.
     pub notes: Vec<String>,
-}
-
-/// What an `EthPort` has counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Frames received.
-    pub rx_packets: u64,
-    /// Frames sent.
-    pub tx_packets: u64,
-    /// Bytes received, as the driver counts them; some drivers leave it at 0.
-    pub rx_bytes: u64,
-    /// Bytes sent, likewise.
-    pub tx_bytes: u64,
-    /// Frames that the device could not deliver; `None`: its driver does not count them.
-    pub rx_missed: Option<u64>,
 }
 
 /// What is fixed of a worker.

@@ -1,7 +1,7 @@
 //! What connection tables are short of, as notes that come and go: new connections that are refused, connections that
 //! give way at a high rate, clients that have as many connections as one may have.
 
-use super::status::Trouble;
+use super::watch::Trouble;
 use crate::publish::workers::Workers;
 use dataplane::connection::table::MOST_OF_ENDPOINT;
 use dataplane::counters::WorkerCounters;

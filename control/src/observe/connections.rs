@@ -17,7 +17,7 @@ const TAIL: &[u8] = b"]}}\n";
 
 /// All dumps under way. One slice at a time is with the workers, and the dumps take turns.
 #[derive(Debug, Default)]
-pub(super) struct Dumps {
+pub struct Dumps {
     queue: VecDeque<Dump>,
     out: Option<Out>,
     /// By worker: slices that were given up and will still come back.
@@ -45,23 +45,18 @@ struct Out {
 
 impl Dumps {
     /// Writes all connections, or those of one service, to a peer that has asked.
-    pub(super) fn begin(&mut self, peer: PeerId, only: Option<ServiceKey>) {
+    pub fn begin(&mut self, peer: PeerId, only: Option<ServiceKey>) {
         let slice = Some(Slice::first());
         self.queue.push_back(Dump { peer, only, worker: 0, slice, rows: 0, begun: false });
     }
 
     /// Whether the loop should hurry.
-    pub(super) fn are_waiting(&self) -> bool {
+    pub fn are_waiting(&self) -> bool {
         self.out.is_some()
     }
 
-    pub(super) fn turn(
-        &mut self,
-        server: &mut Server,
-        workers: &mut Workers,
-        snapshot: &Snapshot,
-        now: Instant,
-    ) {
+    /// Goes on as far as the workers have filled slices and the peers have read.
+    pub fn turn(&mut self, server: &mut Server, workers: &mut Workers, snapshot: &Snapshot, now: Instant) {
         self.late.resize(workers.len(), 0);
         while let Some((worker, slice)) = workers.exported() {
             self.take(worker, slice, server, workers.len(), snapshot, now);

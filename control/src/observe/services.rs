@@ -1,0 +1,81 @@
+//! Services and reals in a listing.
+
+use super::statistics::Statistics;
+use crate::api::protocol::{RealView, ServiceView, Services, Traffic};
+use crate::model::{Model, Real, Service};
+use crate::publish::ids::Ids;
+use crate::publish::workers::{Connections, Workers};
+use dataplane::names::ids::{RealKey, ServiceKey};
+
+/// What stands beside services and reals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// Weights and connections alone.
+    Plain,
+    /// What was counted.
+    Totals,
+    /// What is counted a second.
+    Rates,
+}
+
+impl Columns {
+    fn of(self, (totals, rates): (Traffic, Traffic)) -> Option<Traffic> {
+        match self {
+            Self::Plain => None,
+            Self::Totals => Some(totals),
+            Self::Rates => Some(rates),
+        }
+    }
+}
+
+/// What a listing is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// What is configured.
+    pub model: &'a Model,
+    /// The reals' ids.
+    pub ids: &'a Ids,
+    /// What is counted, and at which rates.
+    pub statistics: &'a Statistics,
+    /// Their gauges of connections.
+    pub workers: &'a Workers,
+}
+
+/// All services, or only this one, in `ipvsadm`'s sort order.
+pub fn services(inputs: Inputs<'_>, columns: Columns, only: Option<&ServiceKey>) -> Services {
+    let services = inputs.model.services().values();
+    let services = services.filter(|service| only.is_none_or(|only| service.key == *only));
+    Services { services: services.map(|service| service_view(inputs, columns, service)).collect() }
+}
+
+fn service_view(inputs: Inputs<'_>, columns: Columns, service: &Service) -> ServiceView {
+    let mut reals: Vec<&Real> = service.reals.iter().collect();
+    reals.sort_by_key(|real| real.endpoint);
+    ServiceView {
+        protocol: service.key.protocol.to_string(),
+        address: service.key.listen.ip().to_string(),
+        port: service.key.listen.port(),
+        scheduler: service.algorithm.name().to_owned(),
+        flags: Vec::new(),
+        persistence_s: 0,
+        traffic: columns.of(inputs.statistics.service(&service.key)),
+        reals: reals.into_iter().map(|real| real_view(inputs, columns, service, real)).collect(),
+    }
+}
+
+fn real_view(inputs: Inputs<'_>, columns: Columns, service: &Service, real: &Real) -> RealView {
+    let key = RealKey { service: service.key, endpoint: real.endpoint };
+    let id = inputs.ids.real(&key);
+    let connections = id.map_or_else(Connections::default, |id| inputs.workers.connections(id));
+    RealView {
+        address: real.endpoint.ip().to_string(),
+        port: real.endpoint.port(),
+        forward: "Masq".to_owned(),
+        weight: real.weight,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        active: connections.active,
+        inactive: connections.inactive(),
+        traffic: columns.of(inputs.statistics.real(&key)),
+    }
+}

@@ -1,0 +1,111 @@
+//! What a worker counts.
+
+use super::list::counters;
+use super::{Counter, RealCounters, fixed};
+use crate::names::ids::{MAX_ETH_PORTS, REAL_IDS, RealId};
+use crate::names::verdict::DropReason;
+
+counters! {
+    /// What one worker counts: whole cache lines, two by two as processors fetch them, so that no line is
+    /// written by two workers.
+    #[derive(Debug)]
+    #[repr(align(128))]
+    pub struct WorkerCounters {
+        /// By [`RealId`].
+        reals: Box<[RealCounters; REAL_IDS]> = fixed((0..REAL_IDS).map(|_| RealCounters::default()).collect()),
+        drops: [Counter; DropReason::ALL.len()] = std::array::from_fn(|_| Counter::default()),
+        /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in the
+        /// order of the wire.
+        pub full_endpoint: Counter = Counter::default(),
+    }
+    /// What one worker had counted at one moment.
+    pub struct WorkerTotals {
+        snapshot_version: gauge
+            "The version of the snapshot in use, stored after the last packet of the older one.",
+        rx_packets: counter
+            "Frames received.",
+        tx_packets: counter
+            "Frames sent.",
+        handed_over: counter
+            "Frames received and handed to another worker, which owns them.",
+        taken_over: counter
+            "Frames that other workers have handed to this one, which owns them.",
+        sent_by_others: counter
+            "Frames that another worker sends, where this one has no transmit queue.",
+        transmit_stands [MAX_ETH_PORTS]: gauge
+            "Nanoseconds for which the device has taken nothing of what waits to be sent; 0: it takes frames, or none wait.",
+        bursts: counter
+            "Bursts handled: received, or taken over.",
+        misdirected [MAX_ETH_PORTS]: counter
+            "Packets that a device put into the wrong worker's queue.",
+        answers: counter
+            "Answers made (ARP, echo, RST, ICMP errors).",
+        answers_suppressed: counter
+            "Answers that were not made because of the rate limit.",
+        routed: counter
+            "Packets routed without translation.",
+        fragmented: counter
+            "Packets cut into fragments because they were longer than the MTU on the way out.",
+        fragments_made: counter
+            "Fragments made of packets that were longer than the MTU on the way out.",
+        busy_turns: counter
+            "Turns in which anything was received.",
+        busy_nanoseconds: counter
+            "Nanoseconds spent in turns in which anything was received.",
+        turns: counter
+            "Turns in all.",
+        total_nanoseconds: counter
+            "Nanoseconds since the first turn.",
+        connections: gauge
+            "Connections in the table.",
+        connections_created as "created": counter
+            "Connections made.",
+        connections_expired as "expired": counter
+            "Connections that timed out.",
+        connections_evicted as "evicted": counter
+            "Connections that gave way to new ones because the table was full.",
+        entries_swept: counter
+            "Entries examined by the sweep.",
+        entries_moved: counter
+            "Entries moved because the table came to use more or fewer of its buckets.",
+        most_swept: gauge
+            "The most entries that the sweep examined in one turn.",
+        most_expired: gauge
+            "The most connections that timed out in one turn.",
+        most_created: gauge
+            "The most connections that were made in one turn.",
+        most_moved: gauge
+            "The most entries that were moved in one turn.",
+        checksums_examined [MAX_ETH_PORTS]: counter
+            "Packets of TCP and UDP whose checksum was looked at: those of bursts that were not full.",
+        partial_checksums [MAX_ETH_PORTS]: counter
+            "Packets whose checksum covered only the pseudo-header: their sender leaves checksums to a device that is not there.",
+        merged_segments [MAX_ETH_PORTS]: counter
+            "Frames longer than the MTU allows: merged segments (GRO).",
+    }
+}
+
+impl WorkerCounters {
+    /// The counters of all reals, for a caller that looks up many.
+    #[inline(always)]
+    pub(crate) fn reals(&self) -> &[RealCounters; REAL_IDS] {
+        &self.reals
+    }
+
+    /// The addresses of all of them.
+    pub(crate) fn footprint(&self) -> [std::ops::Range<usize>; 2] {
+        [memory::addresses_of(self), memory::addresses_of(&*self.reals)]
+    }
+
+    /// The counters of one real.
+    #[inline(always)]
+    pub fn real(&self, id: RealId) -> &RealCounters {
+        &self.reals[id.0 as usize & (REAL_IDS - 1)]
+    }
+
+    /// The counter of one reason.
+    #[inline(always)]
+    pub fn dropped(&self, reason: DropReason) -> &Counter {
+        &self.drops[reason as usize]
+    }
+}
