@@ -14,8 +14,8 @@ use dataplane::names::ids::{NextHopId, RealId};
 use dataplane::names::time::Tick;
 use dataplane::snapshot::Snapshot;
 use dataplane::translation::Rewrite;
-use dataplane::worker::VAST;
-use dataplane::worker::stages::{TOGETHER, TOGETHER_IF_VAST};
+use dataplane::worker::MISSES_PAGE_TABLES;
+use dataplane::worker::stages::{PREFETCH_GROUP, PREFETCH_GROUP_IF_HUGE};
 use hashbrown::HashMap;
 use traffic::flows::is_tcp;
 use traffic::world::{HASH_KEY, snapshot};
@@ -148,10 +148,10 @@ impl Natlb {
 
     /// Each burst is prefetched while the one before it is resolved: the worker's way.
     pub fn pipelined(&mut self, keys: &[[Key; BURST]]) -> Outcome {
-        if self.table.buckets() > VAST {
-            self.pipelined_by::<TOGETHER_IF_VAST>(keys)
+        if self.table.buckets() > MISSES_PAGE_TABLES {
+            self.pipelined_by::<PREFETCH_GROUP_IF_HUGE>(keys)
         } else {
-            self.pipelined_by::<TOGETHER>(keys)
+            self.pipelined_by::<PREFETCH_GROUP>(keys)
         }
     }
 

@@ -3,7 +3,7 @@
 mod state;
 pub mod table;
 
-pub use state::{Clock, State, TcpEvent, TimeoutSeconds, Timeouts};
+pub use state::{Clock, State, TcpEvent, TimeoutSeconds, Timeouts, Transport};
 
 use crate::names::ids::{Protocol, RealId};
 use std::net::SocketAddr;

@@ -76,27 +76,43 @@ impl TcpEvent {
         EVENTS[flags as usize % TcpEvent::FLAGS]
     }
 
+    /// Whether it is [`Syn`](Self::Syn) of these flags: fewer instructions than a look-up.
+    #[inline(always)]
+    pub const fn is_syn(flags: u8) -> bool {
+        flags as usize & (Self::SYN | Self::RST) == Self::SYN
+    }
+
+    const FIN: usize = 1;
+    const SYN: usize = 2;
+    const RST: usize = 4;
+    const ACK: usize = 16;
+
     const fn of_all_flags() -> [Self; Self::FLAGS] {
-        const FIN: usize = 1;
-        const SYN: usize = 2;
-        const RST: usize = 4;
-        const ACK: usize = 16;
         let mut events = [Self::Reset; Self::FLAGS];
         let mut flags = 0;
         while flags < events.len() {
-            if flags & RST != 0 {
+            if flags & Self::RST != 0 {
                 events[flags] = Self::Reset;
-            } else if flags & SYN != 0 {
+            } else if flags & Self::SYN != 0 {
                 events[flags] = Self::Syn;
-            } else if flags & FIN != 0 {
+            } else if flags & Self::FIN != 0 {
                 events[flags] = Self::Fin;
-            } else if flags & ACK != 0 {
+            } else if flags & Self::ACK != 0 {
                 events[flags] = Self::Ack;
             }
             flags += 1;
         }
         events
     }
+}
+
+/// What the transport header of a packet means for its connection's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A TCP segment with these flags.
+    Tcp(TcpEvent),
+    /// A UDP datagram: only its direction counts.
+    Udp,
 }
 
 /// The kernel's two tables: for each state the next one on SYN, FIN, ACK, RST; by direction. Where the kernel's lead to
@@ -182,6 +198,25 @@ impl State {
     #[inline(always)]
     pub const fn after(self, direction: Direction, event: TcpEvent) -> Self {
         TRANSITIONS[direction as usize][self as usize][event as usize]
+    }
+
+    /// The state after a packet.
+    #[inline(always)]
+    pub const fn after_packet(self, direction: Direction, transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp(event) => self.after(direction, event),
+            // The rows of UDP are equal all along.
+            Transport::Udp => self.after(direction, TcpEvent::Ack),
+        }
+    }
+
+    /// The state that a connection begins in, with its first packet from the client.
+    #[inline(always)]
+    pub const fn first(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp(event) => NO.after(Direction::Forward, event),
+            Transport::Udp => UU,
+        }
     }
 
     /// Whether a segment with these flags changes the state of these four bits.

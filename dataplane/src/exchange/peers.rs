@@ -11,6 +11,7 @@
 //! overtakes another. Each line that changes has one writer: a parcel's and a ring's head and tail.
 
 use crate::counters::WorkerCounters;
+use crate::fragments::Ports;
 use crate::frame::BURST;
 use crate::names::ids::{EthPortId, MAX_ETH_PORTS};
 use crate::names::verdict::DropReason;
@@ -27,12 +28,12 @@ pub const PARCELS: usize = 512;
 
 /// Why frames are handed to another worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Purpose {
     /// They were received on a port, and their connection is the other's.
     Received,
-    /// They are fragments whose ports their worker has found, and their connection is the other's.
-    Fragment,
+    /// They are fragments of a datagram with these ports, which their worker has found, and their connection is the
+    /// other's.
+    Fragment(Ports),
     /// They are to be sent on a port on which the giver has no transmit queue.
     ToSend,
 }
@@ -43,22 +44,14 @@ pub enum Purpose {
 struct Parcel<F> {
     /// The first `count` are there.
     frames: [Option<F>; FRAMES],
-    /// Of the fragments' datagrams: source and destination, as the tracker has them.
-    ports: u32,
+    purpose: Purpose,
     count: u8,
     port: EthPortId,
-    purpose: Purpose,
 }
 
 impl<F> Default for Parcel<F> {
     fn default() -> Self {
-        Self {
-            frames: [const { None }; FRAMES],
-            ports: 0,
-            count: 0,
-            port: EthPortId(0),
-            purpose: Purpose::Received,
-        }
+        Self { frames: [const { None }; FRAMES], purpose: Purpose::Received, count: 0, port: EthPortId(0) }
     }
 }
 
@@ -165,27 +158,13 @@ impl<F> Peers<F> {
         frame: F,
         counters: &WorkerCounters,
     ) {
-        self.pass_with_ports(worker, purpose, port, 0, frame, counters);
-    }
-
-    /// Passes a fragment on, with the ports of its datagram.
-    #[inline]
-    pub fn pass_with_ports(
-        &mut self,
-        worker: usize,
-        purpose: Purpose,
-        port: EthPortId,
-        ports: u32,
-        frame: F,
-        counters: &WorkerCounters,
-    ) {
         let Some(lane) = self.lanes.get_mut(worker).and_then(Option::as_mut) else { return };
         let fits = usize::from(lane.open.count) < FRAMES;
         let open = &lane.open;
-        let alike = (open.port, open.purpose, open.ports) == (port, purpose, ports);
+        let alike = (open.port, open.purpose) == (port, purpose);
         if !(fits && alike) {
             lane.close(counters);
-            (lane.open.port, lane.open.purpose, lane.open.ports) = (port, purpose, ports);
+            (lane.open.port, lane.open.purpose) = (port, purpose);
         }
         lane.open.frames[usize::from(lane.open.count)] = Some(frame);
         lane.open.count += 1;
@@ -198,19 +177,19 @@ impl<F> Peers<F> {
         }
     }
 
-    /// Appends frames that `worker` has handed over, all of one port, purpose and ports, as long as
-    /// whole parcels fit, and takes what it took off `parcels`. `None`: there are none.
+    /// Appends frames that `worker` has handed over, all of one port and purpose, as long as whole
+    /// parcels fit, and takes what it took off `parcels`. `None`: there are none.
     pub fn take(
         &mut self,
         worker: usize,
         into: &mut ArrayVec<F, BURST>,
         parcels: &mut usize,
-    ) -> Option<(EthPortId, Purpose, u32)> {
+    ) -> Option<(EthPortId, Purpose)> {
         let lane = self.lanes.get_mut(worker)?.as_mut()?;
         let mut kind = None;
         while *parcels > 0 && into.remaining_capacity() >= FRAMES {
             let Ok(next) = lane.from.peek() else { break };
-            let this = (next.port, next.purpose, next.ports);
+            let this = (next.port, next.purpose);
             if *kind.get_or_insert(this) != this {
                 break;
             }
@@ -230,7 +209,7 @@ impl<F> Lane<F> {
         }
         let parcel = std::mem::take(&mut self.open);
         let counter = match parcel.purpose {
-            Purpose::Received | Purpose::Fragment => &counters.handed_over,
+            Purpose::Received | Purpose::Fragment(_) => &counters.handed_over,
             Purpose::ToSend => &counters.sent_by_others,
         };
         match self.to.push(parcel) {

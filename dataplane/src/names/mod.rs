@@ -7,7 +7,7 @@
 //! side       towards clients, towards reals, or both
 //! mac        Ethernet addresses
 //! time       ticks and the moment of a turn
-//! verdict    what happens to a packet, and why one was dropped
+//! verdict    why a packet is dropped
 //! ```
 
 pub mod direction;

@@ -1,42 +1,4 @@
-//! What happens to a packet, and why.
-
-use crate::names::ids::InterfaceId;
-
-/// What was decided for one packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Sent on, translated or routed, out of this port.
-    Forward(InterfaceId),
-    /// Sent on as fragments: it is longer than the MTU of this port.
-    Fragment {
-        /// Where it leaves.
-        port: InterfaceId,
-        /// The longest that each may be, in bytes.
-        mtu: u16,
-    },
-    /// Turned into an answer (ARP reply, echo reply, RST, ICMP error) and sent back.
-    Answer(InterfaceId),
-    /// Handed to the worker that owns it.
-    HandOver {
-        /// Which.
-        to: usize,
-        /// The port that it was received on.
-        port: InterfaceId,
-    },
-    /// A fragment whose ports are known, handed to the worker that owns its connection.
-    HandOverFragment {
-        /// Which.
-        to: usize,
-        /// The port that it was received on.
-        port: InterfaceId,
-        /// The source's and the destination's port of its datagram.
-        ports: u32,
-    },
-    /// Given to the control thread in substance (an ARP message heard); the frame is freed.
-    Consumed,
-    /// Freed, and counted under this reason.
-    Drop(DropReason),
-}
+//! Why a packet is dropped.
 
 macro_rules! drop_reasons {
     ($($variant:ident $name:literal $text:literal)*) => {

@@ -10,10 +10,8 @@
 //! Nothing is counted as long as there is room. When a table is nearly full the reals' own counts are added up, a few
 //! in each turn, so what is known is up to some milliseconds old.
 
-use super::Handler;
 use crate::connection::table::Standing;
 use crate::counters::WorkerCounters;
-use crate::frame::FrameIo;
 use crate::names::ids::{RealId, ServiceId};
 use crate::snapshot::Snapshot;
 use std::cmp::Ordering;
@@ -81,16 +79,6 @@ impl Shares {
                 Ordering::Equal
             };
             Standing { beside_new, share }
-        }
-    }
-}
-
-impl<Io: FrameIo> Handler<Io> {
-    /// Once a turn.
-    #[inline(always)]
-    pub(super) fn count_shares(&mut self, snapshot: &Snapshot) {
-        if self.table.is_nearly_full() {
-            self.shares.count_some(snapshot, &self.counters);
         }
     }
 }

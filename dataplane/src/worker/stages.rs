@@ -1,10 +1,10 @@
 //! Single stages of the packet path as functions of their own, for benches: the worker compiles
 //! them into its loop.
 
-pub use super::fast::burst::{TOGETHER, TOGETHER_IF_VAST};
 use super::fast::decode::{
-    Expected, Faults, LEAST_TCP, decode, far, have_plain_lengths, is_plain, length_of,
+    Expected, Faults, LEAST_TCP, decode, have_plain_lengths, is_plain, length_of, remote_bits,
 };
+pub use super::fast::dispatch::{PREFETCH_GROUP, PREFETCH_GROUP_IF_HUGE};
 use super::fast::rewrite::{address_frame, fields, translate_plain};
 use crate::connection::table::ClientKey;
 use crate::frame::{BURST, Frame, HEAD};
@@ -28,9 +28,9 @@ pub fn decode_burst(
     let count = frames.len().min(BURST);
     for index in 0..count {
         let frame = &frames[index];
-        let decoded = decode(frame, direction, expected, &mut faults);
-        (lengths[index], totals[index]) = (length_of(frame), decoded.length);
-        into[index] = (decoded.key, far(frame.head(), direction));
+        let (key, total) = decode(frame, direction, expected, &mut faults);
+        (lengths[index], totals[index]) = (length_of(frame), total);
+        into[index] = (key, remote_bits(frame.head(), direction));
     }
     let plain_lengths = have_plain_lengths(&lengths[..count], &totals[..count], LEAST_TCP, expected);
     (faults.is_none() && plain_lengths) || frames.iter().all(|frame| is_plain(frame, expected))

@@ -117,3 +117,29 @@ fn udp_is_worth_keeping_once_its_client_has_spoken_after_an_answer() {
     assert!(UU.is_half_open() && UA.is_one_sided());
     assert!(!UD.is_half_open() && !UD.is_one_sided() && !UD.is_closing());
 }
+
+#[test]
+fn a_syn_is_told_by_its_flags_alone() {
+    for flags in 0..=u8::MAX {
+        assert_eq!(TcpEvent::is_syn(flags), TcpEvent::of(flags) == TcpEvent::Syn, "{flags:#b}");
+    }
+}
+
+#[test]
+fn a_packet_leads_on_as_its_event_does_and_udp_by_direction_alone() {
+    for direction in [Direction::Forward, Direction::Reverse] {
+        for state in State::ALL {
+            for event in EVENTS {
+                assert_eq!(
+                    state.after_packet(direction, Transport::Tcp(event)),
+                    state.after(direction, event)
+                );
+            }
+        }
+    }
+    use State::{Udp, UdpAnswered, UdpUnanswered};
+    assert_eq!(State::first(Transport::Udp), UdpUnanswered);
+    assert_eq!(UdpUnanswered.after_packet(Direction::Reverse, Transport::Udp), UdpAnswered);
+    assert_eq!(UdpAnswered.after_packet(Direction::Forward, Transport::Udp), Udp);
+    assert_eq!(State::first(Transport::Tcp(TcpEvent::Syn)), State::SynRecv);
+}

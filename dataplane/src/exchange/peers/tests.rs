@@ -20,7 +20,7 @@ fn take_all(peers: &mut Peers<Small>, from: usize) -> Vec<(EthPortId, Purpose, u
     let mut all = Vec::new();
     let mut parcels = usize::MAX;
     let mut burst = ArrayVec::new();
-    while let Some((port, purpose, _)) = peers.take(from, &mut burst, &mut parcels) {
+    while let Some((port, purpose)) = peers.take(from, &mut burst, &mut parcels) {
         all.extend(burst.drain(..).map(|frame| (port, purpose, *frame)));
     }
     all

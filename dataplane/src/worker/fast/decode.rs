@@ -1,11 +1,11 @@
-//! First stage: which frames are plain TCP or UDP over IPv4, and of which client endpoint.
+//! Which frames are plain TCP or UDP over IPv4, and of which client endpoint.
 //!
 //! Plain means: whole, to our MAC, IPv4 without options, no fragment, room for its transport header,
 //! TTL above 1, no larger than any port's MTU, with nothing behind the packet, and no header checksum that the
 //! device found wrong. What may be wrong with a frame is gathered from a whole burst, and
-//! told frame by frame only if there is something: whatever else a frame may be leaves the fast path then.
+//! looked for frame by frame only if there is something: whatever else a frame may be leaves the fast path then.
 
-use crate::connection::table::{ClientKey, Home, Probed};
+use crate::connection::table::ClientKey;
 use crate::frame::{BURST, Frame, HEAD, HEADER_RIGHT, HEADER_WRONG};
 use crate::names::direction::Direction;
 use crate::names::ids::Protocol;
@@ -14,20 +14,7 @@ use crate::wire::plain::{FRAGMENT_BITS, Head, LEAST_UDP};
 pub(in crate::worker) use crate::wire::plain::{LEAST_TCP, at};
 use memory::Bytes16;
 
-/// What one frame is, if it is plain.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::worker) struct Decoded {
-    pub(in crate::worker) key: ClientKey,
-    /// Filled in by who knows the table.
-    pub(in crate::worker) home: Home,
-    /// Told a stage later.
-    pub(in crate::worker) probed: Probed,
-    /// IPv4 total length.
-    pub(in crate::worker) length: u16,
-    pub(in crate::worker) direction: Direction,
-}
-
-/// What a port's frames are measured by.
+/// What an interface's frames are measured by.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::worker) struct Expected {
     /// The first sixteen bytes of a plain frame, where they matter.
@@ -88,14 +75,15 @@ impl Faults {
     }
 }
 
-/// Decodes a frame as if it were plain, and gathers what is wrong with it but for its [lengths](have_plain_lengths).
+/// Decodes a frame as if it were plain: its key and IPv4 total length. Gathers what is wrong with it but for its
+/// [lengths](have_plain_lengths).
 #[inline(always)]
 pub(in crate::worker) fn decode(
     frame: &impl Frame,
     direction: Direction,
     expected: Expected,
     faults: &mut Faults,
-) -> Decoded {
+) -> (ClientKey, u16) {
     let head = Head(frame.head());
     let (next, fields) = (head.from_total_length(), head.fields());
 
@@ -105,14 +93,13 @@ pub(in crate::worker) fn decode(
     faults.marks |= frame.marks();
     faults.protocols |= 1 << (head.protocol() % 32);
 
-    let (home, probed) = (Home::default(), Probed::default());
     let length = (next as u16).swap_bytes();
-    Decoded { key: ClientKey::of(fields, direction), home, probed, length, direction }
+    (ClientKey::of(fields, direction), length)
 }
 
-/// Whether frames of these lengths, in bytes, are as long as the packets of these total lengths need (see
-/// [`link`](crate::wire::link)), and these have room for a transport header, from `least` on, and none is longer than
-/// the MTU. With [`LEAST_TCP`] short datagrams are found wanting, which are few. Eight are compared at once.
+/// True if every packet, of these total lengths, fits its frame, of these lengths in bytes (see
+/// [`link`](crate::wire::link)), holds a transport header (`least`), and fits the MTU. With [`LEAST_TCP`], UDP datagrams
+/// under 12 bytes are rejected here, which are few, and checked again one by one. Eight are compared at once.
 #[inline(always)]
 pub(in crate::worker) fn have_plain_lengths(
     frames: &[u16],
@@ -145,10 +132,10 @@ pub(in crate::worker) fn length_of(frame: &impl Frame) -> u16 {
 #[inline(always)]
 pub(in crate::worker) fn is_plain(frame: &impl Frame, expected: Expected) -> bool {
     let mut faults = Faults::none();
-    let decoded = decode(frame, Direction::Forward, expected, &mut faults);
+    let (_, total) = decode(frame, Direction::Forward, expected, &mut faults);
     let is_udp = Head(frame.head()).protocol() == Protocol::Udp.number();
     let least = if is_udp { LEAST_UDP } else { LEAST_TCP };
-    faults.is_none() && have_plain_lengths(&[length_of(frame)], &[decoded.length], least, expected)
+    faults.is_none() && have_plain_lengths(&[length_of(frame)], &[total], least, expected)
 }
 
 /// Whether the header checksum of a plain frame is wrong: as the device says, else by its sum.
@@ -167,9 +154,9 @@ pub(in crate::worker) fn has_partial_checksum(head: &[u8; HEAD], total: u16) -> 
     Head(head).has_partial_checksum(total)
 }
 
-/// Address and port of the side of a plain frame that gets translated, 48 bits as they lie on the wire.
+/// The remote endpoint of a plain frame, which gets translated: address and port, 48 bits as they lie on the wire.
 #[inline(always)]
-pub(in crate::worker) fn far(head: &[u8; HEAD], direction: Direction) -> u64 {
+pub(in crate::worker) fn remote_bits(head: &[u8; HEAD], direction: Direction) -> u64 {
     Head(head).endpoint_bits(1 - direction as usize)
 }
 

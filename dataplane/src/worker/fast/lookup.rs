@@ -1,18 +1,20 @@
-//! Second stage: the walk of an established connection's packet, from its entry to its last byte.
+//! The walk of an established connection's packet, from its entry to its last byte.
 
+use super::Fast;
+use super::decode::{at, has_right_header, remote_bits};
+use super::rewrite;
+use super::staged::Decoded;
 use crate::connection::TcpEvent;
-use crate::connection::table::{ClientKey, Entry, Probed, Slot, Words, recount_state};
+use crate::connection::table::{ClientKey, Entry, Probed, Words, recount_state};
 use crate::counters::RealCounters;
-use crate::frame::{Frame, FrameIo, HEAD};
+use crate::frame::{Frame, HEAD};
 use crate::live::next_hops::{self, NextHop};
 use crate::names::direction::Direction;
 use crate::names::ids::{InterfaceId, REAL_IDS};
 use crate::names::time::Tick;
 use crate::snapshot::Snapshot;
 use crate::translation::{Fields, Rewrite};
-use crate::worker::Handler;
-use crate::worker::fast::decode::{Decoded, at, far, has_right_header};
-use crate::worker::fast::rewrite;
+use crate::worker::flows::Flows;
 
 /// What the packets of established connections meet on their way, borrowed once a burst. It is copied, so the loop over
 /// a burst has it in registers, not in memory that each store may change.
@@ -34,10 +36,11 @@ impl<'a> Path<'a> {
     }
 
     /// For one packet whose connection is the first with its key at home, as it nearly always is: notes it in the
-    /// entry, rewrites it and counts it, with its `length`, which is loaded only then. Returns the port that it leaves
-    /// on; `None`, and nothing done but its tick noted, if there is more to it: it is of another connection or none, or
-    /// a SYN that opens a closed one anew, or its next hop is not known. Nothing here calls a function, also for what
-    /// is rare: that would cost the loop its registers.
+    /// entry, rewrites it and counts it, with its `length`, which is loaded only then. Returns the interface that it
+    /// leaves by. `None`, and nothing done but its tick noted, if there is more to it: it is of another connection or
+    /// none, or a SYN that opens a closed one anew, or its next hop is not known.
+    ///
+    /// No calls here, not even on rare paths: a call would spill the loop's registers.
     #[inline(always)]
     pub(in crate::worker) fn forward(
         self,
@@ -119,12 +122,13 @@ impl<'a> Path<'a> {
     }
 }
 
-impl<Io: FrameIo> Handler<Io> {
+impl<'a, F: Frame> Fast<'a, F> {
     /// The way of established connections' packets.
     #[inline(always)]
-    pub(in crate::worker) fn path<'a>(&'a mut self, snapshot: &'a Snapshot, tick: Tick) -> Path<'a> {
-        let Self { table, counters, next_hops, .. } = self;
-        let (reals, hops, rewrites) = (counters.reals(), next_hops.records(), snapshot.rewrites());
+    pub(super) fn path(self, tick: Tick) -> Path<'a> {
+        let Self { snapshot, flows, reach, .. } = self;
+        let Flows { table, counters, .. } = flows;
+        let (reals, hops, rewrites) = (counters.reals(), reach.next_hops.records(), snapshot.rewrites());
         Path { words: table.words(), reals, hops, rewrites, snapshot, tick }
     }
 
@@ -132,50 +136,24 @@ impl<Io: FrameIo> Handler<Io> {
     /// may have several, and an entry may lie away from home.
     #[cold]
     #[inline(never)]
-    pub(in crate::worker) fn forward_elsewhere(
-        &mut self,
-        frame: &mut Io::Frame,
-        decoded: &Decoded,
-        snapshot: &Snapshot,
-        tick: Tick,
-    ) -> Option<InterfaceId> {
+    pub(super) fn forward_elsewhere(self, frame: &mut F, decoded: &Decoded) -> Option<InterfaceId> {
         if decoded.probed.is_nowhere() {
             return None;
         }
+        let (snapshot, tick) = (self.snapshot, self.now.tick());
         let Decoded { key, length, direction, .. } = *decoded;
         let head = frame.head_mut();
         if !has_right_header(head) {
             return None;
         }
-        let far = far(head, direction);
+        let remote = remote_bits(head, direction);
         let belongs = |entry: Entry| {
-            snapshot.rewrite(entry.real()).matches(direction, far) && !entry.is_dead(snapshot.clock(tick))
+            snapshot.rewrite(entry.real()).matches(direction, remote) && !entry.is_dead(snapshot.clock(tick))
         };
-        let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
-        self.table.touch(slot, tick);
-        let path = self.path(snapshot, tick);
+        let table = &mut self.flows.table;
+        let (slot, entry) = table.find(table.hash(key), key, belongs)?;
+        table.touch(slot, tick);
         let (fields, rewrite) = (rewrite::fields(head), snapshot.rewrite(entry.real()));
-        path.translate(head, fields, (slot.into(), entry), rewrite, direction, &length)
-    }
-
-    /// What a translated packet of the exception path leaves behind: the entry's tick and state, and
-    /// the counters.
-    pub(in crate::worker) fn note(
-        &mut self,
-        slot: Slot,
-        direction: Direction,
-        event: TcpEvent,
-        length: u16,
-        tick: Tick,
-    ) {
-        let entry = self.table.taken(slot);
-        let (before, real) = (entry.state(), entry.real());
-        let after = before.after(direction, event);
-        self.table.touch(slot, tick);
-        if before != after {
-            self.table.set_state(slot, after);
-            recount_state(self.counters.real(real), before, after);
-        }
-        self.counters.real(real).count(direction, length);
+        self.path(tick).translate(head, fields, (slot.into(), entry), rewrite, direction, &length)
     }
 }

@@ -1,17 +1,48 @@
 //! Plain packets of established connections, and of those that open one: a burst at a time.
 //!
 //! ```text
-//! burst    the walk of a burst
-//! staged   a burst between its two stages
-//! decode   which frames are plain, and of which client endpoint
-//! lookup   an established connection's packet, from its entry to its last byte
-//! rewrite  addresses, ports, TTL, checksums and MACs
-//! open     the usual opening of a connection
+//! dispatch      which compiled copy of the two stages runs
+//! input         the first stage: all frames of a burst are decoded
+//! decode        one frame: whether it is plain, and of which client endpoint
+//! staged        a burst between the two stages
+//! resolve       the second stage: the loop over a burst, and the prefetches in it
+//! probe         looks for the burst's keys in their home buckets
+//! lookup        an established connection's packet, from its entry to its last byte
+//! rewrite       addresses, ports, TTL, checksums and MACs
+//! left_behind   what the loop leaves: it opens connections, or takes the slow path, in order of arrival
+//! open          one packet that opens a connection
 //! ```
+//!
+//! # Why nearly everything here is forced inline
+//!
+//! A loop over a burst keeps what it needs in registers. One call in it, even on a path that is never taken, makes the
+//! compiler keep all of that in memory. So what is in a loop is `inline(always)`, and what is rare is `inline(never)`
+//! and cold, and takes what it needs by reference. Each such attribute was measured: `scripts/bench --instructions`
+//! counts the instructions for a packet, and compares them with those recorded in `benches/stages/instructions.json`.
+//! They repeat to the instruction, so that the cost of a change is seen at once.
 
-pub(super) mod burst;
 pub(super) mod decode;
+pub(super) mod dispatch;
+pub(super) mod input;
+pub(super) mod left_behind;
 pub(super) mod lookup;
 pub(super) mod open;
+pub(super) mod probe;
+pub(super) mod resolve;
 pub(super) mod rewrite;
 pub(super) mod staged;
+
+use super::flows::Flows;
+use super::reach::Reach;
+use crate::exchange::peers::Peers;
+use crate::names::time::Now;
+use crate::snapshot::Snapshot;
+
+/// What plain packets need: no I/O, and nothing that is held.
+pub(super) struct Fast<'a, F> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) now: Now,
+    pub(super) flows: &'a mut Flows,
+    pub(super) reach: &'a mut Reach,
+    pub(super) peers: &'a Peers<F>,
+}

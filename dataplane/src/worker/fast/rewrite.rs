@@ -1,4 +1,4 @@
-//! Third stage: addresses, ports, TTL, checksums and MACs of a packet whose connection is known.
+//! Addresses, ports, TTL, checksums and MACs of a packet whose connection is known.
 
 use crate::frame::HEAD;
 use crate::names::direction::Direction;

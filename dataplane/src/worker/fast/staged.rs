@@ -4,17 +4,27 @@ use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::BURST;
 use crate::names::direction::Direction;
 use crate::names::ids::InterfaceId;
-use crate::worker::fast::decode::Decoded;
 use arrayvec::ArrayVec;
 
 /// A set of a burst's frames: bit `i` for the frame at `i`.
 pub(in crate::worker) type FrameSet = u32;
 
-/// A burst and what was told of each of its frames, in arrays of one kind each: one index is all that a loop
-/// needs for them. In whole cache lines, for it is written with every burst.
+/// What is known of one frame, if it is plain.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::worker) struct Decoded {
+    pub(in crate::worker) key: ClientKey,
+    pub(in crate::worker) home: Home,
+    pub(in crate::worker) probed: Probed,
+    /// IPv4 total length.
+    pub(in crate::worker) length: u16,
+    pub(in crate::worker) direction: Direction,
+}
+
+/// A burst, with per-frame results as parallel arrays, so that a loop needs a single index. In whole cache lines, for
+/// it is written with every burst.
 #[repr(align(128))]
 pub(in crate::worker) struct Staged<F> {
-    pub(in crate::worker) port: InterfaceId,
+    pub(in crate::worker) arrival: InterfaceId,
     pub(in crate::worker) frames: ArrayVec<F, BURST>,
     /// Those that may not take the fast path.
     pub(in crate::worker) others: FrameSet,
@@ -29,15 +39,15 @@ pub(in crate::worker) struct Staged<F> {
     pub(in crate::worker) directions: [Direction; BURST],
     /// Where those leave that took the fast path, or opened a connection.
     pub(in crate::worker) outs: [InterfaceId; BURST],
-    /// Whether at least half of the frames opened connections, the last time that there were any: then
-    /// the next ones are likely to.
+    /// Whether at least half of the frames opened connections, the last time that there were any: then the next ones
+    /// probably do.
     pub(in crate::worker) opened: bool,
 }
 
 impl<F> Default for Staged<F> {
     fn default() -> Self {
         Self {
-            port: InterfaceId(0),
+            arrival: InterfaceId(0),
             frames: ArrayVec::new(),
             others: 0,
             keys: [ClientKey::default(); BURST],
@@ -53,7 +63,7 @@ impl<F> Default for Staged<F> {
 }
 
 impl<F> Staged<F> {
-    /// What was told of one of the frames.
+    /// What is known of one of the frames.
     #[inline(always)]
     pub(in crate::worker) fn decoded(&self, index: usize, direction: Direction) -> Decoded {
         Decoded {
@@ -71,9 +81,9 @@ impl<F> Staged<F> {
         &self.homes[..self.frames.len()]
     }
 
-    /// The port that all frames leave on, if it is one.
+    /// The interface that all frames leave by, if it is one.
     #[inline(always)]
-    pub(in crate::worker) fn only_port(&self) -> Option<InterfaceId> {
+    pub(in crate::worker) fn only_out(&self) -> Option<InterfaceId> {
         let first = self.outs[0];
         let is_only = if self.frames.is_full() {
             // All of a known number, without a branch: a few instructions for 16 at once.

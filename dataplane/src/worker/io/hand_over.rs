@@ -5,29 +5,22 @@
 //! for want of a connection. What has no client endpoint (ARP, ping, other protocols) or cannot belong to a
 //! connection (routed packets) stays with whoever received it: a NIC queue keeps its order.
 
-use crate::exchange::peers::{FRAMES, Purpose};
+use super::egress::Egress;
+use crate::counters::WorkerCounters;
+use crate::exchange::peers::{Peers, Purpose};
 use crate::fragments::least_header;
 use crate::frame::{BURST, Frame, FrameIo, HEAD};
 use crate::names::direction::Direction;
 use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, Protocol};
 use crate::names::side::Side;
-use crate::names::time::Now;
-use crate::names::verdict::Verdict;
 use crate::snapshot::{Snapshot, Steering};
 use crate::wire::{icmp_error, ipv4};
-use crate::worker::slow::packet::Context;
-use crate::worker::{Handler, fast::staged::Staged};
-use arrayvec::ArrayVec;
-use memory::prefetch;
-use std::net::{IpAddr, SocketAddr};
-
 use crate::worker::fast::decode::at;
-
-/// Parcels taken from each other worker in a turn, at most.
-const PARCELS_OF_A_PEER: usize = 16;
-/// Frames taken from all of them in a turn, at most: as many as eight ports give.
-const FRAMES_IN_A_TURN: usize = 8 * BURST;
+use crate::worker::fast::staged::Staged;
+use crate::worker::fate::Fate;
+use arrayvec::ArrayVec;
+use std::net::{IpAddr, SocketAddr};
 
 /// Whose connection a packet would belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,112 +36,53 @@ struct Claim {
     by_ports: bool,
 }
 
-impl<Io: FrameIo> Handler<Io> {
-    /// Keeps of a burst received what is this worker's own, and hands the rest over. Out of line, as
-    /// [`take_over`](Self::take_over): one worker is to run the code that it ran without.
+impl<Io: FrameIo> Egress<Io> {
+    /// Keeps of a burst received what is this worker's own, and hands the rest over. Out of line: one worker alone is
+    /// to run the code that it would run without.
     #[inline(never)]
     pub(in crate::worker) fn steer(&mut self, burst: &mut Staged<Io::Frame>, snapshot: &Snapshot) {
-        let port = burst.port;
+        let arrival = burst.arrival;
         let own = self.io.peers.own();
-        let mac = snapshot.mac_bits(port);
+        let mac = snapshot.mac_bits(arrival);
         let mut kept: ArrayVec<Io::Frame, BURST> = ArrayVec::new();
         for frame in burst.frames.drain(..) {
             let client = client_of(&frame, mac, snapshot);
-            let owner = client.map_or(own, |client| self.io.peers.owner(client));
-            if owner == own {
+            let to = client.map_or(own, |client| self.io.peers.owner(client));
+            if to == own {
                 kept.push(frame);
             } else {
-                self.io.peers.pass(owner, Purpose::Received, port.eth_port(), frame, &self.counters);
+                self.dispose(frame, Ok(Fate::HandOver { to, arrival, purpose: Purpose::Received }));
             }
         }
         burst.frames = kept;
     }
+}
 
-    /// The other worker that a packet which left the fast path has to be handed to.
-    pub(in crate::worker) fn hand_over(
-        &self,
-        frame: &Io::Frame,
-        port: InterfaceId,
-        snapshot: &Snapshot,
-    ) -> Option<Verdict> {
-        let entry = &snapshot.interfaces[port.index()];
-        let is_ours = frame.head()[..6] == entry.mac.0;
-        let claim = claim(frame, snapshot).filter(|_| is_ours && frame.is_whole())?;
-        let to = self.io.peers.owner(claim.client);
-        let may_belong = claim.far.is_none_or(|(protocol, far)| snapshot.is_endpoint(protocol, far));
-        if to == self.io.peers.own() || !may_belong {
-            return None;
-        }
-        let as_expected = matches!(
-            (entry.side, claim.direction),
-            (Side::Vip, Direction::Forward) | (Side::Dip, Direction::Reverse) | (Side::Both, _)
-        );
-        let steering = snapshot.eth_ports[port.eth_port().index()].steering;
-        if steering == Steering::Device && claim.by_ports && as_expected {
-            self.counters.misdirected[port.eth_port().index()].add(1);
-        }
-        Some(Verdict::HandOver { to, port })
+/// The hand-over of a packet that left the fast path and is another worker's.
+pub(in crate::worker) fn hand_over<F: Frame>(
+    frame: &F,
+    arrival: InterfaceId,
+    snapshot: &Snapshot,
+    peers: &Peers<F>,
+    counters: &WorkerCounters,
+) -> Option<Fate> {
+    let interface = &snapshot.interfaces[arrival.index()];
+    let is_ours = frame.head()[..6] == interface.mac.0;
+    let claim = claim(frame, snapshot).filter(|_| is_ours && frame.is_whole())?;
+    let to = peers.owner(claim.client);
+    let may_belong = claim.far.is_none_or(|(protocol, far)| snapshot.is_endpoint(protocol, far));
+    if to == peers.own() || !may_belong {
+        return None;
     }
-
-    /// Handles what the other workers have handed over since the last turn. Returns how many frames, those
-    /// that only had to be sent among them.
-    #[inline(never)]
-    pub(in crate::worker) fn take_over(
-        &mut self,
-        decoded: &mut Box<Staged<Io::Frame>>,
-        spare: &mut Box<Staged<Io::Frame>>,
-        snapshot: &Snapshot,
-        now: Now,
-    ) -> usize {
-        if snapshot.interfaces.is_empty() {
-            return 0; // another worker has its first configuration already: it knows the ports, this one does not
-        }
-        let (mut taken, mut to_send, mut bursts) = (0, 0, 0);
-        let workers = self.io.peers.workers();
-        for worker in (self.first_peer..workers).chain(0..self.first_peer) {
-            // Who does not find room for a whole share is the first in the next turn.
-            if FRAMES_IN_A_TURN - taken - to_send < PARCELS_OF_A_PEER * FRAMES {
-                self.first_peer = worker;
-                break;
-            }
-            let mut parcels = PARCELS_OF_A_PEER;
-            while let Some((port, purpose, ports)) =
-                self.io.peers.take(worker, &mut spare.frames, &mut parcels)
-            {
-                if purpose == Purpose::ToSend {
-                    to_send += spare.frames.len();
-                    for frame in spare.frames.drain(..) {
-                        self.outgoing.push_on(&mut self.io, port, frame, &self.counters);
-                    }
-                    continue;
-                }
-                if purpose == Purpose::Fragment {
-                    self.resolve_burst(decoded, snapshot, now); // nothing overtakes what came before
-                    taken += spare.frames.len();
-                    bursts += 1;
-                    for frame in spare.frames.drain(..) {
-                        self.resolved_fragment(
-                            frame,
-                            ports,
-                            Context { snapshot, port: port.interface(), now },
-                        );
-                    }
-                    continue;
-                }
-                // Another core has written them last: all are fetched at once.
-                spare.frames.iter().for_each(|frame| prefetch(frame.head()));
-                taken += spare.frames.len();
-                bursts += 1;
-                spare.port = port.interface();
-                self.decode_burst(spare, snapshot);
-                self.resolve_and_prefetch(decoded, spare, snapshot, now);
-                std::mem::swap(decoded, spare);
-            }
-        }
-        self.counters.taken_over.add(taken as u64);
-        self.counters.bursts.add(bursts);
-        taken + to_send
+    let as_expected = matches!(
+        (interface.side, claim.direction),
+        (Side::Vip, Direction::Forward) | (Side::Dip, Direction::Reverse) | (Side::Both, _)
+    );
+    let port = arrival.eth_port().index();
+    if snapshot.eth_ports[port].steering == Steering::Device && claim.by_ports && as_expected {
+        counters.misdirected[port].add(1);
     }
+    Some(Fate::HandOver { to, arrival, purpose: Purpose::Received })
 }
 
 /// The client endpoint of a frame received by `mac`: first where it nearly always is. What is addressed to
@@ -194,7 +128,7 @@ fn claim(frame: &impl Frame, snapshot: &Snapshot) -> Option<Claim> {
     let is_error = packet.protocol() == ipv4::ICMP;
     let (protocol, source, destination) = if is_error {
         let quoted = icmp_error::Quoted::parse(&packet)?;
-        // Its sender is who the error goes to: it was on the way back.
+        // The error goes to the sender of the quoted packet: it was on the way back.
         (quoted.protocol, quoted.destination, quoted.source)
     } else {
         let protocol = Protocol::from_number(packet.protocol())?;

@@ -7,17 +7,19 @@ use crate::names::ids::EthPortId;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
-/// Sends by another worker on ports where this one has no transmit queue. Whoever sends a frame counts it
-/// as sent.
+/// Routes frames through another worker on `EthPort`s where this one has no transmit queue. The worker that sends a
+/// frame counts it as sent.
 pub(in crate::worker) struct Linked<Io: FrameIo> {
     pub(in crate::worker) io: Io,
     pub(in crate::worker) peers: Peers<Io::Frame>,
+    /// The worker whose frames are taken first.
+    pub(in crate::worker) first_peer: usize,
     counters: Arc<WorkerCounters>,
 }
 
 impl<Io: FrameIo> Linked<Io> {
     pub(in crate::worker) fn new(io: Io, counters: Arc<WorkerCounters>) -> Self {
-        Self { io, peers: Peers::none(), counters }
+        Self { io, peers: Peers::none(), first_peer: 0, counters }
     }
 
     #[cold]

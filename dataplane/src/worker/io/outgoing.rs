@@ -2,7 +2,7 @@
 
 use crate::counters::WorkerCounters;
 use crate::frame::{BURST, FrameIo};
-use crate::names::ids::{EthPortId, InterfaceId, MAX_ETH_PORTS};
+use crate::names::ids::{EthPortId, MAX_ETH_PORTS};
 use crate::names::time::Now;
 use crate::names::verdict::DropReason;
 use arrayvec::ArrayVec;
@@ -30,22 +30,9 @@ impl<Io: FrameIo> Outgoing<Io> {
         }
     }
 
-    /// Appends a frame; a full buffer is handed to the device first, and a frame that finds no room
-    /// even then is dropped.
+    /// Appends a frame; a full buffer is handed to the device first, and a frame that finds no room even then is dropped.
     #[inline(always)]
     pub(in crate::worker) fn push(
-        &mut self,
-        io: &mut Io,
-        interface: InterfaceId,
-        frame: Io::Frame,
-        counters: &WorkerCounters,
-    ) {
-        self.push_on(io, interface.eth_port(), frame, counters);
-    }
-
-    /// [`push`](Self::push), of a frame that another worker has prepared for this `EthPort`.
-    #[inline(always)]
-    pub(in crate::worker) fn push_on(
         &mut self,
         io: &mut Io,
         port: EthPortId,
@@ -65,20 +52,19 @@ impl<Io: FrameIo> Outgoing<Io> {
     pub(in crate::worker) fn push_burst(
         &mut self,
         io: &mut Io,
-        interface: InterfaceId,
+        port: EthPortId,
         frames: &mut ArrayVec<Io::Frame, BURST>,
         counters: &WorkerCounters,
     ) {
-        let port = interface.eth_port();
         if frames.len() >= BURST / 2 && self.ports[port.index() % MAX_ETH_PORTS].is_empty() {
             io.transmit(port, frames);
         }
         for frame in frames.drain(..) {
-            self.push(io, interface, frame, counters);
+            self.push(io, port, frame, counters);
         }
     }
 
-    /// Hands every buffer to its device, once, and tells since when a device takes nothing.
+    /// Hands every buffer to its device, once, and counts since when a device takes nothing.
     pub(in crate::worker) fn flush(&mut self, io: &mut Io, now: Now, counters: &WorkerCounters) {
         let mut occupied = self.occupied;
         while occupied != 0 {

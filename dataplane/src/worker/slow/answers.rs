@@ -1,98 +1,61 @@
 //! Answers made in place, each kind under a limit of its own. The packet that caused one is counted
 //! under its reason for being dropped, answered or not.
 
-use crate::exchange::orders::NeighbourEvent;
-use crate::frame::{Frame, FrameIo};
+use super::Slow;
+use super::ip::Obstacle;
+use super::packet::{Ip, read_ip};
+use crate::frame::Frame;
 use crate::names::family::V4;
-use crate::names::ids::{InterfaceId, NeighbourKey};
-use crate::names::time::Now;
-use crate::names::verdict::{DropReason, Verdict};
-use crate::snapshot::Snapshot;
+use crate::names::verdict::DropReason;
 use crate::wire::answer::{self, IcmpError};
 use crate::wire::icmp;
-use crate::worker::Handler;
-use crate::worker::slow::packet::{Context, Ip, Judgement, Obstacle, read_ip};
-use crate::worker::slow::waiting::Kept;
+use crate::worker::fate::{Fate, Judged};
 use std::net::IpAddr;
 
-impl<Io: FrameIo> Handler<Io> {
-    /// Keeps a packet until its next hop is known, and asks for that.
-    pub(in crate::worker) fn hold(&mut self, key: NeighbourKey, frame: Io::Frame, context: Context<'_>) {
-        let Context { port, now, .. } = context;
-        let Kept { ask, instead_of } = self.waiting.keep(key, port, frame, now);
-        if let Some(frame) = instead_of {
-            self.conclude(Verdict::Drop(DropReason::NextHopQueueFull), frame);
-        }
-        // If it cannot be asked now, the next packet for it asks.
-        if ask
-            && self.limits.wanted.take(now)
-            && self.neighbour_events.push(NeighbourEvent::Wanted(key)).is_ok()
-        {
-            self.waiting.asked(key, now);
-        }
-    }
-
-    pub(in crate::worker) fn answer_with_reset(
-        &mut self,
-        frame: &mut Io::Frame,
-        reason: DropReason,
-        context: Context<'_>,
-    ) -> Judgement {
-        let limit = self.limits.on(context.port).reset(reason);
-        if !limit.take(context.now) {
+impl<F: Frame> Slow<'_, F> {
+    pub(in crate::worker) fn answer_with_reset(&mut self, frame: &mut F, reason: DropReason) -> Judged {
+        let limit = self.limits.on(self.arrival).reset(reason);
+        if !limit.take(self.now) {
             self.counters.answers_suppressed.add(1);
-            return Judgement::Conclude(Verdict::Drop(reason));
+            return Err(reason);
         }
         let answered = answer::tcp_reset(frame);
         if !answered {
             limit.give_back();
         }
-        self.concluded(answered, reason, context.port)
+        self.answered(answered, reason)
     }
 
     pub(in crate::worker) fn answer_port_unreachable(
         &mut self,
-        frame: &mut Io::Frame,
+        frame: &mut F,
         reason: DropReason,
         speaker: IpAddr,
-        context: Context<'_>,
-    ) -> Judgement {
-        self.icmp_error(frame, IcmpError::PortUnreachable, Some(speaker), reason, context)
+    ) -> Judged {
+        self.icmp_error(frame, IcmpError::PortUnreachable, Some(speaker), reason)
     }
 
-    pub(in crate::worker) fn protocol_unreachable(
-        &mut self,
-        frame: &mut Io::Frame,
-        ip: Ip,
-        context: Context<'_>,
-    ) -> Judgement {
+    pub(in crate::worker) fn protocol_unreachable(&mut self, frame: &mut F, ip: Ip) -> Judged {
         let kind = IcmpError::DestinationUnreachable { code: icmp::PROTOCOL_UNREACHABLE };
-        self.icmp_error(frame, kind, Some(ip.destination), DropReason::Protocol, context)
+        self.icmp_error(frame, kind, Some(ip.destination), DropReason::Protocol)
     }
 
     /// Says to the sender where its packet's header is wrong, with the address that it was sent to, if that is ours,
     /// else with ours on its link.
-    pub(in crate::worker) fn parameter_problem(
-        &mut self,
-        frame: &mut Io::Frame,
-        pointer: u8,
-        ip: Ip,
-        context: Context<'_>,
-    ) -> Judgement {
-        let ours = context.snapshot.local(ip.destination).map(|_| ip.destination);
-        let speaker = ours.or_else(|| context.snapshot.own_address(context.port));
+    pub(in crate::worker) fn parameter_problem(&mut self, frame: &mut F, pointer: u8, ip: Ip) -> Judged {
+        let ours = self.snapshot.local(ip.destination).map(|_| ip.destination);
+        let speaker = ours.or_else(|| self.snapshot.own_address(self.arrival));
         let kind = IcmpError::ParameterProblem { pointer };
-        self.icmp_error(frame, kind, speaker, DropReason::Malformed, context)
+        self.icmp_error(frame, kind, speaker, DropReason::Malformed)
     }
 
     /// Says to the sender why its packet cannot go on; `speaker` is the address that says it.
     pub(in crate::worker) fn obstructed(
         &mut self,
-        frame: &mut Io::Frame,
+        frame: &mut F,
         obstacle: Obstacle,
         speaker: Option<IpAddr>,
-        context: Context<'_>,
-    ) -> Judgement {
+    ) -> Judged {
         let (kind, reason) = match obstacle {
             Obstacle::Ttl => (IcmpError::TimeExceeded, DropReason::TtlExceeded),
             Obstacle::TooBig { mtu } => (IcmpError::FragmentationNeeded { mtu }, DropReason::TooBig),
@@ -101,57 +64,41 @@ impl<Io: FrameIo> Handler<Io> {
                 (IcmpError::DestinationUnreachable { code }, DropReason::NoRoute)
             }
         };
-        self.icmp_error(frame, kind, speaker, reason, context)
+        self.icmp_error(frame, kind, speaker, reason)
     }
 
     /// A packet waited for a next hop that does not answer: its sender is told by the address that it
     /// was sent to, if that is ours, else by ours on its link.
-    pub(in crate::worker) fn host_unreachable(
-        &mut self,
-        port: InterfaceId,
-        mut frame: Io::Frame,
-        snapshot: &Snapshot,
-        now: Now,
-    ) {
-        let context = Context { snapshot, port, now };
+    pub(in crate::worker) fn host_unreachable(&mut self, frame: &mut F) -> Judged {
         let destination = read_ip(frame.bytes()).map(|ip| ip.destination).ok();
-        let ours = destination.filter(|destination| snapshot.local(*destination).is_some());
-        let speaker = ours.or_else(|| snapshot.own_address(port));
-        let reason = DropReason::NextHopUnresolved;
-        let judgement = self.icmp_error(&mut frame, IcmpError::HostUnreachable, speaker, reason, context);
-        if let Judgement::Conclude(verdict) = judgement {
-            self.conclude(verdict, frame);
-        }
+        let ours = destination.filter(|destination| self.snapshot.local(*destination).is_some());
+        let speaker = ours.or_else(|| self.snapshot.own_address(self.arrival));
+        self.icmp_error(frame, IcmpError::HostUnreachable, speaker, DropReason::NextHopUnresolved)
     }
 
     fn icmp_error(
         &mut self,
-        frame: &mut Io::Frame,
+        frame: &mut F,
         kind: IcmpError,
         speaker: Option<IpAddr>,
         reason: DropReason,
-        context: Context<'_>,
-    ) -> Judgement {
-        let Some(speaker) = speaker else { return Judgement::Conclude(Verdict::Drop(reason)) };
-        let limit = self.limits.on(context.port).icmp_error(reason);
+    ) -> Judged {
+        let Some(speaker) = speaker else { return Err(reason) };
+        let limit = self.limits.on(self.arrival).icmp_error(reason);
         let is_limited = !matches!(kind, IcmpError::FragmentationNeeded { .. });
-        if is_limited && !limit.take(context.now) {
+        if is_limited && !limit.take(self.now) {
             self.counters.answers_suppressed.add(1);
-            return Judgement::Conclude(Verdict::Drop(reason));
+            return Err(reason);
         }
         let answered = V4::address(speaker).is_some_and(|speaker| answer::icmp_error(frame, kind, speaker));
         if is_limited && !answered {
             limit.give_back();
         }
-        self.concluded(answered, reason, context.port)
+        self.answered(answered, reason)
     }
 
-    /// The frame was turned into its answer, or there is none to such a packet.
-    fn concluded(&self, answered: bool, reason: DropReason, port: InterfaceId) -> Judgement {
-        if !answered {
-            return Judgement::Conclude(Verdict::Drop(reason));
-        }
-        self.counters.dropped(reason).add(1);
-        Judgement::Conclude(Verdict::Answer(port))
+    /// The frame has been turned into an answer, unless there is none to such a packet.
+    const fn answered(&self, answered: bool, reason: DropReason) -> Judged {
+        if answered { Ok(Fate::Answer { out: self.arrival, instead_of: Some(reason) }) } else { Err(reason) }
     }
 }

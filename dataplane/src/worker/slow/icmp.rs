@@ -1,26 +1,24 @@
 //! ICMP: ping, and errors about packets of connections, which are translated in both directions
 //! together with the packet that they quote.
 
-use crate::connection::TcpEvent;
-use crate::frame::{Frame, FrameIo};
+use super::Slow;
+use super::ip::leaving;
+use super::packet::Ip;
+use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::family::V4;
 use crate::names::ids::RealKey;
 use crate::names::verdict::DropReason;
+use crate::snapshot::Snapshot;
 use crate::wire::{answer, icmp, icmp_error, ipv4};
-use crate::worker::Handler;
 use crate::worker::fast::decode::at;
 use crate::worker::fast::rewrite;
-use crate::worker::slow::packet::{Context, Found, Ip, Judgement, Segment, leaving};
+use crate::worker::fate::{Fate, Judged};
+use crate::worker::flows::{Ends, Found};
 
-impl<Io: FrameIo> Handler<Io> {
+impl<F: Frame> Slow<'_, F> {
     /// To an own address: ping, or an error about a reply that went out under that address.
-    pub(in crate::worker) fn icmp_to_us(
-        &mut self,
-        frame: &mut Io::Frame,
-        ip: Ip,
-        context: Context<'_>,
-    ) -> Result<Judgement, DropReason> {
+    pub(in crate::worker) fn icmp_to_us(&mut self, frame: &mut F, ip: Ip) -> Judged {
         let message = message(frame.bytes(), &ip).ok_or(DropReason::Malformed)?;
         if !message.has_right_checksum() {
             return Err(DropReason::IcmpChecksum);
@@ -29,8 +27,8 @@ impl<Io: FrameIo> Handler<Io> {
             return Err(DropReason::IcmpType);
         }
         if message.kind() == icmp::ECHO_REQUEST {
-            let limit = &mut self.limits.on(context.port).echo;
-            if !limit.take(context.now) {
+            let limit = &mut self.limits.on(self.arrival).echo;
+            if !limit.take(self.now) {
                 self.counters.answers_suppressed.add(1);
                 return Err(DropReason::IcmpUnmatched);
             }
@@ -38,87 +36,62 @@ impl<Io: FrameIo> Handler<Io> {
             if !answered {
                 limit.give_back();
             }
-            return if answered {
-                Ok(Judgement::Conclude(self.echo_verdict(frame, context.port, context.snapshot)))
-            } else {
-                Err(DropReason::Malformed)
-            };
+            return if answered { Ok(self.echo_fate(frame)) } else { Err(DropReason::Malformed) };
         }
         // The quoted packet is a reply as the client's side saw it: from the VIP to the client.
         let quoted = quoted(frame.bytes()).ok_or(DropReason::IcmpUnmatched)?;
-        let segment = Segment {
-            protocol: quoted.protocol,
-            source: quoted.destination,
-            destination: quoted.source,
-            event: TcpEvent::Ack,
-        };
-        let found = self.find(&segment, Direction::Forward, context);
+        let ends = Ends { protocol: quoted.protocol, source: quoted.destination, destination: quoted.source };
+        let found = self.find(&ends, Direction::Forward);
         let found = found.ok_or(DropReason::IcmpUnmatched)?;
-        if context.snapshot.rewrite(found.entry.real()).is_removed() {
+        if self.snapshot.rewrite(found.entry.real()).is_removed() {
             return Err(DropReason::RealRemoved);
         }
-        self.translate_error(frame, ip, found, context)
+        self.translate_error(frame, ip, found)
     }
 
     /// Towards somebody else: an error about a connection's packet on the reals' side, or not ours.
-    pub(in crate::worker) fn icmp_through(
-        &mut self,
-        frame: &mut Io::Frame,
-        ip: Ip,
-        context: Context<'_>,
-    ) -> Result<Judgement, DropReason> {
+    pub(in crate::worker) fn icmp_through(&mut self, frame: &mut F, ip: Ip) -> Judged {
         let message = message(frame.bytes(), &ip).ok_or(DropReason::Malformed)?;
         if icmp::is_never_passed_on(message.kind()) {
             return Err(DropReason::IcmpType);
         }
         let Some(quoted) = quoted(frame.bytes()) else {
-            if about_later_fragment_to_server(frame.bytes(), context) {
+            if about_later_fragment_to_server(frame.bytes(), self.snapshot) {
                 return Err(DropReason::IcmpUnmatched);
             }
-            return self.route(frame, ip, context);
+            return self.route(frame, ip);
         };
         // The quoted packet is a client's as the reals' side saw it: from the client to the real.
-        let segment = Segment {
-            protocol: quoted.protocol,
-            source: quoted.destination,
-            destination: quoted.source,
-            event: TcpEvent::Ack,
-        };
-        let Some(found) = self.find(&segment, Direction::Reverse, context) else {
-            return self.route(frame, ip, context);
+        let ends = Ends { protocol: quoted.protocol, source: quoted.destination, destination: quoted.source };
+        let Some(found) = self.find(&ends, Direction::Reverse) else {
+            return self.route(frame, ip);
         };
         // Whoever is not on its side has not seen the packet that it quotes.
-        if context.snapshot.is_real_elsewhere(segment.source.ip(), context.port) {
+        if self.snapshot.is_real_elsewhere(ends.source.ip(), self.arrival) {
             return Err(DropReason::Martian);
         }
         if !message.has_right_checksum() {
             return Err(DropReason::IcmpChecksum);
         }
-        self.translate_error(frame, ip, found, context)
+        self.translate_error(frame, ip, found)
     }
 
     /// Translates an error and sends it on. It counts as traffic, but neither changes the state of
     /// the connection nor keeps it alive.
-    fn translate_error(
-        &mut self,
-        frame: &mut Io::Frame,
-        ip: Ip,
-        found: Found,
-        context: Context<'_>,
-    ) -> Result<Judgement, DropReason> {
-        let Context { snapshot, port, .. } = context;
+    fn translate_error(&mut self, frame: &mut F, ip: Ip, found: Found) -> Judged {
+        let Self { snapshot, arrival, .. } = *self;
         let real = found.entry.real();
         let RealKey { service, endpoint } = snapshot.real_key(real).ok_or(DropReason::NoRoute)?;
-        let way = self.way(found, ip.destination, snapshot).ok_or(DropReason::NoRoute)?;
+        let way = self.reach.way(found, ip.destination, snapshot).ok_or(DropReason::NoRoute)?;
         let speaker = match found.direction {
             Direction::Forward => Some(ip.destination),
-            Direction::Reverse => snapshot.own_address(port),
+            Direction::Reverse => snapshot.own_address(arrival),
         };
-        if let Some(obstacle) = self.obstacle(&ip, way.hop.interface, context) {
-            return Ok(self.obstructed(frame, obstacle, speaker, context));
+        if let Some(obstacle) = self.obstacle(&ip, way.hop.interface) {
+            return self.obstructed(frame, obstacle, speaker);
         }
-        let Some((_, mac)) = self.resolved(way.hop, way.known) else {
-            return Ok(Judgement::Await(way.hop));
+        let Some((_, mac)) = self.reach.resolved(way.hop, way.known) else {
+            return Ok(Fate::Await(way.hop));
         };
         let (virtual_, endpoint) = (V4::socket(service.listen), V4::socket(endpoint));
         let (virtual_, endpoint) = virtual_.zip(endpoint).ok_or(DropReason::Ipv6)?;
@@ -143,10 +116,10 @@ impl<Io: FrameIo> Handler<Io> {
 
 /// Whether a packet is an error about a fragment without ports on its way to a real: it may be a
 /// connection's, and its receiver does not know the real. No error about it is due (RFC 1812 §4.3.2.7).
-fn about_later_fragment_to_server(bytes: &[u8], context: Context<'_>) -> bool {
+fn about_later_fragment_to_server(bytes: &[u8], snapshot: &Snapshot) -> bool {
     let packet = ipv4::Packet::in_frame(bytes).ok();
     let destination = packet.and_then(|packet| icmp_error::later_fragments_destination(&packet));
-    destination.is_some_and(|destination| context.snapshot.is_server(destination))
+    destination.is_some_and(|destination| snapshot.is_server(destination))
 }
 
 /// The TCP or UDP packet that an ICMP error quotes.

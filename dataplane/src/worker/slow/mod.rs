@@ -1,25 +1,117 @@
-//! Everything that is not a plain packet of a connection, one packet at a time.
+//! Everything that is not a plain packet of a connection, one packet at a time: new connections, ICMP, ARP, routing,
+//! and whatever is wrong. Follows the order in which Linux and IPVS judge a packet.
 //!
 //! ```text
-//! packet     one packet's walk: link layer, network layer, transport layer, routing
-//! openings   which packets open a connection, and which real it gets
-//! way_back   the way back to a new connection's client
-//! own        connections that reals themselves open from a port that they serve on
-//! icmp       ping, and errors about packets of connections
-//! echo       pings in fragments
-//! fragments  which connection a fragment belongs to
-//! arp        answering, and hearing neighbours
-//! answers    RST and ICMP errors, each kind under a limit of its own
-//! waiting    packets that wait until the MAC of their next hop is known
+//! link        which protocol, and is the frame for us?
+//! arp         answering for own addresses, and hearing neighbours
+//! ip          is the packet to us, or through us?
+//! fragments   which connection a fragment belongs to
+//! transport   TCP and UDP: packets of connections, and those that open one
+//! openings    which packets open a connection, and which real it gets
+//! icmp        ping, and errors about packets of connections
+//! echo        pings in fragments
+//! route       packets of no connection
+//! answers     RST and ICMP errors, each kind under a limit of its own
+//! packet      what is known of a packet
+//! own         connections that reals themselves open from a port that they serve on
+//! waiting     packets that wait until the MAC of their next hop is known
 //! ```
+//!
+//! A frame comes here as it came in: what the fast path has read of it is read again, from its first byte.
 
 pub(super) mod answers;
 pub(super) mod arp;
 pub(super) mod echo;
 pub(super) mod fragments;
 pub(super) mod icmp;
+pub(super) mod ip;
+pub(super) mod link;
 pub(super) mod openings;
 pub(super) mod own;
 pub(super) mod packet;
+pub(super) mod route;
+pub(super) mod transport;
 pub(super) mod waiting;
-pub(super) mod way_back;
+
+use super::fate::{Fate, Judged};
+use super::flows::Flows;
+use super::held::Held;
+use super::io::hand_over::hand_over;
+use super::io::limit::Limits;
+use super::reach::Reach;
+use super::turn::Turn;
+use crate::counters::WorkerCounters;
+use crate::exchange::peers::Peers;
+use crate::fragments::Ports;
+use crate::frame::{Frame, FrameIo};
+use crate::names::ids::InterfaceId;
+use crate::names::time::Now;
+use crate::names::verdict::DropReason;
+use crate::snapshot::Snapshot;
+
+/// What judges one packet: how it came here, and what may be asked and changed meanwhile. It neither sends nor frees.
+pub(super) struct Slow<'a, F> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) arrival: InterfaceId,
+    pub(super) now: Now,
+    pub(super) flows: &'a mut Flows,
+    pub(super) reach: &'a mut Reach,
+    pub(super) held: &'a mut Held<F>,
+    pub(super) limits: &'a mut Limits,
+    pub(super) peers: &'a Peers<F>,
+    pub(super) counters: &'a WorkerCounters,
+}
+
+impl<F: Frame> Slow<'_, F> {
+    /// What becomes of a frame that arrived here.
+    fn judge(&mut self, frame: &mut F) -> Judged {
+        if !self.peers.is_alone()
+            && let Some(fate) = hand_over(frame, self.arrival, self.snapshot, self.peers, self.counters)
+        {
+            return Ok(fate);
+        }
+        self.link_layer(frame)
+    }
+}
+
+impl<Io: FrameIo> Turn<'_, Io> {
+    /// Handles one frame to its end, and the fragments that waited for it.
+    pub(super) fn walk_slow(&mut self, frame: Io::Frame, arrival: InterfaceId) {
+        self.judge_and_settle(frame, arrival);
+        // These hold none themselves, so that there is no end to come to but theirs.
+        let Some(released) = self.held.fragments.take_released() else { return };
+        for (arrival, frame) in released {
+            self.judge_and_settle(frame, arrival);
+        }
+    }
+
+    /// Handles a fragment whose ports another worker has found. One that has to wait for its next hop walks the whole
+    /// way again then, and is dropped there.
+    pub(super) fn slow_fragment(&mut self, mut frame: Io::Frame, ports: Ports, arrival: InterfaceId) {
+        let judged = self.slow(arrival).fragment_with_ports(&mut frame, ports);
+        self.settle(frame, judged, arrival);
+    }
+
+    fn judge_and_settle(&mut self, mut frame: Io::Frame, arrival: InterfaceId) {
+        let judged = self.slow(arrival).judge(&mut frame);
+        self.settle(frame, judged, arrival);
+    }
+
+    /// Keeps a frame that waits for something; any other leaves.
+    fn settle(&mut self, frame: Io::Frame, judged: Judged, arrival: InterfaceId) {
+        match judged {
+            Ok(Fate::Await(key)) => {
+                let instead_of = self.slow(arrival).hold(key, frame);
+                if let Some(frame) = instead_of {
+                    self.egress.dispose(frame, Err(DropReason::NextHopQueueFull));
+                }
+            }
+            Ok(Fate::AwaitFirstFragment(key)) => {
+                let given_up = self.held.fragments.hold(key, arrival, frame, self.now);
+                self.held.count_given_up(DropReason::FragmentQueueFull, given_up);
+            }
+            Ok(Fate::Gather(address, piece)) => self.gather(address, piece, frame, arrival),
+            judged => self.egress.dispose(frame, judged),
+        }
+    }
+}

@@ -1,6 +1,9 @@
 //! Packets that wait until the MAC of their next hop is known. They are kept as they came in, and
-//! walk the exception path again when it is.
+//! walk the slow path again when it is.
 
+use super::Slow;
+use crate::exchange::orders::NeighbourEvent;
+use crate::frame::Frame;
 use crate::names::ids::{InterfaceId, NeighbourKey};
 use crate::names::time::Now;
 use std::collections::VecDeque;
@@ -34,8 +37,8 @@ struct Awaited {
 /// A bounded queue, in order of arrival. Searched from end to end: it is short, and mostly empty.
 pub(in crate::worker) struct Waiting<F> {
     held: VecDeque<Held<F>>,
-    /// In the order in which they came to be awaited. Counted here, not among the packets: a flood to hosts
-    /// that are not there has one made room for by each that comes.
+    /// In the order in which they came to be awaited. Kept separately from the packets, because a flood to absent
+    /// hosts evicts one waiting packet per arrival.
     awaited: Vec<Awaited>,
     /// Packets that wait in all, at most.
     most: usize,
@@ -60,7 +63,7 @@ impl<F> Waiting<F> {
         }
     }
 
-    /// Has fewer wait than [`CAPACITY`], where few buffers are to be had.
+    /// Has fewer wait than [`CAPACITY`], where there are few buffers.
     pub(in crate::worker) fn limit(&mut self, most: usize) {
         self.most = most.clamp(1, CAPACITY);
     }
@@ -116,7 +119,7 @@ impl<F> Waiting<F> {
         self.find(key).is_some()
     }
 
-    /// The oldest frame that waits for `key`, and the port that it came in on.
+    /// The oldest frame that waits for `key`, and the interface that it came in on.
     pub(in crate::worker) fn take(&mut self, key: NeighbourKey) -> Option<(InterfaceId, F)> {
         self.find(key)?;
         let index = self.held.iter().position(|held| held.for_key == key)?;
@@ -124,7 +127,7 @@ impl<F> Waiting<F> {
     }
 
     /// A frame that has waited too long.
-    pub(in crate::worker) fn take_impatient(&mut self, now: Now) -> Option<F> {
+    pub(in crate::worker) fn pop_expired(&mut self, now: Now) -> Option<F> {
         let oldest = self.held.front()?;
         if now.nanoseconds.saturating_sub(oldest.since) < PATIENCE_NANOSECONDS {
             return None;
@@ -148,6 +151,18 @@ impl<F> Waiting<F> {
 
     fn find_mut(&mut self, key: NeighbourKey) -> Option<&mut Awaited> {
         self.awaited.iter_mut().find(|awaited| awaited.key == key)
+    }
+}
+
+impl<F: Frame> Slow<'_, F> {
+    /// Keeps a packet until its next hop is known, and asks for that. Returns the one that has to go in its place.
+    pub(in crate::worker) fn hold(&mut self, key: NeighbourKey, frame: F) -> Option<F> {
+        let Kept { ask, instead_of } = self.held.waiting.keep(key, self.arrival, frame, self.now);
+        // If it cannot be asked now, the next packet for it asks.
+        if ask && self.limits.wanted.take(self.now) && self.reach.tell(NeighbourEvent::Wanted(key)) {
+            self.held.waiting.asked(key, self.now);
+        }
+        instead_of
     }
 }
 
@@ -203,7 +218,7 @@ mod tests {
         assert!(waiting.keep(key(2), InterfaceId(0), 3, at(4)).ask);
         assert!(waiting.keep(key(1), InterfaceId(0), 4, at(3 + ASK_AGAIN_NANOSECONDS)).ask);
         let late = at(5 + PATIENCE_NANOSECONDS);
-        let gone: Vec<_> = std::iter::from_fn(|| waiting.take_impatient(late)).collect();
+        let gone: Vec<_> = std::iter::from_fn(|| waiting.pop_expired(late)).collect();
         assert_eq!(gone, [1, 2, 3]);
         assert_eq!((waiting.count(key(1)), waiting.is_awaited(key(2)), waiting.len()), (1, false, 1));
     }

@@ -118,7 +118,7 @@ proptest! {
         let (expected, mut faults) = (Expected::new(MAC, MTU), Faults::none());
         let totals: Vec<_> = frames
             .iter()
-            .map(|frame| decode(frame, Direction::Forward, expected, &mut faults).length)
+            .map(|frame| decode(frame, Direction::Forward, expected, &mut faults).1)
             .collect();
         let lengths: Vec<_> = frames.iter().map(length_of).collect();
         let taken = faults.is_none() && have_plain_lengths(&lengths, &totals, LEAST_TCP, expected);

@@ -1,0 +1,149 @@
+//! What the loop over a burst leaves: each frame opens a connection, or takes the slow path, and all leave in order of
+//! arrival.
+
+use super::decode::at;
+use super::dispatch::DirectionOf;
+use super::staged::{Decoded, FrameSet, Staged};
+use crate::frame::{BURST, Frame, FrameIo};
+use crate::worker::fate::{Fate, Judged};
+use crate::worker::turn::Turn;
+
+impl<Io: FrameIo> Turn<'_, Io> {
+    /// The frames of a burst from `done` on, of which the first has just failed to take the fast path, or some
+    /// may not; then sends all.
+    #[inline(never)]
+    pub(super) fn resolve_rest<Way: DirectionOf>(&mut self, burst: &mut Staged<Io::Frame>, done: usize) {
+        let failed = (burst.others == 0).then_some(done);
+        let mut behind = LeftBehind::default();
+        let tick = self.now.tick();
+        for index in done..burst.frames.len() {
+            let decoded = burst.decoded(index, Way::of(&burst.directions[index]));
+            let Decoded { key, probed, length, direction, .. } = decoded;
+            let frame = &mut burst.frames[index];
+            if burst.others >> index & 1 != 0 {
+                behind.add_other(index, &decoded, frame);
+            } else if !probed.is_nowhere()
+                && failed != Some(index)
+                && !behind.includes(&decoded)
+                && let Some(out) = self
+                    .fast()
+                    .path(tick)
+                    .forward(frame, key, probed, &length, direction)
+                    .or_else(|| self.fast().forward_elsewhere(frame, &decoded))
+            {
+                burst.outs[index] = out;
+            } else {
+                behind.add(index, &decoded);
+            }
+        }
+        self.send_in_parts::<Way>(burst, behind.frames);
+    }
+
+    /// Opens connections for the frames of a burst that are `behind`, and sends all of it. From the first that opens
+    /// none, what is left goes one by one.
+    #[inline(never)]
+    pub(super) fn send_in_parts<Way: DirectionOf>(
+        &mut self,
+        burst: &mut Staged<Io::Frame>,
+        behind: FrameSet,
+    ) {
+        burst.opened = behind.count_ones() as usize >= BURST / 2;
+        let (behind, stopped) = self.open_on_level::<Way>(burst, behind);
+        if behind == 0
+            && let Some(out) = burst.only_out()
+        {
+            return self.egress.push_burst(out, &mut burst.frames);
+        }
+        self.send_one_by_one::<Way>(burst, behind, stopped);
+    }
+
+    /// Opens connections for the frames of a burst that are `behind`, until one comes that opens none. Returns which
+    /// are left, and what has become of the first of these.
+    #[inline(always)]
+    pub(super) fn open_all<Way: DirectionOf>(
+        &mut self,
+        burst: &mut Staged<Io::Frame>,
+        mut behind: FrameSet,
+    ) -> (FrameSet, Judged) {
+        let tick = self.now.tick();
+        let mut fast = self.fast();
+        while behind != 0 {
+            let index = behind.trailing_zeros() as usize % BURST;
+            if burst.others >> index & 1 != 0 {
+                break; // nothing in it to open a connection by
+            }
+            let decoded = burst.decoded(index, Way::of(&burst.directions[index]));
+            match fast.open(&mut burst.frames[index], &decoded, burst.arrival, tick) {
+                Ok(Fate::Sent(out)) => burst.outs[index] = out,
+                judged => return (behind, judged),
+            }
+            behind &= behind - 1;
+        }
+        (behind, Ok(Fate::Slow))
+    }
+
+    /// Sends a burst in order of arrival, of which the frames that are `behind` have not been resolved; `first` has
+    /// become of the first of these.
+    fn send_one_by_one<Way: DirectionOf>(
+        &mut self,
+        burst: &mut Staged<Io::Frame>,
+        behind: FrameSet,
+        first: Judged,
+    ) {
+        let tried = behind.trailing_zeros() as usize;
+        for (index, mut frame) in std::mem::take(&mut burst.frames).into_iter().enumerate() {
+            let plain = burst.others >> index & 1 == 0;
+            let judged = if behind >> index & 1 == 0 {
+                Ok(Fate::Sent(burst.outs[index]))
+            } else if index == tried {
+                first
+            } else if plain {
+                let decoded = burst.decoded(index, Way::of(&burst.directions[index]));
+                let tick = self.now.tick();
+                self.fast().open_one(&mut frame, &decoded, burst.arrival, tick)
+            } else {
+                Ok(Fate::Slow)
+            };
+            match judged {
+                Ok(Fate::Slow) => self.walk_slow(frame, burst.arrival),
+                judged => self.egress.dispose(frame, judged),
+            }
+        }
+    }
+}
+
+/// The frames of a burst that have left the fast path, and their connections as a set of bits of their
+/// home buckets: what follows on them leaves it too, so that nothing is overtaken. A false hit costs
+/// that packet some time.
+#[derive(Default)]
+struct LeftBehind {
+    frames: FrameSet,
+    homes: u64,
+}
+
+impl LeftBehind {
+    #[inline(always)]
+    fn includes(&self, decoded: &Decoded) -> bool {
+        self.homes >> decoded.home.low_bits() & 1 != 0
+    }
+
+    #[inline(always)]
+    fn add(&mut self, index: usize, decoded: &Decoded) {
+        self.frames |= 1 << index;
+        self.homes |= 1 << decoded.home.low_bits();
+    }
+
+    /// A frame that is not plain.
+    #[cold]
+    #[inline(never)]
+    fn add_other(&mut self, index: usize, decoded: &Decoded, frame: &impl Frame) {
+        self.frames |= 1 << index;
+        let head = frame.head();
+        if head[at::ETHER_TYPE..at::IPV4] != [8, 0] {
+            return;
+        }
+        // With options the ports were read in the wrong place: then all that follow go the same way.
+        let has_options = head[at::IPV4] != 0x45;
+        self.homes |= if has_options { u64::MAX } else { 1 << decoded.home.low_bits() };
+    }
+}

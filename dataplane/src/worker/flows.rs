@@ -1,0 +1,215 @@
+//! A worker's connections: no I/O, and no frames.
+
+use super::shares::Shares;
+use super::slow::own::OwnConnections;
+use crate::connection::table::{
+    ClientKey, Entry, Hash, HashKey, Home, New, NoRoom, Slot, Table, Vacancy, recount_state,
+};
+use crate::connection::{Row, Transport};
+use crate::counters::WorkerCounters;
+use crate::fragments::Ports;
+use crate::names::direction::Direction;
+use crate::names::family::V4;
+use crate::names::ids::{Protocol, RealId, ServiceId};
+use crate::names::time::Tick;
+use crate::names::verdict::DropReason;
+use crate::schedule::Position;
+use crate::snapshot::Snapshot;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Buckets of the table looked at for one slice of a dump.
+const EXPORT_BUCKETS: usize = 1024;
+
+/// The connections of a worker, and what it needs to open one.
+pub(super) struct Flows {
+    pub(super) table: Table,
+    /// By service id: where this worker stands in each service's list of reals.
+    pub(super) positions: Vec<Position>,
+    shares: Shares,
+    pub(super) own: OwnConnections,
+    /// The moment that the sweep has got to, in nanoseconds.
+    pub(super) swept_until: u64,
+    pub(super) counters: Arc<WorkerCounters>,
+}
+
+/// What tells whose a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) protocol: Protocol,
+    pub(super) source: SocketAddr,
+    pub(super) destination: SocketAddr,
+}
+
+/// A connection that was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) slot: Slot,
+    pub(super) entry: Entry,
+    pub(super) direction: Direction,
+}
+
+impl Flows {
+    /// No connections yet, and room for `capacity`.
+    ///
+    /// # Errors
+    /// If there is no memory for the table.
+    pub(super) fn new(
+        capacity: usize,
+        hash_key: HashKey,
+        huge: memory::Huge,
+        counters: Arc<WorkerCounters>,
+    ) -> Result<Self, memory::Error> {
+        Ok(Self {
+            table: Table::new(capacity, hash_key, huge)?,
+            positions: Vec::new(),
+            shares: Shares::default(),
+            own: OwnConnections::new(),
+            swept_until: 0,
+            counters,
+        })
+    }
+
+    /// Changes over from one configuration to another. `worker` is this worker's number: positions that begin at the
+    /// head of a list are staggered by it.
+    pub(super) fn adopt(&mut self, old: &Snapshot, new: &Snapshot, worker: usize) {
+        self.positions.resize_with(new.services.len(), Position::default);
+        self.shares.adopt(new);
+        for ServiceId(index) in new.edited_since(old) {
+            let index = index as usize;
+            let Some(service) = &new.services[index] else { continue };
+            let before = old.services.get(index).and_then(Option::as_ref).map(|old| &old.schedule);
+            if before.is_none_or(|before| !Arc::ptr_eq(before, &service.schedule)) {
+                let position = &mut self.positions[index];
+                if position.adopt(before.map(Arc::as_ref), &service.schedule) {
+                    position.skip(worker, &service.schedule);
+                }
+            }
+        }
+    }
+
+    /// The live connection of a packet that goes in this direction, even of a removed real.
+    pub(super) fn find(
+        &self,
+        ends: &Ends,
+        direction: Direction,
+        snapshot: &Snapshot,
+        tick: Tick,
+    ) -> Option<Found> {
+        let (client, far) = match direction {
+            Direction::Forward => (ends.source, ends.destination),
+            Direction::Reverse => (ends.destination, ends.source),
+        };
+        let key = client_key(client, ends.protocol)?;
+        let belongs = |entry: Entry| {
+            let real = snapshot.real_key(entry.real());
+            let matches = real.is_some_and(|real| match direction {
+                Direction::Forward => real.service.listen == far,
+                Direction::Reverse => real.endpoint == far,
+            });
+            matches && !entry.is_dead(snapshot.clock(tick))
+        };
+        let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
+        Some(Found { slot, entry, direction })
+    }
+
+    /// Whether the receiver of a packet has any live connection.
+    pub(super) fn is_client(&self, ends: &Ends, snapshot: &Snapshot, tick: Tick) -> bool {
+        let Some(key) = client_key(ends.destination, ends.protocol) else { return false };
+        let lives = |entry: Entry| !entry.is_dead(snapshot.clock(tick));
+        self.table.find(self.table.hash(key), key, lives).is_some()
+    }
+
+    /// The next real in line.
+    #[inline(always)]
+    pub(super) fn pick(&mut self, service: ServiceId, snapshot: &Snapshot) -> Option<RealId> {
+        let position = self.positions.get_mut(service.0 as usize)?;
+        position.pick(&snapshot.services[service.0 as usize].as_ref()?.schedule)
+    }
+
+    /// Opens a connection in its home bucket, where room for it has been found.
+    #[inline(always)]
+    pub(super) fn open_at_home(&mut self, vacancy: Vacancy, new: New, tick: Tick) {
+        self.table.insert_at_home(vacancy, new, tick, &self.counters);
+    }
+
+    /// Opens a connection wherever there is room, or may be made.
+    pub(super) fn open(
+        &mut self,
+        hash: Hash,
+        new: New,
+        snapshot: &Snapshot,
+        tick: Tick,
+    ) -> Result<Slot, DropReason> {
+        let Self { table, shares, counters, .. } = self;
+        let standing = shares.beside(new.real, snapshot);
+        let opened = table.insert_beside(standing, hash, new, snapshot.clock(tick), counters);
+        opened.map_err(|no_room| match no_room {
+            NoRoom::Places => {
+                counters.full_endpoint.set(new.key.endpoint_bits());
+                DropReason::ClientEndpointFull
+            }
+            NoRoom::Capacity => DropReason::TableFull,
+        })
+    }
+
+    /// Forgets a connection.
+    pub(super) fn close(&mut self, slot: Slot) {
+        self.table.remove(slot, &self.counters);
+    }
+
+    /// Forgets a connection that has timed out.
+    pub(super) fn expire(&mut self, slot: Slot) {
+        self.table.expire(slot, &self.counters);
+    }
+
+    /// Forgets what has timed out in a bucket.
+    pub(super) fn expire_at_home(&mut self, home: Home, snapshot: &Snapshot, tick: Tick) {
+        self.table.expire_at_home(home, snapshot.clock(tick), &self.counters);
+    }
+
+    /// What a packet that the slow path translates leaves behind: the entry's tick and state, and the counters.
+    pub(super) fn note(&mut self, found: Found, transport: Transport, length: u16, tick: Tick) {
+        let Found { slot, direction, .. } = found;
+        let entry = self.table.taken(slot);
+        let (before, real) = (entry.state(), entry.real());
+        let after = before.after_packet(direction, transport);
+        self.table.touch(slot, tick);
+        if before != after {
+            self.table.set_state(slot, after);
+            recount_state(self.counters.real(real), before, after);
+        }
+        self.counters.real(real).count(direction, length);
+    }
+
+    /// Once a turn: adds up connections of services while the table is nearly full.
+    #[inline(always)]
+    pub(super) fn count_shares(&mut self, snapshot: &Snapshot) {
+        if self.table.is_nearly_full() {
+            self.shares.count_some(snapshot, &self.counters);
+        }
+    }
+
+    /// Copies connections out, from `position` on. Returns where to go on, or `None` at the end.
+    pub(super) fn export(
+        &self,
+        position: usize,
+        snapshot: &Snapshot,
+        tick: Tick,
+        rows: &mut Vec<Row>,
+    ) -> Option<usize> {
+        self.table.export(position, EXPORT_BUCKETS, snapshot.clock(tick), rows)
+    }
+}
+
+/// The key that finds a client's connections.
+pub(super) fn client_key(client: SocketAddr, protocol: Protocol) -> Option<ClientKey> {
+    Some(ClientKey::new(V4::endpoint_bits(client)?, protocol.number()))
+}
+
+impl Ends {
+    /// The ports alone.
+    pub(super) const fn ports(&self) -> Ports {
+        Ports { source: self.source.port(), destination: self.destination.port() }
+    }
+}

@@ -1,0 +1,45 @@
+//! Packets that are longer than the MTU on the way out, and may be cut: all of their fragments leave, or none.
+
+use crate::frame::{Frame, FrameIo};
+use crate::names::ids::InterfaceId;
+use crate::names::verdict::DropReason;
+use crate::wire::fragmentation::Plan;
+use crate::wire::ipv4::Packet;
+use crate::wire::{ethernet, link};
+use arrayvec::ArrayVec;
+
+/// Fragments that a packet is cut into, at most: 9000 bytes make 17 of 576.
+const MOST_FRAGMENTS: usize = 64;
+
+/// Makes `frame` its own first fragment and returns the others, in buffers of the pool of the `EthPort` that it leaves
+/// by.
+///
+/// # Errors
+/// Why the packet is to be dropped.
+pub(in crate::worker) fn cut<Io: FrameIo>(
+    io: &mut Io,
+    out: InterfaceId,
+    mtu: u16,
+    frame: &mut Io::Frame,
+) -> Result<ArrayVec<Io::Frame, MOST_FRAGMENTS>, DropReason> {
+    let original = Packet::in_frame(frame.bytes()).map_err(|_| DropReason::Malformed)?;
+    let plan = Plan::new(&original, mtu).ok_or(DropReason::WouldFragment)?;
+    if plan.count() > MOST_FRAGMENTS {
+        return Err(DropReason::WouldFragment);
+    }
+    let mut others = ArrayVec::new();
+    for index in 1..plan.count() {
+        let mut other = io.allocate(out.eth_port()).ok_or(DropReason::NoBuffer)?;
+        if !other.set_length(ethernet::HEADER + plan.length(index)) {
+            return Err(DropReason::NoBuffer);
+        }
+        let (link, packet) = other.bytes_mut().split_at_mut(ethernet::HEADER);
+        link.copy_from_slice(&frame.bytes()[..ethernet::HEADER]);
+        plan.write_later(index, original.bytes(), packet);
+        link::pad(&mut other);
+        others.push(other);
+    }
+    plan.cut_first(&mut frame.bytes_mut()[ethernet::HEADER..]);
+    frame.set_length(ethernet::HEADER + plan.length(0));
+    Ok(others)
+}

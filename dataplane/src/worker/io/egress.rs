@@ -1,0 +1,114 @@
+//! Where frames leave: each is sent, handed over or dropped here, and counted.
+
+use super::linked::Linked;
+use super::outgoing::Outgoing;
+use crate::counters::WorkerCounters;
+use crate::frame::{BURST, Frame, FrameIo};
+use crate::names::ids::{EthPortId, InterfaceId};
+use crate::names::time::Now;
+use crate::names::verdict::DropReason;
+use crate::wire::link;
+use crate::worker::fate::{Fate, Judged};
+use arrayvec::ArrayVec;
+use std::sync::Arc;
+
+/// A worker's devices and peers, and what waits for them.
+pub(in crate::worker) struct Egress<Io: FrameIo> {
+    pub(in crate::worker) io: Linked<Io>,
+    outgoing: Outgoing<Linked<Io>>,
+    counters: Arc<WorkerCounters>,
+}
+
+impl<Io: FrameIo> Egress<Io> {
+    pub(in crate::worker) fn new(io: Io, counters: Arc<WorkerCounters>) -> Self {
+        Self { io: Linked::new(io, Arc::clone(&counters)), outgoing: Outgoing::new(), counters }
+    }
+
+    /// Sends, hands over or drops a frame, and counts that. A frame whose fate is to stay is not given here.
+    pub(in crate::worker) fn dispose(&mut self, mut frame: Io::Frame, judged: Judged) {
+        match judged {
+            Ok(Fate::Sent(out)) => self.push(out, frame),
+            Ok(Fate::SentInFragments { out, mtu }) => self.send_in_fragments(out, mtu, frame),
+            Ok(Fate::Answer { out, instead_of }) => {
+                if let Some(reason) = instead_of {
+                    self.counters.dropped(reason).add(1);
+                }
+                self.counters.answers.add(1);
+                link::pad(&mut frame);
+                self.push(out, frame);
+            }
+            Ok(Fate::HandOver { to, arrival, purpose }) => {
+                self.io.peers.pass(to, purpose, arrival.eth_port(), frame, &self.counters);
+            }
+            Ok(Fate::Consumed) => {}
+            Ok(Fate::Slow | Fate::Await(_) | Fate::AwaitFirstFragment(_) | Fate::Gather(..)) => {
+                debug_assert!(false, "it stays: {judged:?}");
+            }
+            Err(reason) => self.counters.dropped(reason).add(1),
+        }
+    }
+
+    /// Sends a frame.
+    #[inline(always)]
+    pub(in crate::worker) fn push(&mut self, out: InterfaceId, frame: Io::Frame) {
+        self.push_on(out.eth_port(), frame);
+    }
+
+    /// Sends a frame that another worker has prepared for this `EthPort`.
+    #[inline(always)]
+    pub(in crate::worker) fn push_on(&mut self, port: EthPortId, frame: Io::Frame) {
+        self.outgoing.push(&mut self.io, port, frame, &self.counters);
+    }
+
+    /// Sends a whole burst, and empties it.
+    #[inline(always)]
+    pub(in crate::worker) fn push_burst(
+        &mut self,
+        out: InterfaceId,
+        frames: &mut ArrayVec<Io::Frame, BURST>,
+    ) {
+        self.outgoing.push_burst(&mut self.io, out.eth_port(), frames, &self.counters);
+    }
+
+    /// Sends a frame of these bytes.
+    pub(in crate::worker) fn send(&mut self, out: InterfaceId, bytes: &[u8]) {
+        let Some(mut frame) = self.io.allocate(out.eth_port()) else {
+            self.counters.dropped(DropReason::NoBuffer).add(1);
+            return;
+        };
+        if frame.set_length(bytes.len()) {
+            frame.bytes_mut().copy_from_slice(bytes);
+            link::pad(&mut frame);
+            self.push(out, frame);
+        }
+    }
+
+    /// Sends all that waits for the end of a turn.
+    pub(in crate::worker) fn flush(&mut self, now: Now) {
+        self.outgoing.flush(&mut self.io, now, &self.counters);
+        if !self.io.peers.is_alone() {
+            self.io.peers.flush(&self.counters);
+        }
+    }
+
+    /// Frames that no device has taken.
+    pub(in crate::worker) fn len(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// Sends a packet, that is addressed and translated already, in fragments of at most `mtu` bytes: all or none.
+    #[cold]
+    fn send_in_fragments(&mut self, out: InterfaceId, mtu: u16, mut frame: Io::Frame) {
+        match super::cut::cut(&mut self.io, out, mtu, &mut frame) {
+            Ok(others) => {
+                self.counters.fragmented.add(1);
+                self.counters.fragments_made.add(1 + others.len() as u64);
+                self.push(out, frame);
+                for other in others {
+                    self.push(out, other);
+                }
+            }
+            Err(reason) => self.counters.dropped(reason).add(1),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! TCP and UDP: packets of connections, and those that open one.
+
+use super::Slow;
+use super::ip::{Obstacle, leaving};
+use super::packet::{Ip, Segment};
+use crate::frame::Frame;
+use crate::names::direction::Direction;
+use crate::names::ids::Protocol;
+use crate::names::verdict::DropReason;
+use crate::wire::{checksum, tcp};
+use crate::worker::fast::rewrite;
+use crate::worker::fate::{Fate, Judged};
+use crate::worker::flows::{Ends, Found};
+
+impl<F: Frame> Slow<'_, F> {
+    /// TCP or UDP, or a fragment of it whose ports are known.
+    pub(in crate::worker) fn transport_layer(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
+        if self.snapshot.local(ip.destination).is_some() {
+            self.client_side(frame, ip, segment)
+        } else {
+            self.passing(frame, ip, segment)
+        }
+    }
+
+    /// To an own address: a connection's packet, or the first of a new one.
+    fn client_side(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
+        if let Some(found) = self.find(&segment.ends, Direction::Forward) {
+            let reopens = segment.is_syn() && found.entry.state().is_closing();
+            if !reopens {
+                if self.snapshot.rewrite(found.entry.real()).is_removed() {
+                    return Err(DropReason::RealRemoved);
+                }
+                return self.translate(frame, ip, &segment, found);
+            }
+            // conn_reuse_mode=1: the old connection is forgotten, the SYN is scheduled.
+            self.flows.close(found.slot);
+        }
+        let Some(transport) = segment.transport else {
+            return Err(DropReason::FragmentRefused); // its connection went while it was on its way
+        };
+        match self.new_connection(&segment.ends, transport) {
+            Ok(found) => self.translate(frame, ip, &segment, found),
+            Err(refusal) => self.refuse(frame, &segment.ends, refusal),
+        }
+    }
+
+    /// To somebody else: a reply, or a packet of no connection on its way.
+    fn passing(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
+        let ends = segment.ends;
+        if let Some(found) = self.find(&ends, Direction::Reverse) {
+            return self.translate(frame, ip, &segment, found);
+        }
+        if !self.snapshot.is_endpoint(ends.protocol, ends.source) {
+            return self.route(frame, ip);
+        }
+        match ends.protocol {
+            Protocol::Tcp if self.is_reals_own(frame.bytes(), &ip, &ends) => self.route(frame, ip),
+            Protocol::Tcp => self.answer_with_reset(frame, DropReason::RealWithoutConnection),
+            // To a client that has a connection it would not come from the address that the client knows.
+            Protocol::Udp if self.flows.is_client(&ends, self.snapshot, self.now.tick()) => {
+                Err(DropReason::RealWithoutConnection)
+            }
+            Protocol::Udp => self.route(frame, ip),
+        }
+    }
+
+    /// Whether a segment from a port of a service is of a connection that the real itself has opened: it begins with a
+    /// SYN. Any other is of a client's that has been forgotten.
+    fn is_reals_own(&mut self, bytes: &[u8], ip: &Ip, ends: &Ends) -> bool {
+        let flags = bytes.get(ip.payload + tcp::field::FLAGS).copied().unwrap_or_default();
+        let opens = flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN && !ip.is_later_fragment();
+        if opens {
+            self.flows.own.open(ends.source, ends.destination, self.now);
+        }
+        opens || self.flows.own.has(ends.source, ends.destination, self.now)
+    }
+
+    /// The live connection of a packet that goes in this direction, even of a removed real.
+    pub(in crate::worker) fn find(&self, ends: &Ends, direction: Direction) -> Option<Found> {
+        self.flows.find(ends, direction, self.snapshot, self.now.tick())
+    }
+
+    /// A packet of a connection: TTL and MTU, the next hop, then the translation. The connection
+    /// takes note of the packet even if it goes no further, as in IPVS.
+    fn translate(&mut self, frame: &mut F, ip: Ip, segment: &Segment, found: Found) -> Judged {
+        let Self { snapshot, arrival, .. } = *self;
+        let record = snapshot.rewrite(found.entry.real());
+        let speaker = match found.direction {
+            Direction::Forward => Some(ip.destination),
+            Direction::Reverse => snapshot.own_address(arrival),
+        };
+        let Some(way) = self.reach.way(found, ip.destination, snapshot) else {
+            return self.obstructed(frame, Obstacle::NoRoute, speaker);
+        };
+        let out = way.hop.interface;
+
+        if let Some(obstacle) = self.obstacle(&ip, out) {
+            self.note_packet(found, segment, &ip);
+            return self.obstructed(frame, obstacle, speaker);
+        }
+        let Some((id, destination)) = self.reach.resolved(way.hop, way.known) else {
+            return Ok(Fate::Await(way.hop)); // nothing is done yet: it walks this path again
+        };
+        if found.direction == Direction::Reverse && id != way.known {
+            self.flows.table.set_next_hop(found.slot, id);
+        }
+        self.note_packet(found, segment, &ip);
+        let bytes = frame.bytes_mut();
+        if ip.is_later_fragment() {
+            rewrite::translate_later_fragment(bytes, found.direction, record);
+        } else {
+            let check_at = ip.payload + checksum::offset_in(segment.ends.protocol);
+            rewrite::translate(bytes, ip.payload, check_at, found.direction, record);
+        }
+        rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(out));
+        Ok(leaving(&ip, out, snapshot))
+    }
+
+    /// A fragment other than the first only counts as traffic.
+    fn note_packet(&mut self, found: Found, segment: &Segment, ip: &Ip) {
+        match segment.transport {
+            Some(transport) => self.flows.note(found, transport, ip.length, self.now.tick()),
+            None => self.counters.real(found.entry.real()).count(found.direction, ip.length),
+        }
+    }
+}
