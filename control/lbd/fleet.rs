@@ -8,6 +8,7 @@ use dataplane::connection::table::HashKey;
 use dataplane::exchange::orders::{ControlEnd, channel};
 use dataplane::exchange::peers::mesh;
 use dataplane::live::next_hops::NextHops;
+use dataplane::live::reals::Reals;
 use dataplane::worker::Worker;
 use dpdk::{Eal, RunningLcore};
 use std::hash::{BuildHasher, RandomState};
@@ -75,18 +76,19 @@ impl Fleet {
             // `require` is about DPDK's memory; the table takes what is left.
             Hugepages::Auto | Hugepages::Require => memory::Huge::Auto,
         };
+        let reals = Arc::<Reals>::default();
         let mut all = Vec::new();
         for (number, mut peers) in mesh(&owners).into_iter().enumerate() {
             let queues = devices.queues(number, &mut peers)?;
             #[cfg(feature = "measure")]
             let queues = crate::measure::around(queues).map_err(Failure::Other)?;
-            let next_hops = Arc::clone(next_hops);
+            let (next_hops, reals) = (Arc::clone(next_hops), Arc::clone(&reals));
             let at_end = worker_loop::StopAll(Arc::clone(stop));
             let (report, reported) = mpsc::channel();
             // All that the worker uses is made on its core: memory lies on the NUMA node of the core that
             // touches it first.
             let work = move || {
-                let (end, control) = channel(next_hops);
+                let (end, control) = channel(next_hops, reals);
                 // The standard library's hash keys come from the system's random source.
                 let random = || RandomState::new().hash_one(number);
                 let hash_key = HashKey { mask: random(), multiplier: random() };

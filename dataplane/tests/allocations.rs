@@ -103,7 +103,8 @@ fn no_packet_makes_the_worker_allocate() {
 
     let key = HashKey { mask: 1, multiplier: 3 };
     let mut lab = Lab::serving();
-    let (end, mut control) = dataplane::exchange::orders::channel(lab.next_hops.clone());
+    let (end, mut control) =
+        dataplane::exchange::orders::channel(lab.next_hops.clone(), lab.control.reals.clone());
     let mut worker = dataplane::worker::Worker::new(io, end, 4096, key, memory::Huge::Never).unwrap();
     lab.description.version += 1;
     lab.description.interfaces[DIP0.index()].mtu = 1400;
@@ -149,7 +150,8 @@ fn handing_over_allocates_nothing() {
     let (mut workers, mut controls) = (Vec::new(), Vec::new());
     let snapshot = std::sync::Arc::new(dataplane::snapshot::Snapshot::compile(lab.description.clone()));
     for peers in dataplane::exchange::peers::mesh(&support::cluster::owners(2)) {
-        let (end, mut control) = dataplane::exchange::orders::channel(lab.next_hops.clone());
+        let (end, mut control) =
+            dataplane::exchange::orders::channel(lab.next_hops.clone(), lab.control.reals.clone());
         let arriving = [std::mem::take(&mut frames), Vec::new()];
         let io = Prepared { arriving, sent: Vec::with_capacity(clients.len()), pool: Vec::new() };
         let key = HashKey { mask: 1, multiplier: 3 };

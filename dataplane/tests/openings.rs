@@ -2,6 +2,7 @@
 
 mod support;
 use dataplane::exchange::orders::Order;
+use dataplane::live::reals::Flags;
 use dataplane::names::ids::*;
 use dataplane::names::mac::Mac;
 use dataplane::names::verdict::DropReason;
@@ -255,4 +256,40 @@ fn the_way_back_through_a_router_follows_its_id() {
     let second = Mac([2, 0, 0, 0, 0x10, 2]);
     lab.reachable(key, second);
     assert_eq!(opened(&mut lab, 4), Some(second));
+}
+
+/// A real that is unavailable or overloaded keeps its connections and gets no new one, by either way of opening.
+#[test]
+fn reals_that_take_no_connections_now_are_passed_over() {
+    let mut lab = Lab::with_capacity(1024);
+    let reals = vec![(at(RS1, 80), 1), (at(RS2, 80), 1)];
+    let other = Configured { key: tcp_service(at(VIP, 81)), reals: vec![(at(RS1, 81), 1)] };
+    lab.configure(&[Configured { key: tcp_service(at(VIP, 80)), reals }, other]);
+    let real = |seen: &Seen| *seen.destination.ip();
+    let opened = |lab: &mut Lab, ports: std::ops::Range<u16>| -> HashSet<Ipv4Addr> {
+        let frames: Vec<_> = ports.map(|port| from_client(syn(port))).collect();
+        burst(lab, &frames).iter().map(real).collect()
+    };
+    assert_eq!(opened(&mut lab, 1000..1008), HashSet::from([RS1, RS2]));
+    let ids: Vec<RealId> = lab.description.reals.iter().map(|real| real.id).collect();
+    for flags in
+        [Flags { unavailable: true, overloaded: false }, Flags { unavailable: false, overloaded: true }]
+    {
+        lab.control.reals.set(ids[0], flags);
+        assert_eq!(opened(&mut lab, 2000..2008), HashSet::from([RS2]));
+        // A client port that has another connection takes the slow path.
+        lab.arrive(VIP0, &from_client(Packet::tcp(at(CLIENT, 3000), at(VIP, 81), SYN)));
+        let slow = lab.arrive(VIP0, &from_client(syn(3000)));
+        assert_eq!(real(&read(&slow[0].bytes)), RS2);
+        let established = burst(&mut lab, &[from_client(Packet::tcp(at(CLIENT, 1000), at(VIP, 80), ACK))]);
+        assert_eq!(established.len(), 1);
+        for port in (2000..2008).chain([3000]) {
+            lab.arrive(VIP0, &from_client(Packet::tcp(at(CLIENT, port), at(VIP, 80), RST)));
+        }
+    }
+    ids.iter().for_each(|id| lab.control.reals.set(*id, Flags { unavailable: true, overloaded: false }));
+    assert_eq!(opened(&mut lab, 4000..4002), HashSet::from([CLIENT]), "told that there is none");
+    assert_eq!(lab.dropped(DropReason::NoReal), 2);
+    ids.iter().for_each(|id| lab.control.reals.set(*id, Flags::default()));
+    assert_eq!(opened(&mut lab, 5000..5008), HashSet::from([RS1, RS2]));
 }

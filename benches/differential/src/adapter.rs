@@ -40,7 +40,7 @@ impl Build {
             for (_, port, sender) in setup.senders.iter().filter(|(worker, ..)| *worker == own) {
                 peers.send_through(EthPortId(*port), *sender);
             }
-            let (end, control) = channel(Arc::clone(&next_hops));
+            let (end, control) = channel(Arc::clone(&next_hops), Arc::default());
             let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
             let io = PlainIo::new(setup.macs.len());
             let worker = Worker::new(io, end, setup.capacity, key, memory::Huge::Never).expect("memory");

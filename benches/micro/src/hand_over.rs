@@ -44,7 +44,7 @@ fn cycles(steering: Steering, others_too: bool, cores: &[core_affinity::CoreId])
     let (mut workers, mut controls): (Vec<Worker<Source<true>>>, Vec<ControlEnd>) = (Vec::new(), Vec::new());
     for peers in mesh(&owners) {
         let own = flows(|client| owners.owner(client) == peers.own());
-        let (end, mut control) = channel(Arc::clone(&next_hops));
+        let (end, mut control) = channel(Arc::clone(&next_hops), Arc::default());
         let source = Source::of_flows(own);
         let worker = Worker::new(source, end, FLOWS as usize, HASH_KEY, memory::Huge::Auto);
         configure(&mut control, Arc::clone(&snapshot), 1);

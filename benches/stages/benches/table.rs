@@ -4,7 +4,8 @@
 #![allow(missing_docs, reason = "criterion's macros")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use dataplane::schedule::Position;
+use dataplane::live::reals::Reals;
+use dataplane::schedule::{Asked, Position};
 use memory::Huge;
 use stages::churn::{self, Churn, Size};
 use stages::keys::Key;
@@ -84,6 +85,8 @@ fn timed(bursts: u64, churn: &mut Churn, set_up: bool) -> Duration {
 
 fn pick(c: &mut Criterion) {
     let mut group = c.benchmark_group("wrr pick");
+    let live = Box::<Reals>::default();
+    let asked = Asked { client: "192.0.2.6:1234".parse().expect("an address"), live: &live };
     let weights = [
         ("16 reals of weight 1", vec![1; 16]),
         ("16 reals of weights 1 to 16", (1..=16).collect()),
@@ -93,7 +96,7 @@ fn pick(c: &mut Criterion) {
         let schedule = schedule(0, &weights);
         let mut position = Position::default();
         position.adopt(None, &schedule);
-        group.bench_function(name, |b| b.iter(|| position.pick(black_box(&schedule))));
+        group.bench_function(name, |b| b.iter(|| black_box(&schedule).choice(&mut position, &asked)));
     }
     group.finish();
 }

@@ -5,9 +5,11 @@ use crate::keys::Key;
 use dataplane::connection::table::{ClientKey, Home, New, Table};
 use dataplane::connection::{Clock, State, TimeoutSeconds, Timeouts};
 use dataplane::counters::WorkerCounters;
+use dataplane::live::reals::Reals;
 use dataplane::names::ids::NextHopId;
 use dataplane::names::time::Tick;
-use dataplane::schedule::{Position, Schedule};
+use dataplane::schedule::{Asked, Position, Schedule};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use traffic::world::{HASH_KEY, schedule};
 
 /// Connections made at once.
@@ -15,6 +17,9 @@ pub const BURST: usize = 32;
 /// Seconds until one times out, on the table's own clock: a thousand ticks, so that they do not die
 /// all at once.
 const TIMEOUT: u32 = 250;
+
+/// No scheduler looks at it.
+const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// How much there is in the table.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +38,7 @@ pub struct Churn {
     counters: WorkerCounters,
     schedule: Schedule,
     position: Position,
+    live: Box<Reals>,
     timeouts: Timeouts,
     /// In a ring: each has timed out, and been swept, when it comes again.
     clients: Box<[ClientKey]>,
@@ -58,6 +64,7 @@ impl Churn {
         let timeouts = Timeouts::new(TimeoutSeconds { udp: TIMEOUT, ..TimeoutSeconds::default() });
         let mut churn = Self {
             table,
+            live: Box::default(),
             counters: WorkerCounters::new(),
             schedule,
             position,
@@ -111,19 +118,20 @@ impl Churn {
             std::hint::black_box(self.table.homes().probe(*home, key));
         }
         for (home, key) in homes.iter().zip(&self.clients[begin..begin + BURST]) {
-            let Self { table, counters, timeouts, .. } = self;
+            let Self { table, counters, timeouts, live, .. } = self;
+            let asked = Asked { client: CLIENT, live };
             let (next_hop, state) = (NextHopId(1), State::UdpUnanswered);
             let clock = Clock { tick: now, timeouts };
             let new = |real| New { key: *key, real, next_hop, state };
             if let Some(vacancy) = table.vacancy(*home, *key) {
-                let real = self.position.pick(&self.schedule).expect("there are reals");
+                let real = self.schedule.choice(&mut self.position, &asked).expect("there are reals");
                 table.insert_at_home(vacancy, new(real), now, counters);
                 continue;
             }
             let hash = table.hash(*key);
             let known = table.find(hash, *key, |entry| !entry.is_dead(clock));
             assert!(known.is_none(), "the client is new");
-            let real = self.position.pick(&self.schedule).expect("there are reals");
+            let real = self.schedule.choice(&mut self.position, &asked).expect("there are reals");
             table.insert(hash, new(real), clock, counters).expect("room");
         }
         if self.table.is_to_resize() {

@@ -42,7 +42,7 @@ pub fn worker<Io: FrameIo>(
     reals: u8,
     huge: memory::Huge,
 ) -> (Worker<Io>, ControlEnd) {
-    let (end, mut control) = channel(next_hops(reals));
+    let (end, mut control) = channel(next_hops(reals), Arc::default());
     let mut worker = Worker::new(io, end, capacity, HASH_KEY, huge).expect("memory for the table");
     configure(&mut control, Arc::new(snapshot(reals)), reals);
     worker.turn(START);

@@ -214,7 +214,7 @@ fn run(
     let (mut workers, mut controls): (Vec<Worker<Queues>>, Vec<ControlEnd>) = (Vec::new(), Vec::new());
     for (number, peers) in mesh(&owners).into_iter().enumerate() {
         let queues = Queues::new(ports.iter().map(|port| port.queue(number as u16).unwrap()).collect());
-        let (end, control) = channel(Arc::clone(&next_hops));
+        let (end, control) = channel(Arc::clone(&next_hops), Arc::default());
         let key = HashKey { mask: 1, multiplier: 0x9e37_79b9_7f4a_7c15 };
         workers.push(Worker::new(queues, end, 1024, key, memory::Huge::Never).unwrap().with_peers(peers));
         controls.push(control);

@@ -119,7 +119,7 @@ mod tests {
 
     /// One worker, whose counters are written by hand.
     fn workers() -> (Workers, Arc<WorkerCounters>) {
-        let (_, end) = channel(Arc::new(NextHops::new([])));
+        let (_, end) = channel(Arc::new(NextHops::new([])), Arc::default());
         let counters = Arc::clone(&end.counters);
         (Workers::new(vec![end]), counters)
     }

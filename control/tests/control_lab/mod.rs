@@ -12,6 +12,7 @@ use dataplane::connection::{Row, State};
 use dataplane::counters::{PortCounters, WorkerCounters};
 use dataplane::exchange::orders::{NeighbourEvent, Order, Return, WorkerEnd, channel};
 use dataplane::live::next_hops::NextHops;
+use dataplane::live::reals::Reals;
 use dataplane::names::ids::{Protocol, RealId};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::{Snapshot, Steering};
@@ -259,8 +260,9 @@ impl Lab {
         report: Option<(Duration, Box<dyn Write + Send>)>,
     ) -> Result<Self, StartError> {
         let next_hops = Arc::new(NextHops::new([]));
+        let reals = Arc::<Reals>::default();
         let (worker_ends, control_ends): (Vec<_>, Vec<_>) =
-            (0..workers).map(|_| channel(Arc::clone(&next_hops))).unzip();
+            (0..workers).map(|_| channel(Arc::clone(&next_hops), Arc::clone(&reals))).unzip();
         let infos = (0..workers).map(|core| WorkerInfo { core, capacity: 1024 }).collect();
         let hops = Arc::clone(&next_hops);
         let stop = Arc::new(AtomicBool::new(false));

@@ -4,6 +4,7 @@
 use crate::connection::Row;
 use crate::counters::WorkerCounters;
 use crate::live::next_hops::NextHops;
+use crate::live::reals::Reals;
 use crate::names::ids::{EthPortId, InterfaceId, NeighbourKey, NextHopId};
 use crate::names::mac::Mac;
 use crate::snapshot::Snapshot;
@@ -113,6 +114,8 @@ pub struct WorkerEnd {
     pub counters: Arc<WorkerCounters>,
     /// The MACs.
     pub next_hops: Arc<NextHops>,
+    /// Which reals take new connections.
+    pub reals: Arc<Reals>,
     /// Set when the worker is to return.
     pub stop: Arc<AtomicBool>,
 }
@@ -128,12 +131,14 @@ pub struct ControlEnd {
     pub neighbour_events: Consumer<NeighbourEvent>,
     /// What the worker counts.
     pub counters: Arc<WorkerCounters>,
+    /// Which reals take new connections: of all workers.
+    pub reals: Arc<Reals>,
     /// Set to make the worker return.
     pub stop: Arc<AtomicBool>,
 }
 
-/// Both ends of the rings of one worker.
-pub fn channel(next_hops: Arc<NextHops>) -> (WorkerEnd, ControlEnd) {
+/// Both ends of the rings of one worker. All workers have the same next hops and reals.
+pub fn channel(next_hops: Arc<NextHops>, reals: Arc<Reals>) -> (WorkerEnd, ControlEnd) {
     let (orders_in, orders_out) = RingBuffer::new(ORDERS);
     let (returns_in, returns_out) = RingBuffer::new(RETURNS);
     let (events_in, events_out) = RingBuffer::new(NEIGHBOUR_EVENTS);
@@ -145,9 +150,16 @@ pub fn channel(next_hops: Arc<NextHops>) -> (WorkerEnd, ControlEnd) {
         neighbour_events: events_in,
         counters: Arc::clone(&counters),
         next_hops,
+        reals: Arc::clone(&reals),
         stop: Arc::clone(&stop),
     };
-    let control =
-        ControlEnd { orders: orders_in, returns: returns_out, neighbour_events: events_out, counters, stop };
+    let control = ControlEnd {
+        orders: orders_in,
+        returns: returns_out,
+        neighbour_events: events_out,
+        counters,
+        reals,
+        stop,
+    };
     (worker, control)
 }

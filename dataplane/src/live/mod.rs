@@ -1,3 +1,9 @@
 //! Live state: what the control thread writes while workers read it, beside the configuration that they run on.
+//!
+//! ```text
+//! next_hops  MACs of the hosts that frames are sent to next
+//! reals      which reals can take new connections now
+//! ```
 
 pub mod next_hops;
+pub mod reals;

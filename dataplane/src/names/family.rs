@@ -50,6 +50,7 @@ impl V4 {
     }
 
     /// The address and port of [`endpoint_bits`](Self::endpoint_bits).
+    #[inline(always)]
     pub fn endpoint(bits: u64) -> SocketAddr {
         let [a, b, c, d, p, q, _, _] = bits.to_le_bytes();
         SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([p, q]))

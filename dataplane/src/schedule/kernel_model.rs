@@ -1,6 +1,6 @@
 //! The kernel's two round robins as they are described, step by step, and the comparison with ours.
 
-use super::{Algorithm, Candidate, Change, Position, Schedule};
+use super::{Algorithm, Candidate, Change, Position, Rounds};
 use crate::names::ids::RealId;
 use proptest::prelude::*;
 
@@ -86,7 +86,7 @@ impl Model {
 /// Ours, kept as the control thread and a worker would.
 struct Ours {
     algorithm: Algorithm,
-    schedule: Schedule,
+    schedule: Rounds,
     position: Position,
     /// Not adopted yet.
     changes: Vec<Change>,
@@ -94,9 +94,9 @@ struct Ours {
 
 impl Ours {
     fn new(algorithm: Algorithm) -> Self {
-        let schedule = Schedule::new(algorithm, 1, Vec::new(), 0, Vec::new());
+        let schedule = Rounds::new(algorithm, 1, Vec::new(), 0, Vec::new());
         let mut position = Position::default();
-        position.adopt(None, &schedule);
+        position.adopt_rounds(None, &schedule);
         Self { algorithm, schedule, position, changes: Vec::new() }
     }
 
@@ -110,8 +110,8 @@ impl Ours {
         let old = &self.schedule.changes[self.schedule.changes.len() - kept..];
         let changes: Vec<_> = old.iter().copied().chain(self.changes.drain(..)).collect();
         let first = self.schedule.next_sequence() - kept as u64;
-        let new = Schedule::new(self.algorithm, 1, list.to_vec(), first, changes);
-        self.position.adopt(Some(&self.schedule), &new);
+        let new = Rounds::new(self.algorithm, 1, list.to_vec(), first, changes);
+        self.position.adopt_rounds(Some(&self.schedule), &new);
         self.schedule = new;
     }
 }
@@ -199,9 +199,9 @@ proptest! {
     fn wrr_is_in_proportion(weights in proptest::collection::vec(0u32..40, 1..30)) {
         let list: Vec<_> = (0..).zip(&weights).map(|(id, w)| Candidate { real: RealId(id), weight: *w }).collect();
         let change = Change::of(weights.iter().copied());
-        let schedule = Schedule::new(Algorithm::WeightedRoundRobin, 1, list, 7, vec![change]);
+        let schedule = Rounds::new(Algorithm::WeightedRoundRobin, 1, list, 7, vec![change]);
         let mut position = Position::default();
-        position.adopt(None, &schedule);
+        position.adopt_rounds(None, &schedule);
         let total: u32 = weights.iter().sum::<u32>() / change.divisor;
         let mut picked = vec![0; weights.len()];
         for _ in 0..total {
@@ -216,9 +216,9 @@ fn ten_thousand_reals_are_each_picked_once_in_a_round() {
     let list: Vec<_> = (0..10_000).rev().map(|id| Candidate { real: RealId(id), weight: 3 }).collect();
     for algorithm in Algorithm::ALL {
         let change = vec![Change::of(list.iter().map(|candidate| candidate.weight))];
-        let schedule = Schedule::new(algorithm, 1, list.clone(), 0, change);
+        let schedule = Rounds::new(algorithm, 1, list.clone(), 0, change);
         let mut position = Position::default();
-        position.adopt(None, &schedule);
+        position.adopt_rounds(None, &schedule);
         let picked: Vec<_> = (0..20_000).map(|_| position.pick(&schedule).unwrap().0).collect();
         assert!(picked.iter().copied().eq((0..10_000).rev().chain((0..10_000).rev())));
     }
@@ -227,16 +227,16 @@ fn ten_thousand_reals_are_each_picked_once_in_a_round() {
 #[test]
 fn several_changes_at_once_move_rr_to_the_nearest_real_before() {
     let list = |ids: &[u32]| ids.iter().map(|id| Candidate { real: RealId(*id), weight: 1 }).collect();
-    let old = Schedule::new(Algorithm::RoundRobin, 1, list(&[5, 4, 3, 2, 1]), 0, Vec::new());
+    let old = Rounds::new(Algorithm::RoundRobin, 1, list(&[5, 4, 3, 2, 1]), 0, Vec::new());
     let mut position = Position::default();
-    position.adopt(None, &old);
+    position.adopt_rounds(None, &old);
     let picked: Vec<_> = (0..3).map(|_| position.pick(&old).unwrap().0).collect();
     assert_eq!(picked, [5, 4, 3]);
-    let new = Schedule::new(Algorithm::RoundRobin, 1, list(&[6, 5, 2, 1]), 0, Vec::new());
+    let new = Rounds::new(Algorithm::RoundRobin, 1, list(&[6, 5, 2, 1]), 0, Vec::new());
     let mut kept = position.clone();
-    kept.adopt(Some(&old), &new);
+    kept.adopt_rounds(Some(&old), &new);
     assert_eq!(kept.pick(&new), Some(RealId(2)), "4 and 3 are gone: after 5");
-    let anew = Schedule::new(Algorithm::RoundRobin, 2, list(&[6, 5, 2, 1]), 0, Vec::new());
-    position.adopt(Some(&old), &anew);
+    let anew = Rounds::new(Algorithm::RoundRobin, 2, list(&[6, 5, 2, 1]), 0, Vec::new());
+    position.adopt_rounds(Some(&old), &anew);
     assert_eq!(position.pick(&anew), Some(RealId(6)), "another generation begins at the head");
 }

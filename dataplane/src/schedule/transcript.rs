@@ -1,18 +1,18 @@
 //! What Linux IPVS picked, from the transcripts in `testdata/schedule` and from recorded vectors.
 
-use super::{Algorithm, Candidate, Change, Position, Schedule};
+use super::{Algorithm, Candidate, Change, Position, Rounds};
 use crate::names::ids::RealId;
 
 /// A service whose every change is adopted at once.
 struct Service {
     list: Vec<Candidate>,
-    schedule: Schedule,
+    schedule: Rounds,
     position: Position,
 }
 
 impl Service {
     fn new(algorithm: Algorithm) -> Self {
-        let schedule = Schedule::new(algorithm, 1, Vec::new(), 0, Vec::new());
+        let schedule = Rounds::new(algorithm, 1, Vec::new(), 0, Vec::new());
         Self { list: Vec::new(), schedule, position: Position::default() }
     }
 
@@ -37,8 +37,8 @@ impl Service {
     fn changed(&mut self) {
         let change = Change::of(self.list.iter().map(|candidate| candidate.weight));
         let (algorithm, sequence) = (self.schedule.algorithm, self.schedule.next_sequence());
-        let new = Schedule::new(algorithm, 1, self.list.clone(), sequence, vec![change]);
-        self.position.adopt(Some(&self.schedule), &new);
+        let new = Rounds::new(algorithm, 1, self.list.clone(), sequence, vec![change]);
+        self.position.adopt_rounds(Some(&self.schedule), &new);
         self.schedule = new;
     }
 

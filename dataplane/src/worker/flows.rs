@@ -8,12 +8,13 @@ use crate::connection::table::{
 use crate::connection::{Row, Transport};
 use crate::counters::WorkerCounters;
 use crate::fragments::Ports;
+use crate::live::reals::Reals;
 use crate::names::direction::Direction;
 use crate::names::family::V4;
 use crate::names::ids::{Protocol, RealId, ServiceId};
 use crate::names::time::Tick;
 use crate::names::verdict::DropReason;
-use crate::schedule::Position;
+use crate::schedule::{Asked, Position};
 use crate::snapshot::Snapshot;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub(super) struct Flows {
     pub(super) table: Table,
     /// By service id: where this worker stands in each service's list of reals.
     pub(super) positions: Vec<Position>,
+    /// Which reals take new connections.
+    pub(super) reals: Arc<Reals>,
     shares: Shares,
     pub(super) own: OwnConnections,
     /// The moment that the sweep has got to, in nanoseconds.
@@ -58,11 +61,13 @@ impl Flows {
         capacity: usize,
         hash_key: HashKey,
         huge: memory::Huge,
+        reals: Arc<Reals>,
         counters: Arc<WorkerCounters>,
     ) -> Result<Self, memory::Error> {
         Ok(Self {
             table: Table::new(capacity, hash_key, huge)?,
             positions: Vec::new(),
+            reals,
             shares: Shares::default(),
             own: OwnConnections::new(),
             swept_until: 0,
@@ -120,11 +125,12 @@ impl Flows {
         self.table.find(self.table.hash(key), key, lives).is_some()
     }
 
-    /// The next real in line.
+    /// The real for a new connection of this client.
     #[inline(always)]
-    pub(super) fn pick(&mut self, service: ServiceId, snapshot: &Snapshot) -> Option<RealId> {
+    pub(super) fn pick(&mut self, service: ServiceId, key: ClientKey, snapshot: &Snapshot) -> Option<RealId> {
         let position = self.positions.get_mut(service.0 as usize)?;
-        position.pick(&snapshot.services[service.0 as usize].as_ref()?.schedule)
+        let asked = Asked { client: key.client(), live: &self.reals };
+        snapshot.services[service.0 as usize].as_ref()?.schedule.choice(position, &asked)
     }
 
     /// Opens a connection in its home bucket, where room for it has been found.

@@ -110,10 +110,10 @@ impl<Io: FrameIo> Worker<Io> {
         hash_key: HashKey,
         huge: memory::Huge,
     ) -> Result<Self, memory::Error> {
-        let WorkerEnd { orders, returns, neighbour_events, counters, next_hops, stop } = end;
+        let WorkerEnd { orders, returns, neighbour_events, counters, next_hops, reals, stop } = end;
         Ok(Self {
             snapshot: Arc::new(Snapshot::empty()),
-            flows: Flows::new(capacity, hash_key, huge, Arc::clone(&counters))?,
+            flows: Flows::new(capacity, hash_key, huge, reals, Arc::clone(&counters))?,
             reach: Reach::new(next_hops, neighbour_events),
             egress: Egress::new(io, Arc::clone(&counters)),
             held: Held::new(hash_key, Arc::clone(&counters)),

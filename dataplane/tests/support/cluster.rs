@@ -64,7 +64,7 @@ impl Cluster {
             for (_, port, sender) in senders.iter().filter(|(worker, ..)| *worker == own) {
                 peers.send_through(port.eth_port(), *sender);
             }
-            let (end, control) = channel(Arc::clone(&lab.next_hops));
+            let (end, control) = channel(Arc::clone(&lab.next_hops), Arc::clone(&lab.control.reals));
             let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
             let worker = Worker::new(PlainIo::new(2), end, 4096, key, memory::Huge::Never).unwrap();
             all.push(worker.with_peers(peers));

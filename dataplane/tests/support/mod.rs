@@ -115,7 +115,7 @@ impl Lab {
 
     fn of(capacity: usize, prepared: impl Fn(Worker<PlainIo>) -> Worker<PlainIo>) -> Self {
         let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC, VIP1_MAC]));
-        let (end, control) = channel(Arc::clone(&next_hops));
+        let (end, control) = channel(Arc::clone(&next_hops), Arc::default());
         let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
         let worker = prepared(Worker::new(PlainIo::new(3), end, capacity, key, memory::Huge::Never).unwrap());
         let description = Description {

@@ -115,7 +115,8 @@ impl ClientKey {
         Self(key)
     }
 
-    pub(super) fn client(self) -> SocketAddr {
+    #[inline(always)]
+    pub(crate) fn client(self) -> SocketAddr {
         V4::endpoint(self.endpoint_bits())
     }
 

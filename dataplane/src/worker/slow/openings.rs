@@ -7,6 +7,7 @@ use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::ids::{Protocol, RealId, RealKey, ServiceKey};
 use crate::names::verdict::DropReason;
+use crate::schedule::Asked;
 use crate::snapshot::Snapshot;
 use crate::worker::fate::Judged;
 use crate::worker::flows::{Ends, Flows, Found, client_key};
@@ -42,7 +43,7 @@ impl<F: Frame> Slow<'_, F> {
             return Err(DropReason::FtpDataPort);
         }
         let key = client_key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
-        let Flows { table, positions, counters, .. } = &mut *self.flows;
+        let Flows { table, positions, reals, counters, .. } = &mut *self.flows;
         let position = positions.get_mut(service_id.0 as usize).ok_or(DropReason::NoReal)?;
         let hash = table.hash(key);
 
@@ -82,12 +83,11 @@ impl<F: Frame> Slow<'_, F> {
             }
             true
         };
-        let first = position.pick(&service.schedule).ok_or(DropReason::NoReal)?;
-        let others = service.schedule.candidates().iter().filter(|candidate| candidate.weight > 0);
-        let real = std::iter::once(first)
-            .chain(others.take(OTHERS_TRIED).map(|candidate| candidate.real))
-            .find(|real| is_free(*real))
-            .ok_or(DropReason::ReplyCollision)?;
+        let asked = Asked { client: ends.source, live: reals };
+        let mut choices = service.schedule.choices(position, &asked).take(1 + OTHERS_TRIED).peekable();
+        choices.peek().ok_or(DropReason::NoReal)?;
+        let real = choices.find(|real| is_free(*real)).ok_or(DropReason::ReplyCollision)?;
+        drop(choices);
 
         let next_hop = self.reach.way_back(ends.source.ip(), arrival, snapshot);
         let new = New { key, real, next_hop, state: State::first(transport) };

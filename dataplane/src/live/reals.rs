@@ -1,0 +1,82 @@
+//! Which reals can take new connections now, outside the snapshot: what is measured is no configuration, and must not
+//! restart a scheduler as an edit of a weight does.
+//!
+//! The control thread writes, and every worker reads a real's flags when it has picked it. Health checks and connection
+//! thresholds are what will set them; until then only tests do, and every real is usable.
+
+use crate::names::ids::{REAL_IDS, RealId};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Why a real takes no new connection now, in one byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// It does not answer.
+    pub unavailable: bool,
+    /// It has as many connections as it may have.
+    pub overloaded: bool,
+}
+
+impl Flags {
+    const UNAVAILABLE: u8 = 1;
+    const OVERLOADED: u8 = 2;
+
+    const fn bits(self) -> u8 {
+        (self.unavailable as u8 * Self::UNAVAILABLE) | (self.overloaded as u8 * Self::OVERLOADED)
+    }
+
+    const fn of(bits: u8) -> Self {
+        Self { unavailable: bits & Self::UNAVAILABLE != 0, overloaded: bits & Self::OVERLOADED != 0 }
+    }
+}
+
+/// The flags of all reals.
+#[derive(Debug)]
+pub struct Reals {
+    flags: [AtomicU8; REAL_IDS],
+}
+
+const _: () = assert!(REAL_IDS.is_power_of_two());
+
+impl Default for Reals {
+    /// All usable.
+    fn default() -> Self {
+        Self { flags: [const { AtomicU8::new(0) }; REAL_IDS] }
+    }
+}
+
+impl Reals {
+    /// Whether a real takes new connections.
+    #[inline(always)]
+    pub fn is_usable(&self, id: RealId) -> bool {
+        self.flags[id.0 as usize & (REAL_IDS - 1)].load(Ordering::Relaxed) == 0
+    }
+
+    /// The flags of a real.
+    pub fn flags(&self, id: RealId) -> Flags {
+        Flags::of(self.flags[id.0 as usize & (REAL_IDS - 1)].load(Ordering::Relaxed))
+    }
+
+    /// Sets a real's flags; the next pick heeds them. An id that is given to another real is to be cleared before.
+    pub fn set(&self, id: RealId, flags: Flags) {
+        self.flags[id.0 as usize & (REAL_IDS - 1)].store(flags.bits(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_kept_by_real() {
+        let reals = Reals::default();
+        let last = RealId(REAL_IDS as u32 - 1);
+        for flags in [(false, true), (true, false), (true, true)] {
+            let flags = Flags { unavailable: flags.0, overloaded: flags.1 };
+            reals.set(last, flags);
+            assert_eq!((reals.flags(last), reals.is_usable(last)), (flags, false));
+            assert!(reals.is_usable(RealId(0)));
+        }
+        reals.set(last, Flags::default());
+        assert!(reals.is_usable(last));
+    }
+}

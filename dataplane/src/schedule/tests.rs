@@ -1,0 +1,86 @@
+use super::*;
+use crate::live::reals::Flags;
+use proptest::prelude::*;
+
+fn schedule(algorithm: Algorithm, weights: &[u32]) -> (Schedule, Position) {
+    let list = (0..).zip(weights).map(|(id, weight)| Candidate { real: RealId(id), weight: *weight });
+    let change = Change::of(weights.iter().copied());
+    let schedule = Schedule::new(algorithm, 1, list.collect(), 0, vec![change]);
+    let mut position = Position::default();
+    position.adopt(None, &schedule);
+    (schedule, position)
+}
+
+fn asked(live: &Reals) -> Asked<'_> {
+    Asked { client: "192.0.2.6:1234".parse().unwrap(), live }
+}
+
+const DOWN: Flags = Flags { unavailable: true, overloaded: false };
+const FULL: Flags = Flags { unavailable: false, overloaded: true };
+
+proptest! {
+    /// As in the kernel, the others keep their order, and a real that is passed over loses its turn.
+    #[test]
+    fn reals_that_are_not_usable_are_passed_over(
+        weights in prop::collection::vec(0u32..5, 1..12),
+        flagged in prop::collection::vec(any::<bool>(), 12),
+        is_weighted: bool,
+    ) {
+        let algorithm = if is_weighted { Algorithm::WeightedRoundRobin } else { Algorithm::RoundRobin };
+        let live = Box::<Reals>::default();
+        for (id, flagged) in (0..).map(RealId).zip(&flagged) {
+            live.set(id, if *flagged && id.0 % 2 == 0 { DOWN } else if *flagged { FULL } else { Flags::default() });
+        }
+        let (schedule, mut position) = schedule(algorithm, &weights);
+        let mut all = position.clone();
+        let none = Box::<Reals>::default();
+        let usable = |id: usize| weights[id] > 0 && !flagged[id];
+        for _ in 0..40 {
+            let found = schedule.choice(&mut position, &asked(&live)).map(|real| real.0 as usize);
+            if !(0..weights.len()).any(usable) {
+                prop_assert_eq!(found, None);
+                continue;
+            }
+            let expected = std::iter::from_fn(|| schedule.choice(&mut all, &asked(&none)));
+            let expected = expected.map(|real| real.0 as usize).find(|id| usable(*id));
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn choices_begin_with_the_choice_and_go_on_with_all_that_are_usable(
+        weights in prop::collection::vec(0u32..5, 1..12),
+        flagged in prop::collection::vec(any::<bool>(), 12),
+    ) {
+        let live = Box::<Reals>::default();
+        for (id, _) in (0..).map(RealId).zip(&flagged).filter(|(_, flagged)| **flagged) {
+            live.set(id, DOWN);
+        }
+        let (schedule, mut position) = schedule(Algorithm::WeightedRoundRobin, &weights);
+        let mut same = position.clone();
+        for _ in 0..10 {
+            let choices: Vec<RealId> = schedule.choices(&mut position, &asked(&live)).collect();
+            prop_assert_eq!(choices.first().copied(), schedule.choice(&mut same, &asked(&live)));
+            for id in (0..weights.len() as u32).map(RealId) {
+                let index = id.0 as usize;
+                prop_assert_eq!(choices.contains(&id), weights[index] > 0 && !flagged[index]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pick_gives_up_after_very_many_reals_and_the_next_goes_on_there() {
+    let live = Box::<Reals>::default();
+    let many = 3 * MOST_PASSED_OVER;
+    (0..many as u32 - 1).for_each(|id| live.set(RealId(id), DOWN));
+    let (schedule, mut position) = schedule(Algorithm::RoundRobin, &vec![1; many]);
+    let mut refused = 0;
+    let found = loop {
+        match schedule.choice(&mut position, &asked(&live)) {
+            None => refused += 1,
+            Some(real) => break real,
+        }
+    };
+    assert_eq!((found, refused), (RealId(many as u32 - 1), 2));
+}
