@@ -2,13 +2,16 @@
 //! and read it again when the port starts and at its end, as drivers do (igb, ixgbe and i40e take the hash key when
 //! they start).
 
-use dpdk::{Eal, EalOptions, EthPort, HashType, HashTypes, Hugepages, Pool, PortConfig, RssConfig};
+mod support;
+
+use dpdk::{EthPort, HashType, HashTypes, Pool, PortConfig, RssConfig};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_void};
 use std::net::Ipv4Addr;
 use std::slice;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use support::{Action, config, eal};
 
 /// Never gives memory back, but overwrites it: what is read too late is wrong for certain, and no more than wrong.
 struct Overwriting;
@@ -70,24 +73,6 @@ struct RssConf {
     key: *const u8,
     key_length: u8,
     types: u64,
-}
-
-/// The beginning of `rte_flow_action` and of `rte_flow_action_rss`.
-#[repr(C)]
-struct Action {
-    kind: c_int,
-    conf: *const Rss,
-}
-
-#[repr(C)]
-struct Rss {
-    function: c_int,
-    level: u32,
-    types: u64,
-    key_length: u32,
-    queue_count: u32,
-    key: *const u8,
-    queues: *const u16,
 }
 
 /// # Safety
@@ -181,29 +166,15 @@ extern "C" fn rte_eth_dev_stop(_port: u16) -> c_int {
 /// The EAL starts once a process, so this file has one test.
 #[test]
 fn what_a_driver_was_given_is_there_until_the_port_is_closed() {
-    let options = EalOptions {
-        hugepages: Hugepages::Never,
-        memory_mb: 64,
-        devices: vec!["net_null0".into()],
-        extra_arguments: vec!["--no-shconf".into()],
-        ..EalOptions::default()
-    };
-    let eal = Eal::start(&options).unwrap();
+    let eal = eal(64, vec!["net_null0".into()]);
     let mut port = EthPort::open(&eal, "net_null0").unwrap();
     let pool = Pool::new(&eal, "kept", 511, 0, 2048, None).unwrap();
     let types: HashTypes = [HashType::Ipv4].into_iter().collect();
     let rss = |first: u8| RssConfig { key: (first..first + 40).collect(), types };
     // The second time the driver may go back to what it was given the first time.
     for first in [1, 2] {
-        let config = PortConfig {
-            pools: vec![pool.clone()],
-            tx_queues: 1,
-            descriptors: Some((128, 128)),
-            mtu: Some(1500),
-            interface_mtu: None,
-            promiscuous: false,
-            rss: Some(rss(first)),
-        };
+        let config =
+            PortConfig { descriptors: Some((128, 128)), rss: Some(rss(first)), ..config(vec![pool.clone()]) };
         port.configure(config).unwrap();
     }
     port.start().unwrap();

@@ -1,9 +1,12 @@
 //! What goes in from one pcap file comes out in another, byte for byte.
 
+mod support;
+
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, Frame};
-use dpdk::{Eal, EalOptions, EthPort, Hugepages, Pool, PortConfig};
+use dpdk::{EthPort, Pool, PortConfig};
 use std::fs;
+use support::{config, eal, pcap, unpack};
 
 /// Longer than a buffer: arrives in pieces.
 const LONG: usize = 3000;
@@ -19,29 +22,14 @@ fn bytes_are_unchanged_from_file_to_file() {
     fs::write(&input, pcap(&frames)).unwrap();
 
     let device = format!("net_pcap0,rx_pcap={},tx_pcap={}", input.display(), output.display());
-    let eal = Eal::start(&EalOptions {
-        hugepages: Hugepages::Never,
-        memory_mb: 64,
-        // The second fails, and the EAL goes on without it.
-        devices: vec![device.clone(), "net_af_packet7,iface=nowhere".into()],
-        extra_arguments: vec!["--no-shconf".into()],
-        ..EalOptions::default()
-    })
-    .unwrap();
+    // The second fails, and the EAL goes on without it.
+    let eal = eal(64, vec![device.clone(), "net_af_packet7,iface=nowhere".into()]);
     let missing = EthPort::open(&eal, "net_af_packet7,iface=nowhere").unwrap_err().to_string();
     assert!(missing.contains("ip link show nowhere"), "{missing}");
 
     let pool = Pool::new(&eal, "pcap0", 1023, 0, 2048, None).unwrap();
     let mut port = EthPort::open(&eal, &device).unwrap();
-    let config = |mtu, pools: Vec<Pool>| PortConfig {
-        tx_queues: pools.len() as u16,
-        pools,
-        descriptors: None,
-        mtu,
-        interface_mtu: None,
-        promiscuous: true,
-        rss: None,
-    };
+    let config = |mtu, pools| PortConfig { mtu, promiscuous: true, ..config(pools) };
     let too_many = port.configure(config(None, vec![pool.clone(), pool.clone()])).unwrap_err().to_string();
     assert!(too_many.contains("2 receive queues are needed, it has 1"), "{too_many}");
     let too_large = port.configure(config(Some(9000), vec![pool.clone()])).unwrap_err().to_string();
@@ -90,30 +78,4 @@ fn bytes_are_unchanged_from_file_to_file() {
     for (index, (written, frame)) in written.iter().zip(&frames).enumerate() {
         assert_eq!(written, frame, "frame {index}");
     }
-}
-
-/// A pcap file in this machine's byte order, link type Ethernet.
-fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
-    let mut file = Vec::new();
-    for word in [0xA1B2_C3D4_u32, 2 | 4 << 16, 0, 0, 65535, 1] {
-        file.extend(word.to_ne_bytes());
-    }
-    for frame in frames {
-        for word in [0, 0, frame.len() as u32, frame.len() as u32] {
-            file.extend(word.to_ne_bytes());
-        }
-        file.extend(frame);
-    }
-    file
-}
-
-fn unpack(file: &[u8]) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    let mut rest = &file[24..];
-    while !rest.is_empty() {
-        let length = u32::from_ne_bytes(rest[8..12].try_into().unwrap()) as usize;
-        frames.push(rest[16..16 + length].to_vec());
-        rest = &rest[16 + length..];
-    }
-    frames
 }

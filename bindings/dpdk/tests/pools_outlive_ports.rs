@@ -1,32 +1,18 @@
 //! Ports close one after another: a frame of one's pool may be held by a later one's transmit ring.
 
-use dpdk::{Eal, EalOptions, EthPort, Hugepages, Pool, PortConfig};
+mod support;
+
+use dpdk::{EthPort, Pool};
+use support::{config, eal};
 
 /// The EAL starts once a process, so this file has one test.
 #[test]
 fn a_pool_kept_until_the_last_port_is_closed_is_freed() {
-    let eal = Eal::start(&EalOptions {
-        hugepages: Hugepages::Never,
-        memory_mb: 64,
-        devices: vec!["net_null0".into(), "net_null1".into()],
-        extra_arguments: vec!["--no-shconf".into()],
-        ..EalOptions::default()
-    })
-    .unwrap();
+    let eal = eal(64, vec!["net_null0".into(), "net_null1".into()]);
     let pool = |name: &str| Pool::new(&eal, name, 1023, 0, 2048, None);
     let open = |name: &str| {
         let mut port = EthPort::open(&eal, name).unwrap();
-        let pools = vec![pool(name).unwrap()];
-        port.configure(PortConfig {
-            pools,
-            tx_queues: 1,
-            descriptors: None,
-            mtu: Some(1500),
-            interface_mtu: None,
-            promiscuous: false,
-            rss: None,
-        })
-        .unwrap();
+        port.configure(config(vec![pool(name).unwrap()])).unwrap();
         port.start().unwrap();
         port
     };

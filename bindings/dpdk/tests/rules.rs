@@ -1,11 +1,14 @@
 //! What a driver is asked for by an RSS rule: this file's functions stand in the place of DPDK's, and the
 //! structures are read as `rte_flow.h` lays them out.
 
-use dpdk::{Eal, EalOptions, EthPort, HashType, Hugepages, Pool, PortConfig, RssConfig};
+mod support;
+
+use dpdk::{EthPort, HashType, Pool, PortConfig, RssConfig};
 use std::ffi::{c_char, c_int, c_void};
 use std::net::Ipv4Addr;
 use std::slice;
 use std::sync::Mutex;
+use support::{Action, config, eal};
 
 #[repr(C)]
 struct Item {
@@ -13,23 +16,6 @@ struct Item {
     spec: *const u8,
     last: *const u8,
     mask: *const u8,
-}
-
-#[repr(C)]
-struct Action {
-    kind: c_int,
-    conf: *const Rss,
-}
-
-#[repr(C)]
-struct Rss {
-    function: c_int,
-    level: u32,
-    types: u64,
-    key_length: u32,
-    queue_count: u32,
-    key: *const u8,
-    queues: *const u16,
 }
 
 #[repr(C)]
@@ -111,25 +97,10 @@ unsafe extern "C" fn rte_flow_destroy(_port: u16, rule: *mut c_void, _error: *mu
 /// The EAL starts once a process, so this file has one test.
 #[test]
 fn rules_are_asked_for_and_go() {
-    let options = EalOptions {
-        hugepages: Hugepages::Never,
-        memory_mb: 64,
-        devices: vec!["net_null0".into()],
-        extra_arguments: vec!["--no-shconf".into()],
-        ..EalOptions::default()
-    };
-    let eal = Eal::start(&options).unwrap();
+    let eal = eal(64, vec!["net_null0".into()]);
     let mut port = EthPort::open(&eal, "net_null0").unwrap();
     let pool = Pool::new(&eal, "rules", 511, 0, 2048, None).unwrap();
-    let config = PortConfig {
-        pools: vec![pool],
-        tx_queues: 1,
-        descriptors: Some((128, 128)),
-        mtu: Some(1500),
-        interface_mtu: None,
-        promiscuous: false,
-        rss: None,
-    };
+    let config = PortConfig { descriptors: Some((128, 128)), ..config(vec![pool]) };
     port.configure(config).unwrap();
     port.start().unwrap();
     let rss = RssConfig { key: (1..=40).collect(), types: [HashType::Ipv4].into_iter().collect() };

@@ -1,7 +1,7 @@
 //! Two workers on net_pcap with a file for each queue, spread rightly and wrongly: what they write is
 //! what one worker writes, packet by packet of every connection.
 
-use dataplane::names::ids::InterfaceId;
+mod support;
 
 use dataplane::connection::Timeouts;
 use dataplane::connection::table::HashKey;
@@ -9,7 +9,7 @@ use dataplane::counters::WorkerCounters;
 use dataplane::exchange::orders::{ControlEnd, Order, channel};
 use dataplane::exchange::peers::mesh;
 use dataplane::live::next_hops::{NextHop, NextHops};
-use dataplane::names::ids::{NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey};
+use dataplane::names::ids::{InterfaceId, NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::names::time::Now;
@@ -18,16 +18,18 @@ use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
     Description, Interface, IpOptions, Policy, Real, Service, Snapshot, Steering, Unmatched,
 };
-use dataplane::steering::{ClientBits, Indirection, OwnerMap};
+use dataplane::steering::OwnerMap;
 use dataplane::translation::endpoint_bits;
-use dataplane::wire::checksum;
 use dataplane::worker::Worker;
-use dpdk::{Eal, EalOptions, EthPort, Hugepages, Pool, PortConfig, Queues};
+use dpdk::{Eal, EthPort, Pool, Queues};
 use std::collections::HashMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::sync::Arc;
+use support::{config, eal, pcap, unpack};
+use traffic::packet::Packet;
+use traffic::world::owners;
 
 const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 10, 100), 53);
 const REAL: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 7), 5353);
@@ -65,20 +67,13 @@ const CASES: [(Spread, Steering); 5] = [
 #[test]
 fn two_workers_write_what_one_writes() {
     let directory = tempfile::tempdir().unwrap();
-    let owners = owners();
+    let owners = owners(2, 64);
     let vdevs: Vec<[String; 2]> = CASES
         .iter()
         .enumerate()
         .map(|(case, (spread, _))| write_files(directory.path(), case, *spread, &owners))
         .collect();
-    let eal = Eal::start(&EalOptions {
-        hugepages: Hugepages::Never,
-        memory_mb: 192,
-        devices: vdevs.iter().flatten().cloned().collect(),
-        extra_arguments: vec!["--no-shconf".into()],
-        ..EalOptions::default()
-    })
-    .unwrap();
+    let eal = eal(192, vdevs.iter().flatten().cloned().collect());
 
     let mut outputs = Vec::new();
     for (case, (spread, steering)) in CASES.into_iter().enumerate() {
@@ -119,17 +114,6 @@ fn two_workers_write_what_one_writes() {
         }
         assert_eq!(output.len(), one.len());
     }
-}
-
-fn owners() -> Arc<OwnerMap> {
-    let mut state = 11u64;
-    let random = || {
-        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        state
-    };
-    let table = Indirection::shuffled(64, 2, random).unwrap();
-    let key = [0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67];
-    Arc::new(OwnerMap::from_key(&key, ClientBits::ALONE, table).unwrap())
 }
 
 fn mac(port: u8) -> [u8; 6] {
@@ -194,17 +178,7 @@ fn run(
             let pool =
                 |queue| Pool::new(eal, &format!("case{case}-{index}-{queue}"), 2047, 0, 2048, None).unwrap();
             let pools = (0..count).map(pool).collect();
-            let tx_queues = count as u16;
-            port.configure(PortConfig {
-                pools,
-                tx_queues,
-                descriptors: None,
-                mtu: Some(1500),
-                interface_mtu: None,
-                promiscuous: false,
-                rss: None,
-            })
-            .unwrap();
+            port.configure(config(pools)).unwrap();
             port.start().unwrap();
             port
         })
@@ -226,7 +200,10 @@ fn run(
             next_hops.set(NextHopId(id), NextHop::resolved(InterfaceId(port), Mac(mac)));
             control
                 .orders
-                .push(Order::Reachable(NeighbourKey { interface: InterfaceId(port), address }, NextHopId(id)))
+                .push(Order::Reachable(
+                    NeighbourKey { interface: InterfaceId(port), address: address.into() },
+                    NextHopId(id),
+                ))
                 .unwrap();
         }
     }
@@ -245,7 +222,10 @@ fn run(
 }
 
 fn snapshot(steering: Steering) -> Snapshot {
-    let key = RealKey { service: ServiceKey { protocol: Protocol::Udp, listen: VIP }, endpoint: REAL };
+    let key = RealKey {
+        service: ServiceKey { protocol: Protocol::Udp, listen: VIP.into() },
+        endpoint: REAL.into(),
+    };
     let port = |index: u8, side, address: &str| Interface {
         side,
         mac: Mac(mac(index)),
@@ -271,20 +251,11 @@ fn snapshot(steering: Steering) -> Snapshot {
     })
 }
 
-/// A UDP packet with a number in it.
+/// A UDP packet with a number in it, in a frame of 60 bytes.
 fn frame(to: [u8; 6], source: SocketAddrV4, destination: SocketAddrV4, number: u32) -> Vec<u8> {
-    let mut bytes = to.to_vec();
-    bytes.extend([2, 0, 0, 0, 9, 9, 8, 0, 0x45, 0, 0, 46, 0, 1, 0, 0, 64, 17, 0, 0]);
-    bytes.extend(source.ip().octets());
-    bytes.extend(destination.ip().octets());
-    let check = !checksum::sum(&bytes[14..34]);
-    checksum::write(&mut bytes, 24, check);
-    bytes.extend(source.port().to_be_bytes());
-    bytes.extend(destination.port().to_be_bytes());
-    bytes.extend([0, 26, 0, 0]);
-    bytes.extend(number.to_be_bytes());
-    bytes.resize(60, 0);
-    bytes
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(18, 0);
+    Packet::udp(source, destination, &payload).macs([2, 0, 0, 0, 9, 9], to).frame()
 }
 
 /// What left, by port and the endpoints in it, in order over each queue.
@@ -298,30 +269,4 @@ fn by_connection(directory: &Path, case: usize, spread: Spread) -> HashMap<(u8, 
         }
     }
     all
-}
-
-/// A pcap file in this machine's byte order, link type Ethernet.
-fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
-    let mut file = Vec::new();
-    for word in [0xA1B2_C3D4_u32, 2 | 4 << 16, 0, 0, 65535, 1] {
-        file.extend(word.to_ne_bytes());
-    }
-    for frame in frames {
-        for word in [0, 0, frame.len() as u32, frame.len() as u32] {
-            file.extend(word.to_ne_bytes());
-        }
-        file.extend(frame);
-    }
-    file
-}
-
-fn unpack(file: &[u8]) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    let mut rest = &file[24..];
-    while !rest.is_empty() {
-        let length = u32::from_ne_bytes(rest[8..12].try_into().unwrap()) as usize;
-        frames.push(rest[16..16 + length].to_vec());
-        rest = &rest[16 + length..];
-    }
-    frames
 }

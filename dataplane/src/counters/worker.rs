@@ -93,6 +93,7 @@ impl WorkerCounters {
     }
 
     /// The addresses of all of them.
+    #[cfg(feature = "testing")]
     pub(crate) fn footprint(&self) -> [std::ops::Range<usize>; 2] {
         [memory::addresses_of(self), memory::addresses_of(&*self.reals)]
     }

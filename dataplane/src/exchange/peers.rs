@@ -18,6 +18,7 @@ use crate::names::verdict::DropReason;
 use crate::steering::OwnerMap;
 use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
+#[cfg(feature = "testing")]
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -115,6 +116,7 @@ impl<F> Peers<F> {
 
     /// The addresses of what is written when frames are handed over: open parcels and the ends of the
     /// rings with their copies of the indices.
+    #[cfg(feature = "testing")]
     pub(crate) fn footprint(&self) -> Range<usize> {
         memory::addresses_of(&*self.lanes)
     }

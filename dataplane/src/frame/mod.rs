@@ -3,6 +3,7 @@
 //! The packet path is generic over [`FrameIo`], so the same code runs on DPDK's mbufs and, in tests,
 //! fuzzers and benches, on plain memory ([`plain`]).
 
+#[cfg(feature = "testing")]
 pub mod plain;
 
 use crate::names::ids::EthPortId;

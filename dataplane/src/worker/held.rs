@@ -35,6 +35,7 @@ impl<F: Frame> Held<F> {
     }
 
     /// Frames that are held.
+    #[cfg(feature = "testing")]
     pub(super) fn len(&self) -> usize {
         self.waiting.len() + self.fragments.held() + self.pings.held()
     }

@@ -27,7 +27,7 @@
 //! shares      how much of a full table each service has
 //! fate        what becomes of a frame
 //! extremes    the most work that any turn has done
-//! footprint   the memory that a worker writes, for tests
+//! testing     what tests and benches do to a worker, and look at
 //! stages      single stages as functions, for benches
 //! ```
 //!
@@ -38,16 +38,18 @@ mod extremes;
 mod fast;
 mod fate;
 mod flows;
-mod footprint;
 mod held;
 mod io;
 mod orders;
 mod reach;
 mod shares;
 mod slow;
+#[cfg(feature = "testing")]
 pub mod stages;
 mod sweep;
 mod take_over;
+#[cfg(feature = "testing")]
+mod testing;
 mod turn;
 
 pub use fast::dispatch::MISSES_PAGE_TABLES;
@@ -144,27 +146,6 @@ impl<Io: FrameIo> Worker<Io> {
         self
     }
 
-    /// Keeps bursts as those of a large table are, however small it is: for tests of that.
-    #[must_use]
-    pub fn keeping_bursts(mut self) -> Self {
-        self.near = 0;
-        self
-    }
-
-    /// As [`keeping_bursts`](Self::keeping_bursts), and prefetches as for a table whose page tables miss the cache.
-    #[must_use]
-    pub fn keeping_bursts_as_if_vast(mut self) -> Self {
-        self.level.huge = 0;
-        self.keeping_bursts()
-    }
-
-    /// Runs the code for older processors, for tests of that.
-    #[must_use]
-    pub fn as_on_an_older_processor(mut self) -> Self {
-        self.level.v3 = None;
-        self
-    }
-
     /// Whether the control thread wants the loop to end.
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
@@ -173,17 +154,6 @@ impl<Io: FrameIo> Worker<Io> {
     /// The connection table, to look at.
     pub const fn table(&self) -> &Table {
         &self.flows.table
-    }
-
-    /// Where frames come from, for tests to fill and empty.
-    pub const fn io(&mut self) -> &mut Io {
-        &mut self.egress.io.io
-    }
-
-    /// Frames that the worker holds between two turns: those that wait for a next hop, for other
-    /// fragments of their datagram, or for a device.
-    pub fn frames_held(&self) -> usize {
-        self.bursts.decoded.frames.len() + self.held.len() + self.egress.len()
     }
 }
 

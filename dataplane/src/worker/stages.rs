@@ -4,13 +4,18 @@
 use super::fast::decode::{
     Expected, Faults, LEAST_TCP, decode, have_plain_lengths, is_plain, length_of, remote_bits,
 };
-pub use super::fast::dispatch::{PREFETCH_GROUP, PREFETCH_GROUP_IF_HUGE};
+use super::fast::dispatch;
 use super::fast::rewrite::{address_frame, fields, translate_plain};
 use crate::connection::table::ClientKey;
 use crate::frame::{BURST, Frame, HEAD};
 use crate::names::direction::Direction;
 use crate::names::mac::Mac;
 use crate::translation::Rewrite;
+
+/// Buckets that are prefetched back to back.
+pub const PREFETCH_GROUP: usize = dispatch::PREFETCH_GROUP;
+/// Buckets that are prefetched back to back where the table's page tables miss the cache.
+pub const PREFETCH_GROUP_IF_HUGE: usize = dispatch::PREFETCH_GROUP_IF_HUGE;
 
 /// The first stage of a burst of at most [`BURST`] frames: the client endpoint's key of each frame, and, as 48 bits in
 /// the order of the wire, the endpoint that gets translated. Whether all are plain TCP or UDP to `mac` of at most

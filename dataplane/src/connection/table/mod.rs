@@ -160,6 +160,7 @@ impl Table {
     }
 
     /// The addresses of its buckets.
+    #[cfg(feature = "testing")]
     pub(crate) fn footprint(&self) -> std::ops::Range<usize> {
         memory::addresses_of(&self.buckets[..])
     }

@@ -16,10 +16,10 @@ use std::marker::PhantomData;
 
 /// Buckets to prefetch back to back, before each group of as many packets: a prefetch that misses the TLB stalls what
 /// follows it, but several page walks overlap.
-pub const PREFETCH_GROUP: usize = 4;
+pub(in crate::worker) const PREFETCH_GROUP: usize = 4;
 /// As [`PREFETCH_GROUP`], for tables whose page tables miss the cache as well. A core sustains about 24 outstanding
 /// misses.
-pub const PREFETCH_GROUP_IF_HUGE: usize = 16;
+pub(in crate::worker) const PREFETCH_GROUP_IF_HUGE: usize = 16;
 /// Buckets of 256 MiB. A host may map them by pages of 4 KiB, whatever pages its guest uses; then the page tables of
 /// more buckets do not fit into a core's own cache.
 pub const MISSES_PAGE_TABLES: usize = 1 << 22;

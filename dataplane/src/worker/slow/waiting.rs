@@ -68,6 +68,7 @@ impl<F> Waiting<F> {
         self.most = most.clamp(1, CAPACITY);
     }
 
+    #[cfg(feature = "testing")]
     pub(in crate::worker) fn len(&self) -> usize {
         self.held.len()
     }
