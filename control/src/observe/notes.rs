@@ -1,5 +1,5 @@
-//! What an operator should know of, as notes: next hops that are silent, addresses that are not right, frames that a driver
-//! loses without counting them.
+//! What an operator should know of, as notes: next hops that are silent, addresses that are not right, frames that a
+//! driver loses without counting them.
 
 use super::watch::Watch;
 use crate::devices::DeviceStatus;

@@ -37,12 +37,12 @@ pub struct ListedTotal {
     pub value: Option<u64>,
 }
 
-/// Makes a struct with a constructor (all zero) and an iterator over its counters, and one of the plain numbers that they
-/// are at one moment.
+/// Makes a struct with a constructor (all zero) and an iterator over its counters, and one of the plain numbers that
+/// they are at one moment.
 ///
 /// The first struct has fields that are not in the list, with their initial values. The second one has the list:
-/// `field: kind "help"`. After the field may stand `as "name"`, if programs know it by another name, and `[N]`, if there
-/// is one for each of `N`.
+/// `field: kind "help"`. After the field may stand `as "name"`, if programs know it by another name, and `[N]`, if
+/// there is one for each of `N`.
 macro_rules! counters {
     (
         $(#[$attribute:meta])*

@@ -14,8 +14,8 @@ counters! {
         /// By [`RealId`].
         reals: Box<[RealCounters; REAL_IDS]> = fixed((0..REAL_IDS).map(|_| RealCounters::default()).collect()),
         drops: [Counter; DropReason::ALL.len()] = std::array::from_fn(|_| Counter::default()),
-        /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in the
-        /// order of the wire.
+        /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in
+        /// the order of the wire.
         pub full_endpoint: Counter = Counter::default(),
     }
     /// What one worker had counted at one moment.

@@ -98,8 +98,9 @@ pub(in crate::worker) fn decode(
 }
 
 /// True if every packet, of these total lengths, fits its frame, of these lengths in bytes (see
-/// [`link`](crate::wire::link)), holds a transport header (`least`), and fits the MTU. With [`LEAST_TCP`], UDP datagrams
-/// under 12 bytes are rejected here, which are few, and checked again one by one. Eight are compared at once.
+/// [`link`](crate::wire::link)), holds a transport header (`least`), and fits the MTU. With [`LEAST_TCP`], UDP
+/// datagrams under 12 bytes are rejected here, which are few, and checked again one by one. Eight are compared at
+/// once.
 #[inline(always)]
 pub(in crate::worker) fn have_plain_lengths(
     frames: &[u16],

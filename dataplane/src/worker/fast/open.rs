@@ -70,7 +70,7 @@ impl<F: Frame> Fast<'_, F> {
         self.open(frame, decoded, arrival, tick)
     }
 
-    /// The same parts, for a function that is not inlined: were it given these by reference, they would lie in memory.
+    /// These parts again, for a function that is not inlined. If it took them by reference, they would lie in memory.
     #[inline(always)]
     fn again(&mut self) -> Fast<'_, F> {
         let Self { snapshot, now, flows, reach, peers } = self;

@@ -30,7 +30,8 @@ impl<Io: FrameIo> Outgoing<Io> {
         }
     }
 
-    /// Appends a frame; a full buffer is handed to the device first, and a frame that finds no room even then is dropped.
+    /// Appends a frame; a full buffer is handed to the device first, and a frame that finds no room even then is
+    /// dropped.
     #[inline(always)]
     pub(in crate::worker) fn push(
         &mut self,
