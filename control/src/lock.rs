@@ -1,4 +1,4 @@
-//! Locks beside files that only one daemon may have: unlike a look at what is there, this leaves no moment for two to
+//! Locks next to files that only one daemon may have: unlike a look at what is there, this leaves no moment for two to
 //! start at once. A lock goes with the process that holds it, however that ends.
 
 use nix::errno::Errno;
@@ -18,8 +18,8 @@ pub(crate) enum LockError {
     Io(PathBuf, io::Error),
 }
 
-/// Locks `path` by a file beside it. That file stays: removing it would let two daemons lock two files of one name.
-pub(crate) fn beside(path: &Path) -> Result<Flock<File>, LockError> {
+/// Locks `path` by a file next to it. That file stays: removing it would let two daemons lock two files of one name.
+pub(crate) fn next_to(path: &Path) -> Result<Flock<File>, LockError> {
     let name = with_suffix(path, ".lock");
     let failed = |error| LockError::Io(name.clone(), error);
     // Opening must neither wait (a FIFO) nor lead elsewhere (a symbolic link).

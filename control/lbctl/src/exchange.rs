@@ -65,7 +65,7 @@ impl Lbd {
         self.ask_for(command, PhantomData, printer)
     }
 
-    /// What the seed makes of what stands under `ok`, as it comes.
+    /// What the seed makes, as it comes, of what stands under `ok`.
     pub(super) fn ask_for<T>(
         &self,
         command: &Command,
@@ -111,8 +111,8 @@ impl Lbd {
         Ok(stream)
     }
 
-    /// Why the answer could not be read to its end. What has failed below counts, not what it looks like
-    /// to whoever reads the line.
+    /// Why the answer could not be read to its end: what failed in stdout or the socket, before what the parser of the
+    /// line makes of it.
     fn no_answer(&self, error: &serde_json::Error, incoming: &mut Incoming<'_, '_>) -> Failure {
         if let Some(error) = incoming.printer.take_failure() {
             return Failure::Stdout(error);
@@ -127,7 +127,7 @@ impl Lbd {
         })
     }
 
-    /// With the timeout also on connecting, which waits while a hung `lbd` has a full backlog.
+    /// Connects. The timeout holds for connecting as well, which waits while a hung `lbd` has a full backlog.
     fn connect(&self) -> io::Result<UnixStream> {
         let address = UnixAddr::new(&self.socket)?;
         let (family, flags) = (AddressFamily::Unix, SockFlag::SOCK_CLOEXEC);
@@ -161,7 +161,7 @@ impl Lbd {
     }
 }
 
-/// Nothing may follow but the end of the line.
+/// Fails if anything but the end of the line follows.
 fn ends(incoming: &mut impl Read) -> serde_json::Result<()> {
     let mut after = [0; 1];
     match incoming.read(&mut after).map_err(serde_json::Error::io)? {

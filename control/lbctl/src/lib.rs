@@ -39,13 +39,13 @@ use std::time::{Duration, Instant};
 /// How often `drain --wait` asks again.
 const DRAIN_POLL: Duration = Duration::from_millis(200);
 
-/// What surrounds a run: everything that `lbctl` reads and writes beside the socket.
+/// What surrounds a run: everything that `lbctl` reads and writes besides the socket.
 pub struct Surroundings<'a> {
     /// `$LBCTL_SOCKET`; empty counts as unset.
     pub socket: Option<OsString>,
     /// What was built, for `--version`: release and commit.
     pub version: &'a str,
-    /// The release of DPDK that this was built with, likewise.
+    /// The release of DPDK that this was built with, for `--version`.
     pub dpdk: &'a str,
     /// What `restore` reads.
     pub stdin: &'a mut dyn Read,
@@ -58,7 +58,7 @@ pub struct Surroundings<'a> {
 /// Why nothing was done.
 #[derive(Debug)]
 enum Failure {
-    /// By `lbd`, or for it: exit code 1.
+    /// `lbd` refuses it, or would: exit code 1.
     Refused(Refusal),
     /// `drain --wait`: the time is up. What stood under `ok` last, and what to say: exit code 1.
     StillLive(String, String),
@@ -66,7 +66,7 @@ enum Failure {
     Usage(String),
     /// Exit code 3.
     Unreachable(String),
-    /// Stdout takes no more: exit code 1, but 0 where whoever reads has seen enough, as in
+    /// Stdout takes no more: exit code 1, but 0 where its reader has seen enough, as in
     /// `lbctl connections | head`.
     Stdout(io::Error),
 }
@@ -174,7 +174,7 @@ fn wants_json(arguments: &[OsString]) -> bool {
     arguments.iter().any(|argument| argument == "--output=json") || arguments.windows(2).any(follows)
 }
 
-/// Asks, and prints what comes; a note on what is done all the same is for stderr.
+/// Asks, and prints what comes. Returns a note for stderr about what may be a mistake but was done.
 fn show(
     options: &Options,
     lbd: &Lbd,
@@ -202,7 +202,7 @@ fn show(
     Ok(None)
 }
 
-/// The part of [`Changed`](control::api::protocol::Changed) that is said.
+/// The part of [`Changed`](control::api::protocol::Changed) that is printed.
 #[derive(Deserialize)]
 struct Noted {
     note: Option<String>,
@@ -259,17 +259,7 @@ fn text(command: &Command, lbd: &Lbd, printer: &Printer<'_>) -> Result<(), Failu
                 "{services} services with {reals} reals: nothing is wrong, nothing was changed\n"
             ))
         }
-        Command::AddService { .. }
-        | Command::EditService { .. }
-        | Command::DelService { .. }
-        | Command::AddReal { .. }
-        | Command::EditReal { .. }
-        | Command::DelReal { .. }
-        | Command::Drain { .. }
-        | Command::Timeouts { set: Some(_) }
-        | Command::Zero {}
-        | Command::Clear {}
-        | Command::Restore { .. } => lbd.ask(command, printer).map(|IgnoredAny| ()),
+        _ => lbd.ask(command, printer).map(|IgnoredAny| ()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `lbctl`, the client of `lbd`; all of it is the library of this crate.
+//! `lbctl`, the client of `lbd`: hands the process's surroundings to the library of this crate.
 #![forbid(unsafe_code)]
 
 use lbctl::{Surroundings, run};

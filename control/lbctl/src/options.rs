@@ -13,7 +13,7 @@ use std::str::FromStr;
 const LONGEST_TIMEOUT: u64 = Timeouts::LONGEST_SECONDS as u64;
 const LARGEST_THRESHOLD: u64 = i32::MAX as u64;
 
-/// Over the options that every command has, in each command's help.
+/// The heading, in each command's help, of the options that every command has.
 const OF_EVERY_COMMAND: &str = "Options of every command";
 
 const EXAMPLES: &str = "\
@@ -147,7 +147,8 @@ pub(super) struct ServiceOptions {
     pub(super) ops: bool,
 }
 
-/// At most one service. That there is one where it must be is seen to later: clap would name the hidden options too.
+/// At most one service. Whether there is one where there must be is checked later: clap's message would name the hidden
+/// options too.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct ServiceAddress {
@@ -248,7 +249,7 @@ fn whole<T: TryFrom<u64>>(least: u64, most: u64) -> impl Fn(&str) -> Result<T, S
     }
 }
 
-/// An address as written, or what it is that is not built yet: that is no usage error.
+/// An address as written; or the part of LVS that it needs and that is not built yet, which is no usage error.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Written<T> {
     Known(T),

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 /// Bytes gathered before they are written.
 const GATHERED: usize = 64 << 10;
 
-/// What is printed while an answer comes in. Shared: whoever reads the answer has it flushed before each wait
+/// What is printed while an answer comes in. It is shared: the reader of the answer flushes it before each wait
 /// for more, so that everything that has come is seen.
 pub(super) struct Printer<'a>(RefCell<State<'a>>);
 
@@ -32,7 +32,7 @@ impl<'a> Printer<'a> {
         self.take_failure().map_or(Ok(()), |error| Err(Failure::Stdout(error)))
     }
 
-    /// Prints this when there is enough, or with what follows.
+    /// Prints this together with what follows, or when enough is gathered.
     pub(super) fn print_later(&self, texts: &[&str]) -> Result<(), Failure> {
         let mut printer = self;
         let _ = texts.iter().try_for_each(|text| printer.write_all(text.as_bytes()));

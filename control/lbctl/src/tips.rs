@@ -1,5 +1,5 @@
-//! Tips beside usage errors: what was probably meant. Never one that takes something away, for whoever follows it
-//! without a thought, and no name that the help does not show.
+//! Tips with usage errors: what was probably meant. A tip never names a command that takes something away, since some
+//! follow it without a thought, nor one that the help does not show.
 
 use clap::Command;
 use clap::builder::StyledStr;
@@ -10,7 +10,7 @@ use std::ffi::OsString;
 const HARMLESS: [&str; 9] =
     ["add-service", "add-real", "list", "stats", "rate", "connections", "timeouts", "save", "status"];
 
-/// What other tools call them.
+/// Names that other tools give them.
 const OTHER_NAMES: [(&str, &str); 12] = [
     ("ls", "list"),
     ("show", "list"),
@@ -26,7 +26,7 @@ const OTHER_NAMES: [(&str, &str); 12] = [
     ("version", "--version"),
 ];
 
-/// Letters of another name that may be wrong.
+/// How many letters of a name may be wrong.
 const TYPOS: usize = 2;
 
 /// Puts our tips in the place of clap's, which propose whatever is spelt like it.

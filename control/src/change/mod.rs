@@ -87,14 +87,10 @@ pub fn apply(model: &Model, network: &Network, command: &Command) -> Result<(Mod
             next = restore(model, network, lines.iter())?;
             if *dry_run { Effect::None } else { Effect::Changed }
         }
-        Command::Timeouts { set: None }
-        | Command::List { .. }
-        | Command::Stats { .. }
-        | Command::Rate { .. }
-        | Command::Connections { .. }
-        | Command::Zero {}
-        | Command::Save {}
-        | Command::Status {} => Effect::None,
+        other => {
+            debug_assert!(!other.is_change(), "{other:?}");
+            Effect::None
+        }
     };
     Ok((next, effect))
 }

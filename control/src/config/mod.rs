@@ -71,7 +71,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
     let document = match DeTable::parse(text) {
         Ok(document) => document,
         Err(error) => {
-            // At the end of the text the parser tells no place.
+            // The parser gives no place for an error at the end of the text.
             let at = error.span().map_or(text.len(), |span| span.start);
             problems.add(at, error.message());
             return Err(problems.sorted());
@@ -215,7 +215,7 @@ pub struct Buffers {
 pub struct Control {
     /// Path of the Unix socket.
     pub socket: PathBuf,
-    /// Group that may speak to it, beside root.
+    /// Group whose members may use it; root always may.
     pub group: Option<String>,
     /// Where services and reals are kept.
     pub state: Option<PathBuf>,

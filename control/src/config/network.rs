@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The longest name of a port: DPDK's names of mempools (31 characters) begin with it.
 const LONGEST_NAME: usize = 15;
 
-/// Bytes of a frame beside its IPv4 packet: an Ethernet header and one VLAN tag.
+/// Bytes of a frame besides its IPv4 packet: an Ethernet header and one VLAN tag.
 const FRAME_HEADERS: usize = 14 + 4;
 
 /// The ports and what is on their links.

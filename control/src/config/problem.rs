@@ -34,7 +34,7 @@ impl fmt::Display for InFile<'_> {
     }
 }
 
-/// Collects problems; tells lines by offsets into the text.
+/// Collects problems; finds their lines by offsets into the text.
 #[derive(Debug)]
 pub(super) struct Problems {
     /// Offsets of the line breaks, ascending.

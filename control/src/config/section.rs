@@ -54,7 +54,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reports a key that is for later.
+    /// Reports a key that is not supported yet.
     pub(super) fn later(&mut self, key: &'static str, problems: &mut Problems) {
         if let Some(value) = self.get(key) {
             problems.add(value.span().start, format!("not supported yet: {key}"));
@@ -122,7 +122,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A value of any type.
+    /// A value of any type, for the caller to read.
     pub(super) fn any(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.get(key)
     }

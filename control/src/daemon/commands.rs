@@ -51,17 +51,10 @@ impl ControlThread {
             }
             Command::Restore { dry_run: true, .. } => self.tried(command),
             Command::Timeouts { set: None } => Ok(self.timeouts()),
-            Command::AddService { .. }
-            | Command::EditService { .. }
-            | Command::DelService { .. }
-            | Command::AddReal { .. }
-            | Command::EditReal { .. }
-            | Command::DelReal { .. }
-            | Command::Drain { .. }
-            | Command::Timeouts { .. }
-            | Command::Clear {}
-            | Command::Restore { .. }
-            | Command::Connections { .. } => return None,
+            other => {
+                debug_assert!(other.is_change(), "{other:?}");
+                return None;
+            }
         })
     }
 

@@ -37,7 +37,7 @@ impl Neighbours {
         entry.wanted = now;
         match entry.state {
             State::Asking { .. } => {}
-            // It is told when the interface is restored.
+            // The workers hear of it when the interface is restored.
             _ if self.withdrawn & key.interface.bit() != 0 => {}
             State::Failed { asked, .. } if now < asked + RETRY => {
                 self.actions.push(Action::Tell(Notice::Unreachable(key)));

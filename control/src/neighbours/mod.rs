@@ -33,7 +33,7 @@
 //! entry      what is known of one neighbour
 //! pace       how often neighbours are asked, and how many there can be
 //! arp        the messages to send
-//! announce   gratuitous ARP: own addresses are told to the links
+//! announce   gratuitous ARP: links learn which addresses are ours
 //! conflicts  own addresses that others say are theirs
 //! action     what is wanted of the control thread
 //! ```

@@ -16,7 +16,7 @@ pub const RETRY: Duration = Duration::from_secs(1);
 pub const TRIES: u32 = 3;
 /// A permanent neighbour that does not answer is asked again after this time; each further pause is twice as long.
 pub const REVIVE: Duration = Duration::from_secs(5);
-/// The longest such pause, unless there are so many that [`REVIVALS`] makes it longer.
+/// The longest such pause, unless [`REVIVALS`] makes it longer because many do not answer.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Requests a second, about, to all permanent neighbours that do not answer.
 pub const REVIVALS: u32 = 256;

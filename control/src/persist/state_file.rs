@@ -1,8 +1,8 @@
 //! The state file: services and reals set by commands, kept over a restart.
 //!
 //! It is replaced as a whole: a temporary file in the same directory is written and flushed to the disk, then renamed
-//! over it, and the directory flushed. Its first and last line tell whether all of it is there, should something else
-//! have cut it off; a file without them, written by hand or by an older release, is taken as it is.
+//! over it, and the directory flushed. By its first and last line it is known whether something else has cut it
+//! off; a file without them, written by hand or by an older release, is taken as it is.
 //!
 //! To a large file a change is [appended](journal): the lines that make it, and one that says that they are whole.
 //! When these lines are as many bytes as all others, the file is replaced.
@@ -27,7 +27,7 @@ use thiserror::Error;
 
 /// The largest that is read: 65,536 reals with long lines fit several times.
 const LARGEST: u64 = 64 << 20;
-/// As many symbolic links as Linux follows (path_resolution(7)).
+/// Symbolic links that are followed: as many as Linux follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
 /// Why the state file cannot be loaded.
@@ -98,7 +98,7 @@ impl StateFile {
         let unlocked = match make_directory(&path) {
             Err(error) if is_read_only(&error) => error,
             Err(error) => return Err(failed(&path, error)),
-            Ok(()) => match lock::beside(&path) {
+            Ok(()) => match lock::next_to(&path) {
                 Ok(lock) => return Ok(Self { path, journal: None, _lock: Some(lock) }),
                 Err(LockError::Held) => return Err(LoadError::InUse(path)),
                 Err(LockError::Io(_, error)) if is_read_only(&error) => error,
@@ -189,7 +189,7 @@ impl StateFile {
     }
 }
 
-/// Links followed until there is none, or nothing.
+/// Where symbolic links lead in the end, whether anything is there or not.
 fn resolved(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..MOST_LINKS {
@@ -205,7 +205,7 @@ fn resolved(path: &Path) -> io::Result<PathBuf> {
     Err(Errno::ELOOP.into())
 }
 
-/// Nothing, or a regular file.
+/// Whether there is nothing, or a regular file.
 fn check_regular(path: &Path) -> io::Result<()> {
     let kind = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -7,10 +7,10 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// Why a text is not taken.
+/// Why a text is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is no such thing; the text says what was expected and what was found.
+    /// It is malformed; the text says what was expected and what was found.
     Malformed(String),
     /// It is a known thing that is not built yet; the text names it.
     NotSupported(&'static str),
@@ -50,7 +50,7 @@ impl RealAddress {
 /// A unicast IPv4 address.
 ///
 /// # Errors
-/// Anything else; IPv6 is told apart as not supported.
+/// Anything else; IPv6 is reported as not supported.
 pub fn host(text: &str) -> Result<IpAddr, Fault> {
     if is_ipv6(text) {
         return Err(Fault::NotSupported(later::IPV6));
@@ -68,7 +68,8 @@ pub fn host(text: &str) -> Result<IpAddr, Fault> {
 /// `VIP:PORT`.
 ///
 /// # Errors
-/// As [`host`]; the port is missing or above 65535. Port 0 and ranges of ports are told apart as not supported.
+/// As [`host`]; the port is missing or above 65535. Port 0 and ranges of ports are reported as not
+/// supported.
 pub fn service(text: &str) -> Result<SocketAddr, Fault> {
     let RealAddress { address, port } = split(text)?;
     let port = port.ok_or_else(|| malformed(format!("expected VIP:PORT, found {text:?} without a port")))?;
@@ -126,7 +127,7 @@ fn split(text: &str) -> Result<RealAddress, Fault> {
     }
 }
 
-/// Of digits alone.
+/// A number of digits alone: no sign.
 fn number(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 /// An own address with the prefix of its link.
 ///
 /// # Errors
-/// Anything else; IPv6 is told apart as not supported.
+/// Anything else; IPv6 is reported as not supported.
 pub fn own_address(text: &str) -> Result<IpNet, Fault> {
     let address = prefix(text, "192.168.10.100/24")?;
     let host = address.addr();

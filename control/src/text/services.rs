@@ -10,7 +10,7 @@ use std::str::FromStr;
 /// `tcp://VIP:PORT` or `udp://VIP:PORT`.
 ///
 /// # Errors
-/// As [`addresses::service`]; another scheme. SCTP is told apart as not supported.
+/// As [`addresses::service`]; another scheme. SCTP is reported as not supported.
 pub fn listen(text: &str) -> Result<ServiceKey, Fault> {
     let (protocol, address) = scheme(text)?;
     Ok(ServiceKey { protocol, listen: addresses::service(address)? })

@@ -51,7 +51,7 @@ pub(crate) fn stats(services: Services) -> String {
     traffic(services, title, &|traffic, _| row(traffic).map(scaled))
 }
 
-/// As `ipvsadm -Ln --rate`. A real's connections and packets are not scaled there, and so not here.
+/// As `ipvsadm -Ln --rate`, which does not scale a real's connections and packets.
 pub(crate) fn rate(services: Services) -> String {
     let title = "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS";
     traffic(services, title, &|traffic, line| {
@@ -113,7 +113,7 @@ fn row(traffic: Traffic) -> [u64; 5] {
     [conns, in_packets, out_packets, in_bytes, out_bytes]
 }
 
-/// A number in 9 columns, with `ipvsadm`'s steps: decimal, cut off.
+/// A number in 9 columns, in the units that `ipvsadm` takes: powers of ten, cut off, not rounded.
 fn scaled(number: u64) -> String {
     match number {
         0..100_000_000 => format!("{number:9}"),

@@ -105,7 +105,7 @@ fn workers(status: &Status) -> Table<10> {
     Table { head, rows: rows.collect() }
 }
 
-/// In the order of the one list of reasons; then those that this `lbctl` does not know.
+/// In the order of [`DropReason::ALL`], then reasons that this `lbctl` does not know.
 fn drops(status: &Status) -> Table<3> {
     let known = DropReason::ALL.iter().map(|reason| (reason.name(), reason.text()));
     let of_list = known.filter_map(|(name, text)| Some((name, *status.drops.get(name)?, text)));

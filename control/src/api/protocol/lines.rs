@@ -110,7 +110,7 @@ pub struct FaultyLine {
     pub message: String,
 }
 
-/// All lines that are wrong, of which so many are named that the answer stays short.
+/// All lines that are wrong. At most [`MOST_NAMED`](Self::MOST_NAMED) are named, so that the answer stays short.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultyLines {
     /// The first of them.

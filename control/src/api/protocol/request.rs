@@ -146,3 +146,31 @@ pub enum Command {
     /// How `lbd` does.
     Status {},
 }
+
+impl Command {
+    /// Whether it is there to change services, reals or timeouts. The others show something, or reset counters. This
+    /// is the only list of all commands.
+    pub const fn is_change(&self) -> bool {
+        match self {
+            Self::AddService { .. }
+            | Self::EditService { .. }
+            | Self::DelService { .. }
+            | Self::AddReal { .. }
+            | Self::EditReal { .. }
+            | Self::DelReal { .. }
+            | Self::Drain { .. }
+            | Self::Timeouts { set: Some(_) }
+            | Self::Clear {}
+            | Self::Restore { dry_run: false, .. } => true,
+            Self::List { .. }
+            | Self::Stats { .. }
+            | Self::Rate { .. }
+            | Self::Connections { .. }
+            | Self::Timeouts { set: None }
+            | Self::Zero {}
+            | Self::Save {}
+            | Self::Restore { dry_run: true, .. }
+            | Self::Status {} => false,
+        }
+    }
+}

@@ -66,7 +66,7 @@ pub struct PortView {
 pub struct InterfaceView {
     /// Its name.
     pub name: String,
-    /// Frames received, whoever got them.
+    /// Frames received, by the kernel's stack or by `lbd`.
     pub rx_packets: u64,
     /// Frames that the kernel had no use or no memory for.
     pub rx_dropped: u64,
@@ -74,7 +74,7 @@ pub struct InterfaceView {
     pub rx_missed: u64,
 }
 
-/// An `lbd` that does not say counts.
+/// The default: an `lbd` that does not say so counts them.
 fn yes() -> bool {
     true
 }

@@ -3,7 +3,7 @@
 //! One object a line comes in ([`Request`]), one goes out ([`Answer`]). Everything is bounded, so that no
 //! peer can disturb another or the control thread: their number, the length of a line, the memory of
 //! unfinished lines and of unread answers, the time they may be silent. A line that is no request is answered
-//! with `bad_request`, and the peer closed: whoever sends one has lost the thread.
+//! with `bad_request`, and the peer is closed: the two sides no longer agree on where lines begin.
 
 mod peer;
 mod permission;
@@ -33,13 +33,13 @@ use std::time::{Duration, Instant};
 pub const MAX_PEERS: usize = 64;
 /// How long a peer may neither send nor take a byte.
 pub const IDLE: Duration = Duration::from_secs(30);
-/// How long a peer may be silent that has little left to take, as in the middle of a long answer in a pager.
+/// How long a peer that has little left to take may be silent: somebody reads a long answer in a pager.
 pub const PAUSE: Duration = Duration::from_secs(3600);
 /// How long a line may take from its first byte to its end.
 const LINE_TIME: Duration = Duration::from_secs(60);
-/// An unfinished line up to this length is always kept …
+/// An unfinished line up to this length is always kept.
 const SHORT_LINE: usize = LONGEST_OTHER_LINE;
-/// … and longer ones as long as all peers' together are below this.
+/// Longer unfinished lines are kept while all peers' together are below this.
 const INPUT_MEMORY: usize = 2 * LONGEST_LINE;
 /// While this much waits to be read by peers, no further request is taken.
 const OUTPUT_MEMORY: usize = 32 << 20;
@@ -303,8 +303,8 @@ fn request(line: &[u8]) -> Result<Command, String> {
     Ok(command)
 }
 
-/// A request of megabytes: it is read straight into its place. What a [`Request`] may be of any kind is held in between
-/// in a form that takes many times its bytes.
+/// A request of megabytes, which is read straight into its place: on the way to a [`Request`] of any kind it would take
+/// many times its bytes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LongRequest<'a> {

@@ -6,7 +6,7 @@ use mio::net::UnixStream;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-/// What one reading has brought.
+/// What reading from a peer gave.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input {
     /// Nothing whole yet.
@@ -19,7 +19,7 @@ pub(super) enum Input {
     End,
 }
 
-/// See the module's text.
+/// A connected client.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) stream: UnixStream,
@@ -33,10 +33,10 @@ pub(super) struct Peer {
     written: usize,
     /// When a byte last went either way.
     active: Instant,
-    /// Since when it has had nothing to wait for: it connected, or took the last of an answer. Bytes of a line that is
-    /// not whole do not count.
+    /// When it last connected or took the end of an answer: since then it waits for nothing. Bytes of an unfinished
+    /// line do not count.
     rests: Instant,
-    /// Since when there is something that it has not taken.
+    /// Since when it owes the taking of an answer.
     owing: Option<Instant>,
     /// When the line that is being received began.
     line_began: Option<Instant>,
@@ -53,7 +53,7 @@ pub(super) struct Peer {
 /// Bytes read from one peer in one turn.
 const READ_AT_ONCE: usize = 256 << 10;
 const CHUNK: usize = 16 << 10;
-/// What a peer holds at most that takes a long answer in slices.
+/// The most that is held for a peer that takes a long answer in slices.
 const LITTLE: usize = 2 * STREAM_WINDOW;
 
 impl Peer {
@@ -193,7 +193,7 @@ impl Peer {
         self.readable && !self.asking && !self.closing && self.output_held() == 0
     }
 
-    /// Whether it takes its answer so slowly that it holds memory which others need.
+    /// Whether it takes its answer too slowly, and so holds memory that others need.
     pub(super) fn hoards(&self, now: Instant) -> bool {
         self.hoards_from().is_some_and(|from| now > from)
     }

@@ -1,12 +1,12 @@
-//! Which place a new peer gets: a free one, or that of the peer that has been idle the longest. Whoever connects and
-//! says nothing, never ends a line or never reads its answer locks nobody out.
+//! Which place a new peer gets: a free one, or that of the peer that has been idle the longest. So a peer that says
+//! nothing, never ends a line or never reads its answer locks nobody out.
 
 use super::{MAX_PEERS, PeerId};
 use std::time::Duration;
 
 /// Places that only root and the daemon's own user may take.
 pub const ROOT_PLACES: usize = 4;
-/// Idle for less than this, a peer keeps its place: it may have connected only just now.
+/// A peer that has been idle for less than this keeps its place: it may have connected only just now.
 pub const KEPT: Duration = Duration::from_secs(1);
 
 /// A peer that has a place.
@@ -43,7 +43,7 @@ pub(super) fn place(holders: impl Iterator<Item = Holder> + Clone, is_root: bool
 mod tests {
     use super::*;
 
-    /// So many peers, of which the first `roots` are root's, idle for 1, 2, 3 … seconds.
+    /// `count` peers, idle for 1, 2, 3 … seconds; the first `roots` are root's.
     fn holders(count: usize, roots: usize) -> Vec<Holder> {
         let holder =
             |id: usize| Holder { id, is_root: id <= roots, idle: Some(Duration::from_secs(id as u64)) };

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why the socket cannot be had.
+/// Why the socket could not be created.
 #[derive(Debug, Error)]
 pub enum SocketError {
     /// Another daemon holds it.
@@ -55,7 +55,7 @@ impl Socket {
         if let Some(directory) = path.parent().filter(|directory| *directory != Path::new("")) {
             DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed(directory))?;
         }
-        let held = lock::beside(path).map_err(|error| match error {
+        let held = lock::next_to(path).map_err(|error| match error {
             LockError::Held => SocketError::InUse(path.to_path_buf()),
             LockError::Io(path, error) => SocketError::Io { path, error },
         })?;
