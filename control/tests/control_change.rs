@@ -18,14 +18,14 @@ const WEB: &str = "tcp://192.168.10.100:80";
 
 struct Desk {
     model: Model,
-    links: Network,
+    network: Network,
 }
 
 impl Desk {
     fn new() -> Self {
-        let links =
+        let network =
             control_lab::without_default().network(|_| (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software));
-        Self { model: Model::new(TimeoutSeconds::default()), links }
+        Self { model: Model::new(TimeoutSeconds::default()), network }
     }
 
     fn with_web() -> Self {
@@ -37,7 +37,7 @@ impl Desk {
     }
 
     fn does(&mut self, command: &Command) -> Effect {
-        let (model, effect) = apply(&self.model, &self.links, command).unwrap();
+        let (model, effect) = apply(&self.model, &self.network, command).unwrap();
         assert_eq!(effect == Effect::None, model == self.model, "{command:?}");
         self.model = model;
         effect
@@ -45,7 +45,7 @@ impl Desk {
 
     fn refuses(&self, command: &Command) -> Refusal {
         let before = self.model.clone();
-        let refused: Refused = apply(&self.model, &self.links, command).unwrap_err();
+        let refused: Refused = apply(&self.model, &self.network, command).unwrap_err();
         assert_eq!(self.model, before, "a refused command changes nothing");
         refused.into()
     }
@@ -303,9 +303,12 @@ fn ten_thousand_reals_are_restored_in_no_time_and_the_limit_holds() {
         schedstat.split(' ').next().unwrap().parse::<u64>().unwrap()
     };
     let start = spent();
-    let (model, _) =
-        apply(&desk.model, &desk.links, &Command::Restore { lines: lines.iter().collect(), dry_run: false })
-            .unwrap();
+    let (model, _) = apply(
+        &desk.model,
+        &desk.network,
+        &Command::Restore { lines: lines.iter().collect(), dry_run: false },
+    )
+    .unwrap();
     let took = (spent() - start) / 1_000_000;
     assert!(took < 2000, "took {took} ms");
     assert_eq!(model.real_count(), 10_000);

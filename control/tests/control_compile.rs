@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-fn links() -> Network {
+fn network() -> Network {
     control_lab::without_default().network(|_| (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software))
 }
 
@@ -30,18 +30,18 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let links = links();
-        Self { model: Model::new(TimeoutSeconds::default()), compiler: Compiler::new(links) }
+        let network = network();
+        Self { model: Model::new(TimeoutSeconds::default()), compiler: Compiler::new(network) }
     }
 
     fn restore(&mut self, lines: &[&str]) -> Arc<Snapshot> {
-        self.model = restore(&self.model, self.compiler.links(), lines.iter().copied()).unwrap();
+        self.model = restore(&self.model, self.compiler.network(), lines.iter().copied()).unwrap();
         self.compile()
     }
 
     fn command(&mut self, command: &str) -> Arc<Snapshot> {
         let command: Command = serde_json::from_str(&format!("{{{command}}}")).unwrap();
-        self.model = apply(&self.model, self.compiler.links(), &command).unwrap().0;
+        self.model = apply(&self.model, self.compiler.network(), &command).unwrap().0;
         self.compile()
     }
 
@@ -146,11 +146,11 @@ fn an_untouched_service_keeps_its_schedule() {
 #[test]
 fn all_reals_are_replaced_in_one_change_and_only_removed_ones_with_connections_take_room() {
     let mut bench = Bench::new();
-    let links = links();
+    let network = network();
     let set = |host: &str, count: usize| -> Model {
         let reals = (1..=count).map(|port| format!("-a -t 192.168.10.100:80 -r {host}:{port} -m"));
         let lines: Vec<String> = std::iter::once(WEB.to_owned()).chain(reals).collect();
-        restore(&Model::new([1, 1, 1].into()), &links, lines.iter().map(String::as_str)).unwrap()
+        restore(&Model::new([1, 1, 1].into()), &network, lines.iter().map(String::as_str)).unwrap()
     };
     let most = MAX_REALS - 1;
     let [blue, green, red] = ["10.0.0.7", "10.0.0.17", "10.0.0.27"].map(|host| set(host, most));
@@ -210,7 +210,7 @@ proptest! {
                 Step::Command(text) => {
                     let command: Command = serde_json::from_str(&text).unwrap();
                     // Refusals are part of the game.
-                    if let Ok((model, _)) = apply(&bench.model, bench.compiler.links(), &command) {
+                    if let Ok((model, _)) = apply(&bench.model, bench.compiler.network(), &command) {
                         bench.model = model;
                     }
                 }
@@ -251,10 +251,10 @@ fn the_smaller_mtu_of_the_file_and_the_device_counts() {
     let cases = [(None, 1400, 1400), (None, 9216, 9216), (Some(1500), 1400, 1400), (Some(1500), 9216, 1500)];
     for (file, device, expected) in cases {
         config.eth_ports.iter_mut().for_each(|port| port.interface.mtu = file);
-        let links = config.network(|_| (Mac([2, 0, 0, 0, 0, 1]), device, Steering::Software));
-        assert!(links.interfaces.iter().all(|port| port.mtu == expected));
-        assert_eq!(links.mtu(1, 1000), 1000);
-        let mut compiler = Compiler::new(links);
+        let network = config.network(|_| (Mac([2, 0, 0, 0, 0, 1]), device, Steering::Software));
+        assert!(network.interfaces.iter().all(|port| port.mtu == expected));
+        assert_eq!(network.mtu(1, 1000), 1000);
+        let mut compiler = Compiler::new(network);
         let snapshot = compiler.compile(&Model::new(TimeoutSeconds::default()), way);
         assert!(snapshot.interfaces.iter().all(|port| port.mtu == expected));
     }
@@ -265,25 +265,25 @@ fn next_hops_outside_all_prefixes_are_reached_on_their_link() {
     let text =
         control_lab::FILE.replace("/24", "/32").replace("[[neighbour]]", "[[neighbour]]\nport = \"dip0\"");
     let text = text.replace("via = \"10.0.0.1\"", "via = \"10.0.0.1\"\nport = \"dip0\"");
-    let links = &control::config::parse(&text).unwrap();
-    let links = links.network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
+    let network = &control::config::parse(&text).unwrap();
+    let network = network.network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
     let hop = |port, address: [u8; 4]| Some(NeighbourKey { interface: port, address: address.into() });
     assert_eq!(
-        links.way_to_real([172, 16, 0, 1].into()),
+        network.way_to_real([172, 16, 0, 1].into()),
         hop(InterfaceId(1), [10, 0, 0, 1]),
         "by its router"
     );
     assert_eq!(
-        links.way_to_real([10, 0, 0, 7].into()),
+        network.way_to_real([10, 0, 0, 7].into()),
         hop(InterfaceId(1), [10, 0, 0, 7]),
         "a fixed neighbour"
     );
     assert_eq!(
-        links.way_to_real([10, 0, 0, 9].into()),
+        network.way_to_real([10, 0, 0, 9].into()),
         hop(InterfaceId(0), [192, 168, 10, 1]),
         "by the default"
     );
-    let routes = dataplane::snapshot::Routes::new(&links.interfaces, &links.routes);
+    let routes = dataplane::snapshot::Routes::new(&network.interfaces, &network.routes);
     for (port, address) in [(0, [192, 168, 10, 1]), (1, [10, 0, 0, 1])] {
         assert_eq!(
             routes.next(address.into()),

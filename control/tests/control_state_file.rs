@@ -20,12 +20,12 @@ const WEB: [&str; 3] = [
     "-a -t 192.168.10.100:80 -r 10.0.0.17:80 -m -w 3",
 ];
 
-fn links() -> Network {
+fn network() -> Network {
     control_lab::without_default().network(|_| (Mac([2, 0, 0, 0, 0, 1]), 9216, Steering::Software))
 }
 
 fn model(lines: &[&str]) -> Model {
-    restore(&Model::new(TimeoutSeconds::default()), &links(), lines.iter().copied()).unwrap()
+    restore(&Model::new(TimeoutSeconds::default()), &network(), lines.iter().copied()).unwrap()
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -41,14 +41,14 @@ fn a_state_is_written_and_loaded_whole() {
     let path = directory.path().join("not/there/yet/state");
     let mut file = StateFile::open(&path).unwrap();
     let empty = Model::new([1, 2, 3].into());
-    assert!(file.load(&empty, &links()).unwrap().is_none());
+    assert!(file.load(&empty, &network()).unwrap().is_none());
     let written = model(&WEB);
     file.write(&written).unwrap();
     let lines = format!("--set 900 120 300\n{}\n", WEB.join("\n"));
     let text =
         format!("# natlb state: whole only with its last line\n{lines}# natlb state: the end, lines: 4\n");
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
-    let loaded = file.load(&empty, &links()).unwrap().unwrap();
+    let loaded = file.load(&empty, &network()).unwrap().unwrap();
     assert_eq!(loaded.timeouts, written.timeouts);
     assert!(loaded.services().values().zip(written.services().values()).all(|(a, b)| a.reals == b.reals));
     assert_eq!(names(path.parent().unwrap()), ["state", "state.lock"], "nothing else is left beside it");
@@ -65,7 +65,7 @@ fn a_power_cut_while_writing_leaves_the_old_state() {
     for length in 0..whole.len() {
         let left = directory.path().join(format!(".state.new-{length}"));
         fs::write(&left, &whole.as_bytes()[..length]).unwrap();
-        let loaded = file.load(&Model::new([1, 1, 1].into()), &links()).unwrap().unwrap();
+        let loaded = file.load(&Model::new([1, 1, 1].into()), &network()).unwrap().unwrap();
         assert_eq!(loaded.real_count(), 2);
     }
     fs::write(directory.path().join("state.mine"), "not ours").unwrap();
@@ -153,7 +153,7 @@ fn a_state_that_is_cut_off_anywhere_is_refused() {
     let mut file = StateFile::open(&path).unwrap();
     file.write(&model(&WEB)).unwrap();
     let whole = fs::read_to_string(&path).unwrap();
-    let load = || file.load(&Model::new([1, 1, 1].into()), &links());
+    let load = || file.load(&Model::new([1, 1, 1].into()), &network());
     // But for the last end of line.
     for length in 0..whole.len() - 1 {
         fs::write(&path, &whole[..length]).unwrap();
@@ -227,7 +227,7 @@ fn a_link_to_nothing_yet_is_followed() {
     std::os::unix::fs::symlink("link", &link).unwrap();
     std::os::unix::fs::symlink("disk/real", directory.path().join("link")).unwrap();
     let mut file = StateFile::open(&link).unwrap();
-    assert!(file.load(&Model::new([1, 1, 1].into()), &links()).unwrap().is_none());
+    assert!(file.load(&Model::new([1, 1, 1].into()), &network()).unwrap().is_none());
     file.write(&model(&WEB)).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(fs::symlink_metadata(directory.path().join("disk/real")).unwrap().is_file());
@@ -258,7 +258,7 @@ fn of_large(number: usize) -> (String, String) {
 
 fn apply(model: &Model, command: &str) -> Model {
     let command = serde_json::from_str(&format!("{{{command}}}")).unwrap();
-    control::change::apply(model, &links(), &command).unwrap().0
+    control::change::apply(model, &network(), &command).unwrap().0
 }
 
 /// What a file brings back: all but the generations of scheduling.
@@ -271,7 +271,7 @@ fn a_change_of_a_large_state_is_appended_and_counts_only_when_it_is_whole() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
     let mut file = StateFile::open(&path).unwrap();
-    let load = |file: &StateFile| file.load(&Model::new([1, 1, 1].into()), &links()).unwrap().unwrap();
+    let load = |file: &StateFile| file.load(&Model::new([1, 1, 1].into()), &network()).unwrap().unwrap();
     let mut before = large();
     file.write(&before).unwrap();
     let (vip, real) = of_large(5);
@@ -325,7 +325,7 @@ fn a_change_of_a_large_state_that_is_damaged_before_others_is_named() {
     let text = fs::read_to_string(&path).unwrap();
     let (end, _) = text.match_indices("-d -t").nth(1).unwrap();
     fs::write(&path, text[..end].to_owned() + &text[end + 1..]).unwrap();
-    let error = file.load(&Model::new([1, 1, 1].into()), &links()).unwrap_err().to_string();
+    let error = file.load(&Model::new([1, 1, 1].into()), &network()).unwrap_err().to_string();
     assert!(error.contains("change 2 after its end is not whole"), "{error}");
 }
 
@@ -351,7 +351,7 @@ fn a_large_state_with_many_changes_is_replaced_and_so_is_a_file_that_is_not_as_i
         before = now;
     }
     assert!(replaced > 0);
-    let loaded = || StateFile::load(&file, &Model::new([1, 1, 1].into()), &links()).unwrap().unwrap();
+    let loaded = || StateFile::load(&file, &Model::new([1, 1, 1].into()), &network()).unwrap().unwrap();
     assert_eq!(saved(&loaded()), saved(&before));
     // Somebody has written to it, or put another in its place.
     let appended = fs::read_to_string(&path).unwrap() + "-C\n";
@@ -359,7 +359,7 @@ fn a_large_state_with_many_changes_is_replaced_and_so_is_a_file_that_is_not_as_i
     let (vip, real) = of_large(1);
     let now = apply(&before, &format!(r#""command":"del-real","service":"{vip}","real":"{real}""#));
     file.change(&before, &now).unwrap();
-    let loaded = |file: &StateFile| file.load(&Model::new([1, 1, 1].into()), &links()).unwrap().unwrap();
+    let loaded = |file: &StateFile| file.load(&Model::new([1, 1, 1].into()), &network()).unwrap().unwrap();
     assert_eq!(saved(&loaded(&file)), saved(&now));
     fs::write(directory.path().join("other"), "").unwrap();
     fs::rename(directory.path().join("other"), &path).unwrap();
@@ -386,7 +386,7 @@ fn any_model() -> impl Strategy<Value = Model> {
         for line in lines {
             taken.push(line);
             let lines = taken.iter().map(String::as_str);
-            if restore(&Model::new([900, 120, 300].into()), &links(), lines).is_err() {
+            if restore(&Model::new([900, 120, 300].into()), &network(), lines).is_err() {
                 taken.pop();
             }
         }

@@ -77,7 +77,7 @@ impl ControlThread {
             Command::Timeouts { .. } => self.timeouts(),
             Command::AddService { service, .. } => json(Changed {
                 config_version,
-                note: vip_note(&self.watch, self.compiler.links(), service.0.listen.ip()),
+                note: vip_note(&self.watch, self.compiler.network(), service.0.listen.ip()),
             }),
             _ => self.changed(),
         })
@@ -96,7 +96,7 @@ impl ControlThread {
 
     /// What a `restore` would lead to.
     fn tried(&self, command: &Command) -> Result<Value, Refused> {
-        let (next, _) = change::apply(&self.model, self.compiler.links(), command)?;
+        let (next, _) = change::apply(&self.model, self.compiler.network(), command)?;
         self.compiler.check(&next, |id| self.workers.connections(id).total > 0)?;
         let (services, reals) = (next.services().len(), next.real_count());
         Ok(json(Tried { services, reals, config_version: self.compiler.version() }))
@@ -129,7 +129,7 @@ impl ControlThread {
     fn status(&self) -> Status {
         let inputs = status::Inputs {
             devices: &*self.devices,
-            network: self.compiler.links(),
+            network: self.compiler.network(),
             model: &self.model,
             config_version: self.compiler.version(),
             watch: &self.watch,

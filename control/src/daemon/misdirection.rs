@@ -49,8 +49,8 @@ impl ControlThread {
     /// so that nothing is lost by it but the time that the hand-over takes.
     pub(super) fn watch_steering(&mut self) {
         let mut wrong = Vec::new();
-        for port in 0..self.compiler.links().eth_ports.len() {
-            if self.compiler.links().eth_ports[port].steering == Steering::Software {
+        for port in 0..self.compiler.network().eth_ports.len() {
+            if self.compiler.network().eth_ports[port].steering == Steering::Software {
                 continue;
             }
             // Without the total nothing can be said of the share: the next second is judged with this one.

@@ -138,29 +138,29 @@ impl ControlThread {
         let waiter = Waiter::new()?;
         let (socket, group) = (&config.control.socket, config.control.group.as_deref());
         let server = Server::bind(socket, group, waiter.registry(), CONTROL_SOCKET)?;
-        let links = config.network(|port| {
+        let network = config.network(|port| {
             let DeviceStatus { mac, mtu, steered_by, .. } = devices.status(port);
             (mac, mtu, steered_by)
         });
         let state = config.control.state.as_deref().map(StateFile::open).transpose()?;
-        let model = first_model(config, &links, state.as_ref())?;
-        let interfaces = InterfaceId::all().zip(&links.interfaces).map(|(id, interface)| Interface {
+        let model = first_model(config, &network, state.as_ref())?;
+        let interfaces = InterfaceId::all().zip(&network.interfaces).map(|(id, interface)| Interface {
             id,
             mac: interface.mac,
             addresses: interface.addresses.clone(),
             vip: None,
         });
-        let neighbours = Neighbours::new(interfaces.collect(), links.fixed(), Moment::ZERO);
+        let neighbours = Neighbours::new(interfaces.collect(), network.fixed(), Moment::ZERO);
         let watch =
             |interface: &snapshot::Interface| host_interface::Watch::new(interface.mac, interface.mtu);
-        let watches = links.interfaces.iter().map(watch).collect();
+        let watches = network.interfaces.iter().map(watch).collect();
         let now = Instant::now();
         Ok(Self {
             waiter,
             timers: Timers::starting(now),
             server,
             model,
-            compiler: Compiler::new(links),
+            compiler: Compiler::new(network),
             ways: Ways::default(),
             snapshot: Arc::new(Snapshot::empty()),
             publications: Publications::default(),
@@ -262,10 +262,10 @@ impl ControlThread {
 
     /// The ways to reals and the gateways are asked for from the start.
     fn follow_next_hops(&mut self, next: &Model, now: Moment) {
-        let links = self.compiler.links();
-        let mut changed = self.ways.follow(next, links);
+        let network = self.compiler.network();
+        let mut changed = self.ways.follow(next, network);
         // More depends on a gateway than on all reals.
-        changed.extend(links.gateways().map(|gateway| (gateway, Some(u32::MAX))));
+        changed.extend(network.gateways().map(|gateway| (gateway, Some(u32::MAX))));
         for (key, importance) in changed {
             self.neighbours.depend(key, importance, now);
         }
@@ -281,10 +281,10 @@ impl ControlThread {
 }
 
 /// The state file's services or, if there is none yet, the configuration's.
-fn first_model(config: &Config, links: &Network, state: Option<&StateFile>) -> Result<Model, StartError> {
+fn first_model(config: &Config, network: &Network, state: Option<&StateFile>) -> Result<Model, StartError> {
     if let Some(state) = state {
         state.sweep();
-        if let Some(model) = state.load(&Model::new(config.model.timeouts), links)? {
+        if let Some(model) = state.load(&Model::new(config.model.timeouts), network)? {
             let path = config.control.state.as_deref().unwrap_or(Path::new("")).display();
             let count = model.services().len();
             log::info!(

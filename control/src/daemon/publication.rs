@@ -212,7 +212,7 @@ impl ControlThread {
 
     /// The model that a command leads to, which is kept already; `None`: it changes nothing.
     fn prepare(&mut self, command: &Command) -> Result<Option<Model>, Refused> {
-        let (next, effect) = change::apply(&self.model, self.compiler.links(), command)?;
+        let (next, effect) = change::apply(&self.model, self.compiler.network(), command)?;
         if effect != Effect::Changed {
             return Ok(None);
         }

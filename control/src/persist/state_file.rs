@@ -114,7 +114,7 @@ impl StateFile {
     ///
     /// # Errors
     /// The file is there but cannot be read or is damaged: it is not silently replaced.
-    pub fn load(&self, model: &Model, links: &Network) -> Result<Option<Model>, LoadError> {
+    pub fn load(&self, model: &Model, network: &Network) -> Result<Option<Model>, LoadError> {
         let failed = |error| LoadError::Read { path: self.path.clone(), error };
         let text = match read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -127,7 +127,7 @@ impl StateFile {
             log::warn!("{}: its last change was not written to its end: left out", self.path.display());
         }
         let faulty = |refused| LoadError::Lines { path: self.path.clone(), refused };
-        change::restore(model, links, text.lines()).map(Some).map_err(faulty)
+        change::restore(model, network, text.lines()).map(Some).map_err(faulty)
     }
 
     /// Keeps the change from one model to another, of which the file has the first.

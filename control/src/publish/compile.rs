@@ -20,9 +20,9 @@ const MANY: usize = 512;
 /// Makes snapshots, and remembers what they share.
 #[derive(Debug)]
 pub struct Compiler {
-    links: Network,
-    /// The last snapshot has not these links.
-    has_other_links: bool,
+    network: Network,
+    /// The last snapshot has not this network.
+    has_other_network: bool,
     ids: Ids,
     version: u64,
     has_others: bool,
@@ -35,10 +35,10 @@ pub struct Compiler {
 
 impl Compiler {
     /// Nothing is compiled yet.
-    pub fn new(links: Network) -> Self {
+    pub fn new(network: Network) -> Self {
         Self {
-            links,
-            has_other_links: true,
+            network,
+            has_other_network: true,
             ids: Ids::default(),
             version: 0,
             has_others: true,
@@ -50,21 +50,21 @@ impl Compiler {
     }
 
     /// Ports and routes.
-    pub fn links(&self) -> &Network {
-        &self.links
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// From the next snapshot on software steers this port.
     pub fn steer_by_software(&mut self, port: usize) {
-        self.links.eth_ports[port].steering = Steering::Software;
-        self.has_other_links = true;
+        self.network.eth_ports[port].steering = Steering::Software;
+        self.has_other_network = true;
     }
 
     /// From the next snapshot on a port has this MAC, and this MTU in bytes.
     pub fn set_link(&mut self, port: usize, mac: Mac, mtu: u16) {
-        let interface = &mut self.links.interfaces[port];
+        let interface = &mut self.network.interfaces[port];
         (interface.mac, interface.mtu) = (mac, mtu);
-        self.has_other_links = true;
+        self.has_other_network = true;
     }
 
     /// The ids in use.
@@ -118,7 +118,7 @@ impl Compiler {
         let followed = self.ids.follow(model, self.version);
         self.has_others = followed.has_others;
         self.follow_schedules(model, &followed);
-        self.is_anew = std::mem::take(&mut self.has_other_links)
+        self.is_anew = std::mem::take(&mut self.has_other_network)
             || followed.services.len() + followed.reals.len() > MANY;
         let before = Arc::clone(self.pair.current());
         let vips = if self.is_anew {
@@ -156,14 +156,14 @@ impl Compiler {
         let reals = configured.chain(removed);
         Snapshot::compile(Description {
             version: self.version,
-            eth_ports: self.links.eth_ports.clone(),
-            interfaces: self.links.interfaces.clone(),
+            eth_ports: self.network.eth_ports.clone(),
+            interfaces: self.network.interfaces.clone(),
             services,
             reals: reals.map(|(key, id, standing)| self.real(key, id, standing, next_hop)).collect(),
-            routes: self.links.routes.clone(),
+            routes: self.network.routes.clone(),
             timeouts: timeouts(model),
-            unmatched: self.links.unmatched,
-            ip_options: self.links.ip_options,
+            unmatched: self.network.unmatched,
+            ip_options: self.network.ip_options,
         })
     }
 
@@ -201,7 +201,7 @@ impl Compiler {
         standing: Standing,
         next_hop: &mut impl FnMut(NeighbourKey) -> NextHopId,
     ) -> snapshot::Real {
-        let way = self.links.way_to_real(key.endpoint.ip());
+        let way = self.network.way_to_real(key.endpoint.ip());
         let removed = match standing {
             Standing::Configured => None,
             Standing::Removed => Some(Policy::default().on_removal),

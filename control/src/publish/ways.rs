@@ -32,11 +32,11 @@ impl Ways {
     /// Follows a model. Returns the hosts for which something has changed, each with the number of reals behind it that
     /// take new connections; `None`: there is no real behind it any more. Takes time in proportion to what has changed
     /// in the model.
-    pub fn follow(&mut self, model: &Model, links: &Network) -> HashMap<NeighbourKey, Option<u32>> {
+    pub fn follow(&mut self, model: &Model, network: &Network) -> HashMap<NeighbourKey, Option<u32>> {
         let mut changed = HashMap::new();
         for change in model.differences(&self.followed) {
             for (service, is_now) in [(change.now, true), (change.before, false)] {
-                for (way, is_in_use) in ways(service, links) {
+                for (way, is_in_use) in ways(service, network) {
                     let behind = self.behind.entry(way).or_default();
                     let count = |number: &mut u32, by: bool| {
                         *number = if is_now { *number + u32::from(by) } else { *number - u32::from(by) };
@@ -61,10 +61,10 @@ impl Ways {
 /// The ways to a service's reals, each with whether the real takes new connections.
 fn ways<'a>(
     service: Option<&'a Arc<Service>>,
-    links: &'a Network,
+    network: &'a Network,
 ) -> impl Iterator<Item = (NeighbourKey, bool)> + 'a {
     let reals = service.into_iter().flat_map(|service| &service.reals);
-    reals.filter_map(|real| Some((links.way_to_real(real.endpoint.ip())?, real.weight > 0)))
+    reals.filter_map(|real| Some((network.way_to_real(real.endpoint.ip())?, real.weight > 0)))
 }
 
 #[cfg(test)]
@@ -82,19 +82,19 @@ mod tests {
 
     #[test]
     fn reals_count_for_their_next_hop_and_only_what_has_changed_is_told() {
-        let links =
+        let network =
             config::parse(FILE).unwrap().network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
         let model = |reals: &[(&str, u32)]| {
             let service = "-A -t 192.0.2.1:80".to_owned();
             let reals =
                 reals.iter().map(|(real, weight)| format!("-a -t 192.0.2.1:80 -r {real} -m -w {weight}"));
             let lines: Vec<String> = std::iter::once(service).chain(reals).collect();
-            change::restore(&Model::new([1; 3].into()), &links, lines.iter().map(String::as_str)).unwrap()
+            change::restore(&Model::new([1; 3].into()), &network, lines.iter().map(String::as_str)).unwrap()
         };
         let key = |last| NeighbourKey { interface: InterfaceId(1), address: [10, 0, 0, last].into() };
         let mut ways = Ways::default();
         let mut follow = |reals: &[(&str, u32)]| {
-            let mut changed: Vec<_> = ways.follow(&model(reals), &links).into_iter().collect();
+            let mut changed: Vec<_> = ways.follow(&model(reals), &network).into_iter().collect();
             changed.sort();
             changed
         };

@@ -47,18 +47,6 @@ pub enum UnknownAlgorithm {
     Unknown,
 }
 
-impl fmt::Display for UnknownAlgorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let problem = match self {
-            Self::NotSupportedYet => "scheduler not supported yet",
-            Self::Unknown => "unknown scheduler",
-        };
-        write!(f, "{problem} (available: {})", Algorithm::KNOWN)
-    }
-}
-
-impl std::error::Error for UnknownAlgorithm {}
-
 impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 

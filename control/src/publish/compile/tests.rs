@@ -120,10 +120,10 @@ fn way(key: NeighbourKey) -> NextHopId {
 }
 
 fn new_compiler() -> Compiler {
-    let links = config::parse(FILE)
+    let network = config::parse(FILE)
         .unwrap()
         .network(|port| (Mac([2, 0, 0, 0, 0, port as u8]), 1500, Steering::Software));
-    Compiler::new(links)
+    Compiler::new(network)
 }
 
 /// Every look-up gives the same.
@@ -193,7 +193,7 @@ proptest! {
                 Step::Hold => held.push(Arc::clone(compiler.pair.current())),
                 _ => {
                     let command = step.command().unwrap();
-                    if let Ok((next, _)) = change::apply(&model, compiler.links(), &command) {
+                    if let Ok((next, _)) = change::apply(&model, compiler.network(), &command) {
                         model = next;
                     }
                 }
