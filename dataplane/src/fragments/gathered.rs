@@ -18,7 +18,7 @@ pub const ALL_PIECES: usize = 256;
 /// 1122 §3.3.2), for what fragments take to overtake each other a second is long.
 pub const GATHERED_NANOSECONDS: u64 = 1_000_000_000;
 
-/// What a datagram's fragments share (RFC 791 §3.2), and the `EthPort` that they come in on.
+/// What a datagram's fragments share (RFC 791 §3.2), and the interface that they come in on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
     /// Who sends it.
@@ -28,7 +28,7 @@ pub struct Address {
     /// Identification.
     pub id: u16,
     /// Where it comes in.
-    pub port: InterfaceId,
+    pub arrival: InterfaceId,
 }
 
 /// All fragments of a datagram, by where in it they belong.

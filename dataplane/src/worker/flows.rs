@@ -1,7 +1,7 @@
 //! A worker's connections: no I/O, and no frames.
 
+use super::own::OwnConnections;
 use super::shares::Shares;
-use super::slow::own::OwnConnections;
 use crate::connection::table::{
     ClientKey, Entry, Hash, HashKey, Home, New, NoRoom, Slot, Table, Vacancy, recount_state,
 };
@@ -19,6 +19,8 @@ use crate::snapshot::Snapshot;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+/// The port that an FTP server's data connections come from; IPVS never schedules it.
+pub(super) const FTP_DATA: u16 = 20;
 /// Buckets of the table looked at for one slice of a dump.
 const EXPORT_BUCKETS: usize = 1024;
 
@@ -36,7 +38,7 @@ pub(super) struct Flows {
     pub(super) counters: Arc<WorkerCounters>,
 }
 
-/// What tells whose a packet is.
+/// What decides which connection a packet belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ends {
     pub(super) protocol: Protocol,

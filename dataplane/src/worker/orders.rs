@@ -76,7 +76,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
         }
     }
 
-    /// What waited for this neighbour is dropped, and its senders are told.
+    /// What waited for this neighbour is dropped, and its senders hear why.
     fn unreachable(&mut self, key: NeighbourKey) {
         self.reach.unreachable(key, self.snapshot);
         for _ in 0..self.held.waiting.count(key) {

@@ -123,13 +123,13 @@ impl Reach {
         id
     }
 
-    /// Whether an event can be told that leaves this number of slots of the ring free for others.
-    pub(super) fn can_tell(&self, free: usize) -> bool {
+    /// Whether the ring of events has more free slots than this, which are for others.
+    pub(super) fn can_report(&self, free: usize) -> bool {
         self.events.slots() > free
     }
 
-    /// Tells the control thread of a neighbour; false if the ring is full.
-    pub(super) fn tell(&mut self, event: NeighbourEvent) -> bool {
+    /// Reports to the control thread; false if the ring is full.
+    pub(super) fn report(&mut self, event: NeighbourEvent) -> bool {
         self.events.push(event).is_ok()
     }
 }

@@ -60,7 +60,7 @@ impl Shares {
         }
     }
 
-    /// How the services of other reals stand beside that of a new connection's.
+    /// How the services of other reals stand, compared with the service of a new connection's real.
     pub(super) fn beside<'a>(
         &'a self,
         new: RealId,

@@ -141,18 +141,7 @@ pub(in crate::worker) fn is_plain(frame: &impl Frame, expected: Expected) -> boo
 
 /// Whether the header checksum of a plain frame is wrong: as the device says, else by its sum.
 pub(in crate::worker) fn has_wrong_header(frame: &impl Frame) -> bool {
-    frame.flags() & (HEADER_RIGHT | HEADER_WRONG) != HEADER_RIGHT && !has_right_header(frame.head())
-}
-
-/// By its sum.
-#[inline(always)]
-pub(in crate::worker) fn has_right_header(head: &[u8; HEAD]) -> bool {
-    Head(head).has_right_checksum()
-}
-
-/// See [`Head::has_partial_checksum`].
-pub(in crate::worker) fn has_partial_checksum(head: &[u8; HEAD], total: u16) -> bool {
-    Head(head).has_partial_checksum(total)
+    frame.flags() & (HEADER_RIGHT | HEADER_WRONG) != HEADER_RIGHT && !Head(frame.head()).has_right_checksum()
 }
 
 /// The remote endpoint of a plain frame, which gets translated: address and port, 48 bits as they lie on the wire.

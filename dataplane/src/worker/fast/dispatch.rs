@@ -1,6 +1,5 @@
 //! Which compiled copy of the two stages runs: one for each direction, processor, and number of prefetches at once.
 
-use super::decode::at;
 use super::probe::prefetch_homes;
 use super::staged::{FrameSet, Staged};
 use crate::connection::table::Home;
@@ -8,7 +7,7 @@ use crate::frame::{Frame, FrameIo, Stage};
 use crate::names::direction::Direction;
 use crate::names::side::Side;
 use crate::snapshot::Snapshot;
-use crate::wire::ipv4;
+use crate::wire::plain::Head;
 use crate::worker::fate::Judged;
 use crate::worker::turn::Turn;
 use memory::{V3, Work};
@@ -68,8 +67,8 @@ impl<Io: FrameIo> Turn<'_, Io> {
         self.resolve_ahead_of::<0>(&[], burst);
     }
 
-    /// As [`resolve_burst`](Self::resolve_burst), and prefetches meanwhile the buckets of the burst `next`, which has
-    /// been decoded.
+    /// As [`resolve_burst`](Self::resolve_burst), and prefetches in between the buckets of the burst `next`, which
+    /// has been decoded.
     pub(in crate::worker) fn resolve_and_prefetch(
         &mut self,
         burst: &mut Staged<Io::Frame>,
@@ -223,7 +222,7 @@ impl DirectionOf for Backwards {
 impl DirectionOf for EitherWay {
     const DIFFERS: bool = true;
     fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction {
-        let local = snapshot.local(ipv4::address_at(frame.head(), at::DESTINATION).into()).is_some();
+        let local = snapshot.local(Head(frame.head()).destination().into()).is_some();
         if local { Direction::Forward } else { Direction::Reverse }
     }
     fn of(noted: &Direction) -> Direction {

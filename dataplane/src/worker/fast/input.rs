@@ -1,14 +1,14 @@
 //! The first stage: all frames of a burst are decoded, as if each were plain, and then it is seen whether they are.
 
 use super::decode::{
-    Expected, Faults, LEAST_TCP, at, decode, has_partial_checksum, has_wrong_header, have_plain_lengths,
-    is_plain, length_of,
+    Expected, Faults, LEAST_TCP, decode, has_wrong_header, have_plain_lengths, is_plain, length_of,
 };
 use super::dispatch::DirectionOf;
 use super::staged::{FrameSet, Staged};
 use crate::connection::table::{ClientKey, Home, Table};
 use crate::frame::{BURST, Frame, FrameIo};
-use crate::wire::{ipv4, link};
+use crate::wire::link;
+use crate::wire::plain::Head;
 use crate::worker::turn::Turn;
 
 impl<Io: FrameIo> Turn<'_, Io> {
@@ -87,7 +87,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
                 continue;
             }
             examined += 1;
-            partial += u64::from(has_partial_checksum(frame.head(), burst.lengths[index]));
+            partial += u64::from(Head(frame.head()).has_partial_checksum(burst.lengths[index]));
         }
         self.counters.checksums_examined[port].add(examined);
         self.counters.partial_checksums[port].add(partial);
@@ -99,7 +99,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
     #[inline(never)]
     pub(super) fn find_strangers(&self, burst: &mut Staged<Io::Frame>) {
         let is_stranger = |frame: &Io::Frame| {
-            let source = ipv4::address_at(frame.head(), at::SOURCE);
+            let source = Head(frame.head()).source();
             self.snapshot.belongs_elsewhere(source, burst.arrival)
         };
         burst.others |= set_of(&burst.frames, is_stranger);

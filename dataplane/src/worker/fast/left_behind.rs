@@ -1,10 +1,10 @@
 //! What the loop over a burst leaves: each frame opens a connection, or takes the slow path, and all leave in order of
 //! arrival.
 
-use super::decode::at;
 use super::dispatch::DirectionOf;
 use super::staged::{Decoded, FrameSet, Staged};
 use crate::frame::{BURST, Frame, FrameIo};
+use crate::wire::plain::Head;
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::turn::Turn;
 
@@ -138,12 +138,11 @@ impl LeftBehind {
     #[inline(never)]
     fn add_other(&mut self, index: usize, decoded: &Decoded, frame: &impl Frame) {
         self.frames |= 1 << index;
-        let head = frame.head();
-        if head[at::ETHER_TYPE..at::IPV4] != [8, 0] {
+        let head = Head(frame.head());
+        if !head.is_ipv4() {
             return;
         }
         // With options the ports were read in the wrong place: then all that follow go the same way.
-        let has_options = head[at::IPV4] != 0x45;
-        self.homes |= if has_options { u64::MAX } else { 1 << decoded.home.low_bits() };
+        self.homes |= if head.has_options() { u64::MAX } else { 1 << decoded.home.low_bits() };
     }
 }

@@ -1,7 +1,7 @@
 //! The walk of an established connection's packet, from its entry to its last byte.
 
 use super::Fast;
-use super::decode::{at, has_right_header, remote_bits};
+use super::decode::remote_bits;
 use super::rewrite;
 use super::staged::Decoded;
 use crate::connection::TcpEvent;
@@ -14,6 +14,7 @@ use crate::names::ids::{InterfaceId, REAL_IDS};
 use crate::names::time::Tick;
 use crate::snapshot::Snapshot;
 use crate::translation::{Fields, Rewrite};
+use crate::wire::plain::{Head, at};
 use crate::worker::flows::Flows;
 
 /// What the packets of established connections meet on their way, borrowed once a burst. It is copied, so the loop over
@@ -53,7 +54,7 @@ impl<'a> Path<'a> {
         let head = frame.head_mut();
         let fields = rewrite::fields(head);
         let entry = self.words.entry(probed)?;
-        // Asked before the record, not beside it: from two words that have to be zero the compiler makes one, in more
+        // Asked before the record, not together with it: from two words that have to be zero the compiler makes one, in more
         // steps than the second branch takes.
         if !entry.has_lower_half(key) {
             return None;
@@ -110,7 +111,7 @@ impl<'a> Path<'a> {
         }
         let flags = head[at::TCP_FLAGS];
         if entry.changes_state(direction, flags)
-            && (!has_right_header(head) || !self.change_state(probed, entry, direction, flags))
+            && (!Head(head).has_right_checksum() || !self.change_state(probed, entry, direction, flags))
         {
             return None;
         }
@@ -143,7 +144,7 @@ impl<'a, F: Frame> Fast<'a, F> {
         let (snapshot, tick) = (self.snapshot, self.now.tick());
         let Decoded { key, length, direction, .. } = *decoded;
         let head = frame.head_mut();
-        if !has_right_header(head) {
+        if !Head(head).has_right_checksum() {
             return None;
         }
         let remote = remote_bits(head, direction);

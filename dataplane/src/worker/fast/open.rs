@@ -3,7 +3,7 @@
 //! before anything is done.
 
 use super::Fast;
-use super::decode::{at, has_right_header, remote_bits};
+use super::decode::remote_bits;
 use super::rewrite;
 use super::staged::Decoded;
 use crate::connection::table::{ClientKey, Entry, New, Vacancy};
@@ -14,8 +14,9 @@ use crate::names::direction::Direction;
 use crate::names::ids::{InterfaceId, Protocol, RealId, ServiceId};
 use crate::names::time::Tick;
 use crate::wire::ipv4;
+use crate::wire::plain::Head;
 use crate::worker::fate::{Fate, Judged};
-use crate::worker::slow::openings::FTP_DATA;
+use crate::worker::flows::FTP_DATA;
 use std::net::Ipv4Addr;
 
 impl<F: Frame> Fast<'_, F> {
@@ -85,14 +86,14 @@ impl<F: Frame> Fast<'_, F> {
             return None;
         }
         let listener = decoded.key.protocol_bits() | remote_bits(head, Direction::Forward);
+        let head = Head(head);
         let service = snapshot.service_at(listener)?;
-        let protocol =
-            if head[at::PROTOCOL] == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp };
-        let is_syn = TcpEvent::is_syn(head[at::TCP_FLAGS]);
-        let source = ipv4::address_at(head, at::SOURCE);
+        let protocol = if head.protocol() == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp };
+        let is_syn = TcpEvent::is_syn(head.tcp_flags());
+        let source = head.source();
         let opens = ((protocol == Protocol::Udp) | is_syn)
-            && head[at::TRANSPORT..at::TRANSPORT + 2] != FTP_DATA.to_be_bytes()
-            && has_right_header(head)
+            && head.source_port() != FTP_DATA
+            && head.has_right_checksum()
             && !ipv4::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
             && !snapshot.belongs_elsewhere(source, arrival)

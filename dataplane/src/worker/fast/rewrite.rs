@@ -3,8 +3,8 @@
 use crate::frame::HEAD;
 use crate::names::direction::Direction;
 use crate::translation::{Fields, Rewrite};
+use crate::wire::plain::at;
 use crate::wire::{checksum, udp};
-use crate::worker::fast::decode::at;
 
 #[inline(always)]
 fn load(bytes: &[u8], at: usize) -> u16 {

@@ -3,7 +3,7 @@
 //! A connection's owner follows from the client's address and port. On a port that is steered by
 //! software every frame received is looked at; where the NIC steers, only what leaves the fast path
 //! for want of a connection. What has no client endpoint (ARP, ping, other protocols) or cannot belong to a
-//! connection (routed packets) stays with whoever received it: a NIC queue keeps its order.
+//! connection (routed packets) stays with the worker that received it: a NIC queue keeps its order.
 
 use super::egress::Egress;
 use crate::counters::WorkerCounters;
@@ -15,8 +15,8 @@ use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, Protocol};
 use crate::names::side::Side;
 use crate::snapshot::{Snapshot, Steering};
-use crate::wire::{icmp_error, ipv4};
-use crate::worker::fast::decode::at;
+use crate::wire::plain::{Head, at};
+use crate::wire::{icmp_error, ipv4, udp};
 use crate::worker::fast::staged::Staged;
 use crate::worker::fate::Fate;
 use arrayvec::ArrayVec;
@@ -30,9 +30,9 @@ struct Claim {
     direction: Direction,
     /// What it would be a reply from, or is about; `None` for what comes from a client.
     far: Option<(Protocol, SocketAddr)>,
-    /// A packet that every NIC's hash can tell: sound and not a fragment, without options, with a whole
-    /// transport header. Any other is in the wrong queue by no fault of the device, and whoever sends such is not
-    /// to have steering taken from it.
+    /// Whether every NIC's hash can find its queue: sound and not a fragment, without options, with a whole transport
+    /// header. Any other is in the wrong queue by no fault of the device: a flood of such must not make steering look
+    /// broken.
     by_ports: bool,
 }
 
@@ -85,8 +85,8 @@ pub(in crate::worker) fn hand_over<F: Frame>(
     Some(Fate::HandOver { to, arrival, purpose: Purpose::Received })
 }
 
-/// The client endpoint of a frame received by `mac`: first where it nearly always is. What is addressed to
-/// others, or to all, is nobody's.
+/// The client endpoint of a frame received by `mac`, looked for first where it nearly always is. A frame that is
+/// addressed to others, or to all, has none.
 #[inline(always)]
 fn client_of(frame: &impl Frame, mac: u64, snapshot: &Snapshot) -> Option<u64> {
     let head: &[u8; HEAD] = frame.head();
@@ -94,21 +94,12 @@ fn client_of(frame: &impl Frame, mac: u64, snapshot: &Snapshot) -> Option<u64> {
     if u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) != mac {
         return None;
     }
-    let is_plain = (head[at::ETHER_TYPE..=at::IPV4] == [8, 0, 0x45])
-        & (head[at::FRAGMENT] & 0x3f == 0)
-        & (head[at::FRAGMENT + 1] == 0)
-        & ((head[at::PROTOCOL] == 6) | (head[at::PROTOCOL] == 17))
-        & (frame.length() >= at::TRANSPORT + 8);
-    if !is_plain {
+    let head = Head(head);
+    if !(head.is_plain_ipv4() & (frame.length() >= at::TRANSPORT + udp::HEADER)) {
         return claim(frame, snapshot).map(|claim| claim.client);
     }
-    let destination = ipv4::address_at(head, at::DESTINATION).into();
-    let (address, port) = match direction_to(destination, snapshot) {
-        Direction::Forward => (at::SOURCE, at::TRANSPORT),
-        Direction::Reverse => (at::DESTINATION, at::TRANSPORT + 2),
-    };
-    let [a, b, c, d] = [head[address], head[address + 1], head[address + 2], head[address + 3]];
-    Some(u64::from_le_bytes([a, b, c, d, head[port], head[port + 1], 0, 0]))
+    let direction = direction_to(head.destination().into(), snapshot);
+    Some(head.endpoint_bits(direction as usize))
 }
 
 /// What is addressed to us comes from a client, all else goes to one.
@@ -120,7 +111,7 @@ fn direction_to(destination: IpAddr, snapshot: &Snapshot) -> Direction {
 /// The claim of any frame. A fragment is claimed by the client's address alone, since only the first of a datagram has
 /// ports; an ICMP error by the packet that it quotes.
 fn claim(frame: &impl Frame, snapshot: &Snapshot) -> Option<Claim> {
-    if frame.head()[at::ETHER_TYPE..at::IPV4] != [8, 0] {
+    if !Head(frame.head()).is_ipv4() {
         return None;
     }
     let packet = ipv4::Packet::in_frame(frame.bytes()).ok()?;

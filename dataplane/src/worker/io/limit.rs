@@ -36,28 +36,28 @@ impl TokenBucket {
 }
 
 /// The limits of one worker. A flood of one kind silences no other: each kind of answer has a bucket of its own on each
-/// `EthPort`, and RST and ICMP errors one for each cause.
+/// interface, and RST and ICMP errors one for each cause.
 ///
 /// ICMP "fragmentation needed" has none: a connection whose sender does not hear it hangs (Linux limits all ICMP errors
 /// but this one, too). It is bounded by what causes it: one for each packet longer than the MTU, which is at least 576
-/// bytes, and never longer than 576 bytes, so whoever makes natlb send some has sent more.
+/// bytes, and never longer than 576 bytes, so that a sender who makes natlb send some has sent more.
 #[derive(Debug)]
 pub(in crate::worker) struct Limits {
     answers: Box<[Answers; MAX_INTERFACES]>,
-    /// Claims of others to own addresses, told to the control thread.
+    /// Reports to the control thread of others' claims to own addresses.
     pub(in crate::worker) claimed: TokenBucket,
     /// Requests to the control thread to resolve a neighbour.
     pub(in crate::worker) wanted: TokenBucket,
 }
 
-/// The limits of what is answered, and told, on one `EthPort`.
+/// The limits of what is answered, and reported to the control thread, on one interface.
 #[derive(Debug)]
 pub(in crate::worker) struct Answers {
     pub(in crate::worker) arp: TokenBucket,
     pub(in crate::worker) echo: TokenBucket,
-    /// What next hops, and hosts that packets wait for, say by ARP, told to the control thread …
+    /// Reports of what next hops, and hosts that packets wait for, say by ARP.
     pub(in crate::worker) heard: TokenBucket,
-    /// … and what others answer.
+    /// Reports of what others answer by ARP.
     pub(in crate::worker) heard_of_others: TokenBucket,
     resets: [TokenBucket; DropReason::ALL.len()],
     icmp_errors: [TokenBucket; DropReason::ALL.len()],
@@ -95,9 +95,9 @@ impl Limits {
         }
     }
 
-    /// Of what is answered to packets that came in on `port`.
-    pub(in crate::worker) fn on(&mut self, port: InterfaceId) -> &mut Answers {
-        &mut self.answers[port.index() % MAX_INTERFACES]
+    /// Those of what is answered to packets that came in on `arrival`.
+    pub(in crate::worker) fn on(&mut self, arrival: InterfaceId) -> &mut Answers {
+        &mut self.answers[arrival.index() % MAX_INTERFACES]
     }
 }
 

@@ -67,7 +67,7 @@ impl<F: Frame> Slow<'_, F> {
         self.icmp_error(frame, kind, speaker, reason)
     }
 
-    /// A packet waited for a next hop that does not answer: its sender is told by the address that it
+    /// A packet waited for a next hop that does not answer: its sender hears so from the address that it
     /// was sent to, if that is ours, else by ours on its link.
     pub(in crate::worker) fn host_unreachable(&mut self, frame: &mut F) -> Judged {
         let destination = read_ip(frame.bytes()).map(|ip| ip.destination).ok();

@@ -1,4 +1,4 @@
-//! ARP (RFC 826): answering for own addresses, and telling the control thread what others say.
+//! ARP (RFC 826): answering for own addresses, and reporting to the control thread what others say.
 
 use super::Slow;
 use crate::exchange::orders::NeighbourEvent;
@@ -48,20 +48,20 @@ impl<F: Frame> Slow<'_, F> {
         if heard { Ok(Fate::Consumed) } else { Err(DropReason::Arp) }
     }
 
-    /// Somebody says that an own address of this link is its. That is told to the control thread, and not
+    /// Another host says that an own address of this link is its. That is reported to the control thread, and not
     /// answered; an own message that a link sends back is neither (RFC 5227 §2.1.1, §2.4).
     fn claimed(&mut self, message: &arp::Message) -> Judged {
         let is_own_message = self.snapshot.interfaces.iter().any(|own| own.mac == message.sender_mac);
         let key = NeighbourKey { interface: self.arrival, address: message.sender.into() };
         let event = NeighbourEvent::Conflict { key, mac: message.sender_mac };
-        let told = !is_own_message
-            && self.reach.can_tell(KEPT_FOR_WANTED)
+        let reported = !is_own_message
+            && self.reach.can_report(KEPT_FOR_WANTED)
             && self.limits.claimed.take(self.now)
-            && self.reach.tell(event);
-        if told { Ok(Fate::Consumed) } else { Err(DropReason::Arp) }
+            && self.reach.report(event);
+        if reported { Ok(Fate::Consumed) } else { Err(DropReason::Arp) }
     }
 
-    /// Tells the control thread what a sender says of itself, where that may matter: it is a next
+    /// Reports to the control thread what a sender says of itself, where that may matter: it is a next
     /// hop, packets wait for it, or it answers us. Hosts that nothing is sent to are not listened to,
     /// so that what they say cannot fill the ring.
     fn heard(&mut self, message: &arp::Message, for_us: bool) -> bool {
@@ -75,7 +75,7 @@ impl<F: Frame> Slow<'_, F> {
         let reply = message.operation == Operation::Reply && for_us;
         let id = self.reach.id(key);
         let is_known = id.is_some() || self.held.waiting.is_awaited(key);
-        let worth_telling = match id {
+        let worth_reporting = match id {
             Some(id) => {
                 let known = self.reach.next_hops.get(id);
                 reply || !known.is_resolved() || known.mac() != message.sender_mac
@@ -89,6 +89,6 @@ impl<F: Frame> Slow<'_, F> {
             (&mut limits.heard_of_others, KEPT_FOR_KNOWN)
         };
         let event = NeighbourEvent::Heard { key, mac: message.sender_mac, reply };
-        worth_telling && self.reach.can_tell(kept) && limit.take(self.now) && self.reach.tell(event)
+        worth_reporting && self.reach.can_report(kept) && limit.take(self.now) && self.reach.report(event)
     }
 }

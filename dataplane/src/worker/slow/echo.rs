@@ -7,8 +7,8 @@ use crate::fragments::{Address, Kept, Misfits, Piece, Pieces};
 use crate::frame::{Frame, FrameIo};
 use crate::names::ids::InterfaceId;
 use crate::names::verdict::DropReason;
+use crate::wire::plain::at;
 use crate::wire::{answer, checksum, icmp, ipv4};
-use crate::worker::fast::decode::at;
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::turn::Turn;
 
@@ -19,7 +19,7 @@ impl<F: Frame> Slow<'_, F> {
         let piece = Piece::behind(icmp::HEADER, offset, ip.payload_length(), more);
         let piece = piece.ok_or(DropReason::FragmentMalformed)?;
         let &Ip { source, destination, .. } = ip;
-        let address = Address { source, destination, id, port: self.arrival };
+        let address = Address { source, destination, id, arrival: self.arrival };
         if piece.is_first() && frame.bytes()[ip.payload] != icmp::ECHO_REQUEST {
             let given_up = self.held.pings.refuse(address);
             self.held.count_given_up(DropReason::Fragment, given_up);

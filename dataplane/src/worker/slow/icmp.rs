@@ -10,8 +10,8 @@ use crate::names::family::V4;
 use crate::names::ids::RealKey;
 use crate::names::verdict::DropReason;
 use crate::snapshot::Snapshot;
+use crate::wire::plain::at;
 use crate::wire::{answer, icmp, icmp_error, ipv4};
-use crate::worker::fast::decode::at;
 use crate::worker::fast::rewrite;
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::flows::{Ends, Found};
@@ -66,7 +66,7 @@ impl<F: Frame> Slow<'_, F> {
         let Some(found) = self.find(&ends, Direction::Reverse) else {
             return self.route(frame, ip);
         };
-        // Whoever is not on its side has not seen the packet that it quotes.
+        // A sender that is not on its side has not seen the packet that it quotes.
         if self.snapshot.is_real_elsewhere(ends.source.ip(), self.arrival) {
             return Err(DropReason::Martian);
         }

@@ -7,8 +7,8 @@ use crate::names::ids::{InterfaceId, Protocol};
 use crate::names::verdict::DropReason;
 use crate::snapshot::{IpOptions, Snapshot};
 use crate::wire::options::{self, Advice};
+use crate::wire::plain::at;
 use crate::wire::{addresses, ipv4};
-use crate::worker::fast::decode::at;
 use crate::worker::fate::{Fate, Judged};
 
 /// Why a packet cannot go on.

@@ -13,7 +13,6 @@
 //! route       packets of no connection
 //! answers     RST and ICMP errors, each kind under a limit of its own
 //! packet      what is known of a packet
-//! own         connections that reals themselves open from a port that they serve on
 //! waiting     packets that wait until the MAC of their next hop is known
 //! ```
 //!
@@ -27,7 +26,6 @@ pub(super) mod icmp;
 pub(super) mod ip;
 pub(super) mod link;
 pub(super) mod openings;
-pub(super) mod own;
 pub(super) mod packet;
 pub(super) mod route;
 pub(super) mod transport;
@@ -49,7 +47,7 @@ use crate::names::time::Now;
 use crate::names::verdict::DropReason;
 use crate::snapshot::Snapshot;
 
-/// What judges one packet: how it came here, and what may be asked and changed meanwhile. It neither sends nor frees.
+/// What judges one packet: how it came here, and what it may ask and change. It neither sends nor frees.
 pub(super) struct Slow<'a, F> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) arrival: InterfaceId,

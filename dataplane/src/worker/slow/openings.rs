@@ -10,13 +10,11 @@ use crate::names::verdict::DropReason;
 use crate::schedule::Asked;
 use crate::snapshot::Snapshot;
 use crate::worker::fate::Judged;
-use crate::worker::flows::{Ends, Flows, Found, client_key};
+use crate::worker::flows::{Ends, FTP_DATA, Flows, Found, client_key};
 use arrayvec::ArrayVec;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 
-/// The port that an FTP server's data connections come from; IPVS never schedules it.
-pub(in crate::worker) const FTP_DATA: u16 = 20;
 /// Where the connections of a client endpoint are answered from, and whether they are over.
 type Replies = ArrayVec<(SocketAddr, bool), MOST_OF_ENDPOINT>;
 
@@ -48,7 +46,7 @@ impl<F: Frame> Slow<'_, F> {
         let hash = table.hash(key);
 
         // An entry of this very connection can only be one that has timed out and is not swept yet: it
-        // goes, so that a longer timeout does not bring it back beside the new one.
+        // goes, so that a longer timeout does not bring it back next to the new one.
         let of_service =
             |entry: Entry| snapshot.real_key(entry.real()).is_some_and(|real| real.service == service_key);
         if let Some((slot, _)) = table.find(hash, key, of_service) {

@@ -4,8 +4,8 @@ use crate::connection::{TcpEvent, Transport};
 use crate::fragments::{Ports, least_header};
 use crate::names::ids::Protocol;
 use crate::names::verdict::DropReason;
+use crate::wire::plain::at;
 use crate::wire::{ipv4, tcp};
-use crate::worker::fast::decode::at;
 use crate::worker::flows::Ends;
 use std::net::{IpAddr, SocketAddr};
 

@@ -160,7 +160,7 @@ impl<F: Frame> Slow<'_, F> {
     pub(in crate::worker) fn hold(&mut self, key: NeighbourKey, frame: F) -> Option<F> {
         let Kept { ask, instead_of } = self.held.waiting.keep(key, self.arrival, frame, self.now);
         // If it cannot be asked now, the next packet for it asks.
-        if ask && self.limits.wanted.take(self.now) && self.reach.tell(NeighbourEvent::Wanted(key)) {
+        if ask && self.limits.wanted.take(self.now) && self.reach.report(NeighbourEvent::Wanted(key)) {
             self.held.waiting.asked(key, self.now);
         }
         instead_of

@@ -1,5 +1,5 @@
-//! TCP connections that reals themselves open from a port that they serve on. They are routed as they are, but told
-//! from those of clients that have been forgotten, whose servers are reset.
+//! TCP connections that reals themselves open from a port that they serve on. They are routed as they are, unlike
+//! those of clients that have been forgotten, whose servers are reset.
 
 use crate::names::time::Now;
 use hashbrown::HashMap;
@@ -14,18 +14,18 @@ const LIFE_NANOSECONDS: u64 = 124 * 60 * 1_000_000_000;
 type Ends = (SocketAddr, SocketAddr);
 
 /// See the module's text.
-pub(in crate::worker) struct OwnConnections {
+pub(super) struct OwnConnections {
     /// When the real last sent. As many as there is room for from the start.
     last: HashMap<Ends, u64>,
 }
 
 impl OwnConnections {
-    pub(in crate::worker) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { last: HashMap::with_capacity(CAPACITY) }
     }
 
     /// A real has sent a SYN.
-    pub(in crate::worker) fn open(&mut self, real: SocketAddr, other: SocketAddr, now: Now) {
+    pub(super) fn open(&mut self, real: SocketAddr, other: SocketAddr, now: Now) {
         if self.last.len() >= CAPACITY && !self.last.contains_key(&(real, other)) {
             let silent = self.last.iter().min_by_key(|(_, last)| **last).map(|(ends, _)| *ends);
             silent.and_then(|ends| self.last.remove(&ends));
@@ -34,7 +34,7 @@ impl OwnConnections {
     }
 
     /// Whether a segment of a real is of one of these; then it lives on.
-    pub(in crate::worker) fn has(&mut self, real: SocketAddr, other: SocketAddr, now: Now) -> bool {
+    pub(super) fn has(&mut self, real: SocketAddr, other: SocketAddr, now: Now) -> bool {
         let Some(last) = self.last.get_mut(&(real, other)) else { return false };
         let lives = now.nanoseconds.saturating_sub(*last) < LIFE_NANOSECONDS;
         if lives {
