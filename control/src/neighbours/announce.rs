@@ -7,7 +7,7 @@
 use super::{ArpFrame, Interface, Moment};
 use dataplane::names::ids::{InterfaceId, MAX_INTERFACES};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// When an address is announced again, after the first time: soon, for a frame that was lost (RFC 5227 §1.1 has two
@@ -91,7 +91,7 @@ impl Announcer {
     }
 
     fn of_interface(&self, interface: InterfaceId) -> Vec<Place> {
-        let first = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let first = IpAddr::from([0; 4]);
         self.known.range((interface, first)..).take_while(|(of, _)| *of == interface).copied().collect()
     }
 

@@ -1,6 +1,7 @@
 use super::*;
 use dataplane::names::mac::Mac;
 use proptest::prelude::*;
+use std::net::Ipv4Addr;
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 8);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
