@@ -30,13 +30,13 @@ const OPTIONS: [&[u8]; 8] = [
 
 /// The next frames to arrive: one, or those of one datagram.
 pub fn frames(rng: &mut Rng, world: &World) -> Vec<Arriving> {
-    let (port, packet) = match rng.u8(..32) {
+    let (port, packet) = match rng.u8(..33) {
         0..=12 => from_client(rng, world),
         13..=21 => reply(rng, world),
         22 | 23 => stray(rng, world),
         24 | 25 => ping(rng, world),
         26 | 27 => icmp_error(rng, world),
-        28 => return vec![arp(rng, world)],
+        28 | 32 => return vec![arp(rng, world)],
         29 => from_real_itself(rng, world),
         30 => return vec![strange(rng, world)],
         _ => large(rng, world),

@@ -57,6 +57,7 @@ impl Run<'_> {
             9 => self.send_through(),
             10 | 11 => self.burst(),
             12 => self.flood(),
+            13 => self.storm(),
             _ => self.arrive(),
         }
         let turns = self.rng.u8(1..4);
@@ -154,6 +155,14 @@ impl Run<'_> {
         }
         for _ in 0..self.rng.u8(..60) {
             self.turn();
+        }
+    }
+
+    /// So much of one kind that answers to it are limited.
+    fn storm(&mut self) {
+        let all = frames(&mut self.rng, &self.world);
+        for _ in 0..self.rng.usize(50..500) {
+            self.put(&all[0]);
         }
     }
 
