@@ -2,7 +2,7 @@
 
 mod support;
 
-use dataplane::connection::{Row, TimeoutSeconds, Timeouts};
+use dataplane::connection::{Copied, TimeoutSeconds, Timeouts};
 use dataplane::exchange::orders::Order;
 use dataplane::frame::BURST;
 use dataplane::live::next_hops::NextHop;
@@ -265,7 +265,7 @@ fn run(setting: Setting, steps: Vec<Step>) {
     assert_eq!(gauges(&labs[0]), gauges(&labs[1]));
     let rows = labs.each_mut().map(|lab| {
         let rows = lab.connections();
-        let row = |row: &Row| format!("{} {} {:?} {:?}", row.protocol, row.client, row.state, row.real);
+        let row = |row: &Copied| format!("{} {} {:?} {:?}", row.protocol, row.client, row.state, row.real);
         let mut rows: Vec<_> = rows.iter().map(row).collect();
         rows.sort();
         rows

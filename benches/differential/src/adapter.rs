@@ -173,7 +173,10 @@ impl Build {
                 let real = real.map(|real| (real.service.listen, real.endpoint));
                 lines.push(format!(
                     "{} {:?} {} s {} {real:?}",
-                    row.protocol, row.state, row.expires_seconds, row.client
+                    row.protocol,
+                    row.state.shown(),
+                    row.seconds_left(),
+                    row.client
                 ));
             }
             if slice.position.is_some() {

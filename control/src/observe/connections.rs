@@ -4,7 +4,7 @@
 use crate::api::protocol::{ConnectionView, Outcome, Refusal};
 use crate::api::server::{PeerId, Server};
 use crate::publish::workers::{PATIENCE, Workers};
-use dataplane::connection::Row;
+use dataplane::connection::Copied;
 use dataplane::exchange::orders::Slice;
 use dataplane::names::ids::{RealKey, ServiceKey};
 use dataplane::snapshot::Snapshot;
@@ -131,7 +131,7 @@ impl Dumps {
 
 impl Dump {
     /// The rows of a slice as JSON, with what goes before them.
-    fn text(&mut self, rows: &[Row], snapshot: &Snapshot) -> Vec<u8> {
+    fn text(&mut self, rows: &[Copied], snapshot: &Snapshot) -> Vec<u8> {
         let mut text = if self.begun { Vec::new() } else { HEAD.to_vec() };
         self.begun = true;
         for row in rows {
@@ -150,11 +150,11 @@ impl Dump {
     }
 }
 
-fn view(row: &Row, key: &RealKey, worker: usize) -> ConnectionView {
+fn view(row: &Copied, key: &RealKey, worker: usize) -> ConnectionView {
     ConnectionView {
         protocol: row.protocol.to_string(),
         state: row.state.name().to_owned(),
-        expires_s: row.expires_seconds,
+        expires_s: row.seconds_left(),
         client: row.client.to_string(),
         virtual_: key.service.listen.to_string(),
         real: key.endpoint.to_string(),

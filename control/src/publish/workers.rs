@@ -139,6 +139,7 @@ impl Workers {
                 match end.returns.pop() {
                     Ok(Return::Retired(snapshot)) => drop(snapshot),
                     Ok(Return::Exported(slice)) => self.exported.push_back((worker, slice)),
+                    Ok(Return::Imported(_)) => {} // nobody asks for one yet
                     Err(_) => break,
                 }
             }

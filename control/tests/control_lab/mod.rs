@@ -8,12 +8,12 @@ use control::config::{self, Config};
 use control::daemon::{ControlThread, StartError};
 use control::devices::{DeviceStatus, Devices, WorkerInfo};
 use control::host_interface::Footing;
-use dataplane::connection::{Row, State};
+use dataplane::connection::{Copied, State};
 use dataplane::counters::{PortCounters, WorkerCounters};
 use dataplane::exchange::orders::{NeighbourEvent, Order, Return, WorkerEnd, channel};
 use dataplane::live::next_hops::NextHops;
 use dataplane::live::reals::Reals;
-use dataplane::names::ids::{Protocol, RealId};
+use dataplane::names::ids::{NextHopId, Protocol, RealId};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::{Snapshot, Steering};
 use serde_json::Value;
@@ -203,17 +203,19 @@ fn obey(end: &mut WorkerEnd, told: &mut Told, connections: usize) -> bool {
             slice.position = (to < connections).then_some(to);
             end.returns.push(Return::Exported(slice)).unwrap();
         }
+        Order::Import(batch) => end.returns.push(Return::Imported(batch)).unwrap(),
     }
     true
 }
 
-fn row(number: usize) -> Row {
-    Row {
+fn row(number: usize) -> Copied {
+    Copied {
         protocol: Protocol::Tcp,
         state: State::Established,
-        expires_seconds: 900,
+        ticks_left: 3600,
         client: format!("192.168.10.6:{}", number % 65536).parse().unwrap(),
         real: RealId(0),
+        next_hop: NextHopId::UNKNOWN,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::names::direction::Direction;
 use crate::names::time::Tick;
 
 /// The state of a connection. The discriminants are what an entry holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum State {
     /// TCP, before its first packet was judged.

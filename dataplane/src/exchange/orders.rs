@@ -1,7 +1,7 @@
 //! What crosses between one worker and the control thread: bounded rings of plain values, so that
 //! neither ever waits for the other or frees what the other reads.
 
-use crate::connection::Row;
+use crate::connection::{Copied, Imported};
 use crate::counters::WorkerCounters;
 use crate::live::next_hops::NextHops;
 use crate::live::reals::Reals;
@@ -48,6 +48,29 @@ pub enum Order {
     },
     /// Fill this slice of the connection dump and give it back.
     Export(Box<Slice>),
+    /// Put these connections into the table, and give the batch back. One is to be under way at a time, so that the
+    /// table has a turn to grow after each.
+    Import(Box<Batch>),
+}
+
+/// Connections to be put into a worker's table.
+#[derive(Debug)]
+pub struct Batch {
+    /// At most [`ROWS`](Self::ROWS); the worker takes them out.
+    pub rows: Vec<Copied>,
+    /// What has become of them; filled in by the worker.
+    pub imported: Imported,
+}
+
+impl Batch {
+    /// Rows that a batch holds; of more the worker takes no notice.
+    pub const ROWS: usize = Slice::ROWS;
+
+    /// The connections, in batches.
+    pub fn of(rows: &[Copied]) -> impl Iterator<Item = Box<Self>> + '_ {
+        let batch = |rows: &[Copied]| Box::new(Self { rows: rows.to_vec(), imported: Imported::default() });
+        rows.chunks(Self::ROWS).map(batch)
+    }
 }
 
 /// A part of the connection table, copied out by the worker between two bursts.
@@ -56,7 +79,7 @@ pub struct Slice {
     /// Where to begin, for the worker to tell; it sets it to where the next slice begins, or `None` at the end.
     pub position: Option<usize>,
     /// Filled by the worker up to its capacity, never beyond.
-    pub rows: Vec<Row>,
+    pub rows: Vec<Copied>,
 }
 
 impl Slice {
@@ -76,6 +99,8 @@ pub enum Return {
     Retired(Arc<Snapshot>),
     /// A filled slice.
     Exported(Box<Slice>),
+    /// A batch that has been put into the table.
+    Imported(Box<Batch>),
 }
 
 /// What a worker saw or needs of a neighbour.

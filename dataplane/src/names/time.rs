@@ -24,6 +24,12 @@ impl Tick {
         self.0.wrapping_sub(earlier.0) & Self::MASK
     }
 
+    /// The tick that came so many before this one.
+    #[inline(always)]
+    pub const fn before(self, ticks: u32) -> Self {
+        Self::new(self.0.wrapping_sub(ticks) as u64)
+    }
+
     /// The 24 bits.
     #[inline(always)]
     pub const fn raw(self) -> u32 {

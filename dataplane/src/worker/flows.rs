@@ -5,7 +5,7 @@ use super::shares::Shares;
 use crate::connection::table::{
     ClientKey, Entry, Hash, HashKey, Home, New, NoRoom, Slot, Table, Vacancy, recount_state,
 };
-use crate::connection::{Row, Transport};
+use crate::connection::{Copied, NotImported, Transport};
 use crate::counters::WorkerCounters;
 use crate::fragments::Ports;
 use crate::live::reals::Reals;
@@ -204,9 +204,34 @@ impl Flows {
         position: usize,
         snapshot: &Snapshot,
         tick: Tick,
-        rows: &mut Vec<Row>,
+        rows: &mut Vec<Copied>,
     ) -> Option<usize> {
         self.table.export(position, EXPORT_BUCKETS, snapshot.clock(tick), rows)
+    }
+
+    /// Puts in a connection that was copied out elsewhere. `is_own` says of a client's endpoint, as 48 bits in the order
+    /// of the wire, whether its connections are this worker's.
+    pub(super) fn import(
+        &mut self,
+        copied: &Copied,
+        is_own: impl Fn(u64) -> bool,
+        snapshot: &Snapshot,
+        tick: Tick,
+    ) -> Result<(), NotImported> {
+        let real = snapshot.real_key(copied.real).ok_or(NotImported::NoReal)?;
+        let client = V4::endpoint_bits(copied.client).ok_or(NotImported::Malformed)?;
+        if real.service.protocol != copied.protocol {
+            return Err(NotImported::Malformed);
+        }
+        if !is_own(client) {
+            return Err(NotImported::OtherWorker);
+        }
+        // A reply carries no VIP: it must not match two connections of this client endpoint.
+        let collides = |other: RealId| {
+            let endpoint = snapshot.real_key(other).map(|other| other.endpoint);
+            other == copied.real || endpoint == Some(real.endpoint)
+        };
+        self.table.import(copied, collides, snapshot.clock(tick), &self.counters).map(|_| ())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Worker;
 use super::turn::Turn;
-use crate::exchange::orders::{Order, Return, Slice};
+use crate::exchange::orders::{Batch, Order, Return, Slice};
 use crate::frame::FrameIo;
 use crate::names::ids::{EthPortId, InterfaceId, MAX_ETH_PORTS, NeighbourKey, NextHopId};
 use crate::names::time::Now;
@@ -26,6 +26,7 @@ impl<Io: FrameIo> Worker<Io> {
                 Order::Unreachable(key) => self.lend(now).0.unreachable(key),
                 Order::SendThrough { port, worker } => self.send_through(port, worker),
                 Order::Export(slice) => self.export(slice, now),
+                Order::Import(batch) => self.import(batch, now),
             }
         }
     }
@@ -62,6 +63,17 @@ impl<Io: FrameIo> Worker<Io> {
         // The control thread has one slice under way at a time; should the ring be full all the
         // same, the slice is lost and its dump ends early, by its time limit.
         let _ = self.returns.push(Return::Exported(slice));
+    }
+
+    fn import(&mut self, mut batch: Box<Batch>, now: Now) {
+        let peers = &self.egress.io.peers;
+        let is_own = |client| peers.is_alone() || peers.owner(client) == peers.own();
+        for copied in batch.rows.drain(..).take(Batch::ROWS) {
+            let result = self.flows.import(&copied, is_own, &self.snapshot, now.tick());
+            batch.imported.count(result);
+        }
+        // As with slices.
+        let _ = self.returns.push(Return::Imported(batch));
     }
 }
 

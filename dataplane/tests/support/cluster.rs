@@ -55,8 +55,27 @@ impl Cluster {
         cluster
     }
 
+    /// With tables of another secret and capacity.
+    pub fn with_tables(lab: &Lab, workers: usize, steering: Steering, key: HashKey, capacity: usize) -> Self {
+        let mut cluster = Self::of(lab, workers, &[], key, capacity);
+        cluster.begin(0..workers, lab, steering);
+        cluster.turn();
+        cluster
+    }
+
     /// Workers without a configuration yet: see [`begin`](Self::begin).
     pub fn unconfigured(lab: &Lab, workers: usize, senders: &[(usize, InterfaceId, usize)]) -> Self {
+        let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
+        Self::of(lab, workers, senders, key, 4096)
+    }
+
+    fn of(
+        lab: &Lab,
+        workers: usize,
+        senders: &[(usize, InterfaceId, usize)],
+        key: HashKey,
+        capacity: usize,
+    ) -> Self {
         let owners = owners(workers);
         let (mut all, mut controls) = (Vec::new(), Vec::new());
         for mut peers in mesh(&owners) {
@@ -65,8 +84,7 @@ impl Cluster {
                 peers.send_through(port.eth_port(), *sender);
             }
             let (end, control) = channel(Arc::clone(&lab.next_hops), Arc::clone(&lab.control.reals));
-            let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
-            let worker = Worker::new(PlainIo::new(2), end, 4096, key, memory::Huge::Never).unwrap();
+            let worker = Worker::new(PlainIo::new(2), end, capacity, key, memory::Huge::Never).unwrap();
             all.push(worker.with_peers(peers));
             controls.push(control);
         }

@@ -5,7 +5,7 @@ pub mod cluster;
 pub mod packet;
 
 use dataplane::connection::table::HashKey;
-use dataplane::connection::{Row, Timeouts};
+use dataplane::connection::{Copied, Timeouts};
 use dataplane::counters::WorkerCounters;
 use dataplane::exchange::orders::{ControlEnd, Order, Return, Slice, channel};
 use dataplane::frame::plain::PlainIo;
@@ -317,8 +317,8 @@ impl Lab {
         }
     }
 
-    /// Every live connection.
-    pub fn connections(&mut self) -> Vec<Row> {
+    /// Every live connection, in the state that is shown.
+    pub fn connections(&mut self) -> Vec<Copied> {
         let mut rows = Vec::new();
         let mut slice = Slice::first();
         for _ in 0..10_000 {
@@ -327,7 +327,7 @@ impl Lab {
             let Ok(Return::Exported(exported)) = self.control.returns.pop() else {
                 panic!("the worker gives the slice back");
             };
-            rows.extend(exported.rows.iter().copied());
+            rows.extend(exported.rows.iter().map(|row| Copied { state: row.state.shown(), ..*row }));
             if exported.position.is_none() {
                 return rows;
             }

@@ -11,7 +11,8 @@
 //! resize moving entries when it comes to use more or fewer
 //! room   making and removing entries, and what gives way when there is no room
 //! spill  entries that lie away from home, and where to look for them
-//! sweep  taking dead entries out, copying live ones out
+//! sweep  taking dead entries out
+//! carry  copying live entries out, and putting copies in
 //! words  entries in the loop over a burst
 //! gauges how many connections each real has
 //! ```
@@ -23,6 +24,7 @@
 //! There are no timers. An entry older than its state's timeout is dead: a miss for look-ups, free
 //! to be overwritten, and taken out by the [`sweep`](Table::sweep).
 
+mod carry;
 mod entry;
 mod extent;
 mod gauges;

@@ -1,11 +1,10 @@
-//! Passing over the table: to take dead entries out, and to copy live ones out.
+//! Passing over the table to take dead entries out.
 
+use super::Table;
 use super::entry::{AWAY, Bucket, KEY_MASK, WAYS};
 use super::gauges::uncount;
-use super::{Entry, REGION, Table};
-use crate::connection::{Clock, Row};
+use crate::connection::Clock;
 use crate::counters::WorkerCounters;
-use crate::names::time::Tick;
 use memory::{aged, equal_under_mask};
 
 /// Buckets that the sweep prefetches ahead.
@@ -71,52 +70,6 @@ impl Table {
     /// Buckets that may hold entries: what a full pass of the sweep examines.
     pub const fn buckets(&self) -> usize {
         self.extent.used()
-    }
-
-    /// Copies live entries out, from `position` on, until there may not be room for more in the capacity of `rows`, or
-    /// `buckets` have been examined. Returns where to go on, or `None` at the end. Entries that live all the while are
-    /// copied once, also if the table changes its size meanwhile.
-    pub fn export(
-        &self,
-        mut position: usize,
-        buckets: usize,
-        clock: Clock<'_>,
-        rows: &mut Vec<Row>,
-    ) -> Option<usize> {
-        for _ in 0..buckets.div_ceil(REGION) {
-            if position >= self.extent.most() {
-                return None;
-            }
-            if rows.len() + REGION * WAYS > rows.capacity() {
-                break;
-            }
-            let (region, end) = self.extent.region_at(position);
-            for bucket in region..region + REGION {
-                // In a region that has become smaller since, some have been copied.
-                let is_new = |entry: &Entry| self.position(*entry, bucket) >= position;
-                let entries = self.buckets[bucket].entries().filter(is_new);
-                rows.extend(entries.filter_map(|entry| Self::row(entry, clock)));
-            }
-            position = end;
-        }
-        (position < self.extent.most()).then_some(position)
-    }
-
-    /// Where in an export an entry in this bucket comes: the same for every size of the table.
-    fn position(&self, entry: Entry, bucket: usize) -> usize {
-        let (_, hash) = self.hash_placed_by(self.hash(entry.client_key()), bucket);
-        self.extent.position(hash)
-    }
-
-    fn row(entry: Entry, clock: Clock<'_>) -> Option<Row> {
-        let left = entry.ticks_left(clock);
-        (left > 0).then_some(Row {
-            protocol: entry.client_key().protocol()?,
-            state: entry.state().shown(),
-            expires_seconds: left / Tick::PER_SECOND,
-            client: entry.client_key().client(),
-            real: entry.real(),
-        })
     }
 }
 

@@ -23,7 +23,11 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(capacity: usize) -> Self {
-        let table = Table::new(capacity, KEY, Huge::Never).unwrap();
+        Self::with_secret(capacity, KEY.mask, KEY.multiplier)
+    }
+
+    pub(super) fn with_secret(capacity: usize, mask: u64, multiplier: u64) -> Self {
+        let table = Table::new(capacity, HashKey { mask, multiplier }, Huge::Never).unwrap();
         Self { table, counters: WorkerCounters::new(), timeouts: Timeouts::default() }
     }
 

@@ -1,6 +1,6 @@
 use crate::connection::table::tests::{Bench, NOW};
 use crate::connection::table::{MOST_OF_ENDPOINT, NoRoom, REGION};
-use crate::connection::{Clock, Row, State};
+use crate::connection::{Clock, Copied, State};
 use crate::names::ids::RealId;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -210,7 +210,7 @@ fn a_client_endpoint_at_its_own_limit_asks_for_no_larger_table() {
 }
 
 /// What a dump gives that takes `buckets` at a time, while the table changes its size in between.
-fn dump(bench: &mut Bench, buckets: usize, between: impl Fn(&mut Bench)) -> Vec<Row> {
+fn dump(bench: &mut Bench, buckets: usize, between: impl Fn(&mut Bench)) -> Vec<Copied> {
     let (mut all, mut position) = (Vec::new(), Some(0));
     while let Some(from) = position {
         let mut rows = Vec::with_capacity(512);
@@ -233,7 +233,7 @@ fn a_dump_has_every_connection_once_whatever_the_table_does_meanwhile() {
         let (slot, _) = bench.find(client(n), 6, 1).unwrap();
         bench.table.expire(slot, &bench.counters);
     }
-    let clients = |rows: Vec<Row>| {
+    let clients = |rows: Vec<Copied>| {
         let count = rows.len();
         let all: BTreeSet<_> = rows.into_iter().map(|row| row.client).collect();
         assert_eq!(all.len(), count, "none twice");

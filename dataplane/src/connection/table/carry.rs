@@ -1,0 +1,98 @@
+//! Copying live entries out, and putting copies in.
+
+use super::entry::WAYS;
+use super::{ClientKey, Entry, New, REGION, Slot, Table};
+use crate::connection::row::is_state_of;
+use crate::connection::{Clock, Copied, NotImported};
+use crate::counters::WorkerCounters;
+use crate::names::family::V4;
+use crate::names::ids::RealId;
+
+impl Table {
+    /// Copies live entries out, from `position` on, until there may not be room for more in the capacity of `rows`, or
+    /// `buckets` have been examined. Returns where to go on, or `None` at the end. Entries that live all the while are
+    /// copied once, even if the table changes its size in between.
+    pub fn export(
+        &self,
+        mut position: usize,
+        buckets: usize,
+        clock: Clock<'_>,
+        rows: &mut Vec<Copied>,
+    ) -> Option<usize> {
+        for _ in 0..buckets.div_ceil(REGION) {
+            if position >= self.extent.most() {
+                return None;
+            }
+            if rows.len() + REGION * WAYS > rows.capacity() {
+                break;
+            }
+            let (region, end) = self.extent.region_at(position);
+            for bucket in region..region + REGION {
+                // In a region that has become smaller since, some have been copied.
+                let is_new = |entry: &Entry| self.position(*entry, bucket) >= position;
+                let entries = self.buckets[bucket].entries().filter(is_new);
+                rows.extend(entries.filter_map(|entry| copied(entry, clock)));
+            }
+            position = end;
+        }
+        (position < self.extent.most()).then_some(position)
+    }
+
+    /// Where in an export an entry in this bucket comes, whatever the size of the table.
+    fn position(&self, entry: Entry, bucket: usize) -> usize {
+        let (_, hash) = self.hash_placed_by(self.hash(entry.client_key()), bucket);
+        self.extent.position(hash)
+    }
+
+    /// Makes an entry of a copy, with the time that it has left, at most the timeout of its state here. `collides` says
+    /// of the reals of the client endpoint's other connections whether replies from them could be its replies.
+    ///
+    /// # Errors
+    /// Why it was not made; then nothing is done, but that what has timed out may be gone.
+    pub fn import(
+        &mut self,
+        copied: &Copied,
+        collides: impl Fn(RealId) -> bool,
+        clock: Clock<'_>,
+        counters: &WorkerCounters,
+    ) -> Result<Slot, NotImported> {
+        let &Copied { protocol, state, ticks_left, client, real, next_hop } = copied;
+        let bits = V4::endpoint_bits(client).filter(|_| is_state_of(protocol, state));
+        let key = ClientKey::new(bits.ok_or(NotImported::Malformed)?, protocol.number());
+        let timeout = clock.timeouts.ticks(state);
+        let ticks_left = ticks_left.min(timeout);
+        if ticks_left == 0 {
+            return Err(NotImported::Expired);
+        }
+        let hash = self.hash(key);
+        while let Some((slot, entry)) = self.find(hash, key, |entry| collides(entry.real())) {
+            if !entry.is_dead(clock) {
+                return Err(NotImported::Duplicate);
+            }
+            self.expire(slot, counters);
+        }
+        if self.len() >= self.capacity() {
+            return Err(NotImported::NoRoom);
+        }
+        let made = self.insert(hash, New { key, real, next_hop, state }, clock, counters);
+        let slot = made.map_err(|_| NotImported::NoRoom)?;
+        self.touch(slot, clock.tick.before(timeout - ticks_left));
+        Ok(slot)
+    }
+}
+
+/// A copy of an entry, if it is alive.
+fn copied(entry: Entry, clock: Clock<'_>) -> Option<Copied> {
+    let ticks_left = entry.ticks_left(clock);
+    (ticks_left > 0).then_some(Copied {
+        protocol: entry.client_key().protocol()?,
+        state: entry.state(),
+        ticks_left,
+        client: entry.client_key().client(),
+        real: entry.real(),
+        next_hop: entry.next_hop(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
