@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-/// Commands that change one thing, in an order that leaves the configuration as it was.
+/// Commands that change one thing, in an order that leaves the configuration as large as it was.
 pub(crate) const SINGLE: [&str; 6] =
-    ["edit-real", "add-real", "drain", "del-real", "add-service", "del-service"];
+    ["edit-real", "del-real", "add-real", "drain", "add-service", "del-service"];
 /// Services that are taken in turn are this far from each other.
 const STRIDE: usize = 997;
 /// No service of a configuration has a port below this.
@@ -53,7 +53,7 @@ impl Configuration {
                 let port = 1 + round % (FIRST_PORT - 1);
                 format!(r#""command":"{command}","service":"tcp://192.168.10.{}:{port}""#, 1 + service % 250)
             }
-            _ => format!(r#""command":"{command}","service":"tcp://{vip}","real":"10.0.0.9:{}""#, 1 + round),
+            _ => format!(r#""command":"{command}","service":"tcp://{vip}","real":"{real}""#),
         }
     }
 }

@@ -24,7 +24,7 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Services and reals of each, small and large.
-const SIZES: [(usize, usize); 2] = [(10, 16), (4095, 16)];
+const SIZES: [(usize, usize); 2] = [(10, 16), (4096, 16)];
 const ROUNDS: usize = 200;
 
 fn main() {

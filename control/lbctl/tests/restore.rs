@@ -33,7 +33,7 @@ fn largest(set: usize) -> String {
     let mut text = String::from("--set 2678400 2678400 2678400\n");
     for service in 0..MAX_SERVICES {
         let vip =
-            format!("203.113.{}.{}:{}", 100 + service % 100, 100 + service / 100, 60_000 + service % 5000);
+            format!("203.113.{}.{}:{}", 100 + service % 150, 100 + service / 150, 60_000 + service % 5000);
         writeln!(text, "-A -t {vip} -s wrr").unwrap();
         for real in 0..MAX_REALS / MAX_SERVICES {
             let number = service * 16 + real;

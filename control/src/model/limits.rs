@@ -2,8 +2,9 @@
 
 pub use dataplane::names::ids::MAX_REALS;
 
-/// The most services: far above what an operator has, and small enough that announcing each VIP stays cheap.
-pub const MAX_SERVICES: usize = 4096;
+/// The most services. A worker that goes over to a configuration made anew looks at each of them between two bursts, so
+/// there must not be too many; announcing as many VIPs once takes 8 s.
+pub const MAX_SERVICES: usize = 16_384;
 
 /// The largest weight of a real.
 pub const LARGEST_WEIGHT: u32 = 65_535;

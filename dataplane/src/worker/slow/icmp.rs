@@ -43,9 +43,7 @@ impl<F: Frame> Slow<'_, F> {
         let ends = Ends { protocol: quoted.protocol, source: quoted.destination, destination: quoted.source };
         let found = self.find(&ends, Direction::Forward);
         let found = found.ok_or(DropReason::IcmpUnmatched)?;
-        if self.snapshot.rewrite(found.entry.real()).is_removed() {
-            return Err(DropReason::RealRemoved);
-        }
+        self.heed_removal(found.entry.real())?;
         self.translate_error(frame, ip, found)
     }
 

@@ -5,8 +5,9 @@ use super::ip::{Obstacle, leaving};
 use super::packet::{Ip, Segment};
 use crate::frame::Frame;
 use crate::names::direction::Direction;
-use crate::names::ids::Protocol;
+use crate::names::ids::{Protocol, RealId};
 use crate::names::verdict::DropReason;
+use crate::snapshot::OnRemoval;
 use crate::wire::{checksum, tcp};
 use crate::worker::fast::rewrite;
 use crate::worker::fate::{Fate, Judged};
@@ -22,14 +23,20 @@ impl<F: Frame> Slow<'_, F> {
         }
     }
 
+    /// What becomes of a client's packet of a connection whose real may have been removed.
+    pub(super) fn heed_removal(&self, real: RealId) -> Result<(), DropReason> {
+        match self.snapshot.on_removal(real) {
+            None => Ok(()),
+            Some(OnRemoval::Drop) => Err(DropReason::RealRemoved),
+        }
+    }
+
     /// To an own address: a connection's packet, or the first of a new one.
     fn client_side(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
         if let Some(found) = self.find(&segment.ends, Direction::Forward) {
             let reopens = segment.is_syn() && found.entry.state().is_closing();
             if !reopens {
-                if self.snapshot.rewrite(found.entry.real()).is_removed() {
-                    return Err(DropReason::RealRemoved);
-                }
+                self.heed_removal(found.entry.real())?;
                 return self.translate(frame, ip, &segment, found);
             }
             // conn_reuse_mode=1: the old connection is forgotten, the SYN is scheduled.
