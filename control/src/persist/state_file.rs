@@ -4,7 +4,7 @@
 //! over it, and the directory flushed. By its first and last line it is known whether something else has cut it
 //! off; a file without them, written by hand or by an older release, is taken as it is.
 //!
-//! To a large file a change is [appended](journal): the lines that make it, and one that says that they are whole.
+//! To a large file a change is appended: the lines that make it, and one that says that they are whole.
 //! When these lines are as many bytes as all others, the file is replaced.
 //!
 //! Whenever the power goes, what is loaded is the state before a change or the one after it. One daemon at a time has

@@ -25,7 +25,7 @@ pub struct EthPort {
     pub steering: Steering,
 }
 
-/// What has addresses on a link. It is on the `EthPort` that [`InterfaceId::eth_port`] names.
+/// What has addresses on a link. It is on the `EthPort` that [`InterfaceId::eth_port`](crate::names::ids::InterfaceId::eth_port) names.
 #[derive(Clone, Debug)]
 pub struct Interface {
     /// Where it leads.
@@ -85,9 +85,10 @@ pub enum IpOptions {
 pub struct Description {
     /// Goes up with every change.
     pub version: u64,
-    /// By [`EthPortId`](crate::names::ids::EthPortId); at most [`MAX_ETH_PORTS`].
+    /// By [`EthPortId`](crate::names::ids::EthPortId); at most [`MAX_ETH_PORTS`](crate::names::ids::MAX_ETH_PORTS).
     pub eth_ports: Vec<EthPort>,
-    /// By [`InterfaceId`]; at most [`MAX_INTERFACES`].
+    /// By [`InterfaceId`](crate::names::ids::InterfaceId); at most
+    /// [`MAX_INTERFACES`](crate::names::ids::MAX_INTERFACES).
     pub interfaces: Vec<Interface>,
     /// By [`ServiceId`], with holes.
     pub services: Vec<Option<Service>>,

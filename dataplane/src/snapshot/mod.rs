@@ -122,7 +122,7 @@ impl Snapshot {
         &self.rewrites
     }
 
-    /// The MAC of an interface, as [`Mac::bits`]; zero if there is none.
+    /// The MAC of an interface, as [`Mac::bits`](crate::names::mac::Mac::bits); zero if there is none.
     #[inline(always)]
     pub const fn mac_bits(&self, interface: InterfaceId) -> u64 {
         self.macs[interface.index() % MAX_INTERFACES]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// An answer line: `{"v":1,"ok":{…}}` or `{"v":1,"error":{…}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// [`VERSION`].
+    /// [`VERSION`](super::VERSION).
     pub v: u32,
     /// Done, or refused.
     #[serde(flatten)]
@@ -33,7 +33,7 @@ pub struct Refusal {
     pub code: String,
     /// For people; what `lbctl` prints after its name.
     pub message: String,
-    /// Of `restore`: every faulty line, up to [`FaultyLines::MOST_NAMED`].
+    /// Of `restore`: every faulty line, up to [`FaultyLines::MOST_NAMED`](super::FaultyLines::MOST_NAMED).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<FaultyLine>,
     /// Faulty lines beyond these.

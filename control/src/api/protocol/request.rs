@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 /// A request line: `{"v":1,"command":"add-real",…}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// [`VERSION`].
+    /// [`VERSION`](super::VERSION).
     pub v: u32,
     /// What to do.
     #[serde(flatten)]
