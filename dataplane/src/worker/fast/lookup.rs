@@ -54,8 +54,8 @@ impl<'a> Path<'a> {
         let head = frame.head_mut();
         let fields = rewrite::fields(head);
         let entry = self.words.entry(probed)?;
-        // Asked before the record, not together with it: from two words that have to be zero the compiler makes one, in more
-        // steps than the second branch takes.
+        // Asked before the record, not together with it: from two words that have to be zero the compiler makes one,
+        // in more steps than the second branch takes.
         if !entry.has_lower_half(key) {
             return None;
         }
