@@ -69,7 +69,7 @@ impl Rewrite {
     };
 
     /// The translation of a real behind this next hop; [`VACANT`](Self::VACANT) unless VIP and real are IPv4. A
-    /// removed one matches no packet from a client: the exception path tells why.
+    /// removed one matches no packet from a client: the slow path says why.
     pub fn of(key: &RealKey, next_hop: NextHopId, removed: bool) -> Self {
         let (SocketAddr::V4(vip), SocketAddr::V4(server)) = (key.service.listen, key.endpoint) else {
             return Self::VACANT;

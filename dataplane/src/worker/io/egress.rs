@@ -113,3 +113,36 @@ impl<Io: FrameIo> Egress<Io> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::plain::PlainIo;
+
+    #[test]
+    fn each_fate_is_counted_here_and_once() {
+        let counters = Arc::new(WorkerCounters::new());
+        let mut egress = Egress::new(PlainIo::new(1), Arc::clone(&counters));
+        let out = InterfaceId(0);
+        let reason = DropReason::NoService;
+        let totals = || (counters.dropped(reason).get(), counters.answers.get());
+        for (judged, expected, leaves) in [
+            (Ok(Fate::Sent(out)), (0, 0), 1),
+            (Ok(Fate::Answer { out, instead_of: None }), (0, 1), 1),
+            (Ok(Fate::Answer { out, instead_of: Some(reason) }), (1, 1), 1),
+            (Ok(Fate::Consumed), (0, 0), 0),
+            (Err(reason), (1, 0), 0),
+        ] {
+            let before = totals();
+            let mut frame = egress.io.allocate(out.eth_port()).unwrap();
+            assert!(frame.set_length(60));
+            egress.dispose(frame, judged);
+            egress.flush(Now { nanoseconds: 1 });
+            let after = totals();
+            assert_eq!((after.0 - before.0, after.1 - before.1), expected, "{judged:?}");
+            assert_eq!(egress.io.io.take_sent(out).len(), leaves, "{judged:?}");
+            assert_eq!(egress.io.io.live_frames(), 0, "{judged:?}");
+        }
+        assert_eq!(counters.tx_packets.get(), 3);
+    }
+}

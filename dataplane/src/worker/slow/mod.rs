@@ -113,3 +113,6 @@ impl<Io: FrameIo> Turn<'_, Io> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
