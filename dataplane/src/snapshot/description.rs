@@ -25,7 +25,8 @@ pub struct EthPort {
     pub steering: Steering,
 }
 
-/// What has addresses on a link. It is on the `EthPort` that [`InterfaceId::eth_port`](crate::names::ids::InterfaceId::eth_port) names.
+/// What has addresses on a link. It is on the `EthPort` that
+/// [`InterfaceId::eth_port`](crate::names::ids::InterfaceId::eth_port) names.
 #[derive(Clone, Debug)]
 pub struct Interface {
     /// Where it leads.

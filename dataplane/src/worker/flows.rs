@@ -209,8 +209,8 @@ impl Flows {
         self.table.export(position, EXPORT_BUCKETS, snapshot.clock(tick), rows)
     }
 
-    /// Puts in a connection that was copied out elsewhere. `is_own` says of a client's endpoint, as 48 bits in the order
-    /// of the wire, whether its connections are this worker's.
+    /// Puts in a connection that was copied out elsewhere. `is_own` says of a client's endpoint, as 48 bits in the
+    /// order of the wire, whether its connections are this worker's.
     pub(super) fn import(
         &mut self,
         copied: &Copied,
