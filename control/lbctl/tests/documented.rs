@@ -198,17 +198,21 @@ fn the_manual_has_every_refusal() {
     }
 }
 
+/// As the documents write a number from 1,000 to 999,999.
+fn thousands(number: usize) -> String {
+    format!("{},{:03}", number / 1000, number % 1000)
+}
+
 #[test]
 fn the_limits_are_the_codes() {
     let page = page("docs/ipvs.md");
     let rows = [
         format!("| ports | {MAX_INTERFACES} |"),
-        format!("| services | {} |", model::MAX_SERVICES),
-        format!("| reals in all | {},{:03} |", MAX_REALS / 1000, MAX_REALS % 1000),
+        format!("| services | {} |", thousands(model::MAX_SERVICES)),
+        format!("| reals in all | {} |", thousands(MAX_REALS)),
         format!(
-            "| … and with them those removed or replaced that still have connections | {},{:03} |",
-            REAL_IDS / 1000,
-            REAL_IDS % 1000
+            "| … and with them those removed or replaced that still have connections | {} |",
+            thousands(REAL_IDS)
         ),
         format!(
             "| clients on the socket | {}; silent {} s at most, {} min in the middle of `connections` |",
