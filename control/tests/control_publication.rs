@@ -5,7 +5,8 @@ mod control_lab;
 use control::api::protocol::Outcome;
 use control_lab::{Client, Lab, config_in, until};
 use dataplane::exchange::orders::NeighbourEvent;
-use dataplane::names::ids::{InterfaceId, NeighbourKey};
+use dataplane::names::ids::{InterfaceId, NeighbourKey, RealId};
+use dataplane::names::mac::Mac;
 use serde_json::Value;
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
@@ -245,6 +246,45 @@ fn changes_that_wait_are_bounded() {
     done(&mut first);
     peers[..32].iter_mut().for_each(|peer| drop(done(peer)));
     assert_eq!(in_force(&lab, 1), 2 + 32);
+}
+
+/// What the daemon itself publishes goes between peers' changes, in two steps where that is needed: nothing is sent to
+/// neighbours from the MAC before once the new one is in force.
+#[test]
+fn another_mac_is_followed_when_all_workers_are_ready_for_it() {
+    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
+    lab.ok(&add(WEB));
+    lab.ok(&add_real(7)); // its MAC is configured
+    let id = {
+        let told = lab.workers[1].told.lock().unwrap();
+        told.snapshot.as_ref().unwrap().rewrite(RealId(0)).next_hop()
+    };
+    let next_hop = || lab.next_hops.get(id);
+    assert!(next_hop().is_resolved());
+    obey(&lab, 1, false);
+    let mac = Mac([2, 0, 0, 0, 9, 9]);
+    lab.state.lock().unwrap().mac = Some(mac);
+    until("next hops are withdrawn", || !next_hop().is_resolved());
+    let mut pending = sent(&lab, &add(DNS));
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!next_hop().is_resolved(), "a worker may still use what it has read");
+    let taken = |worker: usize| {
+        let told = lab.workers[worker].told.lock().unwrap();
+        told.snapshot.as_ref().unwrap().interfaces[1].mac
+    };
+    assert_eq!(taken(0), mac, "frames to it are taken by then");
+    obey(&lab, 1, true);
+    done(&mut pending);
+    assert!(next_hop().is_resolved());
+    let (first, last) = next_hop().addresses();
+    let source = [&first.to_le_bytes()[6..], &last.to_le_bytes()].concat();
+    assert_eq!((source, taken(1)), (mac.0.to_vec(), mac));
+    until("it is announced", || {
+        let told = lab.workers[0].told.lock().unwrap();
+        told.frames.iter().any(|(port, frame)| {
+            *port == InterfaceId(1) && frame[6..12] == mac.0 && frame[38..42] == frame[28..32]
+        })
+    });
 }
 
 #[test]

@@ -6,10 +6,12 @@
 //!
 //! ```text
 //! changes [ROUNDS]     how often each command is repeated; 200 if not given
+//! changes undisturbed  what the traffic of another service, and listings, notice while all is restored
 //! ```
 //!
 //! ```text
 //! configuration  the configurations that are measured, and commands on them
+//! undisturbed    what other traffic and listings notice of a restore
 //! ```
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a program")]
@@ -17,6 +19,7 @@
 mod configuration;
 #[path = "../../../control/tests/control_lab/mod.rs"]
 mod control_lab;
+mod undisturbed;
 
 use configuration::{Configuration, SINGLE};
 use control_lab::{Client, Lab, config_in};
@@ -28,7 +31,12 @@ const SIZES: [(usize, usize); 2] = [(10, 16), (4096, 16)];
 const ROUNDS: usize = 200;
 
 fn main() {
-    let rounds = std::env::args().nth(1).map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
+    let argument = std::env::args().nth(1);
+    if argument.as_deref() == Some("undisturbed") {
+        let (services, reals) = SIZES[1];
+        return undisturbed::measure(Configuration { services, reals });
+    }
+    let rounds = argument.map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
     for has_state in [false, true] {
         println!("{} a state file", if has_state { "with" } else { "without" });
         println!(

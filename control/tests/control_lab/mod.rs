@@ -73,6 +73,8 @@ pub struct DeviceState {
     pub is_silent: bool,
     /// Their links are down.
     pub has_no_link: bool,
+    /// Of the second port: another MAC than at the start.
+    pub mac: Option<Mac>,
     has_refused: bool,
 }
 
@@ -94,9 +96,11 @@ impl Devices for MadeUp {
             return DeviceStatus { steered_by: Steering::Software, steering, ..self.status(1) };
         }
         let link_up = !self.0.lock().unwrap().has_no_link;
+        let other = self.0.lock().unwrap().mac.filter(|_| port == 1);
+        let mac = other.unwrap_or(Mac([2, 0, 0, 0, 1, port as u8]));
         DeviceStatus {
             driver: "net_null".into(),
-            mac: Mac([2, 0, 0, 0, 1, port as u8]),
+            mac,
             mtu: 9216,
             link_up,
             footing: Footing::Own,
@@ -261,6 +265,24 @@ impl Lab {
         patience: Duration,
         report: Option<(Duration, Box<dyn Write + Send>)>,
     ) -> Result<Self, StartError> {
+        let mut launched = Vec::new();
+        let lab = Self::start_running(config, workers, patience, report, |ends| {
+            launched.extend(ends.into_iter().map(|end| Worker::launch(end, connections)));
+        });
+        lab.map(|mut lab| {
+            lab.workers = launched;
+            lab
+        })
+    }
+
+    /// With workers that the caller runs.
+    pub fn start_running(
+        config: Config,
+        workers: usize,
+        patience: Duration,
+        report: Option<(Duration, Box<dyn Write + Send>)>,
+        run: impl FnOnce(Vec<WorkerEnd>),
+    ) -> Result<Self, StartError> {
         let next_hops = Arc::new(NextHops::new([]));
         let reals = Arc::<Reals>::default();
         let (worker_ends, control_ends): (Vec<_>, Vec<_>) =
@@ -288,9 +310,9 @@ impl Lab {
                 assert!(!config.control.socket.exists(), "removed when run returns");
             })
         };
-        let workers = worker_ends.into_iter().map(|end| Worker::launch(end, connections)).collect();
+        run(worker_ends);
         let started = says.recv().unwrap();
-        let lab = Self { config, workers, next_hops, state, stop, thread: Some(thread) };
+        let lab = Self { config, workers: Vec::new(), next_hops, state, stop, thread: Some(thread) };
         started.map(|()| lab)
     }
 
