@@ -93,8 +93,8 @@ pub struct Worker<Io: FrameIo> {
     limits: Limits,
     counters: Arc<WorkerCounters>,
     bursts: Bursts<Io::Frame>,
-    /// A table of more buckets is too large for the core's cache: see [`FITS_CORE_CACHE`].
-    near: usize,
+    /// Tables of no more buckets fit the core's own cache: see [`FITS_CORE_CACHE`].
+    fits_core_cache: usize,
     level: Level,
     stop: Arc<AtomicBool>,
     orders: Consumer<Order>,
@@ -124,7 +124,7 @@ impl<Io: FrameIo> Worker<Io> {
             limits: Limits::new(),
             counters,
             bursts: Bursts { decoded: Box::default(), spare: Box::default() },
-            near: FITS_CORE_CACHE,
+            fits_core_cache: FITS_CORE_CACHE,
             level: Level::detect(),
             stop,
             orders,

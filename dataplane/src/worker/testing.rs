@@ -9,7 +9,7 @@ impl<Io: FrameIo> Worker<Io> {
     /// Keeps bursts as those of a large table are, however small it is.
     #[must_use]
     pub fn keeping_bursts(mut self) -> Self {
-        self.near = 0;
+        self.fits_core_cache = 0;
         self
     }
 

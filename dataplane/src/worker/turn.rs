@@ -68,7 +68,7 @@ impl<Io: FrameIo> Worker<Io> {
             self.carry_out_orders(now);
             self.flows.table.resize(&self.counters);
         }
-        let at_once = self.flows.table.buckets() <= self.near;
+        let at_once = self.flows.table.buckets() <= self.fits_core_cache;
         let (mut turn, bursts) = self.lend(now);
         let received = turn.receive(bursts, at_once);
         turn.egress.flush(now);

@@ -16,10 +16,13 @@
 //! # Why nearly everything here is forced inline
 //!
 //! A loop over a burst keeps what it needs in registers. One call in it, even on a path that is never taken, makes the
-//! compiler keep all of that in memory. So what is in a loop is `inline(always)`, and what is rare is `inline(never)`
-//! and cold, and takes what it needs by reference. Each such attribute was measured: `scripts/bench --instructions`
-//! counts the instructions for a packet, and compares them with those recorded in `benches/stages/instructions.json`.
-//! They repeat to the instruction, so that the cost of a change is seen at once.
+//! compiler keep all of that in memory. So what is in a loop is `inline(always)`. What is rare is `inline(never)` and
+//! cold, and takes by value what the loop needs in registers: something of which a reference was once handed out lies
+//! in memory from then on.
+//!
+//! To check what an attribute brings, take it away and run `scripts/bench --instructions`. It counts the instructions
+//! for a packet, which repeat from run to run, and compares them with those recorded in
+//! `benches/stages/instructions.json`.
 
 pub(super) mod decode;
 pub(super) mod dispatch;
