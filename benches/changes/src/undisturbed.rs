@@ -1,5 +1,5 @@
-//! What goes on while a whole configuration is restored: the traffic of another service, through a worker on plain memory,
-//! and listings.
+//! What goes on while a whole configuration is restored: the traffic of another service, through a worker on plain
+//! memory, and listings.
 
 use crate::configuration::Configuration;
 use crate::control_lab::{Lab, config_in};
