@@ -15,7 +15,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_promiscuous_enable",
     "rte_eth_random_addr",
     "rte_eth_[rt]x_queue_setup",
-    "rte_eth_xstats_get(_names)?",
     "rte_get_tsc_hz",
     "rte_mbuf_best_mempool_ops",
     "rte_mempool_(avail_count|free|in_use_count)",

@@ -161,7 +161,7 @@ impl Run<'_> {
     /// So much of one kind that answers to it are limited.
     fn storm(&mut self) {
         let all = frames(&mut self.rng, &self.world);
-        for _ in 0..self.rng.usize(50..500) {
+        for _ in 0..self.rng.usize(50..1500) {
             self.put(&all[0]);
         }
     }

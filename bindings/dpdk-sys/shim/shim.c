@@ -31,8 +31,6 @@ FIELD(buf_len, uint16_t, 54);
 _Static_assert(RTE_MBUF_F_RX_IP_CKSUM_BAD == 1 << 4 && RTE_MBUF_F_RX_IP_CKSUM_GOOD == 1 << 7, "header checksum flags");
 _Static_assert(sizeof(void *) == 8, "64-bit machines only");
 
-const uint64_t natlb_rx_flag_vlan_stripped = RTE_MBUF_F_RX_VLAN_STRIPPED;
-const uint64_t natlb_rx_flag_rss_hash = RTE_MBUF_F_RX_RSS_HASH;
 const uint64_t natlb_rss_ipv4 = RTE_ETH_RSS_IPV4;
 const uint64_t natlb_rss_frag_ipv4 = RTE_ETH_RSS_FRAG_IPV4;
 const uint64_t natlb_rss_ipv4_tcp = RTE_ETH_RSS_NONFRAG_IPV4_TCP;

@@ -20,7 +20,6 @@ enum natlb_mbuf_layout {
 	NATLB_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs),
 	NATLB_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags),
 	NATLB_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len),
-	NATLB_MBUF_RSS_HASH = offsetof(struct rte_mbuf, hash.rss),
 	NATLB_MBUF_DATA_LEN = offsetof(struct rte_mbuf, data_len),
 	NATLB_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len),
 };
@@ -41,8 +40,6 @@ enum natlb_limits {
 };
 
 /* bindgen leaves macros out that are made of BIT64. */
-extern const uint64_t natlb_rx_flag_vlan_stripped;
-extern const uint64_t natlb_rx_flag_rss_hash;
 extern const uint64_t natlb_rss_ipv4;
 extern const uint64_t natlb_rss_frag_ipv4;
 extern const uint64_t natlb_rss_ipv4_tcp;

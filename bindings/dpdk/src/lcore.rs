@@ -49,11 +49,6 @@ impl Eal {
 }
 
 impl RunningLcore {
-    /// Whether the closure has ended, normally or by a panic.
-    pub fn is_finished(&self) -> bool {
-        self.outcome.get().is_some()
-    }
-
     /// Waits until the closure has ended.
     ///
     /// # Errors

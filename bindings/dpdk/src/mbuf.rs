@@ -69,27 +69,6 @@ impl Mbuf {
         unsafe { self.field::<u16>(dpdk_sys::NATLB_MBUF_NB_SEGS).read() }
     }
 
-    /// Whether the device took a VLAN tag out of the frame. af_packet does, unasked.
-    #[inline(always)]
-    pub fn vlan_stripped(&self) -> bool {
-        // SAFETY: the field's type, as the shim asserts; the other is a constant of the shim.
-        unsafe {
-            let flags = self.field::<u64>(dpdk_sys::NATLB_MBUF_OL_FLAGS).read();
-            flags & dpdk_sys::natlb_rx_flag_vlan_stripped != 0
-        }
-    }
-
-    /// The hash that the device received the frame by; `None` if it does not tell.
-    #[inline(always)]
-    pub fn rss_hash(&self) -> Option<u32> {
-        // SAFETY: the fields' types, as the shim asserts; the other is a constant of the shim.
-        unsafe {
-            let flags = self.field::<u64>(dpdk_sys::NATLB_MBUF_OL_FLAGS).read();
-            let hash = self.field::<u32>(dpdk_sys::NATLB_MBUF_RSS_HASH).read();
-            (flags & dpdk_sys::natlb_rx_flag_rss_hash != 0).then_some(hash)
-        }
-    }
-
     /// Gives all the frames back at once, which costs less than dropping them one by one.
     #[inline]
     pub fn free_all<const N: usize>(frames: &mut ArrayVec<Self, N>) {

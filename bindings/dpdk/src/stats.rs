@@ -38,29 +38,3 @@ pub(crate) fn read(port: u16) -> Result<PortStats, Errno> {
         rx_no_mbuf: stats.rx_no_mbuf,
     })
 }
-
-/// The driver's extended counters by name, among them those per queue (`rx_q0_packets`).
-pub(crate) fn read_extended(port: u16) -> Result<Vec<(String, u64)>, Errno> {
-    // SAFETY: with no array the function tells how many there are.
-    let count = unsafe { dpdk_sys::rte_eth_xstats_get(port, std::ptr::null_mut(), 0) };
-    Errno::check(count)?;
-    let mut values = vec![dpdk_sys::rte_eth_xstat::default(); count as usize];
-    let mut names = vec![dpdk_sys::rte_eth_xstat_name::default(); count as usize];
-    // SAFETY: both arrays have `count` elements; the functions write no more, and return how many there
-    // are.
-    let (read, named) = unsafe {
-        (
-            dpdk_sys::rte_eth_xstats_get(port, values.as_mut_ptr(), count as u32),
-            dpdk_sys::rte_eth_xstats_get_names(port, names.as_mut_ptr(), count as u32),
-        )
-    };
-    Errno::check(read.min(named))?;
-    values.truncate(read as usize);
-    names.truncate(named as usize);
-    let text = |name: &dpdk_sys::rte_eth_xstat_name| {
-        let bytes = name.name.iter().map(|&c| c as u8).take_while(|&byte| byte != 0).collect();
-        String::from_utf8(bytes).unwrap_or_default()
-    };
-    // A value's id is its name's place.
-    Ok(values.iter().filter_map(|v| Some((text(names.get(usize::try_from(v.id).ok()?)?), v.value))).collect())
-}

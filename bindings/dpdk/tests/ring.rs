@@ -57,7 +57,6 @@ fn frames_pass_and_come_back_to_their_pools() {
     assert!((1000..=1024).contains(&sent), "a net_ring holds 1024 less one, not {sent}");
     let stats = ring.stats().unwrap();
     assert_eq!((stats.tx_packets, stats.rx_packets), (sent + 1, sent + 1));
-    assert!(!ring.extended_stats().unwrap().is_empty());
     assert_eq!((ring_pool.in_use(), ring_pool.available()), (0, 2047));
     assert_eq!((null_pool.in_use(), null_pool.available()), (0, 511));
 
@@ -150,7 +149,7 @@ fn on_the_worker(mut io: Queues) -> u64 {
         }
         // Received frames are appended to the three that were left the first time.
         for frame in frames.drain(before..) {
-            assert_eq!((number(&frame), frame.vlan_stripped()), (expected, false));
+            assert_eq!(number(&frame), expected);
             expected += 1;
         }
         dpdk::Mbuf::free_all(&mut frames);

@@ -1,14 +1,22 @@
 //! An `EthPort`: opening, configuring, starting, asking.
+//!
+//! ```text
+//! asking   what can be asked of a port
+//! fitting  bringing what is asked for into agreement with what the device can do
+//! ```
+
+mod asking;
+mod fitting;
 
 use crate::af_packet::{self, Cutter};
-use crate::driver::{self, Driver, RingUse};
+use crate::driver::{self, Driver};
 use crate::eal::device::Device;
 use crate::eal::{Eal, Runtime};
 use crate::error::{Errno, Error};
 use crate::pool::Pool;
 use crate::queue::PortQueue;
 use crate::rss::RssConfig;
-use crate::stats::{self, PortStats};
+use asking::name_of;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -325,76 +333,11 @@ impl EthPort {
         PortQueue::new(Arc::clone(&self.started), rx, tx, pool).cutting(cutter)
     }
 
-    /// What the device lacks, in sentences for the operator.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
     /// Once, however often the port is configured.
     fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
-    }
-
-    /// The pools of its receive queues.
-    pub fn pools(&self) -> &[Pool] {
-        &self.pools
-    }
-
-    /// Slots of each receive queue's ring and of each transmit queue's; 0 before it is configured.
-    pub fn descriptors(&self) -> (u16, u16) {
-        self.descriptors
-    }
-
-    /// The device as it was named.
-    pub fn device(&self) -> &str {
-        &self.device
-    }
-
-    /// The driver's name, as `net_af_packet`.
-    pub fn driver(&self) -> String {
-        name_of(&self.info)
-    }
-
-    /// The room for a pool's buffers that takes a frame with an IP packet of `mtu` bytes in one piece, if the driver
-    /// has one: at least `size`, or as much as the device uses of it. Drivers round down what they are given, and
-    /// what does not fit goes to a second buffer.
-    pub fn data_room(&self, size: u16, mtu: u16) -> u16 {
-        let frame = mtu.saturating_add(dpdk_sys::NATLB_ETHER_OVERHEAD as u16);
-        let least = u16::try_from(self.info.min_rx_bufsize).unwrap_or(u16::MAX);
-        self.known.room(size, frame, least)
-    }
-
-    /// The sizes that its rings can have: to receive, to transmit.
-    pub fn ring_limits(&self) -> (RingLimits, RingLimits) {
-        let rx = RingLimits::new(&self.info.rx_ring);
-        (
-            RingLimits { least: rx.least.max(self.known.least_slots), ..rx },
-            RingLimits::new(&self.info.tx_ring),
-        )
-    }
-
-    /// The buffers that its rings hold.
-    pub fn ring_use(&self) -> RingUse {
-        self.known.rings
-    }
-
-    /// The MAC that the port's frames are to be sent from.
-    pub fn mac(&self) -> [u8; 6] {
-        self.mac
-    }
-
-    /// The host's interface that the device stands on, or that it made, by its index; `None`: there is none, or the
-    /// driver does not say.
-    pub fn interface_index(&self) -> Option<u32> {
-        Some(self.info.if_index).filter(|index| *index != 0)
-    }
-
-    /// The largest IP packet that the device and its buffers take, in bytes, and that was asked for; the host's
-    /// interface below it may carry less.
-    pub fn mtu(&self) -> u16 {
-        self.mtu
     }
 
     pub(crate) fn id(&self) -> u16 {
@@ -409,166 +352,6 @@ impl EthPort {
         &self.info
     }
 
-    /// The most queues to receive that can be configured, and are there.
-    pub fn max_rx_queues(&self) -> u16 {
-        self.info.max_rx_queues.min(self.most_queues.unwrap_or(u16::MAX))
-    }
-
-    /// The most queues to transmit that can be configured, and are there.
-    pub fn max_tx_queues(&self) -> u16 {
-        self.info.max_tx_queues.min(self.most_queues.unwrap_or(u16::MAX))
-    }
-
-    /// The NUMA node that the device is at; `None` if it is at none.
-    pub fn numa_node(&self) -> Option<u32> {
-        // SAFETY: the EAL is up; the function checks the number.
-        u32::try_from(unsafe { dpdk_sys::rte_eth_dev_socket_id(self.started.id) }).ok()
-    }
-
-    /// The link's state, without waiting; down if it is unknown.
-    pub fn link(&self) -> Link {
-        let mut link = dpdk_sys::natlb_link::default();
-        // SAFETY: the shim fills the structure.
-        match Errno::check(unsafe { dpdk_sys::natlb_port_link(self.started.id, &mut link) }) {
-            // u32::MAX stands for an unknown speed.
-            Ok(()) => Link {
-                up: link.up != 0,
-                speed_mbps: Some(link.speed_mbps).filter(|&speed| speed != 0 && speed != u32::MAX),
-            },
-            Err(_) => Link::default(),
-        }
-    }
-
-    /// Whether the driver counts the frames that it could not deliver, at least those that found no room; else
-    /// [`PortStats::rx_missed`] stays 0 whatever is lost.
-    pub fn counts_missed(&self) -> bool {
-        // By their sources from 22.11 on: what finds their ring full is the kernel's or the host's to count.
-        !["net_af_packet", "net_tap", "net_tun", "net_virtio", "net_virtio_user"]
-            .contains(&self.driver().as_str())
-    }
-
-    /// What the port has counted.
-    ///
-    /// # Errors
-    /// If the driver does not count.
-    pub fn stats(&self) -> Result<PortStats, Errno> {
-        stats::read(self.started.id)
-    }
-
-    /// The driver's counters by name, those of single queues among them.
-    ///
-    /// # Errors
-    /// If the driver has none now.
-    pub fn extended_stats(&self) -> Result<Vec<(String, u64)>, Errno> {
-        stats::read_extended(self.started.id)
-    }
-
-    fn check_queues(&self, direction: &'static str, asked: u16, available: u16) -> Result<(), Error> {
-        if asked > 0 && asked <= available {
-            return Ok(());
-        }
-        let device = self.device.clone();
-        let remedy = "use fewer workers, or give a virtual device more queues (qpairs=, queues=, …)";
-        Err(Error::TooFewQueues { device, direction, asked, available, remedy })
-    }
-
-    /// The MTU to configure, within what the device and the buffers allow: what was asked for, or nothing. And the
-    /// largest that the port could follow its interface to.
-    fn fit_mtu(&mut self, config: &PortConfig) -> Result<(u16, u16), Error> {
-        let overhead = dpdk_sys::NATLB_ETHER_OVERHEAD as u16;
-        let holds = |pool: &Pool| self.known.one_buffer_holds(pool.data_size()).saturating_sub(overhead);
-        let buffers = config.pools.iter().map(holds).min();
-        // A frame in several buffers is not handled, however large the device lets it be.
-        let in_one = self.known.one_buffer_holds(u16::MAX).saturating_sub(overhead);
-        let device = device_mtu(self.info.max_mtu, self.info.max_rx_pktlen).min(in_one);
-        let (least, most) = (self.info.min_mtu, buffers.unwrap_or(u16::MAX).min(device));
-        if let Some(asked) = config.mtu {
-            let remedy = if device < asked {
-                "lower mtu, or take a device that can"
-            } else {
-                "lower mtu, or give [buffers] a larger size"
-            };
-            let device = self.device.clone();
-            let fits = (least..=most).contains(&asked);
-            return fits.then_some((asked, asked)).ok_or(Error::Mtu { device, asked, least, most, remedy });
-        }
-        let present = config.interface_mtu.unwrap_or_else(|| self.present_mtu());
-        let mtu = present.min(most).max(least);
-        if mtu < present {
-            let why = if device <= mtu { "this device" } else { "a buffer ([buffers] size)" };
-            self.note(format!(
-                "its MTU is {present}, but {why} takes no more than {mtu}: larger packets are lost"
-            ));
-        }
-        Ok((mtu, if config.interface_mtu.is_some() { most } else { mtu }))
-    }
-
-    /// The MTU that the device has before it is configured, in bytes.
-    pub fn present_mtu(&self) -> u16 {
-        let mut mtu = 0;
-        // SAFETY: the port exists and is ours; `mtu` is written.
-        match Errno::check(unsafe { dpdk_sys::rte_eth_dev_get_mtu(self.started.id, &mut mtu) }) {
-            Ok(()) => mtu,
-            Err(_) => dpdk_sys::NATLB_ETHER_MTU as u16,
-        }
-    }
-
-    fn set_mtu(&mut self, mtu: u16, largest: u16, config: &PortConfig) -> Result<(), Error> {
-        self.mtu = largest;
-        if config.interface_mtu.is_some() {
-            return Ok(());
-        }
-        // SAFETY: the port exists and is ours.
-        let result = unsafe { dpdk_sys::rte_eth_dev_set_mtu(self.started.id, mtu) };
-        match Errno::check(result) {
-            // A device without an MTU to set took the one that it was configured with.
-            Ok(()) | Err(Errno::NOT_SUPPORTED) => Ok(()),
-            Err(errno) if config.mtu.is_some() => Err(self.fail("set its MTU", errno)),
-            // DPDK itself says the configured one from now on, whatever the device has.
-            Err(errno) => {
-                self.mtu = mtu.min(dpdk_sys::NATLB_ETHER_MTU as u16);
-                self.note(format!("the MTU can't be set to {mtu} ({errno}), {} is reckoned with", self.mtu));
-                Ok(())
-            }
-        }
-    }
-
-    /// Ring sizes within what the device allows, and where none are asked for within what the pools do.
-    fn fit_descriptors(&mut self, config: &PortConfig) -> (u16, u16) {
-        let (rx_limits, tx_limits) = self.ring_limits();
-        let (rx, tx) = config.descriptors.unwrap_or_else(|| {
-            // A ring that takes the whole pool leaves nothing to work with.
-            let half = config.pools.iter().map(Pool::count).min().unwrap_or(u32::MAX) / 2;
-            let fits = 1u32 << half.max(1).ilog2();
-            let rx = u32::from(rx_limits.preferred);
-            (if rx > half { fits as u16 } else { rx as u16 }, tx_limits.preferred)
-        });
-        let fitted = (rx_limits.fit(rx), tx_limits.fit(tx));
-        if config.descriptors.is_some_and(|asked| asked != fitted) {
-            self.note(format!(
-                "{rx} descriptors to receive and {tx} to transmit are not possible, {} and {} are used",
-                fitted.0, fitted.1
-            ));
-        }
-        fitted
-    }
-
-    /// A device without a MAC gets a random, locally administered one.
-    fn set_mac_if_none(&mut self) {
-        if self.mac != [0; 6] {
-            return;
-        }
-        // SAFETY: writes 6 bytes.
-        unsafe { dpdk_sys::rte_eth_random_addr(self.mac.as_mut_ptr()) };
-        // SAFETY: the shim reads 6 bytes.
-        let result = unsafe { dpdk_sys::natlb_port_set_mac(self.started.id, self.mac.as_ptr()) };
-        let [a, b, c, d, e, f] = self.mac;
-        let known = if result == 0 { "" } else { ", unknown to the device" };
-        self.note(format!(
-            "the device has no MAC, it uses {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}{known}"
-        ));
-    }
-
     fn fail(&self, step: &'static str, errno: Errno) -> Error {
         let remedy = if self.device.starts_with("net_memif") {
             "start memif's server side first, with as many queues"
@@ -578,43 +361,5 @@ impl EthPort {
             "the driver's own messages above say why"
         };
         Error::Port { device: self.device.clone(), step, errno, remedy }
-    }
-}
-
-/// The name of a port's driver.
-fn name_of(info: &dpdk_sys::natlb_port_info) -> String {
-    info.driver.iter().map(|&c| c as u8 as char).take_while(|&c| c != '\0').collect()
-}
-
-/// The largest MTU that ethdev lets pass for a device with these limits, reckoned as there: what a
-/// frame has beside the packet is the difference of the two where the driver sets both. 0: the driver
-/// knows no limit.
-fn device_mtu(max_mtu: u16, max_frame: u32) -> u16 {
-    let mtu = if max_mtu == 0 { u16::MAX } else { max_mtu };
-    let overhead = match max_frame.checked_sub(u32::from(mtu)) {
-        Some(difference) if mtu != u16::MAX && difference > 0 => difference,
-        _ => dpdk_sys::NATLB_ETHER_OVERHEAD,
-    };
-    match max_frame {
-        0 => mtu,
-        _ => u16::try_from(max_frame.saturating_sub(overhead)).unwrap_or(u16::MAX).min(mtu),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::device_mtu;
-
-    #[test]
-    fn the_narrower_limit_of_the_device_counts() {
-        let none = u16::MAX;
-        assert_eq!(device_mtu(none, 1518), 1500);
-        assert_eq!(device_mtu(none, 1522), 1504);
-        assert_eq!(device_mtu(none, u32::MAX), none);
-        assert_eq!(device_mtu(9000, u32::MAX), 9000);
-        assert_eq!(device_mtu(9702, 9728), 9702); // 26 bytes: two VLAN tags
-        assert_eq!(device_mtu(9600, 1518), 1500);
-        assert_eq!(device_mtu(0, 0), none);
-        assert_eq!(device_mtu(none, 10), 0);
     }
 }
