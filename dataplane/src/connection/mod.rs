@@ -3,9 +3,11 @@
 //! ```text
 //! state  TCP's and UDP's states, what changes them, and their timeouts
 //! table  the entries of one worker
+//! family what differs between address families
 //! row    connections on their way out of a table, or into one
 //! ```
 
+pub mod family;
 mod row;
 mod state;
 pub mod table;

@@ -1,14 +1,14 @@
 //! Copying live entries out, and putting copies in.
 
 use super::entry::WAYS;
-use super::{ClientKey, Entry, New, REGION, Slot, Table};
+use super::{Entry, New, REGION, Slot, Table};
+use crate::connection::family::Family;
 use crate::connection::row::is_state_of;
 use crate::connection::{Clock, Copied, NotImported};
 use crate::counters::WorkerCounters;
-use crate::names::family::V4;
 use crate::names::ids::RealId;
 
-impl Table {
+impl<F: Family> Table<F> {
     /// Copies live entries out, from `position` on, until there may not be room for more in the capacity of `rows`, or
     /// `buckets` have been examined. Returns where to go on, or `None` at the end. Entries that live all the while are
     /// copied once, even if the table changes its size in between.
@@ -29,8 +29,8 @@ impl Table {
             let (region, end) = self.extent.region_at(position);
             for bucket in region..region + REGION {
                 // In a region that has become smaller since, some have been copied.
-                let is_new = |entry: &Entry| self.position(*entry, bucket) >= position;
-                let entries = self.buckets[bucket].entries().filter(is_new);
+                let is_new = |entry: &Entry<F>| self.position(*entry, bucket) >= position;
+                let entries = self.entries_in(bucket).filter(is_new);
                 rows.extend(entries.filter_map(|entry| copied(entry, clock)));
             }
             position = end;
@@ -39,7 +39,7 @@ impl Table {
     }
 
     /// Where in an export an entry in this bucket comes, whatever the size of the table.
-    fn position(&self, entry: Entry, bucket: usize) -> usize {
+    fn position(&self, entry: Entry<F>, bucket: usize) -> usize {
         let (_, hash) = self.hash_placed_by(self.hash(entry.client_key()), bucket);
         self.extent.position(hash)
     }
@@ -57,8 +57,8 @@ impl Table {
         counters: &WorkerCounters,
     ) -> Result<Slot, NotImported> {
         let &Copied { protocol, state, ticks_left, client, real, next_hop } = copied;
-        let bits = V4::endpoint_bits(client).filter(|_| is_state_of(protocol, state));
-        let key = ClientKey::new(bits.ok_or(NotImported::Malformed)?, protocol.number());
+        let key = F::key(client, protocol).filter(|_| is_state_of(protocol, state));
+        let key = key.ok_or(NotImported::Malformed)?;
         let timeout = clock.timeouts.ticks(state);
         let ticks_left = ticks_left.min(timeout);
         if ticks_left == 0 {
@@ -82,7 +82,7 @@ impl Table {
 }
 
 /// A copy of an entry, if it is alive.
-fn copied(entry: Entry, clock: Clock<'_>) -> Option<Copied> {
+fn copied<F: Family>(entry: Entry<F>, clock: Clock<'_>) -> Option<Copied> {
     let ticks_left = entry.ticks_left(clock);
     (ticks_left > 0).then_some(Copied {
         protocol: entry.client_key().protocol()?,

@@ -15,6 +15,7 @@
 //! So what is in the upper half of a key tells nearly all client endpoints apart, those of one address too, and
 //! has nothing else in it.
 
+use crate::connection::family::Family;
 use crate::connection::{Clock, State};
 use crate::names::direction::Direction;
 use crate::names::family::V4;
@@ -22,6 +23,7 @@ use crate::names::ids::{NextHopId, Protocol, REAL_IDS, RealId};
 use crate::names::time::Tick;
 use crate::translation::{Fields, at as fields_at};
 use bytemuck::{Pod, Zeroable};
+use memory::equal_under_mask;
 use std::net::SocketAddr;
 
 /// Entries in a bucket.
@@ -49,19 +51,34 @@ pub(super) struct Bucket {
     pub(super) values: [u64; WAYS],
 }
 
+/// A bucket's ways as a set of bits.
+pub(super) const ALL_WAYS: u32 = (1 << WAYS) - 1;
+
 impl Bucket {
-    /// What its slots hold that are taken.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
-        let all = self.keys.iter().zip(&self.values);
-        all.map(|(key, value)| Entry { key: key & ENTRY_MASK, value: *value })
-            .filter(|entry| entry.key & KEY_MASK != 0)
+    /// Which of its slots are taken: a set of bits.
+    #[inline(always)]
+    pub(super) fn taken(&self) -> u32 {
+        !equal_under_mask(&self.keys, KEY_MASK, 0) & ALL_WAYS
+    }
+
+    /// What a slot holds that is taken; `rest` is that of its key.
+    #[inline(always)]
+    pub(super) fn entry<F: Family>(&self, way: usize, rest: F::Rest) -> Entry<F> {
+        Entry { key: self.keys[way] & ENTRY_MASK, value: self.values[way], rest }
+    }
+
+    /// What its slots hold that are taken, with these rests of their keys, by way.
+    pub(super) fn entries<F: Family>(&self, rests: [F::Rest; WAYS]) -> impl Iterator<Item = Entry<F>> {
+        let taken = self.taken();
+        let ways = (0..WAYS).filter(move |way| taken >> way & 1 != 0);
+        ways.map(move |way| self.entry(way, rests[way]))
     }
 
     /// Empties a way, and returns what lay there. What the bucket knows of entries elsewhere stays.
     #[inline(always)]
-    pub(super) fn take(&mut self, way: usize) -> Entry {
+    pub(super) fn take<F: Family>(&mut self, way: usize, rest: F::Rest) -> Entry<F> {
         let way = way % WAYS;
-        let entry = Entry { key: self.keys[way], value: self.values[way] };
+        let entry = Entry { key: self.keys[way], value: self.values[way], rest };
         self.keys[way] = entry.key & SPILL_MASK;
         self.values[way] = 0;
         entry
@@ -97,14 +114,17 @@ const fn upper_half_of(key: [u8; 16]) -> [u8; 16] {
 
 /// What both directions of a connection share: client address, client port, protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClientKey(pub(super) u64);
+pub struct ClientKey<F: Family = V4> {
+    pub(super) word: u64,
+    pub(super) rest: F::Rest,
+}
 
 impl ClientKey {
     /// From the client's endpoint as 48 bits in the order of the wire, and the protocol number.
     #[inline(always)]
     pub const fn new(endpoint_bits: u64, protocol_number: u8) -> Self {
         let lower = ((endpoint_bits >> 32) as u32) << PORT_SHIFT | (protocol_number as u32) << PROTOCOL_SHIFT;
-        Self(lower as u64 | ((endpoint_bits as u32 ^ lower) as u64) << 32)
+        Self { word: lower as u64 | ((endpoint_bits as u32 ^ lower) as u64) << 32, rest: () }
     }
 
     /// Of a plain packet, by what a translation looks at. The client is its source (forward) or destination (reverse).
@@ -112,35 +132,44 @@ impl ClientKey {
     pub fn of(fields: Fields, direction: Direction) -> Self {
         let index = direction as usize;
         let [key, _] = fields.shuffled(KEYS[index]).xor(fields.shuffled(UPPER_HALVES[index])).words();
-        Self(key)
-    }
-
-    #[inline(always)]
-    pub(crate) fn client(self) -> SocketAddr {
-        V4::endpoint(self.endpoint_bits())
+        Self { word: key, rest: () }
     }
 
     /// The client's endpoint, as 48 bits in the order of the wire.
     pub const fn endpoint_bits(self) -> u64 {
-        let (lower, upper) = (self.0 as u32, (self.0 >> 32) as u32);
+        let (lower, upper) = (self.word as u32, (self.word >> 32) as u32);
         (upper ^ lower) as u64 | ((lower >> PORT_SHIFT) as u16 as u64) << 32
+    }
+}
+
+impl<F: Family> ClientKey<F> {
+    /// The part of it that tells keys of IPv4 apart, and nearly all of any family.
+    #[inline(always)]
+    pub(in crate::connection) const fn word(self) -> u64 {
+        self.word
+    }
+
+    /// The client's address and port.
+    #[inline(always)]
+    pub(crate) fn client(self) -> SocketAddr {
+        F::client(self)
     }
 
     /// The protocol number, in the bits above those of an endpoint.
     #[inline(always)]
     pub(crate) const fn protocol_bits(self) -> u64 {
-        ((self.0 as u32 >> PROTOCOL_SHIFT) as u64) << 48
+        ((self.word as u32 >> PROTOCOL_SHIFT) as u64) << 48
     }
 
     /// The half of it that tells nearly all keys apart.
     #[inline(always)]
     pub(super) const fn upper_half(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.word >> 32) as u32
     }
 
     /// TCP or UDP; `None` for the key of no packet.
     pub fn protocol(self) -> Option<Protocol> {
-        Protocol::from_number((self.0 >> PROTOCOL_SHIFT) as u8)
+        Protocol::from_number((self.word >> PROTOCOL_SHIFT) as u8)
     }
 }
 
@@ -153,9 +182,9 @@ pub struct Slot {
 
 /// What an entry is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct New {
+pub struct New<F: Family = V4> {
     /// The client's endpoint, and the protocol.
-    pub key: ClientKey,
+    pub key: ClientKey<F>,
     /// The real that serves it.
     pub real: RealId,
     /// The way back to the client.
@@ -164,26 +193,27 @@ pub struct New {
     pub state: State,
 }
 
-impl New {
+impl<F: Family> New<F> {
     /// The entry as of this tick.
     #[inline(always)]
-    pub(super) fn entry(self, away: bool, tick: Tick) -> Entry {
+    pub(super) fn entry(self, away: bool, tick: Tick) -> Entry<F> {
         let value = u64::from(self.real.0) & REAL_MASK
             | (u64::from(self.next_hop.0) & HOP_MASK) << HOP_SHIFT
             | if away { AWAY } else { 0 }
             | u64::from(tick.raw()) << TICK_SHIFT;
-        Entry { key: self.key.0 | self.state as u64, value }
+        Entry { key: self.key.word | self.state as u64, value, rest: self.key.rest }
     }
 }
 
 /// An entry's contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<F: Family = V4> {
     pub(super) key: u64,
     pub(super) value: u64,
+    pub(super) rest: F::Rest,
 }
 
-impl Entry {
+impl<F: Family> Entry<F> {
     /// Its state.
     #[inline(always)]
     pub fn state(self) -> State {
@@ -234,18 +264,18 @@ impl Entry {
 
     /// Whether it is one of this key.
     #[inline(always)]
-    pub const fn has_key(self, key: ClientKey) -> bool {
-        (self.key ^ key.0) & KEY_MASK == 0
+    pub fn has_key(self, key: ClientKey<F>) -> bool {
+        (self.key ^ key.word) & KEY_MASK == 0 && self.rest == key.rest
     }
 
     /// Whether it is one of this key if both have the same upper half.
     #[inline(always)]
-    pub const fn has_lower_half(self, key: ClientKey) -> bool {
-        (self.key as u32 ^ key.0 as u32) <= (STATE_MASK | SPILL_MASK) as u32
+    pub fn has_lower_half(self, key: ClientKey<F>) -> bool {
+        (self.key as u32 ^ key.word as u32) <= (STATE_MASK | SPILL_MASK) as u32 && self.rest == key.rest
     }
 
-    pub(super) const fn client_key(self) -> ClientKey {
-        ClientKey(self.key & KEY_MASK)
+    pub(super) const fn client_key(self) -> ClientKey<F> {
+        ClientKey { word: self.key & KEY_MASK, rest: self.rest }
     }
 }
 

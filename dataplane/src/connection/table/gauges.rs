@@ -2,6 +2,7 @@
 
 use super::Entry;
 use crate::connection::State;
+use crate::connection::family::Family;
 use crate::counters::{RealCounters, StateGauges};
 
 /// What a connection adds to its real's gauges, by the four bits of its state.
@@ -38,7 +39,7 @@ pub(super) fn count_state(of_real: &RealCounters, state: State) {
 
 /// Takes a connection off the counts.
 #[inline(always)]
-pub(super) fn uncount(of_real: &RealCounters, entry: Entry) {
+pub(super) fn uncount<F: Family>(of_real: &RealCounters, entry: Entry<F>) {
     of_real.states.subtract(GAUGES[entry.key as usize % State::ROWS]);
     of_real.total.subtract(1);
 }

@@ -41,6 +41,8 @@ pub use spill::MOST_OF_ENDPOINT;
 pub use words::Words;
 
 use crate::connection::State;
+use crate::connection::family::{Family, Rests};
+use crate::names::family::V4;
 use crate::names::ids::NextHopId;
 use crate::names::time::Tick;
 use entry::{Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK, WAYS};
@@ -123,8 +125,9 @@ pub struct HashKey {
 }
 
 /// See the module's text.
-pub struct Table {
+pub struct Table<F: Family = V4> {
     buckets: HugeSlice<Bucket>,
+    rests: F::Rests,
     hash_key: HashKey,
     capacity: usize,
     nearly_full: usize,
@@ -138,7 +141,7 @@ pub struct Table {
     sweep_position: usize,
 }
 
-impl Table {
+impl<F: Family> Table<F> {
     /// A table for `capacity` connections at once; its memory is taken now.
     ///
     /// # Errors
@@ -149,6 +152,7 @@ impl Table {
         buckets.populate()?;
         Ok(Self {
             buckets,
+            rests: F::Rests::new(extent.most(), huge)?,
             hash_key: HashKey { multiplier: hash_key.multiplier | 1, ..hash_key },
             capacity,
             nearly_full: capacity - capacity / 8,
@@ -202,8 +206,8 @@ impl Table {
     /// share a bucket, and a second multiplication, since the first alone leaves clients at equal
     /// distances at equal distances, which fill some buckets and leave others empty.
     #[inline(always)]
-    pub fn hash(&self, key: ClientKey) -> Hash {
-        let folded = multiply_and_fold(key.0 ^ self.hash_key.mask, self.hash_key.multiplier);
+    pub fn hash(&self, key: ClientKey<F>) -> Hash {
+        let folded = multiply_and_fold(F::hashed(key) ^ self.hash_key.mask, self.hash_key.multiplier);
         Hash(multiply_and_fold(folded, 0xd6e8_feb8_6659_fd93))
     }
 
@@ -222,7 +226,7 @@ impl Table {
 
     /// Where the entries with this key are at home.
     #[inline(always)]
-    pub fn home_of(&self, key: ClientKey) -> Home {
+    pub fn home_of(&self, key: ClientKey<F>) -> Home {
         Home(self.home(self.hash(key)) as u32)
     }
 
@@ -234,18 +238,18 @@ impl Table {
 
     /// The home of a key, if the table is not [between two sizes](Self::is_between_sizes): a few instructions less.
     #[inline(always)]
-    pub fn home_at_rest(&self, key: ClientKey) -> Home {
+    pub fn home_at_rest(&self, key: ClientKey<F>) -> Home {
         Home(self.extent.home_at_rest(self.hash(key)) as u32)
     }
 
     /// To look for many keys in their home buckets.
     #[inline(always)]
-    pub fn homes(&self) -> Homes<'_> {
+    pub fn homes(&self) -> Homes<'_, F> {
         Homes { table: self, buckets: &self.buckets }
     }
 
     #[cold]
-    fn prefetch_away(&self, key: ClientKey) {
+    fn prefetch_away(&self, key: ClientKey<F>) {
         for place in &self.places(self.hash(key))[1..] {
             prefetch(&self.buckets[*place]);
         }
@@ -253,7 +257,12 @@ impl Table {
 
     /// The entry with this key for which `belongs` holds.
     #[inline(always)]
-    pub fn find(&self, hash: Hash, key: ClientKey, belongs: impl Fn(Entry) -> bool) -> Option<(Slot, Entry)> {
+    pub fn find(
+        &self,
+        hash: Hash,
+        key: ClientKey<F>,
+        belongs: impl Fn(Entry<F>) -> bool,
+    ) -> Option<(Slot, Entry<F>)> {
         let home = self.home(hash);
         let found = self.find_in(home, key, &belongs);
         if found.is_some() || self.buckets[home].keys[0] & SPILL_MASK == 0 {
@@ -266,15 +275,16 @@ impl Table {
     fn find_in(
         &self,
         bucket: usize,
-        key: ClientKey,
-        belongs: &impl Fn(Entry) -> bool,
-    ) -> Option<(Slot, Entry)> {
+        key: ClientKey<F>,
+        belongs: &impl Fn(Entry<F>) -> bool,
+    ) -> Option<(Slot, Entry<F>)> {
         let line = &self.buckets[bucket];
-        let mut candidates = equal_under_mask(&line.keys, KEY_MASK, key.0);
+        let mut candidates = equal_under_mask(&line.keys, KEY_MASK, key.word);
         while candidates != 0 {
             let way = candidates.trailing_zeros() as usize % WAYS;
-            let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way] };
-            if belongs(entry) {
+            let rest = self.rests.get(bucket, way);
+            let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way], rest };
+            if rest == key.rest && belongs(entry) {
                 return Some((Slot { bucket: bucket as u32, way: way as u8 }, entry));
             }
             candidates &= candidates - 1;
@@ -286,9 +296,9 @@ impl Table {
     fn find_away(
         &self,
         hash: Hash,
-        key: ClientKey,
-        belongs: &impl Fn(Entry) -> bool,
-    ) -> Option<(Slot, Entry)> {
+        key: ClientKey<F>,
+        belongs: &impl Fn(Entry<F>) -> bool,
+    ) -> Option<(Slot, Entry<F>)> {
         let places = self.places(hash);
         let spill = self.buckets[places[0]].spill();
         let near = if spill.anywhere {
@@ -307,10 +317,11 @@ impl Table {
 
     /// What a slot that is known to be taken holds.
     #[inline(always)]
-    pub fn taken(&self, slot: Slot) -> Entry {
+    pub fn taken(&self, slot: Slot) -> Entry<F> {
         let line = &self.buckets[slot.bucket as usize];
         let way = usize::from(slot.way) % WAYS;
-        Entry { key: line.keys[way], value: line.values[way] }
+        let rest = self.rests.get(slot.bucket as usize, way);
+        Entry { key: line.keys[way], value: line.values[way], rest }
     }
 
     /// Notes the tick of a packet.
@@ -332,11 +343,23 @@ impl Table {
 
     /// What a slot holds.
     #[inline(always)]
-    pub fn entry(&self, slot: Slot) -> Option<Entry> {
+    pub fn entry(&self, slot: Slot) -> Option<Entry<F>> {
         let line = &self.buckets[slot.bucket as usize];
         let way = usize::from(slot.way) % WAYS;
-        let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way] };
+        let rest = self.rests.get(slot.bucket as usize, way);
+        let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way], rest };
         (entry.key & KEY_MASK != 0).then_some(entry)
+    }
+
+    /// What the slots of a bucket hold that are taken.
+    fn entries_in(&self, bucket: usize) -> impl Iterator<Item = Entry<F>> + '_ {
+        self.buckets[bucket].entries(self.rests_in(bucket))
+    }
+
+    /// The rests of the keys in a bucket, by way.
+    #[inline(always)]
+    fn rests_in(&self, bucket: usize) -> [F::Rest; WAYS] {
+        std::array::from_fn(|way| self.rests.get(bucket, way))
     }
 
     fn free_slot(&self, places: &[usize]) -> Option<Slot> {
@@ -370,29 +393,29 @@ fn region_of(bucket: usize) -> std::ops::Range<usize> {
 
 /// The buckets of a table, where to find them at hand.
 #[derive(Debug)]
-pub struct Homes<'a> {
-    table: &'a Table,
+pub struct Homes<'a, F: Family = V4> {
+    table: &'a Table<F>,
     buckets: &'a [Bucket],
 }
 
-impl Homes<'_> {
+impl<F: Family> Homes<'_, F> {
     /// Looks for the key in its home bucket, which has been prefetched, by its upper half, which alone is loaded: what
     /// is found nearly always [has it](Entry::has_key), but may be another's or, for an upper half of zero, a free
     /// slot. If it is not there but may lie elsewhere, the other places are brought close until [`find`](Table::find)
     /// looks at them.
     #[inline(always)]
-    pub fn probe(&self, home: Home, key: &ClientKey) -> Probed {
+    pub fn probe(&self, home: Home, key: &ClientKey<F>) -> Probed {
         self.at_home(home, key).unwrap_or_else(|| self.not_at_home(home, key))
     }
 
     /// Like [`probe`](Self::probe), for a key that is likely to be nowhere.
     #[inline(always)]
-    pub fn probe_new(&self, home: Home, key: &ClientKey) -> Probed {
+    pub fn probe_new(&self, home: Home, key: &ClientKey<F>) -> Probed {
         self.at_home(home, key).unwrap_or_else(|| self.elsewhere(home, key))
     }
 
     #[inline(always)]
-    fn at_home(&self, home: Home, key: &ClientKey) -> Option<Probed> {
+    fn at_home(&self, home: Home, key: &ClientKey<F>) -> Option<Probed> {
         let line = &self.buckets[home.0 as usize];
         let candidates = equal_upper_halves(&line.keys, key.upper_half());
         (candidates != 0).then(|| Probed(home.0 * WORDS + candidates.trailing_zeros()))
@@ -401,12 +424,12 @@ impl Homes<'_> {
     /// Out of line, so that nothing is kept at hand for it.
     #[cold]
     #[inline(never)]
-    fn not_at_home(&self, home: Home, key: &ClientKey) -> Probed {
+    fn not_at_home(&self, home: Home, key: &ClientKey<F>) -> Probed {
         self.elsewhere(home, key)
     }
 
     #[inline(always)]
-    fn elsewhere(&self, home: Home, key: &ClientKey) -> Probed {
+    fn elsewhere(&self, home: Home, key: &ClientKey<F>) -> Probed {
         if self.buckets[home.0 as usize].keys[0] & SPILL_MASK == 0 {
             return Probed::NOWHERE;
         }
@@ -415,7 +438,7 @@ impl Homes<'_> {
     }
 }
 
-impl std::fmt::Debug for Table {
+impl<F: Family> std::fmt::Debug for Table<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Table").field("live", &self.live).field("capacity", &self.capacity).finish()
     }
@@ -423,3 +446,5 @@ impl std::fmt::Debug for Table {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wide;

@@ -3,6 +3,7 @@
 use super::entry::{AWAY, Bucket, KEY_MASK, WAYS};
 use super::extent::Step;
 use super::{Entry, Hash, REGION, Slot, Table};
+use crate::connection::family::Family;
 use crate::counters::WorkerCounters;
 use arrayvec::ArrayVec;
 use bytemuck::Zeroable;
@@ -15,7 +16,7 @@ const REGIONS: usize = 1;
 /// layout is there before this one is full.
 const CONNECTIONS_A_REGION: usize = 8;
 
-impl Table {
+impl<F: Family> Table<F> {
     /// Whether [`resize`](Self::resize) has something to do.
     #[inline(always)]
     pub const fn is_to_resize(&self) -> bool {
@@ -50,10 +51,13 @@ impl Table {
         let (from, to) = if step.grows { (smaller, larger) } else { (larger, smaller) };
         let mut kept = ArrayVec::<Bucket, { 2 * REGION }>::new();
         kept.try_extend_from_slice(&self.buckets[from.clone()]).expect("one region, or two");
-        if !step.grows && kept.iter().flat_map(Bucket::entries).count() > REGION * WAYS {
+        if !step.grows
+            && kept.iter().map(|bucket| bucket.taken().count_ones() as usize).sum::<usize>() > REGION * WAYS
+        {
             self.extent.give_up_shrinking(self.live);
             return;
         }
+        let rests: ArrayVec<_, { 2 * REGION }> = from.clone().map(|bucket| self.rests_in(bucket)).collect();
         // Nearly always there is none in the whole table.
         let has_further = self.further_entries > 0;
         let further = if has_further { self.further_in(from.clone()) } else { ArrayVec::new() };
@@ -64,10 +68,16 @@ impl Table {
             to.for_each(|home| self.note_further(home));
         }
         let mut moved = 0;
-        for entry in kept.iter().flat_map(Bucket::entries) {
-            moved += 1;
-            if further.is_empty() || further.iter().all(|further| further.entry != entry) {
-                self.put(entry);
+        for (bucket, rests) in kept.iter().zip(&rests) {
+            let mut taken = bucket.taken();
+            moved += u64::from(taken.count_ones());
+            while taken != 0 {
+                let way = taken.trailing_zeros() as usize % WAYS;
+                taken &= taken - 1;
+                let entry = bucket.entry(way, rests[way]);
+                if further.is_empty() || further.iter().all(|further| further.entry != entry) {
+                    self.put(entry);
+                }
             }
         }
         // After those that have to lie in these regions.
@@ -78,10 +88,10 @@ impl Table {
     }
 
     /// The entries that lie in these buckets by further choices.
-    fn further_in(&self, buckets: Range<usize>) -> ArrayVec<ByChoice, { 2 * REGION * WAYS }> {
+    fn further_in(&self, buckets: Range<usize>) -> ArrayVec<ByChoice<F>, { 2 * REGION * WAYS }> {
         let mut all = ArrayVec::new();
         for bucket in buckets {
-            for entry in self.buckets[bucket].entries().filter(|entry| entry.value & AWAY != 0) {
+            for entry in self.entries_in(bucket).filter(|entry| entry.value & AWAY != 0) {
                 let hash = self.hash(entry.client_key());
                 if Self::is_further(self.home(hash), bucket) {
                     let (choice, placed_by) = self.hash_placed_by(hash, bucket);
@@ -94,7 +104,7 @@ impl Table {
 
     /// Puts an entry that is moved where there is room.
     #[inline(always)]
-    fn put(&mut self, entry: Entry) {
+    fn put(&mut self, entry: Entry<F>) {
         let hash = self.hash(entry.client_key());
         let home = self.home(hash);
         let free = equal_under_mask(&self.buckets[home].keys, KEY_MASK, 0);
@@ -107,7 +117,7 @@ impl Table {
 
     #[cold]
     #[inline(never)]
-    fn put_away(&mut self, entry: Entry, hash: Hash) {
+    fn put_away(&mut self, entry: Entry<F>, hash: Hash) {
         let places = self.places(hash);
         let slot = self.free_slot(&places).or_else(|| self.relocate_one(&places));
         let slot =
@@ -118,7 +128,7 @@ impl Table {
     /// One that lay here by a further choice: it does so again, or by another.
     #[cold]
     #[inline(never)]
-    fn put_further(&mut self, further: ByChoice, counters: &WorkerCounters) {
+    fn put_further(&mut self, further: ByChoice<F>, counters: &WorkerCounters) {
         let ByChoice { entry, hash, choice, placed_by } = further;
         // Counted anew where it comes to lie.
         self.uncount_further(hash);
@@ -135,7 +145,7 @@ impl Table {
         self.put_in(slot, choice, entry, hash);
     }
 
-    fn put_in(&mut self, slot: Slot, choice: usize, entry: Entry, hash: Hash) {
+    fn put_in(&mut self, slot: Slot, choice: usize, entry: Entry<F>, hash: Hash) {
         self.count_spill(hash, choice, slot.bucket as usize);
         let away = if slot.bucket as usize == self.home(hash) { 0 } else { AWAY };
         self.write(slot, Entry { value: entry.value & !AWAY | away, ..entry });
@@ -143,8 +153,8 @@ impl Table {
 }
 
 /// An entry that lies where it does by a further choice.
-struct ByChoice {
-    entry: Entry,
+struct ByChoice<F: Family> {
+    entry: Entry<F>,
     hash: Hash,
     choice: usize,
     placed_by: Hash,

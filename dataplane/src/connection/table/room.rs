@@ -4,6 +4,7 @@ use super::entry::{AWAY, KEY_MASK, SPILL_MASK, WAYS};
 use super::gauges::{count_state, uncount};
 use super::{ClientKey, Entry, Hash, Home, New, REGION, Slot, Table, region_of};
 use crate::connection::Clock;
+use crate::connection::family::{Family, Rests};
 use crate::counters::WorkerCounters;
 use crate::names::ids::RealId;
 use crate::names::time::Tick;
@@ -41,7 +42,7 @@ enum Yielding {
 }
 
 impl Yielding {
-    fn of(entry: Entry, clock: Clock<'_>) -> Self {
+    fn of<F: Family>(entry: Entry<F>, clock: Clock<'_>) -> Self {
         let state = entry.state();
         if entry.is_dead(clock) {
             Self::Dead
@@ -71,7 +72,7 @@ impl Standing {
     pub const ALIKE: Self = Self { beside_new: Ordering::Equal, share: 0 };
 }
 
-impl Table {
+impl<F: Family> Table<F> {
     /// Makes an entry, and counts it towards its real, as [`insert_beside`](Self::insert_beside) does where no service
     /// is known to have more than another.
     ///
@@ -80,7 +81,7 @@ impl Table {
     pub fn insert(
         &mut self,
         hash: Hash,
-        new: New,
+        new: New<F>,
         clock: Clock<'_>,
         counters: &WorkerCounters,
     ) -> Result<Slot, NoRoom> {
@@ -100,7 +101,7 @@ impl Table {
         &mut self,
         standing: impl Fn(RealId) -> Standing,
         hash: Hash,
-        new: New,
+        new: New<F>,
         clock: Clock<'_>,
         counters: &WorkerCounters,
     ) -> Result<Slot, NoRoom> {
@@ -140,9 +141,9 @@ impl Table {
     /// Room in the home bucket of a key that has no entry there or anywhere else. `None` if it has one, or
     /// if finding room may take more than that: then see [`find`](Self::find) and [`insert`](Self::insert).
     #[inline(always)]
-    pub fn vacancy(&self, home: Home, key: ClientKey) -> Option<Vacancy> {
+    pub fn vacancy(&self, home: Home, key: ClientKey<F>) -> Option<Vacancy> {
         let line = &self.buckets[home.0 as usize];
-        let has_entry = equal_under_mask(&line.keys, KEY_MASK, key.0) != 0;
+        let has_entry = equal_under_mask(&line.keys, KEY_MASK, key.word) != 0;
         let free = equal_under_mask(&line.keys, KEY_MASK, 0);
         let has_spilled = line.keys[0] & SPILL_MASK != 0;
         if has_entry | has_spilled | (free == 0) | (self.live >= self.capacity) {
@@ -155,12 +156,12 @@ impl Table {
     pub fn vacate_only(
         &mut self,
         home: Home,
-        key: ClientKey,
-        may_go: impl Fn(Entry) -> bool,
+        key: ClientKey<F>,
+        may_go: impl Fn(Entry<F>) -> bool,
         counters: &WorkerCounters,
     ) -> Option<Vacancy> {
         let line = &self.buckets[home.0 as usize];
-        let found = equal_under_mask(&line.keys, KEY_MASK, key.0);
+        let found = equal_under_mask(&line.keys, KEY_MASK, key.word);
         if !found.is_power_of_two() || line.keys[0] & SPILL_MASK != 0 {
             return None; // none, or more than one, or perhaps more elsewhere
         }
@@ -178,7 +179,7 @@ impl Table {
     pub fn insert_at_home(
         &mut self,
         Vacancy(slot): Vacancy,
-        new: New,
+        new: New<F>,
         tick: Tick,
         counters: &WorkerCounters,
     ) {
@@ -186,7 +187,7 @@ impl Table {
     }
 
     #[inline(always)]
-    fn fill(&mut self, slot: Slot, away: bool, new: New, tick: Tick, counters: &WorkerCounters) {
+    fn fill(&mut self, slot: Slot, away: bool, new: New<F>, tick: Tick, counters: &WorkerCounters) {
         self.write(slot, new.entry(away, tick));
         self.live += 1;
         counters.connections_created.add(1);
@@ -212,7 +213,7 @@ impl Table {
         &mut self,
         places: &[usize],
         hash: Hash,
-        key: ClientKey,
+        key: ClientKey<F>,
         clock: Clock<'_>,
         counters: &WorkerCounters,
     ) -> Result<(usize, Slot), NoRoom> {
@@ -255,17 +256,18 @@ impl Table {
         self.uncount_spill(hash, from.bucket as usize);
         self.count_spill(hash, 0, to.bucket as usize);
         let away = if to.bucket as usize == home { 0 } else { AWAY };
-        self.write(from, Entry { key: 0, value: 0 });
+        self.write(from, Entry { key: 0, value: 0, rest: F::Rest::default() });
         self.write(to, Entry { value: entry.value & !AWAY | away, ..entry });
         Some(from)
     }
 
     #[inline(always)]
-    pub(super) fn write(&mut self, slot: Slot, entry: Entry) {
+    pub(super) fn write(&mut self, slot: Slot, entry: Entry<F>) {
         let line = &mut self.buckets[slot.bucket as usize];
         let way = usize::from(slot.way) % WAYS;
         line.keys[way] = line.keys[way] & SPILL_MASK | entry.key;
         line.values[way] = entry.value;
+        self.rests.set(slot.bucket as usize, way, entry.rest);
     }
 
     /// The table holds its capacity: looks for an entry that may give way, in a bounded stretch of
@@ -350,7 +352,7 @@ impl Table {
     }
 
     /// Takes off all counts what is in no slot any more.
-    pub(super) fn forget(&mut self, entry: Entry, counters: &WorkerCounters) {
+    pub(super) fn forget(&mut self, entry: Entry<F>, counters: &WorkerCounters) {
         uncount(counters.real(entry.real()), entry);
         self.live -= 1;
         counters.connections.set(self.live as u64);
@@ -359,7 +361,8 @@ impl Table {
     /// Takes out what lies in this way of a bucket, and off its real's counts, but not yet off the table's.
     #[inline(always)]
     pub(super) fn vacate(&mut self, bucket: usize, way: usize, counters: &WorkerCounters) {
-        let entry = self.buckets[bucket].take(way);
+        let rest = self.rests.get(bucket, way);
+        let entry: Entry<F> = self.buckets[bucket].take(way, rest);
         if entry.value & AWAY != 0 {
             self.forget_spill(bucket, entry);
         }
@@ -368,7 +371,7 @@ impl Table {
 
     /// Takes an entry that lay away from home off the counts of its home bucket.
     #[cold]
-    fn forget_spill(&mut self, bucket: usize, entry: Entry) {
+    fn forget_spill(&mut self, bucket: usize, entry: Entry<F>) {
         self.uncount_spill(self.hash(entry.client_key()), bucket);
     }
 }

@@ -20,6 +20,7 @@
 
 use super::entry::{Bucket, SPILL_MASK, SPILL_ONE};
 use super::{ClientKey, Hash, PLACES, REGION, Slot, Table, multiply_and_fold, region_of};
+use crate::connection::family::Family;
 use arrayvec::ArrayVec;
 
 /// Choices of places that there are beside the first.
@@ -128,7 +129,7 @@ impl Hash {
     }
 }
 
-impl Table {
+impl<F: Family> Table<F> {
     fn region_of_further(&self, hash: Hash) -> usize {
         self.extent.position(hash) / REGION
     }
@@ -233,7 +234,7 @@ impl Table {
     }
 
     /// A free slot by a further choice for a new entry of a key that has no room in its places, or why there is none.
-    pub(super) fn further_slot(&self, hash: Hash, key: ClientKey) -> Option<(usize, Slot)> {
+    pub(super) fn further_slot(&self, hash: Hash, key: ClientKey<F>) -> Option<(usize, Slot)> {
         let own = region_of(self.home(hash));
         let further = self.further(hash);
         let mut counted = self.count(own.clone(), key);
@@ -260,8 +261,8 @@ impl Table {
     }
 
     /// Connections of a client endpoint in some buckets.
-    fn count(&self, buckets: std::ops::Range<usize>, key: ClientKey) -> usize {
-        let entries = self.buckets[buckets].iter().flat_map(Bucket::entries);
+    fn count(&self, buckets: std::ops::Range<usize>, key: ClientKey<F>) -> usize {
+        let entries = buckets.flat_map(|bucket| self.entries_in(bucket));
         entries.filter(|entry| entry.client_key() == key).count()
     }
 }

@@ -1,21 +1,22 @@
 //! Passing over the table to take dead entries out.
 
-use super::Table;
-use super::entry::{AWAY, Bucket, KEY_MASK, WAYS};
+use super::entry::{AWAY, Bucket, WAYS};
 use super::gauges::uncount;
+use super::{Entry, Table};
 use crate::connection::Clock;
+use crate::connection::family::Family;
 use crate::counters::WorkerCounters;
-use memory::{aged, equal_under_mask};
+use memory::aged;
 
 /// Buckets that the sweep prefetches ahead.
 const AHEAD: usize = 16;
 /// Buckets that it examines before it takes the dead out: as many as have a bit for each entry in a word.
 const STRETCH: usize = u32::BITS as usize / WAYS;
-/// A bucket's ways as a set of bits.
-const ALL_WAYS: u32 = (1 << WAYS) - 1;
 
-impl Table {
-    /// Examines the next `buckets` buckets and takes dead entries out. Returns how many.
+impl<F: Family> Table<F> {
+    /// Examines the next `buckets` buckets and takes dead entries out. Returns how many. It is called once a
+    /// turn and not inlined there, for its loop needs all registers: one instruction fewer for each entry.
+    #[inline(never)]
     pub fn sweep(&mut self, buckets: usize, clock: Clock<'_>, counters: &WorkerCounters) -> usize {
         let (mut expired, mut examined) = (0, 0);
         let mut left = buckets;
@@ -52,7 +53,7 @@ impl Table {
             let at = entries.trailing_zeros() as usize;
             let bucket = &mut buckets[at / WAYS];
             if bucket.values[at % WAYS] & AWAY == 0 {
-                let entry = bucket.take(at % WAYS);
+                let entry: Entry<F> = bucket.take(at % WAYS, F::Rest::default());
                 uncount(counters.real(entry.real()), entry);
             } else {
                 away |= 1 << at;
@@ -77,7 +78,7 @@ impl Bucket {
     /// Which of its entries are taken, and which of these are dead: sets of four bits.
     #[inline(always)]
     fn dead(&self, clock: Clock<'_>) -> (u32, u32) {
-        let taken = !equal_under_mask(&self.keys, KEY_MASK, 0) & ALL_WAYS;
+        let taken = self.taken();
         let limits = self.keys.map(|key| clock.timeouts.ticks_of_bits(key as u8));
         (taken, taken & aged(&self.values, clock.tick.raw(), limits))
     }

@@ -91,7 +91,7 @@ impl Bench {
         let mut further = vec![0; table.further.len()];
         let mut taken = 0;
         for bucket in 0..table.buckets.len() {
-            for slot in Table::slots(&[bucket]) {
+            for slot in Table::<V4>::slots(&[bucket]) {
                 let Some(entry) = table.entry(slot) else { continue };
                 let hash = table.hash(entry.client_key());
                 let home = table.home(hash);

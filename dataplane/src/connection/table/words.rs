@@ -3,6 +3,7 @@
 use super::entry::{STATE_MASK, TICK_SHIFT, WAYS};
 use super::{Entry, Home, Probed, Table, WORDS};
 use crate::connection::State;
+use crate::connection::family::Family;
 use crate::names::time::Tick;
 use std::cell::Cell;
 
@@ -10,7 +11,7 @@ use std::cell::Cell;
 #[derive(Clone, Copy)]
 pub struct Words<'a>(&'a [Cell<u64>]);
 
-impl Table {
+impl<F: Family> Table<F> {
     /// All of its words.
     #[inline(always)]
     pub fn words(&mut self) -> Words<'_> {
@@ -27,7 +28,7 @@ impl Words<'_> {
         let values = self.0.get(WAYS..)?;
         let keys = &self.0[..values.len()];
         let at = probed.0 as usize;
-        Some(Entry { key: keys.get(at)?.get(), value: values.get(at)?.get() })
+        Some(Entry { key: keys.get(at)?.get(), value: values.get(at)?.get(), rest: () })
     }
 
     /// Notes the tick of a packet.

@@ -1,0 +1,76 @@
+//! What a connection table has to know of an address family: all else in it is the same for each, and is compiled for
+//! each by itself.
+//!
+//! A key's word has room for a port, a protocol and 32 bits that tell addresses apart. For IPv4 these are the address.
+//! A family with longer addresses folds them into 32 bits and keeps the address, the [rest](Family::Rest) of the key,
+//! beside the table's buckets, where it is looked at only when the word is the right one.
+
+use super::table::ClientKey;
+use crate::names::family::V4;
+use crate::names::ids::Protocol;
+use std::fmt::Debug;
+use std::net::SocketAddr;
+
+/// An address family.
+pub trait Family: Copy + Debug + Default + Eq + 'static {
+    /// What of a client's address the word of a key has no room for.
+    type Rest: Copy + Debug + Default + Eq;
+    /// The rests of all entries of a table.
+    type Rests: Rests<Self::Rest>;
+
+    /// What the hash of a key is made of.
+    fn hashed(key: ClientKey<Self>) -> u64;
+
+    /// The key of a client's connections; `None` if it is of another family.
+    fn key(client: SocketAddr, protocol: Protocol) -> Option<ClientKey<Self>>;
+
+    /// The client's address and port.
+    fn client(key: ClientKey<Self>) -> SocketAddr;
+}
+
+/// The rests of all entries, by bucket and way.
+pub trait Rests<Rest>: Sized {
+    /// For so many buckets.
+    ///
+    /// # Errors
+    /// If there is not that much memory.
+    fn new(buckets: usize, huge: memory::Huge) -> Result<Self, memory::Error>;
+
+    /// That of an entry.
+    fn get(&self, bucket: usize, way: usize) -> Rest;
+
+    /// An entry comes to lie here.
+    fn set(&mut self, bucket: usize, way: usize, rest: Rest);
+}
+
+impl Family for V4 {
+    type Rest = ();
+    type Rests = ();
+
+    #[inline(always)]
+    fn hashed(key: ClientKey) -> u64 {
+        key.word()
+    }
+
+    fn key(client: SocketAddr, protocol: Protocol) -> Option<ClientKey> {
+        Some(ClientKey::new(Self::endpoint_bits(client)?, protocol.number()))
+    }
+
+    #[inline(always)]
+    fn client(key: ClientKey) -> SocketAddr {
+        Self::endpoint(key.endpoint_bits())
+    }
+}
+
+/// No rests.
+impl Rests<()> for () {
+    fn new(_: usize, _: memory::Huge) -> Result<Self, memory::Error> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn get(&self, _: usize, _: usize) {}
+
+    #[inline(always)]
+    fn set(&mut self, _: usize, _: usize, (): ()) {}
+}

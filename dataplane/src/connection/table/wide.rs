@@ -1,0 +1,105 @@
+//! A family with addresses of 128 bits, whose keys' words are often equal: what is stored beside the buckets tells its
+//! entries apart.
+
+use super::{ClientKey, HashKey, New, Table};
+use crate::connection::family::{Family, Rests};
+use crate::connection::{Clock, Copied, State, Timeouts};
+use crate::counters::WorkerCounters;
+use crate::names::ids::{NextHopId, Protocol, RealId};
+use crate::names::time::Tick;
+use memory::Huge;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Wide;
+
+impl Family for Wide {
+    type Rest = u128;
+    type Rests = Vec<[u128; super::WAYS]>;
+
+    fn hashed(key: ClientKey<Self>) -> u64 {
+        key.word ^ (key.rest as u64) ^ (key.rest >> 64) as u64
+    }
+
+    fn key(client: SocketAddr, protocol: Protocol) -> Option<ClientKey<Self>> {
+        let IpAddr::V6(address) = client.ip() else { return None };
+        // Two bits of the address alone: a fold that could not be worse.
+        let folded = u64::from(address.to_bits() as u8 & 3) | u64::from(client.port().swap_bytes()) << 32;
+        Some(ClientKey { word: ClientKey::new(folded, protocol.number()).word, rest: address.to_bits() })
+    }
+
+    fn client(key: ClientKey<Self>) -> SocketAddr {
+        let port = ((key.word >> 8) as u16).swap_bytes();
+        SocketAddr::new(Ipv6Addr::from_bits(key.rest).into(), port)
+    }
+}
+
+impl Rests<u128> for Vec<[u128; super::WAYS]> {
+    fn new(buckets: usize, _: Huge) -> Result<Self, memory::Error> {
+        Ok(vec![[0; super::WAYS]; buckets])
+    }
+    fn get(&self, bucket: usize, way: usize) -> u128 {
+        self[bucket][way]
+    }
+    fn set(&mut self, bucket: usize, way: usize, rest: u128) {
+        self[bucket][way] = rest;
+    }
+}
+
+fn client(n: u16) -> SocketAddr {
+    SocketAddr::new(Ipv6Addr::from_bits(u128::from(n / 2) << 77 | 1).into(), 40_000 + n % 2)
+}
+
+const NOW: Tick = Tick::new(1000);
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// While it grows and shrinks, and its entries are moved, taken out and carried to another.
+    #[test]
+    fn a_table_of_long_addresses_holds_what_a_map_would(
+        steps in prop::collection::vec((0..1500u16, 0..4u32, 0..5u8), 1..2500), mask: u64, multiplier: u64,
+    ) {
+        let secret = HashKey { mask, multiplier };
+        let mut table = Table::<Wide>::new(3000, secret, Huge::Never).unwrap();
+        let (counters, timeouts) = (WorkerCounters::new(), Timeouts::default());
+        let clock = Clock { tick: NOW, timeouts: &timeouts };
+        let mut map = BTreeMap::new();
+        for (n, real, what) in steps {
+            let key = Wide::key(client(n), Protocol::Tcp).unwrap();
+            let hash = table.hash(key);
+            let found = table.find(hash, key, |entry| entry.real() == RealId(real));
+            prop_assert_eq!(found.is_some(), map.contains_key(&(client(n), real)));
+            match found {
+                Some((slot, entry)) if what == 0 => {
+                    prop_assert_eq!(entry.client_key().client(), client(n));
+                    table.remove(slot, &counters);
+                    map.remove(&(client(n), real));
+                }
+                Some((slot, _)) => table.set_state(slot, State::CloseWait),
+                None => {
+                    let new = New { key, real: RealId(real), next_hop: NextHopId(1), state: State::Established };
+                    prop_assert!(table.insert(hash, new, clock, &counters).is_ok());
+                    map.insert((client(n), real), ());
+                }
+            }
+            if table.is_to_resize() {
+                table.resize(&counters);
+            }
+        }
+        prop_assert_eq!(table.len(), map.len());
+        let mut rows: Vec<Copied> = Vec::with_capacity(8000);
+        prop_assert_eq!(table.export(0, usize::MAX / 64, clock, &mut rows), None);
+        let mut other = Table::<Wide>::new(5000, HashKey { mask: !mask, multiplier }, Huge::Never).unwrap();
+        for row in &rows {
+            prop_assert!(map.contains_key(&(row.client, row.real.0)));
+            prop_assert!(other.import(row, |real| real == row.real, clock, &counters).is_ok());
+            other.resize(&counters);
+        }
+        prop_assert_eq!((rows.len(), other.len()), (map.len(), map.len()));
+        let late = Clock { tick: Tick::new(1_000_000), timeouts: &timeouts };
+        prop_assert_eq!(other.sweep(other.buckets(), late, &counters), map.len());
+    }
+}
