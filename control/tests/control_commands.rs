@@ -112,7 +112,7 @@ fn removed_reals_come_back_with_their_counters_and_are_let_go_without_connection
 fn status_tells_of_ports_workers_drops_and_trouble() {
     let (_directory, lab) = lab(1, 0);
     let counters = &lab.workers[0].counters;
-    counters.dropped(dataplane::names::verdict::DropReason::NoRoute).add(4);
+    counters.dropped(dataplane::names::drop_reason::DropReason::NoRoute).add(4);
     counters.checksums_examined[0].set(6);
     counters.partial_checksums[0].set(4);
     counters.merged_segments[1].set(1);

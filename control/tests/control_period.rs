@@ -3,7 +3,7 @@
 mod control_lab;
 
 use control_lab::{Lab, config_in, until};
-use dataplane::names::verdict::DropReason;
+use dataplane::names::drop_reason::DropReason;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};

@@ -15,7 +15,7 @@
 //! counters     what is counted
 //! wire         formats of the headers, checksums, and the answers made in place
 //! frame        where frames come from and go to: a NIC's queues, or plain memory in tests
-//! names        the vocabulary: ids, directions, MACs, time, verdicts
+//! names        the vocabulary: ids, directions, MACs, time, drop reasons
 //! ```
 //!
 //! Nothing here knows DPDK, reads a clock or does I/O.

@@ -5,7 +5,7 @@ mod support;
 
 use dataplane::names::ids::InterfaceId;
 
-use dataplane::names::verdict::DropReason;
+use dataplane::names::drop_reason::DropReason;
 use std::net::Ipv4Addr;
 use support::packet::{ACK, Packet, RST, SYN, read};
 use support::*;

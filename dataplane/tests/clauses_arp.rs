@@ -4,9 +4,9 @@
 mod support;
 
 use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
-use dataplane::names::verdict::DropReason;
 use dataplane::wire::arp::{Message, Operation};
 use std::net::Ipv4Addr;
 use support::packet::Packet;

@@ -4,9 +4,9 @@
 mod support;
 
 use dataplane::exchange::orders::Order;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
-use dataplane::names::verdict::DropReason;
 use std::net::Ipv4Addr;
 use support::packet::{Packet, SYN, internet_checksum, read, seal};
 use support::*;

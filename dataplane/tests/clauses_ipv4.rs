@@ -5,8 +5,8 @@ mod support;
 
 use dataplane::names::ids::InterfaceId;
 
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::mac::Mac;
-use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Route;
 use std::net::Ipv4Addr;
 use support::packet::{ACK, Packet, RST, SYN, internet_checksum, read, seal};

@@ -4,7 +4,7 @@
 mod support;
 
 use dataplane::connection::State;
-use dataplane::names::verdict::DropReason;
+use dataplane::names::drop_reason::DropReason;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use support::packet::{ACK, FIN, Packet, RST, SYN, read, seal};
 use support::*;

@@ -4,7 +4,7 @@ mod support;
 
 use dataplane::names::ids::InterfaceId;
 
-use dataplane::names::verdict::DropReason;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::snapshot::IpOptions;
 use std::net::SocketAddrV4;
 use support::packet::{ACK, Packet, SYN, read};

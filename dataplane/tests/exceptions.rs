@@ -3,9 +3,9 @@
 mod support;
 
 use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
-use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Unmatched;
 use dataplane::wire::arp;
 use std::net::Ipv4Addr;

@@ -4,9 +4,9 @@
 mod support;
 
 use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
-use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Route;
 use dataplane::wire::arp;
 use std::collections::VecDeque;

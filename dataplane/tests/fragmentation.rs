@@ -2,8 +2,8 @@
 
 mod support;
 
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::InterfaceId;
-use dataplane::names::verdict::DropReason;
 use support::packet::{Packet, read, reassemble};
 use support::*;
 

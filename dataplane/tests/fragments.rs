@@ -3,9 +3,9 @@
 mod support;
 
 use dataplane::fragments::{HELD, PER_DATAGRAM};
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
-use dataplane::names::verdict::DropReason;
 use std::net::Ipv4Addr;
 use support::packet::{ACK, Packet, SYN, read, reassemble, seal};
 use support::*;

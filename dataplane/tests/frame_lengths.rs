@@ -4,9 +4,9 @@
 mod support;
 
 use dataplane::frame::BURST;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::InterfaceId;
 use dataplane::names::mac::Mac;
-use dataplane::names::verdict::DropReason;
 use support::packet::{ACK, FIN, Packet, RST, SYN, read, reassemble};
 use support::*;
 

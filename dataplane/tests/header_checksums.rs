@@ -6,8 +6,8 @@ mod support;
 use dataplane::connection::State;
 use dataplane::frame::{BURST, HEADER_RIGHT, HEADER_WRONG};
 use dataplane::names::direction::Direction;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::InterfaceId;
-use dataplane::names::verdict::DropReason;
 use support::packet::{ACK, FIN, Packet, RST, SYN, internet_checksum, read};
 use support::*;
 

@@ -3,7 +3,7 @@
 mod support;
 
 use dataplane::connection::table::MOST_OF_ENDPOINT;
-use dataplane::names::verdict::DropReason;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::translation::endpoint_bits;
 use std::net::SocketAddrV4;
 use support::packet::*;

@@ -3,10 +3,10 @@
 mod support;
 
 use dataplane::exchange::orders::Order;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{InterfaceId, NeighbourKey, NextHopId};
 use dataplane::names::side::Side;
 use dataplane::names::time::Now;
-use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Steering;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};

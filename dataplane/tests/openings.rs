@@ -3,9 +3,9 @@
 mod support;
 use dataplane::exchange::orders::Order;
 use dataplane::live::reals::Flags;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::*;
 use dataplane::names::mac::Mac;
-use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Route;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddrV4};

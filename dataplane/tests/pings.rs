@@ -4,7 +4,7 @@
 mod support;
 
 use dataplane::fragments::{ALL_PIECES, GATHERED, PIECES};
-use dataplane::names::verdict::DropReason;
+use dataplane::names::drop_reason::DropReason;
 use std::net::Ipv4Addr;
 use support::packet::{Packet, read, reassemble};
 use support::*;

@@ -5,9 +5,9 @@ mod support;
 use dataplane::names::ids::InterfaceId;
 
 use dataplane::exchange::orders::{NeighbourEvent, Order};
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
-use dataplane::names::verdict::DropReason;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use support::packet::{ACK, Packet, SYN};

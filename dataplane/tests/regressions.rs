@@ -3,10 +3,10 @@
 mod support;
 use dataplane::connection::{State, TimeoutSeconds, Timeouts};
 use dataplane::exchange::orders::{NeighbourEvent, Order};
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::*;
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
-use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::*;
 use dataplane::wire::arp;
 use std::net::Ipv4Addr;

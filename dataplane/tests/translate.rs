@@ -3,8 +3,8 @@
 mod support;
 
 use dataplane::connection::State;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::RealKey;
-use dataplane::names::verdict::DropReason;
 use support::packet::{ACK, FIN, Packet, RST, SYN, read};
 use support::*;
 

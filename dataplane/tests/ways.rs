@@ -4,10 +4,10 @@
 mod support;
 
 use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
-use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::{Interface, Route};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use support::packet::{ACK, Packet, SYN, read, reassemble};

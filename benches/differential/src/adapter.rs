@@ -8,13 +8,13 @@ use dataplane::exchange::orders::{ControlEnd, NeighbourEvent, Order, Return, SMA
 use dataplane::exchange::peers::mesh;
 use dataplane::frame::plain::PlainIo;
 use dataplane::live::next_hops::{NextHop, NextHops};
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{
     EthPortId, InterfaceId, NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey,
 };
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::names::time::Now;
-use dataplane::names::verdict::DropReason;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{self, Description, IpOptions, Snapshot, Steering, Unmatched};
 use dataplane::steering::{ClientBits, Indirection, OwnerMap};

@@ -4,7 +4,7 @@ use crate::{WINDOW, clock};
 use dataplane::counters::WorkerCounters;
 use dataplane::exchange::orders::{ControlEnd, channel};
 use dataplane::exchange::peers::mesh;
-use dataplane::names::verdict::DropReason;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::snapshot::Steering;
 use dataplane::translation::endpoint_bits;
 use dataplane::worker::Worker;

@@ -3,7 +3,7 @@
 use crate::text::table::Align::{Left, Right};
 use crate::text::table::{Table, part};
 use dataplane::counters::{PortCounters, WorkerTotals};
-use dataplane::names::verdict::DropReason;
+use dataplane::names::drop_reason::DropReason;
 use std::time::Duration;
 
 /// All totals at one moment.

@@ -8,7 +8,7 @@ use super::watch::Watch;
 use crate::devices::Devices;
 use crate::neighbours::Moment;
 use crate::publish::workers::Workers;
-use dataplane::names::verdict::DropReason;
+use dataplane::names::drop_reason::DropReason;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;

@@ -5,8 +5,8 @@ use super::watch::Trouble;
 use crate::publish::workers::Workers;
 use dataplane::connection::table::MOST_OF_ENDPOINT;
 use dataplane::counters::WorkerCounters;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::family::V4;
-use dataplane::names::verdict::DropReason;
 use std::collections::VecDeque;
 
 /// Seconds that a note looks back: as long after its cause has ended it is gone.

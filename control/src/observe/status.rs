@@ -8,8 +8,8 @@ use crate::devices::{DeviceStatus, Devices};
 use crate::model::{Model, Network};
 use crate::neighbours::{Moment, Neighbours};
 use crate::publish::workers::Workers;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::side::Side;
-use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Steering;
 use std::collections::BTreeMap;
 

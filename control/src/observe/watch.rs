@@ -6,8 +6,8 @@ use super::pressure::{self, Pressure};
 use crate::config::Config;
 use crate::devices::WorkerInfo;
 use crate::publish::workers::Workers;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::MAX_ETH_PORTS;
-use dataplane::names::verdict::DropReason;
 use std::collections::HashSet;
 
 /// What is watched over time.

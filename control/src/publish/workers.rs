@@ -4,8 +4,8 @@ use dataplane::counters::{RealCounters, WorkerCounters};
 use dataplane::exchange::orders::{
     ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, ORDERS, Order, RETURNS, Return, Slice,
 };
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{EthPortId, RealId};
-use dataplane::names::verdict::DropReason;
 use dataplane::snapshot::Snapshot;
 use rtrb::PushError;
 use std::collections::VecDeque;

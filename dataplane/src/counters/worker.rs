@@ -2,8 +2,8 @@
 
 use super::list::counters;
 use super::{Counter, RealCounters, fixed};
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::{MAX_ETH_PORTS, REAL_IDS, RealId};
-use crate::names::verdict::DropReason;
 
 counters! {
     /// What one worker counts: whole cache lines, two by two as processors fetch them, so that no line is

@@ -13,8 +13,8 @@
 use crate::counters::WorkerCounters;
 use crate::fragments::Ports;
 use crate::frame::BURST;
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::{EthPortId, MAX_ETH_PORTS};
-use crate::names::verdict::DropReason;
 use crate::steering::OwnerMap;
 use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};

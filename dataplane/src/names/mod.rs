@@ -7,13 +7,13 @@
 //! side       towards clients, towards reals, or both
 //! mac        Ethernet addresses
 //! time       ticks and the moment of a turn
-//! verdict    why a packet is dropped
+//! drop_reason  why a packet is dropped
 //! ```
 
 pub mod direction;
+pub mod drop_reason;
 pub mod family;
 pub mod ids;
 pub mod mac;
 pub mod side;
 pub mod time;
-pub mod verdict;

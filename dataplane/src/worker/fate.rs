@@ -2,8 +2,8 @@
 
 use crate::exchange::peers::Purpose;
 use crate::fragments;
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::{InterfaceId, NeighbourKey};
-use crate::names::verdict::DropReason;
 
 /// What becomes of a frame that is not dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use crate::connection::table::HashKey;
 use crate::counters::WorkerCounters;
 use crate::fragments::{Gathering, Tracker};
 use crate::frame::Frame;
+use crate::names::drop_reason::DropReason;
 use crate::names::time::Now;
-use crate::names::verdict::DropReason;
 use std::sync::Arc;
 
 /// Frames that a worker holds at most, besides those of its bursts: packets that wait until their next hop is

@@ -13,9 +13,9 @@ use super::reach::Reach;
 use super::slow::Slow;
 use crate::counters::WorkerCounters;
 use crate::frame::{FrameIo, Stage};
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::{EthPortId, InterfaceId};
 use crate::names::time::{Now, Onward};
-use crate::names::verdict::DropReason;
 use crate::snapshot::{Snapshot, Steering};
 
 /// What frames meet in a turn: the parts of a worker, the configuration that it runs on, and the time.

@@ -10,11 +10,11 @@ use dataplane::counters::WorkerCounters;
 use dataplane::exchange::orders::{ControlEnd, Order, Return, Slice, channel};
 use dataplane::frame::plain::PlainIo;
 use dataplane::live::next_hops::{NextHop, NextHops};
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{InterfaceId, NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::names::time::Now;
-use dataplane::names::verdict::DropReason;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
     Description, EthPort, Interface, IpOptions, OnRemoval, Policy, Real, Route, Routes, Service, Snapshot,

@@ -3,7 +3,7 @@
 use control::api::protocol::Status;
 use control::text::table::Align::{Left, Right};
 use control::text::table::{Table, part};
-use dataplane::names::verdict::DropReason;
+use dataplane::names::drop_reason::DropReason;
 use std::fmt::Write;
 
 /// Version and uptime, ports, workers, drops by reason, notes; parts without content are left out.

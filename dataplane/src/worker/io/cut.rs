@@ -1,8 +1,8 @@
 //! Packets that are longer than the MTU on the way out, and may be cut: all of their fragments leave, or none.
 
 use crate::frame::{Frame, FrameIo};
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::InterfaceId;
-use crate::names::verdict::DropReason;
 use crate::wire::fragmentation::Plan;
 use crate::wire::ipv4::Packet;
 use crate::wire::{ethernet, link};

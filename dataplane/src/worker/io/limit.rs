@@ -1,8 +1,8 @@
 //! Token buckets: how often a worker answers by itself.
 
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::{InterfaceId, MAX_INTERFACES};
 use crate::names::time::Now;
-use crate::names::verdict::DropReason;
 
 /// Lets `rate` events a second pass, and `burst` at once.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use crate::counters::WorkerCounters;
 use crate::frame::{BURST, FrameIo};
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::{EthPortId, MAX_ETH_PORTS};
 use crate::names::time::Now;
-use crate::names::verdict::DropReason;
 use arrayvec::ArrayVec;
 
 /// Frames that wait for the end of the turn, or for a device that did not take them yet.

@@ -3,8 +3,8 @@
 use super::Slow;
 use crate::exchange::orders::NeighbourEvent;
 use crate::frame::Frame;
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::NeighbourKey;
-use crate::names::verdict::DropReason;
 use crate::wire::arp::{self, Operation};
 use crate::wire::ethernet;
 use crate::worker::fate::{Fate, Judged};

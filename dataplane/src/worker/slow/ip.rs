@@ -3,8 +3,8 @@
 use super::Slow;
 use super::packet::{Ip, read_segment};
 use crate::frame::Frame;
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::{InterfaceId, Protocol};
-use crate::names::verdict::DropReason;
 use crate::snapshot::{IpOptions, Snapshot};
 use crate::wire::options::{self, Advice};
 use crate::wire::plain::at;

@@ -3,7 +3,7 @@
 use super::Slow;
 use super::packet::read_ip;
 use crate::frame::Frame;
-use crate::names::verdict::DropReason;
+use crate::names::drop_reason::DropReason;
 use crate::wire::ethernet;
 use crate::worker::fate::Judged;
 

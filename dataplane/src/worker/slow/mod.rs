@@ -42,9 +42,9 @@ use crate::counters::WorkerCounters;
 use crate::exchange::peers::Peers;
 use crate::fragments::Ports;
 use crate::frame::{Frame, FrameIo};
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::InterfaceId;
 use crate::names::time::Now;
-use crate::names::verdict::DropReason;
 use crate::snapshot::Snapshot;
 
 /// What judges one packet: how it came here, and what it may ask and change. It neither sends nor frees.

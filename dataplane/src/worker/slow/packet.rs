@@ -2,8 +2,8 @@
 
 use crate::connection::{TcpEvent, Transport};
 use crate::fragments::{Ports, least_header};
+use crate::names::drop_reason::DropReason;
 use crate::names::ids::Protocol;
-use crate::names::verdict::DropReason;
 use crate::wire::plain::at;
 use crate::wire::{ipv4, tcp};
 use crate::worker::flows::Ends;
