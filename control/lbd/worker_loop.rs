@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Empty turns after which a worker that yields gives its core away …
+/// Empty turns after which a worker that yields gives its core away.
 const YIELD_AFTER: u32 = 64;
-/// … and after which it sleeps.
+/// Empty turns after which it sleeps.
 const SLEEP_AFTER: u32 = 512;
-/// How long: the latency that the first packet after a pause pays at most, and short enough that a
+/// How long it sleeps at once: the latency that the first packet after a pause pays at most, and short enough that a
 /// NIC's ring does not run full meanwhile (512 frames at 10 million packets a second).
 const SLEEP: Duration = Duration::from_micros(50);
 

@@ -20,9 +20,9 @@ pub(super) const CONTROL_SOCKET: Token = Token(64);
 const RINGS: Duration = Duration::from_millis(2);
 /// How often while a dump is under way, which goes slice by slice.
 const RINGS_DUMPING: Duration = Duration::from_millis(1);
-/// How often while a publication is under way, which a worker adopts between two bursts …
+/// How often while a publication is younger than [`HURRY`]: a worker adopts it between two bursts, and a peer waits.
 const RINGS_PUBLISHING: Duration = Duration::from_micros(100);
-/// … unless it takes longer than this: then there is no hurry.
+/// How long a publication is hurried. One that takes longer waits for a worker that stands still.
 const HURRY: Duration = Duration::from_millis(20);
 /// The shortest time that `Poll` waits for.
 const SHORTEST: Duration = Duration::from_millis(1);

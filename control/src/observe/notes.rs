@@ -10,9 +10,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// Frames that a device must have lost to be noted: fewer may be on their way …
+/// Frames that a device must have lost before that is noted: fewer may be on their way.
 const LEAST_LOST: u64 = 100;
-/// … and one frame of this many.
+/// The share that it must have lost as well: one frame of this many.
 const LOST_OF: u64 = 1000;
 /// Next hops, or addresses, that are named at most.
 const NAMED: usize = 8;

@@ -1,7 +1,7 @@
 //! Where frames come from and go to.
 //!
 //! The packet path is generic over [`FrameIo`], so the same code runs on DPDK's mbufs and, in tests,
-//! fuzzers and benches, on plain memory ([`plain`]).
+//! fuzzers and benches, on plain memory (`plain`).
 
 #[cfg(feature = "testing")]
 pub mod plain;

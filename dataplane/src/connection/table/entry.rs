@@ -85,9 +85,9 @@ impl Bucket {
     }
 }
 
-/// Where the bytes of a [`ClientKey`] come from, by direction, before its halves are exclusive-ored …
+/// Where the bytes of a [`ClientKey`] come from in a packet's fields, by direction, before its halves are combined.
 const KEYS: [[u8; 16]; 2] = [key_bytes(Direction::Forward), key_bytes(Direction::Reverse)];
-/// … and what its upper half is exclusive-ored with.
+/// Where the bytes come from that a key's upper half is exclusive-ored with, by direction: those of its lower half.
 const UPPER_HALVES: [[u8; 16]; 2] = [upper_half_of(KEYS[0]), upper_half_of(KEYS[1])];
 /// No byte: zero.
 const NONE: u8 = 0x80;

@@ -10,9 +10,9 @@ use bytemuck::Zeroable;
 use memory::equal_under_mask;
 use std::ops::Range;
 
-/// Regions of the smaller layout that are moved in a turn …
+/// Regions of the smaller layout that every turn moves while the size changes.
 const REGIONS: usize = 1;
-/// … and one more for so many connections that have been made since the turn before, so that the other
+/// A turn moves one more region for each of this many connections made since the turn before, so that the other
 /// layout is there before this one is full.
 const CONNECTIONS_A_REGION: usize = 8;
 
