@@ -13,6 +13,7 @@ use stages::path::Path;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use traffic::buffer::Buffer;
+use traffic::packet::{ACK, SYN};
 use traffic::random::Random;
 use traffic::world::{DIP_MAC, VIP_MAC, snapshot};
 
@@ -22,7 +23,7 @@ const FRAMES: usize = 4096;
 fn burst_of_frames() -> Vec<Buffer> {
     let write = |flow| {
         let mut frame = Buffer::default();
-        frame.write(flow, Direction::Forward, false);
+        frame.write(flow, Direction::Forward, ACK);
         frame
     };
     (0..BURST as u32).map(write).collect()
@@ -73,8 +74,8 @@ fn whole_burst(c: &mut Criterion) {
         let mut random = Random::default();
         let mut lap = || {
             let mut flows = || (0..FRAMES / 2).map(|_| random.below(count)).collect::<Vec<u32>>();
-            path.line_up(&flows(), Direction::Forward, false);
-            path.line_up(&flows(), Direction::Reverse, false);
+            path.line_up(&flows(), Direction::Forward, ACK);
+            path.line_up(&flows(), Direction::Reverse, ACK);
             let began = Instant::now();
             let packets = path.run();
             let took = began.elapsed();
@@ -106,7 +107,7 @@ fn new_connection(c: &mut Criterion) {
                 }
                 let flows: Vec<u32> = (next..next + FRAMES as u32).collect();
                 next += FRAMES as u32;
-                path.line_up(&flows, Direction::Forward, true);
+                path.line_up(&flows, Direction::Forward, SYN);
                 let began = Instant::now();
                 black_box(path.run());
                 time += began.elapsed();

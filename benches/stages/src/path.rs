@@ -4,6 +4,7 @@ use dataplane::exchange::orders::ControlEnd;
 use dataplane::names::direction::Direction;
 use dataplane::names::time::Now;
 use dataplane::worker::{SWEEP_IDLE, Worker};
+use traffic::packet::{ACK, SYN};
 use traffic::prepared::Prepared;
 use traffic::world::{START, worker};
 
@@ -42,10 +43,10 @@ impl Path {
     /// If that is not what comes out.
     pub fn establish(&mut self, count: u32) {
         let flows: Vec<u32> = (0..count).collect();
-        let steps = [(Direction::Forward, true), (Direction::Reverse, false), (Direction::Forward, false)];
+        let steps = [(Direction::Forward, SYN), (Direction::Reverse, ACK), (Direction::Forward, ACK)];
         for lap in flows.chunks(self.frames) {
-            for (direction, opens) in steps {
-                self.line_up(lap, direction, opens);
+            for (direction, flags) in steps {
+                self.line_up(lap, direction, flags);
                 assert_eq!(self.run(), lap.len(), "frames come through");
             }
         }
@@ -57,8 +58,8 @@ impl Path {
     }
 
     /// Puts packets of these flows in line, at most as many as there are frames.
-    pub fn line_up(&mut self, flows: &[u32], direction: Direction, opens: bool) {
-        self.worker.io().line_up(flows, direction, opens);
+    pub fn line_up(&mut self, flows: &[u32], direction: Direction, flags: u8) {
+        self.worker.io().line_up(flows, direction, flags);
     }
 
     /// Turns until every frame in line has been sent. Returns how many.
@@ -96,8 +97,8 @@ mod tests {
         path.establish(1000);
         let before = path.sent();
         let flows: Vec<u32> = (500..628).collect();
-        path.line_up(&flows, Direction::Forward, false);
-        path.line_up(&flows, Direction::Reverse, false);
+        path.line_up(&flows, Direction::Forward, ACK);
+        path.line_up(&flows, Direction::Reverse, ACK);
         assert_eq!(path.run(), 256);
         assert_eq!((path.sent() - before, path.created()), (256, 1000));
     }

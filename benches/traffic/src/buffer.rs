@@ -1,7 +1,6 @@
 //! A buffer as large as an mbuf, and the frame of a flow written into it.
 
 use crate::flows::{REAL, VIP, client, is_tcp, service_port};
-use crate::packet::{ACK, SYN};
 use crate::world::{DIP_MAC, VIP_MAC};
 use dataplane::frame::{Frame, HEAD};
 use dataplane::names::direction::Direction;
@@ -53,19 +52,19 @@ impl Frame for Buffer {
 }
 
 impl Buffer {
-    /// Writes a flow's packet: from its client to the VIP, or the reply of [`REAL`]; TCP with SYN if it
-    /// `opens`, else with ACK. The header's checksum is right, that of TCP or UDP any: the packet path
+    /// Writes a flow's packet: from its client to the VIP, or the reply of [`REAL`]; TCP with these
+    /// `flags`. The header's checksum is right, that of TCP or UDP any: the packet path
     /// updates it by what changes.
     #[inline(always)]
-    pub fn write(&mut self, flow: u32, direction: Direction, opens: bool) {
-        self.write_unsealed(flow, direction, opens);
+    pub fn write(&mut self, flow: u32, direction: Direction, flags: u8) {
+        self.write_unsealed(flow, direction, flags);
         self.seal();
     }
 
     /// Writes a flow's packet as [`write`](Self::write) does, but leaves the checksum of its header zero: of an
     /// established connection's packet nobody looks at it.
     #[inline(always)]
-    pub fn write_unsealed(&mut self, flow: u32, direction: Direction, opens: bool) {
+    pub fn write_unsealed(&mut self, flow: u32, direction: Direction, flags: u8) {
         let is_tcp = is_tcp(flow);
         let near = client(flow);
         let bytes = &mut self.0[..HEAD];
@@ -81,7 +80,6 @@ impl Buffer {
         bytes[30..34].copy_from_slice(&destination.octets());
         bytes[34..36].copy_from_slice(&ports[0].to_be_bytes());
         bytes[36..38].copy_from_slice(&ports[1].to_be_bytes());
-        let flags = if opens { SYN } else { ACK };
         bytes[38..50].copy_from_slice(&[0, 26, 0x12, 0x34, 0, 0, 0, 0, 0x50, flags, 1, 0]);
     }
 

@@ -31,14 +31,14 @@ impl Prepared {
     ///
     /// # Panics
     /// If there are fewer idle frames.
-    pub fn line_up(&mut self, flows: &[u32], direction: Direction, opens: bool) {
+    pub fn line_up(&mut self, flows: &[u32], direction: Direction, flags: u8) {
         let port = match direction {
             Direction::Forward => VIP_PORT,
             Direction::Reverse => DIP_PORT,
         };
         for flow in flows {
             let mut frame = self.sent.pop().expect("an idle frame");
-            frame.write(*flow, direction, opens);
+            frame.write(*flow, direction, flags);
             self.arriving[port.index()].push(frame);
         }
     }

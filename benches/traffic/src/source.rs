@@ -2,6 +2,7 @@
 //! buffer of a ring as large as a NIC's, and each frame that is sent goes back into the ring.
 
 use crate::buffer::Buffer;
+use crate::packet::{ACK, SYN};
 use crate::random::Random;
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, FrameIo};
@@ -105,7 +106,7 @@ impl<const CHOSEN: bool> FrameIo for Source<CHOSEN> {
                 None => return,
             };
             let flow = self.flow();
-            frame.write_unsealed(flow, direction, opening);
+            frame.write_unsealed(flow, direction, if opening { SYN } else { ACK });
             if opening {
                 // A new connection is looked at as a host does: the header's checksum has to be right.
                 frame.seal();

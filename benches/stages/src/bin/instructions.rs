@@ -18,6 +18,7 @@ use stages::path::Path;
 use std::hint::black_box;
 use std::process::ExitCode;
 use traffic::buffer::Buffer;
+use traffic::packet::{ACK, FIN, SYN};
 use traffic::random::Random;
 use traffic::world::{DIP_MAC, HASH_KEY, VIP_MAC, snapshot};
 
@@ -34,7 +35,7 @@ fn collected(work: &mut dyn FnMut()) {
 
 type Stage = (&'static str, fn() -> usize);
 
-const STAGES: [Stage; 10] = [
+const STAGES: [Stage; 12] = [
     ("decode", decode),
     ("rewrite", rewrite),
     ("established-tcp-forward", || established(1, Direction::Forward)),
@@ -43,6 +44,8 @@ const STAGES: [Stage; 10] = [
     ("established-udp-reverse", || established(0, Direction::Reverse)),
     ("burst", burst),
     ("new-connection", new_connection),
+    ("whole-connection", || whole_connections(false)),
+    ("reopened-connection", || whole_connections(true)),
     ("expiry", expiry),
     ("moved", moved),
 ];
@@ -66,7 +69,7 @@ fn frames() -> Vec<(Direction, Buffer)> {
     for flow in 0..FLOWS {
         let direction = if flow / 2 % 2 == 0 { Direction::Forward } else { Direction::Reverse };
         let mut frame = Buffer::default();
-        frame.write(flow, direction, false);
+        frame.write(flow, direction, ACK);
         frames.push((direction, frame));
     }
     frames
@@ -114,7 +117,7 @@ fn random_flows(odd: u32) -> Vec<u32> {
 /// The whole way of packets of established connections: receive, decode, resolve, rewrite, transmit.
 fn established(odd: u32, direction: Direction) -> usize {
     let mut path = established_path();
-    path.line_up(&random_flows(odd), direction, false);
+    path.line_up(&random_flows(odd), direction, ACK);
     counted(&mut path)
 }
 
@@ -123,8 +126,8 @@ fn burst() -> usize {
     let mut path = established_path();
     let mut random = Random::default();
     let mut flows = || (0..FLOWS / 2).map(|_| random.below(FLOWS)).collect::<Vec<u32>>();
-    path.line_up(&flows(), Direction::Forward, false);
-    path.line_up(&flows(), Direction::Reverse, false);
+    path.line_up(&flows(), Direction::Forward, ACK);
+    path.line_up(&flows(), Direction::Reverse, ACK);
     counted(&mut path)
 }
 
@@ -152,11 +155,52 @@ fn new_connection() -> usize {
     let mut path = Path::new(CAPACITY, FLOWS as usize, Huge::Never);
     path.establish(others);
     let flows: Vec<u32> = (others..others + FLOWS).collect();
-    path.line_up(&flows, Direction::Forward, true);
+    path.line_up(&flows, Direction::Forward, SYN);
     collected(&mut || {
         black_box(path.run());
     });
     assert_eq!(path.created(), u64::from(others + FLOWS));
+    FLOWS as usize
+}
+
+/// TCP connections from the first packet to the last, seven each, in bursts. `again`: of client endpoints whose
+/// connection before has been closed and is still in the table.
+fn whole_connections(again: bool) -> usize {
+    let (forward, reverse) = (Direction::Forward, Direction::Reverse);
+    let packets = [
+        (forward, SYN),
+        (reverse, SYN | ACK),
+        (forward, ACK),
+        (forward, ACK),
+        (reverse, FIN | ACK),
+        (forward, FIN | ACK),
+        (reverse, ACK),
+    ];
+    let mut path = Path::new(CAPACITY, BURST, Huge::Never);
+    let tcp: Vec<u32> = (0..FLOWS).map(|flow| 2 * flow + 1).collect();
+    let mut exchange = |run: &mut dyn FnMut(&mut Path)| {
+        for burst in tcp.chunks(BURST) {
+            for (direction, flags) in packets {
+                path.line_up(burst, direction, flags);
+                run(&mut path);
+            }
+        }
+        (path.created(), path.sent())
+    };
+    let mut passes = 1;
+    if again {
+        exchange(&mut |path| {
+            path.run();
+        });
+        passes += 1;
+    }
+    let after = exchange(&mut |path| {
+        collected(&mut || {
+            black_box(path.run());
+        });
+    });
+    let connections = passes * u64::from(FLOWS);
+    assert_eq!(after, (connections, connections * packets.len() as u64));
     FLOWS as usize
 }
 

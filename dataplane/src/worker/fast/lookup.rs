@@ -10,7 +10,7 @@ use crate::counters::RealCounters;
 use crate::frame::{Frame, HEAD};
 use crate::live::next_hops::{self, NextHop};
 use crate::names::direction::Direction;
-use crate::names::ids::{InterfaceId, REAL_IDS};
+use crate::names::ids::{InterfaceId, Protocol, REAL_IDS};
 use crate::names::time::Tick;
 use crate::snapshot::Snapshot;
 use crate::translation::{Fields, Rewrite};
@@ -144,7 +144,9 @@ impl<'a, F: Frame> Fast<'a, F> {
         let (snapshot, tick) = (self.snapshot, self.now.tick());
         let Decoded { key, length, direction, .. } = *decoded;
         let head = frame.head_mut();
-        if !Head(head).has_right_checksum() {
+        // A SYN is seldom of a connection that is open, and its next stop finds that one as well.
+        let is_syn = head[at::PROTOCOL] == Protocol::Tcp.number() && TcpEvent::is_syn(head[at::TCP_FLAGS]);
+        if is_syn && direction == Direction::Forward || !Head(head).has_right_checksum() {
             return None;
         }
         let remote = remote_bits(head, direction);
