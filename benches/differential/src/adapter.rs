@@ -82,6 +82,7 @@ impl Build {
             id: RealId(real.id),
             key: RealKey { service: service_key(real.service), endpoint: real.endpoint.into() },
             next_hop: NextHopId(real.next_hop),
+            thresholds: snapshot::Thresholds::default(),
             removed: real.removed.then_some(snapshot::OnRemoval::Drop),
         };
         let route = |route: &crate::setting::Route| snapshot::Route {
@@ -118,7 +119,12 @@ impl Build {
             _ => Arc::new(schedule(service)),
         };
         self.schedules[index] = Some((of.0, of.1, Arc::clone(&schedule)));
-        snapshot::Service { key: service_key(service.key), policy: snapshot::Policy::default(), schedule }
+        snapshot::Service {
+            key: service_key(service.key),
+            policy: snapshot::Policy::default(),
+            timeouts: None,
+            schedule,
+        }
     }
 
     /// Sets what is known of a next hop.
@@ -280,7 +286,7 @@ fn named(counters: &WorkerCounters) -> Vec<(String, u64)> {
 }
 
 fn service_key(key: Key) -> ServiceKey {
-    ServiceKey { protocol: if key.tcp { Protocol::Tcp } else { Protocol::Udp }, listen: key.listen.into() }
+    ServiceKey::new(if key.tcp { Protocol::Tcp } else { Protocol::Udp }, key.listen.into())
 }
 
 fn schedule(service: &Service) -> Schedule {

@@ -12,7 +12,8 @@ use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, EthPort, Interface, IpOptions, Policy, Real, Route, Service, Snapshot, Steering, Unmatched,
+    Description, EthPort, Interface, IpOptions, Policy, Real, Route, Service, Snapshot, Steering, Thresholds,
+    Unmatched,
 };
 use dataplane::steering::{ClientBits, Indirection, OwnerMap};
 use dataplane::worker::Worker;
@@ -112,7 +113,7 @@ pub fn snapshot(reals: u8) -> Snapshot {
 /// # Panics
 /// Never: the addresses in it are written right.
 pub fn steered_snapshot(reals: u8, steering: Steering) -> Snapshot {
-    let key_of = |protocol, port| ServiceKey { protocol, listen: SocketAddrV4::new(VIP, port).into() };
+    let key_of = |protocol, port| ServiceKey::new(protocol, SocketAddrV4::new(VIP, port).into());
     let services = [key_of(Protocol::Tcp, TCP_PORT), key_of(Protocol::Udp, UDP_PORT)];
     let port = |side, mac, address: &str| Interface {
         side,
@@ -132,7 +133,7 @@ pub fn steered_snapshot(reals: u8, steering: Steering) -> Snapshot {
             .zip(services)
             .map(|(index, key)| {
                 let schedule = schedule(index * u32::from(reals), &vec![1; usize::from(reals)]);
-                Some(Service { key, policy: Policy::default(), schedule: Arc::new(schedule) })
+                Some(Service { key, policy: Policy::default(), timeouts: None, schedule: Arc::new(schedule) })
             })
             .collect(),
         reals: (0..)
@@ -147,6 +148,7 @@ pub fn steered_snapshot(reals: u8, steering: Steering) -> Snapshot {
                     )),
                 },
                 next_hop: real_next_hop(index),
+                thresholds: Thresholds::default(),
                 removed: None,
             })
             .collect(),

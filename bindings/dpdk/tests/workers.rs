@@ -16,7 +16,7 @@ use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
-    Description, Interface, IpOptions, Policy, Real, Service, Snapshot, Steering, Unmatched,
+    Description, Interface, IpOptions, Policy, Real, Service, Snapshot, Steering, Thresholds, Unmatched,
 };
 use dataplane::steering::OwnerMap;
 use dataplane::translation::endpoint_bits;
@@ -222,10 +222,7 @@ fn run(
 }
 
 fn snapshot(steering: Steering) -> Snapshot {
-    let key = RealKey {
-        service: ServiceKey { protocol: Protocol::Udp, listen: VIP.into() },
-        endpoint: REAL.into(),
-    };
+    let key = RealKey { service: ServiceKey::new(Protocol::Udp, VIP.into()), endpoint: REAL.into() };
     let port = |index: u8, side, address: &str| Interface {
         side,
         mac: Mac(mac(index)),
@@ -241,9 +238,16 @@ fn snapshot(steering: Steering) -> Snapshot {
         services: vec![Some(Service {
             key: key.service,
             policy: Policy::default(),
+            timeouts: None,
             schedule: Arc::new(schedule),
         })],
-        reals: vec![Real { id: RealId(0), key, next_hop: NextHopId(2), removed: None }],
+        reals: vec![Real {
+            id: RealId(0),
+            key,
+            next_hop: NextHopId(2),
+            thresholds: Thresholds::default(),
+            removed: None,
+        }],
         routes: Vec::new(),
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,

@@ -81,7 +81,7 @@ fn service(address: &ServiceAddress) -> Result<Listen, Failure> {
     let (protocol, listen) = tcp
         .or(udp)
         .ok_or_else(|| Failure::Usage("a service is needed: -t VIP:PORT or -u VIP:PORT".into()))?;
-    Ok(Listen(ServiceKey { protocol, listen: known(listen)? }))
+    Ok(Listen(ServiceKey::new(protocol, known(listen)?)))
 }
 
 fn selected(selection: &Selection) -> Result<Option<Listen>, Failure> {

@@ -246,8 +246,9 @@ impl rules::Configured for Model {
 
     fn is_vip(&self, address: IpAddr) -> bool {
         [Protocol::Tcp, Protocol::Udp].into_iter().any(|protocol| {
-            let key = |port| ServiceKey { protocol, listen: SocketAddr::new(address, port) };
-            self.services.range(key(0)..=key(u16::MAX)).next().is_some()
+            let least = ServiceKey::new(protocol, SocketAddr::new(address, 0));
+            let most = ServiceKey::new(protocol, SocketAddr::new(address, u16::MAX));
+            self.services.range(least..=most).next().is_some()
         })
     }
 

@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 fn key(number: u8) -> ServiceKey {
     let protocol = if number.is_multiple_of(2) { Protocol::Tcp } else { Protocol::Udp };
-    ServiceKey {
-        protocol,
-        listen: SocketAddr::new([192, 0, 2, number / 4].into(), 80 + u16::from(number / 2 % 2)),
-    }
+    ServiceKey::new(protocol, SocketAddr::new([192, 0, 2, number / 4].into(), 80 + u16::from(number / 2 % 2)))
 }
 
 fn real(number: u8) -> Real {

@@ -191,7 +191,7 @@ impl Compiler {
 
     fn service(&self, key: &ServiceKey) -> Option<snapshot::Service> {
         let schedule = Arc::clone(self.schedules.get(key)?);
-        Some(snapshot::Service { key: *key, policy: Policy::default(), schedule })
+        Some(snapshot::Service { key: *key, policy: Policy::default(), timeouts: None, schedule })
     }
 
     fn real(
@@ -206,7 +206,13 @@ impl Compiler {
             Standing::Configured => None,
             Standing::Removed => Some(Policy::default().on_removal),
         };
-        snapshot::Real { id, key, next_hop: way.map_or(NextHopId::UNKNOWN, next_hop), removed }
+        snapshot::Real {
+            id,
+            key,
+            next_hop: way.map_or(NextHopId::UNKNOWN, next_hop),
+            thresholds: snapshot::Thresholds::default(),
+            removed,
+        }
     }
 
     fn follow_address(&mut self, address: IpAddr, before: &Snapshot, now: &Snapshot) {

@@ -13,7 +13,7 @@ use std::str::FromStr;
 /// As [`addresses::service`]; another scheme. SCTP is reported as not supported.
 pub fn listen(text: &str) -> Result<ServiceKey, Fault> {
     let (protocol, address) = scheme(text)?;
-    Ok(ServiceKey { protocol, listen: addresses::service(address)? })
+    Ok(ServiceKey::new(protocol, addresses::service(address)?))
 }
 
 /// The protocol that stands before `://`, and what follows.
@@ -52,7 +52,7 @@ impl FromStr for Listen {
     fn from_str(text: &str) -> Result<Self, Fault> {
         let (protocol, listen) = scheme(text)?;
         let listen = addresses::endpoint(listen).ok_or_else(|| not_a_service(text))?;
-        Ok(Self(ServiceKey { protocol, listen }))
+        Ok(Self(ServiceKey::new(protocol, listen)))
     }
 }
 

@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_row_has_no_id_of_the_run_that_it_comes_from() {
-        let service = ServiceKey { protocol: Protocol::Tcp, listen: "192.0.2.1:80".parse().unwrap() };
+        let service = ServiceKey::new(Protocol::Tcp, "192.0.2.1:80".parse().unwrap());
         let key = RealKey { service, endpoint: "10.0.0.7:80".parse().unwrap() };
         let hops = NextHops::new([Mac([2; 6]), Mac([4; 6]), Mac([6; 6])]);
         hops.set(NextHopId(5), NextHop::resolved(InterfaceId(2), Mac([8; 6])));

@@ -336,6 +336,17 @@ impl Timeouts {
         Self { ticks }
     }
 
+    /// These, but for the states that are shown as `state` is.
+    #[must_use]
+    pub fn with(mut self, state: State, seconds: u32) -> Self {
+        for (ticks, of) in self.ticks.iter_mut().zip(State::ALL) {
+            if of.shown() == state.shown() {
+                *ticks = seconds * Tick::PER_SECOND;
+            }
+        }
+        self
+    }
+
     /// Ticks without a packet after which a connection in `state` is over.
     #[inline(always)]
     pub const fn ticks(&self, state: State) -> u32 {

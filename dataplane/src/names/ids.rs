@@ -40,13 +40,37 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What identifies a virtual service: protocol, VIP and port.
+/// What identifies a virtual service: protocol, VIP and ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey {
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// VIP and port.
+    /// The VIP and the first of the ports; port 0: any port.
     pub listen: SocketAddr,
+    /// The last of the ports: of a service on one port, that port.
+    pub last_port: u16,
+}
+
+impl ServiceKey {
+    /// A service on one port, or on any (0).
+    pub const fn new(protocol: Protocol, listen: SocketAddr) -> Self {
+        Self { protocol, listen, last_port: listen.port() }
+    }
+
+    /// Whether it is on one port alone.
+    pub const fn is_exact(&self) -> bool {
+        self.listen.port() != 0 && self.listen.port() == self.last_port
+    }
+
+    /// Whether it is on any port of its VIP.
+    pub const fn is_any_port(&self) -> bool {
+        self.listen.port() == 0
+    }
+
+    /// Whether it is on this port.
+    pub const fn has_port(&self, port: u16) -> bool {
+        self.is_any_port() || (self.listen.port() <= port && port <= self.last_port)
+    }
 }
 
 /// What identifies a real for ever: its service and its own address and port.
@@ -54,7 +78,7 @@ pub struct ServiceKey {
 pub struct RealKey {
     /// The service that it serves.
     pub service: ServiceKey,
-    /// Address and port of the server.
+    /// Address and port of the server; port 0: the port that the client asked for.
     pub endpoint: SocketAddr,
 }
 

@@ -1,6 +1,6 @@
 //! What is configured, as the control thread describes it: everything at once, or what one change makes different.
 
-use super::{OnRemoval, Policy, Route};
+use super::{OnRemoval, Policy, Route, Thresholds};
 use crate::connection::Timeouts;
 use crate::names::ids::{NextHopId, RealId, RealKey, ServiceId, ServiceKey};
 use crate::names::mac::Mac;
@@ -46,6 +46,8 @@ pub struct Service {
     pub key: ServiceKey,
     /// What applies to its connections.
     pub policy: Policy,
+    /// How long its connections live; `None`: as those of all.
+    pub timeouts: Option<Arc<Timeouts>>,
     /// Its reals, and how one is picked; shared between snapshots while it does not change.
     pub schedule: Arc<Schedule>,
 }
@@ -59,6 +61,8 @@ pub struct Real {
     pub key: RealKey,
     /// The way to it, if the control thread has given that an id yet.
     pub next_hop: NextHopId,
+    /// How many connections it may have.
+    pub thresholds: Thresholds,
     /// `Some`: it or its service has been removed, and this is what becomes of its connections.
     pub removed: Option<OnRemoval>,
 }

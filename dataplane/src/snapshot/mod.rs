@@ -28,7 +28,7 @@ mod word_map;
 
 pub use addresses::Local;
 pub use description::{Description, Edit, EthPort, Interface, IpOptions, Real, Service, Steering, Unmatched};
-pub use policy::{OnRemoval, Policy};
+pub use policy::{OnRemoval, Persistence, Policy, Thresholds};
 pub use route::{NextOnWay, Route, Routes};
 
 use crate::connection::{Clock, Timeouts};

@@ -18,7 +18,7 @@ use dataplane::names::time::Now;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{
     Description, EthPort, Interface, IpOptions, OnRemoval, Policy, Real, Route, Routes, Service, Snapshot,
-    Steering, Unmatched,
+    Steering, Thresholds, Unmatched,
 };
 use dataplane::worker::Worker;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -48,11 +48,11 @@ pub fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
 }
 
 pub fn tcp_service(listen: SocketAddrV4) -> ServiceKey {
-    ServiceKey { protocol: Protocol::Tcp, listen: std::net::SocketAddr::V4(listen) }
+    ServiceKey::new(Protocol::Tcp, std::net::SocketAddr::V4(listen))
 }
 
 pub fn udp_service(listen: SocketAddrV4) -> ServiceKey {
-    ServiceKey { protocol: Protocol::Udp, listen: std::net::SocketAddr::V4(listen) }
+    ServiceKey::new(Protocol::Udp, std::net::SocketAddr::V4(listen))
 }
 
 /// A frame that left, and where.
@@ -215,6 +215,7 @@ impl Lab {
             self.description.services.push(Some(Service {
                 key: service.key,
                 policy: Policy::default(),
+                timeouts: None,
                 schedule: Arc::new(schedule),
             }));
         }
@@ -231,6 +232,7 @@ impl Lab {
                     id: RealId(id),
                     key,
                     next_hop,
+                    thresholds: Thresholds::default(),
                     removed: (!listed.contains(&key)).then_some(OnRemoval::Drop),
                 }
             })

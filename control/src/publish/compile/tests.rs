@@ -138,7 +138,7 @@ fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
         assert_eq!(format!("{:?}", edited.rewrite(id)), format!("{:?}", anew.rewrite(id)));
     }
     for (vip, port) in VIPS.into_iter().flat_map(|vip| (0..4).map(move |port| (vip, port))) {
-        let key = ServiceKey { protocol: Protocol::Tcp, listen: SocketAddr::new(vip.into(), port) };
+        let key = ServiceKey::new(Protocol::Tcp, SocketAddr::new(vip.into(), port));
         let found = |snapshot: &Snapshot| {
             snapshot.service(&key).map(|(id, service)| (id, service.key, Arc::as_ptr(&service.schedule)))
         };

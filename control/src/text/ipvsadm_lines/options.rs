@@ -154,7 +154,7 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
 /// The service of `-t` or `-u`.
 pub(super) fn service(protocol: Protocol, text: &str) -> Result<ServiceKey, String> {
     let listen = addresses::service(text).map_err(|fault| explained(&fault, text))?;
-    Ok(ServiceKey { protocol, listen })
+    Ok(ServiceKey::new(protocol, listen))
 }
 
 /// `ipvsadm -S` without `-n` writes names where it finds some, which are not looked up here.

@@ -1,7 +1,7 @@
 use super::*;
 
 fn key(protocol: Protocol, listen: &str) -> ServiceKey {
-    ServiceKey { protocol, listen: listen.parse().unwrap() }
+    ServiceKey::new(protocol, listen.parse().unwrap())
 }
 
 #[test]

@@ -138,7 +138,7 @@ mod tests {
         removed: bool,
     ) -> Rewrite {
         let key = RealKey {
-            service: ServiceKey { protocol, listen: std::net::SocketAddr::V4(listen) },
+            service: ServiceKey::new(protocol, std::net::SocketAddr::V4(listen)),
             endpoint: std::net::SocketAddr::V4(endpoint),
         };
         Rewrite::of(&key, NextHopId(1), removed)

@@ -30,7 +30,7 @@ impl<F: Frame> Slow<'_, F> {
     ) -> Result<Found, DropReason> {
         let Self { snapshot, arrival, .. } = *self;
         let tick = self.now.tick();
-        let service_key = ServiceKey { protocol: ends.protocol, listen: ends.destination };
+        let service_key = ServiceKey::new(ends.protocol, ends.destination);
         let Some((service_id, service)) = snapshot.service(&service_key) else {
             return Err(DropReason::NoService);
         };

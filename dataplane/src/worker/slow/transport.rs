@@ -27,7 +27,7 @@ impl<F: Frame> Slow<'_, F> {
     pub(super) fn heed_removal(&self, real: RealId) -> Result<(), DropReason> {
         match self.snapshot.on_removal(real) {
             None => Ok(()),
-            Some(OnRemoval::Drop) => Err(DropReason::RealRemoved),
+            Some(OnRemoval::Drop | OnRemoval::Reset | OnRemoval::Reschedule) => Err(DropReason::RealRemoved),
         }
     }
 
