@@ -105,8 +105,16 @@ impl ControlThread {
     /// # Errors
     /// See [`RunError`].
     pub fn run(&mut self, stop: &AtomicBool) -> Result<(), RunError> {
+        self.run_while(|_| !stop.load(Ordering::Relaxed))
+    }
+
+    /// Works as [`run`](Self::run) does, as long as `goes_on`, which is asked before each turn, says so.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn run_while(&mut self, mut goes_on: impl FnMut(&mut Self) -> bool) -> Result<(), RunError> {
         let mut result = Ok(());
-        while result.is_ok() && !stop.load(Ordering::Relaxed) {
+        while result.is_ok() && goes_on(self) {
             result = self.turn();
         }
         self.refuse_all();

@@ -199,9 +199,10 @@ impl ControlThread {
         Ok(())
     }
 
-    /// Gives a worker this long to adopt a snapshot, instead of [`PATIENCE`].
+    /// Gives a worker this long to adopt a snapshot, the one under way included, instead of [`PATIENCE`].
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
+        self.publications.set_patience(patience);
     }
 
     /// From now on writes to `out` what passed in each `period`, until it cannot be written to. A block

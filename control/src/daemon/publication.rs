@@ -90,6 +90,13 @@ impl Publications {
         self.under_way.as_ref().is_some_and(|publication| publication.transition.stage() == Stage::Late)
     }
 
+    /// Gives workers this long to adopt what is under way.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        if let Some(publication) = &mut self.under_way {
+            publication.transition.set_patience(patience);
+        }
+    }
+
     /// Removed reals without connections are to be let go of.
     pub(super) fn release(&mut self) {
         self.wanted.release = true;
