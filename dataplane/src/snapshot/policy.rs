@@ -5,6 +5,8 @@
 pub struct Policy {
     /// What becomes of the connections of a real that is removed.
     pub on_removal: OnRemoval,
+    /// Some real has a connection threshold: whatever the schedule is, its connections are to be known.
+    pub has_thresholds: bool,
 }
 
 /// What becomes of the connections of a real that is removed, or whose service is.
