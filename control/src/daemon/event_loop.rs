@@ -137,6 +137,7 @@ impl ControlThread {
         self.workers.flush();
         self.workers.choose_sender(now);
         self.publish();
+        self.sums.turn(&self.workers, now);
         self.dumps.turn(&mut self.server, &mut self.workers, &self.snapshot, now);
         self.meet_neighbours(self.moment(now));
         if let Some(elapsed) = self.timers.rates.expired(now) {
@@ -153,8 +154,12 @@ impl ControlThread {
     /// When the next turn has something to do although nothing is ready.
     fn due(&self, now: Instant) -> Instant {
         let own = [now + self.rings(now), self.timers.rates.due(), self.timers.watch.due()];
-        let rooms =
-            [self.server.due(now), self.publications.due(now), self.periodic.as_ref().map(Periodic::due)];
+        let rooms = [
+            self.server.due(now),
+            self.publications.due(now),
+            self.sums.due(now),
+            self.periodic.as_ref().map(Periodic::due),
+        ];
         own.into_iter().chain(rooms.into_iter().flatten()).min().unwrap_or(now)
     }
 

@@ -33,6 +33,7 @@ use crate::observe::statistics::Statistics;
 use crate::observe::watch::Watch;
 use crate::persist::state_file::{LoadError, StateFile};
 use crate::publish::compile::Compiler;
+use crate::publish::sums::Sums;
 use crate::publish::ways::Ways;
 use crate::publish::workers::{PATIENCE, Workers};
 use dataplane::exchange::orders::ControlEnd;
@@ -102,6 +103,7 @@ pub struct ControlThread {
     /// How long a worker may take to adopt a snapshot.
     patience: Duration,
     workers: Workers,
+    sums: Sums,
     next_hops: Arc<NextHops>,
     neighbours: Neighbours,
     announcer: Announcer,
@@ -166,6 +168,7 @@ impl ControlThread {
             publications: Publications::default(),
             patience: PATIENCE,
             workers: Workers::new(ends),
+            sums: Sums::default(),
             next_hops,
             neighbours,
             announcer: Announcer::new(

@@ -267,6 +267,7 @@ impl ControlThread {
         if result.is_ok() {
             // What the next compiling writes to is the snapshot before, if it is back.
             self.workers.take_returns();
+            self.sums.follow(&self.snapshot, &self.workers);
             if publication.has_other_addresses {
                 self.follow_addresses(None); // lets go only
             }
