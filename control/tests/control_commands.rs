@@ -5,14 +5,13 @@ mod control_lab;
 use dataplane::names::ids::InterfaceId;
 
 use control::api::protocol::Command;
-use control_lab::{Lab, beside, config_in, until};
-use dataplane::counters::{PortCounters, StateGauges};
+use control_lab::{Lab, PATIENCE, beside, config_in, until};
+use dataplane::counters::{Counter, PortCounters, StateGauges};
 use dataplane::exchange::orders::NeighbourEvent;
 use dataplane::names::ids::{NeighbourKey, RealId};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::Steering;
 use serde_json::json;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const WEB: &str = r#""service":"tcp://192.168.10.100:80""#;
@@ -137,11 +136,12 @@ fn status_tells_of_ports_workers_drops_and_trouble() {
     ] {
         assert!(notes.contains(expected), "{expected}: {notes}");
     }
-    // Once the sender is put right, the note goes with the next packets.
-    std::thread::sleep(Duration::from_millis(1200));
-    counters.checksums_examined[0].set(8);
-    let notes = lab.ok(r#""command":"status""#)["notes"].to_string();
-    assert!(!notes.contains("partial checksum"), "{notes}");
+    // Once the sender is put right, the note goes with the next packets, which come when the second is over.
+    until("the note goes", || {
+        std::thread::sleep(Duration::from_millis(1200));
+        counters.checksums_examined[0].add(2);
+        !lab.ok(r#""command":"status""#)["notes"].to_string().contains("partial checksum")
+    });
     counters.busy_nanoseconds.set(0);
     until("the load is seen", || {
         // 25 % busy, 500 ns a packet.
@@ -224,8 +224,8 @@ fn dumps_at_once_and_one_that_is_never_read_do_not_disturb_each_other() {
 fn a_stuck_worker_is_named_and_what_follows_changes_nothing() {
     let (_directory, lab) = lab(2, 10);
     add_web(&lab);
-    lab.workers[1].obeys.store(false, Ordering::Relaxed);
-    let refusal = lab.refused(r#""command":"add-service","service":"udp://192.168.10.100:53""#);
+    lab.workers[1].obey(false);
+    let refusal = lab.stuck(r#""command":"add-service","service":"udp://192.168.10.100:53""#);
     assert_eq!(refusal.code, "worker_stuck");
     assert!(refusal.message.starts_with("worker 1 has not taken version"), "{refusal:?}");
     assert!(refusal.message.contains("is kept and comes into force when"), "{refusal:?}");
@@ -234,7 +234,7 @@ fn a_stuck_worker_is_named_and_what_follows_changes_nothing() {
     assert_eq!(refusal.code, "worker_stuck");
     assert!(refusal.message.starts_with("nothing changed: worker 1 has not taken version"), "{refusal:?}");
     assert_eq!(lab.ok(r#""command":"save""#), before);
-    lab.workers[1].obeys.store(true, Ordering::Relaxed);
+    lab.workers[1].obey(true);
     until("it goes on", || matches!(lab.ask(r#""command":"clear""#), control::api::protocol::Outcome::Ok(_)));
 }
 
@@ -267,7 +267,7 @@ fn next_hops_are_asked_for_resolved_and_told() {
     };
     until("the route's gateway and the real are asked for", || asked([10, 0, 0, 1]) && asked([10, 0, 0, 17]));
     assert!(!asked([10, 0, 0, 7]), "it is in the file");
-    until("own addresses are announced twice", || announced([192, 168, 10, 100]) == 2);
+    until("own addresses are announced twice", || announced([192, 168, 10, 100]) >= 2);
     let key = NeighbourKey { interface: InterfaceId(1), address: "10.0.0.17".parse().unwrap() };
     let mac = Mac([2, 0, 0, 0, 0, 0x17]);
     worker.says.lock().unwrap().push(NeighbourEvent::Heard { key, mac, reply: true });
@@ -286,20 +286,38 @@ fn next_hops_are_asked_for_resolved_and_told() {
 fn ten_thousand_reals_are_restored_edited_and_listed() {
     let (_directory, lab) = lab(2, 0);
     let real = |n: usize| format!("172.16.{}.{}:80", n / 250, n % 250 + 1);
-    let reals = (0..10_000).map(|n| format!("-a -t 192.168.10.100:80 -r {} -m -w 1", real(n)));
-    let lines: Vec<_> = std::iter::once("-A -t 192.168.10.100:80 -s wrr".into()).chain(reals).collect();
-    let lines = serde_json::to_string(&lines).unwrap();
-    lab.ok(&format!(r#""command":"restore","lines":{lines}"#));
-    let start = Instant::now();
-    for n in (0..10_000).step_by(1000) {
-        lab.ok(&format!(r#""command":"edit-real",{WEB},"real":"{}","weight":7"#, real(n)));
-    }
-    // Ten times what it takes without optimization: a cost that grows with the square would show.
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    // The least processor time that an edit takes among this many reals.
+    let an_edit = |count: usize| {
+        let reals = (0..count).map(|n| format!("-a -t 192.168.10.100:80 -r {} -m -w 1", real(n)));
+        let lines: Vec<_> = std::iter::once("-A -t 192.168.10.100:80 -s wrr".into()).chain(reals).collect();
+        lab.ok(&beside(&Command::Restore { lines: lines.iter().collect(), dry_run: false }));
+        let edits = (0..count).step_by(count / 10).map(|n| {
+            let before = lab.spent();
+            lab.ok(&format!(r#""command":"edit-real",{WEB},"real":"{}","weight":7"#, real(n)));
+            lab.spent() - before
+        });
+        edits.min().unwrap()
+    };
+    let (few, many) = (an_edit(1000), an_edit(10_000));
+    println!("an edit: {few:?} among 1,000 reals, {many:?} among 10,000");
+    assert!(
+        many < 30 * few,
+        "a cost that grows with the square: {few:?} among 1,000 reals, {many:?} among 10,000"
+    );
     let saved = lab.ok(r#""command":"save""#)["lines"].as_array().unwrap().len();
     assert_eq!(saved, 10_002);
     assert_eq!(lab.ok(r#""command":"list""#)["services"][0]["reals"].as_array().unwrap().len(), 10_000);
-    println!("{:?} an edit", start.elapsed() / 10);
+}
+
+/// Adds to a counter, with each call, one for each millisecond since the last one: as many a second, however seldom
+/// the caller runs.
+fn a_thousand_a_second(counter: &Counter) -> impl FnMut() {
+    let mut counted_until = Instant::now();
+    move || {
+        let passed = counted_until.elapsed().as_millis() as u64;
+        counted_until += Duration::from_millis(passed);
+        counter.add(passed);
+    }
 }
 
 #[test]
@@ -311,9 +329,9 @@ fn software_steers_where_the_device_does_it_wrong() {
         told.snapshot.as_ref().unwrap().eth_ports[port].steering
     };
     assert_eq!(steering(0), Steering::Device);
+    let mut misdirect = a_thousand_a_second(&lab.workers[1].counters.misdirected[0]);
     until("the port falls back", || {
-        // Some 200 a second, on one of the workers.
-        lab.workers[1].counters.misdirected[0].add(1);
+        misdirect();
         steering(0) == Steering::Software
     });
     assert_eq!(steering(1), Steering::Device, "the other port goes on");
@@ -354,31 +372,29 @@ fn steering_is_not_taken_while_a_worker_is_stuck_or_the_device_tells_nothing() {
     };
     let misdirect = |seconds: u64| {
         let start = Instant::now();
-        let mut slowest = Duration::ZERO;
+        let mut misdirect = a_thousand_a_second(&lab.workers[1].counters.misdirected[0]);
         while start.elapsed() < Duration::from_secs(seconds) {
-            lab.workers[1].counters.misdirected[0].add(3);
-            let asked = Instant::now();
-            lab.ok(r#""command":"timeouts""#);
-            slowest = slowest.max(asked.elapsed());
+            misdirect();
+            // If the control thread waited for the worker there would be no answer in time.
+            lab.turn();
             std::thread::sleep(Duration::from_millis(4));
         }
-        slowest
     };
     // It stays behind once a change is published.
-    lab.workers[1].obeys.store(false, Ordering::Relaxed);
-    assert_eq!(lab.refused(&format!(r#""command":"add-service",{WEB}"#)).code, "worker_stuck");
-    let slowest = misdirect(6);
-    assert!(slowest < Duration::from_secs(1), "the control thread waited {slowest:?}");
+    lab.workers[1].obey(false);
+    assert_eq!(lab.stuck(&format!(r#""command":"add-service",{WEB}"#)).code, "worker_stuck");
+    misdirect(6);
     assert_eq!(steering(0), Steering::Device);
 
     lab.state.lock().unwrap().is_silent = true;
-    std::thread::sleep(Duration::from_millis(1200)); // what was judged before is not judged again
-    lab.workers[1].obeys.store(true, Ordering::Relaxed);
+    lab.turn(); // what was judged before is not judged again
+    lab.workers[1].obey(true);
     misdirect(5);
     assert_eq!(steering(1), Steering::Device);
     lab.state.lock().unwrap().is_silent = false;
+    let mut misdirect = a_thousand_a_second(&lab.workers[1].counters.misdirected[0]);
     until("the port falls back", || {
-        lab.workers[1].counters.misdirected[0].add(1);
+        misdirect();
         steering(1) == Steering::Software
     });
 }
@@ -402,12 +418,12 @@ fn devices_are_told_of_an_address_in_time() {
 
     // As long as a worker runs on the snapshot before, its addresses stay.
     lab.ok(&format!(r#""command":"add-service",{service}"#));
-    lab.workers[1].obeys.store(false, Ordering::Relaxed);
+    lab.workers[1].obey(false);
     calls(&lab);
-    assert_eq!(lab.refused(&format!(r#""command":"del-service",{service}"#)).code, "worker_stuck");
+    assert_eq!(lab.stuck(&format!(r#""command":"del-service",{service}"#)).code, "worker_stuck");
     assert_eq!(calls(&lab), [with.to_vec()]);
-    lab.workers[1].obeys.store(true, Ordering::Relaxed);
-    until("the worker follows", || lab.workers[1].counters.snapshot_version.get() == 4);
+    lab.workers[1].obey(true);
+    until("they are let go of", || calls(&lab) == [own.to_vec()]);
     lab.ok(r#""command":"clear""#);
 }
 
@@ -455,16 +471,22 @@ fn silent_next_hops_are_noted_the_worst_first() {
 /// The figures of the first second, before there is a whole one.
 #[test]
 fn the_load_is_told_from_the_first_packet_on() {
-    let (_directory, lab) = lab(1, 0);
-    let counters = &lab.workers[0].counters;
-    counters.total_nanoseconds.set(4_000_000);
-    counters.busy_nanoseconds.set(1_000_000);
-    counters.rx_packets.set(2000);
-    counters.bursts.set(500);
-    let worker = &lab.ok(r#""command":"status""#)["workers"][0];
-    let figures =
-        ["busy_share", "cycles_per_packet", "packets_per_burst"].map(|key| worker[key].as_f64().unwrap());
-    assert_eq!(figures, [0.25, 1000.0, 4.0]);
+    let in_the_first_second = || {
+        let began = Instant::now();
+        let (_directory, lab) = lab(1, 0);
+        let counters = &lab.workers[0].counters;
+        counters.total_nanoseconds.set(4_000_000);
+        counters.busy_nanoseconds.set(1_000_000);
+        counters.rx_packets.set(2000);
+        counters.bursts.set(500);
+        let worker = &lab.ok(r#""command":"status""#)["workers"][0];
+        let figures = ["busy_share", "cycles_per_packet", "packets_per_burst"];
+        let figures = figures.map(|key| worker[key].as_f64().unwrap());
+        (began.elapsed() < Duration::from_secs(1)).then_some(figures)
+    };
+    let began = Instant::now();
+    let tries = std::iter::repeat_with(in_the_first_second).take_while(|_| began.elapsed() < PATIENCE);
+    assert_eq!(tries.flatten().next(), Some([0.25, 1000.0, 4.0]));
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn resident_memory_stays_over_many_changes_of_a_large_configuration() {
     let start = resident();
     (FIRST..FIRST + EDITS).for_each(&mut edit);
     let end = resident();
-    assert!(end < start + start / 10, "{start} KiB, after {EDITS} changes {end} KiB");
+    println!("{start} KiB, after {EDITS} changes {end} KiB");
+    control_lab::until("what was freed late is used again", || resident() < start + start / 10);
     lab.ok(r#""command":"clear""#);
     let given_back = || resident() < empty + (end - empty) * 3 / 4;
     control_lab::until("clear gives memory back", given_back);

@@ -3,39 +3,24 @@
 mod control_lab;
 
 use control::api::protocol::Outcome;
-use control_lab::{Client, Lab, config_in, until};
+use control_lab::{Client, Lab, PATIENCE, Worker, config_in, until};
 use dataplane::exchange::orders::NeighbourEvent;
 use dataplane::names::ids::{InterfaceId, NeighbourKey, RealId};
 use dataplane::names::mac::Mac;
 use serde_json::Value;
 use std::net::Ipv4Addr;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const WEB: &str = r#""service":"tcp://192.168.10.100:80""#;
 const DNS: &str = r#""service":"udp://192.168.10.100:53""#;
-/// What a peer, or a host that is asked for, waits at most while a worker is stuck. Without other work on the machine
-/// all of it takes well below a millisecond.
+/// What a peer, or a host that is asked for, waits longer at most while a worker is stuck than otherwise. With nothing
+/// else at work on the machine all of it takes well below a millisecond.
 const AT_ONCE: Duration = Duration::from_millis(10);
 
 fn lab(workers: usize) -> (tempfile::TempDir, Lab) {
-    lab_with(workers, Duration::from_secs(2))
-}
-
-fn lab_with(workers: usize, patience: Duration) -> (tempfile::TempDir, Lab) {
     let directory = tempfile::tempdir().unwrap();
-    let lab = Lab::start_patient(config_in(directory.path()), workers, 0, patience).unwrap();
+    let lab = Lab::start(config_in(directory.path()), workers, 0).unwrap();
     (directory, lab)
-}
-
-fn sent(lab: &Lab, request: &str) -> Client {
-    let mut client = lab.connect();
-    client.send(format!("{{\"v\":1,{request}}}\n").as_bytes());
-    client
-}
-
-fn obey(lab: &Lab, worker: usize, obeys: bool) {
-    lab.workers[worker].obeys.store(obeys, Ordering::Relaxed);
 }
 
 fn add(service: &str) -> String {
@@ -70,13 +55,16 @@ fn services(lab: &Lab) -> usize {
 }
 
 /// How often a host was asked for.
-fn asked(lab: &Lab, worker: usize, host: Ipv4Addr) -> usize {
-    let told = lab.workers[worker].told.lock().unwrap();
-    told.frames.iter().filter(|(_, frame)| frame[38..42] == host.octets()).count()
+fn asked(lab: &Lab, host: Ipv4Addr) -> usize {
+    let by = |worker: &Worker| {
+        let told = worker.told.lock().unwrap();
+        told.frames.iter().filter(|(_, frame)| frame[38..42] == host.octets()).count()
+    };
+    lab.workers.iter().map(by).sum()
 }
 
-/// How long that took at the median, and at the most.
-fn durations(mut each: impl FnMut()) -> [Duration; 2] {
+/// How long that takes at the median.
+fn median(mut each: impl FnMut()) -> Duration {
     let mut times: Vec<_> = (0..50)
         .map(|_| {
             let start = Instant::now();
@@ -85,68 +73,76 @@ fn durations(mut each: impl FnMut()) -> [Duration; 2] {
         })
         .collect();
     times.sort_unstable();
-    [times[times.len() / 2], times[times.len() - 1]]
+    times[times.len() / 2]
 }
 
-/// Three seconds, which is less than the patience of this lab.
+/// That it takes hardly longer than it did `before`. It is done again where something else on the machine may have
+/// been in the way.
+fn at_once(what: &str, before: Duration, mut each: impl FnMut()) {
+    until(&format!("{what} at once: it took {before:?} before"), || {
+        let now = median(&mut each);
+        println!("{what}: {before:?}, with a stuck worker {now:?}");
+        now < AT_ONCE + 3 * before
+    });
+}
+
 #[test]
 fn while_a_worker_is_stuck_everything_else_goes_on() {
-    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
+    let (_directory, lab) = lab(2);
     lab.ok(&add(WEB));
-    obey(&lab, 0, false);
-    let stuck = Instant::now();
-    let mut pending = sent(&lab, &add(DNS));
-    until("the other worker has it", || in_force(&lab, 1) > in_force(&lab, 0));
     let mut peer = lab.connect();
-    for command in ["list", "status", "stats", "save", "rate", "timeouts", "connections_of_none"] {
-        let request = match command {
-            "connections_of_none" => r#""command":"connections","service":"tcp://192.0.2.1:1""#.to_owned(),
-            command => format!(r#""command":"{command}""#),
-        };
-        let [median, most] = durations(|| drop(peer.ask(&request)));
-        println!("{command}: {median:?}, at most {most:?}");
-        assert!(median < AT_ONCE, "{command} took {median:?}");
-    }
-    // Packets wait for a host: it is asked for by the worker that goes on.
-    std::thread::sleep(Duration::from_millis(20));
-    let mut host = 50;
-    let [median, most] = durations(|| {
+    let none = r#""command":"connections","service":"tcp://192.0.2.1:1""#.to_owned();
+    let commands = ["list", "status", "stats", "save", "rate", "timeouts"];
+    let requests: Vec<_> =
+        commands.iter().map(|command| format!(r#""command":"{command}""#)).chain([none]).collect();
+    // Packets wait for a host: it is asked for, by the worker that goes on.
+    let mut host = 0;
+    let mut ask_for_next = || {
         host += 1;
-        let address = Ipv4Addr::new(10, 0, 0, host);
+        let address = Ipv4Addr::new(10, 0, 1 + (host / 250) as u8, 1 + (host % 250) as u8);
         let key = NeighbourKey { interface: InterfaceId(1), address: address.into() };
         lab.workers[1].says.lock().unwrap().push(NeighbourEvent::Wanted(key));
-        while asked(&lab, 1, address) == 0 {
+        let start = Instant::now();
+        while asked(&lab, address) == 0 {
+            assert!(start.elapsed() < PATIENCE, "{address} is not asked for");
             std::thread::sleep(Duration::from_micros(100));
         }
-    });
-    println!("ARP: {median:?}, at most {most:?}");
-    assert!(median < AT_ONCE, "ARP took {median:?}");
+    };
+    let before: Vec<_> = requests.iter().map(|request| median(|| drop(peer.ask(request)))).collect();
+    let before_asking = median(&mut ask_for_next);
+    lab.workers[0].obey(false);
+    let stuck = Instant::now();
+    let mut pending = lab.sent(&add(DNS));
+    until("the other worker has it", || in_force(&lab, 1) > in_force(&lab, 0));
+    for (request, before) in requests.iter().zip(before) {
+        at_once(request, before, || drop(peer.ask(request)));
+    }
+    // Once it is seen that the other one stands still, and so another one sends.
+    std::thread::sleep(Duration::from_millis(20));
+    at_once("ARP", before_asking, ask_for_next);
     while stuck.elapsed() < Duration::from_secs(3) {
         assert_eq!(services(&lab), 2, "what is listed is what is kept");
         std::thread::sleep(Duration::from_millis(100));
     }
-    obey(&lab, 0, true);
+    lab.workers[0].obey(true);
     let version = done(&mut pending)["config_version"].as_u64().unwrap();
     assert_eq!(version, in_force(&lab, 0));
 }
 
 #[test]
 fn changes_come_into_force_one_after_the_other_in_their_order() {
-    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
-    obey(&lab, 1, false);
-    let mut peers = vec![sent(&lab, &add(WEB))];
+    let (_directory, lab) = lab(2);
+    lab.workers[1].obey(false);
+    let mut peers = vec![lab.sent(&add(WEB))];
     until("the first is offered", || in_force(&lab, 0) == 2);
     for last in 1..=5 {
-        peers.push(sent(&lab, &add_real(last)));
-        std::thread::sleep(Duration::from_millis(20));
+        peers.push(lab.sent(&add_real(last)));
     }
     // One that is refused when its turn comes, and one that changes nothing.
-    peers.push(sent(&lab, &add_real(1)));
-    std::thread::sleep(Duration::from_millis(20));
-    peers.push(sent(&lab, r#""command":"timeouts","set":[0,0,0]"#));
-    std::thread::sleep(Duration::from_millis(100));
+    peers.push(lab.sent(&add_real(1)));
+    peers.push(lab.sent(r#""command":"timeouts","set":[0,0,0]"#));
     assert_eq!(in_force(&lab, 0), 2, "the others wait");
-    obey(&lab, 1, true);
+    lab.workers[1].obey(true);
     let versions: Vec<_> =
         peers[..6].iter_mut().map(|peer| done(peer)["config_version"].as_u64().unwrap()).collect();
     assert_eq!(versions, [2, 3, 4, 5, 6, 7]);
@@ -160,22 +156,21 @@ fn changes_come_into_force_one_after_the_other_in_their_order() {
 #[test]
 fn past_the_deadline_all_that_wait_are_refused_and_the_change_is_kept() {
     let (_directory, lab) = lab(2);
-    obey(&lab, 1, false);
-    let mut first = sent(&lab, &add(WEB));
+    lab.workers[1].obey(false);
+    let mut first = lab.sent(&add(WEB));
     until("it is offered", || in_force(&lab, 0) == 2);
-    let mut second = sent(&lab, &add(DNS));
+    let mut second = lab.sent(&add(DNS));
+    lab.end_patience();
     let (code, text) = refused(&mut first);
     assert_eq!(code, "worker_stuck");
     assert!(text.starts_with("worker 1 has not taken version 2") && text.contains("is kept"), "{text}");
     let (code, text) = refused(&mut second);
     assert_eq!(code, "worker_stuck");
     assert!(text.starts_with("nothing changed: worker 1 has not taken version 2"), "{text}");
-    // From now on at once.
-    let start = Instant::now();
+    // From now on without waiting for the worker, which has all time again.
     assert_eq!(lab.refused(&add(DNS)).code, "worker_stuck");
-    assert!(start.elapsed() < Duration::from_secs(1));
     assert_eq!(services(&lab), 1);
-    obey(&lab, 1, true);
+    lab.workers[1].obey(true);
     until("it is in force", || in_force(&lab, 1) == 2);
     until("others can follow", || matches!(lab.ask(&add(DNS)), Outcome::Ok(_)));
     assert_eq!((in_force(&lab, 0), in_force(&lab, 1)), (3, 3));
@@ -186,7 +181,7 @@ fn past_the_deadline_all_that_wait_are_refused_and_the_change_is_kept() {
 fn a_worker_that_is_gone_holds_up_changes_alone() {
     let (_directory, mut lab) = lab(2);
     drop(lab.workers.pop());
-    assert_eq!(lab.refused(&add(WEB)).code, "worker_stuck");
+    assert_eq!(lab.stuck(&add(WEB)).code, "worker_stuck");
     assert_eq!(lab.refused(&add(DNS)).code, "worker_stuck");
     assert_eq!(services(&lab), 1);
     assert!(lab.ok(r#""command":"status""#)["workers"].as_array().unwrap().len() == 2);
@@ -194,16 +189,15 @@ fn a_worker_that_is_gone_holds_up_changes_alone() {
 
 #[test]
 fn a_peer_that_goes_away_loses_its_answer_alone() {
-    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
-    obey(&lab, 1, false);
-    let first = sent(&lab, &add(WEB));
+    let (_directory, lab) = lab(2);
+    lab.workers[1].obey(false);
+    let first = lab.sent(&add(WEB));
     until("it is offered", || in_force(&lab, 0) == 2);
-    let second = sent(&lab, &add(DNS));
-    let mut third = sent(&lab, &add_real(7));
-    std::thread::sleep(Duration::from_millis(50));
+    let second = lab.sent(&add(DNS));
+    let mut third = lab.sent(&add_real(7));
     drop((first, second));
-    std::thread::sleep(Duration::from_millis(50));
-    obey(&lab, 1, true);
+    lab.turn();
+    lab.workers[1].obey(true);
     assert_eq!(done(&mut third)["config_version"], 4);
     assert_eq!(services(&lab), 2);
 }
@@ -211,14 +205,14 @@ fn a_peer_that_goes_away_loses_its_answer_alone() {
 /// A peer asks for the next thing only when it has its answer, so its answers come in order.
 #[test]
 fn answers_to_one_peer_keep_their_order() {
-    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
-    obey(&lab, 1, false);
-    let mut peer = sent(&lab, &add(WEB));
+    let (_directory, lab) = lab(2);
+    lab.workers[1].obey(false);
+    let mut peer = lab.sent(&add(WEB));
     peer.send(b"{\"v\":1,\"command\":\"list\"}\n");
     peer.send(format!("{{\"v\":1,{}}}\n", add(DNS)).as_bytes());
     peer.send(b"{\"v\":1,\"command\":\"list\"}\n");
-    std::thread::sleep(Duration::from_millis(50));
-    obey(&lab, 1, true);
+    lab.turn();
+    lab.workers[1].obey(true);
     assert_eq!(done(&mut peer)["config_version"], 2);
     assert_eq!(done(&mut peer)["services"].as_array().unwrap().len(), 1);
     assert_eq!(done(&mut peer)["config_version"], 3);
@@ -228,21 +222,20 @@ fn answers_to_one_peer_keep_their_order() {
 /// However many peers want changes, half of the places are left for those that only look.
 #[test]
 fn changes_that_wait_are_bounded() {
-    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
-    obey(&lab, 1, false);
-    let mut first = sent(&lab, &add(WEB));
+    let (_directory, lab) = lab(2);
+    lab.workers[1].obey(false);
+    let mut first = lab.sent(&add(WEB));
     until("it is offered", || in_force(&lab, 0) == 2);
     let mut peers: Vec<Client> = Vec::new();
     for last in 11..=50 {
-        peers.push(sent(&lab, &add_real(last)));
-        std::thread::sleep(Duration::from_millis(5));
+        peers.push(lab.sent(&add_real(last)));
     }
     for peer in &mut peers[32..] {
         let (code, text) = refused(peer);
         assert!(code == "busy" && text.starts_with("nothing changed: 32 changes wait"), "{code}: {text}");
     }
     assert_eq!(services(&lab), 1);
-    obey(&lab, 1, true);
+    lab.workers[1].obey(true);
     done(&mut first);
     peers[..32].iter_mut().for_each(|peer| drop(done(peer)));
     assert_eq!(in_force(&lab, 1), 2 + 32);
@@ -252,7 +245,7 @@ fn changes_that_wait_are_bounded() {
 /// neighbours from the MAC before once the new one is in force.
 #[test]
 fn another_mac_is_followed_when_all_workers_are_ready_for_it() {
-    let (_directory, lab) = lab_with(2, Duration::from_secs(30));
+    let (_directory, lab) = lab(2);
     lab.ok(&add(WEB));
     lab.ok(&add_real(7)); // its MAC is configured
     let id = {
@@ -261,19 +254,19 @@ fn another_mac_is_followed_when_all_workers_are_ready_for_it() {
     };
     let next_hop = || lab.next_hops.get(id);
     assert!(next_hop().is_resolved());
-    obey(&lab, 1, false);
+    lab.workers[1].obey(false);
     let mac = Mac([2, 0, 0, 0, 9, 9]);
     lab.state.lock().unwrap().mac = Some(mac);
     until("next hops are withdrawn", || !next_hop().is_resolved());
-    let mut pending = sent(&lab, &add(DNS));
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(!next_hop().is_resolved(), "a worker may still use what it has read");
+    let mut pending = lab.sent(&add(DNS));
     let taken = |worker: usize| {
         let told = lab.workers[worker].told.lock().unwrap();
         told.snapshot.as_ref().unwrap().interfaces[1].mac
     };
-    assert_eq!(taken(0), mac, "frames to it are taken by then");
-    obey(&lab, 1, true);
+    until("frames to it are taken", || taken(0) == mac);
+    lab.turn();
+    assert!(!next_hop().is_resolved(), "a worker may still use what it has read");
+    lab.workers[1].obey(true);
     done(&mut pending);
     assert!(next_hop().is_resolved());
     let (first, last) = next_hop().addresses();
@@ -289,15 +282,14 @@ fn another_mac_is_followed_when_all_workers_are_ready_for_it() {
 
 #[test]
 fn a_daemon_that_is_stopped_says_so_to_all_that_wait() {
-    let (directory, lab) = lab_with(2, Duration::from_secs(30));
-    obey(&lab, 1, false);
-    let mut first = sent(&lab, &add(WEB));
+    let (directory, lab) = lab(2);
+    lab.workers[1].obey(false);
+    let mut first = lab.sent(&add(WEB));
     until("it is offered", || in_force(&lab, 0) == 2);
-    let mut second = sent(&lab, &add(DNS));
-    std::thread::sleep(Duration::from_millis(50));
+    let mut second = lab.sent(&add(DNS));
     let start = Instant::now();
     lab.stop();
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < PATIENCE, "it waits for the worker: {:?}", start.elapsed());
     let (code, text) = refused(&mut first);
     assert!(code == "stopping" && text.contains("version 2"), "{code}: {text}");
     let (code, text) = refused(&mut second);

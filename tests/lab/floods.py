@@ -17,7 +17,7 @@ import time
 
 from .capture import ones_complement_sum
 from .test_devices import on
-from .testbed import CLIENT, MACS, REALS, VIP, Testbed, Unavailable, background, wait_for
+from .testbed import CLIENT, MACS, PATIENCE, REALS, VIP, Testbed, Unavailable, background, wait_for
 
 RATE = 20_000
 # Frames of a kind that differ from each other; a flood goes through them again and again.
@@ -181,12 +181,12 @@ class Beside:
         self.asked = self.answered = self.started = self.begun = self.opened = 0
         self.stopping, self.lock = threading.Event(), threading.Lock()
         with bed.inside("client"):
-            self.connections = [socket.create_connection((VIP, BUSY), 5) for _ in range(ESTABLISHED)]
+            self.connections = [socket.create_connection((VIP, BUSY), PATIENCE) for _ in range(ESTABLISHED)]
         self.threads = [background(self.talk, connection) for connection in self.connections]
         self.threads.append(background(self.open_some))
 
     def talk(self, connection):
-        connection.settimeout(2)
+        connection.settimeout(20)
         while not self.stopping.wait(PERIOD):
             try:
                 connection.sendall(b"request!")
@@ -213,8 +213,8 @@ class Beside:
     def stop(self):
         self.stopping.set()
         for thread in self.threads:
-            thread.join(5)
-        wait_for(lambda: self.begun == self.started, 5)
+            thread.join(PATIENCE)
+        wait_for(lambda: self.begun == self.started)
         for connection in self.connections:
             connection.close()
 
@@ -283,7 +283,7 @@ def measure(bed, kind, seconds):
         beside.stop()
         after = sum(opens(bed) for _ in range(20))
         status = lbd.json("status")
-        back = wait_for(lambda: buffers(lbd) == idle, 15, 0.2)
+        back = wait_for(lambda: buffers(lbd) == idle, pause=0.2)
         share = lambda part, whole: part / max(1, whole)
         return {
             "kind": kind or "none", "sent/s": sent.value / seconds, "received": status["ports"][0]["rx_packets"] - received,

@@ -30,7 +30,7 @@ class Result:
     detail: str = ""
 
 
-def test(timeout=60):
+def test(timeout=300):
     """Registers the function below as a test that gets the testbed; `timeout` in seconds."""
 
     def register(function):

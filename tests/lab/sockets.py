@@ -8,20 +8,22 @@ import struct
 import threading
 import time
 
-from .testbed import background
+from .testbed import PATIENCE, background
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0
+# After how many seconds without an answer a request is given up.
+HANGS = 20
 
 
 def tcp_listener(bed, host, port, backlog=64):
     """A listening socket on `host`."""
     with bed.inside(host):
         listener = socket.create_server(("", port), backlog=backlog)
-    listener.settimeout(10)
+    listener.settimeout(PATIENCE)
     return listener
 
 
-def connect(bed, host, address, port=None, seconds=5):
+def connect(bed, host, address, port=None, seconds=PATIENCE):
     """A TCP connection from `host`; `port` is the source port."""
     with bed.inside(host):
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -37,7 +39,7 @@ def connect(bed, host, address, port=None, seconds=5):
     return client
 
 
-def udp_socket(bed, host, port=0, seconds=2):
+def udp_socket(bed, host, port=0, seconds=PATIENCE):
     with bed.inside(host):
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("", port))
@@ -119,7 +121,7 @@ class Load:
         port = 0
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
-                client.settimeout(5)
+                client.settimeout(HANGS)
                 client.connect(self.address)
                 port = client.getsockname()[1]
                 client.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -140,5 +142,5 @@ class Load:
     def stop(self):
         self.stopping.set()
         for thread in self.threads:
-            thread.join(10)
+            thread.join(HANGS + PATIENCE)
             assert not thread.is_alive(), "a client hangs"

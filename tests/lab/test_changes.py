@@ -4,24 +4,24 @@ import random
 
 from .runner import test
 from .sockets import Load, connect, tcp_listener
-from .testbed import REALS, VIP, wait_for
+from .testbed import PATIENCE, REALS, VIP, wait_for
 
 LISTEN = f"{VIP}:80"
 RS1, RS2, RS3 = (f"{address}:80" for address in REALS.values())
 
 
-@test(timeout=90)
+@test()
 def reals_come_and_go_and_weights_change(bed):
     with bed.lbd(services=[("tcp", LISTEN, [(RS1, 1), (RS2, 1)])]) as lbd:
         load = Load(bed, (VIP, 80))
-        assert wait_for(lambda: load.total() > 100, 10), load.failures
+        assert wait_for(lambda: load.total() > 100), load.failures
         lbd.ctl("add-real", "-t", LISTEN, "-r", RS3)
-        assert wait_for(lambda: load.answers.get("rs3"), 10), "the added real gets no connection"
+        assert wait_for(lambda: load.answers.get("rs3")), "the added real gets no connection"
         for _ in range(200):
             lbd.ctl("edit-real", "-t", LISTEN, "-r", random.choice([RS1, RS2, RS3]), "-w", random.randint(1, 10))
         lbd.ctl("del-real", "-t", LISTEN, "-r", RS3)
         before = load.total()
-        assert wait_for(lambda: load.total() > before + 100, 10)
+        assert wait_for(lambda: load.total() > before + 100)
         load.stop()
         # Requests that were under way on the removed real may hang; each of the clients has at most one.
         on_others = [(lbd.connection(port), error) for port, error in load.failures]
@@ -31,20 +31,20 @@ def reals_come_and_go_and_weights_change(bed):
         assert set(load.answers) == {"rs1", "rs2", "rs3"}
 
 
-@test(timeout=90)
+@test()
 def draining_before_removal_fails_nothing(bed):
     with bed.lbd(services=[("tcp", LISTEN, [(RS1, 1), (RS2, 1), (RS3, 1)])]) as lbd:
         load = Load(bed, (VIP, 80))
-        assert wait_for(lambda: load.total() > 100, 10), load.failures
+        assert wait_for(lambda: load.total() > 100), load.failures
         for _ in range(3):
-            assert lbd.lbctl("drain", "-t", LISTEN, "-r", RS3, "--wait", 10).returncode == 0
+            assert lbd.lbctl("drain", "-t", LISTEN, "-r", RS3, "--wait", PATIENCE).returncode == 0
             lbd.ctl("del-real", "-t", LISTEN, "-r", RS3)
             lbd.ctl("add-real", "-t", LISTEN, "-r", RS3)
         load.stop()
         assert not load.failures, load.failures
 
 
-@test(timeout=60)
+@test()
 def other_services_changes_leave_connections_alone(bed):
     with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd() as lbd:
         lbd.add_service("tcp", f"{VIP}:7400", [(f"{REALS['rs1']}:7000", 1)])

@@ -4,16 +4,17 @@ import socket
 
 from .runner import test
 from .sockets import connect, reset, tcp_listener, udp_echo, udp_socket
-from .testbed import REALS, VIP, wait_for
+from .testbed import PATIENCE, REALS, VIP, wait_for
 
 RS1 = REALS["rs1"]
 
 
 def state_becomes(lbd, port, state, longest):
-    """The connection from client port `port` is in `state` and expires within its timeout, `longest` seconds."""
-    entry = wait_for(lambda: (e := lbd.connection(port)) and e["state"] == state and e, 3)
+    """The connection from client port `port` is in `state` and expires within its timeout, `longest` seconds. It may have
+    been so for some seconds where the machine is busy, but for less than would make it another state's timeout."""
+    entry = wait_for(lambda: (e := lbd.connection(port)) and e["state"] == state and e)
     assert entry, f"expected {state}, found {lbd.connection(port)}"
-    assert longest - 5 <= entry["expires_s"] <= longest, entry
+    assert longest * 2 / 3 - 5 <= entry["expires_s"] <= longest, entry
 
 
 def counts(lbd):
@@ -28,12 +29,12 @@ def the_client_closes_first(bed):
         server, peer = listener.accept()
         assert peer == ("192.168.10.6", 41002)
         state_becomes(lbd, 41002, "ESTABLISHED", 900)
-        assert wait_for(lambda: counts(lbd) == (1, 0), 3), counts(lbd)
+        assert wait_for(lambda: counts(lbd) == (1, 0)), counts(lbd)
         client.shutdown(socket.SHUT_WR)
         assert server.recv(1) == b""
         server.close()
         state_becomes(lbd, 41002, "TIME_WAIT", 120)
-        assert wait_for(lambda: counts(lbd) == (0, 1), 3), counts(lbd)
+        assert wait_for(lambda: counts(lbd) == (0, 1)), counts(lbd)
         client.close()
 
 
@@ -44,7 +45,7 @@ def the_server_closes_first(bed):
         server, _ = listener.accept()
         server.close()
         state_becomes(lbd, 41003, "FIN_WAIT", 120)
-        assert wait_for(lambda: counts(lbd) == (0, 1), 3), counts(lbd)
+        assert wait_for(lambda: counts(lbd) == (0, 1)), counts(lbd)
         client.close()
         state_becomes(lbd, 41003, "TIME_WAIT", 120)
 
@@ -134,7 +135,7 @@ def draining_waits_for_the_last_connection(bed):
             pass
         client.close()
         server.close()
-        assert lbd.lbctl("drain", *real, "--wait", 10).returncode == 0
+        assert lbd.lbctl("drain", *real, "--wait", PATIENCE).returncode == 0
 
 
 @test()
@@ -150,7 +151,7 @@ def a_removed_reals_connection_comes_back_with_it(bed):
         assert client.recv(100) == b"reply"
         # ... packets towards the removed real are dropped and counted ...
         client.sendall(b"request")
-        assert wait_for(lambda: lbd.json("status")["drops"].get("real_removed", 0) > 0, 3)
+        assert wait_for(lambda: lbd.json("status")["drops"].get("real_removed", 0) > 0)
         # ... until it is added again: the retransmission arrives.
         lbd.ctl("add-real", *real)
         assert server.recv(100) == b"request"

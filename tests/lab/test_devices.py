@@ -4,7 +4,7 @@ import contextlib
 import socket
 
 from .runner import Skip, test
-from .testbed import Daemon, REALS, VIP, wait_for
+from .testbed import PATIENCE, REALS, VIP, Daemon, wait_for
 
 AF_XDP = 44
 SERVICE = ("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:80", 1), (f"{REALS['rs2']}:80", 1)])
@@ -51,7 +51,7 @@ def a_second_lbd_on_the_same_interface_is_refused(bed):
         second = Daemon(bed, config, "second")
         second.spawn()
         try:
-            assert second.process.wait(30) == 1
+            assert second.process.wait(PATIENCE) == 1
         finally:
             second.kill()
         line = second.log().strip().splitlines()[-1]
@@ -68,11 +68,11 @@ def a_start_that_hangs_in_a_driver_ends_when_told_to(bed):
     with socket.socket(socket.AF_UNIX) as backend:
         backend.bind(str(path))
         backend.listen()
-        backend.settimeout(20)
+        backend.settimeout(PATIENCE)
         daemon.spawn()
         try:
             with backend.accept()[0]:
-                assert daemon.stop(30) == 0, daemon.log()
+                assert daemon.stop() == 0, daemon.log()
                 assert "stopped while this hung: starting DPDK, which looks for net_virtio_user0" in daemon.log(), daemon.log()
         finally:
             daemon.kill()
@@ -140,6 +140,6 @@ def a_link_that_comes_up_late(bed):
     try:
         with bed.lbd(services=[SERVICE]):
             bed.run("client", "ip", "link", "set", "eth0", "up")
-            assert wait_for(lambda: bed.run("client", "curl", "-s", "--max-time", 1, f"http://{VIP}/", check=False).returncode == 0, 10)
+            assert wait_for(lambda: bed.run("client", "curl", "-s", "--max-time", 3, f"http://{VIP}/", check=False).returncode == 0)
     finally:
         bed.run("client", "ip", "link", "set", "eth0", "up")

@@ -81,7 +81,7 @@ def answers(client, data):
 
 @test()
 def a_large_datagram_is_echoed_whole(bed):
-    with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=SERVICES) as lbd, udp_socket(bed, "client", seconds=10) as client:
+    with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=SERVICES) as lbd, udp_socket(bed, "client") as client:
         with Capture(bed, "rs1", "eth0", "udp or (ip[6:2] & 0x1fff != 0)") as at_real:
             assert echoes(client, content(4000))
         assert len(udp_fragments(at_real.frames, RS1)) == 3, "they came as fragments"
@@ -93,7 +93,7 @@ def a_large_datagram_is_echoed_whole(bed):
 
 @test()
 def in_any_order_and_interleaved(bed):
-    with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=SERVICES) as lbd, udp_socket(bed, "client", seconds=10) as client:
+    with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=SERVICES) as lbd, udp_socket(bed, "client") as client:
         port = client.getsockname()[1]
         with by_hand(bed) as send:
             data = content(4000, 1)
@@ -111,7 +111,7 @@ def in_any_order_and_interleaved(bed):
 
 @test()
 def on_af_packet_whose_kernel_puts_them_together(bed):
-    with udp_echo(bed, "rs1", 5000), bed.lbd(services=SERVICES) as lbd, udp_socket(bed, "client", seconds=10) as client:
+    with udp_echo(bed, "rs1", 5000), bed.lbd(services=SERVICES) as lbd, udp_socket(bed, "client") as client:
         with Capture(bed, "rs1", "eth0", "udp or (ip[6:2] & 0x1fff != 0)") as at_real:
             assert echoes(client, content(4000))
         assert len(udp_fragments(at_real.frames, RS1)) == 3, "they are fragments again"
@@ -125,38 +125,45 @@ def on_af_packet_whose_kernel_puts_them_together(bed):
         status = lbd.json("status")
         assert not [reason for reason in status["drops"] if "fragment" in reason or reason == "truncated"], status["drops"]
         assert "gro" not in str(status["notes"]), status["notes"]
-        assert wait_for(lambda: set(buffers(lbd)) == {0}, 5), buffers(lbd)
+        assert wait_for(lambda: set(buffers(lbd)) == {0}), buffers(lbd)
 
 
 @test()
 def on_taps_too(bed):
-    with udp_echo(bed, "rs1", 5000), on_taps(bed, SERVICES), udp_socket(bed, "lb", seconds=10) as client:
+    with udp_echo(bed, "rs1", 5000), on_taps(bed, SERVICES), udp_socket(bed, "lb") as client:
         for size in (4000, 20_000):
             assert echoes(client, content(size)), size
 
 
-@test(timeout=120)
+@test()
 def a_flood_of_first_fragments_exhausts_nothing(bed):
     # The flood goes to another real: the first one's kernel holds no more of it than lbd does.
     services = [*SERVICES, ("udp", f"{VIP}:5001", [(f"{REALS['rs2']}:5001", 1)])]
-    with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=services) as lbd, udp_socket(bed, "client", seconds=10) as client:
+    with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=services) as lbd, udp_socket(bed, "client") as client:
         assert echoes(client, content(4000))
         before = buffers(lbd)
-        received, missed = received_and_missed(lbd)
-        with by_hand(bed) as send:
+
+        def flood(send):
+            received, missed = received_and_missed(lbd)
             for number in range(FLOOD):
                 first, _ = fragments(number % 60_000 + 1024, bytes(80), number % 65_536, 5001, mtu=92)
                 send([first])
                 # At once no more than the device's capture holds (some 1300): lbd may have to wait for its core.
                 if number % 500 == 499:
-                    assert wait_for(lambda: sum(received_and_missed(lbd)) - received - missed > number, 20)
-        arrived = received_and_missed(lbd)[0] - received
-        assert arrived > FLOOD * 0.9, f"{arrived} reached lbd"
-        assert wait_for(lambda: buffers(lbd) == before, 10, 0.2), (before, buffers(lbd))
+                    assert wait_for(lambda: sum(received_and_missed(lbd)) - received - missed > number)
+            arrived = received_and_missed(lbd)[0] - received
+            assert arrived > FLOOD * 0.9, f"{arrived} reached lbd"
+
+        def follows(send):
+            flood(send)
+            return any(answers(client, content(4000)) for _ in range(5))
+
         # On a busy machine a capture or a kernel may lose a piece of a datagram, so it is asked again, long before the
-        # flood is forgotten (5 s).
+        # flood is forgotten (5 s). Where that takes too long, the flood comes again.
         client.settimeout(0.5)
-        assert any(answers(client, content(4000)) for _ in range(5)), "it still follows fragments"
+        with by_hand(bed) as send:
+            assert any(follows(send) for _ in range(3)), "it still follows fragments"
+        assert wait_for(lambda: buffers(lbd) == before, pause=0.2), (before, buffers(lbd))
 
 
 @test()
@@ -164,7 +171,7 @@ def what_may_be_cut_is_cut_towards_the_reals(bed):
     forget_path_mtu(bed)
     digest = lambda data: hashlib.sha256(data).digest()
     with udp_echo(bed, "rs1", 5000, digest), bed.lbd(with_mtu(bed, "dip", 1400), services=SERVICES):
-        with udp_socket(bed, "client", seconds=10) as client, Capture(bed, "rs1", "eth0") as at_real:
+        with udp_socket(bed, "client") as client, Capture(bed, "rs1", "eth0") as at_real:
             may_be_cut(client)
             client.sendto(content(1472), (VIP, 5000))
             assert client.recv(100) == digest(content(1472))
@@ -178,7 +185,7 @@ def what_may_be_cut_is_cut_towards_the_client(bed):
     forget_path_mtu(bed)
     large = lambda data: content(int(data))
     with udp_echo(bed, "rs1", 5000, large, may_be_cut), bed.lbd(with_mtu(bed, "vip", 1400), services=SERVICES):
-        with udp_socket(bed, "client", seconds=10) as client, Capture(bed, "client", "eth0") as at_client:
+        with udp_socket(bed, "client") as client, Capture(bed, "client", "eth0") as at_client:
             client.sendto(b"1472", (VIP, 5000))
             assert client.recv(2000) == content(1472)
     found = udp_fragments(at_client.frames, CLIENT)

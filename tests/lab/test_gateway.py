@@ -4,7 +4,7 @@ import contextlib
 
 from .runner import test
 from .sockets import http_server, udp_echo, udp_socket
-from .testbed import CLIENT, MACS, REALS, VIP, wait_for
+from .testbed import CLIENT, MACS, PATIENCE, REALS, VIP, wait_for
 
 RS1 = REALS["rs1"]
 SERVICE = ("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)])
@@ -27,14 +27,14 @@ def unmatched_drop(bed):
 @test()
 def a_real_reaches_the_client_untranslated(bed):
     with route_to_the_reals(bed), http_server(bed, "client", 8000, "client sees"), bed.lbd(services=[SERVICE]):
-        bed.run("rs1", "ping", "-c", 3, "-i", 0.1, "-W", 5, CLIENT)
+        bed.run("rs1", "ping", "-c", 3, "-i", 0.1, "-W", PATIENCE, CLIENT)
         assert bed.curl(f"http://{CLIENT}:8000/", host="rs1") == f"client sees {RS1}\n"
 
 
 @test()
 def the_client_reaches_a_real_untranslated(bed):
     with route_to_the_reals(bed), bed.lbd(services=[SERVICE]), udp_echo(bed, "rs1", 5005):
-        ping = bed.run("client", "ping", "-c", 3, "-i", 0.1, "-W", 5, RS1).stdout
+        ping = bed.run("client", "ping", "-c", 3, "-i", 0.1, "-W", PATIENCE, RS1).stdout
         assert "ttl=63" in ping, ping
         assert bed.curl(f"http://{RS1}:8080/") == f"{RS1} rs1\n"
         with udp_socket(bed, "client") as client:
@@ -63,7 +63,7 @@ def nothing_is_routed_where_unmatched_is_drop(bed):
 def a_route_leads_to_clients_behind_a_router(bed):
     with route_to_the_reals(bed), far_client(bed), bed.lbd(far_config(bed), services=[SERVICE]):
         assert bed.curl(host="far") == f"{RS1} rs1\n"
-        bed.run("rs1", "ping", "-c", 1, "-W", 5, FAR)
+        bed.run("rs1", "ping", "-c", 1, "-W", PATIENCE, FAR)
 
 
 @test()
@@ -78,7 +78,7 @@ def a_gateway_is_the_way_to_everything_else(bed):
 def no_route_is_a_counted_drop(bed):
     with bed.lbd(services=[SERVICE]) as lbd:
         assert bed.run("rs1", "ping", "-c", 1, "-W", 1, FAR, check=False).returncode == 1
-        assert wait_for(lambda: lbd.json("status")["drops"].get("no_route", 0) > 0, 2)
+        assert wait_for(lambda: lbd.json("status")["drops"].get("no_route", 0) > 0)
 
 
 FAR, FAR_ROUTER = "172.16.9.2", "172.16.9.1"

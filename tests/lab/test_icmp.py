@@ -1,7 +1,6 @@
 """What the balancer answers itself: ping, closed ports, services without reals, and traceroute's probes."""
 
 import re
-import time
 
 from .capture import Capture, packets
 from .runner import test
@@ -9,7 +8,7 @@ from .sockets import connect, udp_socket
 from .test_gateway import FAR, FAR_ROUTER, far_client, far_config, route_to_the_reals
 from .test_fragments import on_pcap
 from .test_noise import buffers
-from .testbed import CLIENT, REALS, VIP, wait_for
+from .testbed import CLIENT, PATIENCE, REALS, VIP, wait_for
 
 RS1, DIP = REALS["rs1"], "10.0.0.8"
 SERVICES = [("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)]), ("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]
@@ -18,8 +17,8 @@ SERVICES = [("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)]), ("udp", f"{VIP}:5000", [(f
 def hops(bed, host, *words):
     """The address at each hop of a traceroute. It sends each probe once, so that a lost one is a silent hop for it: a
     trace with such a hop is taken again."""
-    for _ in range(3):
-        out = bed.run(host, "traceroute", "-n", "-q", 1, "-w", 3, "-m", 6, *words, timeout=20).stdout
+    for _ in range(10):
+        out = bed.run(host, "traceroute", "-n", "-q", 1, "-w", 5, "-m", 6, *words).stdout
         found = re.findall(r"^ *\d+  (\S+)", out, re.MULTILINE)
         if "*" not in found:
             break
@@ -30,14 +29,13 @@ def expect(found, expected):
     assert found == expected, f"expected {expected}, found {found}"
 
 
-def fails_fast(call, error):
-    started = time.monotonic()
+def is_refused(call, error):
+    """What comes is this error: without an answer the socket's own timeout would end the call, with another one. An ICMP
+    error that comes while the socket is in use is dropped by the client's kernel (it counts LockDroppedIcmps), and the SYN
+    sent again after a second."""
     try:
         call()
     except error:
-        # An ICMP error that comes while the socket is in use is dropped by the client's kernel (it counts
-        # LockDroppedIcmps), and the SYN sent again after one second; no answer at all takes two minutes.
-        assert time.monotonic() - started < 4, "the refusal came late"
         return
     raise AssertionError("not refused")
 
@@ -48,10 +46,10 @@ def own_addresses_answer_ping(bed):
         for host, address in (("client", VIP), ("client", DIP), ("rs1", DIP), ("rs2", DIP), ("rs1", VIP)):
             # One at a time: for the last of several ping waits twice as long as the others took, and no longer.
             for _ in range(2):
-                out = bed.run(host, "ping", "-c", 1, "-W", 5, address).stdout
+                out = bed.run(host, "ping", "-c", 1, "-W", PATIENCE, address).stdout
                 assert "ttl=64" in out, out
         for size in (0, 1, 55, 1472):
-            bed.run("client", "ping", "-c", 1, "-W", 5, "-s", size, VIP)
+            bed.run("client", "ping", "-c", 1, "-W", PATIENCE, "-s", size, VIP)
 
 
 @test()
@@ -61,18 +59,18 @@ def pings_longer_than_the_mtu_are_answered(bed):
         with bed.lbd(config, services=SERVICES) as lbd:
             for host, address in (("client", VIP), ("rs1", DIP)):
                 for size in (1473, 2000, 65_507):
-                    bed.run(host, "ping", "-c", 1, "-W", 5, "-s", size, address)
-            assert wait_for(lambda: set(buffers(lbd)) == {0}, 5), buffers(lbd)
+                    bed.run(host, "ping", "-c", 1, "-W", PATIENCE, "-s", size, address)
+            assert wait_for(lambda: set(buffers(lbd)) == {0}), buffers(lbd)
 
 
 @test()
 def closed_ports_are_refused(bed):
     with bed.lbd(services=SERVICES):
-        fails_fast(lambda: connect(bed, "client", (VIP, 81)), ConnectionRefusedError)
+        is_refused(lambda: connect(bed, "client", (VIP, 81)), ConnectionRefusedError)
         with udp_socket(bed, "client") as client:
             client.connect((VIP, 81))
             client.send(b"anyone?")
-            fails_fast(lambda: client.recv(1), ConnectionRefusedError)
+            is_refused(lambda: client.recv(1), ConnectionRefusedError)
 
 
 @test()
@@ -81,14 +79,14 @@ def a_service_without_reals_is_unreachable(bed):
         lbd.ctl("add-service", "-t", f"{VIP}:80")
         lbd.ctl("add-service", "-u", f"{VIP}:5000")
         with Capture(bed, "client", "eth0", "icmp") as capture:
-            fails_fast(lambda: connect(bed, "client", (VIP, 80)), ConnectionRefusedError)
-        # More than one where the client's kernel drops the first: see fails_fast.
+            is_refused(lambda: connect(bed, "client", (VIP, 80)), ConnectionRefusedError)
+        # More than one where the client's kernel drops the first: see is_refused.
         answers = {(p.source[0], p.icmp) for p in packets(capture.frames)}
         assert answers == {(VIP, (3, 3))}, answers
         with udp_socket(bed, "client") as client:
             client.connect((VIP, 5000))
             client.send(b"anyone?")
-            fails_fast(lambda: client.recv(1), ConnectionRefusedError)
+            is_refused(lambda: client.recv(1), ConnectionRefusedError)
         assert lbd.json("status")["drops"]["no_real"] >= 2
 
 
@@ -101,7 +99,7 @@ def a_segment_without_connection_is_reset(bed):
         lbd.kill()
         lbd.start()
         lbd.add_service(*SERVICES[0])
-        fails_fast(lambda: (client.sendall(b"\r\n"), client.recv(1)), ConnectionResetError)
+        is_refused(lambda: (client.sendall(b"\r\n"), client.recv(1)), ConnectionResetError)
 
 
 @test()
@@ -114,7 +112,7 @@ def traceroute_to_the_service(bed):
         expect(hops(bed, "client", "-U", "-p", 5000, VIP), [VIP, VIP])
 
 
-@test(timeout=120)
+@test()
 def traceroute_through_the_balancer(bed):
     with route_to_the_reals(bed), far_client(bed), bed.lbd(far_config(bed), services=SERVICES):
         for kind in ([], ["-I"]):

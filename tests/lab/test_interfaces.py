@@ -10,7 +10,7 @@ from .runner import test
 from .sockets import udp_echo, udp_socket
 from .test_neighbours import announces
 from .test_path_mtu import forget_path_mtu, udp_path_mtu
-from .testbed import MACS, REALS, VIP, Daemon, wait_for
+from .testbed import MACS, PATIENCE, REALS, VIP, Daemon, wait_for
 
 SERVICE = ("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:80", 1)])
 OTHER_MAC = "02:00:00:00:0d:65"
@@ -43,7 +43,7 @@ def with_mtu(bed, host, name, value):
 
 
 def reaches(bed, *options):
-    return bed.run("client", "curl", "-s", "--max-time", 1, *options, f"http://{VIP}/", check=False).returncode == 0
+    return bed.run("client", "curl", "-s", "--max-time", 3, *options, f"http://{VIP}/", check=False).returncode == 0
 
 
 @test()
@@ -73,7 +73,7 @@ def more_than_an_interface_or_its_device_can_is_refused(bed):
             daemon = Daemon(bed, config)
             daemon.spawn()
             try:
-                assert daemon.process.wait(20) == 1, daemon.log()
+                assert daemon.process.wait(PATIENCE) == 1, daemon.log()
                 assert words in daemon.log().splitlines()[-1], daemon.log()
             finally:
                 daemon.kill()
@@ -96,12 +96,12 @@ def what_else_was_set_on_an_interface_stays(bed):
 @test()
 def an_mtu_that_changes_is_followed(bed):
     with bed.lbd(services=[SERVICE]) as lbd, with_mtu(bed, "lb", "eth0", 1400):
-        assert wait_for(lambda: port(lbd, "dip0")["mtu"] == 1400, 10), port(lbd, "dip0")
+        assert wait_for(lambda: port(lbd, "dip0")["mtu"] == 1400), port(lbd, "dip0")
         assert lbd.says(r"port dip0: MTU 1500 became 1400")
         bed.run("lb", "ip", "link", "set", "eth0", "mtu", 1450)
-        assert wait_for(lambda: port(lbd, "dip0")["mtu"] == 1450, 10), port(lbd, "dip0")
+        assert wait_for(lambda: port(lbd, "dip0")["mtu"] == 1450), port(lbd, "dip0")
         bed.run("lb", "ip", "link", "set", "eth0", "mtu", 9000)
-        assert wait_for(lambda: port(lbd, "dip0")["mtu"] == 1500, 10), "more than the device can"
+        assert wait_for(lambda: port(lbd, "dip0")["mtu"] == 1500), "more than the device can"
 
 
 @test()
@@ -110,7 +110,7 @@ def a_large_packet_is_told_of_the_new_mtu(bed):
     bed.run("client", "ip", "route", "add", REALS["rs1"], "via", VIP)
     try:
         with bed.lbd(services=[SERVICE]) as lbd, with_mtu(bed, "lb", "eth0", 1400):
-            assert wait_for(lambda: port(lbd, "dip0")["mtu"] == 1400, 10)
+            assert wait_for(lambda: port(lbd, "dip0")["mtu"] == 1400)
             with Capture(bed, "client", "eth0", "icmp") as capture:
                 bed.run("client", "ping", "-c", 1, "-W", 2, "-M", "do", "-s", 1400, REALS["rs1"], check=False)
             assert (3, 4) in [packet.icmp for packet in packets(capture.frames)]
@@ -125,21 +125,21 @@ def a_link_that_goes_and_comes_is_said_and_announced(bed):
         assert port(lbd, "vip0")["link_up"] and lbd.says(r"port vip0: link up, MTU 1500")
         try:
             bed.run("lb", "ip", "link", "set", "eth1", "down")
-            assert wait_for(lambda: not port(lbd, "vip0")["link_up"], 10)
+            assert wait_for(lambda: not port(lbd, "vip0")["link_up"])
             assert "port vip0: link down: ip link set eth1 up" in notes(lbd)
-            assert wait_for(lambda: lbd.says(r"port vip0: link down: ip link set eth1 up"), 10)
+            assert wait_for(lambda: lbd.says(r"port vip0: link down: ip link set eth1 up"))
         finally:
             with Capture(bed, "client", "eth0", "arp") as outside:
                 bed.run("lb", "ip", "link", "set", "eth1", "up")
-                assert outside.wait(announces(VIP, MACS["vip0"]), 10), "the VIP was not announced again"
+                assert outside.wait(announces(VIP, MACS["vip0"])), "the VIP was not announced again"
         assert port(lbd, "vip0")["link_up"] and "link down" not in notes(lbd)
         bed.run("client", "ip", "link", "set", "eth0", "down")
         try:
-            assert wait_for(lambda: not port(lbd, "vip0")["link_up"], 10)
+            assert wait_for(lambda: not port(lbd, "vip0")["link_up"])
             assert "port vip0: link down: interface eth1 has no carrier" in notes(lbd)
         finally:
             bed.run("client", "ip", "link", "set", "eth0", "up")
-        assert wait_for(lambda: reaches(bed), 10)
+        assert wait_for(lambda: reaches(bed))
 
 
 @test()
@@ -149,7 +149,7 @@ def a_new_mac_of_an_interface_is_followed(bed):
         try:
             with Capture(bed, "client", "eth0", "arp") as outside:
                 bed.run("lb", "ip", "link", "set", "eth1", "address", OTHER_MAC)
-                assert outside.wait(announces(VIP, OTHER_MAC), 10), "the new MAC was not announced"
+                assert outside.wait(announces(VIP, OTHER_MAC)), "the new MAC was not announced"
             assert port(lbd, "vip0")["mac"] == OTHER_MAC
             assert lbd.says(f"port vip0: MAC {MACS['vip0']} became {OTHER_MAC}")
             bed.run("client", "ip", "neigh", "replace", VIP, "lladdr", OTHER_MAC, "dev", "eth0")
@@ -161,7 +161,7 @@ def a_new_mac_of_an_interface_is_followed(bed):
         finally:
             bed.run("lb", "ip", "link", "set", "eth1", "address", MACS["vip0"])
             bed.run("client", "ip", "neigh", "del", VIP, "dev", "eth0", check=False)
-        assert wait_for(lambda: reaches(bed), 10), "and back"
+        assert wait_for(lambda: reaches(bed)), "and back"
 
 
 @test()
@@ -178,7 +178,7 @@ def the_end_of_an_interface_is_the_end_of_lbd(bed):
             if not lbd.json("list")["services"]:
                 lbd.add_service(*SERVICE)
             bed.run("lb", *remove)
-            assert lbd.process.wait(20) == 1, lbd.log()
+            assert lbd.process.wait(PATIENCE) == 1, lbd.log()
             last = lbd.log().splitlines()[-1]
             assert last.startswith("lbd: port vip0: interface x1 is gone"), last
             assert not (bed.dir / "lbd.sock").exists(), "the socket is left"

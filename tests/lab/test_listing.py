@@ -26,7 +26,7 @@ def the_how_tos_session(bed):
         assert lbd.ctl("list") == LIST.format(0)
         bed.expect(["rs2", "rs1"] * 3)
         if bed.workers == 1:
-            assert wait_for(lambda: lbd.ctl("list") == LIST.format(3), 3), lbd.ctl("list")
+            assert wait_for(lambda: lbd.ctl("list") == LIST.format(3)), lbd.ctl("list")
 
 
 @test()
@@ -34,17 +34,17 @@ def connections_are_listed_as_ipvsadm_does(bed):
     with bed.lbd(services=[SERVICE]) as lbd:
         bed.curls(4)
         # The last one may still be closing.
-        wait_for(lambda: lbd.ctl("connections").count(" TIME_WAIT ") == 4, 5)
+        wait_for(lambda: lbd.ctl("connections").count(" TIME_WAIT ") == 4)
         lines = lbd.ctl("connections").splitlines()
         assert lines[0] == "pro expire state       source             virtual            destination", lines
-        row = re.compile(rf"TCP 0(1:5\d|2:00)  TIME_WAIT   {re.escape(CLIENT)}:(\d+) +{re.escape(VIP)}:80  +10\.0\.0\.1?7:80")
+        row = re.compile(rf"TCP 0(1:\d\d|2:00)  TIME_WAIT   {re.escape(CLIENT)}:(\d+) +{re.escape(VIP)}:80  +10\.0\.0\.1?7:80")
         assert len(lines) == 5 and all(row.fullmatch(line) for line in lines[1:]), lines
         entries = lbd.json("connections")["connections"]
         assert len(entries) == 4
         for entry in entries:
             assert {"protocol", "state", "expires_s", "client", "virtual", "real", "worker"} <= entry.keys(), entry
             assert (entry["protocol"].upper(), entry["state"], entry["virtual"]) == ("TCP", "TIME_WAIT", f"{VIP}:80"), entry
-            assert 100 < entry["expires_s"] <= 120
+            assert 60 < entry["expires_s"] <= 120
 
 
 @test()
@@ -54,7 +54,7 @@ def statistics_add_up(bed):
         figures = lambda text: [int(figure) for figure in text.splitlines()[2].split()[-5:]]
         in_json = lambda: [lbd.service("stats")[k] for k in ("conns", "in_packets", "out_packets", "in_bytes", "out_bytes")]
         # The last connection's last packet may still be under way: then it passes between the two, or after `zero`.
-        assert wait_for(lambda: figures(lbd.ctl("stats")) == in_json(), 10), (lbd.ctl("stats"), in_json())
+        assert wait_for(lambda: figures(lbd.ctl("stats")) == in_json()), (lbd.ctl("stats"), in_json())
         lines = lbd.ctl("stats").splitlines()
         assert lines[:2] == ["Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes",
                              "  -> RemoteAddress:Port"], lines
@@ -65,7 +65,7 @@ def statistics_add_up(bed):
         assert bed.workers > 1 or [real[0] for real in reals] == [3, 3], lines
         # SYN, ACK, request, FIN at the least; SYN+ACK, answer, FIN.
         assert 24 <= service[1] <= 60 and 18 <= service[2] <= 60, lines
-        assert wait_for(lambda: lbd.ctl("zero") == "" and figures(lbd.ctl("stats")) == [0] * 5, 10), lbd.ctl("stats")
+        assert wait_for(lambda: lbd.ctl("zero") == "" and figures(lbd.ctl("stats")) == [0] * 5), lbd.ctl("stats")
 
 
 @test()

@@ -6,7 +6,7 @@ import struct
 
 from .capture import Capture, mac
 from .runner import test
-from .testbed import CLIENT, MACS, REALS, VIP, wait_for
+from .testbed import CLIENT, MACS, PATIENCE, REALS, VIP, wait_for
 
 DIP, SECOND_VIP = "10.0.0.8", "192.168.10.101"
 RS2 = REALS["rs2"]
@@ -56,13 +56,13 @@ def other_mac(bed, host, address, new_mac):
 def addresses_are_announced_when_they_appear(bed):
     with Capture(bed, "client", "eth0", "arp") as outside, Capture(bed, "sw", "p0", "arp") as inside:
         with bed.lbd(services=[SERVICE]) as lbd:
-            assert outside.wait(announces(VIP, MACS["vip0"]), 3), "the VIP was not announced at start"
-            assert inside.wait(announces(DIP, MACS["dip0"]), 3), "10.0.0.8 was not announced at start"
+            assert outside.wait(announces(VIP, MACS["vip0"])), "the VIP was not announced at start"
+            assert inside.wait(announces(DIP, MACS["dip0"])), "10.0.0.8 was not announced at start"
             assert not outside.wait(announces(SECOND_VIP, MACS["vip0"]), 0.2)
             lbd.add_service("tcp", f"{SECOND_VIP}:80", [(f"{RS2}:80", 1)])
-            assert outside.wait(announces(SECOND_VIP, MACS["vip0"]), 3), "a new service's VIP was not announced"
+            assert outside.wait(announces(SECOND_VIP, MACS["vip0"])), "a new service's VIP was not announced"
             assert bed.curl(f"http://{SECOND_VIP}/") == f"{RS2} rs2\n"
-            bed.run("client", "ping", "-c", 1, "-W", 5, SECOND_VIP)
+            bed.run("client", "ping", "-c", 1, "-W", PATIENCE, SECOND_VIP)
     for frames, address, port_mac in ((outside.frames, VIP, MACS["vip0"]), (inside.frames, DIP, MACS["dip0"])):
         forms = {arp(frame)[0] for frame in frames if announces(address, port_mac)(frame)}
         assert forms == {1, 2}, f"{address} was not announced both by request and by reply: {forms}"
@@ -72,7 +72,7 @@ def addresses_are_announced_when_they_appear(bed):
 def arp_is_answered_for_own_addresses_only(bed):
     with bed.lbd(services=[SERVICE]):
         bed.run("client", "ip", "neigh", "flush", "dev", "eth0")
-        bed.run("client", "ping", "-c", 1, "-W", 5, VIP)
+        bed.run("client", "ping", "-c", 1, "-W", PATIENCE, VIP)
         neighbours = bed.run("client", "ip", "neigh", "show", VIP).stdout
         assert MACS["vip0"] in neighbours, neighbours
         assert bed.run("client", "ping", "-c", 1, "-W", 1, "192.168.10.77", check=False).returncode == 1
@@ -88,15 +88,15 @@ def an_announced_new_mac_is_followed(bed):
         bed.expect(["rs2"])
 
 
-@test(timeout=120)
+@test()
 def a_silently_changed_mac_is_found_by_asking_again(bed):
     with bed.lbd(services=[SERVICE]):
         bed.expect(["rs2"])
         # No announcement, and the real's own packets would give it away: it is only a receiver until asked.
         with other_mac(bed, "rs2", RS2, "02:00:00:00:0b:02"):
-            answered = wait_for(lambda: bed.run("client", "curl", "-s", "--max-time", 1, f"http://{VIP}/",
-                                                check=False).returncode == 0, 90)
-            assert answered, "the old MAC is still in use after 90 s"
+            answered = wait_for(lambda: bed.run("client", "curl", "-s", "--max-time", 3, f"http://{VIP}/",
+                                                check=False).returncode == 0, 150)
+            assert answered, "the old MAC is still in use after 150 s"
 
 
 @test()
@@ -114,7 +114,7 @@ def a_claimed_own_address_is_defended_and_noted(bed):
     with bed.lbd(services=[("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:80", 1)])]) as lbd:
         bed.expect(["rs1"])
         announce(bed, "rs2", DIP, other)
-        noted = wait_for(lambda: any(other in note for note in lbd.json("status")["notes"]), 5)
+        noted = wait_for(lambda: any(other in note for note in lbd.json("status")["notes"]))
         assert noted, lbd.json("status")["notes"]
         assert lbd.says(f"{DIP} is ours"), lbd.log()
         # rs1 has heard the claim, and then that the address is still at its old MAC.
@@ -129,7 +129,7 @@ def a_real_that_comes_later_is_found(bed):
             assert bed.run("client", "curl", "-s", "--max-time", 2, f"http://{VIP}/", check=False).returncode != 0
         finally:
             bed.run("sw", "ip", "link", "set", "p3", "up")
-        found = wait_for(lambda: bed.run("client", "curl", "-s", "--max-time", 1, f"http://{VIP}/", check=False).returncode == 0, 10)
+        found = wait_for(lambda: bed.run("client", "curl", "-s", "--max-time", 3, f"http://{VIP}/", check=False).returncode == 0)
         assert found, "the real is not asked for again"
 
 

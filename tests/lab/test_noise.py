@@ -37,7 +37,7 @@ def damaged(frame, seed):
     return bytes(frame)
 
 
-@test(timeout=120)
+@test()
 def ten_thousand_damaged_packets_change_nothing(bed):
     seed = random.Random(80)
     with bed.lbd(services=[("tcp", f"{VIP}:80", [("10.0.0.7:80", 1), ("10.0.0.17:80", 1)])]) as lbd:
@@ -50,8 +50,10 @@ def ten_thousand_damaged_packets_change_nothing(bed):
             for number in range(PACKETS):
                 frame = damaged(seed.choice(sane), seed) if number % 10 else seed.randbytes(14 + seed.randrange(200))
                 wire.send(frame)
-        arrived = wait_for(lambda: lbd.json("status")["ports"][0]["rx_packets"] - received >= PACKETS * 0.9, 30, 0.2)
-        assert arrived, "most of the packets reached lbd"
-        assert wait_for(lambda: buffers(lbd) == before, 10, 0.2), (before, buffers(lbd))
+                # At once no more than the device's ring holds: lbd may have to wait for its core.
+                if number % 500 == 499:
+                    came = lambda: lbd.json("status")["ports"][0]["rx_packets"] - received >= number * 0.9
+                    assert wait_for(came, pause=0.01), "most of the packets reach lbd"
+        assert wait_for(lambda: buffers(lbd) == before, pause=0.2), (before, buffers(lbd))
         assert [bed.curl() for _ in range(4)], "it still serves"
         assert sum(lbd.json("status")["drops"].values()) > PACKETS / 2

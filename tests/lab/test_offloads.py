@@ -24,7 +24,7 @@ def status_says(lbd, *words):
         text = lbd.ctl("status").lower()
         return all(word in text for word in words)
 
-    return wait_for(says, 5)
+    return wait_for(says)
 
 
 @test()

@@ -10,7 +10,7 @@ from .capture import Capture, packets
 from .runner import test
 from .sockets import udp_echo, udp_socket
 from .test_gateway import far_client, far_config, route_to_the_reals
-from .testbed import CLIENT, REALS, VIP
+from .testbed import CLIENT, PATIENCE, REALS, VIP
 
 RS1, DIP = REALS["rs1"], "10.0.0.8"
 SERVICES = [("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)]), ("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]
@@ -53,14 +53,14 @@ def udp_path_mtu(client, target, size=1500):
 def upload(bed, size=1_000_000):
     sent, stored = bed.dir / "sent", bed.dir / "rs1" / "files" / "stored"
     sent.write_bytes(os.urandom(size))
-    bed.run("client", "curl", "-sSf", "--max-time", 15, "-H", "Expect:", "-T", sent, f"http://{VIP}/files/stored")
+    bed.run("client", "curl", "-sSf", "--max-time", PATIENCE, "-H", "Expect:", "-T", sent, f"http://{VIP}/files/stored")
     assert stored.read_bytes() == sent.read_bytes()
 
 
 def download(bed, host, size=1_000_000):
     served = bed.dir / "rs1" / "files" / "served"
     served.write_bytes(os.urandom(size))
-    done = bed.run(host, "sh", "-c", f"curl -sSf --max-time 15 http://{VIP}/files/served | sha256sum")
+    done = bed.run(host, "sh", "-c", f"curl -sSf --max-time {PATIENCE} http://{VIP}/files/served | sha256sum")
     assert done.stdout.split()[0] == hashlib.sha256(served.read_bytes()).hexdigest()
 
 

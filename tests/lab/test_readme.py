@@ -43,7 +43,7 @@ def normal(command, lines):
     return sorted(lines) if command.startswith("lbctl connections") else lines
 
 
-@test(timeout=180)
+@test()
 def the_tour_can_be_typed(bed):
     steps = tour()
     # The first ones make a lab: here it is there.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from .capture import Capture, mac, packets
 from .runner import test
 from .sockets import udp_echo, udp_socket
-from .testbed import CLIENT, MACS, REALS, VIP
+from .testbed import CLIENT, MACS, PATIENCE, REALS, VIP
 
 SO_NO_CHECK = 11
 SERVICES = [("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:8080", 1), (f"{REALS['rs2']}:80", 1)]),
@@ -23,8 +23,8 @@ def traffic(bed):
     for _ in range(20):
         bed.curl()
     for _ in range(4):
-        bed.run("client", "curl", "-sSf", "--max-time", 10, "-o", "/dev/null", f"http://{VIP}/files/payload")
-        bed.run("client", "curl", "-sSf", "--max-time", 10, "-H", "Expect:", "-T", payload, f"http://{VIP}/files/put")
+        bed.run("client", "curl", "-sSf", "--max-time", PATIENCE, "-o", "/dev/null", f"http://{VIP}/files/payload")
+        bed.run("client", "curl", "-sSf", "--max-time", PATIENCE, "-H", "Expect:", "-T", payload, f"http://{VIP}/files/put")
     for checksums in (True, False):
         for size in (0, 1, 2, 3, 17, 18, 19, 20, 511, 1471, 1472):
             with udp_socket(bed, "client") as client:
@@ -34,7 +34,7 @@ def traffic(bed):
                 assert client.recvfrom(2000)[0] == sent
 
 
-@test(timeout=90)
+@test()
 def checksums_ttl_and_bytes_of_every_packet(bed):
     with udp_echo(bed, "rs1", 5000), udp_echo(bed, "rs2", 5001), bed.lbd(services=SERVICES) as lbd:
         with Capture(bed, "client", "eth0", "ip") as outside, Capture(bed, "sw", "p0", "ip") as inside:

@@ -7,7 +7,7 @@ import time
 
 from .runner import test
 from .sockets import connect, udp_echo, udp_socket
-from .testbed import REALS, VIP, background, wait_for
+from .testbed import PATIENCE, REALS, VIP, background, wait_for
 
 RS1 = REALS["rs1"]
 WEB = ("tcp", f"{VIP}:80", [(f"{address}:80", 1) for address in REALS.values()])
@@ -42,7 +42,7 @@ def every_connection_is_one_workers(bed):
         assert 0.2 < total(status, "handed_over") / total(status, "rx_packets") < 0.8, status
         # A packet of the last connection may still be on its way from one to the other.
         both = lambda: [total(lbd.json("status"), key) for key in ("handed_over", "taken_over")]
-        assert wait_for(lambda: len(set(both())) == 1, 10), both()
+        assert wait_for(lambda: len(set(both())) == 1), both()
         assert all("by software" in port["steering"] for port in status["ports"]), status
 
 
@@ -61,12 +61,12 @@ def a_client_port_has_the_same_worker_each_time(bed):
         assert len(workers) == 10 and all(len(of_client) == 1 for of_client in workers.values()), workers
 
 
-@test(timeout=90)
+@test()
 def nothing_is_reordered_at_speed(bed):
     """Sequence-numbered datagrams of many clients, echoed: in order there, and in order back."""
     # Enough clients that both workers have some; all windows together fit the rings between the workers.
     flows, numbers, window = 24, 3000, 16
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     services = [("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]
     there, back, misplaced = {}, {}, []
 
@@ -130,7 +130,7 @@ def two_workers_share_devices_with_one_queue(bed):
                 client.sendto(b"x" * 1000, (VIP, 5000))
                 assert client.recvfrom(2000) == (b"x" * 1000, (VIP, 5000))
         assert len(bed.curls(20)) == 20
-        assert bed.run("client", "ping", "-c", 2, "-i", "0.2", "-W", 5, VIP)
+        assert bed.run("client", "ping", "-c", 2, "-i", "0.2", "-W", PATIENCE, VIP)
         status = lbd.json("status")
         # One receives what clients send, the other what reals send; both have connections, and each sends by the other.
         assert all(worker["rx_packets"] > 0 and worker["connections"] > 0 for worker in status["workers"]), status
@@ -145,9 +145,9 @@ def commands_hold_on_every_worker(bed):
         assert lbd.service("stats")["conns"] == 30
         zeros = lambda stats: (stats["conns"], stats["in_packets"], stats["out_bytes"]) == (0, 0, 0)
         # Again where the last connection's last packet came after it.
-        assert wait_for(lambda: lbd.ctl("zero") == "" and zeros(lbd.service("stats")), 10), lbd.service("stats")
+        assert wait_for(lambda: lbd.ctl("zero") == "" and zeros(lbd.service("stats"))), lbd.service("stats")
         for name in ("rs1", "rs2"):
-            assert lbd.lbctl("drain", "-t", f"{VIP}:80", "-r", f"{REALS[name]}:80", "--wait", 10).returncode == 0
+            assert lbd.lbctl("drain", "-t", f"{VIP}:80", "-r", f"{REALS[name]}:80", "--wait", PATIENCE).returncode == 0
         # No worker picks a drained real from the next packet on.
         assert set(bed.curls(20)) == {"rs3"}
         lbd.ctl("timeouts", "--set", 60, 0, 0)
@@ -155,13 +155,13 @@ def commands_hold_on_every_worker(bed):
         ports = {client.getsockname()[1] for client in clients}
         entries = [e for e in lbd.json("connections")["connections"] if int(e["client"].split(":")[1]) in ports]
         assert {entry["worker"] for entry in entries} == {0, 1} and len(entries) == len(clients), entries
-        assert all(50 < entry["expires_s"] <= 60 for entry in entries), entries
-        assert wait_for(lambda: lbd.service()["reals"][-1]["active"] == len(clients), 3), lbd.service()
+        assert all(20 < entry["expires_s"] <= 60 for entry in entries), entries
+        assert wait_for(lambda: lbd.service()["reals"][-1]["active"] == len(clients)), lbd.service()
         for client in clients:
             client.close()
         lbd.ctl("del-service", "-t", f"{VIP}:80")
         try:
-            connect(bed, "client", (VIP, 80), seconds=2)
+            connect(bed, "client", (VIP, 80))
             raise AssertionError("connected to a service that is gone")
         except ConnectionRefusedError:
             pass

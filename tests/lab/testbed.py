@@ -23,6 +23,8 @@ REALS = {"rs1": "10.0.0.7", "rs2": "10.0.0.17", "rs3": "10.0.0.27"}
 MACS = {"client": "02:00:00:00:10:06", "vip0": "02:00:00:00:10:64", "dip0": "02:00:00:00:00:08",
         "rs1": "02:00:00:00:00:01", "rs2": "02:00:00:00:00:02", "rs3": "02:00:00:00:00:03"}
 
+# Seconds that anything may take that comes by itself: the machine may be so busy that a process does not run for some.
+PATIENCE = 60
 # The exit code of `scripts/lab up` where there are none.
 NO_NAMESPACES = 3
 CLONE_NEWNET = 0x40000000
@@ -50,7 +52,7 @@ class Testbed:
             if not shutil.which(binary(name)):
                 raise SystemExit(f"{binary(name)} is missing: cargo build --release")
         up = subprocess.run([LAB, "up", "--reals", str(len(REALS)), "--owner", str(os.getpid())],
-                            capture_output=True, text=True, timeout=120)
+                            capture_output=True, text=True, timeout=2 * PATIENCE)
         if up.returncode == NO_NAMESPACES:
             raise Unavailable(up.stderr.strip().replace("\n", "; "))
         if up.returncode != 0:
@@ -58,7 +60,7 @@ class Testbed:
         self.dir = Path(up.stdout.strip())
 
     def remove(self):
-        subprocess.run([LAB, "down", self.dir], check=True, timeout=120)
+        subprocess.run([LAB, "down", self.dir], check=True, timeout=2 * PATIENCE)
 
     def namespace(self, host):
         return f"/run/netns/{self.dir.name}-{host}"
@@ -76,7 +78,7 @@ class Testbed:
     def command(self, host, *words):
         return ["nsenter", f"--net={self.namespace(host)}", "--", *map(str, words)]
 
-    def run(self, host, *words, timeout=30, check=True, **options):
+    def run(self, host, *words, timeout=2 * PATIENCE, check=True, **options):
         """Runs a command on `host` to its end; with `check`, anything but exit code 0 fails the test."""
         done = subprocess.run(self.command(host, *words), capture_output=True, text=True, timeout=timeout, **options)
         assert not check or done.returncode == 0, f"{words} on {host}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
@@ -87,7 +89,7 @@ class Testbed:
 
     def curl(self, url=f"http://{VIP}/", *options, host="client"):
         """One request over a connection of its own; returns the body."""
-        return self.run(host, "curl", "-sS", "--max-time", 10, *options, url).stdout
+        return self.run(host, "curl", "-sS", "--max-time", PATIENCE, *options, url).stdout
 
     def curls(self, count, url=f"http://{VIP}/"):
         """The names of the reals that answer `count` requests, one after the other."""
@@ -166,9 +168,9 @@ class Daemon:
             self.process = self.bed.spawn("lb", binary("lbd"), "--config", self.file, stdin=subprocess.DEVNULL,
                                           stdout=log, stderr=subprocess.STDOUT)
 
-    def start(self, seconds=20):
+    def start(self):
         self.spawn()
-        ready = wait_for(lambda: self.says(r"(^|\s)ready$") or self.process.poll() is not None, seconds)
+        ready = wait_for(lambda: self.says(r"(^|\s)ready$") or self.process.poll() is not None)
         if not ready or self.process.poll() is not None:
             self.kill()
             raise AssertionError(f"lbd did not become ready (exit code {self.process.poll()})")
@@ -179,20 +181,20 @@ class Daemon:
     def says(self, pattern):
         return re.search(pattern, self.log(), re.MULTILINE)
 
-    def stop(self, seconds=10):
+    def stop(self):
         """SIGTERM; returns the exit code."""
         self.process.terminate()
-        return self.process.wait(seconds)
+        return self.process.wait(PATIENCE)
 
     def kill(self):
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
 
-    def lbctl(self, *words, timeout=20, **options):
+    def lbctl(self, *words, **options):
         """Runs lbctl and returns the finished process, whatever its exit code."""
-        return subprocess.run([binary("lbctl"), "--socket", self.socket, *map(str, words)],
-                              capture_output=True, text=True, timeout=timeout, **options)
+        return subprocess.run([binary("lbctl"), "--socket", self.socket, "--timeout", str(PATIENCE), *map(str, words)],
+                              capture_output=True, text=True, timeout=2 * PATIENCE, **options)
 
     def ctl(self, *words, **options):
         """Runs lbctl, which must succeed; returns what it printed."""
@@ -223,7 +225,7 @@ def setns(file):
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def wait_for(condition, seconds, pause=0.02):
+def wait_for(condition, seconds=PATIENCE, pause=0.02):
     """Polls until the condition holds; returns its last value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < deadline:

@@ -121,7 +121,7 @@ pub(crate) fn measure(configuration: Configuration) {
     let directory = tempfile::tempdir().expect("a directory");
     let passed = Arc::<Passed>::default();
     let mut worker = None;
-    let lab = Lab::start_running(config_in(directory.path()), 1, Duration::from_secs(5), None, |ends| {
+    let lab = Lab::start_running(config_in(directory.path()), 1, None, |ends| {
         let passed = Arc::clone(&passed);
         worker = Some(thread::spawn(move || ends.into_iter().for_each(|end| run(end, &passed))));
     });

@@ -4,6 +4,8 @@
 #![allow(missing_docs, reason = "criterion's macros")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use dataplane::counters::WorkerCounters;
+use dataplane::live::elsewhere::Elsewhere;
 use dataplane::live::reals::Reals;
 use dataplane::schedule::{Asked, Position};
 use memory::Huge;
@@ -85,8 +87,9 @@ fn timed(bursts: u64, churn: &mut Churn, set_up: bool) -> Duration {
 
 fn pick(c: &mut Criterion) {
     let mut group = c.benchmark_group("wrr pick");
-    let live = Box::<Reals>::default();
-    let asked = Asked { client: "192.0.2.6:1234".parse().expect("an address"), live: &live };
+    let (live, own, elsewhere) = (Box::<Reals>::default(), WorkerCounters::new(), Elsewhere::default());
+    let client = "192.0.2.6:1234".parse().expect("an address");
+    let asked = Asked { client, live: &live, own: &own, elsewhere: &elsewhere };
     let weights = [
         ("16 reals of weight 1", vec![1; 16]),
         ("16 reals of weights 1 to 16", (1..=16).collect()),

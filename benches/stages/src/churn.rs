@@ -5,6 +5,7 @@ use crate::keys::Key;
 use dataplane::connection::table::{ClientKey, Home, New, Table};
 use dataplane::connection::{Clock, State, TimeoutSeconds, Timeouts};
 use dataplane::counters::WorkerCounters;
+use dataplane::live::elsewhere::Elsewhere;
 use dataplane::live::reals::Reals;
 use dataplane::names::ids::NextHopId;
 use dataplane::names::time::Tick;
@@ -39,6 +40,7 @@ pub struct Churn {
     schedule: Schedule,
     position: Position,
     live: Box<Reals>,
+    elsewhere: Elsewhere,
     timeouts: Timeouts,
     /// In a ring: each has timed out, and been swept, when it comes again.
     clients: Box<[ClientKey]>,
@@ -65,6 +67,7 @@ impl Churn {
         let mut churn = Self {
             table,
             live: Box::default(),
+            elsewhere: Elsewhere::default(),
             counters: WorkerCounters::new(),
             schedule,
             position,
@@ -118,8 +121,8 @@ impl Churn {
             std::hint::black_box(self.table.homes().probe(*home, key));
         }
         for (home, key) in homes.iter().zip(&self.clients[begin..begin + BURST]) {
-            let Self { table, counters, timeouts, live, .. } = self;
-            let asked = Asked { client: CLIENT, live };
+            let Self { table, counters, timeouts, live, elsewhere, .. } = self;
+            let asked = Asked { client: CLIENT, live, own: counters, elsewhere };
             let (next_hop, state) = (NextHopId(1), State::UdpUnanswered);
             let clock = Clock { tick: now, timeouts };
             let new = |real| New { key: *key, real, next_hop, state };

@@ -3,7 +3,7 @@
 
 mod fake_lbd;
 
-use fake_lbd::accept;
+use fake_lbd::{PATIENCE, accept};
 use lbctl::{Surroundings, run};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -32,7 +32,8 @@ impl AtWork {
         let socket = folder.path().join("lbd.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let (stdout, mut theirs) = UnixStream::pair().unwrap();
-        let words = ["lbctl", "--output", output, "connections", "--socket", socket.to_str().unwrap()];
+        let socket = socket.to_str().unwrap();
+        let words = ["lbctl", "--output", output, "--timeout", PATIENCE, "connections", "--socket", socket];
         let words = words.map(OsString::from);
         let ends = thread::spawn(move || {
             let mut stderr = Vec::new();
@@ -49,8 +50,9 @@ impl AtWork {
         let lbd = accept(&listener);
         BufReader::new(&lbd).read_line(&mut String::new()).unwrap();
         // A test that fails must not hang.
-        stdout.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        lbd.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+        let patience = Some(Duration::from_secs(PATIENCE.parse().unwrap()));
+        stdout.set_read_timeout(patience).unwrap();
+        lbd.set_write_timeout(patience).unwrap();
         Self { lbd, stdout: BufReader::new(stdout), ends }
     }
 

@@ -105,8 +105,16 @@ impl ControlThread {
     /// # Errors
     /// See [`RunError`].
     pub fn run(&mut self, stop: &AtomicBool) -> Result<(), RunError> {
+        self.run_while(|_| !stop.load(Ordering::Relaxed))
+    }
+
+    /// Works as [`run`](Self::run) does, as long as `goes_on`, which is asked before each turn, says so.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn run_while(&mut self, mut goes_on: impl FnMut(&mut Self) -> bool) -> Result<(), RunError> {
         let mut result = Ok(());
-        while result.is_ok() && !stop.load(Ordering::Relaxed) {
+        while result.is_ok() && goes_on(self) {
             result = self.turn();
         }
         self.refuse_all();
@@ -129,6 +137,7 @@ impl ControlThread {
         self.workers.flush();
         self.workers.choose_sender(now);
         self.publish();
+        self.sums.turn(&self.workers, now);
         self.dumps.turn(&mut self.server, &mut self.workers, &self.snapshot, now);
         self.meet_neighbours(self.moment(now));
         if let Some(elapsed) = self.timers.rates.expired(now) {
@@ -145,8 +154,12 @@ impl ControlThread {
     /// When the next turn has something to do although nothing is ready.
     fn due(&self, now: Instant) -> Instant {
         let own = [now + self.rings(now), self.timers.rates.due(), self.timers.watch.due()];
-        let rooms =
-            [self.server.due(now), self.publications.due(now), self.periodic.as_ref().map(Periodic::due)];
+        let rooms = [
+            self.server.due(now),
+            self.publications.due(now),
+            self.sums.due(now),
+            self.periodic.as_ref().map(Periodic::due),
+        ];
         own.into_iter().chain(rooms.into_iter().flatten()).min().unwrap_or(now)
     }
 

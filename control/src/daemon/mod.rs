@@ -33,6 +33,7 @@ use crate::observe::statistics::Statistics;
 use crate::observe::watch::Watch;
 use crate::persist::state_file::{LoadError, StateFile};
 use crate::publish::compile::Compiler;
+use crate::publish::sums::Sums;
 use crate::publish::ways::Ways;
 use crate::publish::workers::{PATIENCE, Workers};
 use dataplane::exchange::orders::ControlEnd;
@@ -102,6 +103,7 @@ pub struct ControlThread {
     /// How long a worker may take to adopt a snapshot.
     patience: Duration,
     workers: Workers,
+    sums: Sums,
     next_hops: Arc<NextHops>,
     neighbours: Neighbours,
     announcer: Announcer,
@@ -166,6 +168,7 @@ impl ControlThread {
             publications: Publications::default(),
             patience: PATIENCE,
             workers: Workers::new(ends),
+            sums: Sums::default(),
             next_hops,
             neighbours,
             announcer: Announcer::new(
@@ -199,9 +202,10 @@ impl ControlThread {
         Ok(())
     }
 
-    /// Gives a worker this long to adopt a snapshot, instead of [`PATIENCE`].
+    /// Gives a worker this long to adopt a snapshot, the one under way included, instead of [`PATIENCE`].
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
+        self.publications.set_patience(patience);
     }
 
     /// From now on writes to `out` what passed in each `period`, until it cannot be written to. A block

@@ -90,6 +90,13 @@ impl Publications {
         self.under_way.as_ref().is_some_and(|publication| publication.transition.stage() == Stage::Late)
     }
 
+    /// Gives workers this long to adopt what is under way.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        if let Some(publication) = &mut self.under_way {
+            publication.transition.set_patience(patience);
+        }
+    }
+
     /// Removed reals without connections are to be let go of.
     pub(super) fn release(&mut self) {
         self.wanted.release = true;
@@ -260,6 +267,7 @@ impl ControlThread {
         if result.is_ok() {
             // What the next compiling writes to is the snapshot before, if it is back.
             self.workers.take_returns();
+            self.sums.follow(&self.snapshot, &self.workers);
             if publication.has_other_addresses {
                 self.follow_addresses(None); // lets go only
             }

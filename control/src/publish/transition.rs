@@ -1,9 +1,9 @@
 //! The way of one snapshot into force, as a value: nothing here waits.
 //!
 //! ```text
-//! Prepared ──given to the rings as they have room──► Offered { deadline } ──all run on it──► Settled
-//!                                                        │ deadline                              ▲
-//!                                                        └──────────► Late ──all run on it───────┘
+//! Prepared ──given to the rings as they have room──► Offered { since } ──all run on it──► Settled
+//!                                                        │ patience ends                      ▲
+//!                                                        └──────────► Late ──all run on it────┘
 //! ```
 //!
 //! Nothing takes back what was offered: a worker that is late runs on it when it goes on.
@@ -28,12 +28,12 @@ pub struct Transition {
 pub enum Stage {
     /// No worker knows it.
     Prepared,
-    /// It is with the workers, which have until the deadline to adopt it.
+    /// It is with the workers, which have the transition's patience to adopt it.
     Offered {
-        /// When a worker that does not run on it is late.
-        deadline: Instant,
+        /// When it was given to them.
+        since: Instant,
     },
-    /// The deadline has passed.
+    /// The patience has ended.
     Late,
     /// Every worker runs on it.
     Settled,
@@ -44,7 +44,7 @@ pub enum Stage {
 pub enum Progress {
     /// Nothing new.
     Waiting,
-    /// The deadline has just passed, and this worker does not run on it.
+    /// The patience has just ended, and this worker does not run on it.
     Late(WorkerLate),
     /// Every worker runs on it.
     Settled,
@@ -54,6 +54,11 @@ impl Transition {
     /// Nothing is offered yet. Once it is, each worker has `patience` to adopt it.
     pub fn new(snapshot: Arc<Snapshot>, patience: Duration) -> Self {
         Self { snapshot, unoffered: Vec::new(), patience, stage: Stage::Prepared }
+    }
+
+    /// From now on each worker has this long to adopt it, from the time at which it was offered.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// How far it has come.
@@ -69,7 +74,7 @@ impl Transition {
     /// Gives it to every worker whose ring has room; to the others with the next [`advance`](Self::advance).
     pub fn offer(&mut self, workers: &mut Workers, now: Instant) {
         self.unoffered = (0..workers.len()).collect();
-        self.stage = Stage::Offered { deadline: now + self.patience };
+        self.stage = Stage::Offered { since: now };
         self.push(workers);
     }
 
@@ -85,7 +90,7 @@ impl Transition {
             return Progress::Settled;
         };
         match self.stage {
-            Stage::Offered { deadline } if now > deadline => {
+            Stage::Offered { since } if now > since + self.patience => {
                 self.stage = Stage::Late;
                 Progress::Late(WorkerLate::Stuck { worker, version, seconds: self.patience.as_secs() })
             }

@@ -4,6 +4,7 @@ use dataplane::counters::{RealCounters, WorkerCounters};
 use dataplane::exchange::orders::{
     ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, ORDERS, Order, RETURNS, Return, Slice,
 };
+use dataplane::live::elsewhere::Elsewhere;
 use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{EthPortId, RealId};
 use dataplane::snapshot::Snapshot;
@@ -106,6 +107,11 @@ impl Workers {
     /// What each of them counts.
     pub fn counters(&self) -> impl Iterator<Item = &WorkerCounters> {
         self.ends.iter().map(|end| &*end.counters)
+    }
+
+    /// What each of them is told of connections on the others.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &Elsewhere> {
+        self.ends.iter().map(|end| &*end.elsewhere)
     }
 
     /// Packets that a port's device put into the wrong workers' queues.

@@ -18,14 +18,20 @@ use dataplane::names::mac::Mac;
 use dataplane::snapshot::{Snapshot, Steering};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+/// How long anything may take that comes by itself: the machine may be so busy that a thread does not run for seconds.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// What workers have to adopt a snapshot. No test waits so long: one that is about a stuck worker ends the patience.
+const WORKERS_PATIENCE: Duration = Duration::from_secs(3600);
 
 pub const FILE: &str = r#"
 [[port]]
@@ -145,7 +151,7 @@ pub struct Told {
 pub struct Worker {
     pub counters: Arc<WorkerCounters>,
     pub told: Arc<Mutex<Told>>,
-    pub obeys: Arc<AtomicBool>,
+    obeys: Arc<Mutex<bool>>,
     pub says: Arc<Mutex<Vec<NeighbourEvent>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -155,16 +161,17 @@ impl Worker {
     fn launch(mut end: WorkerEnd, connections: usize) -> Self {
         let counters = Arc::clone(&end.counters);
         let told = Arc::new(Mutex::new(Told::default()));
-        let (obeys, stop) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        let (obeys, stop) = (Arc::new(Mutex::new(true)), Arc::new(AtomicBool::new(false)));
         let says: Arc<Mutex<Vec<NeighbourEvent>>> = Arc::default();
         let thread = {
             let (told, obeys, stop, says) =
                 (Arc::clone(&told), Arc::clone(&obeys), Arc::clone(&stop), Arc::clone(&says));
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    if obeys.load(Ordering::Relaxed) {
-                        while obey(&mut end, &mut told.lock().unwrap(), connections) {}
-                    }
+                    // Held meanwhile, so that nothing is adopted any more once it is taken back.
+                    let obeying = obeys.lock().unwrap();
+                    while *obeying && obey(&mut end, &mut told.lock().unwrap(), connections) {}
+                    drop(obeying);
                     for event in says.lock().unwrap().drain(..) {
                         let _ = end.neighbour_events.push(event);
                     }
@@ -173,6 +180,11 @@ impl Worker {
             })
         };
         Self { counters, told, obeys, says, stop, thread: Some(thread) }
+    }
+
+    /// Whether it adopts what it gets from now on.
+    pub fn obey(&self, obeys: bool) {
+        *self.obeys.lock().unwrap() = obeys;
     }
 }
 
@@ -229,23 +241,24 @@ pub struct Lab {
     pub workers: Vec<Worker>,
     pub next_hops: Arc<NextHops>,
     pub state: Arc<Mutex<DeviceState>>,
+    patience: Arc<Patience>,
+    /// The control thread's entry below `/proc`.
+    proc_entry: PathBuf,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Lab {
-    /// Workers have 2 s to adopt a snapshot: long enough where the machine is busy with other things.
-    pub fn start(config: Config, workers: usize, connections: usize) -> Result<Self, StartError> {
-        Self::start_patient(config, workers, connections, Duration::from_secs(2))
-    }
+/// How long workers have, in milliseconds.
+#[derive(Debug)]
+struct Patience {
+    wanted: AtomicU64,
+    /// What the control thread goes by.
+    followed: AtomicU64,
+}
 
-    pub fn start_patient(
-        config: Config,
-        workers: usize,
-        connections: usize,
-        patience: Duration,
-    ) -> Result<Self, StartError> {
-        Self::start_with(config, workers, connections, patience, None)
+impl Lab {
+    pub fn start(config: Config, workers: usize, connections: usize) -> Result<Self, StartError> {
+        Self::start_reporting(config, workers, connections, None)
     }
 
     /// With statistics that are written each period.
@@ -255,18 +268,8 @@ impl Lab {
         connections: usize,
         report: Option<(Duration, Box<dyn Write + Send>)>,
     ) -> Result<Self, StartError> {
-        Self::start_with(config, workers, connections, Duration::from_secs(2), report)
-    }
-
-    fn start_with(
-        config: Config,
-        workers: usize,
-        connections: usize,
-        patience: Duration,
-        report: Option<(Duration, Box<dyn Write + Send>)>,
-    ) -> Result<Self, StartError> {
         let mut launched = Vec::new();
-        let lab = Self::start_running(config, workers, patience, report, |ends| {
+        let lab = Self::start_running(config, workers, report, |ends| {
             launched.extend(ends.into_iter().map(|end| Worker::launch(end, connections)));
         });
         lab.map(|mut lab| {
@@ -279,7 +282,6 @@ impl Lab {
     pub fn start_running(
         config: Config,
         workers: usize,
-        patience: Duration,
         report: Option<(Duration, Box<dyn Write + Send>)>,
         run: impl FnOnce(Vec<WorkerEnd>),
     ) -> Result<Self, StartError> {
@@ -292,28 +294,89 @@ impl Lab {
         let stop = Arc::new(AtomicBool::new(false));
         let (said, says) = std::sync::mpsc::channel();
         let state: Arc<Mutex<DeviceState>> = Arc::default();
+        let milliseconds = WORKERS_PATIENCE.as_millis() as u64;
+        let patience = Arc::new(Patience { wanted: milliseconds.into(), followed: milliseconds.into() });
         let thread = {
+            let patience = Arc::clone(&patience);
             let (config, stop, devices) = (config.clone(), Arc::clone(&stop), MadeUp(Arc::clone(&state)));
             thread::spawn(move || {
+                let entry = Path::new("/proc").join(fs::read_link("/proc/thread-self").unwrap());
                 let made = ControlThread::new(&config, control_ends, hops, Box::new(devices), infos);
                 let mut control = match made {
                     Ok(control) => control,
                     Err(error) => return said.send(Err(error)).unwrap(),
                 };
-                control.set_patience(patience);
+                control.set_patience(WORKERS_PATIENCE);
                 let started = control.start();
                 if let Some((period, out)) = report {
                     control.report_every(period, out).unwrap();
                 }
-                said.send(started).unwrap();
-                control.run(&stop).unwrap();
+                said.send(started.map(|()| entry)).unwrap();
+                let ran = control.run_while(|control| {
+                    patience.follow(control);
+                    !stop.load(Ordering::Relaxed)
+                });
+                ran.unwrap();
                 assert!(!config.control.socket.exists(), "removed when run returns");
             })
         };
         run(worker_ends);
-        let started = says.recv().unwrap();
-        let lab = Self { config, workers: Vec::new(), next_hops, state, stop, thread: Some(thread) };
-        started.map(|()| lab)
+        match says.recv().unwrap() {
+            Ok(proc_entry) => {
+                let (workers, thread) = (Vec::new(), Some(thread));
+                Ok(Self { config, workers, next_hops, state, patience, proc_entry, stop, thread })
+            }
+            Err(error) => {
+                stop.store(true, Ordering::Relaxed);
+                thread.join().unwrap();
+                Err(error)
+            }
+        }
+    }
+
+    /// Workers are out of time to adopt what is under way; what follows has all time again.
+    pub fn end_patience(&self) {
+        for milliseconds in [0, WORKERS_PATIENCE.as_millis() as u64] {
+            self.patience.wanted.store(milliseconds, Ordering::Relaxed);
+            let followed = || self.patience.followed.load(Ordering::Relaxed) == milliseconds;
+            until("the control thread goes by it", followed);
+        }
+    }
+
+    /// Changes the configuration while a worker does not obey. When all others have adopted the change, the patience
+    /// ends. What is answered then.
+    pub fn stuck(&self, request: &str) -> Refusal {
+        let obeying: Vec<_> = self.workers.iter().filter(|worker| *worker.obeys.lock().unwrap()).collect();
+        let version = |worker: &&Worker| worker.counters.snapshot_version.get();
+        let before = obeying.iter().map(version).max().expect("a worker that obeys");
+        let mut client = self.connect();
+        client.send(format!("{{\"v\":1,{request}}}\n").as_bytes());
+        until("the others have it", || obeying.iter().all(|worker| version(worker) > before));
+        self.end_patience();
+        match client.answer() {
+            Some(Outcome::Error(refusal)) => refusal,
+            other => panic!("{request}: {other:?}"),
+        }
+    }
+
+    /// Processor time that the control thread has had: another process that takes the core adds nothing to it.
+    pub fn spent(&self) -> Duration {
+        let schedstat = fs::read_to_string(self.proc_entry.join("schedstat")).unwrap();
+        Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// Sends a request on a connection of its own, and waits until the control thread has taken it, answered or not.
+    pub fn sent(&self, request: &str) -> Client {
+        let mut client = self.connect();
+        client.send(format!("{{\"v\":1,{request}}}\n").as_bytes());
+        self.turn();
+        client
+    }
+
+    /// Waits until the control thread has taken all that was sent so far: it finds that no later than what is asked
+    /// now.
+    pub fn turn(&self) {
+        self.ok(r#""command":"timeouts""#);
     }
 
     pub fn connect(&self) -> Client {
@@ -352,6 +415,17 @@ impl Lab {
     }
 }
 
+impl Patience {
+    /// Has the control thread go by what is wanted. What is under way is judged by it in the turn that follows.
+    fn follow(&self, control: &mut ControlThread) {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        if wanted != self.followed.load(Ordering::Relaxed) {
+            control.set_patience(Duration::from_millis(wanted));
+            self.followed.store(wanted, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
         self.end();
@@ -365,7 +439,7 @@ pub struct Client {
 impl Client {
     pub fn connect(socket: &PathBuf) -> Self {
         let stream = UnixStream::connect(socket).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream: BufReader::new(stream) }
     }
 
@@ -404,7 +478,7 @@ impl Client {
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(10), "waited in vain: {what}");
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

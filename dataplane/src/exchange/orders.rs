@@ -3,6 +3,7 @@
 
 use crate::connection::{Copied, Imported};
 use crate::counters::WorkerCounters;
+use crate::live::elsewhere::Elsewhere;
 use crate::live::next_hops::NextHops;
 use crate::live::reals::Reals;
 use crate::names::ids::{EthPortId, InterfaceId, NeighbourKey, NextHopId};
@@ -141,6 +142,8 @@ pub struct WorkerEnd {
     pub next_hops: Arc<NextHops>,
     /// Which reals take new connections.
     pub reals: Arc<Reals>,
+    /// Connections on the other workers.
+    pub elsewhere: Arc<Elsewhere>,
     /// Set when the worker is to return.
     pub stop: Arc<AtomicBool>,
 }
@@ -158,6 +161,8 @@ pub struct ControlEnd {
     pub counters: Arc<WorkerCounters>,
     /// Which reals take new connections: of all workers.
     pub reals: Arc<Reals>,
+    /// What the worker is told of connections on the others.
+    pub elsewhere: Arc<Elsewhere>,
     /// Set to make the worker return.
     pub stop: Arc<AtomicBool>,
 }
@@ -168,6 +173,7 @@ pub fn channel(next_hops: Arc<NextHops>, reals: Arc<Reals>) -> (WorkerEnd, Contr
     let (returns_in, returns_out) = RingBuffer::new(RETURNS);
     let (events_in, events_out) = RingBuffer::new(NEIGHBOUR_EVENTS);
     let counters = Arc::new(WorkerCounters::new());
+    let elsewhere = Arc::<Elsewhere>::default();
     let stop = Arc::new(AtomicBool::new(false));
     let worker = WorkerEnd {
         orders: orders_out,
@@ -176,6 +182,7 @@ pub fn channel(next_hops: Arc<NextHops>, reals: Arc<Reals>) -> (WorkerEnd, Contr
         counters: Arc::clone(&counters),
         next_hops,
         reals: Arc::clone(&reals),
+        elsewhere: Arc::clone(&elsewhere),
         stop: Arc::clone(&stop),
     };
     let control = ControlEnd {
@@ -184,6 +191,7 @@ pub fn channel(next_hops: Arc<NextHops>, reals: Arc<Reals>) -> (WorkerEnd, Contr
         neighbour_events: events_out,
         counters,
         reals,
+        elsewhere,
         stop,
     };
     (worker, control)

@@ -3,7 +3,9 @@
 //! ```text
 //! next_hops  MACs of the hosts that frames are sent to next
 //! reals      which reals can take new connections now
+//! elsewhere  connections of reals on the other workers
 //! ```
 
+pub mod elsewhere;
 pub mod next_hops;
 pub mod reals;

@@ -1,8 +1,8 @@
 //! Which reals can take new connections now, outside the snapshot: what is measured is no configuration, and must not
 //! restart a scheduler as an edit of a weight does.
 //!
-//! The control thread writes, and every worker reads a real's flags when it has picked it. Health checks and connection
-//! thresholds are what will set them; until then only tests do, and every real is usable.
+//! Every worker reads a real's flags when it has picked it. Health checks and connection thresholds are what will set
+//! them; until then only tests do, and every real is usable. Each flag may be another thread's to set.
 
 use crate::names::ids::{REAL_IDS, RealId};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -19,10 +19,6 @@ pub struct Flags {
 impl Flags {
     const UNAVAILABLE: u8 = 1;
     const OVERLOADED: u8 = 2;
-
-    const fn bits(self) -> u8 {
-        (self.unavailable as u8 * Self::UNAVAILABLE) | (self.overloaded as u8 * Self::OVERLOADED)
-    }
 
     const fn of(bits: u8) -> Self {
         Self { unavailable: bits & Self::UNAVAILABLE != 0, overloaded: bits & Self::OVERLOADED != 0 }
@@ -56,9 +52,24 @@ impl Reals {
         Flags::of(self.flags[id.0 as usize & (REAL_IDS - 1)].load(Ordering::Relaxed))
     }
 
-    /// Sets a real's flags; the next pick heeds them. An id that is given to another real is to be cleared before.
-    pub fn set(&self, id: RealId, flags: Flags) {
-        self.flags[id.0 as usize & (REAL_IDS - 1)].store(flags.bits(), Ordering::Relaxed);
+    /// Sets or clears [`Flags::unavailable`]; the next pick heeds it. To be cleared before the id is another real's.
+    pub fn set_unavailable(&self, id: RealId, is: bool) {
+        self.set(id, Flags::UNAVAILABLE, is);
+    }
+
+    /// Sets or clears [`Flags::overloaded`]; the next pick heeds it. To be cleared before the id is another real's.
+    pub fn set_overloaded(&self, id: RealId, is: bool) {
+        self.set(id, Flags::OVERLOADED, is);
+    }
+
+    /// One step, so that none undoes what another thread does to the other flag.
+    fn set(&self, id: RealId, flag: u8, is: bool) {
+        let flags = &self.flags[id.0 as usize & (REAL_IDS - 1)];
+        if is {
+            flags.fetch_or(flag, Ordering::Relaxed);
+        } else {
+            flags.fetch_and(!flag, Ordering::Relaxed);
+        }
     }
 }
 
@@ -71,12 +82,15 @@ mod tests {
         let reals = Reals::default();
         let last = RealId(REAL_IDS as u32 - 1);
         for flags in [(false, true), (true, false), (true, true)] {
+            reals.set_unavailable(last, flags.0);
+            reals.set_overloaded(last, flags.1);
             let flags = Flags { unavailable: flags.0, overloaded: flags.1 };
-            reals.set(last, flags);
             assert_eq!((reals.flags(last), reals.is_usable(last)), (flags, false));
             assert!(reals.is_usable(RealId(0)));
         }
-        reals.set(last, Flags::default());
+        reals.set_unavailable(last, false);
+        assert!(!reals.is_usable(last), "the other flag is left alone");
+        reals.set_overloaded(last, false);
         assert!(reals.is_usable(last));
     }
 }

@@ -84,6 +84,14 @@ impl Schedule {
         }
     }
 
+    /// Whether its picks compare reals by their [connections](Asked::connections), so that these are to be added up
+    /// over the workers.
+    pub fn needs_sums(&self) -> bool {
+        match self {
+            Self::Rounds(_) => false,
+        }
+    }
+
     /// The reals, the newest first.
     pub fn candidates(&self) -> &[Candidate] {
         match self {

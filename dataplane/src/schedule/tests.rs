@@ -1,5 +1,6 @@
 use super::*;
-use crate::live::reals::Flags;
+use crate::counters::{StateGauges, WorkerCounters};
+use crate::live::elsewhere::{Elsewhere, Load};
 use proptest::prelude::*;
 
 fn schedule(algorithm: Algorithm, weights: &[u32]) -> (Schedule, Position) {
@@ -11,12 +12,20 @@ fn schedule(algorithm: Algorithm, weights: &[u32]) -> (Schedule, Position) {
     (schedule, position)
 }
 
-fn asked(live: &Reals) -> Asked<'_> {
-    Asked { client: "192.0.2.6:1234".parse().unwrap(), live }
+/// What a pick is told of.
+#[derive(Default)]
+struct Known {
+    live: Box<Reals>,
+    own: WorkerCounters,
+    elsewhere: Elsewhere,
 }
 
-const DOWN: Flags = Flags { unavailable: true, overloaded: false };
-const FULL: Flags = Flags { unavailable: false, overloaded: true };
+impl Known {
+    fn asked(&self) -> Asked<'_> {
+        let Self { live, own, elsewhere } = self;
+        Asked { client: "192.0.2.6:1234".parse().unwrap(), live, own, elsewhere }
+    }
+}
 
 proptest! {
     /// As in the kernel, the others keep their order, and a real that is passed over loses its turn.
@@ -27,21 +36,22 @@ proptest! {
         is_weighted: bool,
     ) {
         let algorithm = if is_weighted { Algorithm::WeightedRoundRobin } else { Algorithm::RoundRobin };
-        let live = Box::<Reals>::default();
+        let known = Known::default();
         for (id, flagged) in (0..).map(RealId).zip(&flagged) {
-            live.set(id, if *flagged && id.0 % 2 == 0 { DOWN } else if *flagged { FULL } else { Flags::default() });
+            known.live.set_unavailable(id, *flagged && id.0 % 2 == 0);
+            known.live.set_overloaded(id, *flagged && id.0 % 2 == 1);
         }
         let (schedule, mut position) = schedule(algorithm, &weights);
         let mut all = position.clone();
-        let none = Box::<Reals>::default();
+        let none = Known::default();
         let usable = |id: usize| weights[id] > 0 && !flagged[id];
         for _ in 0..40 {
-            let found = schedule.choice(&mut position, &asked(&live)).map(|real| real.0 as usize);
+            let found = schedule.choice(&mut position, &known.asked()).map(|real| real.0 as usize);
             if !(0..weights.len()).any(usable) {
                 prop_assert_eq!(found, None);
                 continue;
             }
-            let expected = std::iter::from_fn(|| schedule.choice(&mut all, &asked(&none)));
+            let expected = std::iter::from_fn(|| schedule.choice(&mut all, &none.asked()));
             let expected = expected.map(|real| real.0 as usize).find(|id| usable(*id));
             prop_assert_eq!(found, expected);
         }
@@ -52,15 +62,15 @@ proptest! {
         weights in prop::collection::vec(0u32..5, 1..12),
         flagged in prop::collection::vec(any::<bool>(), 12),
     ) {
-        let live = Box::<Reals>::default();
+        let known = Known::default();
         for (id, _) in (0..).map(RealId).zip(&flagged).filter(|(_, flagged)| **flagged) {
-            live.set(id, DOWN);
+            known.live.set_unavailable(id, true);
         }
         let (schedule, mut position) = schedule(Algorithm::WeightedRoundRobin, &weights);
         let mut same = position.clone();
         for _ in 0..10 {
-            let choices: Vec<RealId> = schedule.choices(&mut position, &asked(&live)).collect();
-            prop_assert_eq!(choices.first().copied(), schedule.choice(&mut same, &asked(&live)));
+            let choices: Vec<RealId> = schedule.choices(&mut position, &known.asked()).collect();
+            prop_assert_eq!(choices.first().copied(), schedule.choice(&mut same, &known.asked()));
             for id in (0..weights.len() as u32).map(RealId) {
                 let index = id.0 as usize;
                 prop_assert_eq!(choices.contains(&id), weights[index] > 0 && !flagged[index]);
@@ -71,16 +81,37 @@ proptest! {
 
 #[test]
 fn a_pick_gives_up_after_very_many_reals_and_the_next_goes_on_there() {
-    let live = Box::<Reals>::default();
+    let known = Known::default();
     let many = 3 * MOST_PASSED_OVER;
-    (0..many as u32 - 1).for_each(|id| live.set(RealId(id), DOWN));
+    (0..many as u32 - 1).for_each(|id| known.live.set_unavailable(RealId(id), true));
     let (schedule, mut position) = schedule(Algorithm::RoundRobin, &vec![1; many]);
     let mut refused = 0;
     let found = loop {
-        match schedule.choice(&mut position, &asked(&live)) {
+        match schedule.choice(&mut position, &known.asked()) {
             None => refused += 1,
             Some(real) => break real,
         }
     };
     assert_eq!((found, refused), (RealId(many as u32 - 1), 2));
+}
+
+#[test]
+fn connections_are_own_ones_now_and_those_elsewhere_as_they_were_told() {
+    let known = Known::default();
+    let (real, other) = (RealId(7), RealId(8));
+    let own = known.own.real(real);
+    own.total.add(2);
+    own.states.add(StateGauges::ACTIVE);
+    assert_eq!(known.asked().connections(real), Load { active: 1, inactive: 1 });
+    known.elsewhere.set(real, Load { active: 10, inactive: 20 });
+    own.states.add(StateGauges::CLOSING.wrapping_sub(StateGauges::ACTIVE));
+    assert_eq!(known.asked().connections(real), Load { active: 10, inactive: 22 });
+    assert_eq!(known.asked().connections(other), Load::default());
+}
+
+#[test]
+fn round_robin_compares_no_connections() {
+    for algorithm in [Algorithm::RoundRobin, Algorithm::WeightedRoundRobin] {
+        assert!(!schedule(algorithm, &[1, 2]).0.needs_sums());
+    }
 }

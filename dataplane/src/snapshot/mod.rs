@@ -241,9 +241,10 @@ impl Snapshot {
         self.interfaces.get(interface.index())?.addresses.first().map(IpNet::addr)
     }
 
-    /// The services that may differ from those of `old`, which a worker goes over from.
-    pub(crate) fn edited_since(&self, old: &Self) -> impl Iterator<Item = ServiceId> + '_ {
-        let edited = self.edited.as_ref().filter(|_| old.version + 1 == self.version);
+    /// The services that may differ from those of the snapshot with the version `old`, in time proportional to an edit
+    /// if this is the next version.
+    pub fn edited_since(&self, old: u64) -> impl Iterator<Item = ServiceId> + '_ {
+        let edited = self.edited.as_ref().filter(|_| old + 1 == self.version);
         let all = if edited.is_none() { self.services.len() } else { 0 };
         let edited = edited.map_or(&[][..], Vec::as_slice).iter().copied();
         (0..all as u32).map(ServiceId).chain(edited)

@@ -8,6 +8,7 @@ use crate::connection::table::{
 use crate::connection::{Copied, NotImported, Transport};
 use crate::counters::WorkerCounters;
 use crate::fragments::Ports;
+use crate::live::elsewhere::Elsewhere;
 use crate::live::reals::Reals;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
@@ -31,6 +32,8 @@ pub(super) struct Flows {
     pub(super) positions: Vec<Position>,
     /// Which reals take new connections.
     pub(super) reals: Arc<Reals>,
+    /// Connections on the other workers.
+    pub(super) elsewhere: Arc<Elsewhere>,
     shares: Shares,
     pub(super) own: OwnConnections,
     /// The moment that the sweep has got to, in nanoseconds.
@@ -63,13 +66,14 @@ impl Flows {
         capacity: usize,
         hash_key: HashKey,
         huge: memory::Huge,
-        reals: Arc<Reals>,
+        (reals, elsewhere): (Arc<Reals>, Arc<Elsewhere>),
         counters: Arc<WorkerCounters>,
     ) -> Result<Self, memory::Error> {
         Ok(Self {
             table: Table::new(capacity, hash_key, huge)?,
             positions: Vec::new(),
             reals,
+            elsewhere,
             shares: Shares::default(),
             own: OwnConnections::new(),
             swept_until: 0,
@@ -82,7 +86,7 @@ impl Flows {
     pub(super) fn adopt(&mut self, old: &Snapshot, new: &Snapshot, worker: usize) {
         self.positions.resize_with(new.services.len(), Position::default);
         self.shares.adopt(new);
-        for ServiceId(index) in new.edited_since(old) {
+        for ServiceId(index) in new.edited_since(old.version) {
             let index = index as usize;
             let Some(service) = &new.services[index] else { continue };
             let before = old.services.get(index).and_then(Option::as_ref).map(|old| &old.schedule);
@@ -130,8 +134,9 @@ impl Flows {
     /// The real for a new connection of this client.
     #[inline(always)]
     pub(super) fn pick(&mut self, service: ServiceId, key: ClientKey, snapshot: &Snapshot) -> Option<RealId> {
-        let position = self.positions.get_mut(service.0 as usize)?;
-        let asked = Asked { client: key.client(), live: &self.reals };
+        let Self { positions, reals, elsewhere, counters, .. } = self;
+        let position = positions.get_mut(service.0 as usize)?;
+        let asked = Asked { client: key.client(), live: reals, own: counters, elsewhere };
         snapshot.services[service.0 as usize].as_ref()?.schedule.choice(position, &asked)
     }
 

@@ -114,10 +114,11 @@ impl<Io: FrameIo> Worker<Io> {
         hash_key: HashKey,
         huge: memory::Huge,
     ) -> Result<Self, memory::Error> {
-        let WorkerEnd { orders, returns, neighbour_events, counters, next_hops, reals, stop } = end;
+        let WorkerEnd { orders, returns, neighbour_events, counters, next_hops, reals, elsewhere, stop } =
+            end;
         Ok(Self {
             snapshot: Arc::new(Snapshot::empty()),
-            flows: Flows::new(capacity, hash_key, huge, reals, Arc::clone(&counters))?,
+            flows: Flows::new(capacity, hash_key, huge, (reals, elsewhere), Arc::clone(&counters))?,
             reach: Reach::new(next_hops, neighbour_events),
             egress: Egress::new(io, Arc::clone(&counters)),
             held: Held::new(hash_key, Arc::clone(&counters)),

@@ -7,8 +7,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// Seconds within which an `lbd` of the tests answers, and is called: the machine may be so busy that a thread does not
+/// run for some.
+pub(crate) const PATIENCE: &str = "300";
 
 /// What a run of `lbctl` gave.
 #[derive(Debug)]
@@ -18,9 +22,12 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
-/// Runs `lbctl` with these words, `--socket` before them.
+/// Runs `lbctl` with these words, `--socket` before them and, unless they have one, a long `--timeout`.
 pub(crate) fn lbctl(socket: &Path, words: &[&str], stdin: &[u8]) -> Ran {
     let mut arguments = vec!["lbctl", "--socket", socket.to_str().unwrap()];
+    if !words.iter().any(|word| word.starts_with("--timeout")) {
+        arguments.extend(["--timeout", PATIENCE]);
+    }
     arguments.extend(words);
     lbctl_with(&arguments, None, stdin)
 }
@@ -78,7 +85,8 @@ impl FakeLbd {
 /// The next caller; a test whose `lbctl` never calls must fail, not hang.
 pub(crate) fn accept(listener: &UnixListener) -> UnixStream {
     listener.set_nonblocking(true).unwrap();
-    for _ in 0..5_000 {
+    let (start, patience) = (Instant::now(), Duration::from_secs(PATIENCE.parse().unwrap()));
+    while start.elapsed() < patience {
         if let Ok((stream, _)) = listener.accept() {
             stream.set_nonblocking(false).unwrap();
             return stream;

@@ -41,7 +41,7 @@ impl<F: Frame> Slow<'_, F> {
             return Err(DropReason::FtpDataPort);
         }
         let key = client_key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
-        let Flows { table, positions, reals, counters, .. } = &mut *self.flows;
+        let Flows { table, positions, reals, elsewhere, counters, .. } = &mut *self.flows;
         let position = positions.get_mut(service_id.0 as usize).ok_or(DropReason::NoReal)?;
         let hash = table.hash(key);
 
@@ -81,7 +81,7 @@ impl<F: Frame> Slow<'_, F> {
             }
             true
         };
-        let asked = Asked { client: ends.source, live: reals };
+        let asked = Asked { client: ends.source, live: reals, own: counters, elsewhere };
         let mut choices = service.schedule.choices(position, &asked).take(1 + OTHERS_TRIED).peekable();
         choices.peek().ok_or(DropReason::NoReal)?;
         let real = choices.find(|real| is_free(*real)).ok_or(DropReason::ReplyCollision)?;

@@ -55,7 +55,7 @@ impl Parts {
         let never = memory::Huge::Never;
         Self {
             snapshot,
-            flows: Flows::new(64, key, never, reals, Arc::clone(&counters)).unwrap(),
+            flows: Flows::new(64, key, never, (reals, Arc::default()), Arc::clone(&counters)).unwrap(),
             reach: Reach::new(worker.next_hops, worker.neighbour_events),
             held: Held::new(key, Arc::clone(&counters)),
             limits: Limits::new(),
