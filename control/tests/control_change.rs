@@ -2,7 +2,7 @@
 
 mod control_lab;
 
-use control::api::protocol::{Command, Refusal};
+use control::api::protocol::{Command, Refusal, ServiceOptions};
 use control::api::refusal::Refused;
 use control::change::{Effect, apply, save};
 use control::model::{Model, Network};
@@ -66,12 +66,12 @@ fn endpoint(text: &str) -> SocketAddrV4 {
 
 fn add_service(service: &str, scheduler: Option<&str>) -> Command {
     let scheduler = scheduler.map(String::from);
-    Command::AddService { service: listen(service), scheduler, persistence: None }
+    Command::AddService(ServiceOptions { scheduler, ..ServiceOptions::new(listen(service)) })
 }
 
 fn edit_service(service: &str, scheduler: Option<&str>) -> Command {
     let scheduler = scheduler.map(String::from);
-    Command::EditService { service: listen(service), scheduler, persistence: None }
+    Command::EditService(ServiceOptions { scheduler, ..ServiceOptions::new(listen(service)) })
 }
 
 fn add_real(service: &str, real: &str, weight: u32) -> Command {
@@ -110,8 +110,8 @@ fn restore(lines: &[&str]) -> Command {
 fn every_refusal_has_its_code_and_words() {
     let desk = Desk::with_web();
     let none = "tcp://192.168.10.100:81";
-    let persistent = Command::AddService { service: listen(none), scheduler: None, persistence: Some(360) };
-    let persisting = Command::EditService { service: listen(WEB), scheduler: None, persistence: Some(360) };
+    let with = |service| ServiceOptions { persistence: Some(360), ..ServiceOptions::new(listen(service)) };
+    let (persistent, persisting) = (Command::AddService(with(none)), Command::EditService(with(WEB)));
     let threshold = |upper, lower| Command::AddReal {
         service: listen(WEB),
         real: std::net::SocketAddr::V4(endpoint("10.0.0.27:80")),
@@ -137,7 +137,7 @@ fn every_refusal_has_its_code_and_words() {
         (persistent, "not_supported", "not supported yet: persistence (-p)"),
         (persisting, "not_supported", "not supported yet: persistence (-p)"),
         (threshold(Some(1), None), "not_supported", thresholds),
-        (threshold(None, Some(1)), "not_supported", thresholds),
+        (threshold(Some(2), Some(1)), "not_supported", thresholds),
         (add_real(WEB, "10.9.9.9:80", 1), "no_route", "no route to 10.9.9.9"),
         (add_real(WEB, "10.0.0.27:80", 65_536), "bad_weight", "weight 65536 is above 65535"),
         (edit_real(WEB, "10.0.0.7:80", Some(65_536)), "bad_weight", "weight 65536 is above 65535"),
@@ -190,10 +190,11 @@ fn addresses_that_no_host_can_have_are_refused() {
         let refusal = desk.refuses(&add_real(WEB, &format!("{vip}:80"), 1));
         assert_eq!(refusal.code, "bad_address", "{refusal:?}");
     }
-    for own in ["192.168.10.100:80", "192.168.10.100:8080", "10.0.0.8:80", "10.0.0.27:0"] {
+    for own in ["192.168.10.100:80", "192.168.10.100:8080", "10.0.0.8:80"] {
         assert_eq!(desk.refuses(&add_real(WEB, own, 1)).code, "bad_address", "{own}");
     }
     assert_eq!(desk.refuses(&add_service("tcp://192.168.10.100:0", None)).code, "not_supported");
+    assert_eq!(desk.refuses(&add_real(WEB, "10.0.0.27:0", 1)).code, "not_supported");
     let refusal = desk.refuses(&add_service("udp://10.0.0.17:53", None));
     assert_eq!(refusal.message, "10.0.0.17 cannot be a VIP: it is the address of a real");
     // The gateway of a route, and a neighbour of the file.

@@ -56,15 +56,16 @@ fn listings_have_the_keys_of_the_interface() {
     }
     let rs1 = json!({
         "address": "10.0.0.7", "port": 80, "forward": "Masq", "weight": 1, "upper_threshold": 0,
-        "lower_threshold": 0, "active": 4, "inactive": 6
+        "lower_threshold": 0, "active": 4, "inactive": 6, "persistent_conns": 0
     });
     let rs2 = json!({
         "address": "10.0.0.17", "port": 80, "forward": "Masq", "weight": 3, "upper_threshold": 0,
-        "lower_threshold": 0, "active": 0, "inactive": 0
+        "lower_threshold": 0, "active": 0, "inactive": 0, "persistent_conns": 0
     });
     let web = json!({
-        "protocol": "TCP", "address": "192.168.10.100", "port": 80, "scheduler": "wrr", "flags": [],
-        "persistence_s": 0, "reals": [rs1, rs2]
+        "protocol": "TCP", "address": "192.168.10.100", "port": 80, "last_port": 80, "scheduler": "wrr", "flags": [],
+        "persistence_s": 0, "persistence_mask": null, "one_packet": false, "timeouts": {}, "on_removal": "drop",
+        "slow_start_s": 0, "reals": [rs1, rs2]
     });
     assert_eq!(lab.ok(r#""command":"list""#), json!({"services": [web]}));
     let stats = lab.ok(&format!(r#""command":"stats",{WEB}"#));

@@ -223,7 +223,8 @@ proptest! {
             }
             let snapshot = bench.compile();
             let ids = bench.compiler.ids();
-            let now: HashMap<_, _> = ids.configured().chain(ids.removed()).collect();
+            let removed = ids.removed().map(|(key, id, _)| (key, id));
+            let now: HashMap<_, _> = ids.configured().chain(removed).collect();
             let distinct: HashSet<_> = now.values().collect();
             prop_assert_eq!(distinct.len(), now.len());
             for (key, id) in &known {

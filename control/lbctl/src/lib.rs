@@ -26,6 +26,7 @@ use clap::error::ErrorKind;
 use control::api::protocol::{Command, Drained, FaultyLine, Refusal, Saved, Tried};
 use control::config::DEFAULT_SOCKET;
 use exchange::Lbd;
+use listing::Columns;
 use options::{Options, Order, Output};
 use printer::Printer;
 use serde::Deserialize;
@@ -196,6 +197,14 @@ fn show(
             printer.print_later(&[ok.get()])?;
             printer.print("\n")?;
         }
+        (Order::List(list), Output::Text) => {
+            let columns = match (list.thresholds, list.persistent_conn) {
+                (true, _) => Columns::Thresholds,
+                (_, true) => Columns::PersistentConnections,
+                _ => Columns::Plain,
+            };
+            printer.print(&listing::list(lbd.ask(&command, printer)?, columns))?;
+        }
         (Order::AddService(_), Output::Text) => return Ok(lbd.ask::<Noted>(&command, printer)?.note),
         (_, Output::Text) => text(&command, lbd, printer)?,
     }
@@ -239,7 +248,6 @@ fn lives(live: u64) -> String {
 /// Asks, and prints the answer as text; commands that only change print nothing, as `ipvsadm`'s.
 fn text(command: &Command, lbd: &Lbd, printer: &Printer<'_>) -> Result<(), Failure> {
     match command {
-        Command::List { .. } => printer.print(&listing::list(lbd.ask(command, printer)?)),
         Command::Stats { .. } => printer.print(&listing::stats(lbd.ask(command, printer)?)),
         Command::Rate { .. } => printer.print(&listing::rate(lbd.ask(command, printer)?)),
         Command::Connections { .. } => {

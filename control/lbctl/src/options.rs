@@ -2,16 +2,18 @@
 
 use crate::tips;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use control::model::LARGEST_WEIGHT;
-use control::text::addresses::{self, Fault, RealAddress};
+use control::model::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START};
+use control::text::addresses::{self, Fault, Listener, RealAddress};
+use control::text::service_options::ON_REMOVAL;
+use control::text::state_timeouts;
 use dataplane::connection::Timeouts;
+use dataplane::schedule::Algorithm;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 const LONGEST_TIMEOUT: u64 = Timeouts::LONGEST_SECONDS as u64;
-const LARGEST_THRESHOLD: u64 = i32::MAX as u64;
 
 /// The heading, in each command's help, of the options that every command has.
 const OF_EVERY_COMMAND: &str = "Options of every command";
@@ -21,6 +23,7 @@ Examples:
   lbctl add-service -t 192.168.10.100:80 -s wrr
   lbctl add-real -t 192.168.10.100:80 -r 10.0.0.7:80
   lbctl add-real -t 192.168.10.100:80 -r 10.0.0.17:80 -w 3
+  lbctl add-service -t 192.168.10.100:8000-8100 -p 300
   lbctl list
   lbctl drain -t 192.168.10.100:80 -r 10.0.0.7:80 --wait 60
   lbctl save > services; lbctl restore < services
@@ -77,7 +80,7 @@ pub(super) enum Order {
     AddService(ServiceOptions),
     /// Change a service; what is not named stays
     #[command(override_usage = "lbctl edit-service <-t VIP:PORT | -u VIP:PORT> [OPTIONS]")]
-    EditService(ServiceOptions),
+    EditService(EditedServiceOptions),
     /// Remove a service with its reals
     #[command(alias = "delete-service")]
     #[command(override_usage = "lbctl del-service <-t VIP:PORT | -u VIP:PORT>")]
@@ -98,8 +101,8 @@ pub(super) enum Order {
     #[command(override_usage = "lbctl drain <-t VIP:PORT | -u VIP:PORT> -r RIP[:PORT] [--wait SECONDS]")]
     Drain(DrainOptions),
     /// Show services and reals
-    #[command(override_usage = "lbctl list [-t VIP:PORT | -u VIP:PORT]")]
-    List(Selection),
+    #[command(override_usage = "lbctl list [-t VIP:PORT | -u VIP:PORT] [--thresholds | --persistent-conn]")]
+    List(ListOptions),
     /// Show connections, packets and bytes since the start or zero
     #[command(override_usage = "lbctl stats [-t VIP:PORT | -u VIP:PORT]")]
     Stats(Selection),
@@ -130,21 +133,60 @@ pub(super) enum Order {
 pub(super) struct ServiceOptions {
     #[command(flatten)]
     pub(super) service: ServiceAddress,
-    /// How a real is picked: rr or wrr [default of a new service: wrr]
-    #[arg(short, long, value_name = "NAME")]
+    #[command(flatten)]
+    pub(super) settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EditedServiceOptions {
+    #[command(flatten)]
+    pub(super) service: ServiceAddress,
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    /// A client no longer stays with its real
+    #[arg(long, conflicts_with_all = ["persistence", "netmask"])]
+    pub(super) no_persistent: bool,
+    /// The scheduler has no flags any more
+    #[arg(long, conflicts_with = "flags")]
+    pub(super) no_sched_flags: bool,
+    /// Datagrams of one client and port go to one real again
+    #[arg(long, conflicts_with = "ops")]
+    pub(super) no_ops: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    #[arg(short, long, value_name = "NAME", help = scheduler_help())]
     pub(super) scheduler: Option<String>,
-    /// Send a client to the same real for so long (not supported yet)
+    /// Send a client to the same real for so long
     #[arg(short, long = "persistent", value_name = "SECONDS", num_args = 0..=1,
           default_missing_value = "360", value_parser = whole::<u32>(1, LONGEST_TIMEOUT))]
     pub(super) persistence: Option<u32>,
-    #[arg(short = 'M', long, hide = true)]
+    /// Clients whose addresses are equal under it are one: as 255.255.255.0; only with -p
+    #[arg(short = 'M', long, value_name = "MASK")]
     pub(super) netmask: Option<String>,
-    #[arg(short = 'b', long, hide = true)]
-    pub(super) sched_flags: Option<String>,
+    /// Every datagram is scheduled by itself; only of UDP services
+    #[arg(short, long)]
+    pub(super) ops: bool,
+    /// sh-fallback, sh-port, mh-fallback, mh-port: only of that scheduler; flag-1, flag-2, flag-3
+    #[arg(short = 'b', long = "sched-flags", value_name = "FLAG,FLAG", value_delimiter = ',')]
+    pub(super) flags: Option<Vec<String>>,
+    /// How long connections live without a packet, as tcp=900,syn_recv=30; 0: as those of all services
+    #[arg(long, value_name = "STATE=S,STATE=S", value_parser = state_timeouts::by_text)]
+    pub(super) timeouts: Option<BTreeMap<String, u32>>,
+    /// What happens to connections of a real that is removed: drop, reset or reschedule [default: drop]
+    #[arg(long, value_name = "WHAT", hide_possible_values = true, value_parser = ON_REMOVAL.map(|(word, _)| word))]
+    pub(super) on_removal: Option<String>,
+    /// A real that appears gets its share by and by in so long; 0: at once
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true,
+          value_parser = whole::<u32>(0, LONGEST_SLOW_START as u64))]
+    pub(super) slow_start: Option<u32>,
     #[arg(long, hide = true)]
     pub(super) pe: Option<String>,
-    #[arg(short, long, hide = true)]
-    pub(super) ops: bool,
+}
+
+fn scheduler_help() -> String {
+    format!("How a real is picked: {} [default of a new service: wrr]", Algorithm::KNOWN)
 }
 
 /// At most one service. Whether there is one where there must be is checked later: clap's message would name the hidden
@@ -152,12 +194,12 @@ pub(super) struct ServiceOptions {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct ServiceAddress {
-    /// A TCP service
+    /// A TCP service; PORT may be 0 (any port) or a range as 8000-8100
     #[arg(short, long, value_name = "VIP:PORT")]
-    pub(super) tcp_service: Option<Written<SocketAddr>>,
-    /// A UDP service
+    pub(super) tcp_service: Option<Written<Listener>>,
+    /// A UDP service, likewise
     #[arg(short, long, value_name = "VIP:PORT")]
-    pub(super) udp_service: Option<Written<SocketAddr>>,
+    pub(super) udp_service: Option<Written<Listener>>,
     #[arg(long, value_name = "VIP:PORT", hide = true)]
     pub(super) sctp_service: Option<String>,
     #[arg(short, long, value_name = "MARK", hide = true)]
@@ -172,10 +214,23 @@ pub(super) struct Selection {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ListOptions {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    /// The reals' limits, in place of weights
+    #[arg(long)]
+    pub(super) thresholds: bool,
+    /// Clients that stay with their real, beside its connections
+    #[arg(long, conflicts_with = "thresholds")]
+    pub(super) persistent_conn: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct RealName {
     #[command(flatten)]
     pub(super) service: ServiceAddress,
-    /// The real; without a port it takes the service's
+    /// The real; without a port it takes the service's, or keeps the one that the client asks for if the service has
+    /// several
     #[arg(short, long = "real-server", value_name = "RIP[:PORT]")]
     pub(super) real: Written<RealAddress>,
 }
@@ -188,13 +243,13 @@ pub(super) struct RealOptions {
     #[arg(short, long, value_name = "N", allow_negative_numbers = true,
           value_parser = whole::<u32>(0, LARGEST_WEIGHT as u64))]
     pub(super) weight: Option<u32>,
-    /// Connections at which no more are given; 0: no limit (not supported yet)
+    /// Connections at which no more are given; 0: no limit
     #[arg(short = 'x', long = "u-threshold", value_name = "N", allow_negative_numbers = true,
-          value_parser = whole::<u32>(0, LARGEST_THRESHOLD))]
+          value_parser = whole::<u32>(0, LARGEST_THRESHOLD as u64))]
     pub(super) upper_threshold: Option<u32>,
-    /// Connections below which more are given again (not supported yet)
+    /// Connections below which more are given again; 0: below three quarters of -x
     #[arg(short = 'y', long = "l-threshold", value_name = "N", allow_negative_numbers = true,
-          value_parser = whole::<u32>(0, LARGEST_THRESHOLD))]
+          value_parser = whole::<u32>(0, LARGEST_THRESHOLD as u64))]
     pub(super) lower_threshold: Option<u32>,
     #[command(flatten)]
     pub(super) forwarding: Forwarding,
@@ -266,7 +321,7 @@ impl<T> Written<T> {
     }
 }
 
-impl FromStr for Written<SocketAddr> {
+impl FromStr for Written<Listener> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -1,12 +1,15 @@
 //! What a command line asks of `lbd`.
 
 use crate::Failure;
-use crate::options::{Order, RealName, RealOptions, Selection, ServiceAddress, ServiceOptions, Written};
-use control::api::protocol::{Command, LONGEST_LINE, Lines};
+use crate::options::{
+    EditedServiceOptions, Order, RealName, RealOptions, Selection, ServiceAddress, Settings, Written,
+};
+use control::api::protocol::{Command, LONGEST_LINE, Lines, ServiceOptions};
 use control::text::later;
+use control::text::service_options::SettingFault;
 use control::text::services::Listen;
 use dataplane::connection::TimeoutSeconds;
-use dataplane::names::ids::{Protocol, ServiceKey};
+use dataplane::names::ids::Protocol;
 use std::io::Read;
 use std::net::SocketAddr;
 
@@ -14,13 +17,16 @@ use std::net::SocketAddr;
 pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Failure> {
     Ok(match order {
         Order::AddService(options) => {
-            let (service, scheduler, persistence) = service_options(options)?;
-            Command::AddService { service, scheduler, persistence }
+            let options = service_options(&options.service, &options.settings)?;
+            // Only lbd knows which schedulers there are.
+            if let Err(fault) = options.settings(None)
+                && !matches!(fault, SettingFault::Scheduler(_))
+            {
+                return Err(Failure::Usage(fault.to_string()));
+            }
+            Command::AddService(options)
         }
-        Order::EditService(options) => {
-            let (service, scheduler, persistence) = service_options(options)?;
-            Command::EditService { service, scheduler, persistence }
-        }
+        Order::EditService(options) => Command::EditService(edited_service_options(options)?),
         Order::DelService(address) => Command::DelService { service: service(address)? },
         Order::AddReal(options) => {
             let (service, real) = real_options(options)?;
@@ -40,7 +46,7 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
             let (service, real) = real_name(&options.name)?;
             Command::Drain { service, real }
         }
-        Order::List(selection) => Command::List { service: selected(selection)? },
+        Order::List(options) => Command::List { service: selected(&options.selection)? },
         Order::Stats(selection) => Command::Stats { service: selected(selection)? },
         Order::Rate(selection) => Command::Rate { service: selected(selection)? },
         Order::Connections(selection) => Command::Connections { service: selected(selection)? },
@@ -58,16 +64,35 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
     })
 }
 
-fn service_options(options: &ServiceOptions) -> Result<(Listen, Option<String>, Option<u32>), Failure> {
-    let service = service(&options.service)?;
-    let later = [
-        (options.netmask.is_some(), later::NETMASK),
-        (options.sched_flags.is_some(), later::SCHEDULER_FLAGS),
-        (options.pe.is_some(), later::PERSISTENCE_ENGINE),
-        (options.ops, later::ONE_PACKET),
-    ];
-    refuse(&later)?;
-    Ok((service, options.scheduler.clone(), options.persistence))
+fn service_options(address: &ServiceAddress, settings: &Settings) -> Result<ServiceOptions, Failure> {
+    refuse(&[(settings.pe.is_some(), later::PERSISTENCE_ENGINE)])?;
+    let options = ServiceOptions {
+        service: service(address)?,
+        scheduler: settings.scheduler.clone(),
+        flags: settings.flags.clone(),
+        persistence: settings.persistence,
+        persistence_mask: settings.netmask.clone(),
+        one_packet: settings.ops.then_some(true),
+        timeouts: settings.timeouts.clone(),
+        on_removal: settings.on_removal.clone(),
+        slow_start: settings.slow_start,
+    };
+    options.check_words().map_err(|fault| Failure::Usage(fault.to_string()))?;
+    Ok(options)
+}
+
+fn edited_service_options(edited: &EditedServiceOptions) -> Result<ServiceOptions, Failure> {
+    let mut options = service_options(&edited.service, &edited.settings)?;
+    if edited.no_persistent {
+        options.persistence = Some(0);
+    }
+    if edited.no_sched_flags {
+        options.flags = Some(Vec::new());
+    }
+    if edited.no_ops {
+        options.one_packet = Some(false);
+    }
+    Ok(options)
 }
 
 fn service(address: &ServiceAddress) -> Result<Listen, Failure> {
@@ -81,7 +106,7 @@ fn service(address: &ServiceAddress) -> Result<Listen, Failure> {
     let (protocol, listen) = tcp
         .or(udp)
         .ok_or_else(|| Failure::Usage("a service is needed: -t VIP:PORT or -u VIP:PORT".into()))?;
-    Ok(Listen(ServiceKey::new(protocol, known(listen)?)))
+    Ok(Listen(known(listen)?.of(protocol)))
 }
 
 fn selected(selection: &Selection) -> Result<Option<Listen>, Failure> {
@@ -90,7 +115,7 @@ fn selected(selection: &Selection) -> Result<Option<Listen>, Failure> {
 
 fn real_name(name: &RealName) -> Result<(Listen, SocketAddr), Failure> {
     let service = service(&name.service)?;
-    Ok((service, known(name.real)?.or_port(service.0.listen.port())))
+    Ok((service, known(name.real)?.of(&service.0)))
 }
 
 fn real_options(options: &RealOptions) -> Result<(Listen, SocketAddr), Failure> {

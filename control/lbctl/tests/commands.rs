@@ -40,6 +40,47 @@ fn commands_on_services_ask_with_long_names() {
 }
 
 #[test]
+fn settings_of_services_ask_with_the_names_of_the_file() {
+    let asked = |command: &str, words: &str, mut keys: Value| {
+        let service =
+            if words.contains("-u") { "udp://192.168.10.100:53" } else { "tcp://192.168.10.100:80" };
+        let object = keys.as_object_mut().unwrap();
+        for (key, value) in [("v", json!(1)), ("command", json!(command)), ("service", json!(service))] {
+            object.entry(key).or_insert(value);
+        }
+        assert_eq!(request(&format!("{command} {words}"), ""), keys, "{words}");
+    };
+    let (tcp, udp) = ("-t 192.168.10.100:80", "-u 192.168.10.100:53");
+    for command in ["add-service", "edit-service"] {
+        for (options, keys) in [
+            ("-p 50 -M 255.255.255.0", json!({"persistence": 50, "persistence_mask": "255.255.255.0"})),
+            ("-s sh -b sh-port,sh-fallback", json!({"scheduler": "sh", "flags": ["sh-port", "sh-fallback"]})),
+            ("--scheduler mh --sched-flags mh-port", json!({"scheduler": "mh", "flags": ["mh-port"]})),
+            ("-b flag-3", json!({"flags": ["flag-3"]})),
+            ("--timeouts tcp=60,SYN_RECV=5", json!({"timeouts": {"tcp": 60, "syn_recv": 5}})),
+            ("--on-removal reset --slow-start 30", json!({"on_removal": "reset", "slow_start": 30})),
+        ] {
+            asked(command, &format!("{tcp} {options}"), keys);
+        }
+        asked(command, &format!("{udp} -o"), json!({"one_packet": true}));
+        asked(
+            command,
+            &format!("{udp} --ops --persistent --netmask 255.0.0.0"),
+            json!({"one_packet": true, "persistence": 360, "persistence_mask": "255.0.0.0"}),
+        );
+        for ports in ["0", "8000-8100"] {
+            let service = format!("tcp://192.168.10.100:{ports}");
+            asked(command, &format!("-t 192.168.10.100:{ports}"), json!({"service": service}));
+        }
+    }
+    asked("edit-service", &format!("{tcp} --no-persistent"), json!({"persistence": 0}));
+    asked("edit-service", &format!("{tcp} --no-sched-flags"), json!({"flags": []}));
+    asked("edit-service", &format!("{udp} --no-ops"), json!({"one_packet": false}));
+    asked("edit-service", &format!("{tcp} -M 255.0.0.0"), json!({"persistence_mask": "255.0.0.0"}));
+    asked("edit-service", &format!("{tcp} -b sh-port"), json!({"flags": ["sh-port"]}));
+}
+
+#[test]
 fn a_note_is_said_on_stderr() {
     let answer = r#"{"v":1,"ok":{"config_version":7,"note":"8.8.8.8 lies in no port's network"}}"#;
     let (ran, _) = against(answer, &["add-service", "-t", "8.8.8.8:80"], b"");
@@ -63,6 +104,15 @@ fn commands_on_reals_ask_with_long_names() {
     let long =
         "add-real -u 192.168.10.100:53 -r 10.0.0.7:5000 --weight 65535 --u-threshold 100 --l-threshold 50";
     assert_eq!(request(long, ""), limited);
+    for (ports, real, port) in
+        [("0", "10.0.0.7", 0), ("8000-8100", "10.0.0.7", 0), ("8000-8100", "10.0.0.7:80", 80)]
+    {
+        let service = format!("tcp://192.168.10.100:{ports}");
+        let real = request(&format!("add-real -t 192.168.10.100:{ports} -r {real}"), "");
+        let expected =
+            json!({"v": 1, "command": "add-real", "service": service, "real": format!("10.0.0.7:{port}")});
+        assert_eq!(real, expected);
+    }
     let edit =
         json!({"v": 1, "command": "edit-real", "service": service, "real": "10.0.0.7:80", "weight": 0});
     assert_eq!(request("edit-real -t 192.168.10.100:80 -r 10.0.0.7 -w 0", ""), edit);
@@ -101,6 +151,19 @@ fn tables_are_asked_for_and_printed() {
         assert_eq!((ran.code, ran.stdout.lines().last()), (0, Some(line)));
         let (_, request) = against(&services, &[command, "-t", TCP], b"");
         assert_eq!(request, json!({"v": 1, "command": command, "service": "tcp://192.168.10.100:80"}));
+    }
+}
+
+#[test]
+fn limits_and_persistent_connections_have_lists_of_their_own() {
+    let services = SERVICES.replace('\n', "");
+    for (option, line) in [
+        ("--thresholds", "  -> 10.0.0.7:80                  0          0          1          2"),
+        ("--persistent-conn", "  -> 10.0.0.7:80                  1         0           1          2"),
+    ] {
+        let (ran, request) = against(&services, &["list", option, "-t", TCP], b"");
+        assert_eq!(request, json!({"v": 1, "command": "list", "service": "tcp://192.168.10.100:80"}));
+        assert_eq!((ran.code, ran.stdout.lines().last()), (0, Some(line)));
     }
 }
 

@@ -1,10 +1,9 @@
 //! Why a command is refused.
 
 use crate::api::protocol::{FaultyLines, Refusal};
-use crate::model::rules::Unfit;
-use crate::text::algorithms::UnknownScheduler;
+use crate::model::rules::{Unfit, UnfitSetting};
 use crate::text::ipvsadm_lines::CutOff;
-use crate::text::later;
+use crate::text::service_options::SettingFault;
 use dataplane::connection::Timeouts;
 use dataplane::names::ids::REAL_IDS;
 use dataplane::schedule::UnknownAlgorithm;
@@ -15,10 +14,10 @@ use thiserror::Error;
 pub enum Refused {
     /// A service or a real that cannot be, or is not there.
     #[error(transparent)]
-    Unfit(Unfit),
-    /// Not a scheduler, or one that is not built yet.
+    Unfit(#[from] Unfit),
+    /// Something that cannot be set of a service.
     #[error(transparent)]
-    Scheduler(#[from] UnknownScheduler),
+    Setting(#[from] SettingFault),
     /// Not built yet; which part of LVS it is.
     #[error("not supported yet: {0}")]
     NotSupported(&'static str),
@@ -94,16 +93,23 @@ impl Refused {
                 Unfit::NoSuchService => "no_such_service",
                 Unfit::RealExists => "real_exists",
                 Unfit::NoSuchReal => "no_such_real",
-                Unfit::Address { .. } | Unfit::ZeroPort(_) => "bad_address",
-                Unfit::AnyPort => "not_supported",
+                Unfit::Address { .. } => "bad_address",
+                Unfit::Overlapping { .. } => "bad_ports",
+                Unfit::NotBuilt(_) => "not_supported",
                 Unfit::Weight(_) => "bad_weight",
+                Unfit::Threshold { .. } | Unfit::Thresholds(_) => "bad_threshold",
                 Unfit::NoRoute(_) => "no_route",
                 Unfit::TooMany { .. } => "too_many",
             },
-            Self::Scheduler(unknown) => match unknown.reason {
+            Self::Setting(SettingFault::Scheduler(unknown)) => match unknown.reason {
                 UnknownAlgorithm::Unknown => "unknown_scheduler",
                 UnknownAlgorithm::NotSupportedYet => "not_supported",
             },
+            Self::Setting(SettingFault::Flag(_)) => "bad_flag",
+            Self::Setting(SettingFault::Mask(_) | SettingFault::MaskAlone) => "bad_persistence",
+            Self::Setting(SettingFault::Timeout(_)) => "bad_timeout",
+            Self::Setting(SettingFault::OnRemoval(_)) => "bad_on_removal",
+            Self::Setting(SettingFault::Unfit(setting)) => code_of(setting),
             Self::NotSupported(_) => "not_supported",
             Self::BadTimeout(_) => "bad_timeout",
             Self::IdsUsedUp { .. } => "too_many",
@@ -116,12 +122,12 @@ impl Refused {
     }
 }
 
-impl From<Unfit> for Refused {
-    fn from(unfit: Unfit) -> Self {
-        match unfit {
-            Unfit::AnyPort => Self::NotSupported(later::ANY_PORT),
-            unfit => Self::Unfit(unfit),
-        }
+const fn code_of(setting: &UnfitSetting) -> &'static str {
+    match setting {
+        UnfitSetting::OnePacket => "bad_one_packet",
+        UnfitSetting::Persistence(_) | UnfitSetting::Mask(_) => "bad_persistence",
+        UnfitSetting::Timeout(_) => "bad_timeout",
+        UnfitSetting::SlowStart(_) => "bad_slow_start",
     }
 }
 

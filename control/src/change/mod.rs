@@ -6,15 +6,13 @@ mod steps;
 pub use restore::{restore, save};
 pub use steps::steps;
 
-use crate::api::protocol::Command;
+use crate::api::protocol::{Command, ServiceOptions};
 use crate::api::refusal::Refused;
 use crate::model::rules::{self, Unfit};
 use crate::model::{Model, Network, Real, Service, TooLong, with_timeouts};
-use crate::text::services::Listen;
-use crate::text::{algorithms, later};
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::ServiceKey;
-use dataplane::schedule::Algorithm;
+use dataplane::snapshot::Thresholds;
 use std::net::SocketAddr;
 
 /// What a command does to the model.
@@ -33,40 +31,38 @@ pub enum Effect {
 pub fn apply(model: &Model, network: &Network, command: &Command) -> Result<(Model, Effect), Refused> {
     let mut next = model.clone();
     let effect = match command {
-        Command::AddService { service, scheduler, persistence } => {
-            refuse_persistence(*persistence)?;
-            let algorithm = algorithms::by_name_or_default(scheduler.as_deref())?;
-            add_service(&mut next, network, service.0, algorithm)?;
+        Command::AddService(options) => {
+            add_service(&mut next, network, options)?;
             Effect::Changed
         }
-        Command::EditService { service, scheduler, persistence } => {
-            edit_service(&mut next, service, scheduler.as_deref(), *persistence)?
-        }
+        Command::EditService(options) => edit_service(&mut next, options)?,
         Command::DelService { service } => {
             next.remove(&service.0).ok_or(Unfit::NoSuchService)?;
             Effect::Changed
         }
         Command::AddReal { service, real, weight, upper_threshold, lower_threshold } => {
-            refuse_thresholds([*upper_threshold, *lower_threshold])?;
-            let real = Real { endpoint: *real, weight: weight.unwrap_or(1) };
+            let real = Real::new(*real, weight.unwrap_or(1));
+            let real = Real { thresholds: limited(&real, *upper_threshold, *lower_threshold), ..real };
             add_real(&mut next, network, service.0, real)?;
             Effect::Changed
         }
         Command::EditReal { service, real, weight, upper_threshold, lower_threshold } => {
-            let present = present(model, &service.0, *real)?;
-            refuse_thresholds([*upper_threshold, *lower_threshold])?;
-            let weight = weight.unwrap_or(present.weight);
-            rules::check_weight(weight)?;
+            let mut edited = present(model, &service.0, *real)?;
+            edited.thresholds = limited(&edited, *upper_threshold, *lower_threshold);
+            edited.set_weight(weight.unwrap_or(edited.weight));
+            rules::check_numbers(&edited)?;
             // Even an edit that changes nothing restarts wrr, as in the kernel.
-            next.set_weight(&service.0, *real, weight);
+            next.edit_real(&service.0, &edited);
             Effect::Changed
         }
         Command::Drain { service, real } => {
+            let mut drained = present(model, &service.0, *real)?;
             // Asking again how many connections live must not restart wrr every time.
-            if present(model, &service.0, *real)?.weight == 0 {
+            if drained.weight == 0 {
                 Effect::None
             } else {
-                next.set_weight(&service.0, *real, 0);
+                drained.set_weight(0);
+                next.edit_real(&service.0, &drained);
                 Effect::Changed
             }
         }
@@ -95,15 +91,11 @@ pub fn apply(model: &Model, network: &Network, command: &Command) -> Result<(Mod
     Ok((next, effect))
 }
 
-fn add_service(
-    model: &mut Model,
-    network: &Network,
-    key: ServiceKey,
-    algorithm: Algorithm,
-) -> Result<(), Refused> {
-    rules::check_service(network, &*model, &key)?;
+fn add_service(model: &mut Model, network: &Network, options: &ServiceOptions) -> Result<(), Refused> {
+    let (key, settings) = (options.service.0, options.settings(None)?);
+    rules::check_service(network, &*model, &key, &settings)?;
     let generation = model.next_generation();
-    model.insert(Service::new(key, algorithm, generation));
+    model.insert(Service::new(key, settings, generation));
     Ok(())
 }
 
@@ -113,21 +105,22 @@ fn add_real(model: &mut Model, network: &Network, key: ServiceKey, real: Real) -
     Ok(())
 }
 
-fn edit_service(
-    model: &mut Model,
-    service: &Listen,
-    scheduler: Option<&str>,
-    persistence: Option<u32>,
-) -> Result<Effect, Refused> {
-    let present = model.services().get(&service.0).ok_or(Unfit::NoSuchService)?.algorithm;
-    refuse_persistence(persistence)?;
-    let algorithm = scheduler.map_or(Ok(present), algorithms::by_name)?;
-    if algorithm == present {
-        // As in the kernel, a scheduler that stays keeps its position.
+fn edit_service(model: &mut Model, options: &ServiceOptions) -> Result<Effect, Refused> {
+    let key = &options.service.0;
+    let present = model.services().get(key).ok_or(Unfit::NoSuchService)?.settings;
+    let settings = options.settings(Some(&present))?;
+    if settings == present {
         return Ok(Effect::None);
     }
-    model.reschedule(&service.0, algorithm);
+    rules::check_built(key, &settings)?;
+    model.edit_service(key, settings);
     Ok(Effect::Changed)
+}
+
+/// A real's thresholds, with these in place of what they were.
+fn limited(real: &Real, upper: Option<u32>, lower: Option<u32>) -> Thresholds {
+    let present = real.thresholds;
+    Thresholds { upper: upper.unwrap_or(present.upper), lower: lower.unwrap_or(present.lower) }
 }
 
 /// A real that a command names.
@@ -142,16 +135,5 @@ fn set_timeouts(model: &mut Model, set: TimeoutSeconds) -> Result<(), Refused> {
     Ok(())
 }
 
-fn refuse_persistence(persistence: Option<u32>) -> Result<(), Refused> {
-    match persistence {
-        None | Some(0) => Ok(()),
-        Some(_) => Err(Refused::NotSupported(later::PERSISTENCE)),
-    }
-}
-
-fn refuse_thresholds(thresholds: [Option<u32>; 2]) -> Result<(), Refused> {
-    if thresholds.iter().any(|threshold| threshold.unwrap_or(0) != 0) {
-        return Err(Refused::NotSupported(later::THRESHOLDS));
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! All services replaced in one change, and the lines that bring them back.
 
-use super::{refuse_thresholds, set_timeouts, steps};
+use super::{set_timeouts, steps};
 use crate::api::protocol::FaultyLines;
 use crate::api::refusal::Refused;
 use crate::model::{Draft, Model, Network};
@@ -62,16 +62,12 @@ fn take(line: &str, draft: &mut Draft, next: &mut Model, network: &Network) -> R
 
 fn take_parsed(line: Line, draft: &mut Draft, next: &mut Model, network: &Network) -> Result<(), Refused> {
     match line {
-        Line::AddService { service, scheduler } => draft.add_service(network, service, scheduler)?,
-        Line::AddReal { service, real, thresholds } => {
-            refuse_thresholds(thresholds.map(Some))?;
-            draft.add_real(network, service, real)?;
-        }
-        Line::EditService { service, scheduler } => draft.edit_service(&service, scheduler)?,
+        Line::AddService { service, settings } => draft.add_service(network, service, settings)?,
+        Line::AddReal { service, real } => draft.add_real(network, service, real)?,
+        Line::EditService { service, settings } => draft.edit_service(&service, settings)?,
         Line::DelService(service) => draft.remove_service(&service)?,
         Line::EditReal { service, real, weight, thresholds } => {
-            refuse_thresholds(thresholds.map(Some))?;
-            draft.edit_real(&RealKey { service, endpoint: real }, weight)?;
+            draft.edit_real(&RealKey { service, endpoint: real }, weight, thresholds)?;
         }
         Line::DelReal { service, real } => draft.remove_real(&RealKey { service, endpoint: real })?,
         Line::SetTimeouts(set) => set_timeouts(next, set)?,

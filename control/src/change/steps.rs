@@ -1,6 +1,6 @@
 //! The lines that lead from one model to another.
 
-use crate::model::{Difference, Model, Service};
+use crate::model::{Difference, Model, Real, Service};
 use crate::text::ipvsadm_lines;
 use hashbrown::HashMap;
 use std::net::SocketAddr;
@@ -26,17 +26,18 @@ pub fn steps(before: &Model, now: &Model) -> Vec<String> {
 
 /// All of a service, its reals oldest first, so that the same ones are picked again.
 pub(super) fn add(service: &Service, lines: &mut Vec<String>) {
-    lines.push(ipvsadm_lines::service_line(&service.key, service.algorithm));
+    let Service { key, settings, .. } = service;
+    lines.push(ipvsadm_lines::service_line(key, settings));
     let oldest_first = service.reals.iter().rev();
-    lines.extend(oldest_first.map(|real| ipvsadm_lines::real_line(&service.key, real, [0, 0])));
+    lines.extend(oldest_first.flat_map(|real| ipvsadm_lines::real_lines(key, settings, real)));
 }
 
 fn edit(before: &Service, now: &Service, removals: &mut Vec<String>, lines: &mut Vec<String>) {
-    let key = &now.key;
-    let weights = |service: &Service| -> HashMap<SocketAddr, u32> {
-        service.reals.iter().map(|real| (real.endpoint, real.weight)).collect()
+    let Service { key, settings, .. } = now;
+    let by_endpoint = |service: &Service| -> HashMap<SocketAddr, Real> {
+        service.reals.iter().map(|real| (real.endpoint, *real)).collect()
     };
-    let (old, new) = (weights(before), weights(now));
+    let (old, new) = (by_endpoint(before), by_endpoint(now));
     // Those that are new are the newest, and the others stand as they stood: unless all reals were replaced.
     let added = now.reals.iter().take_while(|real| !old.contains_key(&real.endpoint)).count();
     let (added, stayed) = now.reals.split_at(added);
@@ -45,12 +46,15 @@ fn edit(before: &Service, now: &Service, removals: &mut Vec<String>, lines: &mut
         removals.push(ipvsadm_lines::del_service_line(key));
         return add(now, lines);
     }
-    if before.algorithm != now.algorithm {
-        lines.push(ipvsadm_lines::edit_service_line(key, now.algorithm));
+    if before.settings != *settings {
+        lines.push(ipvsadm_lines::edit_service_line(key, settings));
     }
     let gone = before.reals.iter().filter(|real| !new.contains_key(&real.endpoint));
     removals.extend(gone.map(|real| ipvsadm_lines::del_real_line(key, real.endpoint)));
-    let edited = stayed.iter().filter(|real| old.get(&real.endpoint) != Some(&real.weight));
-    lines.extend(edited.map(|real| ipvsadm_lines::edit_real_line(key, real)));
-    lines.extend(added.iter().rev().map(|real| ipvsadm_lines::real_line(key, real, [0, 0])));
+    for real in stayed {
+        if let Some(before) = old.get(&real.endpoint) {
+            lines.extend(ipvsadm_lines::edit_real_lines(key, settings, before, real));
+        }
+    }
+    lines.extend(added.iter().rev().flat_map(|real| ipvsadm_lines::real_lines(key, settings, real)));
 }

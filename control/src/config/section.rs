@@ -89,6 +89,46 @@ impl<'a> Section<'a> {
         number(key, value, range, problems)
     }
 
+    /// `true` or `false`.
+    pub(super) fn truth(&mut self, key: &'static str, problems: &mut Problems) -> Option<At<bool>> {
+        let value = self.get(key)?;
+        let at = value.span().start;
+        match value.get_ref() {
+            DeValue::Boolean(value) => Some(At { value: *value, at }),
+            other => {
+                problems.add(at, format!("{key}: expected true or false, found {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    /// A table with a number for each of its keys, which the caller judges; an absent one counts as empty.
+    pub(super) fn numbers(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u32>,
+        problems: &mut Problems,
+    ) -> Option<Vec<(&'a str, u32)>> {
+        let value = self.get(key)?;
+        let at = value.span().start;
+        let DeValue::Table(table) = value.get_ref() else {
+            let found = kind(value.get_ref());
+            problems.add(at, format!("{key}: expected a table as {{ tcp = 900 }}, found {found}"));
+            return None;
+        };
+        let each = table.iter().filter_map(|(name, value)| {
+            let name: &'a str = name.get_ref();
+            Some((name, number(&format!("{key}: {name}"), value, range.clone(), problems)?.value))
+        });
+        Some(each.collect())
+    }
+
+    /// Where a key's value stands, of one that is there.
+    pub(super) fn place(&self, key: &str) -> Option<usize> {
+        let value = self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value);
+        value.map(|value| value.span().start)
+    }
+
     /// One of some words.
     pub(super) fn word<T: Copy>(
         &mut self,

@@ -2,18 +2,21 @@
 
 use super::network::Topology;
 use super::problem::Problems;
-use super::section::{At, Section};
+use super::section::{self, At, Section};
 use crate::model::rules::{Unfit, Unsuitable, check_real_alone};
-use crate::model::{Draft, LARGEST_WEIGHT, MAX_REALS, MAX_SERVICES, Network, Real};
+use crate::model::{
+    Draft, LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, MAX_REALS, MAX_SERVICES, Network, Real,
+    Settings,
+};
 use crate::text::addresses::{self, RealAddress};
 use crate::text::algorithms;
+use crate::text::service_options::ServiceOptions;
 use crate::text::services::{self, Listen};
+use dataplane::connection::Timeouts;
 use dataplane::names::ids::ServiceKey;
-use dataplane::schedule::Algorithm;
-
-/// Options that `lbctl` knows and that are for later here too.
-const LATER_OF_SERVICE: [&str; 2] = ["persistence", "flags"];
-const LATER_OF_REAL: [&str; 2] = ["upper_threshold", "lower_threshold"];
+use dataplane::snapshot::Thresholds;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// Reads all services; their reals count as added in the order written. What `network` and `topology` say is the same,
 /// but the file's mistakes make the topology incomplete.
@@ -36,11 +39,44 @@ pub(super) fn read(
     judge.draft
 }
 
+/// Where the keys of a table stand in the file; of one that is not there, where the table begins.
+#[derive(Debug)]
+struct Places {
+    keys: BTreeMap<&'static str, usize>,
+    table: usize,
+}
+
+impl Places {
+    fn of(section: &Section<'_>, keys: &[&'static str]) -> Self {
+        let places = keys.iter().filter_map(|key| Some((*key, section.place(key)?)));
+        Self { keys: places.collect(), table: section.at }
+    }
+
+    fn get(&self, key: &str) -> usize {
+        self.keys.get(key).copied().unwrap_or(self.table)
+    }
+}
+
+/// The keys of a service that say what is set of it.
+const SETTINGS: [&str; 8] = [
+    "scheduler",
+    "flags",
+    "persistence",
+    "persistence_mask",
+    "one_packet",
+    "timeouts",
+    "on_removal",
+    "slow_start",
+];
+/// The keys of a real.
+const OF_REAL: [&str; 4] = ["address", "weight", "upper_threshold", "lower_threshold"];
+
 /// A service as it stands in the file.
 struct Written {
     /// `None`: faulty, and reported.
     key: Option<At<ServiceKey>>,
-    algorithm: Algorithm,
+    settings: Settings,
+    places: Places,
     reals: Vec<At<WrittenReal>>,
 }
 
@@ -48,39 +84,72 @@ struct Written {
 struct WrittenReal {
     address: RealAddress,
     weight: u32,
+    thresholds: Thresholds,
+    places: Places,
 }
 
 fn service(mut section: Section<'_>, problems: &mut Problems) -> Written {
+    let places = Places::of(&section, &SETTINGS);
     section.require("listen", "\"tcp://192.168.10.100:80\"", problems);
     let key = section.parsed("listen", services::listen, problems);
-    let algorithm = scheduler(&mut section, problems);
-    for later in LATER_OF_SERVICE {
-        section.later(later, problems);
-    }
+    // The settings of a service that is not known are judged as those of some UDP service, which can have all of them.
+    let assumed = || services::listen("udp://192.0.2.1:1").map(Listen);
+    let listen = key.map(|key| Listen(key.value)).or(assumed().ok());
+    let settings = listen.map(|listen| settings(&mut section, listen, &places, problems));
+    let settings = settings.unwrap_or(Settings::new(algorithms::DEFAULT));
     let reals = section.tables("real", "[[service.real]]", problems);
     section.finish(problems);
     let reals = reals.into_iter().filter_map(|section| real(section, problems)).collect();
-    Written { key, algorithm, reals }
+    Written { key, settings, places, reals }
+}
+
+/// What is set of a service; where something is wrong, a new service's.
+fn settings(
+    section: &mut Section<'_>,
+    service: Listen,
+    places: &Places,
+    problems: &mut Problems,
+) -> Settings {
+    let mut options = ServiceOptions::new(service);
+    let owned = |text: At<&str>| text.value.to_owned();
+    options.scheduler = section.text("scheduler", problems).map(owned);
+    options.flags = section.array("flags", problems).map(|flags| {
+        let each = flags.value.iter().filter_map(|flag| section::text("flags", flag, problems));
+        each.map(owned).collect()
+    });
+    let longest = Timeouts::LONGEST_SECONDS;
+    options.persistence = section.number("persistence", 1..=longest, problems).map(|seconds| seconds.value);
+    options.persistence_mask = section.text("persistence_mask", problems).map(owned);
+    options.one_packet = section.truth("one_packet", problems).map(|one_packet| one_packet.value);
+    options.timeouts = section
+        .numbers("timeouts", 1..=longest, problems)
+        .map(|timeouts| timeouts.into_iter().map(|(state, seconds)| (state.to_owned(), seconds)).collect());
+    options.on_removal = section.text("on_removal", problems).map(owned);
+    let slow_start = section.number("slow_start", 0..=LONGEST_SLOW_START, problems);
+    options.slow_start = slow_start.map(|seconds| seconds.value);
+    if section.has("persistence") && options.persistence.is_none() {
+        // That it is faulty has been said; the mask is not to blame.
+        options.persistence_mask = None;
+    }
+    options.settings(None).unwrap_or_else(|fault| {
+        problems.add(places.get(fault.key()), fault.to_string());
+        Settings::new(algorithms::DEFAULT)
+    })
 }
 
 fn real(mut section: Section<'_>, problems: &mut Problems) -> Option<At<WrittenReal>> {
+    let places = Places::of(&section, &OF_REAL);
     section.require("address", "\"10.0.0.7:80\"", problems);
     let address = section.parsed("address", addresses::real, problems);
-    let weight = section.number("weight", 0..=LARGEST_WEIGHT, problems);
-    for later in LATER_OF_REAL {
-        section.later(later, problems);
-    }
+    let weight = section.number("weight", 0..=LARGEST_WEIGHT, problems).map_or(1, |weight| weight.value);
+    let mut threshold = |key| {
+        let threshold = section.number(key, 0..=LARGEST_THRESHOLD, problems);
+        threshold.map_or(0, |threshold| threshold.value)
+    };
+    let thresholds = Thresholds { upper: threshold("upper_threshold"), lower: threshold("lower_threshold") };
     section.finish(problems);
     let At { value: address, at } = address?;
-    Some(At { value: WrittenReal { address, weight: weight.map_or(1, |weight| weight.value) }, at })
-}
-
-fn scheduler(section: &mut Section<'_>, problems: &mut Problems) -> Algorithm {
-    let Some(name) = section.text("scheduler", problems) else { return algorithms::DEFAULT };
-    algorithms::by_name(name.value).unwrap_or_else(|unknown| {
-        problems.add(name.at, unknown.to_string());
-        algorithms::DEFAULT
-    })
+    Some(At { value: WrittenReal { address, weight, thresholds, places }, at })
 }
 
 /// Judges services and reals by the rules that hold for commands, in the words of a file.
@@ -93,13 +162,17 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn service(&mut self, Written { key, algorithm, .. }: &Written, problems: &mut Problems) {
+    fn service(&mut self, Written { key, settings, places, .. }: &Written, problems: &mut Problems) {
         let Some(At { value: key, at }) = *key else { return };
-        let Err(unfit) = self.draft.add_service(self.network, key, *algorithm) else { return };
+        let Err(unfit) = self.draft.add_service(self.network, key, *settings) else { return };
         let vip = key.listen.ip();
         let right = "expected an address for this service";
         let message = match unfit {
             Unfit::ServiceExists => format!("another [[service]] is {}", Listen(key)),
+            Unfit::NotBuilt(of) => {
+                let at = if of.key == "listen" { at } else { places.get(of.key) };
+                return problems.add(at, unfit.to_string());
+            }
             Unfit::Address { why: Unsuitable::LinkBroadcast, .. } => {
                 format!("{vip} is a link's broadcast or network address; {right}")
             }
@@ -114,11 +187,11 @@ impl Judge<'_> {
     }
 
     fn real(&mut self, service: Option<At<ServiceKey>>, real: &At<WrittenReal>, problems: &mut Problems) {
-        let WrittenReal { address, weight } = real.value;
+        let WrittenReal { address, weight, thresholds, places } = &real.value;
         let host = address.address;
         // Of a service that is not known, the port is not either, nor does it matter.
-        let port = service.map_or(1, |service| service.listen.port());
-        let added = Real { endpoint: address.or_port(port), weight };
+        let endpoint = service.map_or(SocketAddr::new(host, 1), |service| address.of(&service));
+        let added = Real { thresholds: *thresholds, ..Real::new(endpoint, *weight) };
         let judged = match service {
             Some(service) => self.draft.add_real(self.network, *service, added),
             None => check_real_alone(self.network, &added),
@@ -145,6 +218,10 @@ impl Judge<'_> {
             }
             Err(Unfit::TooMany { .. }) if std::mem::replace(&mut self.is_full, true) => return,
             Err(Unfit::TooMany { .. }) => format!("[[service.real]]: at most {MAX_REALS} in all"),
+            Err(unfit @ Unfit::NotBuilt(of)) => return problems.add(places.get(of.key), unfit.to_string()),
+            Err(unfit @ Unfit::Thresholds(_)) => {
+                return problems.add(places.get("lower_threshold"), unfit.to_string());
+            }
             Err(other) => format!("address: {other}"),
         };
         problems.add(real.at, message);

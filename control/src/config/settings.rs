@@ -1,7 +1,7 @@
 //! `[eal]`, `[buffers]`, `[control]`, `[connections]`, `[steering]`, `[forward]` and `[timeouts]`.
 
 use super::problem::Problems;
-use super::section::{self, Section};
+use super::section::{self, At, Section};
 use super::{Buffers, Control, Eal, Hugepages, Idle};
 use crate::nic_steering::Mode;
 use dataplane::connection::{TimeoutSeconds, Timeouts};
@@ -168,6 +168,9 @@ pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> 
     let unmatched = section.word("unmatched", &words, problems);
     let words = [("filter", IpOptions::Filter), ("pass", IpOptions::Pass)];
     let options = section.word("ip_options", &words, problems);
+    if let Some(At { value: true, at }) = section.truth("sloppy_tcp", problems) {
+        problems.add(at, "not supported yet: sloppy_tcp");
+    }
     section.finish(problems);
     (
         unmatched.map_or(Unmatched::Route, |unmatched| unmatched.value),

@@ -67,8 +67,8 @@ fn the_example_is_read_whole() {
     assert_eq!(config.neighbours, [StaticNeighbour { address, mac, interface: InterfaceId(1) }]);
     let service = service_of(&config);
     assert_eq!(crate::text::services::Listen(service.key).to_string(), "tcp://192.168.10.100:80");
-    assert_eq!(service.algorithm, Algorithm::WeightedRoundRobin);
-    assert_eq!(service.reals, [Real { endpoint: "10.0.0.7:80".parse().unwrap(), weight: 1 }]);
+    assert_eq!(service.settings.algorithm, Algorithm::WeightedRoundRobin);
+    assert_eq!(service.reals, [Real::new("10.0.0.7:80".parse().unwrap(), 1)]);
 }
 
 #[test]
@@ -91,9 +91,9 @@ fn what_is_absent_has_the_values_of_the_example() {
     ));
     let service = service.unwrap();
     let service = service_of(&service);
-    assert_eq!(service.algorithm, Algorithm::WeightedRoundRobin);
+    assert_eq!(service.settings.algorithm, Algorithm::WeightedRoundRobin);
     let endpoint = "10.0.0.7:53".parse().unwrap();
-    assert_eq!(service.reals, [Real { endpoint, weight: 1 }], "without a port it takes the service's");
+    assert_eq!(service.reals, [Real::new(endpoint, 1)], "without a port it takes the service's");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn the_values_given_are_taken() {
     assert_eq!((config.model.timeouts, config.eth_ports[1].interface.mtu), ([10, 20, 30].into(), Some(9000)));
     let reals: Vec<_> = service_of(&config).reals.iter().map(|r| (r.endpoint.port(), r.weight)).collect();
     assert_eq!(reals, [(80, 1), (8080, 65535)], "newest first");
-    assert_eq!(service_of(&config).algorithm, Algorithm::RoundRobin);
+    assert_eq!(service_of(&config).settings.algorithm, Algorithm::RoundRobin);
 }
 
 #[test]

@@ -75,9 +75,9 @@ impl ControlThread {
                 json(Drained { live: self.workers.connections(id).live(), config_version })
             }
             Command::Timeouts { .. } => self.timeouts(),
-            Command::AddService { service, .. } => json(Changed {
+            Command::AddService(options) => json(Changed {
                 config_version,
-                note: vip_note(&self.watch, self.compiler.network(), service.0.listen.ip()),
+                note: vip_note(&self.watch, self.compiler.network(), options.service.0.listen.ip()),
             }),
             _ => self.changed(),
         })

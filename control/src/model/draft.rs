@@ -1,9 +1,10 @@
 //! Services and reals that are written down one after the other, in a file or in lines, and replace all others at once.
 
+use super::ranges::Ranges;
 use super::rules::{self, Configured, Unfit};
-use super::{Model, Network, Real, Service};
+use super::{Model, Network, Real, Service, Settings};
 use dataplane::names::ids::{RealKey, ServiceKey};
-use dataplane::schedule::Algorithm;
+use dataplane::snapshot::Thresholds;
 use hashbrown::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,6 +14,7 @@ pub struct Draft {
     services: HashMap<ServiceKey, Written>,
     /// Services that are meant to be there but for a mistake: their reals are not to blame for that.
     faulty: HashSet<ServiceKey>,
+    ranges: Ranges,
     /// Each with how many services have it.
     vips: HashMap<IpAddr, usize>,
     /// Each with how many reals have it.
@@ -22,7 +24,7 @@ pub struct Draft {
 
 #[derive(Debug)]
 struct Written {
-    algorithm: Algorithm,
+    settings: Settings,
     /// Oldest first; `None`: removed.
     reals: Vec<Option<Real>>,
     /// Where each stands in `reals`.
@@ -38,14 +40,15 @@ impl Draft {
         &mut self,
         network: &Network,
         key: ServiceKey,
-        algorithm: Algorithm,
+        settings: Settings,
     ) -> Result<(), Unfit> {
-        if let Err(unfit) = rules::check_service(network, self, &key) {
+        if let Err(unfit) = rules::check_service(network, self, &key, &settings) {
             self.note_faulty(key);
             return Err(unfit);
         }
         *self.vips.entry(key.listen.ip()).or_default() += 1;
-        self.services.insert(key, Written { algorithm, reals: Vec::new(), places: HashMap::new() });
+        self.ranges.add(&key);
+        self.services.insert(key, Written { settings, reals: Vec::new(), places: HashMap::new() });
         Ok(())
     }
 
@@ -73,13 +76,14 @@ impl Draft {
         Ok(())
     }
 
-    /// Gives a service another algorithm, if there is one.
+    /// Gives a service other settings, all of them.
     ///
     /// # Errors
-    /// It has not been written.
-    pub fn edit_service(&mut self, key: &ServiceKey, algorithm: Option<Algorithm>) -> Result<(), Unfit> {
+    /// It has not been written, or not all of them can be done.
+    pub fn edit_service(&mut self, key: &ServiceKey, settings: Settings) -> Result<(), Unfit> {
         let service = self.services.get_mut(key).ok_or(Unfit::NoSuchService)?;
-        service.algorithm = algorithm.unwrap_or(service.algorithm);
+        rules::check_built(key, &settings)?;
+        service.settings = settings;
         Ok(())
     }
 
@@ -90,19 +94,22 @@ impl Draft {
     pub fn remove_service(&mut self, key: &ServiceKey) -> Result<(), Unfit> {
         let service = self.services.remove(key).ok_or(Unfit::NoSuchService)?;
         take(&mut self.vips, key.listen.ip());
+        self.ranges.take(key);
         service.reals.iter().flatten().for_each(|real| self.forget(real));
         Ok(())
     }
 
-    /// Gives a real another weight, if there is one.
+    /// Gives a real another weight and other thresholds.
     ///
     /// # Errors
-    /// It has not been written, or the weight is none.
-    pub fn edit_real(&mut self, key: &RealKey, weight: Option<u32>) -> Result<(), Unfit> {
+    /// It has not been written, or cannot have them.
+    pub fn edit_real(&mut self, key: &RealKey, weight: u32, thresholds: Thresholds) -> Result<(), Unfit> {
         let (service, place) = self.place(key)?;
-        if let Some(weight) = weight {
-            rules::check_weight(weight)?;
-            service.reals[place].iter_mut().for_each(|real| real.weight = weight);
+        if let Some(real) = &mut service.reals[place] {
+            let mut edited = Real { thresholds, ..*real };
+            edited.set_weight(weight);
+            rules::check_numbers(&edited)?;
+            *real = edited;
         }
         Ok(())
     }
@@ -138,10 +145,10 @@ impl Draft {
 
     /// Adds all of it to a model that has no services.
     pub fn finish(self, model: &mut Model) {
-        for (key, Written { algorithm, reals, .. }) in self.services {
+        for (key, Written { settings, reals, .. }) in self.services {
             let generation = model.next_generation();
             let reals = reals.into_iter().flatten().collect();
-            model.insert(Service::with_added(key, algorithm, generation, reals));
+            model.insert(Service::with_added(key, settings, generation, reals));
         }
     }
 }
@@ -159,6 +166,10 @@ fn take(counts: &mut HashMap<IpAddr, usize>, address: IpAddr) {
 impl Configured for Draft {
     fn has_service(&self, key: &ServiceKey) -> bool {
         self.services.contains_key(key)
+    }
+
+    fn overlapping(&self, key: &ServiceKey) -> Option<ServiceKey> {
+        self.ranges.overlapping(key)
     }
 
     fn service_count(&self) -> usize {

@@ -8,3 +8,9 @@ pub const MAX_SERVICES: usize = 16_384;
 
 /// The largest weight of a real.
 pub const LARGEST_WEIGHT: u32 = 65_535;
+
+/// The largest threshold of a real, as in `ipvsadm`.
+pub const LARGEST_THRESHOLD: u32 = i32::MAX as u32;
+
+/// The longest that a real can take to come to its full share, in seconds: a day.
+pub const LONGEST_SLOW_START: u32 = 86_400;

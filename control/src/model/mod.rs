@@ -2,30 +2,43 @@
 //!
 //! ```text
 //! mod       the model: all services
+//! settings  what is configured of a service besides its address and its reals
+//! flags     how a scheduler is varied
+//! real      a real of a service
+//! ranges    which services are on ranges of ports
 //! draft     services and reals that are written one after the other, and replace all others
-//! rules     what can be a VIP and what a real
+//! rules     what can be a VIP, what a real, and what can be set of them
 //! network   ports, links and routes, which commands refer to but cannot change
 //! timeouts  how long connections live
 //! limits    how much there can be
 //! ```
 
 mod draft;
+mod flags;
 mod limits;
 mod network;
+mod ranges;
+mod real;
 pub mod rules;
+mod settings;
 mod timeouts;
 
 pub use draft::Draft;
-pub use limits::{LARGEST_WEIGHT, MAX_REALS, MAX_SERVICES};
+pub use flags::Flags;
+pub use limits::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, MAX_REALS, MAX_SERVICES};
 pub use network::{Layout, Network};
+pub use real::Real;
+pub use settings::{Settings, StateTimeouts};
 pub use timeouts::{TooLong, with_timeouts};
 
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{Protocol, RealKey, ServiceKey};
-use dataplane::schedule::{Algorithm, Change};
-use hashbrown::HashSet;
+use dataplane::schedule::Change;
+use dataplane::snapshot::{Policy, Thresholds};
+use hashbrown::{HashMap, HashSet};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use ranges::Ranges;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -34,6 +47,7 @@ use std::sync::Arc;
 pub struct Model {
     /// In `ipvsadm`'s sort order.
     services: OrdMap<ServiceKey, Arc<Service>>,
+    ranges: Ranges,
     /// The addresses of all reals, each with how many reals have it.
     hosts: OrdMap<IpAddr, u32>,
     real_count: usize,
@@ -57,10 +71,10 @@ pub struct Difference<'a> {
 /// A virtual service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// VIP, protocol and port.
+    /// VIP, protocol and ports.
     pub key: ServiceKey,
-    /// How a real is picked.
-    pub algorithm: Algorithm,
+    /// What is set of it.
+    pub settings: Settings,
     /// Differs whenever scheduling starts anew: the service was created, or its scheduler replaced.
     pub generation: u64,
     /// Newest first, as the kernel keeps them; the schedulers' order depends on it.
@@ -70,15 +84,6 @@ pub struct Service {
     /// What the last command did, step by step, for `wrr` to replay. Earlier steps are not needed: every
     /// worker has taken them with the model before.
     pub changes: Vec<Change>,
-}
-
-/// A real of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Real {
-    /// Its address and port.
-    pub endpoint: SocketAddr,
-    /// 0: gets no new connection.
-    pub weight: u32,
 }
 
 impl<'a> Difference<'a> {
@@ -91,6 +96,24 @@ impl<'a> Difference<'a> {
     pub fn arriving(&self) -> impl Iterator<Item = RealKey> + use<'a> {
         only_in(self.now, self.before)
     }
+
+    /// The reals that both have, with other thresholds; each with these.
+    pub fn limited(&self) -> impl Iterator<Item = (RealKey, Thresholds)> + use<'a> {
+        let (before, now) = (reals(self.before), reals(self.now));
+        let has_any = |reals: &[Real]| reals.iter().any(|real| real.thresholds != Thresholds::default());
+        let mut old = HashMap::new();
+        // Nearly always no real has any.
+        if has_any(before) || has_any(now) {
+            old.extend(before.iter().map(|real| (real.endpoint, real.thresholds)));
+        }
+        let now = self.now.into_iter().flat_map(|now| now.real_keys().zip(&now.reals));
+        now.filter(move |(key, real)| old.get(&key.endpoint).is_some_and(|old| *old != real.thresholds))
+            .map(|(key, real)| (key, real.thresholds))
+    }
+}
+
+fn reals(service: Option<&Arc<Service>>) -> &[Real] {
+    service.map_or(&[], |service| &service.reals)
 }
 
 /// The reals of one that the other lacks.
@@ -107,7 +130,14 @@ fn only_in<'a>(
 impl Model {
     /// No services.
     pub fn new(timeouts: TimeoutSeconds) -> Self {
-        Self { services: OrdMap::new(), hosts: OrdMap::new(), real_count: 0, timeouts, generations: 0 }
+        Self {
+            services: OrdMap::new(),
+            ranges: Ranges::default(),
+            hosts: OrdMap::new(),
+            real_count: 0,
+            timeouts,
+            generations: 0,
+        }
     }
 
     /// All services, in `ipvsadm`'s sort order. What does not change is shared between models.
@@ -147,6 +177,7 @@ impl Model {
         for real in &service.reals {
             self.count_host(real.endpoint.ip());
         }
+        self.ranges.add(&service.key);
         if let Some(before) = self.services.insert(service.key, Arc::new(service)) {
             self.forget_hosts(&before);
         }
@@ -155,6 +186,7 @@ impl Model {
     /// Removes a service with its reals.
     pub fn remove(&mut self, key: &ServiceKey) -> Option<Arc<Service>> {
         let service = self.services.remove(key)?;
+        self.ranges.take(key);
         self.forget_hosts(&service);
         Some(service)
     }
@@ -185,20 +217,24 @@ impl Model {
         true
     }
 
-    /// Gives a real of a service that has it another weight.
-    pub(crate) fn set_weight(&mut self, service: &ServiceKey, endpoint: SocketAddr, weight: u32) {
+    /// Puts a real in the place of the one with the same endpoint, which the service has.
+    pub(crate) fn edit_real(&mut self, service: &ServiceKey, edited: &Real) {
         if let Some(service) = self.edited(service) {
-            let real = service.reals.iter_mut().find(|real| real.endpoint == endpoint);
-            real.into_iter().for_each(|real| real.weight = weight);
+            let real = service.reals.iter_mut().find(|real| real.endpoint == edited.endpoint);
+            real.into_iter().for_each(|real| *real = *edited);
             service.note_change();
         }
     }
 
-    /// Replaces the scheduler of a service: it starts anew.
-    pub(crate) fn reschedule(&mut self, service: &ServiceKey, algorithm: Algorithm) {
-        let generation = self.next_generation();
+    /// Gives a service other settings. As in the kernel, scheduling starts anew only with another algorithm: one that
+    /// stays keeps its position, whatever its flags are now.
+    pub(crate) fn edit_service(&mut self, service: &ServiceKey, settings: Settings) {
+        let is_other = |present: &Arc<Service>| present.settings.algorithm != settings.algorithm;
+        let starts_anew = self.services.get(service).is_some_and(is_other);
+        let generation = starts_anew.then(|| self.next_generation());
         if let Some(service) = self.edited(service) {
-            service.reschedule(algorithm, generation);
+            service.settings = settings;
+            generation.into_iter().for_each(|generation| service.start_anew(generation));
         }
     }
 
@@ -240,6 +276,10 @@ impl rules::Configured for Model {
         self.services.contains_key(key)
     }
 
+    fn overlapping(&self, key: &ServiceKey) -> Option<ServiceKey> {
+        self.ranges.overlapping(key)
+    }
+
     fn service_count(&self) -> usize {
         self.services.len()
     }
@@ -267,16 +307,16 @@ impl rules::Configured for Model {
 
 impl Service {
     /// A service without reals.
-    pub fn new(key: ServiceKey, algorithm: Algorithm, generation: u64) -> Self {
+    pub fn new(key: ServiceKey, settings: Settings, generation: u64) -> Self {
         let mut service =
-            Self { key, algorithm, generation, reals: Vec::new(), first_change: 0, changes: Vec::new() };
+            Self { key, settings, generation, reals: Vec::new(), first_change: 0, changes: Vec::new() };
         service.note_change();
         service
     }
 
     /// A service whose reals were added one by one, in this order.
-    pub fn with_added(key: ServiceKey, algorithm: Algorithm, generation: u64, added: Vec<Real>) -> Self {
-        let mut service = Self::new(key, algorithm, generation);
+    pub fn with_added(key: ServiceKey, settings: Settings, generation: u64, added: Vec<Real>) -> Self {
+        let mut service = Self::new(key, settings, generation);
         let mut change = Change::NONE;
         for real in &added {
             change = change.with_added(real.weight);
@@ -285,6 +325,13 @@ impl Service {
         service.reals = added;
         service.reals.reverse();
         service
+    }
+
+    /// What the workers are told of it, besides the schedule and the timeouts.
+    pub fn policy(&self) -> Policy {
+        let Settings { on_removal, persistence, one_packet, .. } = self.settings;
+        let has_thresholds = self.reals.iter().any(|real| real.thresholds != Thresholds::default());
+        Policy { on_removal, persistence, one_packet, has_thresholds }
     }
 
     /// The keys of its reals, newest first.
@@ -308,9 +355,8 @@ impl Service {
         self.changes.push(Change::of(self.reals.iter().map(|real| real.weight)));
     }
 
-    /// Replaces the scheduler: it starts anew.
-    fn reschedule(&mut self, algorithm: Algorithm, generation: u64) {
-        self.algorithm = algorithm;
+    /// Scheduling starts anew.
+    fn start_anew(&mut self, generation: u64) {
         self.generation = generation;
         self.first_change = 0;
         self.changes.clear();

@@ -1,18 +1,26 @@
-//! What can be a VIP and what a real: one judgement for the configuration file, a command, and a line of `restore`.
+//! What can be a VIP, what a real, and what can be set of them: one judgement for the configuration file, a command,
+//! and a line of `restore`.
 
-use super::{LARGEST_WEIGHT, MAX_REALS, MAX_SERVICES, Network, Real};
+use super::ranges::is_range;
+use super::{
+    LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, MAX_REALS, MAX_SERVICES, Network, Real, Settings,
+};
+use dataplane::connection::Timeouts;
 use dataplane::names::family::V4;
-use dataplane::names::ids::{RealKey, ServiceKey};
+use dataplane::names::ids::{Protocol, RealKey, ServiceKey};
+use dataplane::snapshot::{OnRemoval, Persistence, Thresholds};
 use dataplane::wire::ipv4;
 use ipnet::IpNet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use thiserror::Error;
 
 /// What is configured already, as far as the rules ask.
 pub trait Configured {
     /// Whether there is this service.
     fn has_service(&self, key: &ServiceKey) -> bool;
+    /// A service on a range of ports that has some in common with this one's, if this one is on a range too.
+    fn overlapping(&self, key: &ServiceKey) -> Option<ServiceKey>;
     /// How many services there are.
     fn service_count(&self) -> usize;
     /// Whether some service has this VIP.
@@ -74,15 +82,33 @@ pub enum Unfit {
         /// What is wrong with it.
         why: Unsuitable,
     },
-    /// A service on port 0, which stands for any port.
-    #[error("port 0 is any port")]
-    AnyPort,
-    /// A real's ports are from 1.
-    #[error("{0}: the port must not be 0")]
-    ZeroPort(SocketAddr),
+    /// Another range of the VIP and protocol has some of its ports.
+    #[error("some of these ports are those of the service on ports {first}-{last}")]
+    Overlapping {
+        /// The other's first port.
+        first: u16,
+        /// The other's last port.
+        last: u16,
+    },
+    /// Something that is not built yet; see [`NotBuilt`].
+    #[error("not supported yet: {}", .0.what)]
+    NotBuilt(NotBuilt),
     /// Above the largest.
     #[error("weight {0} is above {LARGEST_WEIGHT}")]
     Weight(u32),
+    /// Above the largest.
+    #[error("illegal {which}_threshold specified: {found} is above {LARGEST_THRESHOLD}")]
+    Threshold {
+        /// `u` or `l`.
+        which: char,
+        /// The threshold.
+        found: u32,
+    },
+    /// The lower threshold is above the upper one.
+    #[error(
+        "Numerical result out of range: the lower threshold {} is above the upper one {}", .0.lower, .0.upper
+    )]
+    Thresholds(Thresholds),
     /// Nothing leads there.
     #[error("no route to {0}")]
     NoRoute(IpAddr),
@@ -96,11 +122,125 @@ pub enum Unfit {
     },
 }
 
-/// Whether a service can be added.
+/// Why something cannot be set of a service, in the words of `ipvsadm` where it has some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum UnfitSetting {
+    /// `-o` of a TCP service.
+    #[error("One-Packet Scheduling is only for UDP virtual services")]
+    OnePacket,
+    /// Persistence for no time, or too long.
+    #[error("invalid timeout value `{0}' specified: persistence is for 1 to {max} seconds", max = Timeouts::LONGEST_SECONDS)]
+    Persistence(u32),
+    /// Under this mask all clients would be one, or it is of the other family.
+    #[error("illegal virtual server persistent mask specified: {0}")]
+    Mask(IpAddr),
+    /// The timeout of a state is too long.
+    #[error("invalid timeout value `{0}' specified: at most {max} seconds (31 days)", max = Timeouts::LONGEST_SECONDS)]
+    Timeout(u32),
+    /// Too long.
+    #[error("a slow start of {0} seconds is too long: {LONGEST_SLOW_START} at most")]
+    SlowStart(u32),
+}
+
+impl UnfitSetting {
+    /// The key of the file, and of a request, that is at fault.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::OnePacket => "one_packet",
+            Self::Persistence(_) => "persistence",
+            Self::Mask(_) => "persistence_mask",
+            Self::Timeout(_) => "timeouts",
+            Self::SlowStart(_) => "slow_start",
+        }
+    }
+}
+
+/// Something that everything here knows, but the packet path cannot do yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotBuilt {
+    /// The key of the file, and of a request, that asks for it.
+    pub key: &'static str,
+    /// How it is named after "not supported yet: ".
+    pub what: &'static str,
+}
+
+/// What of a service is not built yet. Who builds something removes its line; with the last one this goes too.
+fn not_built_yet(key: &ServiceKey, settings: &Settings) -> Option<NotBuilt> {
+    let all = [
+        (key.is_any_port(), "listen", "port 0 (any port)"),
+        (is_range(key), "listen", "a range of ports"),
+        (!settings.flags.is_empty(), "flags", "-b (scheduler flags)"),
+        (settings.persistence.is_some(), "persistence", "persistence (-p)"),
+        (settings.one_packet, "one_packet", "-o (one-packet scheduling)"),
+        (!settings.timeouts.is_empty(), "timeouts", "timeouts of a service"),
+        (settings.on_removal != OnRemoval::Drop, "on_removal", "on_removal other than drop"),
+        (settings.slow_start != 0, "slow_start", "slow start"),
+    ];
+    first_of(&all)
+}
+
+/// As [`not_built_yet`], of a real.
+fn not_built_yet_of_real(real: &Real) -> Option<NotBuilt> {
+    let Thresholds { upper, lower } = real.thresholds;
+    let thresholds = "connection thresholds (-x, -y)";
+    let all = [
+        (real.endpoint.port() == 0, "address", "port 0 (any port)"),
+        (upper != 0, "upper_threshold", thresholds),
+        (lower != 0, "lower_threshold", thresholds),
+    ];
+    first_of(&all)
+}
+
+fn first_of(all: &[(bool, &'static str, &'static str)]) -> Option<NotBuilt> {
+    // The tests of this crate's parts are of what is there already.
+    let first = all.iter().find(|(is_asked_for, ..)| *is_asked_for && !cfg!(test));
+    first.map(|(_, key, what)| NotBuilt { key, what })
+}
+
+/// Whether all that is set of a service can be done.
+///
+/// # Errors
+/// What is not built yet.
+pub fn check_built(key: &ServiceKey, settings: &Settings) -> Result<(), Unfit> {
+    not_built_yet(key, settings).map_or(Ok(()), |not_built| Err(Unfit::NotBuilt(not_built)))
+}
+
+/// Whether a service can have these settings.
 ///
 /// # Errors
 /// The first reason against it.
-pub fn check_service(network: &Network, configured: &impl Configured, key: &ServiceKey) -> Result<(), Unfit> {
+pub fn check_settings(key: &ServiceKey, settings: &Settings) -> Result<(), UnfitSetting> {
+    let Settings { persistence, one_packet, timeouts, slow_start, .. } = settings;
+    if *one_packet && key.protocol != Protocol::Udp {
+        return Err(UnfitSetting::OnePacket);
+    }
+    if let Some(Persistence { seconds, mask }) = *persistence {
+        if seconds == 0 || seconds > Timeouts::LONGEST_SECONDS {
+            return Err(UnfitSetting::Persistence(seconds));
+        }
+        if mask.is_unspecified() || mask.is_ipv4() != key.listen.is_ipv4() {
+            return Err(UnfitSetting::Mask(mask));
+        }
+    }
+    if let Some((_, seconds)) = timeouts.iter().find(|(_, seconds)| *seconds > Timeouts::LONGEST_SECONDS) {
+        return Err(UnfitSetting::Timeout(seconds));
+    }
+    if *slow_start > LONGEST_SLOW_START {
+        return Err(UnfitSetting::SlowStart(*slow_start));
+    }
+    Ok(())
+}
+
+/// Whether a service can be added whose settings have been [checked](check_settings).
+///
+/// # Errors
+/// The first reason against it.
+pub fn check_service(
+    network: &Network,
+    configured: &impl Configured,
+    key: &ServiceKey,
+    settings: &Settings,
+) -> Result<(), Unfit> {
     if configured.has_service(key) {
         return Err(Unfit::ServiceExists);
     }
@@ -109,8 +249,8 @@ pub fn check_service(network: &Network, configured: &impl Configured, key: &Serv
     if network.is_other_host(address) {
         return Err(Unfit::Address { address, role, why: Unsuitable::OtherHost });
     }
-    if key.listen.port() == 0 {
-        return Err(Unfit::AnyPort);
+    if let Some(other) = configured.overlapping(key) {
+        return Err(Unfit::Overlapping { first: other.listen.port(), last: other.last_port });
     }
     if configured.is_host(address) {
         return Err(Unfit::Address { address, role, why: Unsuitable::Real });
@@ -118,7 +258,7 @@ pub fn check_service(network: &Network, configured: &impl Configured, key: &Serv
     if configured.service_count() >= MAX_SERVICES {
         return Err(Unfit::TooMany { what: "services", most: MAX_SERVICES });
     }
-    Ok(())
+    check_built(key, settings)
 }
 
 /// Whether a real can be added to a service.
@@ -153,12 +293,9 @@ pub fn check_real(
 /// # Errors
 /// The first reason against it.
 pub fn check_real_alone(network: &Network, real: &Real) -> Result<(), Unfit> {
-    check_weight(real.weight)?;
+    check_numbers(real)?;
     let (address, role) = (real.endpoint.ip(), Role::Real);
     check_host(network, address, role)?;
-    if real.endpoint.port() == 0 {
-        return Err(Unfit::ZeroPort(real.endpoint));
-    }
     if network.is_own(address) {
         return Err(Unfit::Address { address, role, why: Unsuitable::Own });
     }
@@ -166,12 +303,25 @@ pub fn check_real_alone(network: &Network, real: &Real) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Whether a real can have this weight.
+/// Whether a real can have this weight and these thresholds.
 ///
 /// # Errors
-/// It is above [`LARGEST_WEIGHT`].
-pub fn check_weight(weight: u32) -> Result<(), Unfit> {
-    if weight > LARGEST_WEIGHT { Err(Unfit::Weight(weight)) } else { Ok(()) }
+/// The first reason against it.
+pub fn check_numbers(real: &Real) -> Result<(), Unfit> {
+    let Thresholds { upper, lower } = real.thresholds;
+    if real.weight > LARGEST_WEIGHT {
+        return Err(Unfit::Weight(real.weight));
+    }
+    if let Some((which, found)) =
+        [('u', upper), ('l', lower)].into_iter().find(|(_, n)| *n > LARGEST_THRESHOLD)
+    {
+        return Err(Unfit::Threshold { which, found });
+    }
+    // As in the kernel, also where the upper one is 0, which is no limit.
+    if lower > upper {
+        return Err(Unfit::Thresholds(real.thresholds));
+    }
+    not_built_yet_of_real(real).map_or(Ok(()), |not_built| Err(Unfit::NotBuilt(not_built)))
 }
 
 fn check_host(network: &Network, address: IpAddr, role: Role) -> Result<(), Unfit> {

@@ -1,5 +1,6 @@
 use super::rules::Configured;
 use super::*;
+use dataplane::schedule::Algorithm;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,7 +10,7 @@ fn key(number: u8) -> ServiceKey {
 }
 
 fn real(number: u8) -> Real {
-    Real { endpoint: SocketAddr::new([10, 0, 0, number / 2].into(), 80 + u16::from(number % 2)), weight: 1 }
+    Real::new(SocketAddr::new([10, 0, 0, number / 2].into(), 80 + u16::from(number % 2)), 1)
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +42,12 @@ impl Model {
             Step::Insert(service, reals) => {
                 let generation = self.next_generation();
                 let reals = reals.iter().map(|number| real(*number)).collect();
-                self.insert(Service::with_added(key(*service), Algorithm::RoundRobin, generation, reals));
+                self.insert(Service::with_added(
+                    key(*service),
+                    Settings::new(Algorithm::RoundRobin),
+                    generation,
+                    reals,
+                ));
             }
             Step::Remove(service) => drop(self.remove(&key(*service))),
             Step::AddReal(service, number) => {
@@ -54,7 +60,7 @@ impl Model {
                 let _ = self.remove_real(&key(*service), real(*number).endpoint);
             }
             Step::SetWeight(service, number, to) => {
-                self.set_weight(&key(*service), real(*number).endpoint, *to)
+                self.edit_real(&key(*service), &Real::new(real(*number).endpoint, *to))
             }
             Step::Clear => self.clear(),
         }

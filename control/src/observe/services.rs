@@ -5,6 +5,7 @@ use crate::api::protocol::{RealView, ServiceView, Services, Traffic};
 use crate::model::{Model, Real, Service};
 use crate::publish::ids::Ids;
 use crate::publish::workers::{Connections, Workers};
+use crate::text::{masks, scheduler_flags, service_options, state_timeouts};
 use dataplane::names::ids::{RealKey, ServiceKey};
 
 /// What stands beside services and reals.
@@ -51,13 +52,20 @@ pub fn services(inputs: Inputs<'_>, columns: Columns, only: Option<&ServiceKey>)
 fn service_view(inputs: Inputs<'_>, columns: Columns, service: &Service) -> ServiceView {
     let mut reals: Vec<&Real> = service.reals.iter().collect();
     reals.sort_by_key(|real| real.endpoint);
+    let settings = &service.settings;
     ServiceView {
         protocol: service.key.protocol.to_string(),
         address: service.key.listen.ip().to_string(),
         port: service.key.listen.port(),
-        scheduler: service.algorithm.name().to_owned(),
-        flags: Vec::new(),
-        persistence_s: 0,
+        last_port: service.key.last_port,
+        scheduler: settings.algorithm.name().to_owned(),
+        flags: scheduler_flags::names(settings.algorithm.name(), settings.flags).map(str::to_owned).collect(),
+        persistence_s: settings.persistence.map_or(0, |persistence| persistence.seconds),
+        persistence_mask: settings.persistence.map(|persistence| masks::text(persistence.mask)),
+        one_packet: settings.one_packet,
+        timeouts: state_timeouts::by_name(&settings.timeouts),
+        on_removal: service_options::on_removal_word(settings.on_removal).to_owned(),
+        slow_start_s: settings.slow_start,
         traffic: columns.of(inputs.statistics.service(&service.key)),
         reals: reals.into_iter().map(|real| real_view(inputs, columns, service, real)).collect(),
     }
@@ -72,10 +80,12 @@ fn real_view(inputs: Inputs<'_>, columns: Columns, service: &Service, real: &Rea
         port: real.endpoint.port(),
         forward: "Masq".to_owned(),
         weight: real.weight,
-        upper_threshold: 0,
-        lower_threshold: 0,
+        upper_threshold: real.thresholds.upper,
+        lower_threshold: real.thresholds.lower,
         active: connections.active,
         inactive: connections.inactive(),
+        // No service is persistent: the model's rules do not let one be yet.
+        persistent_conns: 0,
         traffic: columns.of(inputs.statistics.real(&key)),
     }
 }

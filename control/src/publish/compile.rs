@@ -3,11 +3,11 @@
 use crate::model::{Model, Network, Service};
 use crate::publish::ids::{Followed, Ids, NoRoom, Standing};
 use crate::publish::pair::Pair;
-use dataplane::connection::Timeouts;
+use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::names::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceId, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::schedule::{Candidate, Schedule};
-use dataplane::snapshot::{self, Description, Edit, Policy, Snapshot, Steering};
+use dataplane::snapshot::{self, Description, Edit, OnRemoval, Snapshot, Steering, Thresholds};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -25,6 +25,8 @@ pub struct Compiler {
     has_other_network: bool,
     ids: Ids,
     version: u64,
+    /// Those of the last snapshot.
+    timeouts: TimeoutSeconds,
     has_others: bool,
     is_anew: bool,
     /// Own addresses that came, went or changed their ports, with the ports that answer now; not taken yet.
@@ -41,6 +43,7 @@ impl Compiler {
             has_other_network: true,
             ids: Ids::default(),
             version: 0,
+            timeouts: TimeoutSeconds::default(),
             has_others: true,
             is_anew: true,
             addresses: BTreeMap::new(),
@@ -133,6 +136,7 @@ impl Compiler {
             self.pair.edit(edit);
             vips
         };
+        self.timeouts = model.timeouts;
         let now = Arc::clone(self.pair.current());
         for vip in vips {
             self.follow_address(vip, &before, &now);
@@ -143,23 +147,26 @@ impl Compiler {
     /// All of the model.
     fn anew(&self, model: &Model, next_hop: &mut impl FnMut(NeighbourKey) -> NextHopId) -> Snapshot {
         let mut services = Vec::new();
-        for key in model.services().keys() {
+        for (key, service) in model.services() {
             let Some(id) = self.ids.service(key) else { continue };
             let index = id.0 as usize;
             if services.len() <= index {
                 services.resize(index + 1, None);
             }
-            services[index] = self.service(key);
+            services[index] = self.service(service, timeouts(model));
         }
-        let configured = self.ids.configured().map(|(key, id)| (key, id, Standing::Configured));
-        let removed = self.ids.removed().map(|(key, id)| (key, id, Standing::Removed));
+        let all = model.services().values().flat_map(|service| service.real_keys().zip(&service.reals));
+        let configured =
+            all.filter_map(|(key, real)| Some((key, self.ids.real(&key)?, real.thresholds, None)));
+        let removed = self.ids.removed();
+        let removed = removed.map(|(key, id, on_removal)| (key, id, Thresholds::default(), Some(on_removal)));
         let reals = configured.chain(removed);
         Snapshot::compile(Description {
             version: self.version,
             eth_ports: self.network.eth_ports.clone(),
             interfaces: self.network.interfaces.clone(),
             services,
-            reals: reals.map(|(key, id, standing)| self.real(key, id, standing, next_hop)).collect(),
+            reals: reals.map(|real| self.real(real, next_hop)).collect(),
             routes: self.network.routes.clone(),
             timeouts: timeouts(model),
             unmatched: self.network.unmatched,
@@ -175,44 +182,47 @@ impl Compiler {
         next_hop: &mut impl FnMut(NeighbourKey) -> NextHopId,
     ) -> Edit {
         // An id that was one service's and is another's now stands there twice.
-        let services: BTreeMap<ServiceId, Option<snapshot::Service>> =
-            followed.services.into_iter().map(|(key, id)| (id, self.service(&key))).collect();
+        let of_all = timeouts(model);
+        let compiled = |key: &ServiceKey| self.service(model.services().get(key)?, of_all);
+        let mut services: BTreeMap<ServiceId, Option<snapshot::Service>> =
+            followed.services.iter().map(|(key, id)| (*id, compiled(key))).collect();
+        if model.timeouts != self.timeouts {
+            // Those of a service are made of those of all.
+            let with_own = model.services().values().filter(|service| !service.settings.timeouts.is_empty());
+            for key in with_own.map(|service| &service.key) {
+                services.extend(self.ids.service(key).map(|id| (id, compiled(key))));
+            }
+        }
         let reals = followed.reals.into_iter().map(|(id, real)| {
-            let real = real.map(|(key, standing)| self.real(key, id, standing, next_hop));
+            let real = real.map(|(key, standing)| match standing {
+                Standing::Configured(thresholds) => self.real((key, id, thresholds, None), next_hop),
+                Standing::Removed(then) => self.real((key, id, Thresholds::default(), Some(then)), next_hop),
+            });
             (id, real)
         });
         Edit {
             version: self.version,
             services: services.into_iter().collect(),
             reals: reals.collect(),
-            timeouts: timeouts(model),
+            timeouts: of_all,
         }
     }
 
-    fn service(&self, key: &ServiceKey) -> Option<snapshot::Service> {
+    fn service(&self, service: &Service, of_all: Timeouts) -> Option<snapshot::Service> {
+        let Service { key, settings, .. } = service;
         let schedule = Arc::clone(self.schedules.get(key)?);
-        Some(snapshot::Service { key: *key, policy: Policy::default(), timeouts: None, schedule })
+        let own = (!settings.timeouts.is_empty()).then(|| Arc::new(settings.timeouts.over(of_all)));
+        Some(snapshot::Service { key: *key, policy: service.policy(), timeouts: own, schedule })
     }
 
     fn real(
         &self,
-        key: RealKey,
-        id: RealId,
-        standing: Standing,
+        (key, id, thresholds, removed): (RealKey, RealId, Thresholds, Option<OnRemoval>),
         next_hop: &mut impl FnMut(NeighbourKey) -> NextHopId,
     ) -> snapshot::Real {
         let way = self.network.way_to_real(key.endpoint.ip());
-        let removed = match standing {
-            Standing::Configured => None,
-            Standing::Removed => Some(Policy::default().on_removal),
-        };
-        snapshot::Real {
-            id,
-            key,
-            next_hop: way.map_or(NextHopId::UNKNOWN, next_hop),
-            thresholds: snapshot::Thresholds::default(),
-            removed,
-        }
+        let next_hop = way.map_or(NextHopId::UNKNOWN, next_hop);
+        snapshot::Real { id, key, next_hop, thresholds, removed }
     }
 
     fn follow_address(&mut self, address: IpAddr, before: &Snapshot, now: &Snapshot) {
@@ -242,7 +252,7 @@ impl Compiler {
         let candidates = reals
             .filter_map(|(real, key)| Some(Candidate { real: self.ids.real(&key)?, weight: real.weight }));
         Schedule::new(
-            service.algorithm,
+            service.settings.algorithm,
             service.generation,
             candidates.collect(),
             service.first_change,

@@ -8,6 +8,7 @@
 use crate::model::{Difference, Model, Service};
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{REAL_IDS, RealId, RealKey, ServiceId, ServiceKey};
+use dataplane::snapshot::{OnRemoval, Thresholds};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,8 +21,8 @@ pub struct Ids {
     services: HashMap<ServiceKey, ServiceId>,
     free_services: BTreeSet<u32>,
     reals: HashMap<RealKey, RealId>,
-    /// Removed reals, with the version that they were removed in.
-    removed: BTreeMap<RealKey, (RealId, u64)>,
+    /// Removed reals that may have connections.
+    removed: BTreeMap<RealKey, Removed>,
     /// Out of the snapshot being compiled, but still in the one before.
     released: Vec<RealId>,
     free_reals: BTreeSet<u32>,
@@ -29,12 +30,22 @@ pub struct Ids {
     unused_reals: u32,
 }
 
+/// A removed real.
+#[derive(Clone, Copy, Debug)]
+struct Removed {
+    id: RealId,
+    /// The version that it was removed in.
+    version: u64,
+    /// What its service said then that becomes of its connections.
+    on_removal: OnRemoval,
+}
+
 /// What has become of ids since the model before.
 #[derive(Debug, Default)]
 pub struct Followed {
     /// Services that differ from those of the model before, or are gone, in no order.
     pub services: Vec<(ServiceKey, ServiceId)>,
-    /// Reals that were added or removed, or (without a key) released, in no order.
+    /// Reals that were added or removed, or have other thresholds, or (without a key) were released, in no order.
     pub reals: Vec<(RealId, Option<(RealKey, Standing)>)>,
     /// Whether the model has other services or reals than the one before, or others that take new connections.
     pub has_others: bool,
@@ -43,10 +54,10 @@ pub struct Followed {
 /// How a real stands that has an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The model has it.
-    Configured,
-    /// It is kept for its connections.
-    Removed,
+    /// The model has it, with these thresholds.
+    Configured(Thresholds),
+    /// It is kept for its connections, with which this happens.
+    Removed(OnRemoval),
 }
 
 /// There are not as many ids as a model needs.
@@ -89,9 +100,9 @@ impl Ids {
             return Ok(());
         }
         let wanted = model.differences(&self.followed).filter_map(|change| change.now);
-        let is_kept = |key: &RealKey| self.removed.get(key).is_some_and(|(id, _)| holds(*id));
+        let is_kept = |key: &RealKey| self.removed.get(key).is_some_and(|removed| holds(removed.id));
         let back = wanted.flat_map(|service| service.real_keys()).filter(is_kept).count();
-        let ids = self.removed.values().map(|(id, _)| id).chain(&self.released);
+        let ids = self.removed.values().map(|removed| &removed.id).chain(&self.released);
         let removed = ids.filter(|id| holds(**id)).count() - back;
         let wanted = model.real_count();
         if has_room(removed) { Ok(()) } else { Err(NoRoom { wanted, replaced, removed }) }
@@ -104,18 +115,26 @@ impl Ids {
         let before = std::mem::replace(&mut self.followed, model.clone());
         let changes = || model.differences(&before);
         followed.has_others = changes().any(|change| has_others(&change));
-        for key in changes().flat_map(|change| change.leaving()) {
-            if let Some(id) = self.reals.remove(&key) {
-                self.removed.insert(key, (id, version));
-                followed.reals.push((id, Some((key, Standing::Removed))));
+        for change in changes() {
+            let on_removal = on_removal(&change);
+            for key in change.leaving() {
+                if let Some(id) = self.reals.remove(&key) {
+                    self.removed.insert(key, Removed { id, version, on_removal });
+                    followed.reals.push((id, Some((key, Standing::Removed(on_removal)))));
+                }
+            }
+            for (key, thresholds) in change.limited() {
+                let id = self.reals.get(&key);
+                followed.reals.extend(id.map(|id| (*id, Some((key, Standing::Configured(thresholds))))));
             }
         }
-        for key in changes().filter_map(|change| change.now).flat_map(|service| service.real_keys()) {
+        let services = changes().filter_map(|change| change.now);
+        for (key, real) in services.flat_map(|service| service.real_keys().zip(&service.reals)) {
             if !self.reals.contains_key(&key) {
-                let removed = self.removed.remove(&key).map(|(id, _)| id);
+                let removed = self.removed.remove(&key).map(|removed| removed.id);
                 let id = removed.unwrap_or_else(|| unused_real(&mut self.free_reals, &mut self.unused_reals));
                 self.reals.insert(key, id);
-                followed.reals.push((id, Some((key, Standing::Configured))));
+                followed.reals.push((id, Some((key, Standing::Configured(real.thresholds)))));
             }
         }
         // No connection carries a service's id, so it is free at once; another generation tells workers
@@ -147,10 +166,11 @@ impl Ids {
     /// that every worker runs on: in a later one connections may still be made on them. They are out of
     /// the next snapshot, and their ids free for the one after. Returns who was released.
     pub fn release(&mut self, in_force: u64, live: impl Fn(RealId) -> bool) -> Vec<RealKey> {
-        let over = self.removed.iter().filter(|(_, (id, version))| *version <= in_force && !live(*id));
+        let is_over = |removed: &Removed| removed.version <= in_force && !live(removed.id);
+        let over = self.removed.iter().filter(|(_, removed)| is_over(removed));
         let over: Vec<RealKey> = over.map(|(key, _)| *key).collect();
         for key in &over {
-            self.released.extend(self.removed.remove(key).map(|(id, _)| id));
+            self.released.extend(self.removed.remove(key).map(|removed| removed.id));
         }
         over
     }
@@ -170,10 +190,16 @@ impl Ids {
         self.reals.iter().map(|(key, id)| (*key, *id))
     }
 
-    /// Every removed real that is kept for its connections.
-    pub fn removed(&self) -> impl Iterator<Item = (RealKey, RealId)> + '_ {
-        self.removed.iter().map(|(key, (id, _))| (*key, *id))
+    /// Every removed real that is kept for its connections, each with what becomes of these.
+    pub fn removed(&self) -> impl Iterator<Item = (RealKey, RealId, OnRemoval)> + '_ {
+        self.removed.iter().map(|(key, Removed { id, on_removal, .. })| (*key, *id, *on_removal))
     }
+}
+
+/// What becomes of the connections of reals that a change removes: as the service says after it; of a service that goes
+/// with them, as it said last.
+fn on_removal(change: &Difference<'_>) -> OnRemoval {
+    change.now.or(change.before).map_or(OnRemoval::Drop, |service| service.settings.on_removal)
 }
 
 /// Whether a service came or went, or other reals of it take new connections.

@@ -1,13 +1,17 @@
 //! What people type and read.
 //!
 //! ```text
-//! ipvsadm_lines  what `save` writes and `restore` reads
-//! services       tcp://192.168.10.100:80
-//! links          192.168.10.100/24, 172.16.0.0/12, 02:00:00:00:00:07
-//! addresses      192.168.10.100:80, 10.0.0.7
-//! algorithms     names of schedulers
-//! later          what is not built yet, by name
-//! table          columns of text for a terminal
+//! ipvsadm_lines    what `save` writes and `restore` reads
+//! service_options  what is set of a service
+//!   scheduler_flags  sh-port, mh-fallback
+//!   masks            which clients are one
+//!   state_timeouts   tcp=900,syn_recv=30
+//! services         tcp://192.168.10.100:80
+//! links            192.168.10.100/24, 172.16.0.0/12, 02:00:00:00:00:07
+//! addresses        192.168.10.100:80, 10.0.0.7
+//! algorithms       names of schedulers
+//! later            what is not built yet, by name
+//! table            columns of text for a terminal
 //! ```
 
 pub mod addresses;
@@ -15,5 +19,9 @@ pub mod algorithms;
 pub mod ipvsadm_lines;
 pub mod later;
 pub mod links;
+pub mod masks;
+pub mod scheduler_flags;
+pub mod service_options;
 pub mod services;
+pub mod state_timeouts;
 pub mod table;

@@ -1,19 +1,19 @@
-//! Services as people name them: `tcp://192.168.10.100:80`.
+//! Services as people name them: `tcp://192.168.10.100:80`, `udp://192.168.10.100:8000-8100`.
 
-use super::addresses::{self, Fault, malformed};
+use super::addresses::{self, Fault, Listener, malformed};
 use super::later;
 use dataplane::names::ids::{Protocol, ServiceKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// `tcp://VIP:PORT` or `udp://VIP:PORT`.
+/// `tcp://VIP:PORT` or `udp://VIP:PORT`; a port is a number, 0 (any), or a range.
 ///
 /// # Errors
 /// As [`addresses::service`]; another scheme. SCTP is reported as not supported.
 pub fn listen(text: &str) -> Result<ServiceKey, Fault> {
     let (protocol, address) = scheme(text)?;
-    Ok(ServiceKey::new(protocol, addresses::service(address)?))
+    Ok(addresses::service(address)?.of(protocol))
 }
 
 /// The protocol that stands before `://`, and what follows.
@@ -42,7 +42,7 @@ impl fmt::Display for Listen {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
         };
-        write!(f, "{scheme}://{}", self.0.listen)
+        write!(f, "{scheme}://{}", Listener::from(&self.0))
     }
 }
 
@@ -51,8 +51,8 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Self, Fault> {
         let (protocol, listen) = scheme(text)?;
-        let listen = addresses::endpoint(listen).ok_or_else(|| not_a_service(text))?;
-        Ok(Self(ServiceKey::new(protocol, listen)))
+        let listener = addresses::any_listener(listen).ok_or_else(|| not_a_service(text))?;
+        Ok(Self(listener.of(protocol)))
     }
 }
 
@@ -82,6 +82,10 @@ mod tests {
         let web = "tcp://192.168.10.100:80".parse::<Listen>().unwrap();
         assert_eq!(web.to_string(), "tcp://192.168.10.100:80");
         assert_eq!(listen("tcp://192.168.10.100:80"), Ok(web.0));
+        for text in ["tcp://192.168.10.100:0", "udp://192.168.10.100:8000-8100"] {
+            let service = text.parse::<Listen>().unwrap();
+            assert_eq!((service.to_string().as_str(), listen(text)), (text, Ok(service.0)));
+        }
     }
 
     #[test]
@@ -92,7 +96,6 @@ mod tests {
         }
         assert_eq!(text(listen("http://10.0.0.7:80")), format!("{expected} \"http://10.0.0.7:80\""));
         assert_eq!(text(listen("sctp://10.0.0.7:80")), "not supported yet: SCTP");
-        assert_eq!(text(listen("udp://10.0.0.7:0")), "not supported yet: port 0 (any port)");
         assert_eq!(text(listen("tcp://[2001:db8::1]:80")), "not supported yet: IPv6");
         let request = "tcp://[2001:db8::1]:80".parse::<Listen>();
         assert_eq!(text(request), format!("{expected} \"tcp://[2001:db8::1]:80\""));

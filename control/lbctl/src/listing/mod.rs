@@ -5,44 +5,120 @@ mod status;
 
 pub(crate) use status::status;
 
-use control::api::protocol::{ConnectionView, ServiceView, Services, TimeoutsView, Traffic};
+use control::api::protocol::{ConnectionView, RealView, ServiceView, Services, TimeoutsView, Traffic};
 use std::fmt::Write;
 use std::net::IpAddr;
 
 /// Sorts services by protocol number, address and port, and their reals by address and port.
 pub(crate) fn sort(services: &mut Services) {
     services.services.sort_by_cached_key(|service| {
-        (protocol_number(&service.protocol), numeric(&service.address), service.port)
+        (protocol_number(&service.protocol), numeric(&service.address), service.port, service.last_port)
     });
     for service in &mut services.services {
         service.reals.sort_by_cached_key(|real| (numeric(&real.address), real.port));
     }
 }
 
-/// As `ipvsadm -Ln`.
-pub(crate) fn list(services: Services) -> String {
-    let mut text = String::from(
-        "Prot LocalAddress:Port Scheduler Flags\n  \
-           -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n",
-    );
+/// Which columns of reals a list has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Columns {
+    /// As `ipvsadm -Ln`.
+    Plain,
+    /// As `ipvsadm -Ln --thresholds`.
+    Thresholds,
+    /// As `ipvsadm -Ln --persistent-conn`.
+    PersistentConnections,
+}
+
+impl Columns {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Plain => {
+                "Prot LocalAddress:Port Scheduler Flags\n  \
+                   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
+            }
+            Self::Thresholds => {
+                "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn\n  \
+                   -> RemoteAddress:Port\n"
+            }
+            Self::PersistentConnections => {
+                "Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn\n  \
+                   -> RemoteAddress:Port\n"
+            }
+        }
+    }
+
+    /// What stands behind a real's name.
+    fn of(self, real: &RealView) -> String {
+        let RealView { forward, weight, active, inactive, .. } = real;
+        let before = match self {
+            Self::Plain => format!("{forward:<7} {weight:<6}"),
+            Self::Thresholds => format!("{:<10} {:<10}", real.upper_threshold, real.lower_threshold),
+            Self::PersistentConnections => format!("{weight:<9} {:<11}", real.persistent_conns),
+        };
+        format!("{before} {active:<10} {inactive}")
+    }
+}
+
+/// Services and reals.
+pub(crate) fn list(services: Services, columns: Columns) -> String {
+    let mut text = String::from(columns.title());
     for service in &sorted(services).services {
-        let ServiceView { protocol, address, port, scheduler, flags, persistence_s, reals, .. } = service;
-        let _ = write!(text, "{protocol:<4} {address}:{port} {scheduler}");
-        if !flags.is_empty() {
-            let _ = write!(text, " ({})", flags.join(","));
-        }
-        if *persistence_s != 0 {
-            let _ = write!(text, " persistent {persistence_s}");
-        }
-        text.push('\n');
+        let ServiceView { protocol, scheduler, reals, .. } = service;
+        let _ = writeln!(text, "{protocol:<4} {} {scheduler}{}", name(service), settings(service));
         for real in reals {
-            let name = format!("{}:{}", real.address, real.port);
-            let (forward, weight, active, inactive) =
-                (&real.forward, real.weight, real.active, real.inactive);
-            let _ = writeln!(text, "  -> {name:<28} {forward:<7} {weight:<6} {active:<10} {inactive}");
+            let _ = writeln!(text, "  -> {:<28} {}", real_name(real), columns.of(real));
         }
     }
     text
+}
+
+/// What is set of a service, each as ` persistent 50`: first as `ipvsadm` shows it, then natlb's own.
+fn settings(service: &ServiceView) -> String {
+    let mut text = String::new();
+    if !service.flags.is_empty() {
+        let _ = write!(text, " ({})", service.flags.join(","));
+    }
+    if service.persistence_s != 0 {
+        let _ = write!(text, " persistent {}", service.persistence_s);
+        let mask = service.persistence_mask.as_deref().filter(|mask| !WHOLE_MASKS.contains(mask));
+        if let Some(mask) = mask {
+            let _ = write!(text, " mask {mask}");
+        }
+    }
+    if service.one_packet {
+        text.push_str(" ops");
+    }
+    if !service.timeouts.is_empty() {
+        let each = service.timeouts.iter().map(|(state, seconds)| format!("{state}={seconds}"));
+        let _ = write!(text, " timeouts {}", each.collect::<Vec<_>>().join(","));
+    }
+    if !["", "drop"].contains(&service.on_removal.as_str()) {
+        let _ = write!(text, " on-removal {}", service.on_removal);
+    }
+    if service.slow_start_s != 0 {
+        let _ = write!(text, " slow-start {}", service.slow_start_s);
+    }
+    text
+}
+
+/// Masks under which every client is one of its own: they are not shown.
+const WHOLE_MASKS: [&str; 2] = ["255.255.255.255", "128"];
+
+/// `192.168.10.100:80`, or `192.168.10.100:8000-8100`.
+fn name(service: &ServiceView) -> String {
+    let ServiceView { address, port, last_port, .. } = service;
+    let range = if last_port > port && *port != 0 { format!("-{last_port}") } else { String::new() };
+    format!("{}:{port}{range}", in_brackets(address))
+}
+
+fn real_name(real: &RealView) -> String {
+    format!("{}:{}", in_brackets(&real.address), real.port)
+}
+
+/// An IPv6 address is told from the port behind it by brackets.
+fn in_brackets(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
 }
 
 /// As `ipvsadm -Ln --stats`.
@@ -96,11 +172,11 @@ type Cells<'a> = &'a dyn Fn(Traffic, Line) -> [String; 5];
 fn traffic(services: Services, title: &str, cells: Cells<'_>) -> String {
     let mut text = format!("{title}\n  -> RemoteAddress:Port\n");
     for service in &sorted(services).services {
-        let name = format!("{}:{}", service.address, service.port);
+        let name = name(service);
         let numbers = cells(service.traffic.unwrap_or_default(), Line::Service).concat();
         let _ = writeln!(text, "{:<4} {name:<28}{numbers}", service.protocol);
         for real in &service.reals {
-            let name = format!("{}:{}", real.address, real.port);
+            let name = real_name(real);
             let numbers = cells(real.traffic.unwrap_or_default(), Line::Real).concat();
             let _ = writeln!(text, "  -> {name:<28}{numbers}");
         }

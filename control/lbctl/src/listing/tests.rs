@@ -13,6 +13,7 @@ fn real(address: &str, port: u16, weight: u32, conns: (u64, u64), traffic: Optio
         lower_threshold: 0,
         active: conns.0,
         inactive: conns.1,
+        persistent_conns: 0,
         traffic,
     }
 }
@@ -22,9 +23,15 @@ fn service(protocol: &str, port: u16, scheduler: &str, reals: Vec<RealView>) -> 
         protocol: protocol.into(),
         address: "192.168.10.100".into(),
         port,
+        last_port: port,
         scheduler: scheduler.into(),
         flags: Vec::new(),
         persistence_s: 0,
+        persistence_mask: None,
+        one_packet: false,
+        timeouts: Default::default(),
+        on_removal: "drop".into(),
+        slow_start_s: 0,
         traffic: None,
         reals,
     }
@@ -49,7 +56,7 @@ TCP  192.168.10.100:80 wrr
   -> 10.0.0.7:80                  Masq    1      0          3
   -> 10.0.0.17:80                 Masq    1      0          3
 ";
-    assert_eq!(list(seed(None, [None, None])), expected);
+    assert_eq!(list(seed(None, [None, None]), Columns::Plain), expected);
 }
 
 #[test]
@@ -85,18 +92,134 @@ UDP  192.168.10.100:53 wrr
   -> 10.0.0.7:5000                Masq    1      0          0
 UDP  192.168.10.100:514 rr
 ";
-    assert_eq!(list(services), expected);
+    assert_eq!(list(services, Columns::Plain), expected);
+}
+
+/// The session of which the listings below are recorded, but for what natlb does not have: other ways of forwarding,
+/// IPv6 and firewall marks.
+fn recorded() -> Services {
+    let persistent = |port, seconds, mask: &str| ServiceView {
+        persistence_s: seconds,
+        persistence_mask: Some(mask.into()),
+        ..service("TCP", port, "rr", vec![])
+    };
+    let flags =
+        |of: ServiceView, flags: [&str; 2]| ServiceView { flags: flags.map(String::from).into(), ..of };
+    let limited =
+        RealView { upper_threshold: 100, lower_threshold: 50, ..real("10.0.0.17", 8080, 1, (0, 0), None) };
+    Services {
+        services: vec![
+            ServiceView { one_packet: true, ..service("UDP", 514, "rr", vec![]) },
+            service("TCP", 80, "wrr", vec![limited, real("10.0.0.7", 80, 3, (0, 0), None)]),
+            flags(service("TCP", 443, "sh", vec![]), ["sh-fallback", "sh-port"]),
+            flags(service("TCP", 8443, "mh", vec![]), ["mh-fallback", "mh-port"]),
+            persistent(23, 50, "255.255.255.255"),
+            persistent(22, 50, "255.255.255.0"),
+            persistent(21, 360, "255.255.255.255"),
+            persistent(0, 300, "255.255.255.255"),
+            service("TCP", 81, "lc", vec![real("10.0.0.7", 80, 2, (0, 0), None)]),
+            service("UDP", 53, "wlc", vec![real("10.0.0.7", 5000, 1, (0, 0), None)]),
+        ],
+    }
 }
 
 #[test]
-fn flags_and_persistence_follow_the_scheduler() {
+fn settings_list_as_recorded() {
+    let expected = "\
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  192.168.10.100:0 rr persistent 300
+TCP  192.168.10.100:21 rr persistent 360
+TCP  192.168.10.100:22 rr persistent 50 mask 255.255.255.0
+TCP  192.168.10.100:23 rr persistent 50
+TCP  192.168.10.100:80 wrr
+  -> 10.0.0.7:80                  Masq    3      0          0
+  -> 10.0.0.17:8080               Masq    1      0          0
+TCP  192.168.10.100:81 lc
+  -> 10.0.0.7:80                  Masq    2      0          0
+TCP  192.168.10.100:443 sh (sh-fallback,sh-port)
+TCP  192.168.10.100:8443 mh (mh-fallback,mh-port)
+UDP  192.168.10.100:53 wlc
+  -> 10.0.0.7:5000                Masq    1      0          0
+UDP  192.168.10.100:514 rr ops
+";
+    assert_eq!(list(recorded(), Columns::Plain), expected);
+}
+
+#[test]
+fn thresholds_list_as_recorded() {
+    let expected = "\
+Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn
+  -> RemoteAddress:Port
+TCP  192.168.10.100:0 rr persistent 300
+TCP  192.168.10.100:21 rr persistent 360
+TCP  192.168.10.100:22 rr persistent 50 mask 255.255.255.0
+TCP  192.168.10.100:23 rr persistent 50
+TCP  192.168.10.100:80 wrr
+  -> 10.0.0.7:80                  0          0          0          0
+  -> 10.0.0.17:8080               100        50         0          0
+TCP  192.168.10.100:81 lc
+  -> 10.0.0.7:80                  0          0          0          0
+TCP  192.168.10.100:443 sh (sh-fallback,sh-port)
+TCP  192.168.10.100:8443 mh (mh-fallback,mh-port)
+UDP  192.168.10.100:53 wlc
+  -> 10.0.0.7:5000                0          0          0          0
+UDP  192.168.10.100:514 rr ops
+";
+    assert_eq!(list(recorded(), Columns::Thresholds), expected);
+}
+
+#[test]
+fn persistent_connections_list_as_recorded() {
+    let view =
+        |address, inactive| RealView { persistent_conns: 2, ..real(address, 7000, 1, (0, inactive), None) };
+    let reals = vec![view("10.0.0.17", 4), view("10.0.0.7", 4)];
     let persistent = ServiceView {
-        flags: vec!["sh-fallback".into(), "sh-port".into()],
-        persistence_s: 600,
-        ..service("TCP", 443, "sh", vec![])
+        persistence_s: 50,
+        persistence_mask: Some("255.255.255.255".into()),
+        ..service("TCP", 7600, "rr", reals)
     };
-    let text = list(Services { services: vec![persistent] });
-    assert_eq!(text.lines().last(), Some("TCP  192.168.10.100:443 sh (sh-fallback,sh-port) persistent 600"));
+    let expected = "\
+Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn
+  -> RemoteAddress:Port
+TCP  192.168.10.100:7600 rr persistent 50
+  -> 10.0.0.7:7000                1         2           0          4
+  -> 10.0.0.17:7000               1         2           0          4
+";
+    assert_eq!(list(Services { services: vec![persistent] }, Columns::PersistentConnections), expected);
+}
+
+#[test]
+fn natlbs_own_settings_stand_behind_ipvsadms() {
+    let all = ServiceView {
+        last_port: 8100,
+        flags: vec!["flag-1".into(), "flag-3".into()],
+        persistence_s: 600,
+        persistence_mask: Some("255.0.0.0".into()),
+        one_packet: true,
+        timeouts: [("udp".to_owned(), 9), ("syn_recv".to_owned(), 5)].into(),
+        on_removal: "reset".into(),
+        slow_start_s: 30,
+        ..service("UDP", 8000, "rr", vec![])
+    };
+    let text = list(Services { services: vec![all.clone()] }, Columns::Plain);
+    let expected = "UDP  192.168.10.100:8000-8100 rr (flag-1,flag-3) persistent 600 mask 255.0.0.0 ops \
+                    timeouts syn_recv=5,udp=9 on-removal reset slow-start 30";
+    assert_eq!(text.lines().last(), Some(expected));
+    let counted = stats(Services { services: vec![ServiceView { traffic: counts(1, 2, 3, 4, 5), ..all }] });
+    let expected = "UDP  192.168.10.100:8000-8100            1        2        3        4        5";
+    assert_eq!(counted.lines().last(), Some(expected));
+}
+
+#[test]
+fn what_an_older_lbd_does_not_say_is_as_if_not_set() {
+    let view: ServiceView = serde_json::from_value(serde_json::json!({
+        "protocol": "TCP", "address": "192.168.10.100", "port": 80, "scheduler": "wrr", "flags": [], "persistence_s": 0,
+        "reals": []
+    }))
+    .unwrap();
+    let text = list(Services { services: vec![view] }, Columns::Plain);
+    assert_eq!(text.lines().last(), Some("TCP  192.168.10.100:80 wrr"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Under `ok` of `list`, `stats`, `rate` and `connections`.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Under `ok` of `list`, `stats` and `rate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,14 +17,32 @@ pub struct ServiceView {
     pub protocol: String,
     /// VIP.
     pub address: String,
-    /// Port.
+    /// The first of its ports; 0: any port.
     pub port: u16,
+    /// The last of its ports.
+    #[serde(default)]
+    pub last_port: u16,
     /// By name.
     pub scheduler: String,
-    /// None yet.
+    /// Of the scheduler, by name.
     pub flags: Vec<String>,
     /// 0: not persistent.
     pub persistence_s: u32,
+    /// As `255.255.255.0`, of a persistent service.
+    #[serde(default)]
+    pub persistence_mask: Option<String>,
+    /// Whether every datagram is scheduled by itself.
+    #[serde(default)]
+    pub one_packet: bool,
+    /// By state, in seconds: those that differ from those of all services.
+    #[serde(default)]
+    pub timeouts: BTreeMap<String, u32>,
+    /// `drop`, `reset` or `reschedule`; empty, as from an `lbd` that says nothing of it: `drop`.
+    #[serde(default)]
+    pub on_removal: String,
+    /// 0: none.
+    #[serde(default)]
+    pub slow_start_s: u32,
     /// With `stats` (totals) and `rate` (a second).
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
@@ -36,7 +55,7 @@ pub struct ServiceView {
 pub struct RealView {
     /// Its address.
     pub address: String,
-    /// Its port.
+    /// Its port; 0: the one that the client asks for.
     pub port: u16,
     /// `"Masq"`.
     pub forward: String,
@@ -50,6 +69,9 @@ pub struct RealView {
     pub active: u64,
     /// Connections in other states.
     pub inactive: u64,
+    /// Clients, or groups of them, that stay with it.
+    #[serde(default)]
+    pub persistent_conns: u64,
     /// With `stats` (totals) and `rate` (a second).
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,

@@ -18,6 +18,7 @@ mod request;
 mod status;
 mod timeouts;
 
+pub use crate::text::service_options::ServiceOptions;
 pub use answer::{Answer, Changed, Drained, Outcome, Refusal, Saved, TimeoutsView, Tried};
 pub use counted::Counted;
 pub use lines::{FaultyLine, FaultyLines, Lines};

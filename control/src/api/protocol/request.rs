@@ -2,6 +2,7 @@
 
 use super::{Lines, timeouts};
 use crate::text::addresses;
+use crate::text::service_options::ServiceOptions;
 use crate::text::services::Listen;
 use dataplane::connection::TimeoutSeconds;
 use serde::{Deserialize, Serialize};
@@ -22,27 +23,9 @@ pub struct Request {
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
     /// Create a service.
-    AddService {
-        /// Which.
-        service: Listen,
-        /// By name; absent: `wrr`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        scheduler: Option<String>,
-        /// Persistence in seconds.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        persistence: Option<u32>,
-    },
+    AddService(ServiceOptions),
     /// Change a service; what is absent stays.
-    EditService {
-        /// Which.
-        service: Listen,
-        /// By name.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        scheduler: Option<String>,
-        /// Persistence in seconds.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        persistence: Option<u32>,
-    },
+    EditService(ServiceOptions),
     /// Remove a service with its reals.
     DelService {
         /// Which.
@@ -52,7 +35,8 @@ pub enum Command {
     AddReal {
         /// To which service.
         service: Listen,
-        /// Address and port; the client fills in the service's port where none was given.
+        /// Address and port; 0: the port that the client asks for. The client fills in the service's port where none
+        /// was given.
         #[serde(deserialize_with = "addresses::deserialize_endpoint")]
         real: SocketAddr,
         /// 0 to 65535; absent: 1.
@@ -152,8 +136,8 @@ impl Command {
     /// is the only list of all commands.
     pub const fn is_change(&self) -> bool {
         match self {
-            Self::AddService { .. }
-            | Self::EditService { .. }
+            Self::AddService(_)
+            | Self::EditService(_)
             | Self::DelService { .. }
             | Self::AddReal { .. }
             | Self::EditReal { .. }

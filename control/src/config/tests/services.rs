@@ -59,11 +59,75 @@ fn services_are_bounded() {
 }
 
 #[test]
-fn options_of_services_that_are_wrong_or_for_later_are_named() {
+fn schedulers_and_keys_that_are_wrong_are_named() {
     expect("scheduler = \"wlc\"", "3: not supported yet: scheduler \"wlc\" (supported: rr, wrr)");
     expect("scheduler = \"nosuch\"", "3: unknown scheduler \"nosuch\" (known: rr, wrr)");
-    expect("persistence = 300", "3: not supported yet: persistence");
     expect("reals = []", "3: [[service]]: unknown key \"reals\"; did you mean real?");
+}
+
+#[test]
+fn settings_of_services_are_read() {
+    let text = format!(
+        "{LEAST}[[service]]\nlisten = \"udp://192.168.10.100:8000-8100\"\nscheduler = \"rr\"\nflags = [\"flag-1\"]\n\
+         persistence = 50\npersistence_mask = \"255.255.255.0\"\none_packet = true\n\
+         timeouts = {{ udp = 9, syn_recv = 5 }}\non_removal = \"reschedule\"\nslow_start = 30\n\
+         [[service.real]]\naddress = \"10.0.0.7\"\nupper_threshold = 100\nlower_threshold = 50\n\
+         [[service.real]]\naddress = \"10.0.0.17:53\"\n"
+    );
+    let lines = [
+        "-A -u 192.168.10.100:8000-8100 -s rr -p 50 -M 255.255.255.0 -o -b flag-1 --timeouts syn_recv=5,udp=9 \
+         --on-removal reschedule --slow-start 30",
+        "-a -u 192.168.10.100:8000-8100 -r 10.0.0.7:0 -m -w 1 -x 100 -y 50",
+        "-a -u 192.168.10.100:8000-8100 -r 10.0.0.17:53 -m -w 1",
+    ];
+    assert_eq!(crate::change::save(&parse(&text).unwrap().model)[1..], lines);
+    let plain =
+        format!("{LEAST}{SERVICE}one_packet = false\non_removal = \"drop\"\nslow_start = 0\nflags = []\n");
+    assert_eq!(crate::change::save(&parse(&plain).unwrap().model)[1..], ["-A -t 192.168.10.100:80 -s wrr"]);
+}
+
+#[test]
+fn settings_of_services_that_are_wrong_are_named_where_they_stand() {
+    expect("flags = [\"sh-port\"]", "3: incompatible scheduler flag `sh-port': it is a flag of sh");
+    expect("flags = \"sh-port\"", "3: flags: expected an array, found a string");
+    expect("flags = [1]", "3: flags: expected a string, found a number");
+    expect("persistence = 0", "3: persistence: expected a number from 1 to 2678400, found 0");
+    expect(
+        "persistence_mask = \"255.0.0.0\"",
+        "3: a persistence mask (-M) is only for persistent services (-p)",
+    );
+    let mask = "4: illegal virtual server persistent mask specified: expected a mask as 255.255.255.0, found \"0.0.0.0\"";
+    expect("persistence = 5\npersistence_mask = \"0.0.0.0\"", mask);
+    expect(
+        "scheduler = \"rr\"\none_packet = true",
+        "4: One-Packet Scheduling is only for UDP virtual services",
+    );
+    expect("one_packet = 1", "3: one_packet: expected true or false, found a number");
+    let known =
+        "none, tcp, syn_sent, syn_recv, tcp_fin, time_wait, close, close_wait, last_ack, listen, synack, udp";
+    expect("timeouts = { open = 5 }", &format!("3: unknown state \"open\" (known: {known})"));
+    expect("timeouts = { tcp = 5, established = 6 }", "3: tcp: given twice");
+    expect("timeouts = { tcp = 0 }", "3: timeouts: tcp: expected a number from 1 to 2678400, found 0");
+    expect("timeouts = 5", "3: timeouts: expected a table as { tcp = 900 }, found a number");
+    expect("on_removal = \"wait\"", "3: on_removal: expected drop, reset or reschedule, found \"wait\"");
+    expect("slow_start = 86401", "3: slow_start: expected a number from 0 to 86400, found 86401");
+    let range = |ports: &str| format!("[[service]]\nlisten = \"tcp://192.168.10.100:{ports}\"\n");
+    let overlapping = "4: listen: some of these ports are those of the service on ports 8000-8100";
+    assert_eq!(problems_of(&(range("8000-8100") + &range("8100-8101"))), [overlapping]);
+    let thresholds = "5: Numerical result out of range: the lower threshold 2 is above the upper one 1";
+    expect(
+        "[[service.real]]\nlower_threshold = 2\naddress = \"10.0.0.7\"\nupper_threshold = 1",
+        &thresholds.replacen('5', "4", 1),
+    );
+    assert_eq!(problems_of("[forward]\nsloppy_tcp = true"), ["2: not supported yet: sloppy_tcp"]);
+    assert_eq!(
+        problems_of("[forward]\nsloppy_tcp = 1"),
+        ["2: sloppy_tcp: expected true or false, found a number"]
+    );
+    assert!(parse(&format!("{LEAST}[forward]\nsloppy_tcp = false")).is_ok());
+    // Exact services lie within ranges, and any port is all of them.
+    let all = ["80", "0", "70-90", "91-100", "1-69"].map(range).concat();
+    assert!(parse(&format!("{LEAST}{all}")).is_ok());
 }
 
 #[test]
@@ -71,12 +135,14 @@ fn reals_that_are_wrong_are_named() {
     let real = |keys: &str| format!("[[service.real]]\n{keys}");
     let missing = "3: [[service.real]]: address is missing, as in address = \"10.0.0.7:80\"";
     expect(&real("weight = 1"), missing);
-    expect(&real("address = \"10.0.0.7:0\""), "4: not supported yet: port 0 (any port)");
     expect(
         &real("address = \"10.0.0.7\"\nweight = 65536"),
         "5: weight: expected a number from 0 to 65535, found 65536",
     );
-    expect(&real("address = \"10.0.0.7\"\nupper_threshold = 1"), "5: not supported yet: upper_threshold");
+    expect(
+        &real("address = \"10.0.0.7\"\nupper_threshold = -1"),
+        "5: upper_threshold: expected a number from 0 to 2147483647, found -1",
+    );
     expect(
         &real("address = \"10.0.0.7\"\n[[service.real]]\naddress = \"10.0.0.7:80\""),
         "6: address: the service has 10.0.0.7:80 already",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Real, Service};
+use crate::model::{Real, Service, Settings};
 use crate::text::services::Listen;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::family::V4;
@@ -37,8 +37,8 @@ fn id(key: &RealKey) -> Option<RealId> {
 
 fn model(hosts: &[u8]) -> Model {
     let mut model = Model::new(TimeoutSeconds::default());
-    let reals = hosts.iter().map(|host| Real { endpoint: real(*host).endpoint, weight: 1 }).collect();
-    let service = Service::with_added(web(), Algorithm::RoundRobin, 1, reals);
+    let reals = hosts.iter().map(|host| Real::new(real(*host).endpoint, 1)).collect();
+    let service = Service::with_added(web(), Settings::new(Algorithm::RoundRobin), 1, reals);
     model.insert(service);
     model
 }

@@ -2,7 +2,9 @@ use super::*;
 use crate::api::protocol::Command;
 use crate::change;
 use crate::config;
+use crate::model::StateTimeouts;
 use dataplane::names::ids::{InterfaceId, Protocol};
+use dataplane::snapshot::Policy;
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
@@ -45,6 +47,16 @@ const VIPS: [[u8; 4]; 5] =
 const HOSTS: [[u8; 4]; 6] =
     [[10, 0, 0, 3], [10, 0, 0, 4], [10, 0, 0, 12], [172, 16, 0, 9], [192, 0, 2, 9], [100, 64, 0, 1]];
 
+/// What is set of services.
+const SETTINGS: [&str; 6] = [
+    r#""scheduler":"rr""#,
+    r#""scheduler":"wrr","flags":["flag-1"]"#,
+    r#""on_removal":"reset""#,
+    r#""on_removal":"reschedule","timeouts":{"tcp":0}"#,
+    r#""timeouts":{"tcp":7,"syn_recv":3}"#,
+    r#""persistence":9,"persistence_mask":"255.255.0.0""#,
+];
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     AddService(usize, u16),
@@ -52,6 +64,9 @@ enum Step {
     AddReal(usize, u16, usize, u16),
     EditReal(usize, u16, usize, u16, u32),
     DelReal(usize, u16, usize, u16),
+    /// One of the settings that what follows has.
+    EditService(usize, u16, usize),
+    Limit(usize, u16, usize, u16, u32),
     Timeouts(u32),
     Clear,
     /// Of the removed reals with an id that leaves this remainder, none has a connection any more.
@@ -67,10 +82,14 @@ fn step() -> impl Strategy<Value = Step> {
     let real = (service.clone(), host, port);
     prop_oneof![
         3 => service.clone().prop_map(|(vip, port)| Step::AddService(vip, port)),
+        3 => (service.clone(), 0..SETTINGS.len())
+            .prop_map(|((vip, port), setting)| Step::EditService(vip, port, setting)),
         1 => service.prop_map(|(vip, port)| Step::DelService(vip, port)),
         8 => real.clone().prop_map(|((vip, port), host, of)| Step::AddReal(vip, port, host, of)),
         2 => (real.clone(), 0..4u32)
             .prop_map(|(((vip, port), host, of), weight)| Step::EditReal(vip, port, host, of, weight)),
+        1 => (real.clone(), 0..3u32)
+            .prop_map(|(((vip, port), host, of), upper)| Step::Limit(vip, port, host, of, upper)),
         3 => real.prop_map(|((vip, port), host, of)| Step::DelReal(vip, port, host, of)),
         1 => (1..1000u32).prop_map(Step::Timeouts),
         1 => Just(Step::Clear),
@@ -87,6 +106,13 @@ impl Step {
         let real = |host: usize, port: u16| format!(r#""real":"{}:{port}""#, IpAddr::from(HOSTS[host]));
         let text = match self {
             Self::AddService(vip, port) => format!(r#""command":"add-service",{}"#, service(vip, port)),
+            Self::EditService(vip, port, setting) => {
+                format!(r#""command":"edit-service",{},{}"#, service(vip, port), SETTINGS[setting])
+            }
+            Self::Limit(vip, port, host, of, upper) => {
+                let real = real(host, of);
+                format!(r#""command":"edit-real",{},{real},"upper_threshold":{upper}"#, service(vip, port))
+            }
             Self::DelService(vip, port) => format!(r#""command":"del-service",{}"#, service(vip, port)),
             Self::AddReal(vip, port, host, of) => {
                 format!(r#""command":"add-real",{},{}"#, service(vip, port), real(host, of))
@@ -126,6 +152,28 @@ fn new_compiler() -> Compiler {
     Compiler::new(network)
 }
 
+/// What a model says of a service is what its snapshot says.
+fn assert_as_configured(snapshot: &Snapshot, model: &Model) {
+    for (key, service) in model.services() {
+        let (_, found) = snapshot.service(key).unwrap();
+        let Policy { on_removal, persistence, one_packet, has_thresholds } = found.policy;
+        let settings = &service.settings;
+        assert_eq!(
+            (on_removal, persistence, one_packet),
+            (settings.on_removal, settings.persistence, settings.one_packet)
+        );
+        assert_eq!(has_thresholds, service.reals.iter().any(|real| real.thresholds.upper != 0));
+        assert_eq!(found.timeouts.is_some(), !settings.timeouts.is_empty());
+        let timeouts = found.timeouts.as_deref().unwrap_or(&snapshot.timeouts);
+        for state in StateTimeouts::states() {
+            let own = settings.timeouts.iter().find(|(of, _)| *of == state).map(|(_, seconds)| seconds);
+            let expected = own.unwrap_or(snapshot.timeouts.seconds(state));
+            assert_eq!(timeouts.seconds(state), expected, "{state:?}");
+        }
+        assert_eq!(found.schedule.algorithm(), settings.algorithm);
+    }
+}
+
 /// Every look-up gives the same.
 fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
     assert_eq!(edited.version, anew.version);
@@ -140,7 +188,9 @@ fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
     for (vip, port) in VIPS.into_iter().flat_map(|vip| (0..4).map(move |port| (vip, port))) {
         let key = ServiceKey::new(Protocol::Tcp, SocketAddr::new(vip.into(), port));
         let found = |snapshot: &Snapshot| {
-            snapshot.service(&key).map(|(id, service)| (id, service.key, Arc::as_ptr(&service.schedule)))
+            let (id, service) = snapshot.service(&key)?;
+            let snapshot::Service { key, policy, timeouts, schedule } = service;
+            Some((id, *key, *policy, timeouts.as_deref().copied(), Arc::as_ptr(schedule)))
         };
         assert_eq!(found(edited), found(anew));
     }
@@ -201,6 +251,7 @@ proptest! {
             let edited = compiler.compile(&model, way);
             let anew = compiler.anew(&model, &mut way);
             assert_alike(&edited, &anew);
+            assert_as_configured(&edited, &model);
             for (address, ports) in compiler.take_addresses() {
                 own.insert(address, ports);
             }
@@ -212,5 +263,77 @@ proptest! {
             prop_assert!(own.iter().all(|(address, ports)| *ports == 0 || all.contains_key(address)));
             held.truncate(3);
         }
+    }
+}
+
+fn done(model: &Model, compiler: &Compiler, command: &str) -> Model {
+    let command: Command = serde_json::from_str(&format!("{{{command}}}")).unwrap();
+    change::apply(model, compiler.network(), &command).unwrap().0
+}
+
+#[test]
+fn a_removed_real_keeps_what_its_service_said_last_of_removals() {
+    let mut compiler = new_compiler();
+    let lines = [
+        "-A -t 192.0.2.2:1 --on-removal reset",
+        "-a -t 192.0.2.2:1 -r 10.0.0.3:1 -m",
+        "-a -t 192.0.2.2:1 -r 10.0.0.4:1 -m",
+    ];
+    let model = change::restore(&Model::new([1; 3].into()), compiler.network(), lines).unwrap();
+    compiler.compile(&model, way);
+    let id = |compiler: &Compiler, host: u8| {
+        let service = ServiceKey::new(Protocol::Tcp, SocketAddr::new([192, 0, 2, 2].into(), 1));
+        compiler
+            .ids()
+            .real(&RealKey { service, endpoint: SocketAddr::new([10, 0, 0, host].into(), 1) })
+            .unwrap()
+    };
+    let (first, second) = (id(&compiler, 3), id(&compiler, 4));
+    let service = r#""service":"tcp://192.0.2.2:1""#;
+    let model = done(&model, &compiler, &format!(r#""command":"del-real",{service},"real":"10.0.0.3:1""#));
+    compiler.compile(&model, way);
+    let edit = format!(r#""command":"edit-service",{service},"on_removal":"reschedule""#);
+    let model = done(&model, &compiler, &edit);
+    compiler.compile(&model, way);
+    let model = done(&model, &compiler, &format!(r#""command":"del-service",{service}"#));
+    for is_anew in [false, true] {
+        compiler.has_other_network = is_anew;
+        let snapshot = compiler.compile(&model, way);
+        assert_eq!(snapshot.on_removal(first), Some(OnRemoval::Reset));
+        assert_eq!(snapshot.on_removal(second), Some(OnRemoval::Reschedule));
+    }
+}
+
+#[test]
+fn thresholds_go_to_the_reals_that_have_others() {
+    let mut compiler = new_compiler();
+    let lines = [
+        "-A -t 192.0.2.2:1",
+        "-a -t 192.0.2.2:1 -r 10.0.0.3:1 -m -x 5",
+        "-a -t 192.0.2.2:1 -r 10.0.0.4:1 -m",
+    ];
+    let mut model = change::restore(&Model::new([1; 3].into()), compiler.network(), lines).unwrap();
+    let told = |compiler: &mut Compiler, model: &Model| -> Vec<(IpAddr, u32)> {
+        compiler.version += 1;
+        let followed = compiler.ids.follow(model, compiler.version);
+        compiler.follow_schedules(model, &followed);
+        let edit = compiler.edit(model, followed, &mut way);
+        let reals = edit.reals.into_iter().filter_map(|(_, real)| real);
+        let mut told: Vec<_> = reals.map(|real| (real.key.endpoint.ip(), real.thresholds.upper)).collect();
+        told.sort();
+        told
+    };
+    let (first, second) = (IpAddr::from([10, 0, 0, 3]), IpAddr::from([10, 0, 0, 4]));
+    assert_eq!(told(&mut compiler, &model), [(first, 5), (second, 0)]);
+    let edit = |of: &str, set: &str| {
+        format!(r#""command":"edit-real","service":"tcp://192.0.2.2:1","real":"{of}:1",{set}"#)
+    };
+    for (of, set, expected) in [
+        ("10.0.0.3", r#""weight":7"#, vec![]),
+        ("10.0.0.4", r#""upper_threshold":9"#, vec![(second, 9)]),
+        ("10.0.0.3", r#""upper_threshold":0"#, vec![(first, 0)]),
+    ] {
+        model = done(&model, &compiler, &edit(of, set));
+        assert_eq!(told(&mut compiler, &model), expected, "{of} {set}");
     }
 }

@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! --set 900 120 300
-//! -A -t 192.168.10.100:80 -s wrr
+//! -A -t 192.168.10.100:80 -s wrr -p 50 -M 255.255.255.0     also natlb's --timeouts, --on-removal, --slow-start
 //! -a -t 192.168.10.100:80 -r 10.0.0.7:80 -m -w 1
-//! -e -t 192.168.10.100:80 -r 10.0.0.7:80 -m -w 3     also -E, -d, -D
+//! -e -t 192.168.10.100:80 -r 10.0.0.7:80 -m -w 3            also -E, -d, -D
 //! ```
 
 mod options;
@@ -14,12 +14,13 @@ mod words;
 
 pub use whole::{CutOff, FIRST_LINE, change_line, check_whole, last_line};
 
-use crate::model::Real;
-use crate::text::later;
+use crate::model::{Real, Settings};
+use crate::text::addresses::Listener;
+use crate::text::service_options;
 use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::names::ids::{Protocol, ServiceKey};
-use dataplane::schedule::Algorithm;
-use options::Options;
+use dataplane::snapshot::Thresholds;
+use options::{Options, Subject};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use words::{Words, after_program, words};
@@ -29,39 +30,37 @@ use words::{Words, after_program, words};
 pub enum Line {
     /// `-A`: a service without reals.
     AddService {
-        /// VIP, protocol and port.
+        /// VIP, protocol and ports.
         service: ServiceKey,
-        /// How a real is picked.
-        scheduler: Algorithm,
+        /// What is set of it.
+        settings: Settings,
     },
     /// `-a`: the newest real of a service.
     AddReal {
         /// The service, which an earlier line adds.
         service: ServiceKey,
-        /// Address, port and weight.
+        /// All of it.
         real: Real,
-        /// Connections at which no more are given, and below which they are given again; 0: no limit.
-        thresholds: [u32; 2],
     },
-    /// `-E`: another scheduler, if one is named.
+    /// `-E`: other settings. As in `ipvsadm`, what is not named is as of a new service.
     EditService {
-        /// VIP, protocol and port.
+        /// VIP, protocol and ports.
         service: ServiceKey,
-        /// How a real is picked.
-        scheduler: Option<Algorithm>,
+        /// What is set of it.
+        settings: Settings,
     },
     /// `-D`: a service with its reals goes.
     DelService(ServiceKey),
-    /// `-e`: another weight, if one is named.
+    /// `-e`: another weight and other thresholds. As in `ipvsadm`, what is not named is as of a new real.
     EditReal {
         /// The service.
         service: ServiceKey,
         /// Address and port.
         real: SocketAddr,
         /// See [`Real`].
-        weight: Option<u32>,
-        /// As of [`AddReal`](Self::AddReal).
-        thresholds: [u32; 2],
+        weight: u32,
+        /// See [`Real`].
+        thresholds: Thresholds,
     },
     /// `-d`: a real goes.
     DelReal {
@@ -82,24 +81,18 @@ pub fn timeouts_line(TimeoutSeconds { tcp, fin, udp }: TimeoutSeconds) -> String
 }
 
 /// The line that adds a service.
-pub fn service_line(key: &ServiceKey, scheduler: Algorithm) -> String {
-    format!("-A {} -s {scheduler}", service_option(key))
+pub fn service_line(key: &ServiceKey, settings: &Settings) -> String {
+    format!("-A {}{}", service_option(key), service_options::text(settings))
 }
 
-/// The line that adds a real; a threshold of 0 is left out.
-pub fn real_line(service: &ServiceKey, Real { endpoint, weight }: &Real, thresholds: [u32; 2]) -> String {
-    let mut line = format!("-a {} -r {endpoint} -m -w {weight}", service_option(service));
-    for (letter, threshold) in ["x", "y"].into_iter().zip(thresholds) {
-        if threshold != 0 {
-            let _ = write!(line, " -{letter} {threshold}");
-        }
-    }
-    line
+/// The lines that add a real: two if its weight is 0 and the one before matters.
+pub fn real_lines(service: &ServiceKey, settings: &Settings, real: &Real) -> Vec<String> {
+    real_lines_of("-a", service, settings, real)
 }
 
-/// The line that gives a service another scheduler.
-pub fn edit_service_line(key: &ServiceKey, scheduler: Algorithm) -> String {
-    format!("-E {} -s {scheduler}", service_option(key))
+/// The line that gives a service other settings.
+pub fn edit_service_line(key: &ServiceKey, settings: &Settings) -> String {
+    format!("-E {}{}", service_option(key), service_options::text(settings))
 }
 
 /// The line that removes a service with its reals.
@@ -107,9 +100,40 @@ pub fn del_service_line(key: &ServiceKey) -> String {
     format!("-D {}", service_option(key))
 }
 
-/// The line that gives a real another weight.
-pub fn edit_real_line(service: &ServiceKey, Real { endpoint, weight }: &Real) -> String {
-    format!("-e {} -r {endpoint} -m -w {weight}", service_option(service))
+/// The lines that make one real of a service another with the same endpoint; none if they are alike.
+pub fn edit_real_lines(service: &ServiceKey, settings: &Settings, before: &Real, now: &Real) -> Vec<String> {
+    let is_remembered =
+        !goes_by_last_weight(settings) || now.weight != 0 || before.last_weight == now.last_weight;
+    match (before.weight, before.thresholds) == (now.weight, now.thresholds) && is_remembered {
+        true => Vec::new(),
+        false if is_remembered => vec![real_line("-e", service, now)],
+        false => real_lines_of("-e", service, settings, now),
+    }
+}
+
+fn real_lines_of(command: &str, service: &ServiceKey, settings: &Settings, real: &Real) -> Vec<String> {
+    if !goes_by_last_weight(settings) || real.weight == real.last_weight {
+        return vec![real_line(command, service, real)];
+    }
+    let with_weight = Real { weight: real.last_weight, ..*real };
+    vec![real_line(command, service, &with_weight), real_line("-e", service, real)]
+}
+
+/// Whether the scheduler picks by the weight that a real had before its weight was 0.
+fn goes_by_last_weight(settings: &Settings) -> bool {
+    settings.algorithm.name() == "mh"
+}
+
+/// A threshold of 0 is left out.
+fn real_line(command: &str, service: &ServiceKey, real: &Real) -> String {
+    let Real { endpoint, weight, thresholds: Thresholds { upper, lower }, .. } = real;
+    let mut line = format!("{command} {} -r {endpoint} -m -w {weight}", service_option(service));
+    for (letter, threshold) in [("x", upper), ("y", lower)] {
+        if *threshold != 0 {
+            let _ = write!(line, " -{letter} {threshold}");
+        }
+    }
+    line
 }
 
 /// The line that removes a real.
@@ -122,7 +146,7 @@ fn service_option(key: &ServiceKey) -> String {
         Protocol::Tcp => 't',
         Protocol::Udp => 'u',
     };
-    format!("-{letter} {}", key.listen)
+    format!("-{letter} {}", Listener::from(key))
 }
 
 /// Each line with its number, from 1; those that are blank, or a comment from `#` on, are left out.
@@ -137,27 +161,27 @@ pub fn numbered<'a>(lines: impl IntoIterator<Item = &'a str>) -> impl Iterator<I
 pub fn parse(line: &str) -> Result<Line, String> {
     let mut words = after_program(line);
     let Some(command) = words.next() else { return Err("expected -A, -a or --set".into()) };
-    let options = |letters, b| Options::read(Words::new(letters, words.clone()), b);
-    let (service_b, real_b) = (later::SCHEDULER_FLAGS, later::FULL_NAT);
+    let of_service = |letters| Options::read(Words::new(letters, words.clone()), Subject::Service);
+    let of_real = |letters| Options::read(Words::new(letters, words.clone()), Subject::Real);
     match command {
-        "--add-service" => options("", service_b)?.service(),
-        "--edit-service" => options("", service_b)?.edited_service(),
-        "--delete-service" => options("", service_b)?.removed_service(),
-        "--add-server" => options("", real_b)?.real(),
-        "--edit-server" => options("", real_b)?.edited_real(),
-        "--delete-server" => options("", real_b)?.removed_real(),
+        "--add-service" => of_service("")?.service(),
+        "--edit-service" => of_service("")?.edited_service(),
+        "--delete-service" => of_service("")?.removed_service(),
+        "--add-server" => of_real("")?.real(),
+        "--edit-server" => of_real("")?.edited_real(),
+        "--delete-server" => of_real("")?.removed_real(),
         "--set" => timeouts(words),
         "-C" | "--clear" => match words.next() {
             Some(word) => Err(format!("unexpected {word:?} after {command}")),
             None => Ok(Line::Clear),
         },
         _ => match command.split_at_checked(2).unwrap_or_default() {
-            ("-A", letters) => options(letters, service_b)?.service(),
-            ("-E", letters) => options(letters, service_b)?.edited_service(),
-            ("-D", letters) => options(letters, service_b)?.removed_service(),
-            ("-a", letters) => options(letters, real_b)?.real(),
-            ("-e", letters) => options(letters, real_b)?.edited_real(),
-            ("-d", letters) => options(letters, real_b)?.removed_real(),
+            ("-A", letters) => of_service(letters)?.service(),
+            ("-E", letters) => of_service(letters)?.edited_service(),
+            ("-D", letters) => of_service(letters)?.removed_service(),
+            ("-a", letters) => of_real(letters)?.real(),
+            ("-e", letters) => of_real(letters)?.edited_real(),
+            ("-d", letters) => of_real(letters)?.removed_real(),
             _ => Err(format!("expected -A, -a or --set, found {command:?}")),
         },
     }

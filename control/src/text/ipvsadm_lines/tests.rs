@@ -1,21 +1,33 @@
 use super::*;
+use crate::text::algorithms;
+use dataplane::schedule::Algorithm;
 
 fn key(protocol: Protocol, listen: &str) -> ServiceKey {
     ServiceKey::new(protocol, listen.parse().unwrap())
+}
+
+fn settings(algorithm: Algorithm) -> Settings {
+    Settings::new(algorithm)
 }
 
 #[test]
 fn what_is_written_reads_back() {
     let tcp = key(Protocol::Tcp, "192.168.10.100:80");
     let udp = key(Protocol::Udp, "192.168.10.100:53");
-    let real = |weight| Real { endpoint: "10.0.0.17:8080".parse().unwrap(), weight };
+    let (wrr, rr) = (settings(Algorithm::WeightedRoundRobin), settings(Algorithm::RoundRobin));
+    let real = |weight| Real::new("10.0.0.17:8080".parse().unwrap(), weight);
+    let limited = Real { thresholds: Thresholds { upper: 100, lower: 50 }, ..real(0) };
     let lines = [
-        timeouts_line(TimeoutSeconds::default()),
-        service_line(&tcp, Algorithm::WeightedRoundRobin),
-        real_line(&tcp, &real(3), [0, 0]),
-        service_line(&udp, Algorithm::RoundRobin),
-        real_line(&udp, &real(0), [100, 50]),
-    ];
+        vec![timeouts_line(TimeoutSeconds::default()), service_line(&tcp, &wrr)],
+        real_lines(&tcp, &wrr, &real(3)),
+        vec![service_line(&udp, &rr)],
+        real_lines(&udp, &rr, &limited),
+        vec![edit_service_line(&udp, &wrr)],
+        edit_real_lines(&udp, &rr, &real(1), &limited),
+        edit_real_lines(&udp, &rr, &limited, &real(2)),
+        edit_real_lines(&udp, &rr, &limited, &limited),
+    ]
+    .concat();
     assert_eq!(
         lines,
         [
@@ -24,15 +36,75 @@ fn what_is_written_reads_back() {
             "-a -t 192.168.10.100:80 -r 10.0.0.17:8080 -m -w 3",
             "-A -u 192.168.10.100:53 -s rr",
             "-a -u 192.168.10.100:53 -r 10.0.0.17:8080 -m -w 0 -x 100 -y 50",
+            "-E -u 192.168.10.100:53 -s wrr",
+            "-e -u 192.168.10.100:53 -r 10.0.0.17:8080 -m -w 0 -x 100 -y 50",
+            "-e -u 192.168.10.100:53 -r 10.0.0.17:8080 -m -w 2",
         ]
     );
-    let read =
-        numbered(lines.iter().map(String::as_str)).map(|(number, line)| (number, parse(line).unwrap()));
-    let read: Vec<_> = read.collect();
-    assert_eq!(read.len(), 5);
+    let read: Vec<_> = numbered(lines.iter().map(String::as_str))
+        .map(|(number, line)| (number, parse(line).unwrap()))
+        .collect();
     assert_eq!(read[0], (1, Line::SetTimeouts(TimeoutSeconds::default())));
-    assert_eq!(read[3], (4, Line::AddService { service: udp, scheduler: Algorithm::RoundRobin }));
-    assert_eq!(read[4], (5, Line::AddReal { service: udp, real: real(0), thresholds: [100, 50] }));
+    assert_eq!(read[3], (4, Line::AddService { service: udp, settings: rr }));
+    assert_eq!(read[4], (5, Line::AddReal { service: udp, real: limited }));
+    assert_eq!(read[5], (6, Line::EditService { service: udp, settings: wrr }));
+    let (endpoint, none) = (limited.endpoint, Thresholds::default());
+    let edited = Line::EditReal { service: udp, real: endpoint, weight: 2, thresholds: none };
+    assert_eq!(read[7], (8, edited));
+}
+
+/// The lines of services that `ipvsadm -Sn` printed of its recorded session, but for schedulers that are not there, and
+/// others in their form.
+#[test]
+fn services_with_settings_read_back_as_they_are_saved() {
+    for line in [
+        "-A -t 192.168.10.100:0 -s rr -p 300",
+        "-A -t 192.168.10.100:21 -s rr -p 360",
+        "-A -t 192.168.10.100:22 -s rr -p 50 -M 255.255.255.0",
+        "-A -u 192.168.10.100:514 -s rr -o",
+        "-A -u 192.168.10.100:8000-8100 -s wrr -p 50 -M 255.0.255.0 -o -b flag-1,flag-2",
+        "-A -t 192.168.10.100:80 -s wrr --timeouts tcp=60,syn_recv=5 --on-removal reset --slow-start 30",
+        "-A -t 192.168.10.100:80 -s wrr --on-removal reschedule",
+    ] {
+        let Ok(Line::AddService { service, settings }) = parse(line) else {
+            panic!("{line}: {:?}", parse(line))
+        };
+        assert_eq!(service_line(&service, &settings), line);
+        let edit = line.replacen("-A", "-E", 1);
+        assert_eq!(parse(&edit), Ok(Line::EditService { service, settings }));
+        assert_eq!(edit_service_line(&service, &settings), edit);
+    }
+}
+
+#[test]
+fn an_edit_replaces_everything_as_in_ipvsadm() {
+    let service = key(Protocol::Tcp, "192.168.10.100:80");
+    let plain = Line::EditService { service, settings: settings(algorithms::DEFAULT) };
+    assert_eq!(parse("-E -t 192.168.10.100:80"), Ok(plain));
+    let (real, thresholds) = ("10.0.0.7:80".parse().unwrap(), Thresholds::default());
+    let plain = Line::EditReal { service, real, weight: 1, thresholds };
+    assert_eq!(parse("-e -t 192.168.10.100:80 -r 10.0.0.7 -m"), Ok(plain));
+}
+
+#[test]
+fn persistence_takes_the_next_word_unless_it_is_an_option() {
+    let seconds = |line: &str| match parse(line) {
+        Ok(Line::AddService { settings, .. }) => settings.persistence.map(|persistence| persistence.seconds),
+        other => panic!("{line}: {other:?}"),
+    };
+    for (line, expected) in [
+        ("-A -t 10.0.0.1:80 -s rr -p", 360),
+        ("-A -p -t 10.0.0.1:80", 360),
+        ("-A -t 10.0.0.1:80 -p -M 255.255.255.255 -s rr", 360),
+        ("-A -t 10.0.0.1:80 -p 50 -s rr", 50),
+        ("-A -t 10.0.0.1:80 -p50", 50),
+        ("-A -t 10.0.0.1:80 --persistent=50", 50),
+        ("-A -t 10.0.0.1:80 --persistent 50", 50),
+        ("-At 10.0.0.1:80 -p=50 # shop", 50),
+    ] {
+        assert_eq!(seconds(line), Some(expected), "{line}");
+    }
+    assert_eq!(seconds("-A -t 10.0.0.1:80"), None);
 }
 
 #[test]
@@ -117,17 +189,53 @@ fn faulty_lines_say_what_is_wrong() {
         ("-A -t 10.0.0.1:80 -s wlc", "not supported yet: scheduler \"wlc\" (supported: rr, wrr)"),
         ("-A -t 10.0.0.1:80 -w 1", "-w is an option of a real (-a), not of a service (-A)"),
         ("-A -t 10.0.0.1:80 --bogus", "unknown option \"--bogus\""),
-        ("-A -t 10.0.0.1:80 -p 300", "not supported yet: -p (persistence)"),
-        ("-A -t 10.0.0.1:80 -M 255.0.0.0", "not supported yet: -M (persistence netmask)"),
-        ("-A -t 10.0.0.1:80 -b sh-port", "not supported yet: -b (scheduler flags)"),
+        (
+            "-A -t 10.0.0.1:80 -p 0",
+            "invalid timeout value `0' specified: persistence is for 1 to 2678400 seconds",
+        ),
+        (
+            "-A -t 10.0.0.1:80 -p abc",
+            "invalid timeout value `abc' specified: persistence is for 1 to 2678400 seconds",
+        ),
+        ("-A -t 10.0.0.1:80 -p 5 -p 6", "-p: given twice"),
+        ("-A -t 10.0.0.1:80 -M 255.0.0.0", "a persistence mask (-M) is only for persistent services (-p)"),
+        (
+            "-A -t 10.0.0.1:80 -p -M 24",
+            "illegal virtual server persistent mask specified: expected a mask as 255.255.255.0, found \"24\"",
+        ),
+        ("-A -t 10.0.0.1:80 -b sh-port", "incompatible scheduler flag `sh-port': it is a flag of sh"),
+        (
+            "-A -t 10.0.0.1:80 -b nosuch",
+            "invalid scheduler flag `nosuch' (known: sh-fallback, sh-port, mh-fallback, mh-port, flag-1, flag-2, flag-3)",
+        ),
+        ("-A -t 10.0.0.1:80 -o", "One-Packet Scheduling is only for UDP virtual services"),
+        ("-A -u 10.0.0.1:80 -o=yes", "unknown option \"-=\""),
+        ("-A -t 10.0.0.1:80 --ops=yes", "--ops takes no value, found \"yes\""),
+        (
+            "-A -t 10.0.0.1:80 --timeouts open=5",
+            "--timeouts: unknown state \"open\" (known: none, tcp, syn_sent, syn_recv, tcp_fin, time_wait, close, \
+             close_wait, last_ack, listen, synack, udp)",
+        ),
+        (
+            "-A -t 10.0.0.1:80 --timeouts tcp=2678401",
+            "invalid timeout value `2678401' specified: at most 2678400 seconds (31 days)",
+        ),
+        (
+            "-A -t 10.0.0.1:80 --on-removal wait",
+            "on_removal: expected drop, reset or reschedule, found \"wait\"",
+        ),
+        (
+            "-A -t 10.0.0.1:80 --slow-start 86401",
+            "--slow-start: expected a number from 0 to 86400, found \"86401\"",
+        ),
+        ("-D -t 10.0.0.1:80 -p", "-p is no option of -D"),
+        ("-d -t 10.0.0.1:80 -r 10.0.0.7 -w 1", "-w is no option of -d"),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.7 -m -p", "-p is an option of a service (-A), not of a real (-a)"),
+        ("-e -t 10.0.0.1:80 -r 10.0.0.7", "-e needs -m (masquerading)"),
         ("-A -t 10.0.0.1:80 --pe sip", "not supported yet: --pe (persistence engine)"),
-        ("-A -u 10.0.0.1:80 -o", "not supported yet: -o (one-packet scheduling)"),
         ("-A -f 7 -s rr", "not supported yet: -f (firewall mark)"),
         ("-A --sctp-service 10.0.0.1:80", "not supported yet: SCTP"),
         ("-A -t [2001:db8::1]:80 -s rr", "not supported yet: IPv6"),
-        ("-A -t 10.0.0.1:0 -s rr", "not supported yet: port 0 (any port)"),
-        ("-a -t 10.0.0.1:80 -r 10.0.0.7:0 -m", "not supported yet: port 0 (any port)"),
-        ("-A -t 10.0.0.1:8000-8100", "not supported yet: a range of ports"),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7:80 -b", "not supported yet: -b (full NAT)"),
         ("-a -b -t 10.0.0.1:80 -r 10.0.0.7:80 -m", "not supported yet: -b (full NAT)"),
         (
@@ -137,8 +245,8 @@ fn faulty_lines_say_what_is_wrong() {
         ),
         (
             "-A -t 10.0.0.1:https -s rr",
-            "expected a port from 1 to 65535 after 10.0.0.1:, found \"https\" (a name: save numbers, with \
-             ipvsadm-save -n or ipvsadm -Sn)",
+            "expected a port from 1 to 65535, 0 (any port), or a range as 8000-8100, after 10.0.0.1:, found \"https\" (a \
+             name: save numbers, with ipvsadm-save -n or ipvsadm -Sn)",
         ),
         (
             "-a -t 10.0.0.1:80 -r web7:http -m",

@@ -1,6 +1,7 @@
 //! A line's words, and the options among them.
 
 use std::borrow::Cow;
+use std::iter::Peekable;
 
 /// A line's words, up to a comment.
 pub(super) fn words(line: &str) -> impl Iterator<Item = &str> + Clone {
@@ -17,8 +18,8 @@ pub(super) fn after_program(line: &str) -> impl Iterator<Item = &str> + Clone {
 
 /// Options and their values in any form that `ipvsadm` takes: `-w 5`, `-w5`, `-w=5`, `-mw 5`, `--weight 5`,
 /// `--weight=5`.
-pub(super) struct Words<'a, W> {
-    words: W,
+pub(super) struct Words<'a, W: Iterator<Item = &'a str>> {
+    words: Peekable<W>,
     /// What follows the last letter in its word.
     letters: &'a str,
     /// What follows the last long name in its word.
@@ -28,7 +29,7 @@ pub(super) struct Words<'a, W> {
 impl<'a, W: Iterator<Item = &'a str>> Words<'a, W> {
     /// These words, `letters` before them.
     pub(super) fn new(letters: &'a str, words: W) -> Self {
-        Self { words, letters, value: None }
+        Self { words: words.peekable(), letters, value: None }
     }
 
     /// The name of the next option, as it would stand by itself.
@@ -53,10 +54,20 @@ impl<'a, W: Iterator<Item = &'a str>> Words<'a, W> {
 
     /// The value of the option `name`.
     pub(super) fn value(&mut self, name: &str) -> Result<&'a str, String> {
+        let value = self.attached().or_else(|| self.words.next());
+        value.ok_or_else(|| format!("{name} needs a value"))
+    }
+
+    /// The value of an option that may have none: the next word is one unless it is an option.
+    pub(super) fn optional_value(&mut self) -> Option<&'a str> {
+        self.attached().or_else(|| self.words.next_if(|word| !word.starts_with('-')))
+    }
+
+    /// The value that stands in the option's own word.
+    fn attached(&mut self) -> Option<&'a str> {
         let letters = std::mem::take(&mut self.letters);
         let glued = (!letters.is_empty()).then(|| letters.strip_prefix('=').unwrap_or(letters));
-        let value = self.value.take().or(glued).or_else(|| self.words.next());
-        value.ok_or_else(|| format!("{name} needs a value"))
+        self.value.take().or(glued)
     }
 
     /// The option `name` takes no value.
