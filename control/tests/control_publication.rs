@@ -298,3 +298,19 @@ fn a_daemon_that_is_stopped_says_so_to_all_that_wait() {
     let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
     assert_eq!(services(&lab), 1);
 }
+
+#[test]
+fn what_a_restore_would_lead_to_is_said_though_a_worker_is_stuck() {
+    let (_directory, lab) = lab(2);
+    lab.workers[1].obey(false);
+    let mut pending = lab.sent(&add(WEB));
+    until("it is offered", || in_force(&lab, 0) == 2);
+    let dry_run = |lines: &str| format!(r#""command":"restore","dry_run":true,"lines":[{lines}]"#);
+    let tried = lab.ok(&dry_run(r#""-A -t 1.1.1.1:80","-a -t 1.1.1.1:80 -r 10.0.0.9:80 -m""#));
+    assert_eq!((tried["services"].as_u64(), tried["reals"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(lab.refused(&dry_run(r#""-A -t 1.1.1.1""#)).code, "bad_line");
+    assert_eq!(services(&lab), 1);
+    lab.workers[1].obey(true);
+    done(&mut pending);
+    assert_eq!(services(&lab), 1, "nothing has come of it");
+}

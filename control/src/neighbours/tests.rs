@@ -2,8 +2,9 @@ mod silence;
 
 use super::entry::trusted;
 use super::*;
-use dataplane::live::next_hops::NextHop;
+use dataplane::live::next_hops::{NextHop, NextHops};
 use dataplane::names::family::V4;
+use dataplane::names::ids::NextHopId;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
@@ -104,7 +105,7 @@ fn an_answer_is_published_before_it_is_told() {
     neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(1));
     neighbours.take_actions();
     neighbours.event(heard(key(7), RS1, true), seconds(1));
-    let id = neighbours.id(key(7));
+    let id = neighbours.ids().id(key(7));
     let expected = [
         Action::Set(id, NextHop::resolved(InterfaceId(0), RS1)),
         Action::Tell(Notice::Reachable(key(7), id)),
@@ -150,7 +151,7 @@ fn a_permanent_one_is_asked_for_from_the_start_checked_and_found_again() {
     // Packets go to the known MAC until the last request, too, is unanswered.
     let given_up = checked + seconds(6);
     let lost = run(&mut neighbours, given_up, given_up);
-    let id = neighbours.id(key(7));
+    let id = neighbours.ids().id(key(7));
     let lost: Vec<_> = lost.into_iter().map(|(_, action)| action).collect();
     assert_eq!(lost, [Action::Set(id, NextHop::UNRESOLVED), Action::Tell(Notice::Unreachable(key(7)))]);
     assert_eq!(neighbours.silent(given_up).collect::<Vec<_>>(), [(1, key(7))]);
@@ -196,7 +197,7 @@ fn an_answered_check_keeps_it_reachable_without_news() {
 #[test]
 fn a_changed_mac_is_followed_at_once_but_never_for_static_ones() {
     let mut neighbours = Neighbours::new(interfaces(), [(key(9), RS1)], seconds(0));
-    let id = neighbours.id(key(9));
+    let id = neighbours.ids().id(key(9));
     let expected = [
         Action::Set(id, NextHop::resolved(InterfaceId(0), RS1)),
         Action::Tell(Notice::Reachable(key(9), id)),
@@ -206,7 +207,7 @@ fn a_changed_mac_is_followed_at_once_but_never_for_static_ones() {
     neighbours.event(heard(key(7), RS1, true), seconds(0));
     neighbours.take_actions();
     neighbours.event(heard(key(7), OTHER, false), seconds(5));
-    let id = neighbours.id(key(7));
+    let id = neighbours.ids().id(key(7));
     assert_eq!(neighbours.take_actions()[0], Action::Set(id, NextHop::resolved(InterfaceId(0), OTHER)));
     neighbours.event(heard(key(9), OTHER, true), seconds(5));
     assert_eq!(neighbours.take_actions(), []);
@@ -238,7 +239,7 @@ fn a_dynamic_one_is_kept_as_long_as_it_answers_and_keeps_its_id_for_ever() {
     let mut neighbours = neighbours();
     neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(0));
     neighbours.event(heard(key(7), RS1, true), seconds(0));
-    let id = neighbours.id(key(7));
+    let id = neighbours.ids().id(key(7));
     neighbours.take_actions();
     assert_eq!(run_answering(&mut neighbours, key(7), seconds(0), 5 * FORGET), []);
     run(&mut neighbours, 5 * FORGET, 5 * FORGET + seconds(60));
@@ -258,7 +259,7 @@ fn in_a_crowd_a_dynamic_one_is_forgotten_after_minutes() {
     neighbours.set_permanent(&permanent(crowd), seconds(0));
     neighbours.event(NeighbourEvent::Wanted(key(7)), seconds(0));
     neighbours.event(heard(key(7), RS1, true), seconds(0));
-    let id = neighbours.id(key(7));
+    let id = neighbours.ids().id(key(7));
     neighbours.take_actions();
     let unresolved = Action::Set(id, NextHop::UNRESOLVED);
     let before = FORGET - seconds(1);
@@ -348,12 +349,12 @@ fn a_flood_of_made_up_hosts_exhausts_nothing() {
     // The first of each new one, and the retries of those that are remembered.
     let most = NEW_A_SECOND as usize + MAX_UNANSWERED;
     assert!(requests.iter().all(|requests| *requests <= most), "{requests:?}");
-    assert_eq!(neighbours.ids.len(), 1, "only who answers gets an id");
+    assert_eq!(neighbours.ids.count(), 1, "only who answers gets an id");
     assert_eq!(neighbours.due[0].len() + neighbours.due[1].len(), neighbours.len());
     // A true one among them is still found.
     neighbours.event(NeighbourEvent::Wanted(key(17)), seconds(22));
     neighbours.event(heard(key(17), OTHER, true), seconds(22));
-    let id = neighbours.id(key(17));
+    let id = neighbours.ids().id(key(17));
     assert!(neighbours.take_actions().contains(&Action::Tell(Notice::Reachable(key(17), id))));
     run(&mut neighbours, seconds(22), seconds(40));
     assert_eq!(neighbours.len(), 2);
@@ -376,9 +377,9 @@ fn hosts_that_all_answer_are_bounded_too() {
     assert_eq!(neighbours.len(), MAX_ENTRIES);
     assert_eq!(neighbours.refused(), 100);
     for number in 0..NextHops::CAPACITY as u32 + 10 {
-        neighbours.id(host(number));
+        neighbours.ids().id(host(number));
     }
-    assert_eq!(neighbours.id(host(1 << 20)), NextHopId::UNKNOWN);
+    assert_eq!(neighbours.ids().id(host(1 << 20)), NextHopId::UNKNOWN);
 }
 
 #[test]

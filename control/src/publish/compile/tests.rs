@@ -3,6 +3,8 @@ use crate::api::protocol::Command;
 use crate::change;
 use crate::config;
 use dataplane::names::ids::{InterfaceId, Protocol};
+use dataplane::names::mac::Mac;
+use dataplane::snapshot::Steering;
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
@@ -189,7 +191,11 @@ proptest! {
                     let version = compiler.version();
                     compiler.release(version, |id| id.0 % 3 != remainder);
                 }
-                Step::Mtu(mtu) => compiler.set_link(0, Mac([2, 0, 0, 0, 1, 0]), mtu),
+                Step::Mtu(mtu) => {
+                    let mut network = compiler.network().clone();
+                    network.set_link(0, Mac([2, 0, 0, 0, 1, 0]), mtu);
+                    compiler.follow_network(&Arc::new(network));
+                }
                 Step::Hold => held.push(Arc::clone(compiler.pair.current())),
                 _ => {
                     let command = step.command().unwrap();
