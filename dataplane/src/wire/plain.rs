@@ -187,7 +187,7 @@ mod tests {
         /// The view says of any bytes what the parsers say.
         #[test]
         fn the_view_reads_what_the_parsers_read(
-            mut head: [[u8; 32]; 2], ipv4: bool, plain_start: bool, fragment: bool, protocol in 0..20u8,
+            mut head: [[u8; 32]; 3], ipv4: bool, plain_start: bool, fragment: bool, protocol in 0..20u8,
         ) {
             if ipv4 {
                 head[0][12..14].copy_from_slice(&[8, 0]);

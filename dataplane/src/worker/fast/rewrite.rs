@@ -152,7 +152,7 @@ mod tests {
             server in endpoint(),
             protocol in prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)],
             direction in prop_oneof![Just(Direction::Forward), Just(Direction::Reverse)],
-            random: [[u8; 32]; 2],
+            random: [[u8; 32]; 3],
             ttl in 1..=u8::MAX,
             check in prop_oneof![Just(0u16), Just(0xffff), any::<u16>()],
             removed: bool,
