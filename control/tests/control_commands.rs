@@ -8,9 +8,11 @@ use control::api::protocol::Command;
 use control_lab::{Lab, PATIENCE, beside, config_in, until};
 use dataplane::counters::{Counter, PortCounters, StateGauges};
 use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::family::V4;
 use dataplane::names::ids::{NeighbourKey, RealId};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::Steering;
+use dataplane::translation::Record;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -274,10 +276,10 @@ fn next_hops_are_asked_for_resolved_and_told() {
         until("it is told", || worker.told.lock().unwrap().reachable.contains(&key.address));
     }
     let snapshot = worker.told.lock().unwrap().snapshot.clone().unwrap();
-    let hop = lab.next_hops.get(snapshot.rewrite(RealId(1)).next_hop());
+    let hop = lab.next_hops.get(snapshot.rewrite::<V4>(RealId(1)).next_hop());
     assert!(hop.is_resolved());
     assert_eq!((hop.interface(), hop.mac()), (InterfaceId(1), mac));
-    let fixed = lab.next_hops.get(snapshot.rewrite(RealId(0)).next_hop());
+    let fixed = lab.next_hops.get(snapshot.rewrite::<V4>(RealId(0)).next_hop());
     assert_eq!(fixed.mac(), Mac([2, 0, 0, 0, 0, 7]));
 }
 

@@ -5,8 +5,10 @@ mod control_lab;
 use control::api::protocol::Outcome;
 use control_lab::{Client, Lab, PATIENCE, Worker, config_in, until};
 use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::family::V4;
 use dataplane::names::ids::{InterfaceId, NeighbourKey, RealId};
 use dataplane::names::mac::Mac;
+use dataplane::translation::Record;
 use serde_json::Value;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -250,7 +252,7 @@ fn another_mac_is_followed_when_all_workers_are_ready_for_it() {
     lab.ok(&add_real(7)); // its MAC is configured
     let id = {
         let told = lab.workers[1].told.lock().unwrap();
-        told.snapshot.as_ref().unwrap().rewrite(RealId(0)).next_hop()
+        told.snapshot.as_ref().unwrap().rewrite::<V4>(RealId(0)).next_hop()
     };
     let next_hop = || lab.next_hops.get(id);
     assert!(next_hop().is_resolved());

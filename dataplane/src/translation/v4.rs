@@ -1,12 +1,11 @@
-//! The precomputed translation of a real: the record, and its application to a packet's fields.
+//! The translation of IPv4 packets.
 
+use super::Record;
 use crate::names::direction::Direction;
 use crate::names::ids::{NextHopId, RealKey};
 use crate::wire::{checksum, tcp, udp};
 use memory::Bytes16;
 use std::net::{SocketAddr, SocketAddrV4};
-
-pub use crate::names::family::endpoint_bits;
 
 /// The fields of an IPv4 header without options and of a TCP or UDP header after it that a translation looks at or
 /// changes: sixteen bytes from the TTL on.
@@ -39,7 +38,7 @@ pub struct Rewrite {
     /// The first four bytes of the least fields that need no borrow: what is taken off the header checksum, and zero.
     least: [u32; 2],
     /// What to add to the TCP or UDP checksum for the new address and port.
-    pub transport_delta: [u16; 2],
+    transport_delta: [u16; 2],
     /// The id of the next hop to the real, and in the [lowest bits](OFFSETS) the offset of the checksum in the
     /// transport header.
     next_hop_and_offset: u32,
@@ -58,9 +57,13 @@ const TELLING: [Fields; 2] = [
     Bytes16::from_bytes([0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 255, 255, 0, 0]),
 ];
 
-impl Rewrite {
-    /// Matches no packet from a client, and from a real only one that none sends: of 255.255.255.255, port 65535.
-    pub const VACANT: Self = Self {
+impl Record for Rewrite {
+    type Fields = Fields;
+    /// 48 bits in the order of the wire.
+    type Remote = u64;
+
+    /// Of a real at 255.255.255.255, port 65535.
+    const VACANT: &'static Self = &Self {
         expected: Bytes16::from_bytes([u8::MAX; 16]),
         change: [Bytes16::from_bytes([0; 16]); 2],
         least: [0; 2],
@@ -68,11 +71,9 @@ impl Rewrite {
         next_hop_and_offset: NextHopId::UNKNOWN.0 << NEXT_HOP_SHIFT,
     };
 
-    /// The translation of a real behind this next hop; [`VACANT`](Self::VACANT) unless VIP and real are IPv4. A
-    /// removed one matches no packet from a client: the slow path says why.
-    pub fn of(key: &RealKey, next_hop: NextHopId, removed: bool) -> Self {
+    fn of(key: &RealKey, next_hop: NextHopId, removed: bool) -> Self {
         let (SocketAddr::V4(vip), SocketAddr::V4(server)) = (key.service.listen, key.endpoint) else {
-            return Self::VACANT;
+            return Self::VACANT.clone();
         };
         let protocol = if removed { NO_PROTOCOL } else { key.service.protocol.number() };
         let mut expected = [0; 16];
@@ -93,42 +94,43 @@ impl Rewrite {
         }
     }
 
-    /// The next hop to the real.
     #[inline(always)]
-    pub const fn next_hop(&self) -> NextHopId {
+    fn next_hop(&self) -> NextHopId {
         NextHopId(self.next_hop_and_offset >> NEXT_HOP_SHIFT)
     }
 
-    /// The offset of the checksum in the transport header of its packets.
     #[inline(always)]
-    pub const fn checksum_offset(&self) -> usize {
+    fn checksum_offset(&self) -> usize {
         (self.next_hop_and_offset & OFFSETS) as usize
     }
 
-    /// Whether the real or its service has been removed (or there is none of this id).
-    pub fn is_removed(&self) -> bool {
-        self.expected.bytes()[at::PROTOCOL] == NO_PROTOCOL
-    }
-
-    /// Whether a packet whose translated side is `far` is of this real: address and port as 48 bits in the order of the
-    /// wire.
-    pub fn matches(&self, direction: Direction, far: u64) -> bool {
-        let is_known = direction == Direction::Reverse || !self.is_removed();
-        is_known && self.endpoint(1 - direction as usize) == far
-    }
-
-    /// Whether a packet with these fields is.
     #[inline(always)]
-    pub fn has(&self, direction: Direction, fields: Fields) -> bool {
+    fn transport_delta(&self, direction: Direction) -> u16 {
+        self.transport_delta[direction as usize]
+    }
+
+    fn matches(&self, direction: Direction, remote: u64) -> bool {
+        let is_known = direction == Direction::Reverse || !self.is_removed();
+        is_known && self.endpoint(1 - direction as usize) == remote
+    }
+
+    #[inline(always)]
+    fn has(&self, direction: Direction, fields: Fields) -> bool {
         self.expected.equal_under(fields, TELLING[direction as usize])
     }
 
-    /// The fields of a packet that [is of this real](Self::has) and whose TTL is not 0 once it has been translated.
     #[inline(always)]
-    pub fn translate(&self, direction: Direction, fields: Fields) -> Fields {
+    fn translate(&self, direction: Direction, fields: Fields) -> Fields {
         let index = direction as usize;
         let least = Bytes16::from_words([u64::from(self.least[index]), 0]);
         fields.sum(self.change[index]).add_at_least(fields, least)
+    }
+}
+
+impl Rewrite {
+    /// Whether the real or its service has been removed (or there is none of this id).
+    fn is_removed(&self) -> bool {
+        self.expected.bytes()[at::PROTOCOL] == NO_PROTOCOL
     }
 
     /// What a packet gets instead of its address and port on the side that is translated, as 48 bits.

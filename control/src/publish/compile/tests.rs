@@ -2,6 +2,7 @@ use super::*;
 use crate::api::protocol::Command;
 use crate::change;
 use crate::config;
+use dataplane::names::family::V4;
 use dataplane::names::ids::{InterfaceId, Protocol};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::Steering;
@@ -137,7 +138,7 @@ fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
         assert_eq!(edited.real_key(id), anew.real_key(id));
         assert_eq!(edited.service_of(id), anew.service_of(id));
         assert_eq!(edited.on_removal(id), anew.on_removal(id));
-        assert_eq!(format!("{:?}", edited.rewrite(id)), format!("{:?}", anew.rewrite(id)));
+        assert_eq!(format!("{:?}", edited.rewrite::<V4>(id)), format!("{:?}", anew.rewrite::<V4>(id)));
     }
     for (vip, port) in VIPS.into_iter().flat_map(|vip| (0..4).map(move |port| (vip, port))) {
         let key = ServiceKey { protocol: Protocol::Tcp, listen: SocketAddr::new(vip.into(), port) };

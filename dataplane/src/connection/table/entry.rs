@@ -169,12 +169,6 @@ impl<F: Family> ClientKey<F> {
         F::client(self)
     }
 
-    /// The protocol number, in the bits above those of an endpoint.
-    #[inline(always)]
-    pub(crate) const fn protocol_bits(self) -> u64 {
-        (self.protocol_number() as u64) << 48
-    }
-
     /// The protocol number.
     #[inline(always)]
     pub(crate) const fn protocol_number(self) -> u8 {

@@ -1,0 +1,61 @@
+//! The precomputed translation of a real: the record, and its application to a packet's fields. Each address family has
+//! records of its own.
+
+mod v4;
+
+pub use crate::names::family::endpoint_bits;
+pub(crate) use v4::at;
+pub use v4::{Fields, Rewrite};
+
+use crate::names::direction::Direction;
+use crate::names::family::V4;
+use crate::names::ids::{NextHopId, RealKey};
+use std::fmt::Debug;
+
+/// An address family whose packets are translated.
+pub trait Translate: Copy + Debug + Default + Eq + 'static {
+    /// How packets of a real's connections are told and translated.
+    type Record: Record;
+}
+
+impl Translate for V4 {
+    type Record = Rewrite;
+}
+
+/// The fields of a family's packets.
+pub type FieldsOf<F> = <<F as Translate>::Record as Record>::Fields;
+/// A remote endpoint of a family.
+pub type RemoteOf<F> = <<F as Translate>::Record as Record>::Remote;
+
+/// How packets of a real's connections are told and translated.
+pub trait Record: Clone + Debug + 'static {
+    /// What a translation looks at or changes of a packet, but for the transport checksum.
+    type Fields: Copy + Debug;
+    /// Address and port of the side that is translated, as they lie on the wire.
+    type Remote: Copy + Debug + Eq;
+
+    /// Matches no packet from a client, and from a real only one that none sends.
+    const VACANT: &'static Self;
+
+    /// The translation of a real behind this next hop; [`VACANT`](Self::VACANT) unless VIP and real are of the family.
+    /// A removed one matches no packet from a client: the slow path says why.
+    fn of(key: &RealKey, next_hop: NextHopId, removed: bool) -> Self;
+
+    /// The next hop to the real.
+    fn next_hop(&self) -> NextHopId;
+
+    /// The offset of the checksum in the transport header of its packets, in bytes.
+    fn checksum_offset(&self) -> usize;
+
+    /// What to add to the TCP or UDP checksum for the new address and port.
+    fn transport_delta(&self, direction: Direction) -> u16;
+
+    /// Whether a packet whose translated side is `remote` is of this real.
+    fn matches(&self, direction: Direction, remote: Self::Remote) -> bool;
+
+    /// Whether a packet with these fields is.
+    fn has(&self, direction: Direction, fields: Self::Fields) -> bool;
+
+    /// The fields of a packet that [is of this real](Self::has) and whose TTL is not 0 once it has been translated.
+    fn translate(&self, direction: Direction, fields: Self::Fields) -> Self::Fields;
+}
