@@ -1,5 +1,9 @@
 //! The precomputed translation of a real: the record, and its application to a packet's fields. Each address family has
 //! records of its own.
+//!
+//! ```text
+//! v4  those of IPv4
+//! ```
 
 mod v4;
 

@@ -1,4 +1,5 @@
-//! Addresses, ports, TTL, checksums and MACs of a packet whose connection is known.
+//! Addresses, ports, TTL, checksums and MACs of a packet whose connection is known. Plain packets are translated by
+//! their fields, in whatever family; those of the slow path are IPv4's, and may have options.
 
 use super::family::Plain;
 use crate::frame::HEAD;
