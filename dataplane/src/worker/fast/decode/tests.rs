@@ -4,7 +4,7 @@ use crate::frame::HEAD;
 use crate::frame::plain::{PlainFrame, PlainIo};
 use crate::names::family::V4;
 use crate::names::ids::EthPortId;
-use crate::wire::plain::{LEAST_TCP, at};
+use crate::wire::plain::at;
 use arrayvec::ArrayVec;
 use proptest::prelude::*;
 
@@ -124,9 +124,9 @@ proptest! {
             .map(|frame| V4::decode(frame, Direction::Forward, expected, &mut faults).1)
             .collect();
         let lengths: Vec<_> = frames.iter().map(length_of).collect();
-        let taken = V4::are_plain(&faults) && have_plain_lengths(&lengths, &totals, LEAST_TCP, expected);
+        let taken = V4::are_plain(&faults) && have_plain_lengths(&lengths, &totals, V4::LEAST_TCP, expected);
         let are_plain = all.iter().all(Fields::are_plain);
-        let has_short = all.iter().any(|fields| fields.total < LEAST_TCP);
+        let has_short = all.iter().any(|fields| fields.total < V4::LEAST_TCP);
         prop_assert_eq!(taken, are_plain && !has_short);
     }
 }
