@@ -15,6 +15,7 @@ use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{MAX_REALS, NeighbourKey, NextHopId, REAL_IDS, RealId, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::{Snapshot, Steering};
+use dataplane::translation::Record;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -79,8 +80,8 @@ fn reals_lead_to_their_next_hops_and_schedules_are_newest_first() {
     let snapshot = bench.restore(&[WEB, RS1, FAR]);
     let near = bench.id("10.0.0.7:80").unwrap();
     let far = bench.id("172.16.0.9:80").unwrap();
-    assert_eq!(snapshot.rewrite(near).next_hop(), NextHopId(1 << 8 | 7));
-    assert_eq!(snapshot.rewrite(far).next_hop(), NextHopId(1 << 8 | 1), "by the route's gateway");
+    assert_eq!(snapshot.rewrite::<V4>(near).next_hop(), NextHopId(1 << 8 | 7));
+    assert_eq!(snapshot.rewrite::<V4>(far).next_hop(), NextHopId(1 << 8 | 1), "by the route's gateway");
     let schedule = &snapshot.service(&web()).unwrap().1.schedule;
     let order: Vec<_> = schedule.candidates().iter().map(|candidate| candidate.real).collect();
     assert_eq!(order, [far, near]);

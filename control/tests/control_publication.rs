@@ -5,8 +5,10 @@ mod control_lab;
 use control::api::protocol::Outcome;
 use control_lab::{Client, Lab, PATIENCE, Worker, config_in, until};
 use dataplane::exchange::orders::NeighbourEvent;
+use dataplane::names::family::V4;
 use dataplane::names::ids::{InterfaceId, NeighbourKey, RealId};
 use dataplane::names::mac::Mac;
+use dataplane::translation::Record;
 use serde_json::Value;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -250,7 +252,7 @@ fn another_mac_is_followed_when_all_workers_are_ready_for_it() {
     lab.ok(&add_real(7)); // its MAC is configured
     let id = {
         let told = lab.workers[1].told.lock().unwrap();
-        told.snapshot.as_ref().unwrap().rewrite(RealId(0)).next_hop()
+        told.snapshot.as_ref().unwrap().rewrite::<V4>(RealId(0)).next_hop()
     };
     let next_hop = || lab.next_hops.get(id);
     assert!(next_hop().is_resolved());
@@ -297,4 +299,20 @@ fn a_daemon_that_is_stopped_says_so_to_all_that_wait() {
     // What was kept is there again.
     let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
     assert_eq!(services(&lab), 1);
+}
+
+#[test]
+fn what_a_restore_would_lead_to_is_said_though_a_worker_is_stuck() {
+    let (_directory, lab) = lab(2);
+    lab.workers[1].obey(false);
+    let mut pending = lab.sent(&add(WEB));
+    until("it is offered", || in_force(&lab, 0) == 2);
+    let dry_run = |lines: &str| format!(r#""command":"restore","dry_run":true,"lines":[{lines}]"#);
+    let tried = lab.ok(&dry_run(r#""-A -t 1.1.1.1:80","-a -t 1.1.1.1:80 -r 10.0.0.9:80 -m""#));
+    assert_eq!((tried["services"].as_u64(), tried["reals"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(lab.refused(&dry_run(r#""-A -t 1.1.1.1""#)).code, "bad_line");
+    assert_eq!(services(&lab), 1);
+    lab.workers[1].obey(true);
+    done(&mut pending);
+    assert_eq!(services(&lab), 1, "nothing has come of it");
 }

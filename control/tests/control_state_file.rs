@@ -13,6 +13,8 @@ use dataplane::snapshot::Steering;
 use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const WEB: [&str; 3] = [
     "-A -t 192.168.10.100:80 -s wrr",
@@ -365,6 +367,60 @@ fn a_large_state_with_many_changes_is_replaced_and_so_is_a_file_that_is_not_as_i
     fs::rename(directory.path().join("other"), &path).unwrap();
     file.change(&now, &before).unwrap();
     assert_eq!(saved(&loaded(&file)), saved(&before));
+}
+
+/// By `cp`, as for a backup. The file is appended to meanwhile, and replaced.
+#[test]
+fn a_copy_of_a_large_state_made_at_any_time_is_a_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let mut file = StateFile::open(&path).unwrap();
+    let mut before = large();
+    file.write(&before).unwrap();
+    let mut states = vec![saved(&before)];
+    let copy_to = |number: usize| directory.path().join(format!("copy-{number}"));
+    let is_over = AtomicBool::new(false);
+    let copies = std::thread::scope(|scope| {
+        let copies = scope.spawn(|| {
+            let mut copies = 0;
+            while copies < 40 && !is_over.load(Ordering::Relaxed) {
+                let copied = Command::new("cp").arg(&path).arg(copy_to(copies)).status().unwrap();
+                assert!(copied.success());
+                copies += 1;
+            }
+            copies
+        });
+        for number in 0..120 {
+            let (vip, real) = of_large(number);
+            let weight = 2 + number % 5;
+            let command =
+                format!(r#""command":"edit-real","service":"{vip}","real":"{real}","weight":{weight}"#);
+            let now = apply(&before, &command);
+            file.change(&before, &now).unwrap();
+            if number % 40 == 39 {
+                file.write(&now).unwrap();
+            }
+            states.push(saved(&now));
+            before = now;
+        }
+        is_over.store(true, Ordering::Relaxed);
+        copies.join().unwrap()
+    });
+    let mut last = 0;
+    for number in 0..copies {
+        // The daemon's own look at its file, and `restore`.
+        let copy = StateFile::open(&copy_to(number)).unwrap();
+        let loaded = copy.load(&Model::new([1, 1, 1].into()), &network()).unwrap().unwrap();
+        let text = fs::read_to_string(copy_to(number)).unwrap();
+        let restored = restore(&Model::new([1, 1, 1].into()), &network(), text.lines()).unwrap();
+        let lines = saved(&loaded);
+        assert_eq!(lines, saved(&restored));
+        let state = states.iter().position(|state| *state == lines);
+        let state = state.unwrap_or_else(|| panic!("copy {number} is no state that there was"));
+        assert!(state >= last, "copy {number} is older than the one before");
+        last = state;
+    }
+    println!("{copies} copies");
 }
 
 /// Services of a few VIPs and ports, each with a few reals in some order; some reals' addresses are others' VIPs.

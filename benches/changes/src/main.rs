@@ -34,7 +34,8 @@ fn main() {
     let argument = std::env::args().nth(1);
     if argument.as_deref() == Some("undisturbed") {
         let (services, reals) = SIZES[1];
-        return undisturbed::measure(Configuration { services, reals });
+        // The traffic's real is one of those that there can be.
+        return undisturbed::measure(Configuration { services: services - 1, reals });
     }
     let rounds = argument.map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
     for has_state in [false, true] {

@@ -6,6 +6,7 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dataplane::frame::{BURST, Frame};
 use dataplane::names::direction::Direction;
+use dataplane::names::family::V4;
 use dataplane::names::ids::RealId;
 use dataplane::worker::stages::{decode_burst, rewrite_one};
 use memory::Huge;
@@ -45,7 +46,7 @@ fn decode(c: &mut Criterion) {
 
 fn rewrite(c: &mut Criterion) {
     let snapshot = snapshot(1);
-    let rewrite = snapshot.rewrite(RealId(0));
+    let rewrite = snapshot.rewrite::<V4>(RealId(0));
     let mut group = c.benchmark_group("rewrite");
     group.throughput(Throughput::Elements(BURST as u64));
     group.bench_function("burst of 32", |b| {

@@ -10,10 +10,11 @@ use dataplane::connection::{Clock, State, Timeouts};
 use dataplane::counters::WorkerCounters;
 use dataplane::frame::BURST;
 use dataplane::names::direction::Direction;
+use dataplane::names::family::V4;
 use dataplane::names::ids::{NextHopId, RealId};
 use dataplane::names::time::Tick;
 use dataplane::snapshot::Snapshot;
-use dataplane::translation::Rewrite;
+use dataplane::translation::{Record, Rewrite};
 use dataplane::worker::MISSES_PAGE_TABLES;
 use dataplane::worker::stages::{PREFETCH_GROUP, PREFETCH_GROUP_IF_HUGE};
 use hashbrown::HashMap;
@@ -124,14 +125,14 @@ impl Natlb {
     fn value(&mut self, probed: Probed, key: Key) -> Option<&Rewrite> {
         let snapshot = &self.snapshot;
         let belongs = |entry: Entry| {
-            snapshot.rewrite(entry.real()).has(Direction::Forward, key.fields())
+            snapshot.rewrite::<V4>(entry.real()).has(Direction::Forward, key.fields())
                 && (entry.tick() == NOW || !entry.is_dead(snapshot.clock(NOW)))
         };
         let entry = match self.table.words().entry(probed) {
             Some(entry) if entry.has_key(key.client()) && belongs(entry) => entry,
             _ => elsewhere(&self.table, key, &belongs)?,
         };
-        Some(snapshot.rewrite(entry.real()))
+        Some(snapshot.rewrite::<V4>(entry.real()))
     }
 
     /// Burst by burst, each resolved before the next is prefetched.
@@ -197,7 +198,7 @@ impl Hashbrown {
         let mut outcome = Outcome::default();
         for key in keys.as_flattened() {
             let Some(value) = self.map.get(&key.near) else { continue };
-            let rewrite = self.snapshot.rewrite(RealId(*value as u32));
+            let rewrite = self.snapshot.rewrite::<V4>(RealId(*value as u32));
             if rewrite.has(Direction::Forward, key.fields()) {
                 outcome.add(u64::from(rewrite.next_hop().0));
             }

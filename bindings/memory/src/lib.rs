@@ -23,6 +23,9 @@ pub use heap::{give_back, map_large_arrays};
 pub use huge::{Backing, Error, Huge, HugeSlice};
 pub use level::{V3, Work};
 
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
 /// The addresses that a value takes.
 pub fn addresses_of<T: ?Sized>(value: &T) -> std::ops::Range<usize> {
     let start = std::ptr::from_ref(value).addr();
@@ -39,6 +42,12 @@ pub fn prefetch<T>(target: &T) {
 #[inline(always)]
 pub fn prefetch_in<T>(slice: &[T], index: usize) {
     prefetch_address(slice.as_ptr().wrapping_add(index));
+}
+
+/// Brings all cache lines of some elements close; has no other effect.
+pub fn prefetch_all<T>(slice: &[T]) {
+    let first = slice.as_ptr().cast::<u8>();
+    (0..size_of_val(slice)).step_by(CACHE_LINE).for_each(|at| prefetch_address(first.wrapping_add(at)));
 }
 
 #[inline(always)]

@@ -5,6 +5,7 @@ use crate::api::protocol::{Changed, Command, Drained, Outcome, Saved, Status, Ti
 use crate::api::refusal::Refused;
 use crate::api::server::PeerId;
 use crate::change;
+use crate::model::Model;
 use crate::model::rules::Unfit;
 use crate::observe::notes::vip_note;
 use crate::observe::services::{self, Columns};
@@ -20,7 +21,8 @@ use std::time::Instant;
 const LOGGED: usize = 200;
 
 impl ControlThread {
-    /// Takes a request: it is answered at once or, if it changes what is configured, when that is in force.
+    /// Takes a request: it is answered at once or, if it changes what is configured, when that is in force, or if it is
+    /// only tried, when that is done.
     pub(super) fn command(&mut self, peer: PeerId, command: Command) {
         if let Command::Connections { service } = command {
             match self.filter(service.as_ref().map(|listen| &listen.0)) {
@@ -28,6 +30,9 @@ impl ControlThread {
                 Err(refused) => self.server.answer(peer, Outcome::Error(refused.into()), Instant::now()),
             }
             return;
+        }
+        if let Command::Restore { dry_run: true, .. } = command {
+            return self.take_trial(peer, command);
         }
         match self.view(&command) {
             Some(Ok(value)) => self.server.answer(peer, Outcome::Ok(value), Instant::now()),
@@ -49,7 +54,6 @@ impl ControlThread {
                 log::info!("counters reset");
                 Ok(self.changed())
             }
-            Command::Restore { dry_run: true, .. } => self.tried(command),
             Command::Timeouts { set: None } => Ok(self.timeouts()),
             other => {
                 debug_assert!(other.is_change(), "{other:?}");
@@ -67,17 +71,17 @@ impl ControlThread {
     }
 
     fn done(&self, command: &Command) -> Result<Value, Refused> {
-        let config_version = self.compiler.version();
+        let config_version = self.snapshot.version;
         Ok(match command {
             Command::Drain { service, real } => {
                 let key = RealKey { service: service.0, endpoint: *real };
-                let id = self.compiler.ids().real(&key).ok_or(Unfit::NoSuchReal)?;
+                let id = self.statistics.id(&key).ok_or(Unfit::NoSuchReal)?;
                 json(Drained { live: self.workers.connections(id).live(), config_version })
             }
             Command::Timeouts { .. } => self.timeouts(),
             Command::AddService(options) => json(Changed {
                 config_version,
-                note: vip_note(&self.watch, self.compiler.network(), options.service.0.listen.ip()),
+                note: vip_note(&self.watch, &self.network, options.service.0.listen.ip()),
             }),
             _ => self.changed(),
         })
@@ -91,20 +95,24 @@ impl ControlThread {
     }
 
     pub(super) fn log_change(&self, command: &Command) {
-        log::info!("version {}: {}", self.compiler.version(), logged(command));
+        log::info!("version {}: {}", self.snapshot.version, logged(command));
     }
 
     /// What a `restore` would lead to.
-    fn tried(&self, command: &Command) -> Result<Value, Refused> {
-        let (next, _) = change::apply(&self.model, self.compiler.network(), command)?;
-        self.compiler.check(&next, |id| self.workers.connections(id).total > 0)?;
-        let (services, reals) = (next.services().len(), next.real_count());
-        Ok(json(Tried { services, reals, config_version: self.compiler.version() }))
+    pub(super) fn answer_tried(&mut self, peer: PeerId, command: &Command, result: Result<Model, Refused>) {
+        match result {
+            Ok(next) => {
+                let (services, reals) = (next.services().len(), next.real_count());
+                let tried = json(Tried { services, reals, config_version: self.snapshot.version });
+                self.server.answer(peer, Outcome::Ok(tried), Instant::now());
+            }
+            Err(refused) => self.refuse(peer, command, refused),
+        }
     }
 
     fn timeouts(&self) -> Value {
         let TimeoutSeconds { tcp, fin: tcp_fin, udp } = self.model.timeouts;
-        json(TimeoutsView { tcp, tcp_fin, udp, config_version: self.compiler.version() })
+        json(TimeoutsView { tcp, tcp_fin, udp, config_version: self.snapshot.version })
     }
 
     /// Whether a listing can be restricted to this service.
@@ -119,19 +127,19 @@ impl ControlThread {
         let only = only.map(|listen| &listen.0);
         self.filter(only)?;
         if columns == Columns::Totals {
-            self.statistics.collect(&self.workers);
+            self.statistics.collect(only, &self.workers);
         }
-        let Self { model, compiler, statistics, workers, .. } = self;
-        let inputs = services::Inputs { model, ids: compiler.ids(), statistics, workers };
+        let Self { model, statistics, workers, .. } = self;
+        let inputs = services::Inputs { model, statistics, workers };
         Ok(json(services::services(inputs, columns, only)))
     }
 
     fn status(&self) -> Status {
         let inputs = status::Inputs {
             devices: &*self.devices,
-            network: self.compiler.network(),
+            network: &self.network,
             model: &self.model,
-            config_version: self.compiler.version(),
+            config_version: self.snapshot.version,
             watch: &self.watch,
             workers: &self.workers,
             neighbours: &self.neighbours,
@@ -141,7 +149,7 @@ impl ControlThread {
     }
 
     fn changed(&self) -> Value {
-        json(Changed { config_version: self.compiler.version(), note: None })
+        json(Changed { config_version: self.snapshot.version, note: None })
     }
 }
 

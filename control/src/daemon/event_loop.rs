@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// The first token of the control socket and its peers, which need ever more of them. Those below are for others.
 pub(super) const CONTROL_SOCKET: Token = Token(64);
+/// Something is prepared (`Preparation::take`).
+pub(super) const PREPARED: Token = Token(0);
 /// How often the workers' rings are looked at, and so how late a neighbour's event may be seen. They can only be
 /// polled: to wake this thread, a worker would have to make a system call on the packet path. What is sent over them
 /// (neighbours, announcements) is looked at as often.
@@ -28,6 +30,8 @@ const HURRY: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(1);
 /// How often links, removed reals and the workers' load are looked at.
 const WATCH: Duration = Duration::from_secs(1);
+/// Reals whose rates are renewed in one turn, and those of the last service: far below a millisecond.
+const RENEWED_AT_ONCE: usize = 2048;
 /// Events taken at once; more are taken with the next turn.
 const EVENTS: usize = 256;
 
@@ -136,14 +140,18 @@ impl ControlThread {
         self.workers.take_returns();
         self.workers.flush();
         self.workers.choose_sender(now);
-        self.publish();
+        if self.publish().is_err() {
+            self.refuse_waiting();
+        }
         self.sums.turn(&self.workers, now);
         self.dumps.turn(&mut self.server, &mut self.workers, &self.snapshot, now);
         self.meet_neighbours(self.moment(now));
-        if let Some(elapsed) = self.timers.rates.expired(now) {
-            self.statistics.collect(&self.workers);
-            self.statistics.estimate(elapsed);
+        if !self.statistics.is_renewing()
+            && let Some(elapsed) = self.timers.rates.expired(now)
+        {
+            self.statistics.begin_renewal(elapsed);
         }
+        self.statistics.renew(RENEWED_AT_ONCE, &self.workers);
         if self.timers.watch.expired(now).is_some() {
             self.watch(now)?;
         }
@@ -158,6 +166,7 @@ impl ControlThread {
             self.server.due(now),
             self.publications.due(now),
             self.sums.due(now),
+            self.statistics.is_renewing().then_some(now),
             self.periodic.as_ref().map(Periodic::due),
         ];
         own.into_iter().chain(rooms.into_iter().flatten()).min().unwrap_or(now)

@@ -5,6 +5,7 @@ use crate::host_interface::{Change, Footing, Look};
 use crate::neighbours::Moment;
 use dataplane::names::ids::{EthPortId, InterfaceId};
 use dataplane::names::mac::Mac;
+use std::sync::Arc;
 
 impl ControlThread {
     /// Once a second.
@@ -12,7 +13,7 @@ impl ControlThread {
     /// # Errors
     /// An interface is gone: its device stays bound to what is no longer there.
     pub(super) fn watch_links(&mut self, now: Moment) -> Result<(), RunError> {
-        for port in 0..self.compiler.network().eth_ports.len() {
+        for port in 0..self.network.eth_ports.len() {
             self.watch_link(port, now)?;
         }
         Ok(())
@@ -29,7 +30,7 @@ impl ControlThread {
             Footing::Own => 0,
             Footing::Interface(interface) => interface.carrier_changes,
         };
-        let mtu = self.compiler.network().mtu(port, device.mtu);
+        let mtu = self.network.mtu(port, device.mtu);
         let look = Look { is_up: device.link_up, carrier_changes, mac: device.mac, mtu };
         let changes = self.links[port].changes(&look);
         let is_to_publish = |change: &Change| matches!(change, Change::Mac { .. } | Change::Mtu { .. });
@@ -49,7 +50,7 @@ impl ControlThread {
         let index = EthPortId(port as u8).interface();
         match change {
             Change::Up => {
-                log::info!("port {name}: link up, MTU {}", self.compiler.network().interfaces[port].mtu);
+                log::info!("port {name}: link up, MTU {}", self.network.interfaces[port].mtu);
                 self.set_link(index, true, now);
             }
             Change::Down => {
@@ -67,8 +68,8 @@ impl ControlThread {
             }
             Change::Mtu { before, now: mtu } => {
                 log::warn!("port {name}: MTU {before} became {mtu}: followed");
-                let mac = self.compiler.network().interfaces[port].mac;
-                self.compiler.set_link(port, mac, mtu);
+                let mac = self.network.interfaces[port].mac;
+                Arc::make_mut(&mut self.network).set_link(port, mac, mtu);
                 self.publications.republish();
             }
         }
@@ -84,8 +85,8 @@ impl ControlThread {
     pub(super) fn withdraw(&mut self, interface: InterfaceId, mac: Mac) {
         self.neighbours.withdraw(interface);
         self.act();
-        let mtu = self.compiler.network().interfaces[interface.index()].mtu;
-        self.compiler.set_link(interface.index(), mac, mtu);
+        let mtu = self.network.interfaces[interface.index()].mtu;
+        Arc::make_mut(&mut self.network).set_link(interface.index(), mac, mtu);
     }
 
     /// Then, when no worker uses what was withdrawn, its frames come from this MAC.

@@ -3,6 +3,7 @@
 
 use super::ControlThread;
 use dataplane::snapshot::{Snapshot, Steering};
+use std::sync::Arc;
 
 /// Of so many packets that a port received one may be in the wrong worker's queue.
 const ONE_OF: u64 = 100;
@@ -32,15 +33,15 @@ impl Misdirection {
 }
 
 impl ControlThread {
-    /// Has the devices know the own addresses of the snapshot and of the one before. Whether one refuses: its port is
-    /// steered by software from the next snapshot on.
-    pub(super) fn follow_addresses(&mut self, before: Option<&Snapshot>) -> bool {
-        let snapshots = before.into_iter().chain([&*self.snapshot]);
-        let mut own = snapshots.flat_map(Snapshot::local_addresses).map(|(address, _)| address);
+    /// Has the devices know the own addresses of all of these. Whether one refuses: its port is steered by software
+    /// from the next snapshot on.
+    pub(super) fn follow_addresses(&mut self, snapshots: &[&Snapshot]) -> bool {
+        let own = snapshots.iter().flat_map(|snapshot| snapshot.local_addresses());
+        let mut own = own.map(|(address, _)| address);
         let refusing = self.devices.follow_addresses(&mut own);
         for port in &refusing {
             log::warn!("port {}: {}", self.watch.name(*port), self.devices.status(*port).steering);
-            self.compiler.steer_by_software(*port);
+            Arc::make_mut(&mut self.network).steer_by_software(*port);
         }
         !refusing.is_empty()
     }
@@ -49,8 +50,8 @@ impl ControlThread {
     /// so that nothing is lost by it but the time that the hand-over takes.
     pub(super) fn watch_steering(&mut self) {
         let mut wrong = Vec::new();
-        for port in 0..self.compiler.network().eth_ports.len() {
-            if self.compiler.network().eth_ports[port].steering == Steering::Software {
+        for port in 0..self.network.eth_ports.len() {
+            if self.network.eth_ports[port].steering == Steering::Software {
                 continue;
             }
             // Without the total nothing can be said of the share: the next second is judged with this one.
@@ -73,7 +74,7 @@ impl ControlThread {
                 "port {name}: its device puts packets into the wrong workers' queues ({misdirected} of {received} \
                  so far): software steers from now on"
             );
-            self.compiler.steer_by_software(port);
+            Arc::make_mut(&mut self.network).steer_by_software(port);
         }
         self.publications.republish();
     }

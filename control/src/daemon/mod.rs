@@ -5,6 +5,7 @@
 //! event_loop    waiting for sockets and timers, and a turn
 //! commands      a request → its answer
 //! publication   changes on their way into force, one after the other
+//! preparation   carrying out, keeping and compiling changes, on a thread of its own
 //! refusals      what went wrong below → the answer to the operator
 //! misdirection  what devices are told of own addresses, and whether they put packets into the right queues
 //! transmitting  queues to transmit that take nothing, and who sends instead
@@ -15,6 +16,7 @@ mod commands;
 mod event_loop;
 mod links;
 mod misdirection;
+mod preparation;
 mod publication;
 mod refusals;
 mod transmitting;
@@ -34,14 +36,15 @@ use crate::observe::watch::Watch;
 use crate::persist::state_file::{LoadError, StateFile};
 use crate::publish::compile::Compiler;
 use crate::publish::sums::Sums;
-use crate::publish::ways::Ways;
 use crate::publish::workers::{PATIENCE, Workers};
 use dataplane::exchange::orders::ControlEnd;
 use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::InterfaceId;
 use dataplane::snapshot::{self, Snapshot};
-use event_loop::{CONTROL_SOCKET, Timers, Waiter};
+use event_loop::{CONTROL_SOCKET, PREPARED, Timers, Waiter};
+use mio::Waker;
 use misdirection::Misdirection;
+use preparation::{Desk, Preparation};
 use publication::Publications;
 use std::io::{self, Write};
 use std::path::Path;
@@ -95,8 +98,8 @@ pub struct ControlThread {
     timers: Timers,
     server: Server,
     model: Model,
-    compiler: Compiler,
-    ways: Ways,
+    network: Arc<Network>,
+    preparation: Preparation,
     /// The one in force, or on its way into force.
     snapshot: Arc<Snapshot>,
     publications: Publications,
@@ -108,7 +111,6 @@ pub struct ControlThread {
     neighbours: Neighbours,
     announcer: Announcer,
     statistics: Statistics,
-    state: Option<StateFile>,
     dumps: Dumps,
     watch: Watch,
     periodic: Option<Periodic>,
@@ -134,7 +136,7 @@ impl ControlThread {
         ends: Vec<ControlEnd>,
         next_hops: Arc<NextHops>,
         devices: Box<dyn Devices>,
-        workers: Vec<WorkerInfo>,
+        infos: Vec<WorkerInfo>,
     ) -> Result<Self, StartError> {
         memory::map_large_arrays();
         let waiter = Waiter::new()?;
@@ -156,18 +158,28 @@ impl ControlThread {
         let watch =
             |interface: &snapshot::Interface| host_interface::Watch::new(interface.mac, interface.mtu);
         let watches = network.interfaces.iter().map(watch).collect();
+        let waker = Waker::new(waiter.registry(), PREPARED)?;
+        let workers = Workers::new(ends);
+        let network = Arc::new(network);
+        let desk = Desk {
+            compiler: Compiler::new(Arc::clone(&network)),
+            state,
+            gauges: workers.gauges(),
+            hop_ids: neighbours.ids().clone(),
+        };
+        desk.compiler.check(&model, |_| true).map_err(Refused::from)?;
         let now = Instant::now();
         Ok(Self {
             waiter,
             timers: Timers::starting(now),
             server,
             model,
-            compiler: Compiler::new(network),
-            ways: Ways::default(),
+            network,
+            preparation: Preparation::start(desk, waker)?,
             snapshot: Arc::new(Snapshot::empty()),
             publications: Publications::default(),
             patience: PATIENCE,
-            workers: Workers::new(ends),
+            workers,
             sums: Sums::default(),
             next_hops,
             neighbours,
@@ -175,9 +187,8 @@ impl ControlThread {
                 config.eth_ports.iter().map(|port| port.interface.announce_every).collect(),
             ),
             statistics: Statistics::default(),
-            state,
             dumps: Dumps::default(),
-            watch: Watch::new(config, workers),
+            watch: Watch::new(config, infos),
             periodic: None,
             links: watches,
             misdirection: vec![Misdirection::default(); config.eth_ports.len()],
@@ -196,7 +207,6 @@ impl ControlThread {
         let now = Instant::now();
         (self.started, self.timers) = (now, Timers::starting(now));
         self.act();
-        self.compiler.check(&self.model, |_| true).map_err(Refused::from)?;
         self.publish_first().map_err(Refused::from)?;
         self.watch_links(self.moment(now))?;
         Ok(())
@@ -264,20 +274,13 @@ impl ControlThread {
         }
     }
 
-    /// The ways to reals and the gateways are asked for from the start.
-    fn follow_next_hops(&mut self, next: &Model, now: Moment) {
-        let network = self.compiler.network();
-        let mut changed = self.ways.follow(next, network);
-        // More depends on a gateway than on all reals.
-        changed.extend(network.gateways().map(|gateway| (gateway, Some(u32::MAX))));
-        for (key, importance) in changed {
-            self.neighbours.depend(key, importance, now);
-        }
+    /// On links where no port has an address of its own, hosts are asked from a VIP.
+    fn choose_vips(&mut self, snapshot: &Snapshot) {
         for interface in self.neighbours.interfaces_mut() {
             let answers = |interfaces: u16| interfaces & interface.id.bit() != 0;
-            let is_good = |vip| self.snapshot.local(vip).is_some_and(|local| answers(local.interfaces));
+            let is_good = |vip| snapshot.local(vip).is_some_and(|local| answers(local.interfaces));
             if interface.addresses.is_empty() && !interface.vip.is_some_and(is_good) {
-                let mut vips = self.snapshot.local_addresses().filter(|(_, local)| answers(local.interfaces));
+                let mut vips = snapshot.local_addresses().filter(|(_, local)| answers(local.interfaces));
                 interface.vip = vips.next().map(|(address, _)| address);
             }
         }

@@ -3,23 +3,34 @@
 //!
 //! ```text
 //! peer's change ──► waiting ─┐
-//!                            ├─► compiled, offered to the workers ──all run on it──► answered
-//! own change ──► wanted ─────┘      (publish::transition)      └──deadline──► answered: kept, not in force everywhere
+//!                            ├─► prepared ──► followed ──► offered ──all run on it──► closed ──► answered
+//! own change ──► wanted ─────┘      │                         └──deadline──► closed ──► answered: kept, not in force
+//!                                   └──refused──► answered                                           everywhere
 //! ```
 //!
-//! From the moment at which a change is offered its model is the daemon's: nothing takes it back.
+//! *Prepared*: carried out, kept in the state file and compiled, by a thread of its own (`preparation`).
+//! *Followed*: accounts are opened for what is new, and the ways to reals asked for.
+//! *Offered*: workers adopt it (`publish::transition`).
+//! *Closed*: the accounts of what is gone are closed.
+//!
+//! Following and closing a large change takes several turns of the loop ([`SLICE`]). From the moment at which a change
+//! is offered its model is the daemon's: nothing takes it back. Until then the model before is what peers see.
 
 use super::ControlThread;
+use super::preparation::{Done, Job, Prepared};
 use crate::api::protocol::{Command, Outcome};
 use crate::api::refusal::Refused;
 use crate::api::server::{MAX_PEERS, PeerId};
-use crate::change::{self, Effect};
 use crate::model::Model;
+use crate::publish::ids::Left;
 use crate::publish::transition::{Progress, Stage, Transition};
 use crate::publish::workers::WorkerLate;
-use dataplane::names::ids::{InterfaceId, NeighbourKey};
+use dataplane::names::ids::{InterfaceId, RealKey};
 use dataplane::names::mac::Mac;
-use std::collections::VecDeque;
+use dataplane::snapshot::Snapshot;
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,22 +39,36 @@ use std::time::{Duration, Instant};
 const MOST_WAITING: usize = MAX_PEERS / 2;
 /// Bytes of the lines of `restore` that wait, from which on no more is taken.
 const MOST_BYTES: usize = 32 << 20;
+/// Services, reals or next hops that are followed, closed or forgotten in one turn: 1 or 2 ms on a busy machine.
+const SLICE: usize = 512;
 /// Between two looks whether the first publication is in force.
 const PAUSE: Duration = Duration::from_micros(100);
 
 /// What is on its way, and what waits for its turn.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Publications {
     under_way: Option<Publication>,
     waiting: VecDeque<Change>,
     wanted: Wanted,
+    /// Removed reals that can be let go of are being looked for.
+    is_releasing: bool,
+    /// Removed reals that are let go of and not forgotten yet.
+    released: Vec<RealKey>,
+    /// Commands that are to be carried out without any effect.
+    trials: VecDeque<Asked>,
+    /// The one that is being carried out.
+    trial: Option<Asked>,
+}
+
+/// A command, and the peer that waits for its answer.
+struct Asked {
+    peer: PeerId,
+    command: Arc<Command>,
 }
 
 /// A peer's change.
-#[derive(Debug)]
 struct Change {
-    peer: PeerId,
-    command: Command,
+    asked: Asked,
     /// Ids were freed for it already.
     has_made_room: bool,
 }
@@ -60,40 +85,83 @@ struct Wanted {
 }
 
 /// A publication that is under way, and what follows when it is in force.
-#[derive(Debug)]
+#[derive(Default)]
 struct Publication {
-    transition: Transition,
-    began: Instant,
-    /// It has other services or reals.
-    has_others: bool,
+    step: Step,
+    asked: Option<Asked>,
+    macs: Vec<(InterfaceId, Mac)>,
+    left: Left,
+    /// Own addresses that came, went or changed their ports, with the ports that answer now.
+    addresses: BTreeMap<IpAddr, u16>,
     /// What is own by the snapshot before or by this one is so for the devices until all run on this one.
     has_other_addresses: bool,
-    macs: Vec<(InterfaceId, Mac)>,
-    asked: Option<(PeerId, Command)>,
+    /// What it takes the place of, if that is large.
+    before: Option<(Model, Arc<Snapshot>)>,
+}
+
+/// How far a publication has come.
+enum Step {
+    /// It is being prepared. If a device has refused an address of the first result, it is compiled again.
+    Preparing { first: Option<Box<Prepared>> },
+    /// What is new is followed.
+    Following(Box<Prepared>),
+    /// The workers adopt it.
+    Offered(Offered),
+    /// All run on it, or one is late; what is gone is closed.
+    Closing(Offered, Result<(), WorkerLate>),
+}
+
+struct Offered {
+    transition: Transition,
+    began: Instant,
+}
+
+impl Default for Step {
+    fn default() -> Self {
+        Self::Preparing { first: None }
+    }
 }
 
 impl Publications {
     /// When something is to be done, apart from looking how far the workers are.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        let Wanted { release, republish, macs } = &self.wanted;
-        let is_something = *release || *republish || !macs.is_empty() || !self.waiting.is_empty();
-        (self.under_way.is_none() && is_something).then_some(now)
+        let is_next_due = match self.under_way.as_ref().map(|publication| &publication.step) {
+            None => self.is_something_next() && !self.is_releasing,
+            Some(Step::Preparing { .. } | Step::Offered(_)) => false,
+            Some(Step::Following(_) | Step::Closing(..)) => true,
+        };
+        let is_trial_due = self.trial.is_none() && !self.trials.is_empty();
+        (is_next_due || is_trial_due || !self.released.is_empty()).then_some(now)
     }
 
-    /// How long the one under way has been so.
+    fn is_something_next(&self) -> bool {
+        let Wanted { release, republish, macs } = &self.wanted;
+        *release || *republish || !macs.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// How long workers have had the one that they are to adopt.
     pub(super) fn age(&self, now: Instant) -> Option<Duration> {
-        self.under_way.as_ref().map(|publication| now.saturating_duration_since(publication.began))
+        self.offered().map(|offered| now.saturating_duration_since(offered.began))
     }
 
     /// Whether a worker is late, so that nothing else can be published.
     pub(super) fn is_late(&self) -> bool {
-        self.under_way.as_ref().is_some_and(|publication| publication.transition.stage() == Stage::Late)
+        self.offered().is_some_and(|offered| offered.transition.stage() == Stage::Late)
+    }
+
+    fn offered(&self) -> Option<&Offered> {
+        match &self.under_way.as_ref()?.step {
+            Step::Offered(offered) | Step::Closing(offered, _) => Some(offered),
+            Step::Preparing { .. } | Step::Following(_) => None,
+        }
     }
 
     /// Gives workers this long to adopt what is under way.
     pub(super) fn set_patience(&mut self, patience: Duration) {
-        if let Some(publication) = &mut self.under_way {
-            publication.transition.set_patience(patience);
+        if let Some(Step::Offered(offered) | Step::Closing(offered, _)) =
+            self.under_way.as_mut().map(|publication| &mut publication.step)
+        {
+            offered.transition.set_patience(patience);
         }
     }
 
@@ -112,17 +180,39 @@ impl Publications {
         self.wanted.macs.push((interface, mac));
     }
 
-    /// Whether a change finds a place to wait.
+    /// Whether a command finds a place to wait.
     fn room_for(&self, command: &Command) -> Result<(), Refused> {
         let bytes = |command: &Command| match command {
             Command::Restore { lines, .. } => lines.bytes(),
             _ => 0,
         };
-        let held: usize = self.waiting.iter().map(|change| bytes(&change.command)).sum();
-        if self.waiting.len() >= MOST_WAITING || held > 0 && held + bytes(command) > MOST_BYTES {
-            return Err(Refused::TooManyWaiting(self.waiting.len()));
+        let waiting = self.waiting.iter().map(|change| &change.asked).chain(&self.trials);
+        let held: usize = waiting.clone().map(|asked| bytes(&asked.command)).sum();
+        let count = waiting.count();
+        if count >= MOST_WAITING || held > 0 && held + bytes(command) > MOST_BYTES {
+            return Err(Refused::TooManyWaiting(count));
         }
         Ok(())
+    }
+
+    /// The next command that is to be tried, if none is being tried.
+    fn next_trial(&mut self) -> Option<Arc<Command>> {
+        if self.trial.is_none() {
+            self.trial = self.trials.pop_front();
+            return self.trial.as_ref().map(|asked| Arc::clone(&asked.command));
+        }
+        None
+    }
+
+    /// The command of a change that comes to its end before it is offered.
+    fn give_up(&mut self) -> Option<Asked> {
+        self.under_way.take()?.asked
+    }
+
+    /// The snapshot without these is to follow, so that packets from their addresses are routed again.
+    fn take_released(&mut self, released: Vec<RealKey>) {
+        self.wanted.republish |= !released.is_empty();
+        self.released = released;
     }
 }
 
@@ -131,25 +221,37 @@ impl ControlThread {
     pub(super) fn take_change(&mut self, peer: PeerId, command: Command) {
         match self.late().and_then(|()| self.publications.room_for(&command)) {
             Ok(()) => {
-                self.publications.waiting.push_back(Change { peer, command, has_made_room: false });
+                let asked = Asked { peer, command: Arc::new(command) };
+                self.publications.waiting.push_back(Change { asked, has_made_room: false });
             }
             Err(refused) => self.refuse(peer, &command, refused),
         }
     }
 
+    /// Takes a command that is only tried: it is answered by what it would lead to.
+    pub(super) fn take_trial(&mut self, peer: PeerId, command: Command) {
+        match self.publications.room_for(&command) {
+            Ok(()) => self.publications.trials.push_back(Asked { peer, command: Arc::new(command) }),
+            Err(refused) => self.refuse(peer, &command, refused),
+        }
+    }
+
     /// Goes on with what is under way, or begins with what is next.
-    pub(super) fn publish(&mut self) {
-        if let Some(publication) = &mut self.publications.under_way {
-            match publication.transition.advance(&mut self.workers, Instant::now()) {
-                Progress::Waiting => return,
-                Progress::Late(late) => {
-                    self.finish(Err(late));
-                    return self.refuse_waiting();
-                }
-                Progress::Settled => self.finish(Ok(())),
-            }
+    ///
+    /// # Errors
+    /// A worker has just become late.
+    pub(super) fn publish(&mut self) -> Result<(), WorkerLate> {
+        while let Some(done) = self.preparation.take() {
+            self.take_done(done);
+        }
+        self.forget_released();
+        self.go_on()?;
+        if let Some(command) = self.publications.next_trial() {
+            let (model, network) = (self.model.clone(), Arc::clone(&self.network));
+            self.preparation.give(Job::Try { model, network, command });
         }
         self.begin_next();
+        Ok(())
     }
 
     /// Publishes the first snapshot, and waits until it is in force.
@@ -157,173 +259,256 @@ impl ControlThread {
     /// # Errors
     /// A worker does not take it in time.
     pub(super) fn publish_first(&mut self) -> Result<(), WorkerLate> {
-        self.begin(self.model.clone(), None);
-        while let Some(publication) = &mut self.publications.under_way {
-            match publication.transition.advance(&mut self.workers, Instant::now()) {
-                Progress::Waiting => thread::sleep(PAUSE),
-                Progress::Late(late) => return Err(late),
-                Progress::Settled => self.finish(Ok(())),
-            }
+        self.begin_again();
+        while self.publications.under_way.is_some() {
+            self.publish()?;
+            thread::sleep(PAUSE);
         }
         Ok(())
     }
 
     /// The worker that nothing can be published for at present.
     fn late(&self) -> Result<(), Refused> {
-        let late = self.publications.under_way.as_ref().filter(|_| self.publications.is_late());
-        match late.and_then(|publication| publication.transition.behind(&self.workers)) {
+        let late = self.publications.offered().filter(|_| self.publications.is_late());
+        match late.and_then(|offered| offered.transition.behind(&self.workers)) {
             Some(late) => Err(late.into()),
             None => Ok(()),
         }
     }
 
-    /// One step, so that a turn takes no longer than one change.
     fn begin_next(&mut self) {
-        if std::mem::take(&mut self.publications.wanted.release) {
-            self.publications.wanted.republish |= self.release();
+        let Publications { under_way, is_releasing, released, wanted, waiting, .. } = &mut self.publications;
+        if under_way.is_some() || *is_releasing || !released.is_empty() {
+            return;
         }
-        if self.publications.wanted.republish || !self.publications.wanted.macs.is_empty() {
-            return self.begin(self.model.clone(), None);
-        }
-        if let Some(change) = self.publications.waiting.pop_front() {
+        if mem::take(&mut wanted.release) {
+            *is_releasing = true;
+            self.preparation.give(Job::Release);
+        } else if wanted.republish || !wanted.macs.is_empty() {
+            self.begin_again();
+        } else if let Some(change) = waiting.pop_front() {
             self.begin_change(change);
         }
     }
 
-    /// Lets go of removed reals without connections. The snapshot without them is to follow, so that packets from their
-    /// addresses are routed again. Whether there are any.
-    fn release(&mut self) -> bool {
-        let workers = &self.workers;
-        let live = |id| workers.connections(id).total > 0;
-        let released = self.compiler.release(self.compiler.version(), live);
-        for key in &released {
-            self.statistics.forget(key);
-        }
-        !released.is_empty()
-    }
-
-    /// A peer's change is carried out: it is kept, then offered.
-    fn begin_change(&mut self, change: Change) {
-        let Change { peer, command, has_made_room } = change;
-        match self.prepare(&command) {
-            Ok(Some(next)) => self.begin(next, Some((peer, command))),
-            Ok(None) => self.answer_done(peer, &command),
-            // Removed reals, which are otherwise let go of once a second, give their ids to what needs them now.
-            Err(Refused::IdsUsedUp { .. }) if !has_made_room && self.release() => {
-                self.publications.republish();
-                self.publications.waiting.push_front(Change { peer, command, has_made_room: true });
-            }
-            Err(refused) => self.refuse(peer, &command, refused),
-        }
-    }
-
-    /// The model that a command leads to, which is kept already; `None`: it changes nothing.
-    fn prepare(&mut self, command: &Command) -> Result<Option<Model>, Refused> {
-        let (next, effect) = change::apply(&self.model, self.compiler.network(), command)?;
-        if effect != Effect::Changed {
-            return Ok(None);
-        }
-        // Before anything is touched, so that a refused command changes nothing.
-        self.compiler.check(&next, |_| true)?;
-        if let Some(state) = &mut self.state
-            && let Err(error) = state.change(&self.model, &next)
-        {
-            // The new file may already be in place if only the last step failed.
-            let _ = state.write(&self.model);
-            return Err(Refused::StateWrite(error.to_string()));
-        }
-        Ok(Some(next))
-    }
-
-    /// Compiles a model and offers it to the workers. What the daemon itself wants goes with it.
-    fn begin(&mut self, next: Model, asked: Option<(PeerId, Command)>) {
+    /// The model as it is, with what the daemon itself wants.
+    fn begin_again(&mut self) {
         self.publications.wanted.republish = false;
-        let macs = std::mem::take(&mut self.publications.wanted.macs);
+        let macs = mem::take(&mut self.publications.wanted.macs);
         // When this is in force every worker has finished a turn without the next hops that are withdrawn here.
         macs.iter().for_each(|(interface, mac)| self.withdraw(*interface, *mac));
-        let before = Arc::clone(&self.snapshot);
-        self.compile(&next);
-        let has_others = self.compiler.has_others();
-        let has_other_addresses = self.compiler.has_other_addresses();
-        if has_other_addresses && self.follow_addresses(Some(&before)) {
-            self.compile(&next);
+        let (model, network) = (self.model.clone(), Arc::clone(&self.network));
+        self.preparation.give(Job::Compile { model, network });
+        self.publications.under_way = Some(Publication { macs, ..Publication::default() });
+    }
+
+    fn begin_change(&mut self, Change { asked, has_made_room }: Change) {
+        let (model, network) = (self.model.clone(), Arc::clone(&self.network));
+        let command = Arc::clone(&asked.command);
+        self.preparation.give(Job::Change { model, network, command, may_release: !has_made_room });
+        self.publications.under_way = Some(Publication { asked: Some(asked), ..Publication::default() });
+    }
+
+    fn take_done(&mut self, done: Done) {
+        match done {
+            Done::Prepared(prepared) => self.take_prepared(prepared),
+            Done::Unchanged => {
+                if let Some(Asked { peer, command }) = self.publications.give_up() {
+                    self.answer_done(peer, &command);
+                }
+            }
+            Done::Refused(refused) => {
+                if let Some(Asked { peer, command }) = self.publications.give_up() {
+                    self.refuse(peer, &command, refused);
+                }
+            }
+            // Removed reals, which are otherwise let go of once a second, give their ids to what needs them now.
+            Done::MadeRoom(released) => {
+                if let Some(asked) = self.publications.give_up() {
+                    self.publications.waiting.push_front(Change { asked, has_made_room: true });
+                }
+                self.publications.take_released(released);
+            }
+            Done::Released(released) => {
+                self.publications.is_releasing = false;
+                self.publications.take_released(released);
+            }
+            Done::Tried(result) => {
+                if let Some(Asked { peer, command }) = self.publications.trial.take() {
+                    self.answer_tried(peer, &command, result);
+                }
+            }
         }
-        if has_others {
-            self.statistics.open(&next, |key| self.compiler.ids().real(key), &self.workers);
-            self.follow_next_hops(&next, self.moment(Instant::now()));
+    }
+
+    /// A snapshot is compiled: devices are to know its addresses before workers get it.
+    fn take_prepared(&mut self, mut prepared: Box<Prepared>) {
+        let Some(mut publication) = self.publications.under_way.take() else { return };
+        publication.step = match publication.step {
+            Step::Preparing { first: None } => {
+                publication.has_other_addresses = !prepared.addresses.is_empty();
+                if publication.has_other_addresses
+                    && self.follow_addresses(&[&self.snapshot.clone(), &prepared.snapshot])
+                {
+                    let (model, network) = (prepared.next.clone(), Arc::clone(&self.network));
+                    self.preparation.give(Job::Compile { model, network });
+                    Step::Preparing { first: Some(prepared) }
+                } else {
+                    Step::Following(prepared)
+                }
+            }
+            // Nothing else is new the second time.
+            Step::Preparing { first: Some(mut first) } => {
+                first.snapshot = Arc::clone(&prepared.snapshot);
+                first.addresses.append(&mut prepared.addresses);
+                first.is_anew |= prepared.is_anew;
+                Step::Following(first)
+            }
+            other => other,
+        };
+        self.publications.under_way = Some(publication);
+    }
+
+    /// One slice, or one look at the workers.
+    fn go_on(&mut self) -> Result<(), WorkerLate> {
+        let Some(mut publication) = self.publications.under_way.take() else { return Ok(()) };
+        let step = match mem::take(&mut publication.step) {
+            Step::Following(prepared) => self.follow(&mut publication, prepared),
+            Step::Offered(mut offered) => {
+                match offered.transition.advance(&mut self.workers, Instant::now()) {
+                    Progress::Waiting => Step::Offered(offered),
+                    Progress::Late(late) => Step::Closing(offered, Err(late)),
+                    Progress::Settled => Step::Closing(offered, Ok(())),
+                }
+            }
+            step => step,
+        };
+        let (step, result) = match step {
+            Step::Closing(offered, result) => self.close(&mut publication, offered, result),
+            step => (Some(step), Ok(())),
+        };
+        self.publications.under_way = step.map(|step| Publication { step, ..publication });
+        result
+    }
+
+    /// Follows a slice of what is new; after the last one the snapshot is offered.
+    fn follow(&mut self, publication: &mut Publication, mut prepared: Box<Prepared>) -> Step {
+        let now = Instant::now();
+        let Prepared { arrived, ways, .. } = &mut *prepared;
+        self.statistics.open(arrived, SLICE, &self.workers);
+        for (key, importance) in ways.drain(ways.len().saturating_sub(SLICE)..) {
+            self.neighbours.depend(key, importance, now - self.started);
         }
-        self.model = next;
+        if !arrived.is_empty() || !ways.is_empty() {
+            return Step::Following(prepared);
+        }
+        if prepared.has_others {
+            self.choose_vips(&prepared.snapshot);
+        }
+        let Prepared { next, snapshot, is_anew, left, addresses, .. } = *prepared;
+        let before = (mem::replace(&mut self.model, next), mem::replace(&mut self.snapshot, snapshot));
+        publication.before = is_anew.then_some(before);
+        (publication.left, publication.addresses) = (left, addresses);
         let mut transition = Transition::new(Arc::clone(&self.snapshot), self.patience);
-        let began = Instant::now();
-        transition.offer(&mut self.workers, began);
-        self.publications.under_way =
-            Some(Publication { transition, began, has_others, has_other_addresses, macs, asked });
+        transition.offer(&mut self.workers, now);
+        Step::Offered(Offered { transition, began: now })
+    }
+
+    /// Closes a slice of what is gone; after the last one the publication is finished, which is its end unless a worker
+    /// is late.
+    fn close(
+        &mut self,
+        publication: &mut Publication,
+        offered: Offered,
+        result: Result<(), WorkerLate>,
+    ) -> (Option<Step>, Result<(), WorkerLate>) {
+        self.statistics.close(&mut publication.left, SLICE, &self.workers);
+        if !publication.left.is_empty() {
+            return (Some(Step::Closing(offered, result)), Ok(()));
+        }
+        self.finish(publication, result);
+        (result.is_err().then_some(Step::Offered(offered)), result)
     }
 
     /// Lets everything else follow what is in force: on all workers (`Ok`, the end of this publication), or on all but
     /// those that are late. What has followed then does not do so again.
-    fn finish(&mut self, result: Result<(), WorkerLate>) {
-        let Some(mut publication) = self.publications.under_way.take() else { return };
+    fn finish(&mut self, publication: &mut Publication, result: Result<(), WorkerLate>) {
         if result.is_ok() {
             // What the next compiling writes to is the snapshot before, if it is back.
             self.workers.take_returns();
             self.sums.follow(&self.snapshot, &self.workers);
             if publication.has_other_addresses {
-                self.follow_addresses(None); // lets go only
+                self.follow_addresses(&[&self.snapshot.clone()]); // lets go only
+            }
+            if let Some(before) = publication.before.take() {
+                self.preparation.give(Job::Free(Box::new(before)));
+                self.has_freed = true;
             }
         }
-        if std::mem::take(&mut publication.has_others) {
-            self.statistics.close(&self.model, &self.workers);
-        }
         let now = self.moment(Instant::now());
-        for (address, interfaces) in self.compiler.take_addresses() {
+        for (address, interfaces) in mem::take(&mut publication.addresses) {
             self.announcer.set_address(address, interfaces, now);
         }
-        for (interface, mac) in std::mem::take(&mut publication.macs) {
+        for (interface, mac) in mem::take(&mut publication.macs) {
             self.restore(interface, mac, now);
         }
         self.act();
-        self.has_freed |= self.compiler.is_anew();
         self.answer_asked(publication.asked.take(), result);
-        if result.is_err() {
-            self.publications.under_way = Some(publication);
-        }
     }
 
-    fn answer_asked(&mut self, asked: Option<(PeerId, Command)>, result: Result<(), WorkerLate>) {
+    fn answer_asked(&mut self, asked: Option<Asked>, result: Result<(), WorkerLate>) {
         match (asked, result) {
-            (Some((peer, command)), Ok(())) => {
+            (Some(Asked { peer, command }), Ok(())) => {
                 self.log_change(&command);
                 self.answer_done(peer, &command);
             }
-            (Some((peer, command)), Err(late)) => self.refuse(peer, &command, late.into()),
+            (Some(Asked { peer, command }), Err(late)) => self.refuse(peer, &command, late.into()),
             (None, Err(late)) => log::error!("{}", Refused::from(late)),
             (None, Ok(())) => {}
         }
     }
 
+    fn forget_released(&mut self) {
+        let released = &mut self.publications.released;
+        for key in released.drain(released.len().saturating_sub(SLICE)..) {
+            self.statistics.forget(&key);
+        }
+    }
+
     /// A worker is late: nothing else can be published for the time being.
-    fn refuse_waiting(&mut self) {
+    pub(super) fn refuse_waiting(&mut self) {
         let Err(refused) = self.late() else { return };
-        for change in std::mem::take(&mut self.publications.waiting) {
-            self.refuse(change.peer, &change.command, refused.clone());
+        for Change { asked: Asked { peer, command }, .. } in mem::take(&mut self.publications.waiting) {
+            self.refuse(peer, &command, refused.clone());
         }
     }
 
-    /// The daemon stops: nobody waits for an answer that does not come.
+    /// The daemon stops: nobody waits for an answer that does not come. What is being prepared comes as far as the end
+    /// of a step, and so into the state file as a whole or not at all.
     pub(super) fn refuse_all(&mut self) {
-        let under_way = self.publications.under_way.take().and_then(|publication| publication.asked);
-        if let Some((peer, _)) = under_way {
-            let version = self.compiler.version();
-            self.server.answer(peer, Outcome::Error(Refused::StoppingKept(version).into()), Instant::now());
+        let mut kept = None;
+        for done in self.preparation.end() {
+            match done {
+                Done::Prepared(prepared) => kept = Some(prepared.snapshot.version),
+                done => self.take_done(done),
+            }
         }
-        for Change { peer, .. } in std::mem::take(&mut self.publications.waiting) {
-            self.server.answer(peer, Outcome::Error(Refused::Stopping.into()), Instant::now());
+        let Publications { under_way, waiting, trials, trial, .. } = mem::take(&mut self.publications);
+        if let Some(Publication { step, asked: Some(Asked { peer, .. }), .. }) = under_way {
+            let version = match step {
+                Step::Preparing { first } => kept.or(first.map(|first| first.snapshot.version)),
+                Step::Following(prepared) => Some(prepared.snapshot.version),
+                Step::Offered(_) | Step::Closing(..) => Some(self.snapshot.version),
+            };
+            self.say_stopping(peer, version.map_or(Refused::Stopping, Refused::StoppingKept));
+        }
+        let asked = waiting.into_iter().map(|change| change.asked).chain(trials).chain(trial);
+        for Asked { peer, .. } in asked {
+            self.say_stopping(peer, Refused::Stopping);
         }
     }
 
-    fn compile(&mut self, next: &Model) {
-        let Self { compiler, neighbours, .. } = self;
-        self.snapshot = compiler.compile(next, |key: NeighbourKey| neighbours.id(key));
+    fn say_stopping(&mut self, peer: PeerId, refused: Refused) {
+        self.server.answer(peer, Outcome::Error(refused.into()), Instant::now());
     }
 }

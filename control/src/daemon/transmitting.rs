@@ -75,7 +75,7 @@ fn standing_note(name: &str, (worker, seconds): (usize, u64)) -> String {
 impl ControlThread {
     /// Once a second: finds queues that stand still, and has other workers send.
     pub(super) fn watch_transmitting(&mut self) {
-        for port in 0..self.compiler.network().eth_ports.len() {
+        for port in 0..self.network.eth_ports.len() {
             let nanoseconds = self.workers.counters().map(|counters| counters.transmit_stands[port].get());
             let stands: Vec<_> = nanoseconds.map(|ns| (ns > 0).then_some(ns / 1_000_000_000)).collect();
             let is_idle = stands.iter().all(Option::is_none);

@@ -4,7 +4,7 @@ use super::rules;
 use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
-use dataplane::snapshot::{EthPort, Interface, IpOptions, Route, Routes, Unmatched};
+use dataplane::snapshot::{EthPort, Interface, IpOptions, Route, Routes, Steering, Unmatched};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ pub struct Layout {
 }
 
 /// The EthPorts, interfaces and routes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Network {
     /// By `EthPortId`.
     pub eth_ports: Vec<EthPort>,
@@ -54,6 +54,17 @@ impl Network {
         let gateways = routes.iter().filter_map(gateway).collect();
         let table = Routes::new(&interfaces, &routes);
         Self { eth_ports, interfaces, routes, unmatched, ip_options, gateways, fixed, asked_mtu, table }
+    }
+
+    /// Software steers this port.
+    pub fn steer_by_software(&mut self, port: usize) {
+        self.eth_ports[port].steering = Steering::Software;
+    }
+
+    /// An interface has this MAC, and this MTU in bytes.
+    pub fn set_link(&mut self, interface: usize, mac: Mac, mtu: u16) {
+        let interface = &mut self.interfaces[interface];
+        (interface.mac, interface.mtu) = (mac, mtu);
     }
 
     /// The host that packets to a real are sent to next, as the workers choose it.

@@ -48,7 +48,7 @@ impl Neighbours {
             State::Failed { .. } => self.ask(key, now),
             State::Static { .. } | State::Reachable { .. } | State::Checking { .. } => {
                 // The event crossed with the answer.
-                let id = self.id(key);
+                let id = self.ids.id(key);
                 self.actions.push(Action::Tell(Notice::Reachable(key, id)));
             }
         }
@@ -182,7 +182,7 @@ impl Neighbours {
         if self.is_withdrawn(key) {
             return;
         }
-        let id = self.id(key);
+        let id = self.ids.id(key);
         if id == NextHopId::UNKNOWN {
             self.forget(key);
             self.actions.push(Action::Tell(Notice::Unreachable(key)));
@@ -194,8 +194,8 @@ impl Neighbours {
     }
 
     pub(super) fn unpublish(&mut self, key: NeighbourKey) {
-        if let Some(id) = self.ids.get(&key) {
-            self.actions.push(Action::Set(*id, NextHop::UNRESOLVED));
+        if let Some(id) = self.ids.known(key) {
+            self.actions.push(Action::Set(id, NextHop::UNRESOLVED));
         }
     }
 }

@@ -31,6 +31,7 @@
 //! mod        all neighbours: which there are, and when each is due
 //! asking     what an event or the passing of time leads to
 //! entry      what is known of one neighbour
+//! hop_ids    the ids of neighbours
 //! pace       how often neighbours are asked, and how many there can be
 //! arp        the messages to send
 //! announce   gratuitous ARP: links learn which addresses are ours
@@ -44,20 +45,21 @@ mod arp;
 mod asking;
 mod conflicts;
 mod entry;
+mod hop_ids;
 mod pace;
 
 pub use action::{Action, ArpFrame, Notice};
 pub use announce::{Announcer, FRAMES_AT_ONCE};
 pub use arp::Interface;
 pub use conflicts::{Conflict, Conflicts};
+pub use hop_ids::HopIds;
 pub use pace::{
     FORGET, KEPT, LONGEST_PAUSE, LOOKS, MAX_ENTRIES, MAX_UNANSWERED, NEW_A_SECOND, REACHABLE, RETRY,
     REVIVALS, REVIVE, SPREAD, TRIES, WANTED,
 };
 
 use dataplane::exchange::orders::NeighbourEvent;
-use dataplane::live::next_hops::NextHops;
-use dataplane::names::ids::{InterfaceId, MAX_INTERFACES, NeighbourKey, NextHopId};
+use dataplane::names::ids::{InterfaceId, MAX_INTERFACES, NeighbourKey};
 use dataplane::names::mac::Mac;
 use entry::{Entry, Kind, State};
 use hashbrown::HashMap;
@@ -79,8 +81,7 @@ pub struct Neighbours {
     failed: u32,
     /// Dynamic ones that have not answered, oldest first.
     unanswered: BTreeSet<(Moment, NeighbourKey)>,
-    /// Bound for as long as the process lives: connections carry them.
-    ids: HashMap<NeighbourKey, NextHopId>,
+    ids: HopIds,
     refused: u64,
     /// New dynamic ones asked for.
     begun: ASecond,
@@ -109,7 +110,7 @@ impl Neighbours {
             due: [BTreeSet::new(), BTreeSet::new()],
             failed: 0,
             unanswered: BTreeSet::new(),
-            ids: HashMap::new(),
+            ids: HopIds::default(),
             refused: 0,
             begun: ASecond::default(),
             again: ASecond::default(),
@@ -131,20 +132,9 @@ impl Neighbours {
         &mut self.interfaces
     }
 
-    /// The id of a host; [`NextHopId::UNKNOWN`] if there are no more.
-    pub fn id(&mut self, key: NeighbourKey) -> NextHopId {
-        if let Some(id) = self.ids.get(&key) {
-            return *id;
-        }
-        // 0 is `UNKNOWN`.
-        let next = self.ids.len() + 1;
-        if next >= NextHops::IDS {
-            self.refused += 1;
-            return NextHopId::UNKNOWN;
-        }
-        let id = NextHopId(next as u32);
-        self.ids.insert(key, id);
-        id
+    /// The ids of hosts, which other threads may ask for, too.
+    pub fn ids(&self) -> &HopIds {
+        &self.ids
     }
 
     /// From now on a neighbour is permanent, and this much depends on it; or (`None`) it is permanent no more.
@@ -281,7 +271,7 @@ impl Neighbours {
 
     /// Neighbours that were refused for want of room.
     pub fn refused(&self) -> u64 {
-        self.refused
+        self.refused + self.ids.refused()
     }
 
     fn insert(&mut self, key: NeighbourKey, entry: Entry) {

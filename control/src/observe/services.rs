@@ -3,7 +3,6 @@
 use super::statistics::Statistics;
 use crate::api::protocol::{RealView, ServiceView, Services, Traffic};
 use crate::model::{Model, Real, Service};
-use crate::publish::ids::Ids;
 use crate::publish::workers::{Connections, Workers};
 use crate::text::{masks, scheduler_flags, service_options, state_timeouts};
 use dataplane::names::ids::{RealKey, ServiceKey};
@@ -34,9 +33,7 @@ impl Columns {
 pub struct Inputs<'a> {
     /// What is configured.
     pub model: &'a Model,
-    /// The reals' ids.
-    pub ids: &'a Ids,
-    /// What is counted, and at which rates.
+    /// What is counted, at which rates, and by which id.
     pub statistics: &'a Statistics,
     /// Their gauges of connections.
     pub workers: &'a Workers,
@@ -73,7 +70,7 @@ fn service_view(inputs: Inputs<'_>, columns: Columns, service: &Service) -> Serv
 
 fn real_view(inputs: Inputs<'_>, columns: Columns, service: &Service, real: &Real) -> RealView {
     let key = RealKey { service: service.key, endpoint: real.endpoint };
-    let id = inputs.ids.real(&key);
+    let id = inputs.statistics.id(&key);
     let connections = id.map_or_else(Connections::default, |id| inputs.workers.connections(id));
     RealView {
         address: real.endpoint.ip().to_string(),

@@ -3,14 +3,14 @@
 //! A service has a total of its own, so that reals that were removed still count in it.
 
 use crate::api::protocol::Traffic;
-use crate::model::Model;
 use crate::observe::rates::Rates;
+use crate::publish::ids::{Arrived, Left};
 use crate::publish::workers::Workers;
-use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{RealId, RealKey, ServiceKey};
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::{Add, AddAssign};
+use std::ops::{Add, AddAssign, Bound};
 use std::time::Duration;
 
 /// What the workers have counted for an id, since they run.
@@ -35,11 +35,20 @@ impl Reader for Workers {
 }
 
 /// The accounts of all services and reals.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Statistics {
-    /// The model whose accounts are open.
-    followed: Model,
-    services: HashMap<ServiceKey, ServiceAccount>,
+    services: BTreeMap<ServiceKey, ServiceAccount>,
+    /// The renewal that is under way.
+    renewal: Option<Renewal>,
+}
+
+/// Renewing all rates, which is done in slices.
+#[derive(Clone, Copy, Debug)]
+struct Renewal {
+    /// Since the one before.
+    elapsed: Duration,
+    /// The last service that it has come to.
+    after: Option<ServiceKey>,
 }
 
 /// The accounts of a service and its reals, or of the removed reals of a removed service.
@@ -65,45 +74,45 @@ struct RealAccount {
     in_service: bool,
 }
 
-impl Default for Statistics {
-    fn default() -> Self {
-        Self { followed: Model::new(TimeoutSeconds::default()), services: HashMap::new() }
-    }
-}
-
 impl Statistics {
-    /// Before a new model is published: opens the accounts of what is new in it, and goes on with those
-    /// of what was removed and is back.
-    pub fn open(&mut self, model: &Model, id: impl Fn(&RealKey) -> Option<RealId>, reader: &impl Reader) {
-        for now in model.differences(&self.followed).filter_map(|change| change.now) {
-            let service = self.services.entry(now.key).or_default();
-            if service.own.is_none() {
-                // As in the kernel, a service made anew begins at 0 with all its reals.
-                *service = ServiceAccount { own: Some(Account::default()), reals: HashMap::new() };
-            }
-            for key in now.real_keys() {
-                if let Some(id) = id(&key) {
-                    service.open(key.endpoint, id, reader);
-                }
-            }
+    /// Before a new model is published: opens the accounts of what is new in it, and goes on with those of what was
+    /// removed and is back. Takes `most` of them out of `arrived`.
+    pub fn open(&mut self, arrived: &mut Arrived, most: usize, reader: &impl Reader) {
+        let services = last(&mut arrived.services, most);
+        let most = most - services.len();
+        for key in services {
+            // As in the kernel, a service made anew begins at 0 with all its reals.
+            let account = ServiceAccount { own: Some(Account::default()), reals: HashMap::new() };
+            self.services.insert(key, account);
+        }
+        for (key, id) in last(&mut arrived.reals, most) {
+            self.services.entry(key.service).or_default().open(key.endpoint, id, reader);
         }
     }
 
-    /// After the new model is in force: closes the accounts of what it has no more.
-    pub fn close(&mut self, model: &Model, reader: &impl Reader) {
-        for change in model.differences(&self.followed) {
-            let Some(service) = self.services.get_mut(&change.key) else { continue };
-            for key in change.leaving() {
+    /// After the new model is in force: closes the accounts of what it has no more. Takes `most` of them out of `left`.
+    pub fn close(&mut self, left: &mut Left, most: usize, reader: &impl Reader) {
+        let reals = last(&mut left.reals, most);
+        let most = most - reals.len();
+        for key in reals {
+            if let Some(service) = self.services.get_mut(&key.service) {
                 service.close(key.endpoint, reader);
             }
-            if change.now.is_none() {
+        }
+        for key in last(&mut left.services, most) {
+            if let Some(service) = self.services.get_mut(&key) {
                 service.own = None;
                 if service.reals.is_empty() {
-                    self.services.remove(&change.key);
+                    self.services.remove(&key);
                 }
             }
         }
-        self.followed = model.clone();
+    }
+
+    /// The id by which the workers count a real that is in service.
+    pub fn id(&self, key: &RealKey) -> Option<RealId> {
+        let real = self.services.get(&key.service)?.reals.get(&key.endpoint)?;
+        real.in_service.then_some(real.id)
     }
 
     /// Forgets a removed real: nothing of it is left.
@@ -115,32 +124,46 @@ impl Statistics {
         }
     }
 
-    /// Adds what was counted since the last time.
-    pub fn collect(&mut self, reader: &impl Reader) {
-        for service in self.services.values_mut() {
-            let in_service = service.reals.values_mut().filter(|real| real.in_service);
-            let passed = in_service.fold(Traffic::default(), |sum, real| sum + real.collect(reader));
-            service.own.iter_mut().for_each(|own| own.total += passed);
+    /// Adds what was counted since the last time, of all services or only this one.
+    pub fn collect(&mut self, only: Option<&ServiceKey>, reader: &impl Reader) {
+        match only {
+            Some(key) => self.services.get_mut(key).into_iter().for_each(|service| service.collect(reader)),
+            None => self.services.values_mut().for_each(|service| service.collect(reader)),
         }
     }
 
-    /// Renews the rates; [`collect`](Self::collect) comes first.
-    pub fn estimate(&mut self, elapsed: Duration) {
-        for account in self.accounts() {
-            account.rates.renew(account.total, elapsed);
+    /// Begins to renew the rates. This long ago that was begun the last time.
+    pub fn begin_renewal(&mut self, elapsed: Duration) {
+        self.renewal = Some(Renewal { elapsed, after: None });
+    }
+
+    /// Whether rates are still to be renewed.
+    pub fn is_renewing(&self) -> bool {
+        self.renewal.is_some()
+    }
+
+    /// Goes on with renewing: after each service, whether reals enough have been counted.
+    pub fn renew(&mut self, enough: usize, reader: &impl Reader) {
+        let Some(Renewal { elapsed, after }) = self.renewal else { return };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut count = 0;
+        for (key, service) in self.services.range_mut((from, Bound::Unbounded)) {
+            service.collect(reader);
+            service.accounts().for_each(|account| account.rates.renew(account.total, elapsed));
+            count += 1 + service.reals.len();
+            if count >= enough {
+                self.renewal = Some(Renewal { elapsed, after: Some(*key) });
+                return;
+            }
         }
+        self.renewal = None;
     }
 
     /// Everything begins at 0.
     pub fn zero(&mut self, reader: &impl Reader) {
-        self.collect(reader);
-        self.accounts().for_each(|account| *account = Account::default());
-    }
-
-    fn accounts(&mut self) -> impl Iterator<Item = &mut Account> {
-        self.services.values_mut().flat_map(|ServiceAccount { own, reals }| {
-            own.iter_mut().chain(reals.values_mut().map(|real| &mut real.account))
-        })
+        self.collect(None, reader);
+        let accounts = self.services.values_mut().flat_map(ServiceAccount::accounts);
+        accounts.for_each(|account| *account = Account::default());
     }
 
     /// A service's totals and rates.
@@ -157,6 +180,18 @@ impl Statistics {
 }
 
 impl ServiceAccount {
+    /// Its own, and its reals'.
+    fn accounts(&mut self) -> impl Iterator<Item = &mut Account> {
+        self.own.iter_mut().chain(self.reals.values_mut().map(|real| &mut real.account))
+    }
+
+    /// Adds what was counted since the last time.
+    fn collect(&mut self, reader: &impl Reader) {
+        let in_service = self.reals.values_mut().filter(|real| real.in_service);
+        let passed = in_service.fold(Traffic::default(), |sum, real| sum + real.collect(reader));
+        self.own.iter_mut().for_each(|own| own.total += passed);
+    }
+
     fn open(&mut self, endpoint: SocketAddr, id: RealId, reader: &impl Reader) {
         let read = || reader.read(id);
         let fresh = || RealAccount { id, account: Account::default(), read: read(), in_service: true };
@@ -189,6 +224,11 @@ impl Account {
     fn view(&self) -> (Traffic, Traffic) {
         (self.total, self.rates.a_second())
     }
+}
+
+/// Takes `most` off the end.
+fn last<T>(of: &mut Vec<T>, most: usize) -> std::vec::Drain<'_, T> {
+    of.drain(of.len().saturating_sub(most)..)
 }
 
 /// What was counted between two readings.

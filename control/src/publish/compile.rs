@@ -1,13 +1,12 @@
 //! From the model to what the workers run on.
 
 use crate::model::{Model, Network, Service};
-use crate::publish::ids::{Followed, Ids, NoRoom, Standing};
+use crate::publish::ids::{Arrived, Followed, Ids, Left, NoRoom, Standing};
 use crate::publish::pair::Pair;
 use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::names::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceId, ServiceKey};
-use dataplane::names::mac::Mac;
 use dataplane::schedule::{Candidate, Schedule};
-use dataplane::snapshot::{self, Description, Edit, OnRemoval, Snapshot, Steering, Thresholds};
+use dataplane::snapshot::{self, Description, Edit, OnRemoval, Snapshot, Thresholds};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,7 +19,7 @@ const MANY: usize = 512;
 /// Makes snapshots, and remembers what they share.
 #[derive(Debug)]
 pub struct Compiler {
-    network: Network,
+    network: Arc<Network>,
     /// The last snapshot has not this network.
     has_other_network: bool,
     ids: Ids,
@@ -29,6 +28,8 @@ pub struct Compiler {
     timeouts: TimeoutSeconds,
     has_others: bool,
     is_anew: bool,
+    arrived: Arrived,
+    left: Left,
     /// Own addresses that came, went or changed their ports, with the ports that answer now; not taken yet.
     addresses: BTreeMap<IpAddr, u16>,
     pair: Pair,
@@ -37,15 +38,17 @@ pub struct Compiler {
 
 impl Compiler {
     /// Nothing is compiled yet.
-    pub fn new(network: Network) -> Self {
+    pub fn new(network: impl Into<Arc<Network>>) -> Self {
         Self {
-            network,
+            network: network.into(),
             has_other_network: true,
             ids: Ids::default(),
             version: 0,
             timeouts: TimeoutSeconds::default(),
             has_others: true,
             is_anew: true,
+            arrived: Arrived::default(),
+            left: Left::default(),
             addresses: BTreeMap::new(),
             pair: Pair::default(),
             schedules: HashMap::new(),
@@ -57,17 +60,12 @@ impl Compiler {
         &self.network
     }
 
-    /// From the next snapshot on software steers this port.
-    pub fn steer_by_software(&mut self, port: usize) {
-        self.network.eth_ports[port].steering = Steering::Software;
-        self.has_other_network = true;
-    }
-
-    /// From the next snapshot on a port has this MAC, and this MTU in bytes.
-    pub fn set_link(&mut self, port: usize, mac: Mac, mtu: u16) {
-        let interface = &mut self.network.interfaces[port];
-        (interface.mac, interface.mtu) = (mac, mtu);
-        self.has_other_network = true;
+    /// The ports and routes of the next snapshot. It is compiled anew, unless they are the very ones of the last.
+    pub fn follow_network(&mut self, network: &Arc<Network>) {
+        if !Arc::ptr_eq(&self.network, network) {
+            self.network = Arc::clone(network);
+            self.has_other_network = true;
+        }
     }
 
     /// The ids in use.
@@ -88,6 +86,12 @@ impl Compiler {
     /// Whether the last snapshot was compiled anew, so that much memory is freed when the one before is.
     pub fn is_anew(&self) -> bool {
         self.is_anew
+    }
+
+    /// The services and reals that the last snapshot has and the one before had not, and those of which it is the other
+    /// way round; only once.
+    pub fn take_changes(&mut self) -> (Arrived, Left) {
+        (std::mem::take(&mut self.arrived), std::mem::take(&mut self.left))
     }
 
     /// Whether own addresses are others than when they were last [taken](Self::take_addresses).
@@ -118,8 +122,10 @@ impl Compiler {
         mut next_hop: impl FnMut(NeighbourKey) -> NextHopId,
     ) -> Arc<Snapshot> {
         self.version += 1;
-        let followed = self.ids.follow(model, self.version);
+        let mut followed = self.ids.follow(model, self.version);
         self.has_others = followed.has_others;
+        (self.arrived, self.left) =
+            (std::mem::take(&mut followed.arrived), std::mem::take(&mut followed.left));
         self.follow_schedules(model, &followed);
         self.is_anew = std::mem::take(&mut self.has_other_network)
             || followed.services.len() + followed.reals.len() > MANY;

@@ -47,8 +47,44 @@ pub struct Followed {
     pub services: Vec<(ServiceKey, ServiceId)>,
     /// Reals that were added or removed, or have other thresholds, or (without a key) were released, in no order.
     pub reals: Vec<(RealId, Option<(RealKey, Standing)>)>,
+    /// What the model before had not.
+    pub arrived: Arrived,
+    /// What the model before had, and this one has not.
+    pub left: Left,
     /// Whether the model has other services or reals than the one before, or others that take new connections.
     pub has_others: bool,
+}
+
+/// Services and reals that are new, in no order.
+#[derive(Debug, Default)]
+pub struct Arrived {
+    /// Services.
+    pub services: Vec<ServiceKey>,
+    /// Reals, also those of services that stay, with their ids.
+    pub reals: Vec<(RealKey, RealId)>,
+}
+
+/// Services and reals that are gone, in no order.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Services.
+    pub services: Vec<ServiceKey>,
+    /// Reals, also those of services that stay.
+    pub reals: Vec<RealKey>,
+}
+
+impl Arrived {
+    /// Whether there is nothing new.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.reals.is_empty()
+    }
+}
+
+impl Left {
+    /// Whether nothing is gone.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.reals.is_empty()
+    }
 }
 
 /// How a real stands that has an id.
@@ -120,6 +156,7 @@ impl Ids {
             for key in change.leaving() {
                 if let Some(id) = self.reals.remove(&key) {
                     self.removed.insert(key, Removed { id, version, on_removal });
+                    followed.left.reals.push(key);
                     followed.reals.push((id, Some((key, Standing::Removed(on_removal)))));
                 }
             }
@@ -134,6 +171,7 @@ impl Ids {
                 let removed = self.removed.remove(&key).map(|removed| removed.id);
                 let id = removed.unwrap_or_else(|| unused_real(&mut self.free_reals, &mut self.unused_reals));
                 self.reals.insert(key, id);
+                followed.arrived.reals.push((key, id));
                 followed.reals.push((id, Some((key, Standing::Configured(real.thresholds)))));
             }
         }
@@ -142,6 +180,7 @@ impl Ids {
         for key in changes().filter(|change| change.now.is_none()).map(|change| change.key) {
             if let Some(id) = self.services.remove(&key) {
                 self.free_services.insert(id.0);
+                followed.left.services.push(key);
                 followed.services.push((key, id));
             }
         }
@@ -150,6 +189,7 @@ impl Ids {
                 let fresh = (self.services.len() + self.free_services.len()) as u32;
                 let id = ServiceId(self.free_services.pop_first().unwrap_or(fresh));
                 self.services.insert(key, id);
+                followed.arrived.services.push(key);
                 id
             });
             followed.services.push((key, id));

@@ -56,6 +56,10 @@ pub struct Workers {
     sender: Sender,
 }
 
+/// What the workers count, for other threads than the one that has their rings.
+#[derive(Clone, Debug)]
+pub struct Gauges(Vec<Arc<WorkerCounters>>);
+
 /// The worker that sends the control thread's frames.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sender {
@@ -75,7 +79,24 @@ pub struct Connections {
     pub closing: u64,
 }
 
+impl Gauges {
+    /// A real's connections on all workers.
+    pub fn connections(&self, id: RealId) -> Connections {
+        Connections::of(self.0.iter().map(|counters| counters.real(id)))
+    }
+}
+
 impl Connections {
+    fn of<'a>(counters: impl Iterator<Item = &'a RealCounters> + Clone) -> Self {
+        // A worker's gauge may be below 0 as long as another's is above: sums wrap back.
+        let sum = |gauge: fn(&RealCounters) -> u64| counters.clone().map(gauge).fold(0, u64::wrapping_add);
+        Self {
+            active: sum(|real| real.states.active()),
+            total: sum(|real| real.total.get()),
+            closing: sum(|real| real.states.closing()),
+        }
+    }
+
     /// As `InActConn`.
     pub fn inactive(&self) -> u64 {
         self.total.saturating_sub(self.active)
@@ -104,8 +125,13 @@ impl Workers {
         self.ends.is_empty()
     }
 
+    /// What they count, for another thread.
+    pub fn gauges(&self) -> Gauges {
+        Gauges(self.ends.iter().map(|end| Arc::clone(&end.counters)).collect())
+    }
+
     /// What each of them counts.
-    pub fn counters(&self) -> impl Iterator<Item = &WorkerCounters> {
+    pub fn counters(&self) -> impl Iterator<Item = &WorkerCounters> + Clone {
         self.ends.iter().map(|end| &*end.counters)
     }
 
@@ -234,14 +260,6 @@ impl Workers {
 
     /// A real's connections on all workers.
     pub fn connections(&self, id: RealId) -> Connections {
-        // A worker's gauge may be below 0 as long as another's is above: sums wrap back.
-        let sum = |gauge: fn(&RealCounters) -> u64| {
-            self.counters().map(|counters| gauge(counters.real(id))).fold(0, u64::wrapping_add)
-        };
-        Connections {
-            active: sum(|real| real.states.active()),
-            total: sum(|real| real.total.get()),
-            closing: sum(|real| real.states.closing()),
-        }
+        Connections::of(self.counters().map(|counters| counters.real(id)))
     }
 }

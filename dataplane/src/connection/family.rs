@@ -41,6 +41,9 @@ pub trait Rests<Rest>: Sized {
 
     /// An entry comes to lie here.
     fn set(&mut self, bucket: usize, way: usize, rest: Rest);
+
+    /// Brings those of a bucket close; has no other effect.
+    fn prefetch(&self, bucket: usize);
 }
 
 impl Family for V4 {
@@ -73,4 +76,7 @@ impl Rests<()> for () {
 
     #[inline(always)]
     fn set(&mut self, _: usize, _: usize, (): ()) {}
+
+    #[inline(always)]
+    fn prefetch(&self, _: usize) {}
 }

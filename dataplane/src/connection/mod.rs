@@ -5,12 +5,15 @@
 //! table  the entries of one worker
 //! family what differs between address families
 //! row    connections on their way out of a table, or into one
+//! wide   a family for tests, with long addresses
 //! ```
 
 pub mod family;
 mod row;
 mod state;
 pub mod table;
+#[cfg(test)]
+pub(crate) mod wide;
 
 pub use row::{Copied, Imported, NotImported, Row};
 pub use state::{Clock, State, TcpEvent, TimeoutSeconds, Timeouts, Transport};

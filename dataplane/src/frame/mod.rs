@@ -13,8 +13,9 @@ use arrayvec::ArrayVec;
 pub const BURST: usize = 32;
 
 /// Bytes at the start of every buffer that may be read and written whatever the frame's length:
-/// Ethernet (14) + IPv4 (20) + TCP (20) with room to load whole words.
-pub const HEAD: usize = 64;
+/// Ethernet (14) + the longest header without options of any family, IPv6's (40) + TCP (20), with room to load whole
+/// words.
+pub const HEAD: usize = 96;
 
 /// The device has found the IPv4 header's checksum wrong; beside [`HEADER_RIGHT`]: the header is right, but not that
 /// field. Both as DPDK has them.

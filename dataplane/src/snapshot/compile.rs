@@ -3,11 +3,9 @@
 use super::addresses::{Addresses, Claim};
 use super::counts::Counts;
 use super::origin::Origins;
-use super::word_map::WordMap;
-use super::{Description, Edit, IpOptions, Real, Routes, Service, Snapshot, Standing, Unmatched, listener};
+use super::{Description, Edit, Families, IpOptions, Real, Routes, Service, Snapshot, Standing, Unmatched};
 use crate::connection::Timeouts;
 use crate::names::ids::{MAX_ETH_PORTS, MAX_INTERFACES, RealId, RealKey, ServiceId};
-use crate::translation::Rewrite;
 
 impl Snapshot {
     /// Derives what the packet path looks up.
@@ -37,7 +35,7 @@ impl Snapshot {
             }),
             smallest_mtu: interfaces.iter().map(|interface| interface.mtu).min().unwrap_or(u16::MAX),
             addresses: Addresses::new(&interfaces),
-            listening: WordMap::with_room(services.len()),
+            families: Families::with_room(services.len()),
             routes,
             eth_ports,
             interfaces,
@@ -45,7 +43,6 @@ impl Snapshot {
             timeouts,
             unmatched,
             ip_options,
-            rewrites: Vec::new(),
             keys: Vec::new(),
             standings: Vec::new(),
             servers: Counts::default(),
@@ -101,8 +98,8 @@ impl Snapshot {
 
     /// Nobody has the real ids up to this number that are new.
     fn make_room(&mut self, slots: usize) {
-        if slots > self.rewrites.len() {
-            self.rewrites.resize(slots, Rewrite::VACANT);
+        self.families.make_room(slots);
+        if slots > self.keys.len() {
             self.keys.resize(slots, None);
             self.standings.resize(slots, Standing::Vacant);
         }
@@ -115,15 +112,11 @@ impl Snapshot {
             self.services.resize(index + 1, None);
         }
         if let Some(Service { key, .. }) = self.services[index].take() {
-            if let Some(listener) = listener(&key) {
-                self.listening.remove(listener);
-            }
+            self.families.ignore(&key);
             self.addresses.claim(key.listen.ip(), Claim::Service, false, &self.interfaces);
         }
         if let Some(Service { key, .. }) = &service {
-            if let Some(listener) = listener(key) {
-                self.listening.insert(listener, id.0);
-            }
+            self.families.listen(key, id);
             self.addresses.claim(key.listen.ip(), Claim::Service, true, &self.interfaces);
         }
         self.services[index] = service;
@@ -142,17 +135,14 @@ impl Snapshot {
             }
         }
         self.keys[index] = now;
-        self.rewrites[index] = real.map_or(Rewrite::VACANT, |Real { key, next_hop, removed, .. }| {
-            Rewrite::of(key, *next_hop, removed.is_some())
-        });
+        self.families.put_real(id, real);
         self.standings[index] = real.map_or(Standing::Vacant, |real| self.standing(real));
     }
 
     fn standing(&self, real: &Real) -> Standing {
-        let id = || self.listening.get(listener(&real.key.service)?);
         match real.removed {
             Some(on_removal) => Standing::Removed(on_removal),
-            None => id().map_or(Standing::Vacant, |id| Standing::InService(ServiceId(id))),
+            None => self.families.service(&real.key.service).map_or(Standing::Vacant, Standing::InService),
         }
     }
 

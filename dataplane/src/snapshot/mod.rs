@@ -8,6 +8,7 @@
 //! description  what is configured: all of it, or what one change makes different
 //! policy       what applies to a service's connections
 //! compile      from a description, or an edit, to what is looked up
+//! family       what is looked up for each address family by itself
 //! addresses    own addresses, and those that stand for a link
 //! origin       which interface a source address belongs on
 //! route        the routing table
@@ -20,6 +21,7 @@ mod addresses;
 mod compile;
 mod counts;
 mod description;
+mod family;
 mod origin;
 mod policy;
 mod route;
@@ -28,23 +30,20 @@ mod word_map;
 
 pub use addresses::Local;
 pub use description::{Description, Edit, EthPort, Interface, IpOptions, Real, Service, Steering, Unmatched};
+pub use family::{Compiled, Families, Part};
 pub use policy::{OnRemoval, Persistence, Policy, Thresholds};
 pub use route::{NextOnWay, Route, Routes};
+pub use word_map::Key;
 
 use crate::connection::{Clock, Timeouts};
-use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, MAX_INTERFACES, Protocol, RealId, RealKey, ServiceId, ServiceKey};
 use crate::names::time::Tick;
-use crate::translation::Rewrite;
+use crate::translation::{Record, RemoteOf};
 use addresses::Addresses;
 use counts::Counts;
 use ipnet::IpNet;
 use origin::Origins;
 use std::net::{IpAddr, SocketAddr};
-use word_map::WordMap;
-
-/// Rewrite records prefetched on adoption (16 KiB). With more reals than this, most are cold anyway.
-const PREFETCHED_REALS: usize = 256;
 
 /// See the module's text.
 #[derive(Clone, Debug)]
@@ -69,12 +68,11 @@ pub struct Snapshot {
     pub smallest_mtu: u16,
     /// By [`InterfaceId`]; as [`Mac::bits`].
     macs: [u64; MAX_INTERFACES],
-    rewrites: Vec<Rewrite>,
+    families: Families,
     /// By [`RealId`].
     keys: Vec<Option<RealKey>>,
     /// By [`RealId`].
     standings: Vec<Standing>,
-    listening: WordMap,
     endpoints: Counts<(Protocol, SocketAddr)>,
     servers: Counts<IpAddr>,
     addresses: Addresses,
@@ -98,10 +96,8 @@ impl Snapshot {
     /// Brings close what packets need first. Another core has just written it, and each line would be waited for by
     /// itself.
     pub(crate) fn prefetch(&self) {
-        let (few, most) =
-            (self.interfaces.iter().take(MAX_INTERFACES), self.rewrites.iter().take(PREFETCHED_REALS));
-        few.for_each(memory::prefetch);
-        most.for_each(memory::prefetch);
+        self.interfaces.iter().take(MAX_INTERFACES).for_each(memory::prefetch);
+        self.families.prefetch();
     }
 
     /// Tells at this tick which connections are alive.
@@ -110,16 +106,16 @@ impl Snapshot {
         Clock { tick, timeouts: &self.timeouts }
     }
 
-    /// The rewrite record of a real; one that matches nothing if there is no such real.
+    /// The rewrite record of a real; one that matches nothing if there is no such real of the family.
     #[inline(always)]
-    pub fn rewrite(&self, id: RealId) -> &Rewrite {
-        self.rewrites.get(id.0 as usize).unwrap_or(&Rewrite::VACANT)
+    pub fn rewrite<F: Compiled>(&self, id: RealId) -> &F::Record {
+        self.rewrites::<F>().get(id.0 as usize).unwrap_or(F::Record::VACANT)
     }
 
-    /// All of them, by the id as an index.
+    /// All of a family, by the id as an index.
     #[inline(always)]
-    pub(crate) fn rewrites(&self) -> &[Rewrite] {
-        &self.rewrites
+    pub(crate) fn rewrites<F: Compiled>(&self) -> &[F::Record] {
+        F::part(&self.families).rewrites()
     }
 
     /// The MAC of an interface, as [`Mac::bits`](crate::names::mac::Mac::bits); zero if there is none.
@@ -156,15 +152,14 @@ impl Snapshot {
 
     /// The service that listens there.
     pub fn service(&self, key: &ServiceKey) -> Option<(ServiceId, &Service)> {
-        let id = self.service_at(listener(key)?)?;
+        let id = self.families.service(key)?;
         Some((id, self.services[id.0 as usize].as_ref()?))
     }
 
-    /// The service that listens there: its endpoint as 48 bits in the order of the wire
-    /// ([`endpoint_bits`](crate::names::family::endpoint_bits)), then the protocol number.
+    /// The service that listens there: an endpoint of the family as it lies on the wire, and a protocol number.
     #[inline(always)]
-    pub fn service_at(&self, listener: u64) -> Option<ServiceId> {
-        self.listening.get(listener).map(ServiceId)
+    pub fn service_at<F: Compiled>(&self, remote: RemoteOf<F>, protocol_number: u8) -> Option<ServiceId> {
+        F::part(&self.families).service_at(F::listener(remote, protocol_number))
     }
 
     /// Whether the address is our own, or one that [stands for a whole link](Self::is_link_broadcast): no client's.
@@ -249,9 +244,4 @@ impl Snapshot {
         let edited = edited.map_or(&[][..], Vec::as_slice).iter().copied();
         (0..all as u32).map(ServiceId).chain(edited)
     }
-}
-
-/// What an IPv4 service is looked up by: its endpoint and protocol in one word.
-fn listener(key: &ServiceKey) -> Option<u64> {
-    Some(V4::endpoint_bits(key.listen)? | u64::from(key.protocol.number()) << 48)
 }

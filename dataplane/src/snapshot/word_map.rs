@@ -1,32 +1,47 @@
-//! A map from words to ids for look-ups on the packet path, for keys that the configuration alone decides, so that
-//! nobody else can make them collide.
+//! A map from words, or longer keys, to ids for look-ups on the packet path, for keys that the configuration alone
+//! decides, so that nobody else can make them collide.
+
+use std::fmt::Debug;
 
 /// Places for each key, at least: so few keys lie beside their place that a look-up is nearly always one load.
 const ROOM: usize = 4;
 
-/// Open addressing: a key lies at its place or at the next free one after it. Keys are not zero.
+/// What is looked up. The default of its type is no key, and stands for a free place.
+pub trait Key: Copy + Debug + Default + Eq {
+    /// All of it, or what tells nearly all keys apart.
+    fn word(self) -> u64;
+}
+
+impl Key for u64 {
+    #[inline(always)]
+    fn word(self) -> u64 {
+        self
+    }
+}
+
+/// Open addressing: a key lies at its place or at the next free one after it.
 #[derive(Clone, Debug)]
-pub(super) struct WordMap {
-    /// Keys and ids; a key of zero: free.
-    places: Box<[(u64, u32)]>,
+pub(super) struct WordMap<K: Key> {
+    /// Keys and ids; no key: free.
+    places: Box<[(K, u32)]>,
     /// What leaves of a hash as many bits as there are places for.
     shift: u32,
     /// Keys in it.
     length: usize,
 }
 
-impl WordMap {
+impl<K: Key> WordMap<K> {
     /// An empty one, with room for this many keys.
     pub(super) fn with_room(keys: usize) -> Self {
         let bits = (keys * ROOM).next_power_of_two().ilog2().max(1);
-        Self { places: vec![(0, 0); 1 << bits].into(), shift: u64::BITS - bits, length: 0 }
+        Self { places: vec![(K::default(), 0); 1 << bits].into(), shift: u64::BITS - bits, length: 0 }
     }
 
     /// Adds a key, or gives it another id.
-    pub(super) fn insert(&mut self, key: u64, id: u32) {
-        debug_assert_ne!(key, 0);
+    pub(super) fn insert(&mut self, key: K, id: u32) {
+        debug_assert!(!is_free(key));
         let place = self.find(key);
-        if self.places[place].0 == 0 {
+        if is_free(self.places[place].0) {
             self.length += 1;
             if self.length * ROOM > self.places.len() {
                 return self.grow(key, id);
@@ -35,9 +50,9 @@ impl WordMap {
         self.places[place] = (key, id);
     }
 
-    fn grow(&mut self, key: u64, id: u32) {
+    fn grow(&mut self, key: K, id: u32) {
         let mut grown = Self::with_room(2 * self.length);
-        let taken = self.places.iter().filter(|(key, _)| *key != 0);
+        let taken = self.places.iter().filter(|(key, _)| !is_free(*key));
         for (key, id) in taken.chain([&(key, id)]) {
             grown.insert(*key, *id);
         }
@@ -45,15 +60,15 @@ impl WordMap {
     }
 
     /// Removes a key, if it is there. Keys behind it that lie beside their places move up.
-    pub(super) fn remove(&mut self, key: u64) {
+    pub(super) fn remove(&mut self, key: K) {
         let last = self.places.len() - 1;
         let mut free = self.find(key);
-        if self.places[free].0 == 0 {
+        if is_free(self.places[free].0) {
             return;
         }
         self.length -= 1;
         let mut next = (free + 1) & last;
-        while self.places[next].0 != 0 {
+        while !is_free(self.places[next].0) {
             let home = self.place_of(self.places[next].0);
             // How far each is behind the key's place: whether the free place is on its way.
             if next.wrapping_sub(home) & last >= next.wrapping_sub(free) & last {
@@ -62,40 +77,45 @@ impl WordMap {
             }
             next = (next + 1) & last;
         }
-        self.places[free] = (0, 0);
+        self.places[free] = (K::default(), 0);
     }
 
     /// Where a key lies, or the free place where it would.
-    fn find(&self, key: u64) -> usize {
+    fn find(&self, key: K) -> usize {
         let mut place = self.place_of(key);
-        while self.places[place].0 != 0 && self.places[place].0 != key {
+        while !is_free(self.places[place].0) && self.places[place].0 != key {
             place = (place + 1) & (self.places.len() - 1);
         }
         place
     }
 
     #[inline(always)]
-    fn place_of(&self, key: u64) -> usize {
+    fn place_of(&self, key: K) -> usize {
         // Twice: one multiplication leaves addresses in a row in a row.
-        let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = key.word().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93) >> self.shift) as usize
     }
 
     /// The id of `key`. Some place is free, so this ends.
     #[inline(always)]
-    pub(super) fn get(&self, key: u64) -> Option<u32> {
+    pub(super) fn get(&self, key: K) -> Option<u32> {
         let mut place = self.place_of(key);
         loop {
             let (known, id) = self.places[place & (self.places.len() - 1)];
             if known == key {
                 return Some(id);
             }
-            if known == 0 {
+            if is_free(known) {
                 return None;
             }
             place += 1;
         }
     }
+}
+
+#[inline(always)]
+fn is_free<K: Key>(key: K) -> bool {
+    key == K::default()
 }
 
 #[cfg(test)]
@@ -104,7 +124,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    fn map_of(entries: impl IntoIterator<Item = (u64, u32)>) -> WordMap {
+    fn map_of(entries: impl IntoIterator<Item = (u64, u32)>) -> WordMap<u64> {
         let mut map = WordMap::with_room(0);
         entries.into_iter().for_each(|(key, id)| map.insert(key, id));
         map
@@ -112,7 +132,7 @@ mod tests {
 
     #[test]
     fn an_empty_map_has_nothing() {
-        assert_eq!(WordMap::with_room(0).get(7), None);
+        assert_eq!(WordMap::<u64>::with_room(0).get(7), None);
     }
 
     /// Endpoints as configurations have them: ports of one address, addresses in a row, ports of each of them.

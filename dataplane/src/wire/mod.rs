@@ -32,7 +32,7 @@ pub mod udp;
 /// The 16-bit number in network order at `offset`, which must lie within `bytes`.
 /// A number of two bytes, the highest first, as on the wire.
 #[inline(always)]
-fn be_u16(bytes: &[u8], offset: usize) -> u16 {
+pub(crate) fn be_u16(bytes: &[u8], offset: usize) -> u16 {
     u16::from_be_bytes([bytes[offset], bytes[offset + 1]])
 }
 

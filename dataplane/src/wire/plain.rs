@@ -3,7 +3,7 @@
 //! All offsets in a plain frame are here. What is compared as bits is loaded as it lies in memory, the first byte
 //! lowest; numbers are in the host's order.
 
-use super::{be_u16, checksum, ethernet, icmp, ipv4, tcp, udp};
+use super::{be_u16, checksum, ethernet, icmp, ipv4, tcp};
 use crate::frame::HEAD;
 use crate::names::ids::Protocol;
 use memory::Bytes16;
@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 
 /// Offsets in a plain frame.
 pub mod at {
-    use super::{ethernet, ipv4, tcp};
+    use super::{ethernet, ipv4};
 
     /// The EtherType.
     pub const ETHER_TYPE: usize = ethernet::field::ETHER_TYPE;
@@ -33,14 +33,8 @@ pub mod at {
     pub const DESTINATION: usize = IPV4 + ipv4::field::DESTINATION;
     /// The TCP or UDP header.
     pub const TRANSPORT: usize = IPV4 + ipv4::HEADER;
-    /// The flags of a TCP segment.
-    pub const TCP_FLAGS: usize = TRANSPORT + tcp::field::FLAGS;
 }
 
-/// Bytes from the start of an IPv4 packet to the end of a TCP header: the least total length of a plain TCP segment.
-pub const LEAST_TCP: u16 = (ipv4::HEADER + tcp::HEADER) as u16;
-/// The least total length of a plain UDP datagram.
-pub const LEAST_UDP: u16 = (ipv4::HEADER + udp::HEADER) as u16;
 const _: () = assert!(at::TRANSPORT + tcp::HEADER <= HEAD && icmp::HEADER <= tcp::HEADER);
 
 /// Flags and offset of a fragment, the first byte lowest, without the flag that forbids to fragment.
@@ -104,18 +98,6 @@ impl Head<'_> {
     #[inline(always)]
     pub fn destination(self) -> Ipv4Addr {
         ipv4::address_at(self.0, at::DESTINATION)
-    }
-
-    /// Source L4 port.
-    #[inline(always)]
-    pub fn source_port(self) -> u16 {
-        be_u16(self.0, at::TRANSPORT)
-    }
-
-    /// Flags of a TCP segment.
-    #[inline(always)]
-    pub const fn tcp_flags(self) -> u8 {
-        self.0[at::TCP_FLAGS]
     }
 
     /// Address and port of the source (0) or destination (1), 48 bits as they lie on the wire. Looked up, not branched
@@ -187,7 +169,7 @@ mod tests {
         /// The view says of any bytes what the parsers say.
         #[test]
         fn the_view_reads_what_the_parsers_read(
-            mut head: [[u8; 32]; 2], ipv4: bool, plain_start: bool, fragment: bool, protocol in 0..20u8,
+            mut head: [[u8; 32]; 3], ipv4: bool, plain_start: bool, fragment: bool, protocol in 0..20u8,
         ) {
             if ipv4 {
                 head[0][12..14].copy_from_slice(&[8, 0]);
@@ -215,7 +197,6 @@ mod tests {
                     && Protocol::from_number(packet.protocol()).is_some();
                 prop_assert_eq!(view.is_plain_ipv4(), is_plain);
                 let port = u16::from_be_bytes([packet.payload()[0], packet.payload()[1]]);
-                prop_assert_eq!(view.source_port(), port);
                 let [a, b, c, d, p, q, ..] = view.endpoint_bits(0).to_le_bytes();
                 prop_assert_eq!((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p, q])), (packet.source(), port));
             }

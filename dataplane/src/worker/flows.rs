@@ -2,8 +2,10 @@
 
 use super::own::OwnConnections;
 use super::shares::Shares;
+use super::tables::{Tabled, Tables};
+use crate::connection::family::Family;
 use crate::connection::table::{
-    ClientKey, Entry, Hash, HashKey, Home, New, NoRoom, Slot, Table, Vacancy, recount_state,
+    ClientKey, Entry, Hash, HashKey, Home, New, NoRoom, Slot, Vacancy, recount_state,
 };
 use crate::connection::{Copied, NotImported, Transport};
 use crate::counters::WorkerCounters;
@@ -27,7 +29,7 @@ const EXPORT_BUCKETS: usize = 1024;
 
 /// The connections of a worker, and what it needs to open one.
 pub(super) struct Flows {
-    pub(super) table: Table,
+    pub(super) tables: Tables,
     /// By service id: where this worker stands in each service's list of reals.
     pub(super) positions: Vec<Position>,
     /// Which reals take new connections.
@@ -61,7 +63,7 @@ impl Flows {
     /// No connections yet, and room for `capacity`.
     ///
     /// # Errors
-    /// If there is no memory for the table.
+    /// If there is no memory for the tables.
     pub(super) fn new(
         capacity: usize,
         hash_key: HashKey,
@@ -70,7 +72,7 @@ impl Flows {
         counters: Arc<WorkerCounters>,
     ) -> Result<Self, memory::Error> {
         Ok(Self {
-            table: Table::new(capacity, hash_key, huge)?,
+            tables: Tables::new(capacity, hash_key, huge)?,
             positions: Vec::new(),
             reals,
             elsewhere,
@@ -120,7 +122,8 @@ impl Flows {
             });
             matches && !entry.is_dead(snapshot.clock(tick))
         };
-        let (slot, entry) = self.table.find(self.table.hash(key), key, belongs)?;
+        let table = &self.tables.v4;
+        let (slot, entry) = table.find(table.hash(key), key, belongs)?;
         Some(Found { slot, entry, direction })
     }
 
@@ -128,12 +131,18 @@ impl Flows {
     pub(super) fn is_client(&self, ends: &Ends, snapshot: &Snapshot, tick: Tick) -> bool {
         let Some(key) = client_key(ends.destination, ends.protocol) else { return false };
         let lives = |entry: Entry| !entry.is_dead(snapshot.clock(tick));
-        self.table.find(self.table.hash(key), key, lives).is_some()
+        let table = &self.tables.v4;
+        table.find(table.hash(key), key, lives).is_some()
     }
 
     /// The real for a new connection of this client.
     #[inline(always)]
-    pub(super) fn pick(&mut self, service: ServiceId, key: ClientKey, snapshot: &Snapshot) -> Option<RealId> {
+    pub(super) fn pick<V: Family>(
+        &mut self,
+        service: ServiceId,
+        key: ClientKey<V>,
+        snapshot: &Snapshot,
+    ) -> Option<RealId> {
         let Self { positions, reals, elsewhere, counters, .. } = self;
         let position = positions.get_mut(service.0 as usize)?;
         let asked = Asked { client: key.client(), live: reals, own: counters, elsewhere };
@@ -142,24 +151,24 @@ impl Flows {
 
     /// Opens a connection in its home bucket, where room for it has been found.
     #[inline(always)]
-    pub(super) fn open_at_home(&mut self, vacancy: Vacancy, new: New, tick: Tick) {
-        self.table.insert_at_home(vacancy, new, tick, &self.counters);
+    pub(super) fn open_at_home<V: Tabled>(&mut self, vacancy: Vacancy, new: New<V>, tick: Tick) {
+        V::of_mut(&mut self.tables).insert_at_home(vacancy, new, tick, &self.counters);
     }
 
     /// Opens a connection wherever there is room, or may be made.
-    pub(super) fn open(
+    pub(super) fn open<V: Tabled>(
         &mut self,
         hash: Hash,
-        new: New,
+        new: New<V>,
         snapshot: &Snapshot,
         tick: Tick,
     ) -> Result<Slot, DropReason> {
-        let Self { table, shares, counters, .. } = self;
+        let Self { tables, shares, counters, .. } = self;
         let standing = shares.beside(new.real, snapshot);
-        let opened = table.insert_beside(standing, hash, new, snapshot.clock(tick), counters);
+        let opened = V::of_mut(tables).insert_beside(standing, hash, new, snapshot.clock(tick), counters);
         opened.map_err(|no_room| match no_room {
             NoRoom::Places => {
-                counters.full_endpoint.set(new.key.endpoint_bits());
+                V::note_full_endpoint(new.key, counters);
                 DropReason::ClientEndpointFull
             }
             NoRoom::Capacity => DropReason::TableFull,
@@ -167,29 +176,30 @@ impl Flows {
     }
 
     /// Forgets a connection.
-    pub(super) fn close(&mut self, slot: Slot) {
-        self.table.remove(slot, &self.counters);
+    pub(super) fn close<V: Tabled>(&mut self, slot: Slot) {
+        V::of_mut(&mut self.tables).remove(slot, &self.counters);
     }
 
     /// Forgets a connection that has timed out.
-    pub(super) fn expire(&mut self, slot: Slot) {
-        self.table.expire(slot, &self.counters);
+    pub(super) fn expire<V: Tabled>(&mut self, slot: Slot) {
+        V::of_mut(&mut self.tables).expire(slot, &self.counters);
     }
 
     /// Forgets what has timed out in a bucket.
-    pub(super) fn expire_at_home(&mut self, home: Home, snapshot: &Snapshot, tick: Tick) {
-        self.table.expire_at_home(home, snapshot.clock(tick), &self.counters);
+    pub(super) fn expire_at_home<V: Tabled>(&mut self, home: Home, snapshot: &Snapshot, tick: Tick) {
+        V::of_mut(&mut self.tables).expire_at_home(home, snapshot.clock(tick), &self.counters);
     }
 
     /// What a packet that the slow path translates leaves behind: the entry's tick and state, and the counters.
     pub(super) fn note(&mut self, found: Found, transport: Transport, length: u16, tick: Tick) {
         let Found { slot, direction, .. } = found;
-        let entry = self.table.taken(slot);
+        let table = &mut self.tables.v4;
+        let entry = table.taken(slot);
         let (before, real) = (entry.state(), entry.real());
         let after = before.after_packet(direction, transport);
-        self.table.touch(slot, tick);
+        table.touch(slot, tick);
         if before != after {
-            self.table.set_state(slot, after);
+            table.set_state(slot, after);
             recount_state(self.counters.real(real), before, after);
         }
         self.counters.real(real).count(direction, length);
@@ -198,7 +208,7 @@ impl Flows {
     /// Once a turn: adds up connections of services while the table is nearly full.
     #[inline(always)]
     pub(super) fn count_shares(&mut self, snapshot: &Snapshot) {
-        if self.table.is_nearly_full() {
+        if self.tables.v4.is_nearly_full() {
             self.shares.count_some(snapshot, &self.counters);
         }
     }
@@ -211,7 +221,7 @@ impl Flows {
         tick: Tick,
         rows: &mut Vec<Copied>,
     ) -> Option<usize> {
-        self.table.export(position, EXPORT_BUCKETS, snapshot.clock(tick), rows)
+        self.tables.v4.export(position, EXPORT_BUCKETS, snapshot.clock(tick), rows)
     }
 
     /// Puts in a connection that was copied out elsewhere. `is_own` says of a client's endpoint, as 48 bits in the
@@ -236,7 +246,7 @@ impl Flows {
             let endpoint = snapshot.real_key(other).map(|other| other.endpoint);
             other == copied.real || endpoint == Some(real.endpoint)
         };
-        self.table.import(copied, collides, snapshot.clock(tick), &self.counters).map(|_| ())
+        self.tables.v4.import(copied, collides, snapshot.clock(tick), &self.counters).map(|_| ())
     }
 }
 

@@ -24,6 +24,7 @@
 //! reach       the ways to and back: next hops and neighbours
 //! sweep       takes dead connections out, in slices
 //! flows       the connections: finding, opening, closing
+//! tables      the tables that they are in: one for each address family
 //! own         connections that reals themselves open from a port that they serve on
 //! shares      how much of a full table each service has
 //! fate        what becomes of a frame
@@ -49,6 +50,7 @@ mod slow;
 #[cfg(feature = "testing")]
 pub mod stages;
 mod sweep;
+mod tables;
 mod take_over;
 #[cfg(feature = "testing")]
 mod testing;
@@ -156,12 +158,12 @@ impl<Io: FrameIo> Worker<Io> {
 
     /// The connection table, to look at.
     pub const fn table(&self) -> &Table {
-        &self.flows.table
+        &self.flows.tables.v4
     }
 }
 
 impl<Io: FrameIo> std::fmt::Debug for Worker<Io> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").field("table", &self.flows.table).finish_non_exhaustive()
+        f.debug_struct("Worker").field("table", &self.flows.tables.v4).finish_non_exhaustive()
     }
 }

@@ -4,9 +4,11 @@ use super::flows::Found;
 use crate::exchange::orders::NeighbourEvent;
 use crate::live::next_hops::NextHops;
 use crate::names::direction::Direction;
+use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, NeighbourKey, NextHopId};
 use crate::names::mac::Mac;
 use crate::snapshot::{NextOnWay, Snapshot};
+use crate::translation::Record;
 use hashbrown::HashMap;
 use rtrb::Producer;
 use std::net::IpAddr;
@@ -73,7 +75,7 @@ impl Reach {
         let (known, hop) = match found.direction {
             Direction::Forward => {
                 let real = snapshot.real_key(found.entry.real())?;
-                let known = snapshot.rewrite(found.entry.real()).next_hop();
+                let known = snapshot.rewrite::<V4>(found.entry.real()).next_hop();
                 (known, snapshot.routes.to_real(real.endpoint.ip())?)
             }
             Direction::Reverse => {

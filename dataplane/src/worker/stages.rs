@@ -1,14 +1,14 @@
 //! Single stages of the packet path as functions of their own, for benches: the worker compiles
 //! them into its loop.
 
-use super::fast::decode::{
-    Expected, Faults, LEAST_TCP, decode, have_plain_lengths, is_plain, length_of, remote_bits,
-};
+use super::fast::decode::{Expected, have_plain_lengths, is_plain, length_of};
 use super::fast::dispatch;
-use super::fast::rewrite::{address_frame, fields, translate_plain};
+use super::fast::family::Plain;
+use super::fast::rewrite::{address_frame, translate_plain};
 use crate::connection::table::ClientKey;
 use crate::frame::{BURST, Frame, HEAD};
 use crate::names::direction::Direction;
+use crate::names::family::V4;
 use crate::names::mac::Mac;
 use crate::translation::Rewrite;
 
@@ -28,17 +28,17 @@ pub fn decode_burst(
     mtu: u16,
     into: &mut [(ClientKey, u64); BURST],
 ) -> bool {
-    let (expected, mut faults) = (Expected::new(mac.bits(), mtu), Faults::none());
+    let (expected, mut faults) = (Expected::<V4>::new(mac.bits(), mtu), V4::no_faults());
     let (mut lengths, mut totals) = ([0; BURST], [0; BURST]);
     let count = frames.len().min(BURST);
     for index in 0..count {
         let frame = &frames[index];
-        let (key, total) = decode(frame, direction, expected, &mut faults);
+        let (key, total) = V4::decode(frame, direction, expected, &mut faults);
         (lengths[index], totals[index]) = (length_of(frame), total);
-        into[index] = (key, remote_bits(frame.head(), direction));
+        into[index] = (key, V4::remote(frame.head(), direction));
     }
-    let plain_lengths = have_plain_lengths(&lengths[..count], &totals[..count], LEAST_TCP, expected);
-    (faults.is_none() && plain_lengths) || frames.iter().all(|frame| is_plain(frame, expected))
+    let plain_lengths = have_plain_lengths(&lengths[..count], &totals[..count], V4::LEAST_TCP, expected);
+    (V4::are_plain(&faults) && plain_lengths) || frames.iter().all(|frame| is_plain(frame, expected))
 }
 
 /// The last stage of one frame that is plain (its TTL above 1): translates it as `rewrite` says, and
@@ -51,6 +51,6 @@ pub fn rewrite_one(
     destination: Mac,
     source: Mac,
 ) {
-    translate_plain(head, fields(head), direction, rewrite);
+    translate_plain::<V4>(head, V4::fields(head), direction, rewrite);
     address_frame(head, destination.bits(), source.bits());
 }

@@ -22,14 +22,14 @@ impl Flows {
     pub(super) fn sweep(&mut self, snapshot: &Snapshot, now: Now, idle: bool) {
         let pass = self.sweep_pass();
         let behind = now.nanoseconds.saturating_sub(self.swept_until).min(pass);
-        let buckets = self.table.buckets() as u64;
+        let buckets = self.tables.v4.buckets() as u64;
         // It fits: a pass has fewer than 2^32 nanoseconds, and a table fewer than 2^32 buckets.
         let due = (behind * buckets / pass) as usize;
         if due == 0 {
             return;
         }
         let examined = due.min(if idle { SWEEP_IDLE } else { SWEEP_BUSY });
-        self.table.sweep(examined, snapshot.clock(now.tick()), &self.counters);
+        self.tables.v4.sweep(examined, snapshot.clock(now.tick()), &self.counters);
         // Being late is made up for within a pass, and never more than that.
         let worth = examined as u64 * pass / buckets;
         self.swept_until = (now.nanoseconds - behind) + worth;
@@ -37,9 +37,9 @@ impl Flows {
 
     /// How long a full pass is to take, in nanoseconds.
     fn sweep_pass(&self) -> u64 {
-        let is_filling = self.table.len() > self.table.capacity() / 4 * 3;
+        let is_filling = self.tables.v4.len() > self.tables.v4.capacity() / 4 * 3;
         let slowest = if is_filling { 1 } else { SWEEP_SLOWEST_SECONDS };
-        let seconds = self.table.buckets().div_ceil(SWEEP_BUCKETS_A_SECOND).clamp(1, slowest);
+        let seconds = self.tables.v4.buckets().div_ceil(SWEEP_BUCKETS_A_SECOND).clamp(1, slowest);
         SWEEP_PASS_NANOSECONDS * seconds as u64
     }
 }

@@ -45,7 +45,7 @@ impl<Io: FrameIo> Worker<Io> {
         let Self { counters, flows, egress, bursts, .. } = self;
         let (decoded, spare) = (&*bursts.decoded, &*bursts.spare);
         let positions = of(&flows.positions[..]);
-        let mut ranges = vec![of(self), of(decoded), of(spare), positions, flows.table.footprint()];
+        let mut ranges = vec![of(self), of(decoded), of(spare), positions, flows.tables.v4.footprint()];
         ranges.extend(counters.footprint());
         ranges.push(egress.io.peers.footprint());
         ranges

@@ -61,14 +61,14 @@ impl<Io: FrameIo> Worker<Io> {
     pub fn turn(&mut self, now: Now) -> usize {
         let now = self.before.clock.at(now);
         self.account(now);
-        if !self.orders.is_empty() || self.flows.table.is_to_resize() {
+        if !self.orders.is_empty() || self.flows.tables.v4.is_to_resize() {
             // No packet is in a stage while the configuration changes, or entries move.
             let (mut turn, bursts) = self.lend(now);
             turn.resolve_burst(&mut bursts.decoded);
             self.carry_out_orders(now);
-            self.flows.table.resize(&self.counters);
+            self.flows.tables.v4.resize(&self.counters);
         }
-        let at_once = self.flows.table.buckets() <= self.fits_core_cache;
+        let at_once = self.flows.tables.v4.buckets() <= self.fits_core_cache;
         let (mut turn, bursts) = self.lend(now);
         let received = turn.receive(bursts, at_once);
         turn.egress.flush(now);

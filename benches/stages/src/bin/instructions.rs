@@ -9,6 +9,7 @@ use dataplane::connection::{Clock, State, Timeouts};
 use dataplane::counters::WorkerCounters;
 use dataplane::frame::{BURST, Frame};
 use dataplane::names::direction::Direction;
+use dataplane::names::family::V4;
 use dataplane::names::ids::{NextHopId, RealId};
 use dataplane::names::time::Tick;
 use dataplane::worker::stages::{decode_burst, rewrite_one};
@@ -99,7 +100,7 @@ fn decode() -> usize {
 fn rewrite() -> usize {
     let mut frames = frames();
     let snapshot = snapshot(1);
-    let rewrite = snapshot.rewrite(RealId(0));
+    let rewrite = snapshot.rewrite::<V4>(RealId(0));
     collected(&mut || {
         for (direction, frame) in &mut frames {
             rewrite_one(frame.head_mut(), *direction, rewrite, VIP_MAC, DIP_MAC);

@@ -4,6 +4,8 @@
 use super::{Outcome, real_of};
 use crate::keys::Key;
 use crate::lookup::REALS;
+use dataplane::names::family::V4;
+use dataplane::translation::Record;
 use dpdk::{Eal, Hash, HashKey16};
 use memory::{HugeSlice, prefetch};
 use traffic::world::snapshot;
@@ -29,7 +31,7 @@ impl RteHash {
         for flow in 0..flows {
             let key = Key::of(flow);
             let position = table.add(&[key.near, key.far]).expect("room");
-            let next_hop = snapshot.rewrite(real_of(flow)).next_hop();
+            let next_hop = snapshot.rewrite::<V4>(real_of(flow)).next_hop();
             values[position as usize] = [u64::from(next_hop.0); 8];
         }
         Self { table, values }

@@ -1,10 +1,8 @@
 use super::*;
-use crate::model::{Real, Service, Settings};
 use crate::text::services::Listen;
-use dataplane::connection::TimeoutSeconds;
 use dataplane::names::family::V4;
-use dataplane::schedule::Algorithm;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 /// Workers that have counted this much.
 #[derive(Default)]
@@ -35,21 +33,42 @@ fn id(key: &RealKey) -> Option<RealId> {
     Some(RealId(V4::bits(key.endpoint.ip())? & 0xff))
 }
 
-fn model(hosts: &[u8]) -> Model {
-    let mut model = Model::new(TimeoutSeconds::default());
-    let reals = hosts.iter().map(|host| Real::new(real(*host).endpoint, 1)).collect();
-    let service = Service::with_added(web(), Settings::new(Algorithm::RoundRobin), 1, reals);
-    model.insert(service);
-    model
+/// With the service, if any, whose reals these are.
+fn publish(statistics: &mut Statistics, hosts: Option<&[u8]>, counted: &Counted) {
+    let open = statistics.services.get(&web());
+    let was_there = open.is_some_and(|service| service.own.is_some());
+    let before: Vec<RealKey> = open.into_iter().flat_map(in_service).collect();
+    let now: Vec<RealKey> = hosts.into_iter().flatten().map(|host| real(*host)).collect();
+    let is_there = hosts.is_some();
+    let of_service = |is_so: bool| Vec::from_iter(is_so.then(web));
+    let only_in = |one: &[RealKey], other: &[RealKey]| -> Vec<RealKey> {
+        one.iter().filter(|key| !other.contains(key)).copied().collect()
+    };
+    let mut arrived = Arrived {
+        services: of_service(is_there && !was_there),
+        reals: only_in(&now, &before).iter().map(|key| (*key, id(key).unwrap())).collect(),
+    };
+    let mut left = Left { services: of_service(was_there && !is_there), reals: only_in(&before, &now) };
+    // In slices of one.
+    while !arrived.is_empty() {
+        statistics.open(&mut arrived, 1, counted);
+    }
+    while !left.is_empty() {
+        statistics.close(&mut left, 1, counted);
+    }
+    let mut open: Vec<RealKey> = statistics.services.get(&web()).into_iter().flat_map(in_service).collect();
+    open.sort();
+    assert_eq!(open, now.into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+    assert!(open.iter().all(|key| statistics.id(key) == id(key)));
 }
 
-fn publish(statistics: &mut Statistics, model: &Model, counted: &Counted) {
-    statistics.open(model, id, counted);
-    statistics.close(model, counted);
+fn in_service(service: &ServiceAccount) -> impl Iterator<Item = RealKey> {
+    let open = service.reals.iter().filter(|(_, real)| real.in_service);
+    open.map(|(endpoint, _)| RealKey { service: web(), endpoint: *endpoint })
 }
 
 fn totals(statistics: &mut Statistics, counted: &Counted) -> (u64, u64, u64) {
-    statistics.collect(counted);
+    statistics.collect(None, counted);
     let real = |host| statistics.real(&real(host)).0.in_packets;
     (statistics.service(&web()).0.in_packets, real(7), real(17))
 }
@@ -58,15 +77,15 @@ fn totals(statistics: &mut Statistics, counted: &Counted) -> (u64, u64, u64) {
 fn traffic_counts_only_in_service_and_the_service_keeps_what_its_removed_reals_had() {
     let (mut statistics, counted) = (Statistics::default(), Counted::default());
     counted.add(7, 1000);
-    publish(&mut statistics, &model(&[7, 17]), &counted);
+    publish(&mut statistics, Some(&[7, 17]), &counted);
     counted.add(7, 10);
     counted.add(17, 5);
     assert_eq!(totals(&mut statistics, &counted), (15, 10, 5));
-    publish(&mut statistics, &model(&[17]), &counted);
+    publish(&mut statistics, Some(&[17]), &counted);
     counted.add(7, 100);
     counted.add(17, 1);
     assert_eq!(totals(&mut statistics, &counted), (16, 10, 6), "stragglers of a removed real don't count");
-    publish(&mut statistics, &model(&[17, 7]), &counted);
+    publish(&mut statistics, Some(&[17, 7]), &counted);
     counted.add(7, 2);
     assert_eq!(totals(&mut statistics, &counted), (18, 12, 6), "what it had is back with it");
 }
@@ -74,10 +93,13 @@ fn traffic_counts_only_in_service_and_the_service_keeps_what_its_removed_reals_h
 #[test]
 fn zero_is_a_new_beginning() {
     let (mut statistics, counted) = (Statistics::default(), Counted::default());
-    publish(&mut statistics, &model(&[7, 17]), &counted);
+    publish(&mut statistics, Some(&[7, 17]), &counted);
     counted.add(7, 10);
-    statistics.collect(&counted);
-    statistics.estimate(Duration::from_secs(2));
+    statistics.begin_renewal(Duration::from_secs(2));
+    statistics.renew(1, &counted);
+    assert!(statistics.is_renewing(), "there may be others");
+    statistics.renew(1, &counted);
+    assert!(!statistics.is_renewing());
     assert_eq!(statistics.real(&real(7)).1.in_packets, 1, "a quarter of 5 a second");
     counted.add(17, 3);
     statistics.zero(&counted);
@@ -90,12 +112,51 @@ fn zero_is_a_new_beginning() {
 #[test]
 fn a_service_made_anew_begins_at_zero_but_a_restored_one_goes_on() {
     let (mut statistics, counted) = (Statistics::default(), Counted::default());
-    publish(&mut statistics, &model(&[7]), &counted);
+    publish(&mut statistics, Some(&[7]), &counted);
     counted.add(7, 10);
-    publish(&mut statistics, &model(&[17, 7]), &counted);
+    publish(&mut statistics, Some(&[17, 7]), &counted);
     assert_eq!(totals(&mut statistics, &counted), (10, 10, 0));
-    publish(&mut statistics, &Model::new(TimeoutSeconds::default()), &counted);
-    publish(&mut statistics, &model(&[7]), &counted);
+    publish(&mut statistics, None, &counted);
+    publish(&mut statistics, Some(&[7]), &counted);
     counted.add(7, 1);
     assert_eq!(totals(&mut statistics, &counted), (1, 1, 0));
+}
+
+#[test]
+fn rates_of_all_services_are_renewed_slice_by_slice() {
+    let (mut statistics, counted) = (Statistics::default(), Counted::default());
+    let service =
+        |port: u16| ServiceKey { listen: (std::net::Ipv4Addr::new(192, 0, 2, 1), port).into(), ..web() };
+    let real = |number: u32| RealKey {
+        service: service(1 + number as u16 / 2),
+        endpoint: real(number as u8).endpoint,
+    };
+    let mut arrived = Arrived {
+        services: (1..=5).map(service).collect(),
+        reals: (0..10).map(|number| (real(number), RealId(number))).collect(),
+    };
+    statistics.open(&mut arrived, 100, &counted);
+    (0..10).for_each(|number| counted.add(number, 40 + 8 * u64::from(number)));
+    let renewed = |statistics: &Statistics| {
+        (0..10).filter(|number| statistics.real(&real(*number)).1.in_packets > 0).count()
+    };
+    statistics.begin_renewal(Duration::from_secs(2));
+    for expected in [4, 8, 10] {
+        statistics.renew(4, &counted);
+        assert_eq!(renewed(&statistics), expected);
+        if expected == 4 {
+            // One that it has come to goes, and one that it has not.
+            let mut left = Left { services: vec![service(2), service(5)], reals: Vec::new() };
+            statistics.close(&mut left, 100, &counted);
+        }
+    }
+    assert!(!statistics.is_renewing());
+    for number in 0..10 {
+        assert_eq!(
+            statistics.real(&real(number)).1.in_packets,
+            5 + u64::from(number),
+            "a quarter of all, a second"
+        );
+    }
+    assert_eq!(statistics.service(&service(1)).1.in_packets, 11);
 }

@@ -3,8 +3,10 @@ use crate::api::protocol::Command;
 use crate::change;
 use crate::config;
 use crate::model::StateTimeouts;
+use dataplane::names::family::V4;
 use dataplane::names::ids::{InterfaceId, Protocol};
-use dataplane::snapshot::Policy;
+use dataplane::names::mac::Mac;
+use dataplane::snapshot::{Policy, Steering};
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
@@ -183,7 +185,7 @@ fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
         assert_eq!(edited.real_key(id), anew.real_key(id));
         assert_eq!(edited.service_of(id), anew.service_of(id));
         assert_eq!(edited.on_removal(id), anew.on_removal(id));
-        assert_eq!(format!("{:?}", edited.rewrite(id)), format!("{:?}", anew.rewrite(id)));
+        assert_eq!(format!("{:?}", edited.rewrite::<V4>(id)), format!("{:?}", anew.rewrite::<V4>(id)));
     }
     for (vip, port) in VIPS.into_iter().flat_map(|vip| (0..4).map(move |port| (vip, port))) {
         let key = ServiceKey::new(Protocol::Tcp, SocketAddr::new(vip.into(), port));
@@ -239,7 +241,11 @@ proptest! {
                     let version = compiler.version();
                     compiler.release(version, |id| id.0 % 3 != remainder);
                 }
-                Step::Mtu(mtu) => compiler.set_link(0, Mac([2, 0, 0, 0, 1, 0]), mtu),
+                Step::Mtu(mtu) => {
+                    let mut network = compiler.network().clone();
+                    network.set_link(0, Mac([2, 0, 0, 0, 1, 0]), mtu);
+                    compiler.follow_network(&Arc::new(network));
+                }
                 Step::Hold => held.push(Arc::clone(compiler.pair.current())),
                 _ => {
                     let command = step.command().unwrap();

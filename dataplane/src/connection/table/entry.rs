@@ -27,7 +27,7 @@ use memory::equal_under_mask;
 use std::net::SocketAddr;
 
 /// Entries in a bucket.
-pub(super) const WAYS: usize = 4;
+pub(in crate::connection) const WAYS: usize = 4;
 
 pub(super) const STATE_MASK: u64 = 0xf;
 pub(super) const SPILL_ONE: u64 = 1 << 4;
@@ -123,8 +123,7 @@ impl ClientKey {
     /// From the client's endpoint as 48 bits in the order of the wire, and the protocol number.
     #[inline(always)]
     pub const fn new(endpoint_bits: u64, protocol_number: u8) -> Self {
-        let lower = ((endpoint_bits >> 32) as u32) << PORT_SHIFT | (protocol_number as u32) << PROTOCOL_SHIFT;
-        Self { word: lower as u64 | ((endpoint_bits as u32 ^ lower) as u64) << 32, rest: () }
+        Self::with_rest(endpoint_bits, protocol_number, ())
     }
 
     /// Of a plain packet, by what a translation looks at. The client is its source (forward) or destination (reverse).
@@ -134,15 +133,30 @@ impl ClientKey {
         let [key, _] = fields.shuffled(KEYS[index]).xor(fields.shuffled(UPPER_HALVES[index])).words();
         Self { word: key, rest: () }
     }
+}
 
-    /// The client's endpoint, as 48 bits in the order of the wire.
+impl<F: Family> ClientKey<F> {
+    /// From the client's endpoint as 48 bits in the order of the wire, where 32 of them stand for the address, the
+    /// protocol number, and the rest of the address.
+    #[inline(always)]
+    pub const fn with_rest(endpoint_bits: u64, protocol_number: u8, rest: F::Rest) -> Self {
+        let lower = ((endpoint_bits >> 32) as u32) << PORT_SHIFT | (protocol_number as u32) << PROTOCOL_SHIFT;
+        Self { word: lower as u64 | ((endpoint_bits as u32 ^ lower) as u64) << 32, rest }
+    }
+
+    /// The client's endpoint, as 48 bits in the order of the wire, of which 32 stand for the address.
+    #[inline(always)]
     pub const fn endpoint_bits(self) -> u64 {
         let (lower, upper) = (self.word as u32, (self.word >> 32) as u32);
         (upper ^ lower) as u64 | ((lower >> PORT_SHIFT) as u16 as u64) << 32
     }
-}
 
-impl<F: Family> ClientKey<F> {
+    /// What of the client's address those bits do not tell.
+    #[inline(always)]
+    pub const fn rest(self) -> F::Rest {
+        self.rest
+    }
+
     /// The part of it that tells keys of IPv4 apart, and nearly all of any family.
     #[inline(always)]
     pub(in crate::connection) const fn word(self) -> u64 {
@@ -155,10 +169,10 @@ impl<F: Family> ClientKey<F> {
         F::client(self)
     }
 
-    /// The protocol number, in the bits above those of an endpoint.
+    /// The protocol number.
     #[inline(always)]
-    pub(crate) const fn protocol_bits(self) -> u64 {
-        ((self.word as u32 >> PROTOCOL_SHIFT) as u64) << 48
+    pub(crate) const fn protocol_number(self) -> u8 {
+        (self.word as u32 >> PROTOCOL_SHIFT) as u8
     }
 
     /// The half of it that tells nearly all keys apart.
@@ -169,7 +183,7 @@ impl<F: Family> ClientKey<F> {
 
     /// TCP or UDP; `None` for the key of no packet.
     pub fn protocol(self) -> Option<Protocol> {
-        Protocol::from_number((self.word >> PROTOCOL_SHIFT) as u8)
+        Protocol::from_number(self.protocol_number())
     }
 }
 

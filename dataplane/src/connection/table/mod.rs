@@ -34,6 +34,7 @@ mod spill;
 mod sweep;
 mod words;
 
+pub(in crate::connection) use entry::WAYS;
 pub use entry::{ClientKey, Entry, New, Slot};
 pub use gauges::recount_state;
 pub use room::{NoRoom, Standing, Vacancy};
@@ -45,7 +46,7 @@ use crate::connection::family::{Family, Rests};
 use crate::names::family::V4;
 use crate::names::ids::NextHopId;
 use crate::names::time::Tick;
-use entry::{Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK, WAYS};
+use entry::{Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK};
 use extent::Extent;
 use memory::{HugeSlice, equal_under_mask, equal_upper_halves, prefetch};
 use spill::Further;

@@ -1,8 +1,8 @@
-//! A family with addresses of 128 bits, whose keys' words are often equal: what is stored beside the buckets tells its
-//! entries apart.
+//! A table of a family with long addresses.
 
-use super::{ClientKey, HashKey, New, Table};
-use crate::connection::family::{Family, Rests};
+use super::{HashKey, New, Table};
+use crate::connection::family::Family;
+use crate::connection::wide::Wide;
 use crate::connection::{Clock, Copied, State, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::names::ids::{NextHopId, Protocol, RealId};
@@ -10,43 +10,7 @@ use crate::names::time::Tick;
 use memory::Huge;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Wide;
-
-impl Family for Wide {
-    type Rest = u128;
-    type Rests = Vec<[u128; super::WAYS]>;
-
-    fn hashed(key: ClientKey<Self>) -> u64 {
-        key.word ^ (key.rest as u64) ^ (key.rest >> 64) as u64
-    }
-
-    fn key(client: SocketAddr, protocol: Protocol) -> Option<ClientKey<Self>> {
-        let IpAddr::V6(address) = client.ip() else { return None };
-        // Two bits of the address alone: a fold that could not be worse.
-        let folded = u64::from(address.to_bits() as u8 & 3) | u64::from(client.port().swap_bytes()) << 32;
-        Some(ClientKey { word: ClientKey::new(folded, protocol.number()).word, rest: address.to_bits() })
-    }
-
-    fn client(key: ClientKey<Self>) -> SocketAddr {
-        let port = ((key.word >> 8) as u16).swap_bytes();
-        SocketAddr::new(Ipv6Addr::from_bits(key.rest).into(), port)
-    }
-}
-
-impl Rests<u128> for Vec<[u128; super::WAYS]> {
-    fn new(buckets: usize, _: Huge) -> Result<Self, memory::Error> {
-        Ok(vec![[0; super::WAYS]; buckets])
-    }
-    fn get(&self, bucket: usize, way: usize) -> u128 {
-        self[bucket][way]
-    }
-    fn set(&mut self, bucket: usize, way: usize, rest: u128) {
-        self[bucket][way] = rest;
-    }
-}
+use std::net::{Ipv6Addr, SocketAddr};
 
 fn client(n: u16) -> SocketAddr {
     SocketAddr::new(Ipv6Addr::from_bits(u128::from(n / 2) << 77 | 1).into(), 40_000 + n % 2)

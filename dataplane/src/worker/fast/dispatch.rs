@@ -1,5 +1,6 @@
 //! Which compiled copy of the two stages runs: one for each direction, processor, and number of prefetches at once.
 
+use super::family::Plain;
 use super::probe::prefetch_homes;
 use super::staged::{FrameSet, Staged};
 use crate::connection::table::Home;
@@ -7,7 +8,6 @@ use crate::frame::{Frame, FrameIo, Stage};
 use crate::names::direction::Direction;
 use crate::names::side::Side;
 use crate::snapshot::Snapshot;
-use crate::wire::plain::Head;
 use crate::worker::fate::Judged;
 use crate::worker::turn::Turn;
 use memory::{V3, Work};
@@ -41,11 +41,11 @@ impl Level {
 
 impl<Io: FrameIo> Turn<'_, Io> {
     /// First stage: decodes a burst.
-    pub(in crate::worker) fn decode_burst(&self, burst: &mut Staged<Io::Frame>) {
+    pub(in crate::worker) fn decode_burst<V: Plain>(&self, burst: &mut Staged<Io::Frame, V>) {
         match self.snapshot.interfaces[burst.arrival.index()].side {
-            Side::Vip => self.decode_on_level::<Forwards>(burst),
-            Side::Dip => self.decode_on_level::<Backwards>(burst),
-            Side::Both => self.decode_on_level::<EitherWay>(burst),
+            Side::Vip => self.decode_on_level::<V, Forwards>(burst),
+            Side::Dip => self.decode_on_level::<V, Backwards>(burst),
+            Side::Both => self.decode_on_level::<V, EitherWay>(burst),
         }
         if self.snapshot.has_reals_elsewhere(burst.arrival) {
             self.find_strangers(burst);
@@ -55,59 +55,68 @@ impl<Io: FrameIo> Turn<'_, Io> {
     /// Runs the copy compiled for this processor. The one for newer processors is a function for each direction, which
     /// saves registers.
     #[inline(always)]
-    fn decode_on_level<Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame>) {
+    fn decode_on_level<V: Plain, Way: DirectionOf>(&self, burst: &mut Staged<Io::Frame, V>) {
         match self.level.v3 {
             Some(v3) => v3.run(Decoding { turn: self, burst, way: PhantomData::<Way> }),
-            None => self.decode_all::<Way>(burst),
+            None => self.decode_all::<V, Way>(burst),
         }
     }
 
     /// Second stage: resolves and rewrites a decoded burst, and empties it.
-    pub(in crate::worker) fn resolve_burst(&mut self, burst: &mut Staged<Io::Frame>) {
-        self.resolve_ahead_of::<0>(&[], burst);
+    pub(in crate::worker) fn resolve_burst<V: Plain>(&mut self, burst: &mut Staged<Io::Frame, V>) {
+        self.resolve_ahead_of::<V, 0>(&[], burst);
     }
 
     /// As [`resolve_burst`](Self::resolve_burst), and prefetches in between the buckets of the burst `next`, which
     /// has been decoded.
-    pub(in crate::worker) fn resolve_and_prefetch(
+    pub(in crate::worker) fn resolve_and_prefetch<V: Plain>(
         &mut self,
-        burst: &mut Staged<Io::Frame>,
-        next: &Staged<Io::Frame>,
+        burst: &mut Staged<Io::Frame, V>,
+        next: &Staged<Io::Frame, V>,
     ) {
-        if self.flows.table.buckets() > self.level.huge {
-            self.resolve_ahead_of::<PREFETCH_GROUP_IF_HUGE>(next.homes(), burst);
+        if V::of(&self.flows.tables).buckets() > self.level.huge {
+            self.resolve_ahead_of::<V, PREFETCH_GROUP_IF_HUGE>(next.homes(), burst);
         } else {
-            self.resolve_ahead_of::<PREFETCH_GROUP>(next.homes(), burst);
+            self.resolve_ahead_of::<V, PREFETCH_GROUP>(next.homes(), burst);
         }
     }
 
     /// Prefetches `GROUP` buckets of `next` before every `GROUP` packets; 0: none. `GROUP` is constant because it is
     /// tested inside the loop.
     #[inline(never)]
-    fn resolve_ahead_of<const GROUP: usize>(&mut self, next: &[Home], burst: &mut Staged<Io::Frame>) {
+    fn resolve_ahead_of<V: Plain, const GROUP: usize>(
+        &mut self,
+        next: &[Home],
+        burst: &mut Staged<Io::Frame, V>,
+    ) {
         if burst.frames.is_empty() {
-            return prefetch_homes(self.flows.table.words(), next);
+            return prefetch_homes(V::of_mut(&mut self.flows.tables).words(), next);
         }
         match self.snapshot.interfaces[burst.arrival.index()].side {
-            Side::Vip => self.resolve_on_level::<Forwards, GROUP>(next, burst),
-            Side::Dip => self.resolve_on_level::<Backwards, GROUP>(next, burst),
-            Side::Both => self.resolve_on_level::<EitherWay, GROUP>(next, burst),
+            Side::Vip => self.resolve_on_level::<V, Forwards, GROUP>(next, burst),
+            Side::Dip => self.resolve_on_level::<V, Backwards, GROUP>(next, burst),
+            Side::Both => self.resolve_on_level::<V, EitherWay, GROUP>(next, burst),
         }
         self.egress.io.ended(Stage::Resolve);
     }
 
     /// As [`decode_on_level`](Self::decode_on_level).
     #[inline(always)]
-    fn resolve_on_level<Way: DirectionOf, const GROUP: usize>(
+    fn resolve_on_level<V: Plain, Way: DirectionOf, const GROUP: usize>(
         &mut self,
         next: &[Home],
-        burst: &mut Staged<Io::Frame>,
+        burst: &mut Staged<Io::Frame, V>,
     ) {
         match self.level.v3 {
             Some(v3) => {
-                v3.run(Resolving::<'_, '_, _, _, GROUP> { turn: self, next, burst, way: PhantomData::<Way> });
+                v3.run(Resolving::<'_, '_, _, _, _, GROUP> {
+                    turn: self,
+                    next,
+                    burst,
+                    way: PhantomData::<Way>,
+                });
             }
-            None => self.resolve_all::<Way, GROUP>(next, burst),
+            None => self.resolve_all::<V, Way, GROUP>(next, burst),
         }
     }
 }
@@ -115,67 +124,69 @@ impl<Io: FrameIo> Turn<'_, Io> {
 impl<Io: FrameIo> Turn<'_, Io> {
     /// As [`decode_on_level`](Self::decode_on_level), for what the second stage leaves.
     #[inline(always)]
-    pub(super) fn open_on_level<Way: DirectionOf>(
+    pub(super) fn open_on_level<V: Plain, Way: DirectionOf>(
         &mut self,
-        burst: &mut Staged<Io::Frame>,
+        burst: &mut Staged<Io::Frame, V>,
         behind: FrameSet,
     ) -> (FrameSet, Judged) {
         match self.level.v3 {
             Some(v3) => v3.run(Opening { turn: self, burst, behind, way: PhantomData::<Way> }),
-            None => self.open_all::<Way>(burst, behind),
+            None => self.open_all::<V, Way>(burst, behind),
         }
     }
 }
 
 /// [`Turn::decode_all`], for newer processors.
-struct Decoding<'a, 'b, Io: FrameIo, Way: DirectionOf> {
+struct Decoding<'a, 'b, Io: FrameIo, V: Plain, Way: DirectionOf> {
     turn: &'a Turn<'b, Io>,
-    burst: &'a mut Staged<Io::Frame>,
+    burst: &'a mut Staged<Io::Frame, V>,
     way: PhantomData<Way>,
 }
 
-impl<Io: FrameIo, Way: DirectionOf> Work for Decoding<'_, '_, Io, Way> {
+impl<Io: FrameIo, V: Plain, Way: DirectionOf> Work for Decoding<'_, '_, Io, V, Way> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        self.turn.decode_all::<Way>(self.burst);
+        self.turn.decode_all::<V, Way>(self.burst);
     }
 }
 
 /// [`Turn::resolve_all`], for newer processors.
-struct Resolving<'a, 'b, Io: FrameIo, Way: DirectionOf, const GROUP: usize> {
+struct Resolving<'a, 'b, Io: FrameIo, V: Plain, Way: DirectionOf, const GROUP: usize> {
     turn: &'a mut Turn<'b, Io>,
     next: &'a [Home],
-    burst: &'a mut Staged<Io::Frame>,
+    burst: &'a mut Staged<Io::Frame, V>,
     way: PhantomData<Way>,
 }
 
-impl<Io: FrameIo, Way: DirectionOf, const GROUP: usize> Work for Resolving<'_, '_, Io, Way, GROUP> {
+impl<Io: FrameIo, V: Plain, Way: DirectionOf, const GROUP: usize> Work
+    for Resolving<'_, '_, Io, V, Way, GROUP>
+{
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         let Self { turn, next, burst, .. } = self;
-        turn.resolve_all::<Way, GROUP>(next, burst);
+        turn.resolve_all::<V, Way, GROUP>(next, burst);
     }
 }
 
 /// [`Turn::open_all`], for newer processors.
-struct Opening<'a, 'b, Io: FrameIo, Way: DirectionOf> {
+struct Opening<'a, 'b, Io: FrameIo, V: Plain, Way: DirectionOf> {
     turn: &'a mut Turn<'b, Io>,
-    burst: &'a mut Staged<Io::Frame>,
+    burst: &'a mut Staged<Io::Frame, V>,
     behind: FrameSet,
     way: PhantomData<Way>,
 }
 
-impl<Io: FrameIo, Way: DirectionOf> Work for Opening<'_, '_, Io, Way> {
+impl<Io: FrameIo, V: Plain, Way: DirectionOf> Work for Opening<'_, '_, Io, V, Way> {
     type Output = (FrameSet, Judged);
 
     #[inline(always)]
     fn run(self) -> Self::Output {
         let Self { turn, burst, behind, .. } = self;
-        turn.open_all::<Way>(burst, behind)
+        turn.open_all::<V, Way>(burst, behind)
     }
 }
 
@@ -185,7 +196,7 @@ pub(in crate::worker) trait DirectionOf {
     /// Whether it differs from frame to frame.
     const DIFFERS: bool = false;
     /// Of a frame that is being decoded.
-    fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction;
+    fn of_frame<V: Plain>(snapshot: &Snapshot, frame: &impl Frame) -> Direction;
     /// Of a frame that has been decoded, for which this was noted then.
     fn of(noted: &Direction) -> Direction;
 }
@@ -199,7 +210,7 @@ struct EitherWay;
 
 impl DirectionOf for Forwards {
     #[inline(always)]
-    fn of_frame(_: &Snapshot, _: &impl Frame) -> Direction {
+    fn of_frame<V: Plain>(_: &Snapshot, _: &impl Frame) -> Direction {
         Direction::Forward
     }
     #[inline(always)]
@@ -210,7 +221,7 @@ impl DirectionOf for Forwards {
 
 impl DirectionOf for Backwards {
     #[inline(always)]
-    fn of_frame(_: &Snapshot, _: &impl Frame) -> Direction {
+    fn of_frame<V: Plain>(_: &Snapshot, _: &impl Frame) -> Direction {
         Direction::Reverse
     }
     #[inline(always)]
@@ -221,8 +232,8 @@ impl DirectionOf for Backwards {
 
 impl DirectionOf for EitherWay {
     const DIFFERS: bool = true;
-    fn of_frame(snapshot: &Snapshot, frame: &impl Frame) -> Direction {
-        let local = snapshot.local(Head(frame.head()).destination().into()).is_some();
+    fn of_frame<V: Plain>(snapshot: &Snapshot, frame: &impl Frame) -> Direction {
+        let local = snapshot.local(V::destination(frame.head()).into()).is_some();
         if local { Direction::Forward } else { Direction::Reverse }
     }
     fn of(noted: &Direction) -> Direction {

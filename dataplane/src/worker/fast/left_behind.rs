@@ -2,9 +2,9 @@
 //! arrival.
 
 use super::dispatch::DirectionOf;
+use super::family::Plain;
 use super::staged::{Decoded, FrameSet, Staged};
 use crate::frame::{BURST, Frame, FrameIo};
-use crate::wire::plain::Head;
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::turn::Turn;
 
@@ -12,7 +12,11 @@ impl<Io: FrameIo> Turn<'_, Io> {
     /// The frames of a burst from `done` on, of which the first has just failed to take the fast path, or some
     /// may not; then sends all.
     #[inline(never)]
-    pub(super) fn resolve_rest<Way: DirectionOf>(&mut self, burst: &mut Staged<Io::Frame>, done: usize) {
+    pub(super) fn resolve_rest<V: Plain, Way: DirectionOf>(
+        &mut self,
+        burst: &mut Staged<Io::Frame, V>,
+        done: usize,
+    ) {
         let failed = (burst.others == 0).then_some(done);
         let mut behind = LeftBehind::default();
         let tick = self.now.tick();
@@ -27,7 +31,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
                 && !behind.includes(&decoded)
                 && let Some(out) = self
                     .fast()
-                    .path(tick)
+                    .path::<V>(tick)
                     .forward(frame, key, probed, &length, direction)
                     .or_else(|| self.fast().forward_elsewhere(frame, &decoded))
             {
@@ -36,33 +40,33 @@ impl<Io: FrameIo> Turn<'_, Io> {
                 behind.add(index, &decoded);
             }
         }
-        self.send_in_parts::<Way>(burst, behind.frames);
+        self.send_in_parts::<V, Way>(burst, behind.frames);
     }
 
     /// Opens connections for the frames of a burst that are `behind`, and sends all of it. From the first that opens
     /// none, what is left goes one by one.
     #[inline(never)]
-    pub(super) fn send_in_parts<Way: DirectionOf>(
+    pub(super) fn send_in_parts<V: Plain, Way: DirectionOf>(
         &mut self,
-        burst: &mut Staged<Io::Frame>,
+        burst: &mut Staged<Io::Frame, V>,
         behind: FrameSet,
     ) {
         burst.opened = behind.count_ones() as usize >= BURST / 2;
-        let (behind, stopped) = self.open_on_level::<Way>(burst, behind);
+        let (behind, stopped) = self.open_on_level::<V, Way>(burst, behind);
         if behind == 0
             && let Some(out) = burst.only_out()
         {
             return self.egress.push_burst(out, &mut burst.frames);
         }
-        self.send_one_by_one::<Way>(burst, behind, stopped);
+        self.send_one_by_one::<V, Way>(burst, behind, stopped);
     }
 
     /// Opens connections for the frames of a burst that are `behind`, until one comes that opens none. Returns which
     /// are left, and what has become of the first of these.
     #[inline(always)]
-    pub(super) fn open_all<Way: DirectionOf>(
+    pub(super) fn open_all<V: Plain, Way: DirectionOf>(
         &mut self,
-        burst: &mut Staged<Io::Frame>,
+        burst: &mut Staged<Io::Frame, V>,
         mut behind: FrameSet,
     ) -> (FrameSet, Judged) {
         let tick = self.now.tick();
@@ -84,9 +88,9 @@ impl<Io: FrameIo> Turn<'_, Io> {
 
     /// Sends a burst in order of arrival, of which the frames that are `behind` have not been resolved; `first` has
     /// become of the first of these.
-    fn send_one_by_one<Way: DirectionOf>(
+    fn send_one_by_one<V: Plain, Way: DirectionOf>(
         &mut self,
-        burst: &mut Staged<Io::Frame>,
+        burst: &mut Staged<Io::Frame, V>,
         behind: FrameSet,
         first: Judged,
     ) {
@@ -123,12 +127,12 @@ struct LeftBehind {
 
 impl LeftBehind {
     #[inline(always)]
-    fn includes(&self, decoded: &Decoded) -> bool {
+    fn includes<V: Plain>(&self, decoded: &Decoded<V>) -> bool {
         self.homes >> decoded.home.low_bits() & 1 != 0
     }
 
     #[inline(always)]
-    fn add(&mut self, index: usize, decoded: &Decoded) {
+    fn add<V: Plain>(&mut self, index: usize, decoded: &Decoded<V>) {
         self.frames |= 1 << index;
         self.homes |= 1 << decoded.home.low_bits();
     }
@@ -136,13 +140,8 @@ impl LeftBehind {
     /// A frame that is not plain.
     #[cold]
     #[inline(never)]
-    fn add_other(&mut self, index: usize, decoded: &Decoded, frame: &impl Frame) {
+    fn add_other<V: Plain>(&mut self, index: usize, decoded: &Decoded<V>, frame: &impl Frame) {
         self.frames |= 1 << index;
-        let head = Head(frame.head());
-        if !head.is_ipv4() {
-            return;
-        }
-        // With options the ports were read in the wrong place: then all that follow go the same way.
-        self.homes |= if head.has_options() { u64::MAX } else { 1 << decoded.home.low_bits() };
+        self.homes |= V::homes_of_other(frame.head(), decoded.home);
     }
 }

@@ -1,7 +1,7 @@
 //! The walk of an established connection's packet, from its entry to its last byte.
 
 use super::Fast;
-use super::decode::remote_bits;
+use super::family::Plain;
 use super::rewrite;
 use super::staged::Decoded;
 use crate::connection::TcpEvent;
@@ -13,26 +13,33 @@ use crate::names::direction::Direction;
 use crate::names::ids::{InterfaceId, Protocol, REAL_IDS};
 use crate::names::time::Tick;
 use crate::snapshot::Snapshot;
-use crate::translation::{Fields, Rewrite};
-use crate::wire::plain::{Head, at};
+use crate::translation::{FieldsOf, Record};
 use crate::worker::flows::Flows;
 
 /// What the packets of established connections meet on their way, borrowed once a burst. It is copied, so the loop over
 /// a burst has it in registers, not in memory that each store may change.
-#[derive(Clone, Copy)]
-pub(in crate::worker) struct Path<'a> {
-    words: Words<'a>,
+pub(in crate::worker) struct Path<'a, V: Plain> {
+    words: Words<'a, V>,
     reals: &'a [RealCounters; REAL_IDS],
     hops: &'a next_hops::Records,
-    rewrites: &'a [Rewrite],
+    rewrites: &'a [V::Record],
     snapshot: &'a Snapshot,
     tick: Tick,
 }
 
-impl<'a> Path<'a> {
+impl<V: Plain> Clone for Path<'_, V> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V: Plain> Copy for Path<'_, V> {}
+
+impl<'a, V: Plain> Path<'a, V> {
     /// The entries that it looks at.
     #[inline(always)]
-    pub(in crate::worker) const fn words(&self) -> Words<'a> {
+    pub(in crate::worker) const fn words(&self) -> Words<'a, V> {
         self.words
     }
 
@@ -46,13 +53,13 @@ impl<'a> Path<'a> {
     pub(in crate::worker) fn forward(
         self,
         frame: &mut impl Frame,
-        key: ClientKey,
+        key: ClientKey<V>,
         probed: Probed,
         length: &u16,
         direction: Direction,
     ) -> Option<InterfaceId> {
         let head = frame.head_mut();
-        let fields = rewrite::fields(head);
+        let fields = V::fields(head);
         let entry = self.words.entry(probed)?;
         // Asked before the record, not together with it: from two words that have to be zero the compiler makes one,
         // in more steps than the second branch takes.
@@ -69,7 +76,7 @@ impl<'a> Path<'a> {
     /// Notes the tick of a packet, so that no line gets dirty without need; false, and nothing done, for a
     /// connection that has timed out.
     #[inline(always)]
-    fn refresh(self, probed: Probed, entry: Entry) -> bool {
+    fn refresh(self, probed: Probed, entry: Entry<V>) -> bool {
         let lives = !entry.is_dead(self.snapshot.clock(self.tick));
         if lives {
             self.words.touch(probed, self.tick);
@@ -79,7 +86,7 @@ impl<'a> Path<'a> {
 
     /// Notes the state that a packet leads to; false, and nothing done, for a SYN that opens a closed one anew.
     #[inline(always)]
-    fn change_state(self, probed: Probed, entry: Entry, direction: Direction, flags: u8) -> bool {
+    fn change_state(self, probed: Probed, entry: Entry<V>, direction: Direction, flags: u8) -> bool {
         let (before, event) = (entry.state(), TcpEvent::of(flags));
         if direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn {
             return false;
@@ -95,9 +102,9 @@ impl<'a> Path<'a> {
     fn translate(
         self,
         head: &mut [u8; HEAD],
-        fields: Fields,
-        (probed, entry): (Probed, Entry),
-        rewrite: &Rewrite,
+        fields: FieldsOf<V>,
+        (probed, entry): (Probed, Entry<V>),
+        rewrite: &V::Record,
         direction: Direction,
         length: &u16,
     ) -> Option<InterfaceId> {
@@ -109,13 +116,13 @@ impl<'a> Path<'a> {
         if !next_hop.is_resolved() {
             return None;
         }
-        let flags = head[at::TCP_FLAGS];
+        let flags = head[V::TCP_FLAGS];
         if entry.changes_state(direction, flags)
-            && (!Head(head).has_right_checksum() || !self.change_state(probed, entry, direction, flags))
+            && (!V::has_right_header(head) || !self.change_state(probed, entry, direction, flags))
         {
             return None;
         }
-        rewrite::translate_plain(head, fields, direction, rewrite);
+        rewrite::translate_plain::<V>(head, fields, direction, rewrite);
         let out = next_hop.interface();
         rewrite::address_established(head, next_hop.addresses());
         self.reals[entry.real_index()].count(direction, *length);
@@ -126,18 +133,22 @@ impl<'a> Path<'a> {
 impl<'a, F: Frame> Fast<'a, F> {
     /// The way of established connections' packets.
     #[inline(always)]
-    pub(super) fn path(self, tick: Tick) -> Path<'a> {
+    pub(super) fn path<V: Plain>(self, tick: Tick) -> Path<'a, V> {
         let Self { snapshot, flows, reach, .. } = self;
-        let Flows { table, counters, .. } = flows;
-        let (reals, hops, rewrites) = (counters.reals(), reach.next_hops.records(), snapshot.rewrites());
-        Path { words: table.words(), reals, hops, rewrites, snapshot, tick }
+        let Flows { tables, counters, .. } = flows;
+        let (reals, hops, rewrites) = (counters.reals(), reach.next_hops.records(), snapshot.rewrites::<V>());
+        Path { words: V::of_mut(tables).words(), reals, hops, rewrites, snapshot, tick }
     }
 
     /// As [`Path::forward`], for a packet whose connection is not the first with its key at home: one client endpoint
     /// may have several, and an entry may lie away from home.
     #[cold]
     #[inline(never)]
-    pub(super) fn forward_elsewhere(self, frame: &mut F, decoded: &Decoded) -> Option<InterfaceId> {
+    pub(super) fn forward_elsewhere<V: Plain>(
+        self,
+        frame: &mut F,
+        decoded: &Decoded<V>,
+    ) -> Option<InterfaceId> {
         if decoded.probed.is_nowhere() {
             return None;
         }
@@ -145,18 +156,19 @@ impl<'a, F: Frame> Fast<'a, F> {
         let Decoded { key, length, direction, .. } = *decoded;
         let head = frame.head_mut();
         // A SYN is seldom of a connection that is open, and its next stop finds that one as well.
-        let is_syn = head[at::PROTOCOL] == Protocol::Tcp.number() && TcpEvent::is_syn(head[at::TCP_FLAGS]);
-        if is_syn && direction == Direction::Forward || !Head(head).has_right_checksum() {
+        let is_syn = V::protocol(head) == Protocol::Tcp.number() && TcpEvent::is_syn(head[V::TCP_FLAGS]);
+        if is_syn && direction == Direction::Forward || !V::has_right_header(head) {
             return None;
         }
-        let remote = remote_bits(head, direction);
-        let belongs = |entry: Entry| {
-            snapshot.rewrite(entry.real()).matches(direction, remote) && !entry.is_dead(snapshot.clock(tick))
+        let remote = V::remote(head, direction);
+        let belongs = |entry: Entry<V>| {
+            snapshot.rewrite::<V>(entry.real()).matches(direction, remote)
+                && !entry.is_dead(snapshot.clock(tick))
         };
-        let table = &mut self.flows.table;
+        let table = V::of_mut(&mut self.flows.tables);
         let (slot, entry) = table.find(table.hash(key), key, belongs)?;
         table.touch(slot, tick);
-        let (fields, rewrite) = (rewrite::fields(head), snapshot.rewrite(entry.real()));
+        let (fields, rewrite) = (V::fields(head), snapshot.rewrite::<V>(entry.real()));
         self.path(tick).translate(head, fields, (slot.into(), entry), rewrite, direction, &length)
     }
 }

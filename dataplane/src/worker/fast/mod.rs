@@ -3,6 +3,8 @@
 //! ```text
 //! dispatch      which compiled copy of the two stages runs
 //! input         the first stage: all frames of a burst are decoded
+//! family        what the fast path has to know of an address family
+//! v4            that of IPv4
 //! decode        one frame: whether it is plain, and of which client endpoint
 //! staged        a burst between the two stages
 //! resolve       the second stage: the loop over a burst, and the prefetches in it
@@ -11,6 +13,7 @@
 //! rewrite       addresses, ports, TTL, checksums and MACs
 //! left_behind   what the loop leaves: it opens connections, or takes the slow path, in order of arrival
 //! open          one packet that opens a connection
+//! wide          a family for tests, with long addresses
 //! ```
 //!
 //! # Why nearly everything here is forced inline
@@ -26,6 +29,7 @@
 
 pub(super) mod decode;
 pub(super) mod dispatch;
+pub(super) mod family;
 pub(super) mod input;
 pub(super) mod left_behind;
 pub(super) mod lookup;
@@ -34,6 +38,11 @@ pub(super) mod probe;
 pub(super) mod resolve;
 pub(super) mod rewrite;
 pub(super) mod staged;
+#[cfg(test)]
+mod tests;
+mod v4;
+#[cfg(test)]
+mod wide;
 
 use super::flows::Flows;
 use super::reach::Reach;

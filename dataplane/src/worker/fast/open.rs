@@ -3,7 +3,7 @@
 //! before anything is done.
 
 use super::Fast;
-use super::decode::remote_bits;
+use super::family::Plain;
 use super::rewrite;
 use super::staged::Decoded;
 use crate::connection::table::{ClientKey, Entry, New, Vacancy};
@@ -13,26 +13,25 @@ use crate::frame::{Frame, HEAD};
 use crate::names::direction::Direction;
 use crate::names::ids::{InterfaceId, Protocol, RealId, ServiceId};
 use crate::names::time::Tick;
-use crate::wire::ipv4;
-use crate::wire::plain::Head;
+use crate::translation::Record;
+use crate::wire::be_u16;
 use crate::worker::fate::{Fate, Judged};
-use crate::worker::flows::FTP_DATA;
-use std::net::Ipv4Addr;
+use crate::worker::flows::{FTP_DATA, Flows};
 
 impl<F: Frame> Fast<'_, F> {
     /// Opens the connection that a plain packet from a client asks for, and translates the packet. [`Fate::Slow`] if
     /// there is more to it, and nothing is done to the packet; its connection is made all the same if only the real's
     /// next hop is not known.
     #[inline(always)]
-    pub(super) fn open(
+    pub(super) fn open<V: Plain>(
         &mut self,
         frame: &mut F,
-        decoded: &Decoded,
+        decoded: &Decoded<V>,
         arrival: InterfaceId,
         tick: Tick,
     ) -> Judged {
         let Some(opening) = self.opening(frame.head(), decoded, arrival) else { return Ok(Fate::Slow) };
-        let real = match self.flows.table.vacancy(decoded.home, decoded.key) {
+        let real = match V::of(&self.flows.tables).vacancy(decoded.home, decoded.key) {
             Some(vacancy) => match self.flows.pick(opening.service, decoded.key, self.snapshot) {
                 Some(real) => {
                     self.make(vacancy, decoded, &opening, real, arrival, tick);
@@ -46,13 +45,13 @@ impl<F: Frame> Fast<'_, F> {
             },
         };
         let head = frame.head_mut();
-        let rewrite = self.snapshot.rewrite(real);
+        let rewrite = self.snapshot.rewrite::<V>(real);
         let next_hop = self.reach.next_hops.get(rewrite.next_hop());
         if !next_hop.is_resolved() {
             return Ok(Fate::Slow);
         }
-        let fields = rewrite::fields(head);
-        rewrite::translate_plain(head, fields, Direction::Forward, rewrite);
+        let fields = V::fields(head);
+        rewrite::translate_plain::<V>(head, fields, Direction::Forward, rewrite);
         let out = next_hop.interface();
         rewrite::address_established(head, next_hop.addresses());
         self.flows.counters.real(real).count(Direction::Forward, decoded.length);
@@ -61,10 +60,10 @@ impl<F: Frame> Fast<'_, F> {
 
     /// [`open`](Self::open) out of line, where a packet more or less does not count.
     #[inline(never)]
-    pub(super) fn open_one(
+    pub(super) fn open_one<V: Plain>(
         mut self,
         frame: &mut F,
-        decoded: &Decoded,
+        decoded: &Decoded<V>,
         arrival: InterfaceId,
         tick: Tick,
     ) -> Judged {
@@ -80,21 +79,26 @@ impl<F: Frame> Fast<'_, F> {
 
     /// What the packet opens, if it does so without any doubt.
     #[inline(always)]
-    fn opening(&self, head: &[u8; HEAD], decoded: &Decoded, arrival: InterfaceId) -> Option<Opening> {
+    fn opening<V: Plain>(
+        &self,
+        head: &[u8; HEAD],
+        decoded: &Decoded<V>,
+        arrival: InterfaceId,
+    ) -> Option<Opening<V>> {
         let snapshot = self.snapshot;
         if decoded.direction != Direction::Forward {
             return None;
         }
-        let listener = decoded.key.protocol_bits() | remote_bits(head, Direction::Forward);
-        let head = Head(head);
-        let service = snapshot.service_at(listener)?;
-        let protocol = if head.protocol() == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp };
-        let is_syn = TcpEvent::is_syn(head.tcp_flags());
-        let source = head.source();
+        let remote = V::remote(head, Direction::Forward);
+        let service = snapshot.service_at::<V>(remote, decoded.key.protocol_number())?;
+        let protocol =
+            if V::protocol(head) == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp };
+        let is_syn = TcpEvent::is_syn(head[V::TCP_FLAGS]);
+        let source = V::source(head);
         let opens = ((protocol == Protocol::Udp) | is_syn)
-            && head.source_port() != FTP_DATA
-            && head.has_right_checksum()
-            && !ipv4::is_martian(source)
+            && be_u16(head, V::TRANSPORT) != FTP_DATA
+            && V::has_right_header(head)
+            && !V::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
             && !snapshot.belongs_elsewhere(source, arrival)
             && !self.is_of_another_worker(decoded);
@@ -103,11 +107,11 @@ impl<F: Frame> Fast<'_, F> {
 
     /// Makes the entry at home.
     #[inline(always)]
-    fn make(
+    fn make<V: Plain>(
         &mut self,
         vacancy: Vacancy,
-        decoded: &Decoded,
-        opening: &Opening,
+        decoded: &Decoded<V>,
+        opening: &Opening<V>,
         real: RealId,
         arrival: InterfaceId,
         tick: Tick,
@@ -120,11 +124,11 @@ impl<F: Frame> Fast<'_, F> {
     /// Picks a real and makes the entry where there seems to be no room at home. Out of line, as it is rare; by value,
     /// so that the usual way keeps these in registers.
     #[inline(never)]
-    fn open_without_vacancy(
+    fn open_without_vacancy<V: Plain>(
         mut self,
         head: &[u8; HEAD],
-        decoded: Decoded,
-        opening: Opening,
+        decoded: Decoded<V>,
+        opening: Opening<V>,
         arrival: InterfaceId,
     ) -> Result<RealId, Judged> {
         let (decoded, opening) = (&decoded, &opening);
@@ -137,12 +141,12 @@ impl<F: Frame> Fast<'_, F> {
         if !self.is_free(head, decoded, opening.protocol, tick) {
             return Err(Ok(Fate::Slow));
         }
-        self.flows.expire_at_home(decoded.home, snapshot, tick);
+        self.flows.expire_at_home::<V>(decoded.home, snapshot, tick);
         let real = self.flows.pick(opening.service, decoded.key, snapshot).ok_or(Ok(Fate::Slow))?;
-        if let Some(vacancy) = self.flows.table.vacancy(decoded.home, decoded.key) {
+        if let Some(vacancy) = V::of(&self.flows.tables).vacancy(decoded.home, decoded.key) {
             self.make(vacancy, decoded, opening, real, arrival, tick);
         } else {
-            let hash = self.flows.table.hash(decoded.key);
+            let hash = V::of(&self.flows.tables).hash(decoded.key);
             let next_hop = self.reach.way_back(opening.source, arrival, snapshot);
             let new = New { key: decoded.key, real, next_hop, state: opening.first_state() };
             self.flows.open(hash, new, snapshot, tick).map_err(Err)?;
@@ -152,62 +156,70 @@ impl<F: Frame> Fast<'_, F> {
 
     /// The place of a connection that its client opens anew, as nearly always: TCP, closed and still there, at home,
     /// and the only one of the client endpoint.
-    fn closed_at_home(
+    fn closed_at_home<V: Plain>(
         &mut self,
         head: &[u8; HEAD],
-        decoded: &Decoded,
+        decoded: &Decoded<V>,
         protocol: Protocol,
         tick: Tick,
     ) -> Option<Vacancy> {
         let snapshot = self.snapshot;
-        let remote = remote_bits(head, Direction::Forward);
-        let goes = |entry: Entry| {
+        let remote = V::remote(head, Direction::Forward);
+        let goes = |entry: Entry<V>| {
             protocol == Protocol::Tcp
                 && entry.state().is_closing()
                 && !entry.is_dead(snapshot.clock(tick))
-                && snapshot.rewrite(entry.real()).matches(Direction::Forward, remote)
+                && snapshot.rewrite::<V>(entry.real()).matches(Direction::Forward, remote)
         };
-        self.flows.table.vacate_only(decoded.home, decoded.key, goes, &self.flows.counters)
+        let Flows { tables, counters, .. } = &mut *self.flows;
+        V::of_mut(tables).vacate_only(decoded.home, decoded.key, goes, counters)
     }
 
     /// Whether the client endpoint has no connection any more; one that is over goes.
-    fn is_free(&mut self, head: &[u8; HEAD], decoded: &Decoded, protocol: Protocol, tick: Tick) -> bool {
+    fn is_free<V: Plain>(
+        &mut self,
+        head: &[u8; HEAD],
+        decoded: &Decoded<V>,
+        protocol: Protocol,
+        tick: Tick,
+    ) -> bool {
         let (snapshot, flows) = (self.snapshot, &mut *self.flows);
-        let hash = flows.table.hash(decoded.key);
-        let Some((slot, entry)) = flows.table.find(hash, decoded.key, |_| true) else { return true };
-        let remote = remote_bits(head, Direction::Forward);
-        let belongs = snapshot.rewrite(entry.real()).matches(Direction::Forward, remote);
+        let table = V::of(&flows.tables);
+        let hash = table.hash(decoded.key);
+        let Some((slot, entry)) = table.find(hash, decoded.key, |_| true) else { return true };
+        let remote = V::remote(head, Direction::Forward);
+        let belongs = snapshot.rewrite::<V>(entry.real()).matches(Direction::Forward, remote);
         if entry.is_dead(snapshot.clock(tick)) {
-            flows.expire(slot);
+            flows.expire::<V>(slot);
         } else if belongs && entry.state().is_closing() && protocol == Protocol::Tcp {
-            flows.close(slot);
+            flows.close::<V>(slot);
         } else {
             return false;
         }
-        flows.table.find(hash, decoded.key, |_| true).is_none()
+        V::of(&flows.tables).find(hash, decoded.key, |_| true).is_none()
     }
 
     /// Where a NIC steers, a packet without connection may have come to the wrong worker.
     #[inline(always)]
-    fn is_of_another_worker(&self, decoded: &Decoded) -> bool {
+    fn is_of_another_worker<V: Plain>(&self, decoded: &Decoded<V>) -> bool {
         !self.peers.is_alone() && is_anothers(self.peers, decoded.key)
     }
 }
 
 #[inline(never)]
-fn is_anothers<F>(peers: &Peers<F>, key: ClientKey) -> bool {
-    peers.owner(key.endpoint_bits()) != peers.own()
+fn is_anothers<F, V: Plain>(peers: &Peers<F>, key: ClientKey<V>) -> bool {
+    V::owner(key, peers) != peers.own()
 }
 
 /// The first packet of a connection.
 #[derive(Clone, Copy)]
-struct Opening {
+struct Opening<V: Plain> {
     protocol: Protocol,
     service: ServiceId,
-    source: Ipv4Addr,
+    source: V::Address,
 }
 
-impl Opening {
+impl<V: Plain> Opening<V> {
     /// The state that it begins in.
     #[inline(always)]
     const fn first_state(&self) -> State {

@@ -1,11 +1,12 @@
 //! Looks for the keys of a burst in their home buckets, which have been prefetched.
 
 use super::staged::Staged;
+use crate::connection::family::Family;
 use crate::connection::table::{Home, Table, Words};
 use crate::frame::BURST;
 
 #[inline(always)]
-pub(super) fn probe_all<F>(table: &Table, burst: &mut Staged<F>) {
+pub(super) fn probe_all<F, V: Family>(table: &Table<V>, burst: &mut Staged<F, V>) {
     // Short, so that many of the lines which are still on their way are waited for at once.
     let homes = table.homes();
     for index in 0..burst.frames.len().min(BURST) {
@@ -15,7 +16,7 @@ pub(super) fn probe_all<F>(table: &Table, burst: &mut Staged<F>) {
 
 /// Like [`probe_all`], for bursts that mostly open connections. True if no frame has a connection and all are plain.
 #[inline(never)]
-pub(super) fn probe_openings<F>(table: &Table, burst: &mut Staged<F>) -> bool {
+pub(super) fn probe_openings<F, V: Family>(table: &Table<V>, burst: &mut Staged<F, V>) -> bool {
     let homes = table.homes();
     let mut all = burst.others == 0;
     for index in 0..burst.frames.len().min(BURST) {
@@ -27,7 +28,7 @@ pub(super) fn probe_openings<F>(table: &Table, burst: &mut Staged<F>) -> bool {
 
 /// Brings buckets close.
 #[inline(always)]
-pub(super) fn prefetch_homes(words: Words<'_>, homes: &[Home]) {
+pub(super) fn prefetch_homes<V: Family>(words: Words<'_, V>, homes: &[Home]) {
     for home in homes {
         words.prefetch(*home);
     }

@@ -2,6 +2,7 @@
 //! of the next burst are prefetched.
 
 use super::dispatch::DirectionOf;
+use super::family::Plain;
 use super::probe::{prefetch_homes, probe_all, probe_openings};
 use super::staged::{FrameSet, Staged};
 use crate::connection::table::Home;
@@ -12,25 +13,25 @@ use crate::worker::turn::Turn;
 impl<Io: FrameIo> Turn<'_, Io> {
     /// What is not a plain packet of a known connection is resolved after the rest; all leave in order of arrival.
     #[inline(always)]
-    pub(super) fn resolve_all<Way: DirectionOf, const GROUP: usize>(
+    pub(super) fn resolve_all<V: Plain, Way: DirectionOf, const GROUP: usize>(
         &mut self,
         next: &[Home],
-        burst: &mut Staged<Io::Frame>,
+        burst: &mut Staged<Io::Frame, V>,
     ) {
         let tick = self.now.tick();
         let mut groups = next.chunks_exact(GROUP.max(1));
         if burst.opened {
-            if probe_openings(&self.flows.table, burst) {
-                prefetch_homes(self.flows.table.words(), next);
+            if probe_openings(V::of(&self.flows.tables), burst) {
+                prefetch_homes(V::of_mut(&mut self.flows.tables).words(), next);
                 let all = FrameSet::MAX >> (BURST - burst.frames.len());
-                return self.send_in_parts::<Way>(burst, all);
+                return self.send_in_parts::<V, Way>(burst, all);
             }
         } else {
-            probe_all(&self.flows.table, burst);
+            probe_all(V::of(&self.flows.tables), burst);
         }
         let (mut done, count) = (0, burst.frames.len().min(BURST));
         while burst.others == 0 && done < count {
-            let path = self.fast().path(tick);
+            let path = self.fast().path::<V>(tick);
             let Staged { frames, keys, probed, lengths, directions, outs, .. } = &mut *burst;
             let frames = &mut frames[..count];
             while done < count {
@@ -48,29 +49,31 @@ impl<Io: FrameIo> Turn<'_, Io> {
                 done += 1;
             }
             if done < count {
-                let Some(out) = self.forward_one_elsewhere::<Way>(burst, done) else { break };
+                let Some(out) = self.forward_one_elsewhere::<V, Way>(burst, done) else { break };
                 burst.outs[done] = out;
                 done += 1;
             }
         }
         let rest = groups.remainder();
-        groups.chain([rest]).for_each(|group| prefetch_homes(self.flows.table.words(), group));
+        groups
+            .chain([rest])
+            .for_each(|group| prefetch_homes(V::of_mut(&mut self.flows.tables).words(), group));
         if done == burst.frames.len()
             && let Some(out) = burst.only_out()
         {
             burst.opened = false;
             self.egress.push_burst(out, &mut burst.frames);
         } else {
-            self.resolve_rest::<Way>(burst, done);
+            self.resolve_rest::<V, Way>(burst, done);
         }
     }
 
     /// [`forward_elsewhere`](super::Fast::forward_elsewhere) for one of a burst's frames.
     #[cold]
     #[inline(never)]
-    fn forward_one_elsewhere<Way: DirectionOf>(
+    fn forward_one_elsewhere<V: Plain, Way: DirectionOf>(
         &mut self,
-        burst: &mut Staged<Io::Frame>,
+        burst: &mut Staged<Io::Frame, V>,
         index: usize,
     ) -> Option<InterfaceId> {
         let decoded = burst.decoded(index, Way::of(&burst.directions[index]));

@@ -1,8 +1,10 @@
-//! Addresses, ports, TTL, checksums and MACs of a packet whose connection is known.
+//! Addresses, ports, TTL, checksums and MACs of a packet whose connection is known. Plain packets are translated by
+//! their fields, in whatever family; those of the slow path are IPv4's, and may have options.
 
+use super::family::Plain;
 use crate::frame::HEAD;
 use crate::names::direction::Direction;
-use crate::translation::{Fields, Rewrite};
+use crate::translation::{FieldsOf, Record, Rewrite};
 use crate::wire::plain::at;
 use crate::wire::{checksum, udp};
 
@@ -35,25 +37,18 @@ pub(in crate::worker) fn translate_later_fragment(bytes: &mut [u8], direction: D
     store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta(direction)));
 }
 
-/// The fields of a plain packet that a translation looks at or changes.
-#[inline(always)]
-pub(in crate::worker) fn fields(head: &[u8; HEAD]) -> Fields {
-    Fields::load(head[at::TTL..].first_chunk().expect("within the head"))
-}
-
 /// Translates a plain packet of a connection, whose `fields` are of the real of this record, as [`translate`] does. All
-/// but the transport checksum is one addition to its sixteen bytes.
+/// but the transport checksum is in the fields, for IPv4 one addition to sixteen bytes.
 #[inline(always)]
-pub(in crate::worker) fn translate_plain(
+pub(in crate::worker) fn translate_plain<V: Plain>(
     head: &mut [u8; HEAD],
-    fields: Fields,
+    fields: FieldsOf<V>,
     direction: Direction,
-    rewrite: &Rewrite,
+    rewrite: &V::Record,
 ) {
-    let into = head[at::TTL..].first_chunk_mut().expect("within the head");
-    rewrite.translate(direction, fields).store(into);
-    let check_at = at::TRANSPORT + rewrite.checksum_offset();
-    adjust_transport(head, at::TRANSPORT, check_at, rewrite.transport_delta[direction as usize]);
+    V::put_fields(head, rewrite.translate(direction, fields));
+    let check_at = V::TRANSPORT + rewrite.checksum_offset();
+    adjust_transport(head, V::TRANSPORT, check_at, rewrite.transport_delta(direction));
 }
 
 /// Translates a packet: one address, one port, one off the TTL (which is above 0), and both checksums
@@ -78,7 +73,7 @@ pub(in crate::worker) fn translate(
     bytes[at::TTL] -= 1;
     let check = load(bytes, at::HEADER_CHECKSUM);
     store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta(direction)));
-    adjust_transport(bytes, transport, check_at, rewrite.transport_delta[index]);
+    adjust_transport(bytes, transport, check_at, rewrite.transport_delta(direction));
 }
 
 #[inline(always)]
@@ -119,8 +114,9 @@ pub(in crate::worker) fn address_frame(bytes: &mut [u8], destination: u64, sourc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::family::V4;
     use crate::names::ids::{NextHopId, Protocol, RealKey, ServiceKey};
-    use crate::translation::endpoint_bits;
+    use crate::translation::{Fields, endpoint_bits};
     use proptest::prelude::*;
     use std::net::SocketAddrV4;
 
@@ -152,7 +148,7 @@ mod tests {
             server in endpoint(),
             protocol in prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)],
             direction in prop_oneof![Just(Direction::Forward), Just(Direction::Reverse)],
-            random: [[u8; 32]; 2],
+            random: [[u8; 32]; 3],
             ttl in 1..=u8::MAX,
             check in prop_oneof![Just(0u16), Just(0xffff), any::<u16>()],
             removed: bool,
@@ -167,13 +163,13 @@ mod tests {
             head[at::TRANSPORT + 2 * side..][..2].copy_from_slice(&far.port().to_be_bytes());
 
             let is_of_it = direction == Direction::Reverse || !removed;
-            prop_assert_eq!(rewrite.has(direction, fields(&head)), is_of_it);
+            prop_assert_eq!(rewrite.has(direction, V4::fields(&head)), is_of_it);
             prop_assert_eq!(rewrite.matches(direction, endpoint_bits(far)), is_of_it);
             let check_at = at::TRANSPORT + checksum::offset_in(protocol);
             let mut expected = head;
             translate(&mut expected, at::TRANSPORT, check_at, direction, &rewrite);
-            let before = fields(&head);
-            translate_plain(&mut head, before, direction, &rewrite);
+            let before = V4::fields(&head);
+            translate_plain::<V4>(&mut head, before, direction, &rewrite);
             prop_assert_eq!(head, expected);
             prop_assert_eq!(head[at::TTL], ttl - 1);
         }

@@ -1,8 +1,10 @@
 //! A burst between its two stages.
 
+use crate::connection::family::Family;
 use crate::connection::table::{ClientKey, Home, Probed};
 use crate::frame::BURST;
 use crate::names::direction::Direction;
+use crate::names::family::V4;
 use crate::names::ids::InterfaceId;
 use arrayvec::ArrayVec;
 
@@ -11,27 +13,27 @@ pub(in crate::worker) type FrameSet = u32;
 
 /// What is known of one frame, if it is plain.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::worker) struct Decoded {
-    pub(in crate::worker) key: ClientKey,
+pub(in crate::worker) struct Decoded<V: Family = V4> {
+    pub(in crate::worker) key: ClientKey<V>,
     pub(in crate::worker) home: Home,
     pub(in crate::worker) probed: Probed,
-    /// IPv4 total length.
+    /// That of its packet, header included, in bytes.
     pub(in crate::worker) length: u16,
     pub(in crate::worker) direction: Direction,
 }
 
-/// A burst, with per-frame results as parallel arrays, so that a loop needs a single index. In whole cache lines, for
+/// A burst of frames of one address family, with per-frame results as parallel arrays, so that a loop needs a single index. In whole cache lines, for
 /// it is written with every burst.
 #[repr(align(128))]
-pub(in crate::worker) struct Staged<F> {
+pub(in crate::worker) struct Staged<F, V: Family = V4> {
     pub(in crate::worker) arrival: InterfaceId,
     pub(in crate::worker) frames: ArrayVec<F, BURST>,
     /// Those that may not take the fast path.
     pub(in crate::worker) others: FrameSet,
-    pub(in crate::worker) keys: [ClientKey; BURST],
+    pub(in crate::worker) keys: [ClientKey<V>; BURST],
     pub(in crate::worker) homes: [Home; BURST],
     pub(in crate::worker) probed: [Probed; BURST],
-    /// IPv4 total lengths.
+    /// Those of the packets, headers included, in bytes.
     pub(in crate::worker) lengths: [u16; BURST],
     /// The frames' own, in bytes.
     pub(in crate::worker) frame_lengths: [u16; BURST],
@@ -44,7 +46,7 @@ pub(in crate::worker) struct Staged<F> {
     pub(in crate::worker) opened: bool,
 }
 
-impl<F> Default for Staged<F> {
+impl<F, V: Family> Default for Staged<F, V> {
     fn default() -> Self {
         Self {
             arrival: InterfaceId(0),
@@ -62,10 +64,10 @@ impl<F> Default for Staged<F> {
     }
 }
 
-impl<F> Staged<F> {
+impl<F, V: Family> Staged<F, V> {
     /// What is known of one of the frames.
     #[inline(always)]
-    pub(in crate::worker) fn decoded(&self, index: usize, direction: Direction) -> Decoded {
+    pub(in crate::worker) fn decoded(&self, index: usize, direction: Direction) -> Decoded<V> {
         Decoded {
             key: self.keys[index],
             home: self.homes[index],

@@ -41,7 +41,8 @@ impl<F: Frame> Slow<'_, F> {
             return Err(DropReason::FtpDataPort);
         }
         let key = client_key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
-        let Flows { table, positions, reals, elsewhere, counters, .. } = &mut *self.flows;
+        let Flows { tables, positions, reals, elsewhere, counters, .. } = &mut *self.flows;
+        let table = &mut tables.v4;
         let position = positions.get_mut(service_id.0 as usize).ok_or(DropReason::NoReal)?;
         let hash = table.hash(key);
 
@@ -90,7 +91,7 @@ impl<F: Frame> Slow<'_, F> {
         let next_hop = self.reach.way_back(ends.source.ip(), arrival, snapshot);
         let new = New { key, real, next_hop, state: State::first(transport) };
         let slot = self.flows.open(hash, new, snapshot, tick)?;
-        let entry = self.flows.table.entry(slot).ok_or(DropReason::TableFull)?;
+        let entry = self.flows.tables.v4.entry(slot).ok_or(DropReason::TableFull)?;
         Ok(Found { slot, entry, direction: Direction::Forward })
     }
 

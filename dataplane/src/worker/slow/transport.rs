@@ -6,6 +6,7 @@ use super::packet::{Ip, Segment};
 use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
+use crate::names::family::V4;
 use crate::names::ids::{Protocol, RealId};
 use crate::snapshot::OnRemoval;
 use crate::wire::{checksum, tcp};
@@ -40,7 +41,7 @@ impl<F: Frame> Slow<'_, F> {
                 return self.translate(frame, ip, &segment, found);
             }
             // conn_reuse_mode=1: the old connection is forgotten, the SYN is scheduled.
-            self.flows.close(found.slot);
+            self.flows.close::<V4>(found.slot);
         }
         let Some(transport) = segment.transport else {
             return Err(DropReason::FragmentRefused); // its connection went while it was on its way
@@ -91,7 +92,7 @@ impl<F: Frame> Slow<'_, F> {
     /// takes note of the packet even if it goes no further, as in IPVS.
     fn translate(&mut self, frame: &mut F, ip: Ip, segment: &Segment, found: Found) -> Judged {
         let Self { snapshot, arrival, .. } = *self;
-        let record = snapshot.rewrite(found.entry.real());
+        let record = snapshot.rewrite::<V4>(found.entry.real());
         let speaker = match found.direction {
             Direction::Forward => Some(ip.destination),
             Direction::Reverse => snapshot.own_address(arrival),
@@ -109,7 +110,7 @@ impl<F: Frame> Slow<'_, F> {
             return Ok(Fate::Await(way.hop)); // nothing is done yet: it walks this path again
         };
         if found.direction == Direction::Reverse && id != way.known {
-            self.flows.table.set_next_hop(found.slot, id);
+            self.flows.tables.v4.set_next_hop(found.slot, id);
         }
         self.note_packet(found, segment, &ip);
         let bytes = frame.bytes_mut();

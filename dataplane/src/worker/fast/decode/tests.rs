@@ -1,7 +1,10 @@
 use super::*;
 use crate::frame::FrameIo;
+use crate::frame::HEAD;
 use crate::frame::plain::{PlainFrame, PlainIo};
+use crate::names::family::V4;
 use crate::names::ids::EthPortId;
+use crate::wire::plain::at;
 use arrayvec::ArrayVec;
 use proptest::prelude::*;
 
@@ -107,7 +110,7 @@ proptest! {
     #[test]
     fn a_frame_is_plain_if_all_its_fields_are(fields in fields()) {
         let frames = received(std::slice::from_ref(&fields));
-        prop_assert_eq!(is_plain(&frames[0], Expected::new(MAC, MTU)), fields.are_plain());
+        prop_assert_eq!(is_plain(&frames[0], Expected::<V4>::new(MAC, MTU)), fields.are_plain());
     }
 
     /// A burst is taken for plain only if all are, and always if all are and none is a short datagram.
@@ -115,15 +118,15 @@ proptest! {
     fn a_burst_is_plain_if_all_its_frames_are(all in prop::collection::vec(fields(), 1..=BURST), only_plain: bool) {
         let all: Vec<_> = all.into_iter().filter(|fields| !only_plain || fields.are_plain()).collect();
         let frames = received(&all);
-        let (expected, mut faults) = (Expected::new(MAC, MTU), Faults::none());
+        let (expected, mut faults) = (Expected::new(MAC, MTU), V4::no_faults());
         let totals: Vec<_> = frames
             .iter()
-            .map(|frame| decode(frame, Direction::Forward, expected, &mut faults).1)
+            .map(|frame| V4::decode(frame, Direction::Forward, expected, &mut faults).1)
             .collect();
         let lengths: Vec<_> = frames.iter().map(length_of).collect();
-        let taken = faults.is_none() && have_plain_lengths(&lengths, &totals, LEAST_TCP, expected);
+        let taken = V4::are_plain(&faults) && have_plain_lengths(&lengths, &totals, V4::LEAST_TCP, expected);
         let are_plain = all.iter().all(Fields::are_plain);
-        let has_short = all.iter().any(|fields| fields.total < LEAST_TCP);
+        let has_short = all.iter().any(|fields| fields.total < V4::LEAST_TCP);
         prop_assert_eq!(taken, are_plain && !has_short);
     }
 }

@@ -1,0 +1,174 @@
+//! What a snapshot has for each address family by itself: the rewrite records of its reals, and where its services
+//! listen.
+
+use super::Real;
+use super::word_map::{Key, WordMap};
+#[cfg(test)]
+use crate::connection::wide::Wide;
+use crate::names::family::V4;
+use crate::names::ids::{RealId, ServiceId, ServiceKey};
+use crate::translation::{Record, RemoteOf, Translate};
+
+/// Bytes of rewrite records prefetched on adoption. With more reals than that is enough for, most are cold anyway.
+const PREFETCHED: usize = 16 << 10;
+
+/// An address family that services are compiled for.
+pub trait Compiled: Translate {
+    /// What a service is looked up by: its endpoint and protocol.
+    type Listener: Key;
+
+    /// That of packets to `remote`, as it lies on the wire.
+    fn listener(remote: RemoteOf<Self>, protocol_number: u8) -> Self::Listener;
+
+    /// Where a service listens, as it lies on the wire; `None` if it is of another family.
+    fn listens_at(key: &ServiceKey) -> Option<RemoteOf<Self>>;
+
+    /// The part of a snapshot that is the family's.
+    fn part(families: &Families) -> &Part<Self>;
+}
+
+impl Compiled for V4 {
+    type Listener = u64;
+
+    #[inline(always)]
+    fn listener(remote: u64, protocol_number: u8) -> u64 {
+        remote | u64::from(protocol_number) << 48
+    }
+
+    fn listens_at(key: &ServiceKey) -> Option<u64> {
+        Self::endpoint_bits(key.listen)
+    }
+
+    #[inline(always)]
+    fn part(families: &Families) -> &Part<Self> {
+        &families.v4
+    }
+}
+
+/// The parts of all families.
+#[derive(Clone, Debug)]
+pub struct Families {
+    v4: Part<V4>,
+    #[cfg(test)]
+    pub(crate) wide: Part<Wide>,
+}
+
+impl Families {
+    /// Nothing yet, and room for this many services.
+    pub(super) fn with_room(services: usize) -> Self {
+        Self {
+            v4: Part::with_room(services),
+            #[cfg(test)]
+            wide: Part::with_room(services),
+        }
+    }
+
+    /// Nobody has the real ids up to this number that are new.
+    pub(super) fn make_room(&mut self, slots: usize) {
+        self.v4.make_room(slots);
+        #[cfg(test)]
+        self.wide.make_room(slots);
+    }
+
+    /// From now on the id is this real's.
+    pub(super) fn put_real(&mut self, id: RealId, real: Option<&Real>) {
+        self.v4.put_real(id, real);
+        #[cfg(test)]
+        self.wide.put_real(id, real);
+    }
+
+    /// A service listens there.
+    pub(super) fn listen(&mut self, key: &ServiceKey, id: ServiceId) {
+        self.v4.listen(key, id);
+        #[cfg(test)]
+        self.wide.listen(key, id);
+    }
+
+    /// No service listens there any more.
+    pub(super) fn ignore(&mut self, key: &ServiceKey) {
+        self.v4.ignore(key);
+        #[cfg(test)]
+        self.wide.ignore(key);
+    }
+
+    /// The service that listens there.
+    pub(super) fn service(&self, key: &ServiceKey) -> Option<ServiceId> {
+        let service = self.v4.service(key);
+        #[cfg(test)]
+        let service = service.or_else(|| self.wide.service(key));
+        service
+    }
+
+    /// Brings close what packets need first.
+    pub(super) fn prefetch(&self) {
+        self.v4.prefetch();
+    }
+}
+
+/// The part of one family.
+#[derive(Clone, Debug)]
+pub struct Part<F: Compiled> {
+    /// By [`RealId`].
+    rewrites: Vec<F::Record>,
+    listening: WordMap<F::Listener>,
+}
+
+impl<F: Compiled> Part<F> {
+    /// An empty one, with room for this many services.
+    fn with_room(services: usize) -> Self {
+        Self { rewrites: Vec::new(), listening: WordMap::with_room(services) }
+    }
+
+    /// Nobody has the real ids up to this number that are new.
+    fn make_room(&mut self, slots: usize) {
+        if slots > self.rewrites.len() {
+            self.rewrites.resize(slots, F::Record::VACANT.clone());
+        }
+    }
+
+    /// From now on the id is this real's; it matches nothing if that is of another family.
+    fn put_real(&mut self, id: RealId, real: Option<&Real>) {
+        self.rewrites[id.0 as usize] = match real {
+            Some(real) => F::Record::of(&real.key, real.next_hop, real.removed.is_some()),
+            None => F::Record::VACANT.clone(),
+        };
+    }
+
+    /// A service listens there, if that is of this family.
+    fn listen(&mut self, key: &ServiceKey, id: ServiceId) {
+        if let Some(listener) = Self::listener(key) {
+            self.listening.insert(listener, id.0);
+        }
+    }
+
+    /// None listens there any more.
+    fn ignore(&mut self, key: &ServiceKey) {
+        if let Some(listener) = Self::listener(key) {
+            self.listening.remove(listener);
+        }
+    }
+
+    /// The service that listens there.
+    fn service(&self, key: &ServiceKey) -> Option<ServiceId> {
+        self.service_at(Self::listener(key)?)
+    }
+
+    #[inline(always)]
+    pub(super) fn service_at(&self, listener: F::Listener) -> Option<ServiceId> {
+        self.listening.get(listener).map(ServiceId)
+    }
+
+    #[inline(always)]
+    pub(super) fn rewrites(&self) -> &[F::Record] {
+        &self.rewrites
+    }
+
+    fn prefetch(&self) {
+        let most = PREFETCHED / size_of::<F::Record>();
+        memory::prefetch_all(&self.rewrites[..most.min(self.rewrites.len())]);
+    }
+
+    fn listener(key: &ServiceKey) -> Option<F::Listener> {
+        Some(F::listener(F::listens_at(key)?, key.protocol.number()))
+    }
+}
