@@ -38,6 +38,7 @@ fn edit(before: &Service, now: &Service, removals: &mut Vec<String>, lines: &mut
         service.reals.iter().map(|real| (real.endpoint, *real)).collect()
     };
     let (old, new) = (by_endpoint(before), by_endpoint(now));
+    let settings_before = &before.settings;
     // Those that are new are the newest, and the others stand as they stood: unless all reals were replaced.
     let added = now.reals.iter().take_while(|real| !old.contains_key(&real.endpoint)).count();
     let (added, stayed) = now.reals.split_at(added);
@@ -46,14 +47,14 @@ fn edit(before: &Service, now: &Service, removals: &mut Vec<String>, lines: &mut
         removals.push(ipvsadm_lines::del_service_line(key));
         return add(now, lines);
     }
-    if before.settings != *settings {
+    if settings_before != settings {
         lines.push(ipvsadm_lines::edit_service_line(key, settings));
     }
     let gone = before.reals.iter().filter(|real| !new.contains_key(&real.endpoint));
     removals.extend(gone.map(|real| ipvsadm_lines::del_real_line(key, real.endpoint)));
     for real in stayed {
         if let Some(before) = old.get(&real.endpoint) {
-            lines.extend(ipvsadm_lines::edit_real_lines(key, settings, before, real));
+            lines.extend(ipvsadm_lines::edit_real_lines(key, (settings_before, before), (settings, real)));
         }
     }
     lines.extend(added.iter().rev().flat_map(|real| ipvsadm_lines::real_lines(key, settings, real)));

@@ -102,10 +102,12 @@ fn model() -> impl Strategy<Value = Model> {
 /// All that lines can say of a model. What a real's weight was before it was 0 they say where it matters.
 fn contents(model: &Model) -> Vec<(ServiceKey, Settings, Vec<Real>)> {
     let services = model.services().values();
-    let seen = |real: &Real| Real { last_weight: 0, ..*real };
-    services
-        .map(|service| (service.key, service.settings, service.reals.iter().map(seen).collect()))
-        .collect()
+    let contents = services.map(|service| {
+        let goes_by_last_weight = service.settings.algorithm.name() == "mh";
+        let told = |real: &Real| if goes_by_last_weight { *real } else { Real { last_weight: 0, ..*real } };
+        (service.key, service.settings, service.reals.iter().map(told).collect())
+    });
+    contents.collect()
 }
 
 fn restored<'a>(lines: impl IntoIterator<Item = &'a String>) -> Model {

@@ -100,15 +100,20 @@ pub fn del_service_line(key: &ServiceKey) -> String {
     format!("-D {}", service_option(key))
 }
 
-/// The lines that make one real of a service another with the same endpoint; none if they are alike.
-pub fn edit_real_lines(service: &ServiceKey, settings: &Settings, before: &Real, now: &Real) -> Vec<String> {
-    let is_remembered =
-        !goes_by_last_weight(settings) || now.weight != 0 || before.last_weight == now.last_weight;
-    match (before.weight, before.thresholds) == (now.weight, now.thresholds) && is_remembered {
-        true => Vec::new(),
-        false if is_remembered => vec![real_line("-e", service, now)],
-        false => real_lines_of("-e", service, settings, now),
+/// The lines that make a real of a service what it is now, once the service is; none if it was so before.
+pub fn edit_real_lines(
+    service: &ServiceKey,
+    (settings_before, before): (&Settings, &Real),
+    (settings, now): (&Settings, &Real),
+) -> Vec<String> {
+    // The lines before have told the last weight only if it mattered then.
+    let is_told = goes_by_last_weight(settings_before) && before.last_weight == now.last_weight;
+    let is_settled = now.weight != 0 || is_told || !goes_by_last_weight(settings);
+    if !is_settled {
+        return real_lines_of("-e", service, settings, now);
     }
+    let is_edited = (before.weight, before.thresholds) != (now.weight, now.thresholds);
+    is_edited.then(|| real_line("-e", service, now)).into_iter().collect()
 }
 
 fn real_lines_of(command: &str, service: &ServiceKey, settings: &Settings, real: &Real) -> Vec<String> {

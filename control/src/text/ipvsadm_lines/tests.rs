@@ -23,9 +23,9 @@ fn what_is_written_reads_back() {
         vec![service_line(&udp, &rr)],
         real_lines(&udp, &rr, &limited),
         vec![edit_service_line(&udp, &wrr)],
-        edit_real_lines(&udp, &rr, &real(1), &limited),
-        edit_real_lines(&udp, &rr, &limited, &real(2)),
-        edit_real_lines(&udp, &rr, &limited, &limited),
+        edit_real_lines(&udp, (&rr, &real(1)), (&rr, &limited)),
+        edit_real_lines(&udp, (&rr, &limited), (&rr, &real(2))),
+        edit_real_lines(&udp, (&rr, &limited), (&rr, &limited)),
     ]
     .concat();
     assert_eq!(
