@@ -1,30 +1,17 @@
 use super::*;
-use crate::counters::{StateGauges, WorkerCounters};
-use crate::live::elsewhere::{Elsewhere, Load};
+use crate::counters::StateGauges;
+use crate::live::elsewhere::Load;
+use lab::Around;
 use proptest::prelude::*;
+use rounds::MOST_PASSED_OVER;
 
 fn schedule(algorithm: Algorithm, weights: &[u32]) -> (Schedule, Position) {
     let list = (0..).zip(weights).map(|(id, weight)| Candidate { real: RealId(id), weight: *weight });
     let change = Change::of(weights.iter().copied());
     let schedule = Schedule::new(algorithm, 1, list.collect(), 0, vec![change]);
     let mut position = Position::default();
-    position.adopt(None, &schedule);
+    position.adopt(None, &schedule, &Around::new().known(), 0);
     (schedule, position)
-}
-
-/// What a pick is told of.
-#[derive(Default)]
-struct Known {
-    live: Box<Reals>,
-    own: WorkerCounters,
-    elsewhere: Elsewhere,
-}
-
-impl Known {
-    fn asked(&self) -> Asked<'_> {
-        let Self { live, own, elsewhere } = self;
-        Asked { client: "192.0.2.6:1234".parse().unwrap(), live, own, elsewhere }
-    }
 }
 
 proptest! {
@@ -36,14 +23,14 @@ proptest! {
         is_weighted: bool,
     ) {
         let algorithm = if is_weighted { Algorithm::WeightedRoundRobin } else { Algorithm::RoundRobin };
-        let known = Known::default();
+        let known = Around::new();
         for (id, flagged) in (0..).map(RealId).zip(&flagged) {
             known.live.set_unavailable(id, *flagged && id.0 % 2 == 0);
             known.live.set_overloaded(id, *flagged && id.0 % 2 == 1);
         }
         let (schedule, mut position) = schedule(algorithm, &weights);
         let mut all = position.clone();
-        let none = Known::default();
+        let none = Around::new();
         let usable = |id: usize| weights[id] > 0 && !flagged[id];
         for _ in 0..40 {
             let found = schedule.choice(&mut position, &known.asked()).map(|real| real.0 as usize);
@@ -62,7 +49,7 @@ proptest! {
         weights in prop::collection::vec(0u32..5, 1..12),
         flagged in prop::collection::vec(any::<bool>(), 12),
     ) {
-        let known = Known::default();
+        let known = Around::new();
         for (id, _) in (0..).map(RealId).zip(&flagged).filter(|(_, flagged)| **flagged) {
             known.live.set_unavailable(id, true);
         }
@@ -81,7 +68,7 @@ proptest! {
 
 #[test]
 fn a_pick_gives_up_after_very_many_reals_and_the_next_goes_on_there() {
-    let known = Known::default();
+    let known = Around::new();
     let many = 3 * MOST_PASSED_OVER;
     (0..many as u32 - 1).for_each(|id| known.live.set_unavailable(RealId(id), true));
     let (schedule, mut position) = schedule(Algorithm::RoundRobin, &vec![1; many]);
@@ -97,16 +84,16 @@ fn a_pick_gives_up_after_very_many_reals_and_the_next_goes_on_there() {
 
 #[test]
 fn connections_are_own_ones_now_and_those_elsewhere_as_they_were_told() {
-    let known = Known::default();
+    let known = Around::new();
     let (real, other) = (RealId(7), RealId(8));
     let own = known.own.real(real);
     own.total.add(2);
     own.states.add(StateGauges::ACTIVE);
-    assert_eq!(known.asked().connections(real), Load { active: 1, inactive: 1 });
+    assert_eq!(known.known().connections(real), Load { active: 1, inactive: 1 });
     known.elsewhere.set(real, Load { active: 10, inactive: 20 });
     own.states.add(StateGauges::CLOSING.wrapping_sub(StateGauges::ACTIVE));
-    assert_eq!(known.asked().connections(real), Load { active: 10, inactive: 22 });
-    assert_eq!(known.asked().connections(other), Load::default());
+    assert_eq!(known.known().connections(real), Load { active: 10, inactive: 22 });
+    assert_eq!(known.known().connections(other), Load::default());
 }
 
 #[test]

@@ -6,11 +6,11 @@ use super::rewrite;
 use super::staged::Decoded;
 use crate::connection::TcpEvent;
 use crate::connection::table::{ClientKey, Entry, Probed, Words, recount_state};
-use crate::counters::RealCounters;
+use crate::counters::Records;
 use crate::frame::{Frame, HEAD};
 use crate::live::next_hops::{self, NextHop};
 use crate::names::direction::Direction;
-use crate::names::ids::{InterfaceId, Protocol, REAL_IDS};
+use crate::names::ids::{InterfaceId, Protocol};
 use crate::names::time::Tick;
 use crate::snapshot::Snapshot;
 use crate::translation::{Fields, Rewrite};
@@ -22,7 +22,7 @@ use crate::worker::flows::Flows;
 #[derive(Clone, Copy)]
 pub(in crate::worker) struct Path<'a> {
     words: Words<'a>,
-    reals: &'a [RealCounters; REAL_IDS],
+    reals: &'a Records,
     hops: &'a next_hops::Records,
     rewrites: &'a [Rewrite],
     snapshot: &'a Snapshot,
@@ -86,7 +86,7 @@ impl<'a> Path<'a> {
         }
         let after = before.after(direction, event);
         self.words.set_state(probed, after);
-        recount_state(&self.reals[entry.real_index()], before, after);
+        recount_state(self.reals, entry.real(), before, after);
         true
     }
 
