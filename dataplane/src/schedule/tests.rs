@@ -102,3 +102,65 @@ fn round_robin_compares_no_connections() {
         assert!(!schedule(algorithm, &[1, 2]).0.needs_sums());
     }
 }
+
+/// How many of so many picks each of two reals gets, the second of which has appeared some seconds ago in a service that
+/// starts slowly for ten.
+fn picks_with_a_new_real(algorithm: Algorithm, seconds: u64, picks: usize) -> [usize; 2] {
+    let mut lab = lab::Lab::new(algorithm, Flags::NONE);
+    lab.options.slow_start = 10;
+    lab.add(1, 2);
+    lab.begin_anew();
+    lab.add(2, 2);
+    lab.around.now.nanoseconds += seconds * 1_000_000_000;
+    let picked = lab.picks(picks);
+    [1, 2].map(|real| picked.iter().filter(|picked| **picked == real).count())
+}
+
+#[test]
+fn turns_of_a_real_that_appears_come_by_and_by() {
+    for algorithm in
+        [Algorithm::RoundRobin, Algorithm::WeightedRoundRobin, Algorithm::SmoothWeightedRoundRobin]
+    {
+        let [old, new] = picks_with_a_new_real(algorithm, 5, 3000);
+        assert!(new.abs_diff(1000) < 20, "{algorithm}: half its share: {old} and {new}");
+        let [old, new] = picks_with_a_new_real(algorithm, 0, 2570);
+        assert!((5..=20).contains(&new), "{algorithm}: a 256th of its share: {old} and {new}");
+        assert_eq!(picks_with_a_new_real(algorithm, 10, 3000), [1500, 1500], "{algorithm}: its whole share");
+    }
+}
+
+#[test]
+fn a_real_that_starts_slowly_takes_every_turn_if_nobody_else_can() {
+    for algorithm in [Algorithm::RoundRobin, Algorithm::WeightedRoundRobin, Algorithm::PowerOfTwo] {
+        let mut lab = lab::Lab::new(algorithm, Flags::NONE);
+        lab.options.slow_start = 10;
+        lab.add(1, 1);
+        lab.begin_anew();
+        lab.add(2, 1);
+        lab.add(3, 1);
+        lab.around.live.set_unavailable(RealId(1), true);
+        let picked = lab.picks(40);
+        assert!(picked.iter().all(|real| *real != 1), "{algorithm}");
+        assert!(picked.contains(&2) && picked.contains(&3), "{algorithm}: {picked:?}");
+        lab.around.live.set_overloaded(RealId(2), true);
+        assert_eq!(lab.picks(5), [3; 5], "{algorithm}");
+    }
+}
+
+#[test]
+fn an_edit_keeps_slow_start_and_a_weight_that_rises_from_0_begins_it() {
+    let mut lab = lab::Lab::new(Algorithm::SmoothWeightedRoundRobin, Flags::NONE);
+    lab.options.slow_start = 10;
+    lab.add(1, 1);
+    lab.begin_anew();
+    lab.add(2, 1);
+    lab.around.now.nanoseconds += 5_000_000_000;
+    lab.edit(2, 2);
+    let count = |lab: &mut lab::Lab| lab.picks(600).iter().filter(|real| **real == 2).count();
+    assert!(count(&mut lab).abs_diff(300) < 5, "half of weight 2");
+    lab.around.now.nanoseconds += 5_000_000_000;
+    lab.edit(2, 0);
+    assert_eq!(count(&mut lab), 0);
+    lab.edit(2, 1);
+    assert!(count(&mut lab) < 10, "it begins anew");
+}
