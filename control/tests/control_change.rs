@@ -132,8 +132,16 @@ fn every_refusal_has_its_code_and_words() {
         (edit_real(WEB, "10.0.0.7:81", None), "no_such_real", "no such real"),
         (del_real(WEB, "10.0.0.7:81"), "no_such_real", "no such real"),
         (drain(WEB, "10.0.0.7:81"), "no_such_real", "no such real"),
-        (add_service(none, Some("x")), "unknown_scheduler", "unknown scheduler \"x\" (known: rr, wrr)"),
-        (edit_service(WEB, Some("x")), "unknown_scheduler", "unknown scheduler \"x\" (known: rr, wrr)"),
+        (
+            add_service(none, Some("x")),
+            "unknown_scheduler",
+            "unknown scheduler \"x\" (known: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)",
+        ),
+        (
+            edit_service(WEB, Some("x")),
+            "unknown_scheduler",
+            "unknown scheduler \"x\" (known: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)",
+        ),
         (persistent, "not_supported", "not supported yet: persistence (-p)"),
         (persisting, "not_supported", "not supported yet: persistence (-p)"),
         (threshold(Some(1), None), "not_supported", thresholds),
@@ -167,9 +175,9 @@ fn every_refusal_has_its_code_and_words() {
         let refusal = desk.refuses(&command);
         assert_eq!((refusal.code.as_str(), refusal.message.as_str()), (code, message), "{command:?}");
     }
-    let later = desk.refuses(&add_service(none, Some("wlc")));
+    let later = desk.refuses(&add_service(none, Some("lblc")));
     assert_eq!(later.code, "not_supported");
-    assert!(later.message.starts_with("not supported yet: scheduler \"wlc\""), "{later:?}");
+    assert!(later.message.starts_with("not supported yet: scheduler \"lblc\""), "{later:?}");
 }
 
 #[test]

@@ -19,13 +19,11 @@ const PORTS: &str = "[[port]]\nname = \"vip0\"\nside = \"vip\"\ndevice = \"net_n
                      [[port]]\nname = \"dip0\"\nside = \"dip\"\ndevice = \"net_null1\"\naddresses = [\"10.0.0.8/24\"]\n";
 
 /// What is refused as not there yet: its name, a line's options, and the key of a request and of the file.
-const OF_SERVICE: [(&str, &str, &str, &str); 6] = [
-    ("-b (scheduler flags)", "-b flag-1", r#"["flag-1"]"#, "flags"),
+const OF_SERVICE: [(&str, &str, &str, &str); 4] = [
     ("persistence (-p)", "-p 5", "5", "persistence"),
     ("-o (one-packet scheduling)", "-o", "true", "one_packet"),
     ("timeouts of a service", "--timeouts udp=5", r#"{"udp":5}"#, "timeouts"),
     ("on_removal other than drop", "--on-removal reset", r#""reset""#, "on_removal"),
-    ("slow start", "--slow-start 5", "5", "slow_start"),
 ];
 
 #[test]

@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use dataplane::counters::WorkerCounters;
 use dataplane::live::elsewhere::Elsewhere;
 use dataplane::live::reals::Reals;
-use dataplane::schedule::{Asked, Position};
+use dataplane::schedule::{Asked, Known, Position};
 use memory::Huge;
 use stages::churn::{self, Churn, Size};
 use stages::keys::Key;
@@ -15,7 +15,7 @@ use stages::lookup::{Hashbrown, Natlb};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use traffic::random::shuffled;
-use traffic::world::schedule;
+use traffic::world::{START, schedule};
 
 /// Keys looked up in an iteration.
 const KEYS: usize = 32 * 32;
@@ -89,7 +89,8 @@ fn pick(c: &mut Criterion) {
     let mut group = c.benchmark_group("wrr pick");
     let (live, own, elsewhere) = (Box::<Reals>::default(), WorkerCounters::new(), Elsewhere::default());
     let client = "192.0.2.6:1234".parse().expect("an address");
-    let asked = Asked { client, live: &live, own: &own, elsewhere: &elsewhere };
+    let known = Known { live: &live, own: &own, elsewhere: &elsewhere, now: START };
+    let asked = Asked { client, destination: client, known };
     let weights = [
         ("16 reals of weight 1", vec![1; 16]),
         ("16 reals of weights 1 to 16", (1..=16).collect()),
@@ -98,7 +99,7 @@ fn pick(c: &mut Criterion) {
     for (name, weights) in weights {
         let schedule = schedule(0, &weights);
         let mut position = Position::default();
-        position.adopt(None, &schedule);
+        position.adopt(None, &schedule, &known, 0);
         group.bench_function(name, |b| b.iter(|| black_box(&schedule).choice(&mut position, &asked)));
     }
     group.finish();

@@ -9,9 +9,9 @@ use dataplane::live::elsewhere::Elsewhere;
 use dataplane::live::reals::Reals;
 use dataplane::names::ids::NextHopId;
 use dataplane::names::time::Tick;
-use dataplane::schedule::{Asked, Position, Schedule};
+use dataplane::schedule::{Asked, Known, Position, Schedule};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use traffic::world::{HASH_KEY, schedule};
+use traffic::world::{HASH_KEY, START, schedule};
 
 /// Connections made at once.
 pub const BURST: usize = 32;
@@ -61,14 +61,16 @@ impl Churn {
         let table = Table::new(size.capacity, HASH_KEY, huge).expect("memory for the table");
         let schedule = schedule(0, &[1; 16]);
         let mut position = Position::default();
-        position.adopt(None, &schedule);
+        let (live, counters, elsewhere) = (Box::default(), WorkerCounters::new(), Elsewhere::default());
+        let known = Known { live: &live, own: &counters, elsewhere: &elsewhere, now: START };
+        position.adopt(None, &schedule, &known, 0);
         let clients = (size.alive * 4).next_multiple_of(BURST) as u32;
         let timeouts = Timeouts::new(TimeoutSeconds { udp: TIMEOUT, ..TimeoutSeconds::default() });
         let mut churn = Self {
             table,
-            live: Box::default(),
-            elsewhere: Elsewhere::default(),
-            counters: WorkerCounters::new(),
+            live,
+            elsewhere,
+            counters,
             schedule,
             position,
             made_in_a_tick: size.alive as u64 / u64::from(timeouts.ticks(State::Udp)),
@@ -122,7 +124,8 @@ impl Churn {
         }
         for (home, key) in homes.iter().zip(&self.clients[begin..begin + BURST]) {
             let Self { table, counters, timeouts, live, elsewhere, .. } = self;
-            let asked = Asked { client: CLIENT, live, own: counters, elsewhere };
+            let known = Known { live, own: counters, elsewhere, now: START };
+            let asked = Asked { client: CLIENT, destination: CLIENT, known };
             let (next_hop, state) = (NextHopId(1), State::UdpUnanswered);
             let clock = Clock { tick: now, timeouts };
             let new = |real| New { key: *key, real, next_hop, state };

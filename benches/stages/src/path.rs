@@ -3,10 +3,11 @@
 use dataplane::exchange::orders::ControlEnd;
 use dataplane::names::direction::Direction;
 use dataplane::names::time::Now;
+use dataplane::schedule::Algorithm;
 use dataplane::worker::{SWEEP_IDLE, Worker};
 use traffic::packet::{ACK, SYN};
 use traffic::prepared::Prepared;
-use traffic::world::{START, worker};
+use traffic::world::{START, worker_with};
 
 /// Virtual time of a turn in nanoseconds: 64 packets at some 30 ns.
 const TURN: u64 = 2_000;
@@ -23,7 +24,12 @@ pub struct Path {
 impl Path {
     /// No connection yet; room for `capacity`, and `frames` frames at once.
     pub fn new(capacity: usize, frames: usize, huge: memory::Huge) -> Self {
-        let (worker, control) = worker(Prepared::new(frames), capacity, 1, huge);
+        Self::with(capacity, frames, (1, Algorithm::WeightedRoundRobin), huge)
+    }
+
+    /// With so many reals, picked by this algorithm. Only one of them replies.
+    pub fn with(capacity: usize, frames: usize, reals: (u8, Algorithm), huge: memory::Huge) -> Self {
+        let (worker, control) = worker_with(Prepared::new(frames), capacity, reals, huge);
         let mut path = Self { worker, control, now: START, frames };
         path.catch_up();
         path

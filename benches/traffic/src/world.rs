@@ -10,7 +10,7 @@ use dataplane::names::ids::{InterfaceId, NeighbourKey, NextHopId, Protocol, Real
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::names::time::Now;
-use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
+use dataplane::schedule::{Algorithm, Candidate, Change, Identity, Options, Schedule};
 use dataplane::snapshot::{
     Description, EthPort, Interface, IpOptions, Policy, Real, Route, Service, Snapshot, Steering, Thresholds,
     Unmatched,
@@ -43,9 +43,23 @@ pub fn worker<Io: FrameIo>(
     reals: u8,
     huge: memory::Huge,
 ) -> (Worker<Io>, ControlEnd) {
+    worker_with(io, capacity, (reals, Algorithm::WeightedRoundRobin), huge)
+}
+
+/// As [`worker`], with another algorithm.
+///
+/// # Panics
+/// If there is no memory for the table.
+pub fn worker_with<Io: FrameIo>(
+    io: Io,
+    capacity: usize,
+    (reals, algorithm): (u8, Algorithm),
+    huge: memory::Huge,
+) -> (Worker<Io>, ControlEnd) {
     let (end, mut control) = channel(next_hops(reals), Arc::default());
     let mut worker = Worker::new(io, end, capacity, HASH_KEY, huge).expect("memory for the table");
-    configure(&mut control, Arc::new(snapshot(reals)), reals);
+    let snapshot = snapshot_of(reals, algorithm, Steering::Software);
+    configure(&mut control, Arc::new(snapshot), reals);
     worker.turn(START);
     (worker, control)
 }
@@ -113,6 +127,10 @@ pub fn snapshot(reals: u8) -> Snapshot {
 /// # Panics
 /// Never: the addresses in it are written right.
 pub fn steered_snapshot(reals: u8, steering: Steering) -> Snapshot {
+    snapshot_of(reals, Algorithm::WeightedRoundRobin, steering)
+}
+
+fn snapshot_of(reals: u8, algorithm: Algorithm, steering: Steering) -> Snapshot {
     let key_of = |protocol, port| ServiceKey::new(protocol, SocketAddrV4::new(VIP, port).into());
     let services = [key_of(Protocol::Tcp, TCP_PORT), key_of(Protocol::Udp, UDP_PORT)];
     let port = |side, mac, address: &str| Interface {
@@ -132,7 +150,7 @@ pub fn steered_snapshot(reals: u8, steering: Steering) -> Snapshot {
         services: (0..)
             .zip(services)
             .map(|(index, key)| {
-                let schedule = schedule(index * u32::from(reals), &vec![1; usize::from(reals)]);
+                let schedule = schedule_by(algorithm, index * u32::from(reals), &vec![1; usize::from(reals)]);
                 Some(Service { key, policy: Policy::default(), timeouts: None, schedule: Arc::new(schedule) })
             })
             .collect(),
@@ -165,8 +183,18 @@ pub fn steered_snapshot(reals: u8, steering: Steering) -> Snapshot {
 
 /// `wrr` over reals with these weights, numbered from `first` on.
 pub fn schedule(first: u32, weights: &[u32]) -> Schedule {
+    schedule_by(Algorithm::WeightedRoundRobin, first, weights)
+}
+
+/// As [`schedule`], by another algorithm.
+pub fn schedule_by(algorithm: Algorithm, first: u32, weights: &[u32]) -> Schedule {
     let candidates =
         (first..).zip(weights).map(|(id, weight)| Candidate { real: RealId(id), weight: *weight }).collect();
     let changes = vec![Change::of(weights.iter().copied())];
-    Schedule::new(Algorithm::WeightedRoundRobin, 1, candidates, 0, changes)
+    let identities = (first..).zip(weights).map(|(id, weight)| Identity {
+        endpoint: SocketAddrV4::new(Ipv4Addr::from(u32::from(REAL) + id), TCP_PORT).into(),
+        last_weight: *weight,
+    });
+    let options = Options { identities: identities.collect(), ..Options::default() };
+    Schedule::with_options(algorithm, &options, 1, candidates, (0, changes))
 }

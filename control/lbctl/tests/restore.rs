@@ -90,7 +90,7 @@ fn every_faulty_line_is_named_and_nothing_changes() {
     let faulty = "\
 # of another balancer
 ipvsadm -C
--A -t 192.168.10.100:80 -s wlc
+-A -t 192.168.10.100:80 -s lblc
 -a -t 192.168.10.100:80 -r 10.0.0.7:80 -m
 -a -t 192.168.10.100:80 -r 10.9.9.9:80 -m
 -A -t 192.168.10.100:81 -s rr
@@ -100,7 +100,10 @@ ipvsadm -C
 -C
 ";
     let expected = [
-        (3, "not supported yet: scheduler \"wlc\" (supported: rr, wrr)"),
+        (
+            3,
+            "not supported yet: scheduler \"lblc\" (supported: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)",
+        ),
         (5, "no route to 10.9.9.9"),
         (7, "no such service"),
         (9, "not supported yet: -g (direct routing)"),

@@ -1,11 +1,12 @@
 use super::*;
 use crate::config;
-use crate::model::{Draft, Flags, Settings, StateTimeouts};
+use crate::model::{Draft, Settings, StateTimeouts};
 use crate::text::services::Listen;
 use crate::text::state_timeouts;
 use dataplane::names::ids::{Protocol, RealKey};
 use dataplane::names::mac::Mac;
 use dataplane::schedule::Algorithm;
+use dataplane::schedule::Flags;
 use dataplane::snapshot::{OnRemoval, Persistence, Steering};
 use proptest::prelude::*;
 use serde_json::{Value, json};

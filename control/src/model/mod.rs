@@ -3,7 +3,6 @@
 //! ```text
 //! mod       the model: all services
 //! settings  what is configured of a service besides its address and its reals
-//! flags     how a scheduler is varied
 //! real      a real of a service
 //! ranges    which services are on ranges of ports
 //! draft     services and reals that are written one after the other, and replace all others
@@ -14,7 +13,6 @@
 //! ```
 
 mod draft;
-mod flags;
 mod limits;
 mod network;
 mod ranges;
@@ -24,7 +22,6 @@ mod settings;
 mod timeouts;
 
 pub use draft::Draft;
-pub use flags::Flags;
 pub use limits::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, MAX_REALS, MAX_SERVICES};
 pub use network::{Layout, Network};
 pub use real::Real;

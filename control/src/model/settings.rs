@@ -1,8 +1,7 @@
 //! What is configured of a service besides its address and its reals.
 
-use super::Flags;
 use dataplane::connection::{State, Timeouts};
-use dataplane::schedule::Algorithm;
+use dataplane::schedule::{Algorithm, Flags};
 use dataplane::snapshot::{OnRemoval, Persistence};
 
 /// Everything that can be set of a service. What [`rules::check_settings`](super::rules::check_settings) refuses is

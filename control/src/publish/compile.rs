@@ -1,11 +1,11 @@
 //! From the model to what the workers run on.
 
-use crate::model::{Model, Network, Service};
+use crate::model::{Model, Network, Service, Settings};
 use crate::publish::ids::{Arrived, Followed, Ids, Left, NoRoom, Standing};
 use crate::publish::pair::Pair;
 use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::names::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceId, ServiceKey};
-use dataplane::schedule::{Candidate, Schedule};
+use dataplane::schedule::{Candidate, Identity, Options, Schedule};
 use dataplane::snapshot::{self, Description, Edit, OnRemoval, Snapshot, Thresholds};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -257,13 +257,14 @@ impl Compiler {
         let reals = service.reals.iter().zip(service.real_keys());
         let candidates = reals
             .filter_map(|(real, key)| Some(Candidate { real: self.ids.real(&key)?, weight: real.weight }));
-        Schedule::new(
-            service.settings.algorithm,
-            service.generation,
-            candidates.collect(),
-            service.first_change,
-            service.changes.clone(),
-        )
+        let identities = service
+            .reals
+            .iter()
+            .map(|real| Identity { endpoint: real.endpoint, last_weight: real.last_weight });
+        let Settings { algorithm, flags, slow_start, .. } = service.settings;
+        let options = Options { flags, slow_start, identities: identities.collect() };
+        let changes = (service.first_change, service.changes.clone());
+        Schedule::with_options(algorithm, &options, service.generation, candidates.collect(), changes)
     }
 }
 

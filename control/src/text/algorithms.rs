@@ -53,8 +53,14 @@ mod tests {
     #[test]
     fn later_and_unknown_ones_are_told_apart() {
         let text = |name| by_name(name).unwrap_err().to_string();
-        assert_eq!(text("wlc"), "not supported yet: scheduler \"wlc\" (supported: rr, wrr)");
-        assert_eq!(text("nosuch"), "unknown scheduler \"nosuch\" (known: rr, wrr)");
+        assert_eq!(
+            text("lblc"),
+            "not supported yet: scheduler \"lblc\" (supported: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)"
+        );
+        assert_eq!(
+            text("nosuch"),
+            "unknown scheduler \"nosuch\" (known: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)"
+        );
         assert_eq!(by_name_or_default(None), Ok(DEFAULT));
     }
 }

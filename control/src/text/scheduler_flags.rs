@@ -1,6 +1,6 @@
 //! Names of the flags of `ipvsadm -b`, which depend on the scheduler.
 
-use crate::model::Flags;
+use dataplane::schedule::Flags;
 use thiserror::Error;
 
 /// Each scheduler that has names of its own for flags: its name, and the flags in the order in which they are listed.

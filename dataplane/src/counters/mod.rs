@@ -1,18 +1,23 @@
 //! Counters: each has one writer, and anyone may read.
 //!
 //! ```text
-//! mod     Counter, and what is counted of a real
-//! list    counters!: a struct of counters, with what each of them is, from one list
-//! worker  what a worker counts
-//! port    what an EthPort's device counts
+//! mod       Counter, and what is counted of a real
+//! followed  which reals' connection counts have changed
+//! list      counters!: a struct of counters, with what each of them is, from one list
+//! worker    what a worker counts
+//! port      what an EthPort's device counts
 //! ```
 
+mod followed;
 mod list;
 mod port;
 mod worker;
 
+pub use followed::Followed;
+pub(crate) use followed::note_count;
 pub use list::{Kind, Listed, ListedTotal};
 pub use port::PortCounters;
+pub(crate) use worker::Records;
 pub use worker::{WorkerCounters, WorkerTotals};
 
 use crate::names::direction::Direction;
@@ -85,6 +90,8 @@ pub struct RealCounters {
     pub total: Counter,
     /// Gauges: those in some states.
     pub states: StateGauges,
+    /// Who wants to know when the gauges change.
+    mark: followed::Mark,
 }
 
 /// Two gauges in one word, so that one addition counts a connection's state, whatever it is: connections in an active

@@ -5,14 +5,17 @@ use super::{Counter, RealCounters, fixed};
 use crate::names::drop_reason::DropReason;
 use crate::names::ids::{MAX_ETH_PORTS, REAL_IDS, RealId};
 
+/// As [`WorkerCounters`] keeps them.
+pub(crate) type Records = [RealCounters; REAL_IDS + 1];
+
 counters! {
     /// What one worker counts: whole cache lines, two by two as processors fetch them, so that no line is
     /// written by two workers.
     #[derive(Debug)]
     #[repr(align(128))]
     pub struct WorkerCounters {
-        /// By [`RealId`].
-        reals: Box<[RealCounters; REAL_IDS]> = fixed((0..REAL_IDS).map(|_| RealCounters::default()).collect()),
+        /// By [`RealId`]; the one behind the last real's is for the list of those whose gauges have changed.
+        reals: Box<Records> = fixed((0..=REAL_IDS).map(|_| RealCounters::default()).collect()),
         drops: [Counter; DropReason::ALL.len()] = std::array::from_fn(|_| Counter::default()),
         /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in
         /// the order of the wire.
@@ -88,7 +91,7 @@ counters! {
 impl WorkerCounters {
     /// The counters of all reals, for a caller that looks up many.
     #[inline(always)]
-    pub(crate) fn reals(&self) -> &[RealCounters; REAL_IDS] {
+    pub(crate) fn reals(&self) -> &Records {
         &self.reals
     }
 

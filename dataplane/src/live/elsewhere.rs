@@ -10,6 +10,7 @@
 //! Each worker is given the sum over the others, not the sum over all: so its own connections, which it adds as they
 //! are now, can neither be counted twice nor be missing. Reals whose connections nobody compares are not added up.
 
+use super::changes::Changes;
 use crate::counters::RealCounters;
 use crate::names::ids::{REAL_IDS, RealId};
 use std::ops::{Add, Sub};
@@ -83,6 +84,7 @@ impl Sub for Load {
 /// Memory is taken by the chunk when one of its reals first has connections elsewhere.
 #[derive(Debug, Default)]
 pub struct Elsewhere {
+    changes: Changes,
     chunks: [OnceLock<Box<[AtomicU64]>>; REAL_IDS / CHUNK],
 }
 
@@ -103,6 +105,13 @@ impl Elsewhere {
         let (chunk, place) = place(id);
         let words = self.chunks[chunk].get_or_init(|| (0..CHUNK).map(|_| AtomicU64::new(0)).collect());
         words[place].store(load.bits(), Ordering::Relaxed);
+        self.changes.note(id);
+    }
+
+    /// The reals that the others have lately come to have another number of connections on.
+    #[inline(always)]
+    pub const fn changes(&self) -> &Changes {
+        &self.changes
     }
 }
 

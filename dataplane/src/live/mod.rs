@@ -4,8 +4,10 @@
 //! next_hops  MACs of the hosts that frames are sent to next
 //! reals      which reals can take new connections now
 //! elsewhere  connections of reals on the other workers
+//! changes    which reals have been written lately
 //! ```
 
+pub mod changes;
 pub mod elsewhere;
 pub mod next_hops;
 pub mod reals;

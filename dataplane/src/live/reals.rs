@@ -4,6 +4,7 @@
 //! Every worker reads a real's flags when it has picked it. Health checks and connection thresholds are what will set
 //! them; until then only tests do, and every real is usable. Each flag may be another thread's to set.
 
+use super::changes::Changes;
 use crate::names::ids::{REAL_IDS, RealId};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -29,6 +30,7 @@ impl Flags {
 #[derive(Debug)]
 pub struct Reals {
     flags: [AtomicU8; REAL_IDS],
+    changes: Changes,
 }
 
 const _: () = assert!(REAL_IDS.is_power_of_two());
@@ -36,7 +38,7 @@ const _: () = assert!(REAL_IDS.is_power_of_two());
 impl Default for Reals {
     /// All usable.
     fn default() -> Self {
-        Self { flags: [const { AtomicU8::new(0) }; REAL_IDS] }
+        Self { flags: [const { AtomicU8::new(0) }; REAL_IDS], changes: Changes::default() }
     }
 }
 
@@ -52,6 +54,12 @@ impl Reals {
         Flags::of(self.flags[id.0 as usize & (REAL_IDS - 1)].load(Ordering::Relaxed))
     }
 
+    /// The reals whose flags have changed lately.
+    #[inline(always)]
+    pub const fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// Sets or clears [`Flags::unavailable`]; the next pick heeds it. To be cleared before the id is another real's.
     pub fn set_unavailable(&self, id: RealId, is: bool) {
         self.set(id, Flags::UNAVAILABLE, is);
@@ -65,10 +73,13 @@ impl Reals {
     /// One step, so that none undoes what another thread does to the other flag.
     fn set(&self, id: RealId, flag: u8, is: bool) {
         let flags = &self.flags[id.0 as usize & (REAL_IDS - 1)];
-        if is {
-            flags.fetch_or(flag, Ordering::Relaxed);
+        let before = if is {
+            flags.fetch_or(flag, Ordering::Relaxed)
         } else {
-            flags.fetch_and(!flag, Ordering::Relaxed);
+            flags.fetch_and(!flag, Ordering::Relaxed)
+        };
+        if (before & flag != 0) != is {
+            self.changes.note(id);
         }
     }
 }

@@ -34,7 +34,7 @@ impl Change {
     }
 }
 
-const fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
+pub(super) const fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
     while b != 0 {
         (a, b) = (b, a % b);
     }

@@ -1,15 +1,31 @@
 //! The kernel's two round robins as they are described, step by step, and the comparison with ours.
 
-use super::{Algorithm, Candidate, Change, Position, Rounds};
+use super::listed::Listed;
+use super::place::Place;
+use super::{Algorithm, Candidate, Change, Options, Rounds};
 use crate::names::ids::RealId;
+use crate::names::time::Now;
 use proptest::prelude::*;
+
+const NOW: Now = Now { nanoseconds: 0 };
+
+fn rounds(
+    algorithm: Algorithm,
+    generation: u64,
+    list: Vec<Candidate>,
+    first_sequence: u64,
+    changes: Vec<Change>,
+) -> Rounds {
+    let listed = Listed::new(algorithm, &Options::default(), generation, list);
+    Rounds::new(listed, first_sequence, changes)
+}
 
 /// A service in the kernel: walks its list one real at a time.
 #[derive(Default)]
-struct Model {
-    list: Vec<Candidate>,
+pub(super) struct Model {
+    pub(super) list: Vec<Candidate>,
     /// The real picked last; `None`: the list's head.
-    pointer: Option<RealId>,
+    pub(super) pointer: Option<RealId>,
     cw: i64,
     mw: i64,
     di: i64,
@@ -20,17 +36,17 @@ impl Model {
         self.pointer.map(|real| self.list.iter().position(|candidate| candidate.real == real).unwrap())
     }
 
-    fn add(&mut self, candidate: Candidate) {
+    pub(super) fn add(&mut self, candidate: Candidate) {
         self.list.insert(0, candidate);
         self.changed();
     }
 
-    fn edit(&mut self, at: usize, weight: u32) {
+    pub(super) fn edit(&mut self, at: usize, weight: u32) {
         self.list[at].weight = weight;
         self.changed();
     }
 
-    fn delete(&mut self, at: usize) {
+    pub(super) fn delete(&mut self, at: usize) {
         if self.place() == Some(at) {
             self.pointer = at.checked_sub(1).map(|before| self.list[before].real);
         }
@@ -39,7 +55,7 @@ impl Model {
     }
 
     /// What `wrr` does on any change. `rr` has no part in it but for its pointer, kept apart below.
-    fn changed(&mut self) {
+    pub(super) fn changed(&mut self) {
         let weights: Vec<i64> =
             self.list.iter().map(|c| i64::from(c.weight)).filter(|weight| *weight > 0).collect();
         let largest = weights.iter().copied().max().unwrap_or(0);
@@ -52,7 +68,7 @@ impl Model {
         }
     }
 
-    fn pick_wrr(&mut self) -> Option<RealId> {
+    pub(super) fn pick_wrr(&mut self) -> Option<RealId> {
         if self.mw == 0 {
             return None;
         }
@@ -74,7 +90,7 @@ impl Model {
         panic!("the model does not end");
     }
 
-    fn pick_rr(&mut self) -> Option<RealId> {
+    pub(super) fn pick_rr(&mut self) -> Option<RealId> {
         let after = self.place().map_or(0, |place| place + 1);
         let places = (after..self.list.len()).chain(0..after.min(self.list.len()));
         let place = places.into_iter().find(|place| self.list[*place].weight > 0)?;
@@ -87,16 +103,16 @@ impl Model {
 struct Ours {
     algorithm: Algorithm,
     schedule: Rounds,
-    position: Position,
+    position: Place,
     /// Not adopted yet.
     changes: Vec<Change>,
 }
 
 impl Ours {
     fn new(algorithm: Algorithm) -> Self {
-        let schedule = Rounds::new(algorithm, 1, Vec::new(), 0, Vec::new());
-        let mut position = Position::default();
-        position.adopt_rounds(None, &schedule);
+        let schedule = rounds(algorithm, 1, Vec::new(), 0, Vec::new());
+        let mut position = Place::default();
+        position.adopt(None, &schedule, NOW);
         Self { algorithm, schedule, position, changes: Vec::new() }
     }
 
@@ -110,8 +126,8 @@ impl Ours {
         let old = &self.schedule.changes[self.schedule.changes.len() - kept..];
         let changes: Vec<_> = old.iter().copied().chain(self.changes.drain(..)).collect();
         let first = self.schedule.next_sequence() - kept as u64;
-        let new = Rounds::new(self.algorithm, 1, list.to_vec(), first, changes);
-        self.position.adopt_rounds(Some(&self.schedule), &new);
+        let new = rounds(self.algorithm, 1, list.to_vec(), first, changes);
+        self.position.adopt(Some(&self.schedule), &new, NOW);
         self.schedule = new;
     }
 }
@@ -175,7 +191,7 @@ fn compare(algorithm: Algorithm, steps: &[Step], at_once: bool) -> Result<(), Te
         for _ in 0..picks {
             let expected = match algorithm {
                 Algorithm::WeightedRoundRobin => model.pick_wrr(),
-                Algorithm::RoundRobin => model.pick_rr(),
+                _ => model.pick_rr(),
             };
             prop_assert_eq!(ours.position.pick(&ours.schedule), expected);
         }
@@ -199,9 +215,9 @@ proptest! {
     fn wrr_is_in_proportion(weights in proptest::collection::vec(0u32..40, 1..30)) {
         let list: Vec<_> = (0..).zip(&weights).map(|(id, w)| Candidate { real: RealId(id), weight: *w }).collect();
         let change = Change::of(weights.iter().copied());
-        let schedule = Rounds::new(Algorithm::WeightedRoundRobin, 1, list, 7, vec![change]);
-        let mut position = Position::default();
-        position.adopt_rounds(None, &schedule);
+        let schedule = rounds(Algorithm::WeightedRoundRobin, 1, list, 7, vec![change]);
+        let mut position = Place::default();
+        position.adopt(None, &schedule, NOW);
         let total: u32 = weights.iter().sum::<u32>() / change.divisor;
         let mut picked = vec![0; weights.len()];
         for _ in 0..total {
@@ -214,11 +230,11 @@ proptest! {
 #[test]
 fn ten_thousand_reals_are_each_picked_once_in_a_round() {
     let list: Vec<_> = (0..10_000).rev().map(|id| Candidate { real: RealId(id), weight: 3 }).collect();
-    for algorithm in Algorithm::ALL {
+    for algorithm in [Algorithm::RoundRobin, Algorithm::WeightedRoundRobin] {
         let change = vec![Change::of(list.iter().map(|candidate| candidate.weight))];
-        let schedule = Rounds::new(algorithm, 1, list.clone(), 0, change);
-        let mut position = Position::default();
-        position.adopt_rounds(None, &schedule);
+        let schedule = rounds(algorithm, 1, list.clone(), 0, change);
+        let mut position = Place::default();
+        position.adopt(None, &schedule, NOW);
         let picked: Vec<_> = (0..20_000).map(|_| position.pick(&schedule).unwrap().0).collect();
         assert!(picked.iter().copied().eq((0..10_000).rev().chain((0..10_000).rev())));
     }
@@ -227,16 +243,16 @@ fn ten_thousand_reals_are_each_picked_once_in_a_round() {
 #[test]
 fn several_changes_at_once_move_rr_to_the_nearest_real_before() {
     let list = |ids: &[u32]| ids.iter().map(|id| Candidate { real: RealId(*id), weight: 1 }).collect();
-    let old = Rounds::new(Algorithm::RoundRobin, 1, list(&[5, 4, 3, 2, 1]), 0, Vec::new());
-    let mut position = Position::default();
-    position.adopt_rounds(None, &old);
+    let old = rounds(Algorithm::RoundRobin, 1, list(&[5, 4, 3, 2, 1]), 0, Vec::new());
+    let mut position = Place::default();
+    position.adopt(None, &old, NOW);
     let picked: Vec<_> = (0..3).map(|_| position.pick(&old).unwrap().0).collect();
     assert_eq!(picked, [5, 4, 3]);
-    let new = Rounds::new(Algorithm::RoundRobin, 1, list(&[6, 5, 2, 1]), 0, Vec::new());
+    let new = rounds(Algorithm::RoundRobin, 1, list(&[6, 5, 2, 1]), 0, Vec::new());
     let mut kept = position.clone();
-    kept.adopt_rounds(Some(&old), &new);
+    kept.adopt(Some(&old), &new, NOW);
     assert_eq!(kept.pick(&new), Some(RealId(2)), "4 and 3 are gone: after 5");
-    let anew = Rounds::new(Algorithm::RoundRobin, 2, list(&[6, 5, 2, 1]), 0, Vec::new());
-    position.adopt_rounds(Some(&old), &anew);
+    let anew = rounds(Algorithm::RoundRobin, 2, list(&[6, 5, 2, 1]), 0, Vec::new());
+    position.adopt(Some(&old), &anew, NOW);
     assert_eq!(position.pick(&anew), Some(RealId(6)), "another generation begins at the head");
 }

@@ -1,130 +1,103 @@
-//! Where a worker stands in a service's list.
+//! What one worker keeps for a service.
 
-use super::rounds::{NO_LEVEL, Rounds};
-use super::{Algorithm, Change, Schedule};
-use crate::names::ids::RealId;
+use super::Schedule;
+use super::asked::Known;
+use super::least::Tournament;
+use super::place::Place;
+use super::smooth::Race;
+use super::two::Lots;
 
-/// The worker's own part of scheduling one service. The default stands before anything; every
-/// [`Schedule`] is adopted once, in the order in which they come, before anything is picked from it.
-/// A cache line, so that no two workers' lie in one.
-#[derive(Clone, Debug)]
+/// The worker's own part of scheduling one service. Every [`Schedule`] is adopted once, in the order in which they
+/// come, before anything is picked from it. Cache lines of its own, so that no two workers' lie in one.
+#[derive(Clone, Debug, Default)]
 #[repr(align(64))]
-pub struct Position {
-    /// Place behind that of the real that was picked last; 0: at the head of the list.
-    after: usize,
-    /// The weight that a real must reach to be picked (`cw`; for `rr` 1); [`NO_LEVEL`]: not set yet, or no real can be
-    /// picked. Never above that of the round's beginning, nor 0.
-    level: u32,
-    /// Number of the first change that was not replayed.
-    next_sequence: u64,
-}
-
-impl Default for Position {
-    fn default() -> Self {
-        Self { after: 0, level: NO_LEVEL, next_sequence: 0 }
-    }
+pub enum Position {
+    /// Nothing has been adopted yet, or there is nothing to keep: what is hashed is the same for all workers.
+    #[default]
+    Nowhere,
+    /// With `rr` and `wrr`.
+    Place(Place),
+    /// With `lc`, `wlc`, `sed`, `nq`, `fo` and `ovf`.
+    Tournament(Tournament),
+    /// With `twos`.
+    Lots(Lots),
+    /// With `swrr`.
+    Race(Race),
 }
 
 impl Position {
-    /// Goes over from `old` (the schedule adopted last, if any) to `new`: replays the changes that are
-    /// new to this worker.
-    ///
-    /// `wrr` goes back to the head with each change, its level adjusted. `rr` keeps its place at
-    /// the real picked last or, if that is gone, at the nearest one before it that is still there.
-    /// Takes time in proportion to the changes and the reals deleted. Returns whether it begins at the
-    /// head again.
-    pub fn adopt(&mut self, old: Option<&Schedule>, new: &Schedule) -> bool {
-        let Schedule::Rounds(new) = new;
-        self.adopt_rounds(old.map(|Schedule::Rounds(old)| old), new)
-    }
-
-    pub(super) fn adopt_rounds(&mut self, old: Option<&Rounds>, new: &Rounds) -> bool {
-        let mut at_head = old.is_none_or(|old| old.generation != new.generation);
-        let old = old.filter(|old| old.generation == new.generation);
-        if old.is_none() {
-            *self = Self::default();
-        }
-        match new.algorithm {
-            Algorithm::WeightedRoundRobin => {
-                for change in new.changes_from(self.next_sequence) {
-                    self.level = level_after(self.level, *change);
-                    debug_assert_ne!(self.level, 0);
+    /// Goes over from `old` (the schedule adopted last, if any) to `new`. A schedule of another generation, or none
+    /// before, begins anew; then positions are staggered by the number of the worker, so that few connections spread
+    /// over the reals whichever workers they reach. Takes memory, and time in proportion to the reals and, for `rr` and
+    /// `wrr`, in proportion to the changes.
+    pub fn adopt(&mut self, old: Option<&Schedule>, new: &Schedule, known: &Known<'_>, worker: usize) {
+        let before = std::mem::take(self);
+        let listed = old.map(Schedule::listed).filter(|old| old.generation == new.listed().generation);
+        let is_new = listed.is_none();
+        *self = match (new, before) {
+            (Schedule::Hashed(_), _) => Self::Nowhere,
+            (Schedule::Rounds(new), before) => {
+                let (old, mut place) = match (old, before) {
+                    (Some(Schedule::Rounds(old)), Self::Place(place)) => (Some(old), place),
+                    _ => (None, Place::default()),
+                };
+                if place.adopt(old, new, known.now) {
+                    place.skip(worker, new);
                 }
-                if new.next_sequence() != self.next_sequence {
-                    self.after = 0;
-                    at_head = true;
+                Self::Place(place)
+            }
+            (Schedule::Least(new), Self::Tournament(before)) => {
+                let old = listed.map(|listed| (listed, &before));
+                Self::Tournament(Tournament::adopt(old, &new.listed, known))
+            }
+            (Schedule::Least(new), _) => Self::Tournament(Tournament::adopt(None, &new.listed, known)),
+            (Schedule::Two(new), before) => {
+                let old = match &before {
+                    Self::Lots(before) => listed.map(|listed| (listed, before)),
+                    _ => None,
+                };
+                let mut lots = Lots::adopt(old, &new.listed, known);
+                if is_new {
+                    lots.seed(new.listed.generation.wrapping_mul(SEEDS) + worker as u64);
                 }
+                Self::Lots(lots)
             }
-            Algorithm::RoundRobin => {
-                let last = old.and_then(|old| {
-                    let up_to_last = old.candidates.get(..self.after)?.iter().rev();
-                    up_to_last.filter_map(|candidate| new.place_of(candidate.real)).next()
-                });
-                self.after = last.map_or(0, |last| last + 1);
+            (Schedule::Smooth(new), before) => {
+                let old = match &before {
+                    Self::Race(before) => listed.map(|listed| (listed, before)),
+                    _ => None,
+                };
+                let mut race = Race::adopt(old, &new.listed, known);
+                if is_new {
+                    for _ in 0..worker {
+                        race.pick(known);
+                    }
+                }
+                Self::Race(race)
             }
-        }
-        self.next_sequence = new.next_sequence();
-        at_head
-    }
-
-    /// Passes over so many picks: several workers that begin at the head are staggered like this, so that
-    /// few connections spread over the reals whichever workers they reach.
-    pub fn skip(&mut self, picks: usize, schedule: &Schedule) {
-        let Schedule::Rounds(rounds) = schedule;
-        for _ in 0..picks {
-            self.pick(rounds);
-        }
-    }
-
-    /// The real that is next in line; `None` if none has a weight above 0.
-    #[inline(always)]
-    pub(super) fn pick(&mut self, rounds: &Rounds) -> Option<RealId> {
-        // Nearly always the next in the list will do, or behind its end the first, one level lower.
-        let (candidate, after, level) = if let Some(next) = rounds.candidates.get(self.after) {
-            (next, self.after + 1, self.level)
-        } else if let Some(first) = rounds.candidates.first() {
-            (first, 1, lower(self.level, rounds.now.divisor, rounds.restart))
-        } else {
-            return None;
         };
-        if candidate.weight < level {
-            return self.pick_further(rounds);
+    }
+
+    /// Looks again at the real at this place of the list.
+    pub(super) fn refresh(&mut self, place: usize, known: &Known<'_>) {
+        match self {
+            Self::Nowhere | Self::Place(_) => {}
+            Self::Tournament(tournament) => tournament.refresh(place, known),
+            Self::Lots(lots) => lots.refresh(place, known),
+            Self::Race(race) => race.refresh(place, known),
         }
-        (self.after, self.level) = (after, level);
-        Some(candidate.real)
     }
 
-    #[inline(never)]
-    fn pick_further(&mut self, rounds: &Rounds) -> Option<RealId> {
-        let Change { divisor, top } = rounds.now;
-        if top == 0 {
-            return None;
+    /// Looks at all reals again.
+    pub(super) fn rebuild(&mut self, known: &Known<'_>) {
+        match self {
+            Self::Nowhere | Self::Place(_) => {}
+            Self::Tournament(tournament) => tournament.rebuild(known),
+            Self::Lots(lots) => lots.rebuild(known),
+            Self::Race(race) => race.rebuild(known),
         }
-        self.level = self.level.min(top);
-        let place = rounds.weights.first_from(self.after, self.level).or_else(|| {
-            self.level = lower(self.level, divisor, top);
-            // Some weight reaches every level, so one more search finds it.
-            rounds.weights.first_from(0, self.level)
-        })?;
-        self.after = place + 1;
-        Some(rounds.candidates[place].real)
     }
 }
 
-/// The level that follows on this one once the list has been gone through.
-const fn lower(level: u32, divisor: u32, restart: u32) -> u32 {
-    if level > divisor { level - divisor } else { restart }
-}
-
-/// What a change makes of `wrr`'s level: it stays where the new levels allow it.
-const fn level_after(level: u32, change: Change) -> u32 {
-    if change.top == 0 {
-        NO_LEVEL
-    } else if level > change.top {
-        change.top
-    } else if change.divisor > 1 {
-        level / change.divisor * change.divisor + 1
-    } else {
-        level
-    }
-}
+/// More than there can be workers.
+const SEEDS: u64 = 1 << 16;

@@ -1,26 +1,29 @@
 //! The kernel's two round robins, `rr` and `wrr`.
 //!
 //! Linux's order depends on every single change of a service's reals, so [`Rounds`] carries the changes' effects,
-//! numbered, and each worker replays on its own [`Position`](super::Position) those that it has not seen. A pick costs
+//! numbered, and each worker replays on its own [`Place`](super::place::Place) those that it has not seen. A pick costs
 //! two searches in a tree at most, whatever the weights.
 
+use super::listed::Listed;
+use super::place::Place;
 use super::weight_tree::WeightTree;
-use super::{Algorithm, Candidate, Change};
+use super::{Algorithm, Change};
+use crate::live::reals::Reals;
 use crate::names::ids::RealId;
+use crate::names::time::Now;
 
 /// A level above all weights: no real reaches it.
 pub(super) const NO_LEVEL: u32 = u32::MAX;
 
+/// Picks that pass over a real which takes no new connection now, at most. Further ones are for the next connection,
+/// which goes on where this one gave up.
+pub(super) const MOST_PASSED_OVER: usize = 1024;
+
 /// A service's reals in the kernel's order, and what has changed.
 #[derive(Debug)]
 pub struct Rounds {
-    pub(super) algorithm: Algorithm,
-    pub(super) generation: u64,
-    /// The newest first, as in the kernel's list.
-    pub(super) candidates: Box<[Candidate]>,
+    pub(super) listed: Listed,
     pub(super) weights: WeightTree,
-    /// Sorted; where each real stands in `candidates`.
-    places: Box<[(RealId, u32)]>,
     /// The levels that a round goes through: for `rr` one, which every weight above 0 reaches.
     pub(super) now: Change,
     /// The level that follows on the lowest one: the top, or one that no real reaches if none can be picked.
@@ -31,42 +34,51 @@ pub struct Rounds {
 
 impl Rounds {
     /// See [`Schedule::new`](super::Schedule::new).
-    pub(super) fn new(
-        algorithm: Algorithm,
-        generation: u64,
-        candidates_newest_first: Vec<Candidate>,
-        first_sequence: u64,
-        changes: Vec<Change>,
-    ) -> Self {
-        let weights = || candidates_newest_first.iter().map(|candidate| candidate.weight);
-        let mut places: Vec<_> =
-            (0..).zip(&candidates_newest_first).map(|(place, candidate)| (candidate.real, place)).collect();
-        places.sort_unstable();
-        let now = match algorithm {
+    pub(super) fn new(listed: Listed, first_sequence: u64, changes: Vec<Change>) -> Self {
+        let weights = || listed.candidates.iter().map(|candidate| candidate.weight);
+        let now = match listed.algorithm {
             Algorithm::WeightedRoundRobin => Change::of(weights()),
-            Algorithm::RoundRobin => Change::of(weights().map(|weight| weight.min(1))),
+            _ => Change::of(weights().map(|weight| weight.min(1))),
         };
         Self {
-            algorithm,
-            generation,
             weights: WeightTree::new(weights()),
             now,
             restart: if now.top == 0 { NO_LEVEL } else { now.top },
-            places: places.into(),
-            candidates: candidates_newest_first.into(),
+            listed,
             first_sequence,
             changes: changes.into(),
         }
     }
 
-    /// The rule.
-    pub(super) fn algorithm(&self) -> Algorithm {
-        self.algorithm
+    /// The real whose turn it is: the next that is usable.
+    #[inline(always)]
+    pub(super) fn turn(&self, place: &mut Place, live: &Reals, now: Now) -> Option<RealId> {
+        let real = place.pick(self)?;
+        if live.is_usable(real) && !place.is_slow() {
+            Some(real)
+        } else {
+            self.later_turn(place, real, live, now)
+        }
     }
 
-    /// The reals, the newest first.
-    pub(super) fn candidates(&self) -> &[Candidate] {
-        &self.candidates
+    /// From `real` on, which is next in line, the first that is usable and takes its turn. Where all that are usable let
+    /// their turns pass, because they start slowly, the first of them takes it all the same.
+    ///
+    /// Out of line, so that the usual way keeps what it needs in registers.
+    #[cold]
+    #[inline(never)]
+    fn later_turn(&self, place: &mut Place, mut real: RealId, live: &Reals, now: Now) -> Option<RealId> {
+        let mut spared = None;
+        for _ in 0..MOST_PASSED_OVER {
+            if live.is_usable(real) {
+                if place.takes_turn(now) || spared == Some(real) {
+                    return Some(real);
+                }
+                spared = spared.or(Some(real));
+            }
+            real = place.pick(self)?;
+        }
+        live.is_usable(real).then_some(real).or(spared)
     }
 
     /// Number of the change that comes next.
@@ -79,10 +91,5 @@ impl Rounds {
         let known = sequence.saturating_sub(self.first_sequence);
         let known = usize::try_from(known).unwrap_or(usize::MAX).min(self.changes.len());
         &self.changes[known..]
-    }
-
-    pub(super) fn place_of(&self, real: RealId) -> Option<usize> {
-        let found = self.places.binary_search_by_key(&real, |(real, _)| *real).ok()?;
-        Some(self.places[found].1 as usize)
     }
 }

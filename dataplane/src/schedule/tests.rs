@@ -1,30 +1,17 @@
 use super::*;
-use crate::counters::{StateGauges, WorkerCounters};
-use crate::live::elsewhere::{Elsewhere, Load};
+use crate::counters::StateGauges;
+use crate::live::elsewhere::Load;
+use lab::Around;
 use proptest::prelude::*;
+use rounds::MOST_PASSED_OVER;
 
 fn schedule(algorithm: Algorithm, weights: &[u32]) -> (Schedule, Position) {
     let list = (0..).zip(weights).map(|(id, weight)| Candidate { real: RealId(id), weight: *weight });
     let change = Change::of(weights.iter().copied());
     let schedule = Schedule::new(algorithm, 1, list.collect(), 0, vec![change]);
     let mut position = Position::default();
-    position.adopt(None, &schedule);
+    position.adopt(None, &schedule, &Around::new().known(), 0);
     (schedule, position)
-}
-
-/// What a pick is told of.
-#[derive(Default)]
-struct Known {
-    live: Box<Reals>,
-    own: WorkerCounters,
-    elsewhere: Elsewhere,
-}
-
-impl Known {
-    fn asked(&self) -> Asked<'_> {
-        let Self { live, own, elsewhere } = self;
-        Asked { client: "192.0.2.6:1234".parse().unwrap(), live, own, elsewhere }
-    }
 }
 
 proptest! {
@@ -36,14 +23,14 @@ proptest! {
         is_weighted: bool,
     ) {
         let algorithm = if is_weighted { Algorithm::WeightedRoundRobin } else { Algorithm::RoundRobin };
-        let known = Known::default();
+        let known = Around::new();
         for (id, flagged) in (0..).map(RealId).zip(&flagged) {
             known.live.set_unavailable(id, *flagged && id.0 % 2 == 0);
             known.live.set_overloaded(id, *flagged && id.0 % 2 == 1);
         }
         let (schedule, mut position) = schedule(algorithm, &weights);
         let mut all = position.clone();
-        let none = Known::default();
+        let none = Around::new();
         let usable = |id: usize| weights[id] > 0 && !flagged[id];
         for _ in 0..40 {
             let found = schedule.choice(&mut position, &known.asked()).map(|real| real.0 as usize);
@@ -62,7 +49,7 @@ proptest! {
         weights in prop::collection::vec(0u32..5, 1..12),
         flagged in prop::collection::vec(any::<bool>(), 12),
     ) {
-        let known = Known::default();
+        let known = Around::new();
         for (id, _) in (0..).map(RealId).zip(&flagged).filter(|(_, flagged)| **flagged) {
             known.live.set_unavailable(id, true);
         }
@@ -81,7 +68,7 @@ proptest! {
 
 #[test]
 fn a_pick_gives_up_after_very_many_reals_and_the_next_goes_on_there() {
-    let known = Known::default();
+    let known = Around::new();
     let many = 3 * MOST_PASSED_OVER;
     (0..many as u32 - 1).for_each(|id| known.live.set_unavailable(RealId(id), true));
     let (schedule, mut position) = schedule(Algorithm::RoundRobin, &vec![1; many]);
@@ -97,16 +84,16 @@ fn a_pick_gives_up_after_very_many_reals_and_the_next_goes_on_there() {
 
 #[test]
 fn connections_are_own_ones_now_and_those_elsewhere_as_they_were_told() {
-    let known = Known::default();
+    let known = Around::new();
     let (real, other) = (RealId(7), RealId(8));
     let own = known.own.real(real);
     own.total.add(2);
     own.states.add(StateGauges::ACTIVE);
-    assert_eq!(known.asked().connections(real), Load { active: 1, inactive: 1 });
+    assert_eq!(known.known().connections(real), Load { active: 1, inactive: 1 });
     known.elsewhere.set(real, Load { active: 10, inactive: 20 });
     own.states.add(StateGauges::CLOSING.wrapping_sub(StateGauges::ACTIVE));
-    assert_eq!(known.asked().connections(real), Load { active: 10, inactive: 22 });
-    assert_eq!(known.asked().connections(other), Load::default());
+    assert_eq!(known.known().connections(real), Load { active: 10, inactive: 22 });
+    assert_eq!(known.known().connections(other), Load::default());
 }
 
 #[test]
@@ -114,4 +101,66 @@ fn round_robin_compares_no_connections() {
     for algorithm in [Algorithm::RoundRobin, Algorithm::WeightedRoundRobin] {
         assert!(!schedule(algorithm, &[1, 2]).0.needs_sums());
     }
+}
+
+/// How many of so many picks each of two reals gets, the second of which has appeared some seconds ago in a service that
+/// starts slowly for ten.
+fn picks_with_a_new_real(algorithm: Algorithm, seconds: u64, picks: usize) -> [usize; 2] {
+    let mut lab = lab::Lab::new(algorithm, Flags::NONE);
+    lab.options.slow_start = 10;
+    lab.add(1, 2);
+    lab.begin_anew();
+    lab.add(2, 2);
+    lab.around.now.nanoseconds += seconds * 1_000_000_000;
+    let picked = lab.picks(picks);
+    [1, 2].map(|real| picked.iter().filter(|picked| **picked == real).count())
+}
+
+#[test]
+fn turns_of_a_real_that_appears_come_by_and_by() {
+    for algorithm in
+        [Algorithm::RoundRobin, Algorithm::WeightedRoundRobin, Algorithm::SmoothWeightedRoundRobin]
+    {
+        let [old, new] = picks_with_a_new_real(algorithm, 5, 3000);
+        assert!(new.abs_diff(1000) < 20, "{algorithm}: half its share: {old} and {new}");
+        let [old, new] = picks_with_a_new_real(algorithm, 0, 2570);
+        assert!((5..=20).contains(&new), "{algorithm}: a 256th of its share: {old} and {new}");
+        assert_eq!(picks_with_a_new_real(algorithm, 10, 3000), [1500, 1500], "{algorithm}: its whole share");
+    }
+}
+
+#[test]
+fn a_real_that_starts_slowly_takes_every_turn_if_nobody_else_can() {
+    for algorithm in [Algorithm::RoundRobin, Algorithm::WeightedRoundRobin, Algorithm::PowerOfTwo] {
+        let mut lab = lab::Lab::new(algorithm, Flags::NONE);
+        lab.options.slow_start = 10;
+        lab.add(1, 1);
+        lab.begin_anew();
+        lab.add(2, 1);
+        lab.add(3, 1);
+        lab.around.live.set_unavailable(RealId(1), true);
+        let picked = lab.picks(40);
+        assert!(picked.iter().all(|real| *real != 1), "{algorithm}");
+        assert!(picked.contains(&2) && picked.contains(&3), "{algorithm}: {picked:?}");
+        lab.around.live.set_overloaded(RealId(2), true);
+        assert_eq!(lab.picks(5), [3; 5], "{algorithm}");
+    }
+}
+
+#[test]
+fn an_edit_keeps_slow_start_and_a_weight_that_rises_from_0_begins_it() {
+    let mut lab = lab::Lab::new(Algorithm::SmoothWeightedRoundRobin, Flags::NONE);
+    lab.options.slow_start = 10;
+    lab.add(1, 1);
+    lab.begin_anew();
+    lab.add(2, 1);
+    lab.around.now.nanoseconds += 5_000_000_000;
+    lab.edit(2, 2);
+    let count = |lab: &mut lab::Lab| lab.picks(600).iter().filter(|real| **real == 2).count();
+    assert!(count(&mut lab).abs_diff(300) < 5, "half of weight 2");
+    lab.around.now.nanoseconds += 5_000_000_000;
+    lab.edit(2, 0);
+    assert_eq!(count(&mut lab), 0);
+    lab.edit(2, 1);
+    assert!(count(&mut lab) < 10, "it begins anew");
 }

@@ -16,9 +16,9 @@ use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
 use crate::names::family::V4;
 use crate::names::ids::{Protocol, RealId, ServiceId};
-use crate::names::time::Tick;
-use crate::schedule::{Asked, Position};
-use crate::snapshot::Snapshot;
+use crate::names::time::{Now, Tick};
+use crate::schedule::{Asked, Hashed, Known, Positions, Schedule};
+use crate::snapshot::{Service, Snapshot};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ const EXPORT_BUCKETS: usize = 1024;
 /// The connections of a worker, and what it needs to open one.
 pub(super) struct Flows {
     pub(super) tables: Tables,
-    /// By service id: where this worker stands in each service's list of reals.
-    pub(super) positions: Vec<Position>,
+    /// Where this worker stands in each service's list of reals.
+    pub(super) positions: Positions,
     /// Which reals take new connections.
     pub(super) reals: Arc<Reals>,
     /// Connections on the other workers.
@@ -73,7 +73,7 @@ impl Flows {
     ) -> Result<Self, memory::Error> {
         Ok(Self {
             tables: Tables::new(capacity, hash_key, huge)?,
-            positions: Vec::new(),
+            positions: Positions::default(),
             reals,
             elsewhere,
             shares: Shares::default(),
@@ -85,18 +85,20 @@ impl Flows {
 
     /// Changes over from one configuration to another. `worker` is this worker's number: positions that begin at the
     /// head of a list are staggered by it.
-    pub(super) fn adopt(&mut self, old: &Snapshot, new: &Snapshot, worker: usize) {
-        self.positions.resize_with(new.services.len(), Position::default);
-        self.shares.adopt(new);
-        for ServiceId(index) in new.edited_since(old.version) {
-            let index = index as usize;
-            let Some(service) = &new.services[index] else { continue };
-            let before = old.services.get(index).and_then(Option::as_ref).map(|old| &old.schedule);
-            if before.is_none_or(|before| !Arc::ptr_eq(before, &service.schedule)) {
-                let position = &mut self.positions[index];
-                if position.adopt(before.map(Arc::as_ref), &service.schedule) {
-                    position.skip(worker, &service.schedule);
-                }
+    pub(super) fn adopt(&mut self, old: &Snapshot, new: &Snapshot, worker: usize, now: Now) {
+        let Self { positions, reals, elsewhere, counters, shares, .. } = self;
+        positions.resize(new.services.len().max(old.services.len()));
+        shares.adopt(new);
+        let known = Known { live: reals, own: counters, elsewhere, now };
+        for id in new.edited_since(old.version) {
+            let schedule = |snapshot: &'_ Snapshot| {
+                let service = snapshot.services.get(id.0 as usize)?.as_ref()?;
+                Some(Arc::clone(&service.schedule))
+            };
+            let (before, now) = (schedule(old), schedule(new));
+            let stays = matches!((&before, &now), (Some(before), Some(now)) if Arc::ptr_eq(before, now));
+            if !stays {
+                positions.adopt(id, (before.as_deref(), now.as_deref()), &known, worker);
             }
         }
     }
@@ -142,11 +144,53 @@ impl Flows {
         service: ServiceId,
         key: ClientKey<V>,
         snapshot: &Snapshot,
+        now: Now,
+    ) -> Option<RealId> {
+        let of = snapshot.services[service.0 as usize].as_ref()?;
+        match &*of.schedule {
+            Schedule::Rounds(rounds) => self.positions.turn(service, rounds, &self.reals, now),
+            Schedule::Least(_) => self.best(service, now),
+            Schedule::Hashed(hashed) => self.hashed(key, of, hashed),
+            _ => self.pick_for(service, key, of, now),
+        }
+    }
+
+    /// Out of line, so that turns are taken without what a hash needs.
+    #[inline(never)]
+    fn hashed<V: Family>(&self, key: ClientKey<V>, of: &Service, hashed: &Hashed) -> Option<RealId> {
+        hashed.pick(key.client(), of.key.listen, &self.reals)
+    }
+
+    /// Out of line, so that turns are taken without what a comparison needs.
+    #[inline(never)]
+    fn best(&mut self, service: ServiceId, now: Now) -> Option<RealId> {
+        let Self { positions, reals, elsewhere, counters, .. } = self;
+        match positions.best_of_few(service, Known { live: reals, own: counters, elsewhere, now }) {
+            Some(real) => Some(real),
+            None => self.best_of_many(service, now),
+        }
+    }
+
+    /// Out of line, so that the usual case is without what this needs.
+    #[inline(never)]
+    fn best_of_many(&mut self, service: ServiceId, now: Now) -> Option<RealId> {
+        let Self { positions, reals, elsewhere, counters, .. } = self;
+        positions.best(service, &Known { live: reals, own: counters, elsewhere, now })
+    }
+
+    /// Out of line, so that turns are taken without what else a pick may depend on.
+    #[inline(never)]
+    fn pick_for<V: Family>(
+        &mut self,
+        service: ServiceId,
+        key: ClientKey<V>,
+        of: &Service,
+        now: Now,
     ) -> Option<RealId> {
         let Self { positions, reals, elsewhere, counters, .. } = self;
-        let position = positions.get_mut(service.0 as usize)?;
-        let asked = Asked { client: key.client(), live: reals, own: counters, elsewhere };
-        snapshot.services[service.0 as usize].as_ref()?.schedule.choice(position, &asked)
+        let known = Known { live: reals, own: counters, elsewhere, now };
+        let asked = Asked { client: key.client(), destination: of.key.listen, known };
+        positions.choice(service, &of.schedule, &asked)
     }
 
     /// Opens a connection in its home bucket, where room for it has been found.
@@ -200,7 +244,7 @@ impl Flows {
         table.touch(slot, tick);
         if before != after {
             table.set_state(slot, after);
-            recount_state(self.counters.real(real), before, after);
+            recount_state(self.counters.reals(), real, before, after);
         }
         self.counters.real(real).count(direction, length);
     }

@@ -17,7 +17,7 @@ impl<Io: FrameIo> Worker<Io> {
         for _ in 0..ORDERS_IN_A_TURN {
             let Ok(order) = self.orders.pop() else { return };
             match order {
-                Order::Adopt(snapshot) => self.adopt(snapshot),
+                Order::Adopt(snapshot) => self.adopt(snapshot, now),
                 Order::Send { interface, length, bytes } => {
                     let length = usize::from(length).min(bytes.len());
                     self.send(interface, &bytes[..length]);
@@ -32,11 +32,11 @@ impl<Io: FrameIo> Worker<Io> {
     }
 
     /// Changes over to another configuration. No packet is in a stage now.
-    fn adopt(&mut self, snapshot: Arc<Snapshot>) {
+    fn adopt(&mut self, snapshot: Arc<Snapshot>, now: Now) {
         snapshot.prefetch();
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         self.reach.adopt(&self.snapshot);
-        self.flows.adopt(&old, &self.snapshot, self.egress.io.peers.own());
+        self.flows.adopt(&old, &self.snapshot, self.egress.io.peers.own(), now);
         // The ring holds more snapshots than the control thread lets be on their way, so that it is
         // the control thread that frees them.
         let _ = self.returns.push(Return::Retired(old));

@@ -44,7 +44,7 @@ impl<Io: FrameIo> Worker<Io> {
     pub fn footprint(&self) -> Vec<Range<usize>> {
         let Self { counters, flows, egress, bursts, .. } = self;
         let (decoded, spare) = (&*bursts.decoded, &*bursts.spare);
-        let positions = of(&flows.positions[..]);
+        let positions = flows.positions.footprint();
         let mut ranges = vec![of(self), of(decoded), of(spare), positions, flows.tables.v4.footprint()];
         ranges.extend(counters.footprint());
         ranges.push(egress.io.peers.footprint());

@@ -15,7 +15,7 @@ use dataplane::names::ids::{InterfaceId, NeighbourKey, NextHopId, Protocol, Real
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::names::time::Now;
-use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
+use dataplane::schedule::{Algorithm, Candidate, Change, Flags, Identity, Options, Schedule};
 use dataplane::snapshot::{
     Description, EthPort, Interface, IpOptions, OnRemoval, Policy, Real, Route, Routes, Service, Snapshot,
     Steering, Thresholds, Unmatched,
@@ -75,6 +75,9 @@ pub struct Lab {
     pub next_hops: Arc<NextHops>,
     pub description: Description,
     pub neighbours: Vec<(NeighbourKey, NextHopId)>,
+    /// Of the services that are configured.
+    pub algorithm: Algorithm,
+    pub flags: Flags,
     known: Vec<RealKey>,
     now: u64,
     next_id: u32,
@@ -152,6 +155,8 @@ impl Lab {
             next_hops,
             description,
             neighbours: Vec::new(),
+            algorithm: Algorithm::WeightedRoundRobin,
+            flags: Flags::NONE,
             known: Vec::new(),
             now: 1_000_000_000_000,
             next_id: 1,
@@ -210,8 +215,14 @@ impl Lab {
                 changes.push(Change::of(candidates.iter().map(|candidate| candidate.weight)));
             }
             let generation = self.description.version * 100 + index as u64 + 1;
-            let algorithm = Algorithm::WeightedRoundRobin;
-            let schedule = Schedule::new(algorithm, generation, candidates, 0, changes);
+            let identity = |(endpoint, weight): &(SocketAddrV4, u32)| Identity {
+                endpoint: std::net::SocketAddr::V4(*endpoint),
+                last_weight: *weight,
+            };
+            let identities = service.reals.iter().rev().map(identity).collect();
+            let options = Options { flags: self.flags, identities, ..Options::default() };
+            let schedule =
+                Schedule::with_options(self.algorithm, &options, generation, candidates, (0, changes));
             self.description.services.push(Some(Service {
                 key: service.key,
                 policy: Policy::default(),

@@ -1,27 +1,32 @@
 //! Runs one stage, for valgrind to count its instructions (`instructions.py`): only what
 //! [`collected`] calls counts. Prints how many packets, connections or entries went through.
 //!
-//! `instructions STAGE`; without one, the stages' names.
+//! `instructions STAGE`; without one, the stages' names. Besides those there is `pick-ALGORITHM-REALS`: a pick, and what
+//! the connection that it opens does to the schedule.
 #![forbid(unsafe_code)]
 
 use dataplane::connection::table::{New, Table};
 use dataplane::connection::{Clock, State, Timeouts};
-use dataplane::counters::WorkerCounters;
+use dataplane::counters::{StateGauges, WorkerCounters};
 use dataplane::frame::{BURST, Frame};
+use dataplane::live::elsewhere::Elsewhere;
+use dataplane::live::reals::Reals;
 use dataplane::names::direction::Direction;
 use dataplane::names::family::V4;
-use dataplane::names::ids::{NextHopId, RealId};
+use dataplane::names::ids::{NextHopId, RealId, ServiceId};
 use dataplane::names::time::Tick;
+use dataplane::schedule::{Algorithm, Asked, Known, Positions};
 use dataplane::worker::stages::{decode_burst, rewrite_one};
 use memory::Huge;
 use stages::keys::Key;
 use stages::path::Path;
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use traffic::buffer::Buffer;
 use traffic::packet::{ACK, FIN, SYN};
 use traffic::random::Random;
-use traffic::world::{DIP_MAC, HASH_KEY, VIP_MAC, snapshot};
+use traffic::world::{DIP_MAC, HASH_KEY, START, VIP_MAC, schedule_by, snapshot};
 
 /// Flows that are established, and packets that are counted.
 const FLOWS: u32 = 4096;
@@ -36,7 +41,7 @@ fn collected(work: &mut dyn FnMut()) {
 
 type Stage = (&'static str, fn() -> usize);
 
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 16] = [
     ("decode", decode),
     ("rewrite", rewrite),
     ("established-tcp-forward", || established(1, Direction::Forward)),
@@ -45,6 +50,10 @@ const STAGES: [Stage; 12] = [
     ("established-udp-reverse", || established(0, Direction::Reverse)),
     ("burst", burst),
     ("new-connection", new_connection),
+    ("new-connection-wrr", || new_connection_by(Algorithm::WeightedRoundRobin)),
+    ("new-connection-wlc", || new_connection_by(Algorithm::WeightedLeastConnection)),
+    ("new-connection-sh", || new_connection_by(Algorithm::SourceHashing)),
+    ("new-connection-mh", || new_connection_by(Algorithm::MaglevHashing)),
     ("whole-connection", || whole_connections(false)),
     ("reopened-connection", || whole_connections(true)),
     ("expiry", expiry),
@@ -56,6 +65,10 @@ fn main() -> ExitCode {
         STAGES.iter().for_each(|(name, _)| println!("{name}"));
         return ExitCode::SUCCESS;
     };
+    if let Some((algorithm, reals)) = pick_stage(&name) {
+        println!("{}", picks(algorithm, reals));
+        return ExitCode::SUCCESS;
+    }
     let Some((_, stage)) = STAGES.iter().find(|(known, _)| *known == name) else {
         eprintln!("instructions: no stage {name}");
         return ExitCode::from(2);
@@ -161,6 +174,62 @@ fn new_connection() -> usize {
         black_box(path.run());
     });
     assert_eq!(path.created(), u64::from(others + FLOWS));
+    FLOWS as usize
+}
+
+/// As [`new_connection`], with four reals and this algorithm; of the others no real has been heard.
+fn new_connection_by(algorithm: Algorithm) -> usize {
+    let others = 2 * FLOWS;
+    let mut path = Path::with(CAPACITY, FLOWS as usize, (4, algorithm), Huge::Never);
+    let flows: Vec<u32> = (0..others + FLOWS).collect();
+    let (before, counted) = flows.split_at(others as usize);
+    for lap in before.chunks(FLOWS as usize) {
+        path.line_up(lap, Direction::Forward, SYN);
+        path.run();
+    }
+    path.line_up(counted, Direction::Forward, SYN);
+    collected(&mut || {
+        black_box(path.run());
+    });
+    assert_eq!(path.created(), u64::from(others + FLOWS));
+    FLOWS as usize
+}
+
+fn pick_stage(name: &str) -> Option<(Algorithm, u32)> {
+    let (algorithm, reals) = name.strip_prefix("pick-")?.rsplit_once('-')?;
+    Some((algorithm.parse().ok()?, reals.parse().ok()?))
+}
+
+/// Picks among so many reals, of weights from 1 to 8. Each opens a connection that stays.
+fn picks(algorithm: Algorithm, reals: u32) -> usize {
+    let weights: Vec<u32> = (0..reals).map(|n| n * 5 % 8 + 1).collect();
+    let schedule = schedule_by(algorithm, 0, &weights);
+    let (live, own, elsewhere) = (Box::<Reals>::default(), WorkerCounters::new(), Elsewhere::default());
+    let known = Known { live: &live, own: &own, elsewhere: &elsewhere, now: START };
+    let mut positions = Positions::default();
+    let service = ServiceId(0);
+    positions.resize(1);
+    positions.adopt(service, (None, Some(&schedule)), &known, 0);
+    let mut random = Random::default();
+    let mut client = || SocketAddr::from((random.below(u32::MAX).to_be_bytes(), 1));
+    let clients: Vec<SocketAddr> = (0..FLOWS).map(|_| client()).collect();
+    let mut open = |client: SocketAddr, is_counted: bool| {
+        let asked = Asked { client, destination: client, known };
+        let mut real = None;
+        let mut pick = || real = positions.choice(service, &schedule, &asked);
+        if is_counted {
+            collected(&mut pick)
+        } else {
+            pick()
+        }
+        // `ovf` has none for some.
+        let Some(real) = real else { return };
+        own.real(real).total.add(1);
+        own.real(real).states.add(StateGauges::ACTIVE);
+        own.note(real);
+    };
+    clients.iter().for_each(|client| open(*client, false));
+    clients.iter().for_each(|client| open(*client, true));
     FLOWS as usize
 }
 

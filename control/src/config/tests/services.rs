@@ -60,8 +60,14 @@ fn services_are_bounded() {
 
 #[test]
 fn schedulers_and_keys_that_are_wrong_are_named() {
-    expect("scheduler = \"wlc\"", "3: not supported yet: scheduler \"wlc\" (supported: rr, wrr)");
-    expect("scheduler = \"nosuch\"", "3: unknown scheduler \"nosuch\" (known: rr, wrr)");
+    expect(
+        "scheduler = \"lblc\"",
+        "3: not supported yet: scheduler \"lblc\" (supported: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)",
+    );
+    expect(
+        "scheduler = \"nosuch\"",
+        "3: unknown scheduler \"nosuch\" (known: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)",
+    );
     expect("reals = []", "3: [[service]]: unknown key \"reals\"; did you mean real?");
 }
 

@@ -185,8 +185,14 @@ fn faulty_lines_say_what_is_wrong() {
         ("-A -t 10.0.0.1", "expected VIP:PORT, found \"10.0.0.1\" without a port"),
         ("-A -t 10.0.0.1:80 -t 10.0.0.1:81", "-t: given twice"),
         ("-A -t 10.0.0.1:80 -u 10.0.0.1:81", "-u: given twice"),
-        ("-A -t 10.0.0.1:80 -s nosuch", "unknown scheduler \"nosuch\" (known: rr, wrr)"),
-        ("-A -t 10.0.0.1:80 -s wlc", "not supported yet: scheduler \"wlc\" (supported: rr, wrr)"),
+        (
+            "-A -t 10.0.0.1:80 -s nosuch",
+            "unknown scheduler \"nosuch\" (known: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)",
+        ),
+        (
+            "-A -t 10.0.0.1:80 -s lblc",
+            "not supported yet: scheduler \"lblc\" (supported: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)",
+        ),
         ("-A -t 10.0.0.1:80 -w 1", "-w is an option of a real (-a), not of a service (-A)"),
         ("-A -t 10.0.0.1:80 --bogus", "unknown option \"--bogus\""),
         (

@@ -3,7 +3,8 @@
 use super::Entry;
 use crate::connection::State;
 use crate::connection::family::Family;
-use crate::counters::{RealCounters, StateGauges};
+use crate::counters::{Records, StateGauges, WorkerCounters, note_count};
+use crate::names::ids::{REAL_IDS, RealId};
 
 /// What a connection adds to its real's gauges, by the four bits of its state.
 const GAUGES: [u64; State::ROWS] = {
@@ -24,22 +25,27 @@ const GAUGES: [u64; State::ROWS] = {
 
 /// Moves a connection from one state's counts to another's.
 #[inline(always)]
-pub fn recount_state(of_real: &RealCounters, from: State, to: State) {
+pub(crate) fn recount_state(records: &Records, real: RealId, from: State, to: State) {
     // One store: no reader sees a gauge without a connection that stays in it.
     let change = GAUGES[to as usize].wrapping_sub(GAUGES[from as usize]);
-    of_real.states.add(change);
+    records[real.0 as usize & (REAL_IDS - 1)].states.add(change);
+    note_count(records, real);
 }
 
 /// Counts a new connection.
 #[inline(always)]
-pub(super) fn count_state(of_real: &RealCounters, state: State) {
+pub(super) fn count_state(counters: &WorkerCounters, real: RealId, state: State) {
+    let of_real = counters.real(real);
     of_real.total.add(1);
     of_real.states.add(GAUGES[state as usize]);
+    note_count(counters.reals(), real);
 }
 
 /// Takes a connection off the counts.
 #[inline(always)]
-pub(super) fn uncount<F: Family>(of_real: &RealCounters, entry: Entry<F>) {
+pub(super) fn uncount<F: Family>(counters: &WorkerCounters, entry: Entry<F>) {
+    let of_real = counters.real(entry.real());
     of_real.states.subtract(GAUGES[entry.key as usize % State::ROWS]);
     of_real.total.subtract(1);
+    note_count(counters.reals(), entry.real());
 }

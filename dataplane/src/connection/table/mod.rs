@@ -36,7 +36,7 @@ mod words;
 
 pub(in crate::connection) use entry::WAYS;
 pub use entry::{ClientKey, Entry, New, Slot};
-pub use gauges::recount_state;
+pub(crate) use gauges::recount_state;
 pub use room::{NoRoom, Standing, Vacancy};
 pub use spill::MOST_OF_ENDPOINT;
 pub use words::Words;

@@ -194,7 +194,7 @@ impl<F: Family> Table<F> {
         counters.connections.set(self.live as u64);
         let of_real = counters.real(new.real);
         of_real.connections.add(1);
-        count_state(of_real, new.state);
+        count_state(counters, new.real, new.state);
     }
 
     /// The entry that gives way first, and how readily; of equals, the first. None that is established.
@@ -353,7 +353,7 @@ impl<F: Family> Table<F> {
 
     /// Takes off all counts what is in no slot any more.
     pub(super) fn forget(&mut self, entry: Entry<F>, counters: &WorkerCounters) {
-        uncount(counters.real(entry.real()), entry);
+        uncount(counters, entry);
         self.live -= 1;
         counters.connections.set(self.live as u64);
     }
@@ -366,7 +366,7 @@ impl<F: Family> Table<F> {
         if entry.value & AWAY != 0 {
             self.forget_spill(bucket, entry);
         }
-        uncount(counters.real(entry.real()), entry);
+        uncount(counters, entry);
     }
 
     /// Takes an entry that lay away from home off the counts of its home bucket.

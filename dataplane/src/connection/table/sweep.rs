@@ -54,7 +54,7 @@ impl<F: Family> Table<F> {
             let bucket = &mut buckets[at / WAYS];
             if bucket.values[at % WAYS] & AWAY == 0 {
                 let entry: Entry<F> = bucket.take(at % WAYS, F::Rest::default());
-                uncount(counters.real(entry.real()), entry);
+                uncount(counters, entry);
             } else {
                 away |= 1 << at;
             }

@@ -618,7 +618,7 @@ proptest! {
                     let state = State::ALL[state];
                     let Some(kept) = map.get_mut(&(client, real)).filter(|entry| alive(entry)) else { continue };
                     let (slot, entry) = bench.find(client, 6, real).unwrap();
-                    recount_state(bench.counters.real(RealId(real)), entry.state(), state);
+                    recount_state(bench.counters.reals(), RealId(real), entry.state(), state);
                     bench.table.touch(slot, now);
                     bench.table.set_state(slot, state);
                     *kept = (state, ticks);

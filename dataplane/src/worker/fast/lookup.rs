@@ -6,11 +6,11 @@ use super::rewrite;
 use super::staged::Decoded;
 use crate::connection::TcpEvent;
 use crate::connection::table::{ClientKey, Entry, Probed, Words, recount_state};
-use crate::counters::RealCounters;
+use crate::counters::Records;
 use crate::frame::{Frame, HEAD};
 use crate::live::next_hops::{self, NextHop};
 use crate::names::direction::Direction;
-use crate::names::ids::{InterfaceId, Protocol, REAL_IDS};
+use crate::names::ids::{InterfaceId, Protocol};
 use crate::names::time::Tick;
 use crate::snapshot::Snapshot;
 use crate::translation::{FieldsOf, Record};
@@ -20,7 +20,7 @@ use crate::worker::flows::Flows;
 /// a burst has it in registers, not in memory that each store may change.
 pub(in crate::worker) struct Path<'a, V: Plain> {
     words: Words<'a, V>,
-    reals: &'a [RealCounters; REAL_IDS],
+    reals: &'a Records,
     hops: &'a next_hops::Records,
     rewrites: &'a [V::Record],
     snapshot: &'a Snapshot,
@@ -93,7 +93,7 @@ impl<'a, V: Plain> Path<'a, V> {
         }
         let after = before.after(direction, event);
         self.words.set_state(probed, after);
-        recount_state(&self.reals[entry.real_index()], before, after);
+        recount_state(self.reals, entry.real(), before, after);
         true
     }
 

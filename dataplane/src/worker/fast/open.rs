@@ -32,7 +32,7 @@ impl<F: Frame> Fast<'_, F> {
     ) -> Judged {
         let Some(opening) = self.opening(frame.head(), decoded, arrival) else { return Ok(Fate::Slow) };
         let real = match V::of(&self.flows.tables).vacancy(decoded.home, decoded.key) {
-            Some(vacancy) => match self.flows.pick(opening.service, decoded.key, self.snapshot) {
+            Some(vacancy) => match self.flows.pick(opening.service, decoded.key, self.snapshot, self.now) {
                 Some(real) => {
                     self.make(vacancy, decoded, &opening, real, arrival, tick);
                     real
@@ -134,7 +134,8 @@ impl<F: Frame> Fast<'_, F> {
         let (decoded, opening) = (&decoded, &opening);
         let (snapshot, tick) = (self.snapshot, self.now.tick());
         if let Some(vacancy) = self.closed_at_home(head, decoded, opening.protocol, tick) {
-            let real = self.flows.pick(opening.service, decoded.key, snapshot).ok_or(Ok(Fate::Slow))?;
+            let real =
+                self.flows.pick(opening.service, decoded.key, snapshot, self.now).ok_or(Ok(Fate::Slow))?;
             self.make(vacancy, decoded, opening, real, arrival, tick);
             return Ok(real);
         }
@@ -142,7 +143,7 @@ impl<F: Frame> Fast<'_, F> {
             return Err(Ok(Fate::Slow));
         }
         self.flows.expire_at_home::<V>(decoded.home, snapshot, tick);
-        let real = self.flows.pick(opening.service, decoded.key, snapshot).ok_or(Ok(Fate::Slow))?;
+        let real = self.flows.pick(opening.service, decoded.key, snapshot, self.now).ok_or(Ok(Fate::Slow))?;
         if let Some(vacancy) = V::of(&self.flows.tables).vacancy(decoded.home, decoded.key) {
             self.make(vacancy, decoded, opening, real, arrival, tick);
         } else {

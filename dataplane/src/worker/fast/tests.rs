@@ -18,7 +18,8 @@ use crate::names::side::Side;
 use crate::names::time::Now;
 use crate::schedule::{Algorithm, Candidate, Schedule};
 use crate::snapshot::{
-    Description, EthPort, Interface, IpOptions, Policy, Real, Service, Snapshot, Steering, Unmatched,
+    Description, EthPort, Interface, IpOptions, Policy, Real, Service, Snapshot, Steering, Thresholds,
+    Unmatched,
 };
 use crate::worker::Worker;
 use etherparse::PacketBuilder;
@@ -62,20 +63,21 @@ fn protocol_of(n: u32) -> Protocol {
 fn snapshot() -> Snapshot {
     let interface = |(side, mac)| Interface { side, mac, mtu: 1500, addresses: Vec::new() };
     let protocols = [Protocol::Tcp, Protocol::Udp];
-    let key = |protocol| ServiceKey { protocol, listen: vip(protocol).into() };
+    let key = |protocol| ServiceKey::new(protocol, vip(protocol).into());
     let id = |protocol: Protocol, n| RealId(if protocol == Protocol::Tcp { n } else { REALS + n });
     let reals = protocols.into_iter().flat_map(|protocol| {
         (0..REALS).map(move |n| Real {
             id: id(protocol, n),
             key: RealKey { service: key(protocol), endpoint: server(protocol, n).into() },
             next_hop: TO_SERVERS,
+            thresholds: Thresholds::default(),
             removed: None,
         })
     });
     let services = protocols.into_iter().map(|protocol| {
         let candidates = (0..REALS).map(|n| Candidate { real: id(protocol, n), weight: 1 });
         let schedule = Arc::new(Schedule::new(Algorithm::RoundRobin, 0, candidates.collect(), 0, Vec::new()));
-        Some(Service { key: key(protocol), policy: Policy::default(), schedule })
+        Some(Service { key: key(protocol), policy: Policy::default(), timeouts: None, schedule })
     });
     Snapshot::compile(Description {
         version: 1,
@@ -98,7 +100,7 @@ fn worker() -> Worker<PlainIo> {
     let secret = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
     let mut worker = Worker::new(PlainIo::new(2), end, 2000, secret, Huge::Never).unwrap();
     let snapshot = Arc::new(snapshot());
-    worker.flows.adopt(&worker.snapshot, &snapshot, 0);
+    worker.flows.adopt(&worker.snapshot, &snapshot, 0, Now { nanoseconds: 0 });
     worker.snapshot = snapshot;
     worker
 }

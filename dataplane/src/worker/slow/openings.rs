@@ -7,7 +7,7 @@ use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
 use crate::names::ids::{Protocol, RealId, RealKey, ServiceKey};
-use crate::schedule::Asked;
+use crate::schedule::{Asked, Known};
 use crate::snapshot::Snapshot;
 use crate::worker::fate::Judged;
 use crate::worker::flows::{Ends, FTP_DATA, Flows, Found, client_key};
@@ -43,7 +43,6 @@ impl<F: Frame> Slow<'_, F> {
         let key = client_key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
         let Flows { tables, positions, reals, elsewhere, counters, .. } = &mut *self.flows;
         let table = &mut tables.v4;
-        let position = positions.get_mut(service_id.0 as usize).ok_or(DropReason::NoReal)?;
         let hash = table.hash(key);
 
         // An entry of this very connection can only be one that has timed out and is not swept yet: it
@@ -82,8 +81,10 @@ impl<F: Frame> Slow<'_, F> {
             }
             true
         };
-        let asked = Asked { client: ends.source, live: reals, own: counters, elsewhere };
-        let mut choices = service.schedule.choices(position, &asked).take(1 + OTHERS_TRIED).peekable();
+        let known = Known { live: reals, own: counters, elsewhere, now: self.now };
+        let asked = Asked { client: ends.source, destination: ends.destination, known };
+        let choices = positions.choices(service_id, &service.schedule, &asked);
+        let mut choices = choices.take(1 + OTHERS_TRIED).peekable();
         choices.peek().ok_or(DropReason::NoReal)?;
         let real = choices.find(|real| is_free(*real)).ok_or(DropReason::ReplyCollision)?;
         drop(choices);

@@ -1,0 +1,206 @@
+//! Which reals' connection counts have changed, for a scheduler that compares them.
+//!
+//! A worker follows the reals of some services. Whatever changes the count of one of these puts it on a list, once,
+//! until the list is taken. The list is made of the reals' own words, in the cache line that is being written anyway;
+//! for a real that nobody follows it costs one load and a branch that never changes.
+
+use super::worker::Records;
+use super::{Counter, WorkerCounters};
+use crate::names::ids::{REAL_IDS, RealId, ServiceId};
+
+/// A real's part of the list, in one word; one writer, the worker.
+///
+/// ```text
+/// bit 63      changes of its counts put it on the list
+///     62      it is on the list
+///     61      it is followed: the two numbers below are true
+/// 59..36      number of its service
+/// 35..18      its place among the service's reals
+/// 17..0       the next on the list: its number and one more; 0: it is the last
+/// ```
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(super) struct Mark(Counter);
+
+const COUNTS: u64 = 1 << 63;
+const NOTED: u64 = 1 << 62;
+const FOLLOWED: u64 = 1 << 61;
+const SERVICE_SHIFT: u32 = 36;
+const PLACE_SHIFT: u32 = 18;
+const SERVICE: u64 = (1 << 24) - 1;
+const PLACE: u64 = (1 << 18) - 1;
+const NEXT: u64 = (1 << 18) - 1;
+
+const _: () = assert!(REAL_IDS < NEXT as usize);
+
+/// The record behind those of all reals: where the list begins.
+const HEAD: usize = REAL_IDS;
+
+/// A real that is followed, by its place in its service's list of reals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// Its service.
+    pub service: ServiceId,
+    /// Its place, from 0.
+    pub place: usize,
+}
+
+/// Puts a real on the list if changes of its counts do that.
+#[inline(always)]
+pub(crate) fn note_count(records: &Records, real: RealId) {
+    let index = real.0 as usize & (REAL_IDS - 1);
+    let bits = records[index].mark.0.get();
+    // Of the upper two bits the first, and not the second.
+    if bits >> 62 == COUNTS >> 62 {
+        put_on(records, index, bits);
+    }
+}
+
+#[inline(always)]
+fn put_on(records: &Records, index: usize, bits: u64) {
+    let head = &records[HEAD].mark.0;
+    records[index].mark.0.set(bits | NOTED | head.get());
+    head.set(index as u64 + 1);
+}
+
+/// The only real on the list, to take it off.
+pub(crate) struct OnlyNoted<'a> {
+    head: &'a Counter,
+    mark: &'a Counter,
+    bits: u64,
+}
+
+/// What a mark says of a real that is followed.
+#[inline(always)]
+const fn followed(bits: u64) -> Followed {
+    let service = ServiceId((bits >> SERVICE_SHIFT & SERVICE) as u32);
+    Followed { service, place: (bits >> PLACE_SHIFT & PLACE) as usize }
+}
+
+impl WorkerCounters {
+    /// Follows a real from now on. `counts`: it is noted when its connection counts change, and not only by
+    /// [`note`](Self::note). Only the worker may call it.
+    ///
+    /// # Panics
+    /// If the numbers are larger than those of services and reals can be.
+    pub fn follow(&self, real: RealId, followed: Followed, counts: bool) {
+        let (service, place) = (u64::from(followed.service.0), followed.place as u64);
+        assert!(service <= SERVICE && place <= PLACE, "{followed:?} is beyond all services and reals");
+        let mark = &self.real(real).mark.0;
+        let listed = mark.get() & (NOTED | NEXT);
+        let counts = if counts { COUNTS } else { 0 };
+        mark.set(listed | counts | FOLLOWED | service << SERVICE_SHIFT | place << PLACE_SHIFT);
+    }
+
+    /// Follows it no more. Only the worker may call it.
+    pub fn unfollow(&self, real: RealId) {
+        let mark = &self.real(real).mark.0;
+        mark.set(mark.get() & (NOTED | NEXT));
+    }
+
+    /// Puts a real on the list if it is followed. Only the worker may call it.
+    #[inline(always)]
+    pub fn note(&self, real: RealId) {
+        let index = real.0 as usize & (REAL_IDS - 1);
+        let bits = self.reals()[index].mark.0.get();
+        if bits & (FOLLOWED | NOTED) == FOLLOWED {
+            put_on(self.reals(), index, bits);
+        }
+    }
+
+    /// Whether the list has anything on it.
+    #[inline(always)]
+    pub fn has_noted(&self) -> bool {
+        self.reals()[HEAD].mark.0.get() != 0
+    }
+
+    /// What is on the list, if that is nothing or one real that is followed; `None`: there is more to it.
+    #[inline(always)]
+    pub(crate) fn only_noted(&self) -> Option<Option<(Followed, OnlyNoted<'_>)>> {
+        let records = self.reals();
+        let head = &records[HEAD].mark.0;
+        let Some(first) = head.get().checked_sub(1) else { return Some(None) };
+        let mark = &records[first as usize & (REAL_IDS - 1)].mark.0;
+        let bits = mark.get();
+        let is_only = bits & (FOLLOWED | NEXT) == FOLLOWED;
+        is_only.then(|| Some((followed(bits), OnlyNoted { head, mark, bits })))
+    }
+
+    /// Takes the [only real](Self::only_noted) off the list.
+    #[inline(always)]
+    pub(crate) fn take_only_noted(&self, OnlyNoted { head, mark, bits }: OnlyNoted<'_>) {
+        mark.set(bits & !NOTED);
+        head.set(0);
+    }
+
+    /// Takes a followed real off the list. Only the worker may call it.
+    #[inline(always)]
+    pub fn take_noted(&self) -> Option<Followed> {
+        let records = self.reals();
+        let head = &records[HEAD].mark.0;
+        loop {
+            let first = head.get().checked_sub(1)?;
+            let mark = &records[first as usize & (REAL_IDS - 1)].mark.0;
+            let bits = mark.get();
+            head.set(bits & NEXT);
+            mark.set(bits & !(NOTED | NEXT));
+            if bits & FOLLOWED != 0 {
+                return Some(followed(bits));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(counters: &WorkerCounters) -> Vec<Followed> {
+        let mut taken: Vec<_> = std::iter::from_fn(|| counters.take_noted()).collect();
+        taken.sort_by_key(|followed| (followed.service, followed.place));
+        taken
+    }
+
+    #[test]
+    fn what_is_followed_is_listed_once_for_all_that_happens_to_it() {
+        let counters = WorkerCounters::new();
+        let followed = |service, place| Followed { service: ServiceId(service), place };
+        let (first, last) = (RealId(0), RealId(REAL_IDS as u32 - 1));
+        note_count(counters.reals(), first);
+        assert!(!counters.has_noted(), "nobody follows it");
+        counters.follow(first, followed(0, 0), true);
+        counters.follow(last, followed((1 << 24) - 1, 1 << 16), true);
+        assert!(!counters.has_noted());
+        for _ in 0..3 {
+            note_count(counters.reals(), last);
+            note_count(counters.reals(), first);
+        }
+        assert!(counters.has_noted());
+        assert_eq!(taken(&counters).len(), 2);
+        counters.unfollow(last);
+        note_count(counters.reals(), last);
+        note_count(counters.reals(), first);
+        assert_eq!(taken(&counters), [followed(0, 0)]);
+    }
+
+    #[test]
+    fn one_that_is_on_the_list_can_be_followed_elsewhere_or_no_more() {
+        let counters = WorkerCounters::new();
+        let followed = |place| Followed { service: ServiceId(3), place };
+        for id in 0..5 {
+            counters.follow(RealId(id), followed(id as usize), id % 4 == 0);
+            counters.note(RealId(id));
+        }
+        counters.unfollow(RealId(2));
+        counters.follow(RealId(4), followed(9), false);
+        assert_eq!(taken(&counters), [followed(0), followed(1), followed(3), followed(9)]);
+        for id in 0..5 {
+            note_count(counters.reals(), RealId(id));
+        }
+        assert_eq!(taken(&counters), [followed(0)], "the others' counts are not followed");
+        for id in 0..5 {
+            counters.note(RealId(id));
+        }
+        assert_eq!(taken(&counters), [followed(0), followed(1), followed(3), followed(9)]);
+    }
+}
