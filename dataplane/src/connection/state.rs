@@ -157,8 +157,9 @@ const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
     ],
 ];
 
-/// Which flags of a segment change the state, bit `f` for the flags `f`: one look-up on the packet path. UDP's rows
-/// are equal all along, whatever is in the place of flags.
+/// Which flags of a segment change the state, bit `f` for the flags `f`: one look-up on the packet path. A client's SYN
+/// is among them whatever it leads to, for it may open another connection. UDP's rows are equal all along, whatever is
+/// in the place of flags.
 const CHANGES: [[u32; State::ROWS]; 2] = {
     let mut changes = [[0; State::ROWS]; 2];
     let mut direction = 0;
@@ -168,7 +169,10 @@ const CHANGES: [[u32; State::ROWS]; 2] = {
             let mut flags = 0;
             while flags < TcpEvent::FLAGS {
                 let after = TRANSITIONS[direction][row][TcpEvent::of(flags as u8) as usize];
-                changes[direction][row] |= ((after as usize != row) as u32) << flags;
+                let may_open = direction == Direction::Forward as usize
+                    && TcpEvent::is_syn(flags as u8)
+                    && State::ALL[row].shown() as u8 != UD as u8;
+                changes[direction][row] |= ((after as usize != row || may_open) as u32) << flags;
                 flags += 1;
             }
             row += 1;
@@ -219,7 +223,7 @@ impl State {
         }
     }
 
-    /// Whether a segment with these flags changes the state of these four bits.
+    /// Whether a segment with these flags changes the state of these four bits, or is a client's SYN.
     #[inline(always)]
     pub(super) const fn changes(bits: u8, direction: Direction, flags: u8) -> bool {
         CHANGES[direction as usize][bits as usize % Self::ROWS] >> (flags as usize % TcpEvent::FLAGS) & 1 != 0

@@ -7,6 +7,7 @@ use super::word_map::WordMap;
 use super::{Description, Edit, IpOptions, Real, Routes, Service, Snapshot, Standing, Unmatched, listener};
 use crate::connection::Timeouts;
 use crate::names::ids::{MAX_ETH_PORTS, MAX_INTERFACES, RealId, RealKey, ServiceId};
+use crate::schedule::{Candidate, Schedule};
 use crate::translation::Rewrite;
 
 impl Snapshot {
@@ -48,6 +49,7 @@ impl Snapshot {
             rewrites: Vec::new(),
             keys: Vec::new(),
             standings: Vec::new(),
+            quiesced: Vec::new(),
             servers: Counts::default(),
             endpoints: Counts::default(),
             edited: None,
@@ -126,7 +128,21 @@ impl Snapshot {
             }
             self.addresses.claim(key.listen.ip(), Claim::Service, true, &self.interfaces);
         }
+        if let Some(service) = &service {
+            self.note_weights(&service.schedule);
+        }
         self.services[index] = service;
+    }
+
+    /// Which of these reals have weight 0 from now on.
+    fn note_weights(&mut self, schedule: &Schedule) {
+        for Candidate { real, weight } in schedule.candidates() {
+            let index = real.0 as usize;
+            if index >= self.quiesced.len() {
+                self.quiesced.resize(index + 1, false);
+            }
+            self.quiesced[index] = *weight == 0;
+        }
     }
 
     /// From now on the id is this real's. Its service is there already, if there is one.

@@ -74,6 +74,8 @@ pub struct Snapshot {
     keys: Vec<Option<RealKey>>,
     /// By [`RealId`].
     standings: Vec<Standing>,
+    /// By [`RealId`]: whether it has weight 0.
+    quiesced: Vec<bool>,
     listening: WordMap,
     endpoints: Counts<(Protocol, SocketAddr)>,
     servers: Counts<IpAddr>,
@@ -147,6 +149,12 @@ impl Snapshot {
             Some(Standing::Removed(on_removal)) => Some(*on_removal),
             _ => None,
         }
+    }
+
+    /// Whether a real has weight 0: it gets no new connection, and a SYN of one that it has goes to another real.
+    #[inline(always)]
+    pub fn is_quiesced(&self, id: RealId) -> bool {
+        self.quiesced.get(id.0 as usize).is_some_and(|is_quiesced| *is_quiesced)
     }
 
     /// Real ids are below this number.

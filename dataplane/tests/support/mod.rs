@@ -78,6 +78,8 @@ pub struct Lab {
     /// Of the services that are configured.
     pub algorithm: Algorithm,
     pub flags: Flags,
+    /// What services say becomes of connections of removed reals.
+    pub on_removal: OnRemoval,
     known: Vec<RealKey>,
     now: u64,
     next_id: u32,
@@ -157,6 +159,7 @@ impl Lab {
             neighbours: Vec::new(),
             algorithm: Algorithm::WeightedRoundRobin,
             flags: Flags::NONE,
+            on_removal: OnRemoval::Drop,
             known: Vec::new(),
             now: 1_000_000_000_000,
             next_id: 1,
@@ -225,7 +228,7 @@ impl Lab {
                 Schedule::with_options(self.algorithm, &options, generation, candidates, (0, changes));
             self.description.services.push(Some(Service {
                 key: service.key,
-                policy: Policy::default(),
+                policy: Policy { on_removal: self.on_removal, ..Policy::default() },
                 timeouts: None,
                 schedule: Arc::new(schedule),
             }));
@@ -244,7 +247,7 @@ impl Lab {
                     key,
                     next_hop,
                     thresholds: Thresholds::default(),
-                    removed: (!listed.contains(&key)).then_some(OnRemoval::Drop),
+                    removed: (!listed.contains(&key)).then_some(self.on_removal),
                 }
             })
             .collect();

@@ -220,7 +220,7 @@ impl<F: Family> Entry<F> {
         State::of_bits(self.key as u8)
     }
 
-    /// Whether a packet with these TCP flags changes its state.
+    /// Whether a packet with these TCP flags changes its state, or is a client's SYN.
     #[inline(always)]
     pub const fn changes_state(self, direction: Direction, flags: u8) -> bool {
         State::changes(self.key as u8, direction, flags)
