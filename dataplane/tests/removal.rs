@@ -37,7 +37,10 @@ fn udp() -> Packet {
 }
 
 fn send(lab: &mut Lab, packet: &Packet) -> Vec<(u8, Seen)> {
-    lab.arrive(VIP0, &packet.frame()).iter().map(|sent| (sent.port.0, read(&sent.bytes))).collect()
+    let mut sent = lab.arrive(VIP0, &packet.frame());
+    // A full burst is kept until the next turn.
+    sent.extend(lab.turn());
+    sent.iter().map(|sent| (sent.port.0, read(&sent.bytes))).collect()
 }
 
 fn reply(lab: &mut Lab, from: SocketAddrV4, flags: u8) {

@@ -161,7 +161,7 @@ impl Compiler {
         let removed = self.ids.removed();
         let removed = removed.map(|(key, id, on_removal)| (key, id, Thresholds::default(), Some(on_removal)));
         let reals = configured.chain(removed);
-        Snapshot::compile(Description {
+        let description = Description {
             version: self.version,
             eth_ports: self.network.eth_ports.clone(),
             interfaces: self.network.interfaces.clone(),
@@ -171,7 +171,8 @@ impl Compiler {
             timeouts: timeouts(model),
             unmatched: self.network.unmatched,
             ip_options: self.network.ip_options,
-        })
+        };
+        Snapshot::compile_after(description, self.pair.current())
     }
 
     /// What the model has otherwise than the one before.

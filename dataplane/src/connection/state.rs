@@ -375,14 +375,5 @@ impl Default for Timeouts {
     }
 }
 
-/// What it takes to say whether a connection is alive.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock<'a> {
-    /// The current tick.
-    pub tick: Tick,
-    /// The timeouts in force.
-    pub timeouts: &'a Timeouts,
-}
-
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,9 @@ use super::counts::Counts;
 use super::origin::Origins;
 use super::word_map::WordMap;
 use super::{Description, Edit, IpOptions, Real, Routes, Service, Snapshot, Standing, Unmatched, listener};
-use crate::connection::Timeouts;
+use crate::connection::{OwnTimeouts, Timeouts};
 use crate::names::ids::{MAX_ETH_PORTS, MAX_INTERFACES, RealId, RealKey, ServiceId};
-use crate::schedule::{Candidate, Schedule};
+use crate::schedule::Candidate;
 use crate::translation::Rewrite;
 
 impl Snapshot {
@@ -44,6 +44,7 @@ impl Snapshot {
             interfaces,
             services: Vec::new(),
             timeouts,
+            own_timeouts: OwnTimeouts::none(),
             unmatched,
             ip_options,
             rewrites: Vec::new(),
@@ -61,6 +62,21 @@ impl Snapshot {
         snapshot.make_room(slots);
         for real in &reals {
             snapshot.put_real(real.id, Some(real));
+        }
+        snapshot
+    }
+
+    /// As [`compile`](Self::compile), where removed reals keep what they have in the snapshot before: how long their
+    /// connections live.
+    ///
+    /// # Panics
+    /// As `compile`.
+    pub fn compile_after(description: Description, before: &Self) -> Self {
+        let mut snapshot = Self::compile(description);
+        for id in (0..snapshot.real_ids()).map(RealId) {
+            if snapshot.on_removal(id).is_some() && snapshot.real_key(id) == before.real_key(id) {
+                snapshot.own_timeouts.set(id, before.own_timeouts.get_shared(id));
+            }
         }
         snapshot
     }
@@ -129,19 +145,20 @@ impl Snapshot {
             self.addresses.claim(key.listen.ip(), Claim::Service, true, &self.interfaces);
         }
         if let Some(service) = &service {
-            self.note_weights(&service.schedule);
+            self.note_reals(service);
         }
         self.services[index] = service;
     }
 
-    /// Which of these reals have weight 0 from now on.
-    fn note_weights(&mut self, schedule: &Schedule) {
-        for Candidate { real, weight } in schedule.candidates() {
+    /// Which of a service's reals have weight 0 from now on, and how long their connections live.
+    fn note_reals(&mut self, service: &Service) {
+        for Candidate { real, weight } in service.schedule.candidates() {
             let index = real.0 as usize;
             if index >= self.quiesced.len() {
                 self.quiesced.resize(index + 1, false);
             }
             self.quiesced[index] = *weight == 0;
+            self.own_timeouts.set(*real, service.timeouts.as_ref());
         }
     }
 
@@ -162,6 +179,9 @@ impl Snapshot {
             Rewrite::of(key, *next_hop, removed.is_some())
         });
         self.standings[index] = real.map_or(Standing::Vacant, |real| self.standing(real));
+        if real.is_none() {
+            self.own_timeouts.set(id, None);
+        }
     }
 
     fn standing(&self, real: &Real) -> Standing {

@@ -31,7 +31,7 @@ pub use description::{Description, Edit, EthPort, Interface, IpOptions, Real, Se
 pub use policy::{OnRemoval, Persistence, Policy, Thresholds};
 pub use route::{NextOnWay, Route, Routes};
 
-use crate::connection::{Clock, Timeouts};
+use crate::connection::{Clock, OwnTimeouts, Timeouts};
 use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, MAX_INTERFACES, Protocol, RealId, RealKey, ServiceId, ServiceKey};
 use crate::names::time::Tick;
@@ -59,8 +59,9 @@ pub struct Snapshot {
     pub services: Vec<Option<Service>>,
     /// Longest prefix first.
     pub routes: Routes,
-    /// Connection timeouts.
+    /// Connection timeouts, where a service has none of its own.
     pub timeouts: Timeouts,
+    own_timeouts: OwnTimeouts,
     /// What to do with packets of no connection.
     pub unmatched: Unmatched,
     /// What to do with packets that have IPv4 options.
@@ -109,7 +110,7 @@ impl Snapshot {
     /// Tells at this tick which connections are alive.
     #[inline(always)]
     pub const fn clock(&self, tick: Tick) -> Clock<'_> {
-        Clock { tick, timeouts: &self.timeouts }
+        Clock::with_own(tick, &self.timeouts, &self.own_timeouts)
     }
 
     /// The rewrite record of a real; one that matches nothing if there is no such real.

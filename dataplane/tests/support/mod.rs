@@ -78,6 +78,8 @@ pub struct Lab {
     /// Of the services that are configured.
     pub algorithm: Algorithm,
     pub flags: Flags,
+    /// Of services that have timeouts of their own.
+    pub own_timeouts: Vec<(ServiceKey, Timeouts)>,
     /// What services say becomes of connections of removed reals.
     pub on_removal: OnRemoval,
     known: Vec<RealKey>,
@@ -159,6 +161,7 @@ impl Lab {
             neighbours: Vec::new(),
             algorithm: Algorithm::WeightedRoundRobin,
             flags: Flags::NONE,
+            own_timeouts: Vec::new(),
             on_removal: OnRemoval::Drop,
             known: Vec::new(),
             now: 1_000_000_000_000,
@@ -229,7 +232,10 @@ impl Lab {
             self.description.services.push(Some(Service {
                 key: service.key,
                 policy: Policy { on_removal: self.on_removal, ..Policy::default() },
-                timeouts: None,
+                timeouts: self
+                    .own_timeouts
+                    .iter()
+                    .find_map(|(key, timeouts)| (*key == service.key).then(|| Arc::new(*timeouts))),
                 schedule: Arc::new(schedule),
             }));
         }

@@ -253,13 +253,19 @@ impl<F: Family> Entry<F> {
     /// Whether it has timed out.
     #[inline(always)]
     pub fn is_dead(self, clock: Clock<'_>) -> bool {
-        clock.tick.since(self.tick()) >= clock.timeouts.ticks_of_bits(self.key as u8)
+        clock.tick.since(self.tick()) >= self.timeout(clock)
     }
 
     /// Ticks until it times out if no packet comes.
     #[inline(always)]
     pub fn ticks_left(self, clock: Clock<'_>) -> u32 {
-        clock.timeouts.ticks_of_bits(self.key as u8).saturating_sub(clock.tick.since(self.tick()))
+        self.timeout(clock).saturating_sub(clock.tick.since(self.tick()))
+    }
+
+    /// Ticks without a packet after which it is over.
+    #[inline(always)]
+    fn timeout(self, clock: Clock<'_>) -> u32 {
+        clock.timeouts(self.real()).ticks_of_bits(self.key as u8)
     }
 
     /// Whether it is one of this key.
