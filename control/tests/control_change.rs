@@ -95,7 +95,7 @@ fn edit_real(service: &str, real: &str, weight: Option<u32>) -> Command {
 }
 
 fn drain(service: &str, real: &str) -> Command {
-    Command::Drain { service: listen(service), real: std::net::SocketAddr::V4(endpoint(real)) }
+    Command::Drain { service: listen(service), real: std::net::SocketAddr::V4(endpoint(real)), reset: false }
 }
 
 fn del_real(service: &str, real: &str) -> Command {

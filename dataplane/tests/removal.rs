@@ -259,3 +259,35 @@ fn a_datagram_goes_elsewhere_is_refused_or_dropped_as_the_service_says() {
         }
     }
 }
+
+#[test]
+fn a_real_that_is_emptied_loses_its_connections_and_has_new_ones_when_it_has_weight_again() {
+    let mut lab = lab(OnRemoval::Drop, &[RS1, RS2]);
+    let real = established(&mut lab);
+    let silent = Packet::tcp(at(CLIENT, 40001), at(VIP, 80), SYN).macs(CLIENT_MAC, VIP_MAC);
+    server(&mut lab, &silent);
+    let same_real = Packet { source: at(CLIENT, 40002), ..silent };
+    assert_eq!(server(&mut lab, &same_real), real);
+    let mut drained = services(&[RS1, RS2]);
+    drained[0].reals.iter_mut().filter(|(endpoint, _)| *endpoint == real).for_each(|(_, weight)| *weight = 0);
+    lab.emptied = vec![RealKey { service: tcp_service(at(VIP, 80)), endpoint: SocketAddr::V4(real) }];
+    lab.configure(&drained);
+    // Those that speak are reset on both sides.
+    let sent = send(&mut lab, &tcp(ACK));
+    assert_eq!((sent.len(), totals(&mut lab, real).0), (2, 1), "{sent:?}");
+    assert!(sent.iter().all(|(_, seen)| seen.flags & RST != 0));
+    // Those that are silent for a second are forgotten; those of the other real are not.
+    lab.pass(2);
+    assert_eq!((totals(&mut lab, real).0, lab.connections().len()), (0, 1));
+    assert_ne!(server(&mut lab, &tcp(SYN)), real);
+    lab.emptied.clear();
+    lab.configure(&services(&[RS1, RS2]));
+    let opened: Vec<_> = (41_000..41_004)
+        .map(|port| {
+            server(&mut lab, &Packet::tcp(at(CLIENT, port), at(VIP, 80), SYN).macs(CLIENT_MAC, VIP_MAC))
+        })
+        .collect();
+    assert!(opened.contains(&real));
+    lab.pass(10);
+    assert_eq!(lab.connections().len(), 6, "they live as long as any");
+}

@@ -351,6 +351,25 @@ impl Timeouts {
         self
     }
 
+    /// These, but at most so many seconds each.
+    #[must_use]
+    pub fn at_most(mut self, seconds: u32) -> Self {
+        for ticks in &mut self.ticks {
+            *ticks = (*ticks).min(seconds * Tick::PER_SECOND);
+        }
+        self
+    }
+
+    /// These, but what is open by the client's word alone lives no longer than what is being opened: as with the kernel's
+    /// `secure_tcp`, a client with a made-up address keeps a place for a minute, and not for as long as an open connection.
+    #[must_use]
+    pub fn secured(mut self) -> Self {
+        for state in [EC, CC] {
+            self.ticks[state as usize] = self.ticks(state).min(self.ticks(SR));
+        }
+        self
+    }
+
     /// Ticks without a packet after which a connection in `state` is over.
     #[inline(always)]
     pub const fn ticks(&self, state: State) -> u32 {

@@ -9,6 +9,11 @@ use crate::connection::{OwnTimeouts, Timeouts};
 use crate::names::ids::{MAX_ETH_PORTS, MAX_INTERFACES, RealId, RealKey, ServiceId};
 use crate::schedule::Candidate;
 use crate::translation::Rewrite;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// How long connections of a real that is [emptied](Real::is_emptied) live without a packet.
+const SILENT_SECONDS: u32 = 1;
 
 impl Snapshot {
     /// Derives what the packet path looks up.
@@ -26,6 +31,7 @@ impl Snapshot {
             timeouts,
             unmatched,
             ip_options,
+            sloppy_tcp,
         } = description;
         assert!(eth_ports.len() <= MAX_ETH_PORTS, "{} EthPorts, {MAX_ETH_PORTS} at most", eth_ports.len());
         assert!(interfaces.len() <= MAX_INTERFACES, "more than {MAX_INTERFACES} interfaces");
@@ -47,10 +53,13 @@ impl Snapshot {
             own_timeouts: OwnTimeouts::none(),
             unmatched,
             ip_options,
+            sloppy_tcp,
             rewrites: Vec::new(),
             keys: Vec::new(),
             standings: Vec::new(),
             quiesced: Vec::new(),
+            limited: HashMap::new(),
+            edited_reals: None,
             servers: Counts::default(),
             endpoints: Counts::default(),
             edited: None,
@@ -93,6 +102,7 @@ impl Snapshot {
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Drop,
             ip_options: IpOptions::Filter,
+            sloppy_tcp: false,
         })
     }
 
@@ -115,6 +125,7 @@ impl Snapshot {
         self.timeouts = *timeouts;
         self.version = *version;
         self.edited = Some(services.iter().map(|(id, _)| *id).collect());
+        self.edited_reals = Some(reals.iter().map(|(id, _)| *id).collect());
     }
 
     /// Nobody has the real ids up to this number that are new.
@@ -158,7 +169,9 @@ impl Snapshot {
                 self.quiesced.resize(index + 1, false);
             }
             self.quiesced[index] = *weight == 0;
-            self.own_timeouts.set(*real, service.timeouts.as_ref());
+            if !matches!(self.standings.get(index), Some(Standing::Emptied(_))) {
+                self.own_timeouts.set(*real, service.timeouts.as_ref());
+            }
         }
     }
 
@@ -175,20 +188,43 @@ impl Snapshot {
             }
         }
         self.keys[index] = now;
-        self.rewrites[index] = real.map_or(Rewrite::VACANT, |Real { key, next_hop, removed, .. }| {
-            Rewrite::of(key, *next_hop, removed.is_some())
+        self.rewrites[index] = real.map_or(Rewrite::VACANT, |real| {
+            Rewrite::of(&real.key, real.next_hop, real.removed.is_some() || real.is_emptied)
         });
         self.standings[index] = real.map_or(Standing::Vacant, |real| self.standing(real));
-        if real.is_none() {
-            self.own_timeouts.set(id, None);
+        self.follow_timeouts(id);
+        match real.map(|real| real.thresholds).filter(|thresholds| thresholds.upper != 0) {
+            Some(thresholds) => drop(self.limited.insert(id, thresholds)),
+            None => drop(self.limited.remove(&id)),
         }
     }
 
+    /// How long a real's connections live, as it stands now. Those of a removed one live as long as before.
+    fn follow_timeouts(&mut self, id: RealId) {
+        let of_service = |service: ServiceId| {
+            self.services.get(service.0 as usize)?.as_ref().and_then(|service| service.timeouts.clone())
+        };
+        let own = match self.standings[id.0 as usize] {
+            Standing::Removed(_) => return,
+            Standing::Vacant => None,
+            Standing::InService(service) => of_service(service),
+            Standing::Emptied(service) => {
+                let timeouts = of_service(service).map_or(self.timeouts, |timeouts| *timeouts);
+                Some(Arc::new(timeouts.at_most(SILENT_SECONDS)))
+            }
+        };
+        self.own_timeouts.set(id, own.as_ref());
+    }
+
     fn standing(&self, real: &Real) -> Standing {
-        let id = || self.listening.get(listener(&real.key.service)?);
-        match real.removed {
-            Some(on_removal) => Standing::Removed(on_removal),
-            None => id().map_or(Standing::Vacant, |id| Standing::InService(ServiceId(id))),
+        if let Some(on_removal) = real.removed {
+            return Standing::Removed(on_removal);
+        }
+        let service = listener(&real.key.service).and_then(|listener| self.listening.get(listener));
+        match service.map(ServiceId) {
+            None => Standing::Vacant,
+            Some(service) if real.is_emptied => Standing::Emptied(service),
+            Some(service) => Standing::InService(service),
         }
     }
 

@@ -24,6 +24,7 @@
 //! reach       the ways to and back: next hops and neighbours
 //! sweep       takes dead connections out, in slices
 //! flows       the connections: finding, opening, closing
+//! limited     connections of reals that have a threshold
 //! own         connections that reals themselves open from a port that they serve on
 //! shares      how much of a full table each service has
 //! fate        what becomes of a frame
@@ -41,6 +42,7 @@ mod fate;
 mod flows;
 mod held;
 mod io;
+mod limited;
 mod orders;
 mod own;
 mod reach;

@@ -82,6 +82,10 @@ pub struct Lab {
     pub own_timeouts: Vec<(ServiceKey, Timeouts)>,
     /// What services say becomes of connections of removed reals.
     pub on_removal: OnRemoval,
+    /// Of reals that have any.
+    pub thresholds: Vec<(RealKey, Thresholds)>,
+    /// Reals whose connections are to end.
+    pub emptied: Vec<RealKey>,
     known: Vec<RealKey>,
     now: u64,
     next_id: u32,
@@ -152,6 +156,7 @@ impl Lab {
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Route,
             ip_options: IpOptions::Filter,
+            sloppy_tcp: false,
         };
         let mut lab = Self {
             worker,
@@ -163,6 +168,8 @@ impl Lab {
             flags: Flags::NONE,
             own_timeouts: Vec::new(),
             on_removal: OnRemoval::Drop,
+            thresholds: Vec::new(),
+            emptied: Vec::new(),
             known: Vec::new(),
             now: 1_000_000_000_000,
             next_id: 1,
@@ -252,12 +259,17 @@ impl Lab {
                     id: RealId(id),
                     key,
                     next_hop,
-                    thresholds: Thresholds::default(),
+                    thresholds: self.thresholds_of(&key),
                     removed: (!listed.contains(&key)).then_some(self.on_removal),
+                    is_emptied: listed.contains(&key) && self.emptied.contains(&key),
                 }
             })
             .collect();
         self.apply();
+    }
+
+    fn thresholds_of(&self, real: &RealKey) -> Thresholds {
+        self.thresholds.iter().find(|(key, _)| key == real).map_or(Thresholds::default(), |(_, of)| *of)
     }
 
     /// Has the worker adopt the description.

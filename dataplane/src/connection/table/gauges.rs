@@ -39,6 +39,7 @@ pub(super) fn count_state(counters: &WorkerCounters, real: RealId, state: State)
     of_real.total.add(1);
     of_real.states.add(GAUGES[state as usize]);
     note_count(counters.reals(), real);
+    counters.note_total(real);
 }
 
 /// Takes a connection off the counts.
@@ -48,4 +49,5 @@ pub(super) fn uncount<F: Family>(counters: &WorkerCounters, entry: Entry<F>) {
     of_real.states.subtract(GAUGES[entry.key as usize % State::ROWS]);
     of_real.total.subtract(1);
     note_count(counters.reals(), entry.real());
+    counters.note_total(entry.real());
 }
