@@ -68,17 +68,10 @@ fn set(word: &Counter, bit: u64, is: bool) {
 }
 
 impl Limited {
-    /// A connection of this real has begun or ended.
-    #[inline(always)]
-    pub(super) fn changed(&self, real: RealId) {
-        if self.count.get() != 0 {
-            self.note(real);
-        }
-    }
-
+    /// A connection of this real, if it is limited, has begun or ended.
     #[cold]
     #[inline(never)]
-    fn note(&self, real: RealId) {
+    pub(super) fn note(&self, real: RealId) {
         let number = real.0 as usize & (REAL_IDS - 1);
         let (word, bit) = place(number);
         if self.is_limited.word(word).get() & bit == 0 {
@@ -136,7 +129,7 @@ mod tests {
     fn of_the_limited_ones_those_that_have_changed_are_taken_once() {
         let limited = Limited::default();
         let ids = [0, 1, 63, 64, 4095, 4096, 70_001 % REAL_IDS as u32, REAL_IDS as u32 - 1].map(RealId);
-        ids.iter().for_each(|id| limited.changed(*id));
+        ids.iter().for_each(|id| limited.note(*id));
         assert_eq!((limited.take(), limited.has_any()), (None, false), "none is limited");
         ids.iter().for_each(|id| limited.set_limited(*id, true));
         ids.iter().for_each(|id| limited.set_limited(*id, true));
@@ -144,8 +137,8 @@ mod tests {
         assert!(limited.has_any() && limited.has(ids[2]) && !limited.has(ids[3]));
         assert_eq!(limited.take(), None, "no change yet");
         for _ in 0..2 {
-            (0..2).for_each(|_| ids.iter().rev().for_each(|id| limited.changed(*id)));
-            limited.changed(RealId(5));
+            (0..2).for_each(|_| ids.iter().rev().for_each(|id| limited.note(*id)));
+            limited.note(RealId(5));
             let mut taken: Vec<_> = std::iter::from_fn(|| limited.take()).collect();
             taken.sort();
             let expected: Vec<_> = ids.iter().copied().filter(|id| *id != ids[3]).collect();

@@ -1,5 +1,6 @@
 //! What a worker counts.
 
+use super::followed::note_total;
 use super::limited::Limited;
 use super::list::counters;
 use super::{Counter, RealCounters, fixed};
@@ -19,7 +20,7 @@ counters! {
         reals: Box<Records> = fixed((0..=REAL_IDS).map(|_| RealCounters::default()).collect()),
         drops: [Counter; DropReason::ALL.len()] = std::array::from_fn(|_| Counter::default()),
         /// Whose connections are counted over all workers.
-        limited: Limited = Limited::default(),
+        pub(super) limited: Limited = Limited::default(),
         /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in
         /// the order of the wire.
         pub full_endpoint: Counter = Counter::default(),
@@ -107,19 +108,13 @@ impl WorkerCounters {
     /// A connection of this real has begun or ended.
     #[inline(always)]
     pub(crate) fn note_total(&self, real: RealId) {
-        self.limited.changed(real);
+        note_total(self, real);
     }
 
     /// Whether any real has a connection threshold.
     #[inline(always)]
     pub(crate) fn has_limited(&self) -> bool {
         self.limited.has_any()
-    }
-
-    /// Sets whether a real has a connection threshold: then beginnings and endings of its connections are
-    /// [told of](Self::take_limited).
-    pub(crate) fn set_limited(&self, real: RealId, is: bool) {
-        self.limited.set_limited(real, is);
     }
 
     /// A real with a threshold, with connections that have begun or ended since it was last taken.

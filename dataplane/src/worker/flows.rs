@@ -149,13 +149,10 @@ impl Flows {
         snapshot: &Snapshot,
         now: Now,
     ) -> Option<RealId> {
-        self.settle_limited();
-        let real = self.choose(service, key, snapshot, now)?;
-        if self.reals.is_limited(real) {
-            self.admitted(real, service, key, snapshot, now)
-        } else {
-            Some(real)
+        if self.counters.has_limited() {
+            return self.pick_limited(service, key, snapshot, now);
         }
+        self.choose(service, key, snapshot, now)
     }
 
     /// Has all workers know of connections that have begun and ended on reals with a threshold.
@@ -166,22 +163,23 @@ impl Flows {
         }
     }
 
-    /// This real, or the next one if another worker has taken its last place meanwhile.
+    /// As [`pick`](Self::pick), where some reals have thresholds: the next real takes the connection if another worker has
+    /// taken the last place of this one meanwhile.
     #[cold]
     #[inline(never)]
-    fn admitted(
+    fn pick_limited(
         &mut self,
-        mut real: RealId,
         service: ServiceId,
         key: ClientKey,
         snapshot: &Snapshot,
         now: Now,
     ) -> Option<RealId> {
+        self.settle_limited();
         for _ in 0..MOST_REFUSED {
+            let real = self.choose(service, key, snapshot, now)?;
             if self.limited.admit(real, &self.reals) {
                 return Some(real);
             }
-            real = self.choose(service, key, snapshot, now)?;
         }
         None
     }

@@ -4,7 +4,7 @@ use crate::change;
 use crate::config;
 use crate::model::StateTimeouts;
 use dataplane::names::ids::{InterfaceId, Protocol};
-use dataplane::snapshot::Policy;
+use dataplane::snapshot::{OnRemoval, Policy};
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
