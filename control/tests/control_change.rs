@@ -246,6 +246,28 @@ fn an_edit_that_changes_nothing_is_a_step_but_draining_twice_is_not() {
 }
 
 #[test]
+fn a_drained_real_is_emptied_until_it_has_weight_again() {
+    let mut desk = Desk::with_web();
+    let emptied = |desk: &Desk| {
+        let reals = &desk.model.services()[&listen(WEB).0].reals;
+        reals.iter().map(|real| (real.endpoint.to_string(), real.is_emptied)).collect::<Vec<_>>()
+    };
+    let reset = match drain(WEB, "10.0.0.7:80") {
+        Command::Drain { service, real, .. } => Command::Drain { service, real, reset: true },
+        other => other,
+    };
+    desk.does(&drain(WEB, "10.0.0.7:80"));
+    assert!(emptied(&desk).iter().all(|(_, is_emptied)| !is_emptied));
+    assert_eq!(desk.does(&reset), Effect::Changed);
+    assert_eq!(desk.does(&reset), Effect::None);
+    assert_eq!(desk.does(&drain(WEB, "10.0.0.7:80")), Effect::None);
+    let of = |name: &str| name == "10.0.0.7:80";
+    assert!(emptied(&desk).iter().all(|(name, is_emptied)| of(name) == *is_emptied));
+    desk.does(&edit_real(WEB, "10.0.0.7:80", Some(3)));
+    assert!(emptied(&desk).iter().all(|(_, is_emptied)| !is_emptied));
+}
+
+#[test]
 fn only_another_scheduler_starts_scheduling_anew() {
     let mut desk = Desk::with_web();
     let generation = |desk: &Desk| desk.model.services()[&listen(WEB).0].generation;
