@@ -95,7 +95,7 @@ fn edit_real(service: &str, real: &str, weight: Option<u32>) -> Command {
 }
 
 fn drain(service: &str, real: &str) -> Command {
-    Command::Drain { service: listen(service), real: std::net::SocketAddr::V4(endpoint(real)) }
+    Command::Drain { service: listen(service), real: std::net::SocketAddr::V4(endpoint(real)), reset: false }
 }
 
 fn del_real(service: &str, real: &str) -> Command {
@@ -243,6 +243,28 @@ fn an_edit_that_changes_nothing_is_a_step_but_draining_twice_is_not() {
     assert_eq!(desk.does(&drain(WEB, "10.0.0.7:80")), Effect::None);
     assert_eq!(steps(&desk), before + 2);
     assert_eq!(desk.weights(WEB)[1].1, 0);
+}
+
+#[test]
+fn a_drained_real_is_emptied_until_it_has_weight_again() {
+    let mut desk = Desk::with_web();
+    let emptied = |desk: &Desk| {
+        let reals = &desk.model.services()[&listen(WEB).0].reals;
+        reals.iter().map(|real| (real.endpoint.to_string(), real.is_emptied)).collect::<Vec<_>>()
+    };
+    let reset = match drain(WEB, "10.0.0.7:80") {
+        Command::Drain { service, real, .. } => Command::Drain { service, real, reset: true },
+        other => other,
+    };
+    desk.does(&drain(WEB, "10.0.0.7:80"));
+    assert!(emptied(&desk).iter().all(|(_, is_emptied)| !is_emptied));
+    assert_eq!(desk.does(&reset), Effect::Changed);
+    assert_eq!(desk.does(&reset), Effect::None);
+    assert_eq!(desk.does(&drain(WEB, "10.0.0.7:80")), Effect::None);
+    let of = |name: &str| name == "10.0.0.7:80";
+    assert!(emptied(&desk).iter().all(|(name, is_emptied)| of(name) == *is_emptied));
+    desk.does(&edit_real(WEB, "10.0.0.7:80", Some(3)));
+    assert!(emptied(&desk).iter().all(|(_, is_emptied)| !is_emptied));
 }
 
 #[test]

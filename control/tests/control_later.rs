@@ -19,11 +19,9 @@ const PORTS: &str = "[[port]]\nname = \"vip0\"\nside = \"vip\"\ndevice = \"net_n
                      [[port]]\nname = \"dip0\"\nside = \"dip\"\ndevice = \"net_null1\"\naddresses = [\"10.0.0.8/24\"]\n";
 
 /// What is refused as not there yet: its name, a line's options, and the key of a request and of the file.
-const OF_SERVICE: [(&str, &str, &str, &str); 4] = [
+const OF_SERVICE: [(&str, &str, &str, &str); 2] = [
     ("persistence (-p)", "-p 5", "5", "persistence"),
     ("-o (one-packet scheduling)", "-o", "true", "one_packet"),
-    ("timeouts of a service", "--timeouts udp=5", r#"{"udp":5}"#, "timeouts"),
-    ("on_removal other than drop", "--on-removal reset", r#""reset""#, "on_removal"),
 ];
 
 #[test]
@@ -42,7 +40,6 @@ fn settings_of_services_that_are_for_later_are_refused_by_name() {
             let refused = apply(model, &network, &request).unwrap_err();
             assert_eq!((refused.code(), refused.to_string()), ("not_supported", expected.clone()));
         }
-        let value = value.replace(':', "=").replace("{\"udp\"", "{udp");
         let file = format!("{PORTS}[[service]]\nlisten = \"udp://192.168.10.100:53\"\n{key} = {value}\n");
         let problems = config::parse(&file).unwrap_err();
         let found: Vec<_> = problems.iter().map(|problem| (problem.line, problem.message.clone())).collect();
@@ -51,21 +48,15 @@ fn settings_of_services_that_are_for_later_are_refused_by_name() {
 }
 
 #[test]
-fn ports_and_thresholds_that_are_for_later_are_refused_by_name() {
+fn ports_that_are_for_later_are_refused_by_name() {
     let (network, model) = (network(), Model::new(TimeoutSeconds::default()));
     let web = "-A -t 192.168.10.100:80";
     for (lines, what) in [
         (vec!["-A -t 192.168.10.100:0"], "port 0 (any port)"),
         (vec!["-A -t 192.168.10.100:8000-8100"], "a range of ports"),
         (vec![web, "-a -t 192.168.10.100:80 -r 10.0.0.7:0 -m"], "port 0 (any port)"),
-        (vec![web, "-a -t 192.168.10.100:80 -r 10.0.0.7 -m -x 9"], "connection thresholds (-x, -y)"),
     ] {
         let refused = restore(&model, &network, lines.iter().copied()).unwrap_err();
         assert_eq!(refused.to_string(), format!("line {}: not supported yet: {what}", lines.len()));
     }
-    let real =
-        "[[service]]\nlisten = \"tcp://192.168.10.100:80\"\n[[service.real]]\naddress = \"10.0.0.7\"\n";
-    let problems = config::parse(&format!("{PORTS}{real}upper_threshold = 9\n")).unwrap_err();
-    assert_eq!(problems[0].message, "not supported yet: connection thresholds (-x, -y)");
-    assert_eq!((problems.len(), problems[0].line), (1, Some(15)));
 }

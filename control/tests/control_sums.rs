@@ -48,7 +48,14 @@ fn service(id: u32, reals: &[u32], has_thresholds: bool) -> Service {
 fn real(id: u32, service: u32, serial: u32, is_removed: bool) -> Real {
     let key = RealKey { service: service_key(service), endpoint: endpoint(serial, 80) };
     let removed = is_removed.then_some(OnRemoval::Drop);
-    Real { id: RealId(id), key, next_hop: NextHopId::UNKNOWN, thresholds: Thresholds::default(), removed }
+    Real {
+        id: RealId(id),
+        key,
+        next_hop: NextHopId::UNKNOWN,
+        thresholds: Thresholds::default(),
+        removed,
+        is_emptied: false,
+    }
 }
 
 fn compiled(version: u64, services: Vec<Option<Service>>, reals: Vec<Real>) -> Snapshot {
@@ -62,6 +69,7 @@ fn compiled(version: u64, services: Vec<Option<Service>>, reals: Vec<Real>) -> S
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Drop,
         ip_options: IpOptions::Filter,
+        sloppy_tcp: false,
     })
 }
 
@@ -89,7 +97,8 @@ impl Lab {
     /// What a worker's picks are told of a real.
     fn view(&self, worker: usize, real: u32) -> Load {
         let WorkerEnd { counters, elsewhere, reals, .. } = &self.ends[worker];
-        Known { live: reals, own: counters, elsewhere, now: Now { nanoseconds: 0 } }.connections(RealId(real))
+        let now = Now { nanoseconds: 1 };
+        Known { live: reals, own: counters, elsewhere, now }.connections(RealId(real))
     }
 
     fn open(&self, worker: usize, real: u32, state: u64) {

@@ -185,3 +185,46 @@ fn changed_timeouts_hold_from_the_next_snapshot_on() {
     lab.pass(21);
     assert!(lab.connections().is_empty());
 }
+
+/// As `sloppy_tcp=1`: a segment of no connection opens one in the state that it leads to.
+#[test]
+fn with_sloppy_tcp_any_segment_but_a_rst_opens_a_connection() {
+    for sloppy in [false, true] {
+        let mut lab = lab();
+        lab.description.sloppy_tcp = sloppy;
+        lab.apply();
+        segment(&mut lab, Client, RST);
+        segment(&mut lab, Client, RST | ACK);
+        assert!(lab.connections().is_empty());
+        segment(&mut lab, Client, ACK);
+        let rows: Vec<_> = lab.connections().iter().map(|row| (row.state, row.seconds_left())).collect();
+        let expected: &[_] = if sloppy { &[(State::Established, 900)] } else { &[] };
+        assert_eq!(rows, expected);
+        segment(&mut lab, Real, RST);
+        lab.leap(12);
+        segment(&mut lab, Client, FIN | ACK);
+        let rows: Vec<_> = lab.connections().iter().map(|row| (row.state, row.seconds_left())).collect();
+        let expected: &[_] = if sloppy { &[(State::Close, 10)] } else { &[] };
+        assert_eq!(rows, expected);
+    }
+}
+
+/// As `secure_tcp`: the real has to take part before a connection lives as long as an open one.
+#[test]
+fn secured_timeouts_are_those_of_openings_until_the_real_has_confirmed() {
+    let mut lab = lab();
+    lab.description.timeouts = Timeouts::default().secured();
+    lab.apply();
+    let left = |lab: &mut Lab| lab.connections()[0].seconds_left();
+    for (from, flags, seconds) in [
+        (Client, SYN, 60),
+        (Client, ACK, 60),
+        (Real, SYN | ACK, 60),
+        (Client, ACK, 60),
+        (Real, ACK, 900),
+        (Client, ACK, 900),
+    ] {
+        segment(&mut lab, from, flags);
+        assert_eq!(left(&mut lab), seconds);
+    }
+}

@@ -84,6 +84,7 @@ impl Build {
             next_hop: NextHopId(real.next_hop),
             thresholds: snapshot::Thresholds::default(),
             removed: real.removed.then_some(snapshot::OnRemoval::Drop),
+            is_emptied: false,
         };
         let route = |route: &crate::setting::Route| snapshot::Route {
             prefix: route.prefix.parse().expect("a prefix"),
@@ -106,6 +107,7 @@ impl Build {
             timeouts: Timeouts::new(TimeoutSeconds { tcp, fin, udp }),
             unmatched: if configuration.route_unmatched { Unmatched::Route } else { Unmatched::Drop },
             ip_options: if configuration.filter_options { IpOptions::Filter } else { IpOptions::Pass },
+            sloppy_tcp: false,
         }
     }
 

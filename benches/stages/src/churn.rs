@@ -127,7 +127,7 @@ impl Churn {
             let known = Known { live, own: counters, elsewhere, now: START };
             let asked = Asked { client: CLIENT, destination: CLIENT, known };
             let (next_hop, state) = (NextHopId(1), State::UdpUnanswered);
-            let clock = Clock { tick: now, timeouts };
+            let clock = Clock::new(now, timeouts);
             let new = |real| New { key: *key, real, next_hop, state };
             if let Some(vacancy) = table.vacancy(*home, *key) {
                 let real = self.schedule.choice(&mut self.position, &asked).expect("there are reals");
@@ -150,7 +150,7 @@ impl Churn {
     #[inline(always)]
     pub fn expire(&mut self) -> usize {
         let buckets = (self.table.buckets() * BURST).div_ceil(self.alive);
-        let clock = Clock { tick: self.now(), timeouts: &self.timeouts };
+        let clock = Clock::new(self.now(), &self.timeouts);
         self.table.sweep(buckets, clock, &self.counters)
     }
 }

@@ -67,7 +67,7 @@ impl Natlb {
     pub fn filled(flows: u32, huge: memory::Huge) -> Self {
         let mut table = Table::new(flows as usize, HASH_KEY, huge).expect("memory for the table");
         let (timeouts, counters) = (Timeouts::default(), WorkerCounters::new());
-        let clock = Clock { tick: Tick::new(0), timeouts: &timeouts };
+        let clock = Clock::new(Tick::new(0), &timeouts);
         for flow in 0..flows {
             let key = Key::of(flow).client();
             let state = if is_tcp(flow) { State::Established } else { State::Udp };

@@ -168,6 +168,7 @@ fn snapshot_of(reals: u8, algorithm: Algorithm, steering: Steering) -> Snapshot 
                 next_hop: real_next_hop(index),
                 thresholds: Thresholds::default(),
                 removed: None,
+                is_emptied: false,
             })
             .collect(),
         routes: vec![Route {
@@ -178,6 +179,7 @@ fn snapshot_of(reals: u8, algorithm: Algorithm, steering: Steering) -> Snapshot 
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,
         ip_options: IpOptions::Filter,
+        sloppy_tcp: false,
     })
 }
 

@@ -246,12 +246,14 @@ fn snapshot(steering: Steering) -> Snapshot {
             key,
             next_hop: NextHopId(2),
             thresholds: Thresholds::default(),
+            is_emptied: false,
             removed: None,
         }],
         routes: Vec::new(),
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,
         ip_options: IpOptions::Filter,
+        sloppy_tcp: false,
     })
 }
 

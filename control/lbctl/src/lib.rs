@@ -27,7 +27,7 @@ use control::api::protocol::{Command, Drained, FaultyLine, Refusal, Saved, Tried
 use control::config::DEFAULT_SOCKET;
 use exchange::Lbd;
 use listing::Columns;
-use options::{Options, Order, Output};
+use options::{Options, Order, Output, Then};
 use printer::Printer;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -39,6 +39,10 @@ use std::time::{Duration, Instant};
 
 /// How often `drain --wait` asks again.
 const DRAIN_POLL: Duration = Duration::from_millis(200);
+
+/// How long `drain --then reset` waits until nothing lives any more. What is silent is forgotten after a second, and what
+/// is not, reset at once.
+const RESET_WAIT: Duration = Duration::from_secs(10);
 
 /// What surrounds a run: everything that `lbctl` reads and writes besides the socket.
 pub struct Surroundings<'a> {
@@ -185,8 +189,8 @@ fn show(
     let command = request::command(&options.command, stdin)?;
     match (&options.command, options.output) {
         (Order::Drain(drain), output) => {
-            let (ok, live) = drained(lbd, &command, drain.wait, printer)?;
-            printer.print(&(if output == Output::Json { ok } else { lives(live) } + "\n"))?;
+            let (ok, text) = drained(lbd, &command, (drain.wait, drain.then), printer)?;
+            printer.print(&(if output == Output::Json { ok } else { text } + "\n"))?;
         }
         (Order::Connections(_), Output::Json) => {
             lbd.ask_for(&command, Echo(printer), printer)?;
@@ -217,23 +221,41 @@ struct Noted {
     note: Option<String>,
 }
 
-/// Drains; with `wait` (seconds) asks again until no connection lives or the time is up. What stood under
-/// `ok` last, and how many live.
+/// Drains; with `wait` (seconds) asks again until no connection lives or the time is up, and then, if so told, has what
+/// lives reset. What stood under `ok` last, and how many live, for people.
 fn drained(
     lbd: &Lbd,
     command: &Command,
-    wait: Option<u32>,
+    (wait, then): (Option<u32>, Option<Then>),
     printer: &Printer<'_>,
-) -> Result<(String, u64), Failure> {
-    let end = wait.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+) -> Result<(String, String), Failure> {
+    let drained =
+        drained_within(lbd, command, wait.map(|seconds| Duration::from_secs(seconds.into())), printer);
+    match (drained, command, then) {
+        (Err(Failure::StillLive(_, live)), Command::Drain { service, real, .. }, Some(Then::Reset)) => {
+            let command = Command::Drain { service: *service, real: *real, reset: true };
+            let (ok, left) = drained_within(lbd, &command, Some(RESET_WAIT), printer)?;
+            Ok((ok, format!("{live}: reset, {left}")))
+        }
+        (drained, ..) => drained,
+    }
+}
+
+fn drained_within(
+    lbd: &Lbd,
+    command: &Command,
+    wait: Option<Duration>,
+    printer: &Printer<'_>,
+) -> Result<(String, String), Failure> {
+    let end = wait.map(|wait| Instant::now() + wait);
     loop {
         let ok = String::from(lbd.ask::<Box<RawValue>>(command, printer)?.get());
         let Drained { live, .. } = serde_json::from_str(&ok)
             .map_err(|error| Failure::Unreachable(format!("not the answer of an lbd: {error}")))?;
-        let (Some(end), true) = (end, live > 0) else { return Ok((ok, live)) };
+        let (Some(end), true) = (end, live > 0) else { return Ok((ok, lives(live))) };
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let seconds = wait.unwrap_or_default();
+            let seconds = wait.unwrap_or_default().as_secs();
             return Err(Failure::StillLive(ok, format!("{} after {seconds} s", lives(live))));
         }
         std::thread::sleep(left.min(DRAIN_POLL));

@@ -278,6 +278,16 @@ pub(super) struct DrainOptions {
     /// Return when no connection lives any more, or with exit code 1 when the time is up
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = whole::<u32>(0, LONGEST_TIMEOUT))]
     pub(super) wait: Option<u32>,
+    /// When the time is up: what still lives is reset, and the exit code is 0 if nothing does any more
+    #[arg(long, value_name = "WHAT", requires = "wait")]
+    pub(super) then: Option<Then>,
+}
+
+/// What happens to connections that live when the time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Then {
+    /// Both sides get a RST.
+    Reset,
 }
 
 #[derive(Debug, Args)]

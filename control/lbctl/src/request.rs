@@ -44,7 +44,7 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
         }
         Order::Drain(options) => {
             let (service, real) = real_name(&options.name)?;
-            Command::Drain { service, real }
+            Command::Drain { service, real, reset: false }
         }
         Order::List(options) => Command::List { service: selected(&options.selection)? },
         Order::Stats(selection) => Command::Stats { service: selected(selection)? },

@@ -245,6 +245,23 @@ fn drain_gives_up_when_the_time_is_up() {
 }
 
 #[test]
+fn drain_has_what_lives_reset_when_the_time_is_up() {
+    let answers = [drained(3), drained(2), drained(0)];
+    let lbd = FakeLbd::answering(&answers.each_ref().map(String::as_str));
+    let words = ["drain", "-t", TCP, "-r", "10.0.0.7", "--wait", "0", "--then", "reset"];
+    let ran = lbctl(&lbd.socket, &words, b"");
+    let expected = "3 connections live after 0 s: reset, 0 connections live\n";
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, expected, ""));
+    let asked = lbd.asked();
+    let reset: Vec<_> = asked.iter().map(|request| request["reset"] == json!(true)).collect();
+    assert_eq!(reset, [false, true, true]);
+    // Nothing is reset where nothing lives.
+    let (ran, request) = against(&drained(0), &words, b"");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "0 connections live\n"));
+    assert_eq!(request.get("reset"), None);
+}
+
+#[test]
 fn json_is_what_stands_under_ok() {
     let services = SERVICES.replace('\n', "");
     let (ran, _) = against(&services, &["list", "--output", "json"], b"");

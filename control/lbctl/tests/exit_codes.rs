@@ -107,6 +107,8 @@ fn usage_errors_say_what_is_expected_and_2() {
         ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -w abc", "expected a whole number"),
         ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -m -g", "cannot be used with"),
         ("drain -t 10.0.0.1:80 -r 10.0.0.7 --wait -1", "expected a whole number"),
+        ("drain -t 10.0.0.1:80 -r 10.0.0.7 --then reset", "--wait <SECONDS>"),
+        ("drain -t 10.0.0.1:80 -r 10.0.0.7 --wait 1 --then stop", "[possible values: reset]"),
         ("timeouts --set 1 2", "3 values required"),
         ("timeouts --set 1 2 99999999", "expected a whole number from 0 to 2678400"),
         ("list --output xml", "[possible values: text, json]"),

@@ -55,13 +55,14 @@ pub fn apply(model: &Model, network: &Network, command: &Command) -> Result<(Mod
             next.edit_real(&service.0, &edited);
             Effect::Changed
         }
-        Command::Drain { service, real } => {
+        Command::Drain { service, real, reset } => {
             let mut drained = present(model, &service.0, *real)?;
             // Asking again how many connections live must not restart wrr every time.
-            if drained.weight == 0 {
+            if drained.weight == 0 && (drained.is_emptied || !reset) {
                 Effect::None
             } else {
                 drained.set_weight(0);
+                drained.is_emptied |= reset;
                 next.edit_real(&service.0, &drained);
                 Effect::Changed
             }

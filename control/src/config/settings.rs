@@ -1,8 +1,9 @@
 //! `[eal]`, `[buffers]`, `[control]`, `[connections]`, `[steering]`, `[forward]` and `[timeouts]`.
 
 use super::problem::Problems;
-use super::section::{self, At, Section};
+use super::section::{self, Section};
 use super::{Buffers, Control, Eal, Hugepages, Idle};
+use crate::model::Forward;
 use crate::nic_steering::Mode;
 use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::snapshot::{IpOptions, Unmatched};
@@ -161,21 +162,23 @@ pub(super) fn steering(section: Option<Section<'_>>, problems: &mut Problems) ->
     mode.map_or(Mode::Auto, |mode| mode.value)
 }
 
-/// What happens to packets of no connection, and to those with IPv4 options.
-pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> (Unmatched, IpOptions) {
-    let Some(mut section) = section else { return (Unmatched::Route, IpOptions::Filter) };
+/// What happens to packets, whatever service they are of.
+pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> Forward {
+    let usual = Forward::default();
+    let Some(mut section) = section else { return usual };
     let words = [("route", Unmatched::Route), ("drop", Unmatched::Drop)];
     let unmatched = section.word("unmatched", &words, problems);
     let words = [("filter", IpOptions::Filter), ("pass", IpOptions::Pass)];
-    let options = section.word("ip_options", &words, problems);
-    if let Some(At { value: true, at }) = section.truth("sloppy_tcp", problems) {
-        problems.add(at, "not supported yet: sloppy_tcp");
-    }
+    let ip_options = section.word("ip_options", &words, problems);
+    let sloppy_tcp = section.truth("sloppy_tcp", problems);
+    let secure_tcp = section.truth("secure_tcp", problems);
     section.finish(problems);
-    (
-        unmatched.map_or(Unmatched::Route, |unmatched| unmatched.value),
-        options.map_or(IpOptions::Filter, |options| options.value),
-    )
+    Forward {
+        unmatched: unmatched.map_or(usual.unmatched, |unmatched| unmatched.value),
+        ip_options: ip_options.map_or(usual.ip_options, |ip_options| ip_options.value),
+        sloppy_tcp: sloppy_tcp.map_or(usual.sloppy_tcp, |sloppy_tcp| sloppy_tcp.value),
+        secure_tcp: secure_tcp.map_or(usual.secure_tcp, |secure_tcp| secure_tcp.value),
+    }
 }
 
 pub(super) fn timeouts(section: Option<Section<'_>>, problems: &mut Problems) -> TimeoutSeconds {

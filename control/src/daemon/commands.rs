@@ -73,7 +73,7 @@ impl ControlThread {
     fn done(&self, command: &Command) -> Result<Value, Refused> {
         let config_version = self.snapshot.version;
         Ok(match command {
-            Command::Drain { service, real } => {
+            Command::Drain { service, real, .. } => {
                 let key = RealKey { service: service.0, endpoint: *real };
                 let id = self.statistics.id(&key).ok_or(Unfit::NoSuchReal)?;
                 json(Drained { live: self.workers.connections(id).live(), config_version })

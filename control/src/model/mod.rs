@@ -23,7 +23,7 @@ mod timeouts;
 
 pub use draft::Draft;
 pub use limits::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, MAX_REALS, MAX_SERVICES};
-pub use network::{Layout, Network};
+pub use network::{Forward, Layout, Network};
 pub use real::Real;
 pub use settings::{Settings, StateTimeouts};
 pub use timeouts::{TooLong, with_timeouts};
@@ -94,19 +94,24 @@ impl<'a> Difference<'a> {
         only_in(self.now, self.before)
     }
 
-    /// The reals that both have, with other thresholds; each with these.
-    pub fn limited(&self) -> impl Iterator<Item = (RealKey, Thresholds)> + use<'a> {
+    /// The reals that both have, with other thresholds, or of which only one is being emptied; each as it is now.
+    pub fn altered(&self) -> impl Iterator<Item = (RealKey, &'a Real)> + use<'a> {
         let (before, now) = (reals(self.before), reals(self.now));
-        let has_any = |reals: &[Real]| reals.iter().any(|real| real.thresholds != Thresholds::default());
+        let usual = (Thresholds::default(), false);
+        let has_any = |reals: &[Real]| reals.iter().any(|real| handling(real) != usual);
         let mut old = HashMap::new();
         // Nearly always no real has any.
         if has_any(before) || has_any(now) {
-            old.extend(before.iter().map(|real| (real.endpoint, real.thresholds)));
+            old.extend(before.iter().map(|real| (real.endpoint, handling(real))));
         }
         let now = self.now.into_iter().flat_map(|now| now.real_keys().zip(&now.reals));
-        now.filter(move |(key, real)| old.get(&key.endpoint).is_some_and(|old| *old != real.thresholds))
-            .map(|(key, real)| (key, real.thresholds))
+        now.filter(move |(key, real)| old.get(&key.endpoint).is_some_and(|old| *old != handling(real)))
     }
+}
+
+/// What of a real concerns its connections, besides its weight.
+const fn handling(real: &Real) -> (Thresholds, bool) {
+    (real.thresholds, real.is_emptied)
 }
 
 fn reals(service: Option<&Arc<Service>>) -> &[Real] {

@@ -8,6 +8,31 @@ use dataplane::snapshot::{EthPort, Interface, IpOptions, Route, Routes, Steering
 use ipnet::IpNet;
 use std::net::IpAddr;
 
+/// What happens to packets, whatever service they are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// What to do with packets of no connection.
+    pub unmatched: Unmatched,
+    /// What to do with packets that have IPv4 options.
+    pub ip_options: IpOptions,
+    /// Whether a TCP segment other than a SYN may open a connection.
+    pub sloppy_tcp: bool,
+    /// Whether a TCP connection that the real has not confirmed lives no longer than one that is being opened.
+    pub secure_tcp: bool,
+}
+
+impl Default for Forward {
+    /// As of a file that says nothing of it.
+    fn default() -> Self {
+        Self {
+            unmatched: Unmatched::Route,
+            ip_options: IpOptions::Filter,
+            sloppy_tcp: false,
+            secure_tcp: false,
+        }
+    }
+}
+
 /// What a [`Network`] is made of.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -21,10 +46,8 @@ pub struct Layout {
     pub fixed: Vec<(NeighbourKey, Mac)>,
     /// By interface: the largest IPv4 packet that is asked for, in bytes; `None`: what the device has.
     pub asked_mtu: Vec<Option<u16>>,
-    /// What to do with packets of no connection.
-    pub unmatched: Unmatched,
-    /// What to do with packets that have IPv4 options.
-    pub ip_options: IpOptions,
+    /// What happens to packets.
+    pub forward: Forward,
 }
 
 /// The EthPorts, interfaces and routes.
@@ -36,10 +59,8 @@ pub struct Network {
     pub interfaces: Vec<Interface>,
     /// Besides those that follow from the interfaces' addresses.
     pub routes: Vec<Route>,
-    /// What to do with packets of no connection.
-    pub unmatched: Unmatched,
-    /// What to do with packets that have IPv4 options.
-    pub ip_options: IpOptions,
+    /// What happens to packets.
+    pub forward: Forward,
     gateways: Vec<NeighbourKey>,
     fixed: Vec<(NeighbourKey, Mac)>,
     asked_mtu: Vec<Option<u16>>,
@@ -49,11 +70,11 @@ pub struct Network {
 impl Network {
     /// With its routing table.
     pub fn new(layout: Layout) -> Self {
-        let Layout { eth_ports, interfaces, routes, fixed, asked_mtu, unmatched, ip_options } = layout;
+        let Layout { eth_ports, interfaces, routes, fixed, asked_mtu, forward } = layout;
         let gateway = |route: &Route| Some(NeighbourKey { interface: route.interface, address: route.via? });
         let gateways = routes.iter().filter_map(gateway).collect();
         let table = Routes::new(&interfaces, &routes);
-        Self { eth_ports, interfaces, routes, unmatched, ip_options, gateways, fixed, asked_mtu, table }
+        Self { eth_ports, interfaces, routes, forward, gateways, fixed, asked_mtu, table }
     }
 
     /// Software steers this port.

@@ -15,12 +15,14 @@ pub struct Real {
     pub last_weight: u32,
     /// How many connections it may have.
     pub thresholds: Thresholds,
+    /// Its connections are to end: what lives of them is reset. As long as its weight is 0.
+    pub is_emptied: bool,
 }
 
 impl Real {
     /// One that has just been added, without thresholds.
     pub fn new(endpoint: SocketAddr, weight: u32) -> Self {
-        Self { endpoint, weight, last_weight: weight, thresholds: Thresholds::default() }
+        Self { endpoint, weight, last_weight: weight, thresholds: Thresholds::default(), is_emptied: false }
     }
 
     /// From now on it has this weight.
@@ -28,6 +30,7 @@ impl Real {
         self.weight = weight;
         if weight != 0 {
             self.last_weight = weight;
+            self.is_emptied = false;
         }
     }
 }

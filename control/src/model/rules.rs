@@ -8,7 +8,7 @@ use super::{
 use dataplane::connection::Timeouts;
 use dataplane::names::family::V4;
 use dataplane::names::ids::{Protocol, RealKey, ServiceKey};
-use dataplane::snapshot::{OnRemoval, Persistence, Thresholds};
+use dataplane::snapshot::{Persistence, Thresholds};
 use dataplane::wire::ipv4;
 use ipnet::IpNet;
 use std::fmt;
@@ -171,22 +171,13 @@ fn not_built_yet(key: &ServiceKey, settings: &Settings) -> Option<NotBuilt> {
         (is_range(key), "listen", "a range of ports"),
         (settings.persistence.is_some(), "persistence", "persistence (-p)"),
         (settings.one_packet, "one_packet", "-o (one-packet scheduling)"),
-        (!settings.timeouts.is_empty(), "timeouts", "timeouts of a service"),
-        (settings.on_removal != OnRemoval::Drop, "on_removal", "on_removal other than drop"),
     ];
     first_of(&all)
 }
 
 /// As [`not_built_yet`], of a real.
 fn not_built_yet_of_real(real: &Real) -> Option<NotBuilt> {
-    let Thresholds { upper, lower } = real.thresholds;
-    let thresholds = "connection thresholds (-x, -y)";
-    let all = [
-        (real.endpoint.port() == 0, "address", "port 0 (any port)"),
-        (upper != 0, "upper_threshold", thresholds),
-        (lower != 0, "lower_threshold", thresholds),
-    ];
-    first_of(&all)
+    first_of(&[(real.endpoint.port() == 0, "address", "port 0 (any port)")])
 }
 
 fn first_of(all: &[(bool, &'static str, &'static str)]) -> Option<NotBuilt> {

@@ -6,7 +6,7 @@ use crate::publish::pair::Pair;
 use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::names::ids::{NeighbourKey, NextHopId, RealId, RealKey, ServiceId, ServiceKey};
 use dataplane::schedule::{Candidate, Identity, Options, Schedule};
-use dataplane::snapshot::{self, Description, Edit, OnRemoval, Snapshot, Thresholds};
+use dataplane::snapshot::{self, Description, Edit, Snapshot};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -159,25 +159,24 @@ impl Compiler {
             if services.len() <= index {
                 services.resize(index + 1, None);
             }
-            services[index] = self.service(service, timeouts(model));
+            services[index] = self.service(service, self.timeouts_of_all(model));
         }
         let all = model.services().values().flat_map(|service| service.real_keys().zip(&service.reals));
-        let configured =
-            all.filter_map(|(key, real)| Some((key, self.ids.real(&key)?, real.thresholds, None)));
-        let removed = self.ids.removed();
-        let removed = removed.map(|(key, id, on_removal)| (key, id, Thresholds::default(), Some(on_removal)));
-        let reals = configured.chain(removed);
-        Snapshot::compile(Description {
+        let configured = all.filter_map(|(key, real)| Some((key, self.ids.real(&key)?, Standing::of(real))));
+        let reals = configured.chain(self.ids.removed());
+        let description = Description {
             version: self.version,
             eth_ports: self.network.eth_ports.clone(),
             interfaces: self.network.interfaces.clone(),
             services,
             reals: reals.map(|real| self.real(real, next_hop)).collect(),
             routes: self.network.routes.clone(),
-            timeouts: timeouts(model),
-            unmatched: self.network.unmatched,
-            ip_options: self.network.ip_options,
-        })
+            timeouts: self.timeouts_of_all(model),
+            unmatched: self.network.forward.unmatched,
+            ip_options: self.network.forward.ip_options,
+            sloppy_tcp: self.network.forward.sloppy_tcp,
+        };
+        Snapshot::compile_after(description, self.pair.current())
     }
 
     /// What the model has otherwise than the one before.
@@ -188,7 +187,7 @@ impl Compiler {
         next_hop: &mut impl FnMut(NeighbourKey) -> NextHopId,
     ) -> Edit {
         // An id that was one service's and is another's now stands there twice.
-        let of_all = timeouts(model);
+        let of_all = self.timeouts_of_all(model);
         let compiled = |key: &ServiceKey| self.service(model.services().get(key)?, of_all);
         let mut services: BTreeMap<ServiceId, Option<snapshot::Service>> =
             followed.services.iter().map(|(key, id)| (*id, compiled(key))).collect();
@@ -199,13 +198,10 @@ impl Compiler {
                 services.extend(self.ids.service(key).map(|id| (id, compiled(key))));
             }
         }
-        let reals = followed.reals.into_iter().map(|(id, real)| {
-            let real = real.map(|(key, standing)| match standing {
-                Standing::Configured(thresholds) => self.real((key, id, thresholds, None), next_hop),
-                Standing::Removed(then) => self.real((key, id, Thresholds::default(), Some(then)), next_hop),
-            });
-            (id, real)
-        });
+        let reals = followed
+            .reals
+            .into_iter()
+            .map(|(id, real)| (id, real.map(|(key, standing)| self.real((key, id, standing), next_hop))));
         Edit {
             version: self.version,
             services: services.into_iter().collect(),
@@ -214,21 +210,34 @@ impl Compiler {
         }
     }
 
+    fn timeouts_of_all(&self, model: &Model) -> Timeouts {
+        self.secured(Timeouts::new(model.timeouts))
+    }
+
+    fn secured(&self, timeouts: Timeouts) -> Timeouts {
+        if self.network.forward.secure_tcp { timeouts.secured() } else { timeouts }
+    }
+
     fn service(&self, service: &Service, of_all: Timeouts) -> Option<snapshot::Service> {
         let Service { key, settings, .. } = service;
         let schedule = Arc::clone(self.schedules.get(key)?);
-        let own = (!settings.timeouts.is_empty()).then(|| Arc::new(settings.timeouts.over(of_all)));
+        let own =
+            (!settings.timeouts.is_empty()).then(|| Arc::new(self.secured(settings.timeouts.over(of_all))));
         Some(snapshot::Service { key: *key, policy: service.policy(), timeouts: own, schedule })
     }
 
     fn real(
         &self,
-        (key, id, thresholds, removed): (RealKey, RealId, Thresholds, Option<OnRemoval>),
+        (key, id, standing): (RealKey, RealId, Standing),
         next_hop: &mut impl FnMut(NeighbourKey) -> NextHopId,
     ) -> snapshot::Real {
         let way = self.network.way_to_real(key.endpoint.ip());
         let next_hop = way.map_or(NextHopId::UNKNOWN, next_hop);
-        snapshot::Real { id, key, next_hop, thresholds, removed }
+        let (thresholds, removed, is_emptied) = match standing {
+            Standing::Configured { thresholds, is_emptied } => (thresholds, None, is_emptied),
+            Standing::Removed { on_removal, thresholds } => (thresholds, Some(on_removal), false),
+        };
+        snapshot::Real { id, key, next_hop, thresholds, removed, is_emptied }
     }
 
     fn follow_address(&mut self, address: IpAddr, before: &Snapshot, now: &Snapshot) {
@@ -266,10 +275,6 @@ impl Compiler {
         let changes = (service.first_change, service.changes.clone());
         Schedule::with_options(algorithm, &options, service.generation, candidates.collect(), changes)
     }
-}
-
-fn timeouts(model: &Model) -> Timeouts {
-    Timeouts::new(model.timeouts)
 }
 
 /// The VIPs of what has changed.

@@ -5,7 +5,7 @@
 //!      ▲─────────added again────────────────┘                 (drops out of the snapshot)
 //! ```
 
-use crate::model::{Difference, Model, Service};
+use crate::model::{Difference, Model, Real, Service};
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{REAL_IDS, RealId, RealKey, ServiceId, ServiceKey};
 use dataplane::snapshot::{OnRemoval, Thresholds};
@@ -38,6 +38,14 @@ struct Removed {
     version: u64,
     /// What its service said then that becomes of its connections.
     on_removal: OnRemoval,
+    /// Those that it had.
+    thresholds: Thresholds,
+}
+
+impl Removed {
+    const fn standing(&self) -> Standing {
+        Standing::Removed { on_removal: self.on_removal, thresholds: self.thresholds }
+    }
 }
 
 /// What has become of ids since the model before.
@@ -45,7 +53,8 @@ struct Removed {
 pub struct Followed {
     /// Services that differ from those of the model before, or are gone, in no order.
     pub services: Vec<(ServiceKey, ServiceId)>,
-    /// Reals that were added or removed, or have other thresholds, or (without a key) were released, in no order.
+    /// Reals that were added or removed, or are [altered](Difference::altered), or (without a key) were released, in no
+    /// order.
     pub reals: Vec<(RealId, Option<(RealKey, Standing)>)>,
     /// What the model before had not.
     pub arrived: Arrived,
@@ -90,10 +99,27 @@ impl Left {
 /// How a real stands that has an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The model has it, with these thresholds.
-    Configured(Thresholds),
-    /// It is kept for its connections, with which this happens.
-    Removed(OnRemoval),
+    /// The model has it.
+    Configured {
+        /// How many connections it may have.
+        thresholds: Thresholds,
+        /// Its connections are to end.
+        is_emptied: bool,
+    },
+    /// It is kept for its connections.
+    Removed {
+        /// What becomes of them.
+        on_removal: OnRemoval,
+        /// How many it may have had: when it is added again, it is closed if it was.
+        thresholds: Thresholds,
+    },
+}
+
+impl Standing {
+    /// Of a real of the model.
+    pub const fn of(real: &Real) -> Self {
+        Self::Configured { thresholds: real.thresholds, is_emptied: real.is_emptied }
+    }
 }
 
 /// There are not as many ids as a model needs.
@@ -155,14 +181,17 @@ impl Ids {
             let on_removal = on_removal(&change);
             for key in change.leaving() {
                 if let Some(id) = self.reals.remove(&key) {
-                    self.removed.insert(key, Removed { id, version, on_removal });
+                    let real = change.before.and_then(|before| before.real(key.endpoint));
+                    let thresholds = real.map_or(Thresholds::default(), |real| real.thresholds);
+                    let removed = Removed { id, version, on_removal, thresholds };
                     followed.left.reals.push(key);
-                    followed.reals.push((id, Some((key, Standing::Removed(on_removal)))));
+                    followed.reals.push((id, Some((key, removed.standing()))));
+                    self.removed.insert(key, removed);
                 }
             }
-            for (key, thresholds) in change.limited() {
+            for (key, real) in change.altered() {
                 let id = self.reals.get(&key);
-                followed.reals.extend(id.map(|id| (*id, Some((key, Standing::Configured(thresholds))))));
+                followed.reals.extend(id.map(|id| (*id, Some((key, Standing::of(real))))));
             }
         }
         let services = changes().filter_map(|change| change.now);
@@ -172,7 +201,7 @@ impl Ids {
                 let id = removed.unwrap_or_else(|| unused_real(&mut self.free_reals, &mut self.unused_reals));
                 self.reals.insert(key, id);
                 followed.arrived.reals.push((key, id));
-                followed.reals.push((id, Some((key, Standing::Configured(real.thresholds)))));
+                followed.reals.push((id, Some((key, Standing::of(real)))));
             }
         }
         // No connection carries a service's id, so it is free at once; another generation tells workers
@@ -230,9 +259,9 @@ impl Ids {
         self.reals.iter().map(|(key, id)| (*key, *id))
     }
 
-    /// Every removed real that is kept for its connections, each with what becomes of these.
-    pub fn removed(&self) -> impl Iterator<Item = (RealKey, RealId, OnRemoval)> + '_ {
-        self.removed.iter().map(|(key, Removed { id, on_removal, .. })| (*key, *id, *on_removal))
+    /// Every removed real that is kept for its connections, each with how it stands.
+    pub fn removed(&self) -> impl Iterator<Item = (RealKey, RealId, Standing)> + '_ {
+        self.removed.iter().map(|(key, removed)| (*key, removed.id, removed.standing()))
     }
 }
 

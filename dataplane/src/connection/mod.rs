@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! state  TCP's and UDP's states, what changes them, and their timeouts
+//! clock  whether a connection is alive
 //! table  the entries of one worker
 //! family what differs between address families
 //! row    connections on their way out of a table, or into one
 //! wide   a family for tests, with long addresses
 //! ```
 
+mod clock;
 pub mod family;
 mod row;
 mod state;
@@ -15,5 +17,6 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod wide;
 
+pub use clock::{Clock, OwnTimeouts};
 pub use row::{Copied, Imported, NotImported, Row};
-pub use state::{Clock, State, TcpEvent, TimeoutSeconds, Timeouts, Transport};
+pub use state::{State, TcpEvent, TimeoutSeconds, Timeouts, Transport};

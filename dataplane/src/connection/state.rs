@@ -157,8 +157,9 @@ const TRANSITIONS: [[[State; 4]; State::ROWS]; 2] = [
     ],
 ];
 
-/// Which flags of a segment change the state, bit `f` for the flags `f`: one look-up on the packet path. UDP's rows
-/// are equal all along, whatever is in the place of flags.
+/// Which flags of a segment change the state, bit `f` for the flags `f`: one look-up on the packet path. A client's SYN
+/// is among them whatever it leads to, for it may open another connection. UDP's rows are equal all along, whatever is
+/// in the place of flags.
 const CHANGES: [[u32; State::ROWS]; 2] = {
     let mut changes = [[0; State::ROWS]; 2];
     let mut direction = 0;
@@ -168,7 +169,10 @@ const CHANGES: [[u32; State::ROWS]; 2] = {
             let mut flags = 0;
             while flags < TcpEvent::FLAGS {
                 let after = TRANSITIONS[direction][row][TcpEvent::of(flags as u8) as usize];
-                changes[direction][row] |= ((after as usize != row) as u32) << flags;
+                let may_open = direction == Direction::Forward as usize
+                    && TcpEvent::is_syn(flags as u8)
+                    && State::ALL[row].shown() as u8 != UD as u8;
+                changes[direction][row] |= ((after as usize != row || may_open) as u32) << flags;
                 flags += 1;
             }
             row += 1;
@@ -219,7 +223,7 @@ impl State {
         }
     }
 
-    /// Whether a segment with these flags changes the state of these four bits.
+    /// Whether a segment with these flags changes the state of these four bits, or is a client's SYN.
     #[inline(always)]
     pub(super) const fn changes(bits: u8, direction: Direction, flags: u8) -> bool {
         CHANGES[direction as usize][bits as usize % Self::ROWS] >> (flags as usize % TcpEvent::FLAGS) & 1 != 0
@@ -347,6 +351,25 @@ impl Timeouts {
         self
     }
 
+    /// These, but at most so many seconds each.
+    #[must_use]
+    pub fn at_most(mut self, seconds: u32) -> Self {
+        for ticks in &mut self.ticks {
+            *ticks = (*ticks).min(seconds * Tick::PER_SECOND);
+        }
+        self
+    }
+
+    /// These, but what is open by the client's word alone lives no longer than what is being opened: as with the kernel's
+    /// `secure_tcp`, a client with a made-up address keeps a place for a minute, and not for as long as an open connection.
+    #[must_use]
+    pub fn secured(mut self) -> Self {
+        for state in [EC, CC] {
+            self.ticks[state as usize] = self.ticks(state).min(self.ticks(SR));
+        }
+        self
+    }
+
     /// Ticks without a packet after which a connection in `state` is over.
     #[inline(always)]
     pub const fn ticks(&self, state: State) -> u32 {
@@ -369,15 +392,6 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self::new(TimeoutSeconds::default())
     }
-}
-
-/// What it takes to say whether a connection is alive.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock<'a> {
-    /// The current tick.
-    pub tick: Tick,
-    /// The timeouts in force.
-    pub timeouts: &'a Timeouts,
 }
 
 #[cfg(test)]

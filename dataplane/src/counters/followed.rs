@@ -14,6 +14,7 @@ use crate::names::ids::{REAL_IDS, RealId, ServiceId};
 /// bit 63      changes of its counts put it on the list
 ///     62      it is on the list
 ///     61      it is followed: the two numbers below are true
+///     60      it has a connection threshold: see [`limited`](super::limited)
 /// 59..36      number of its service
 /// 35..18      its place among the service's reals
 /// 17..0       the next on the list: its number and one more; 0: it is the last
@@ -25,6 +26,7 @@ pub(super) struct Mark(Counter);
 const COUNTS: u64 = 1 << 63;
 const NOTED: u64 = 1 << 62;
 const FOLLOWED: u64 = 1 << 61;
+const LIMITED: u64 = 1 << 60;
 const SERVICE_SHIFT: u32 = 36;
 const PLACE_SHIFT: u32 = 18;
 const SERVICE: u64 = (1 << 24) - 1;
@@ -53,6 +55,23 @@ pub(crate) fn note_count(records: &Records, real: RealId) {
     // Of the upper two bits the first, and not the second.
     if bits >> 62 == COUNTS >> 62 {
         put_on(records, index, bits);
+    }
+}
+
+/// As [`note_count`], where a connection has begun or ended.
+#[inline(always)]
+pub(super) fn note_total(counters: &WorkerCounters, real: RealId) {
+    let records = counters.reals();
+    let index = real.0 as usize & (REAL_IDS - 1);
+    let bits = records[index].mark.0.get();
+    // Mostly neither, and so one branch.
+    if bits & (COUNTS | LIMITED) != 0 {
+        if bits & LIMITED != 0 {
+            counters.limited.note(real);
+        }
+        if bits >> 62 == COUNTS >> 62 {
+            put_on(records, index, bits);
+        }
     }
 }
 
@@ -87,7 +106,7 @@ impl WorkerCounters {
         let (service, place) = (u64::from(followed.service.0), followed.place as u64);
         assert!(service <= SERVICE && place <= PLACE, "{followed:?} is beyond all services and reals");
         let mark = &self.real(real).mark.0;
-        let listed = mark.get() & (NOTED | NEXT);
+        let listed = mark.get() & (NOTED | NEXT | LIMITED);
         let counts = if counts { COUNTS } else { 0 };
         mark.set(listed | counts | FOLLOWED | service << SERVICE_SHIFT | place << PLACE_SHIFT);
     }
@@ -95,7 +114,15 @@ impl WorkerCounters {
     /// Follows it no more. Only the worker may call it.
     pub fn unfollow(&self, real: RealId) {
         let mark = &self.real(real).mark.0;
-        mark.set(mark.get() & (NOTED | NEXT));
+        mark.set(mark.get() & (NOTED | NEXT | LIMITED));
+    }
+
+    /// Sets whether beginnings and endings of a real's connections are [told of](Self::take_limited). Only the worker may
+    /// call it.
+    pub(crate) fn set_limited(&self, real: RealId, is: bool) {
+        let mark = &self.real(real).mark.0;
+        mark.set(mark.get() & !LIMITED | if is { LIMITED } else { 0 });
+        self.limited.set_limited(real, is);
     }
 
     /// Puts a real on the list if it is followed. Only the worker may call it.

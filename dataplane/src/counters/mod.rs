@@ -3,12 +3,14 @@
 //! ```text
 //! mod       Counter, and what is counted of a real
 //! followed  which reals' connection counts have changed
+//! limited   which reals have a connection threshold
 //! list      counters!: a struct of counters, with what each of them is, from one list
 //! worker    what a worker counts
 //! port      what an EthPort's device counts
 //! ```
 
 mod followed;
+mod limited;
 mod list;
 mod port;
 mod worker;

@@ -1,5 +1,7 @@
 //! What a worker counts.
 
+use super::followed::note_total;
+use super::limited::Limited;
 use super::list::counters;
 use super::{Counter, RealCounters, fixed};
 use crate::names::drop_reason::DropReason;
@@ -17,6 +19,8 @@ counters! {
         /// By [`RealId`]; the one behind the last real's is for the list of those whose gauges have changed.
         reals: Box<Records> = fixed((0..=REAL_IDS).map(|_| RealCounters::default()).collect()),
         drops: [Counter; DropReason::ALL.len()] = std::array::from_fn(|_| Counter::default()),
+        /// Whose connections are counted over all workers.
+        pub(super) limited: Limited = Limited::default(),
         /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in
         /// the order of the wire.
         pub full_endpoint: Counter = Counter::default(),
@@ -99,6 +103,23 @@ impl WorkerCounters {
     #[cfg(feature = "testing")]
     pub(crate) fn footprint(&self) -> [std::ops::Range<usize>; 2] {
         [memory::addresses_of(self), memory::addresses_of(&*self.reals)]
+    }
+
+    /// A connection of this real has begun or ended.
+    #[inline(always)]
+    pub(crate) fn note_total(&self, real: RealId) {
+        note_total(self, real);
+    }
+
+    /// Whether any real has a connection threshold.
+    #[inline(always)]
+    pub(crate) fn has_limited(&self) -> bool {
+        self.limited.has_any()
+    }
+
+    /// A real with a threshold, with connections that have begun or ended since it was last taken.
+    pub(crate) fn take_limited(&self) -> Option<RealId> {
+        self.limited.take()
     }
 
     /// The counters of one real.

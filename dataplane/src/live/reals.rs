@@ -1,10 +1,11 @@
 //! Which reals can take new connections now, outside the snapshot: what is measured is no configuration, and must not
 //! restart a scheduler as an edit of a weight does.
 //!
-//! Every worker reads a real's flags when it has picked it. Health checks and connection thresholds are what will set
-//! them; until then only tests do, and every real is usable. Each flag may be another thread's to set.
+//! Every worker reads a real's flags when it has picked it. Workers themselves set those that follow from
+//! [thresholds](super::limits); health checks are what will set the other one, which until then only tests do.
 
 use super::changes::Changes;
+use super::limits::Limits;
 use crate::names::ids::{REAL_IDS, RealId};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -20,6 +21,10 @@ pub struct Flags {
 impl Flags {
     const UNAVAILABLE: u8 = 1;
     const OVERLOADED: u8 = 2;
+    /// No reason by itself: its connections are counted over all workers.
+    const LIMITED: u8 = 4;
+    /// Any reason.
+    const ANY: u8 = Self::UNAVAILABLE | Self::OVERLOADED;
 
     const fn of(bits: u8) -> Self {
         Self { unavailable: bits & Self::UNAVAILABLE != 0, overloaded: bits & Self::OVERLOADED != 0 }
@@ -31,6 +36,7 @@ impl Flags {
 pub struct Reals {
     flags: [AtomicU8; REAL_IDS],
     changes: Changes,
+    pub(super) limits: Limits,
 }
 
 const _: () = assert!(REAL_IDS.is_power_of_two());
@@ -38,7 +44,11 @@ const _: () = assert!(REAL_IDS.is_power_of_two());
 impl Default for Reals {
     /// All usable.
     fn default() -> Self {
-        Self { flags: [const { AtomicU8::new(0) }; REAL_IDS], changes: Changes::default() }
+        Self {
+            flags: [const { AtomicU8::new(0) }; REAL_IDS],
+            changes: Changes::default(),
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -46,7 +56,13 @@ impl Reals {
     /// Whether a real takes new connections.
     #[inline(always)]
     pub fn is_usable(&self, id: RealId) -> bool {
-        self.flags[id.0 as usize & (REAL_IDS - 1)].load(Ordering::Relaxed) == 0
+        self.flags[id.0 as usize & (REAL_IDS - 1)].load(Ordering::Relaxed) & Flags::ANY == 0
+    }
+
+    /// Whether a real's connections are [limited](Self::set_limit).
+    #[inline(always)]
+    pub fn is_limited(&self, id: RealId) -> bool {
+        self.flags[id.0 as usize & (REAL_IDS - 1)].load(Ordering::Relaxed) & Flags::LIMITED != 0
     }
 
     /// The flags of a real.
@@ -68,6 +84,11 @@ impl Reals {
     /// Sets or clears [`Flags::overloaded`]; the next pick heeds it. To be cleared before the id is another real's.
     pub fn set_overloaded(&self, id: RealId, is: bool) {
         self.set(id, Flags::OVERLOADED, is);
+    }
+
+    /// Sets whether its connections are limited.
+    pub(super) fn set_limited(&self, id: RealId, is: bool) {
+        self.set(id, Flags::LIMITED, is);
     }
 
     /// One step, so that none undoes what another thread does to the other flag.

@@ -53,6 +53,7 @@ drop_reasons! {
     NoConnection "no_connection" "a TCP segment to a service that neither belongs to nor opens a connection"
     FtpDataPort "ftp_data_port" "source port 20 is never scheduled (as in IPVS)"
     RealRemoved "real_removed" "towards a real or service that has been removed"
+    ConnectionReset "connection_reset" "of a connection that is reset because its real or service has been removed, or the real is emptied (drain --then reset)"
     RealWithoutConnection "real_without_connection" "from a service's endpoint, but of no connection"
     TableFull "table_full" "no room in the connection table"
     ClientEndpointFull "client_endpoint_full" "one client address and port has too many connections"

@@ -4,8 +4,14 @@ use super::addresses::{Addresses, Claim};
 use super::counts::Counts;
 use super::origin::Origins;
 use super::{Description, Edit, Families, IpOptions, Real, Routes, Service, Snapshot, Standing, Unmatched};
-use crate::connection::Timeouts;
+use crate::connection::{OwnTimeouts, Timeouts};
 use crate::names::ids::{MAX_ETH_PORTS, MAX_INTERFACES, RealId, RealKey, ServiceId};
+use crate::schedule::Candidate;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// How long connections of a real that is [emptied](Real::is_emptied) live without a packet.
+const SILENT_SECONDS: u32 = 1;
 
 impl Snapshot {
     /// Derives what the packet path looks up.
@@ -23,6 +29,7 @@ impl Snapshot {
             timeouts,
             unmatched,
             ip_options,
+            sloppy_tcp,
         } = description;
         assert!(eth_ports.len() <= MAX_ETH_PORTS, "{} EthPorts, {MAX_ETH_PORTS} at most", eth_ports.len());
         assert!(interfaces.len() <= MAX_INTERFACES, "more than {MAX_INTERFACES} interfaces");
@@ -41,10 +48,15 @@ impl Snapshot {
             interfaces,
             services: Vec::new(),
             timeouts,
+            own_timeouts: OwnTimeouts::none(),
             unmatched,
             ip_options,
+            sloppy_tcp,
             keys: Vec::new(),
             standings: Vec::new(),
+            quiesced: Vec::new(),
+            limited: HashMap::new(),
+            edited_reals: None,
             servers: Counts::default(),
             endpoints: Counts::default(),
             edited: None,
@@ -56,6 +68,21 @@ impl Snapshot {
         snapshot.make_room(slots);
         for real in &reals {
             snapshot.put_real(real.id, Some(real));
+        }
+        snapshot
+    }
+
+    /// As [`compile`](Self::compile), where removed reals keep what they have in the snapshot before: how long their
+    /// connections live.
+    ///
+    /// # Panics
+    /// As `compile`.
+    pub fn compile_after(description: Description, before: &Self) -> Self {
+        let mut snapshot = Self::compile(description);
+        for id in (0..snapshot.real_ids()).map(RealId) {
+            if snapshot.on_removal(id).is_some() && snapshot.real_key(id) == before.real_key(id) {
+                snapshot.own_timeouts.set(id, before.own_timeouts.get_shared(id));
+            }
         }
         snapshot
     }
@@ -72,6 +99,7 @@ impl Snapshot {
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Drop,
             ip_options: IpOptions::Filter,
+            sloppy_tcp: false,
         })
     }
 
@@ -94,6 +122,7 @@ impl Snapshot {
         self.timeouts = *timeouts;
         self.version = *version;
         self.edited = Some(services.iter().map(|(id, _)| *id).collect());
+        self.edited_reals = Some(reals.iter().map(|(id, _)| *id).collect());
     }
 
     /// Nobody has the real ids up to this number that are new.
@@ -119,7 +148,24 @@ impl Snapshot {
             self.families.listen(key, id);
             self.addresses.claim(key.listen.ip(), Claim::Service, true, &self.interfaces);
         }
+        if let Some(service) = &service {
+            self.note_reals(service);
+        }
         self.services[index] = service;
+    }
+
+    /// Which of a service's reals have weight 0 from now on, and how long their connections live.
+    fn note_reals(&mut self, service: &Service) {
+        for Candidate { real, weight } in service.schedule.candidates() {
+            let index = real.0 as usize;
+            if index >= self.quiesced.len() {
+                self.quiesced.resize(index + 1, false);
+            }
+            self.quiesced[index] = *weight == 0;
+            if !matches!(self.standings.get(index), Some(Standing::Emptied(_))) {
+                self.own_timeouts.set(*real, service.timeouts.as_ref());
+            }
+        }
     }
 
     /// From now on the id is this real's. Its service is there already, if there is one.
@@ -137,12 +183,38 @@ impl Snapshot {
         self.keys[index] = now;
         self.families.put_real(id, real);
         self.standings[index] = real.map_or(Standing::Vacant, |real| self.standing(real));
+        self.follow_timeouts(id);
+        match real.map(|real| real.thresholds).filter(|thresholds| thresholds.upper != 0) {
+            Some(thresholds) => drop(self.limited.insert(id, thresholds)),
+            None => drop(self.limited.remove(&id)),
+        }
+    }
+
+    /// How long a real's connections live, as it stands now. Those of a removed one live as long as before.
+    fn follow_timeouts(&mut self, id: RealId) {
+        let of_service = |service: ServiceId| {
+            self.services.get(service.0 as usize)?.as_ref().and_then(|service| service.timeouts.clone())
+        };
+        let own = match self.standings[id.0 as usize] {
+            Standing::Removed(_) => return,
+            Standing::Vacant => None,
+            Standing::InService(service) => of_service(service),
+            Standing::Emptied(service) => {
+                let timeouts = of_service(service).map_or(self.timeouts, |timeouts| *timeouts);
+                Some(Arc::new(timeouts.at_most(SILENT_SECONDS)))
+            }
+        };
+        self.own_timeouts.set(id, own.as_ref());
     }
 
     fn standing(&self, real: &Real) -> Standing {
-        match real.removed {
-            Some(on_removal) => Standing::Removed(on_removal),
-            None => self.families.service(&real.key.service).map_or(Standing::Vacant, Standing::InService),
+        if let Some(on_removal) = real.removed {
+            return Standing::Removed(on_removal);
+        }
+        match self.families.service(&real.key.service) {
+            None => Standing::Vacant,
+            Some(service) if real.is_emptied => Standing::Emptied(service),
+            Some(service) => Standing::InService(service),
         }
     }
 

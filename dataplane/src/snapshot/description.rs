@@ -72,6 +72,9 @@ pub struct Real {
     pub thresholds: Thresholds,
     /// `Some`: it or its service has been removed, and this is what becomes of its connections.
     pub removed: Option<OnRemoval>,
+    /// Its connections are to end, though it is still its service's: those that speak are reset, as with
+    /// [`OnRemoval::Reset`], and those that are silent for a second are forgotten.
+    pub is_emptied: bool,
 }
 
 /// What happens to packets that belong to no connection.
@@ -114,6 +117,8 @@ pub struct Description {
     pub unmatched: Unmatched,
     /// What to do with packets that have IPv4 options.
     pub ip_options: IpOptions,
+    /// Whether a TCP segment other than a SYN may open a connection.
+    pub sloppy_tcp: bool,
 }
 
 /// What one change makes different from the version before.

@@ -129,7 +129,7 @@ impl<F: Compiled> Part<F> {
     /// From now on the id is this real's; it matches nothing if that is of another family.
     fn put_real(&mut self, id: RealId, real: Option<&Real>) {
         self.rewrites[id.0 as usize] = match real {
-            Some(real) => F::Record::of(&real.key, real.next_hop, real.removed.is_some()),
+            Some(real) => F::Record::of(&real.key, real.next_hop, real.removed.is_some() || real.is_emptied),
             None => F::Record::VACANT.clone(),
         };
     }

@@ -35,12 +35,13 @@ pub use policy::{OnRemoval, Persistence, Policy, Thresholds};
 pub use route::{NextOnWay, Route, Routes};
 pub use word_map::Key;
 
-use crate::connection::{Clock, Timeouts};
+use crate::connection::{Clock, OwnTimeouts, Timeouts};
 use crate::names::ids::{InterfaceId, MAX_INTERFACES, Protocol, RealId, RealKey, ServiceId, ServiceKey};
 use crate::names::time::Tick;
 use crate::translation::{Record, RemoteOf};
 use addresses::Addresses;
 use counts::Counts;
+use hashbrown::HashMap;
 use ipnet::IpNet;
 use origin::Origins;
 use std::net::{IpAddr, SocketAddr};
@@ -58,12 +59,15 @@ pub struct Snapshot {
     pub services: Vec<Option<Service>>,
     /// Longest prefix first.
     pub routes: Routes,
-    /// Connection timeouts.
+    /// Connection timeouts, where a service has none of its own.
     pub timeouts: Timeouts,
+    own_timeouts: OwnTimeouts,
     /// What to do with packets of no connection.
     pub unmatched: Unmatched,
     /// What to do with packets that have IPv4 options.
     pub ip_options: IpOptions,
+    /// Whether a TCP segment other than a SYN may open a connection.
+    pub sloppy_tcp: bool,
     /// The smallest MTU of all interfaces: what is no larger fits wherever it goes.
     pub smallest_mtu: u16,
     /// By [`InterfaceId`]; as [`Mac::bits`].
@@ -73,6 +77,12 @@ pub struct Snapshot {
     keys: Vec<Option<RealKey>>,
     /// By [`RealId`].
     standings: Vec<Standing>,
+    /// By [`RealId`]: whether it has weight 0.
+    quiesced: Vec<bool>,
+    /// Those that have an upper threshold.
+    limited: HashMap<RealId, Thresholds>,
+    /// The reals that differ from those of the version before, in their thresholds among others; `None`: any may.
+    edited_reals: Option<Vec<RealId>>,
     endpoints: Counts<(Protocol, SocketAddr)>,
     servers: Counts<IpAddr>,
     addresses: Addresses,
@@ -88,6 +98,8 @@ enum Standing {
     Vacant,
     /// It is of this service.
     InService(ServiceId),
+    /// It is of this service, and its connections are to end.
+    Emptied(ServiceId),
     /// It or its service has been removed.
     Removed(OnRemoval),
 }
@@ -103,7 +115,7 @@ impl Snapshot {
     /// Tells at this tick which connections are alive.
     #[inline(always)]
     pub const fn clock(&self, tick: Tick) -> Clock<'_> {
-        Clock { tick, timeouts: &self.timeouts }
+        Clock::with_own(tick, &self.timeouts, &self.own_timeouts)
     }
 
     /// The rewrite record of a real; one that matches nothing if there is no such real of the family.
@@ -132,17 +144,38 @@ impl Snapshot {
     /// The service of a real; `None` if it or its service has been removed, or there is no such real.
     pub fn service_of(&self, id: RealId) -> Option<ServiceId> {
         match self.standings.get(id.0 as usize) {
-            Some(Standing::InService(service)) => Some(*service),
+            Some(Standing::InService(service) | Standing::Emptied(service)) => Some(*service),
             _ => None,
         }
     }
 
-    /// What becomes of the connections of a real that has been removed; `None` if it has not.
+    /// What becomes of the connections of a real that has been removed, or is [emptied](Real::is_emptied); `None`: they go
+    /// on.
     pub fn on_removal(&self, id: RealId) -> Option<OnRemoval> {
         match self.standings.get(id.0 as usize) {
             Some(Standing::Removed(on_removal)) => Some(*on_removal),
+            Some(Standing::Emptied(_)) => Some(OnRemoval::Reset),
             _ => None,
         }
+    }
+
+    /// How many connections a real may have; the default: as many as come.
+    pub fn thresholds(&self, id: RealId) -> Thresholds {
+        self.limited.get(&id).copied().unwrap_or_default()
+    }
+
+    /// The reals whose thresholds may differ from those of this older snapshot, in time proportional to an edit if this is
+    /// the next version, and otherwise to the number of reals that have any.
+    pub fn limited_since<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = RealId> + 'a {
+        let edited = self.edited_reals.as_deref().filter(|_| old.version + 1 == self.version);
+        let all = edited.is_none().then(|| old.limited.keys().chain(self.limited.keys()));
+        edited.unwrap_or_default().iter().chain(all.into_iter().flatten()).copied()
+    }
+
+    /// Whether a real has weight 0: it gets no new connection, and a SYN of one that it has goes to another real.
+    #[inline(always)]
+    pub fn is_quiesced(&self, id: RealId) -> bool {
+        self.quiesced.get(id.0 as usize).is_some_and(|is_quiesced| *is_quiesced)
     }
 
     /// Real ids are below this number.

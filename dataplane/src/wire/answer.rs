@@ -6,12 +6,12 @@
 
 use super::ethernet::{self, swap_addresses};
 use super::ipv4::{self, Packet};
-use super::tcp::{self, Segment};
+use super::tcp::{self, Reset, Segment};
 use super::udp::Datagram;
 use super::{checksum, icmp, put};
 use crate::frame::Frame;
 use crate::names::mac::Mac;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The largest ICMP error: more of the packet is not quoted (RFC 1812 §4.3.2.3).
 pub const LARGEST_ERROR: usize = 576;
@@ -90,24 +90,64 @@ pub fn tcp_reset<F: Frame>(frame: &mut F) -> bool {
         return false;
     }
     let header = ipv4::Header {
-        tos: packet.tos() & !CONGESTION,
+        source: packet.destination(),
+        destination: packet.source(),
+        ..reset_header(packet.tos())
+    };
+    if !frame.set_length(RESET_FRAME) {
+        return false;
+    }
+    let bytes = frame.bytes_mut();
+    write_reset(&reset, &header, &mut bytes[PAYLOAD..]);
+    send_back(bytes, &header);
+    true
+}
+
+/// Length of a frame with a RST.
+const RESET_FRAME: usize = PAYLOAD + tcp::HEADER;
+/// A frame with a RST.
+pub type ResetFrame = [u8; RESET_FRAME];
+
+/// The RST to whom a segment is on its way, as from its sender, at the end `to` that the segment's destination stands
+/// for; the MACs are the new frame's source and destination. Not made for a fragment, and for a segment whose checksum
+/// is wrong, as with [`tcp_reset`].
+pub fn reset_onward(frame: &[u8], to: SocketAddrV4, (from_mac, to_mac): (Mac, Mac)) -> Option<ResetFrame> {
+    let packet =
+        answerable(frame).filter(|packet| packet.protocol() == ipv4::TCP && !packet.is_fragment())?;
+    let segment = Segment::parse(packet.payload())?;
+    if !is_acceptable(segment.checksum(), &packet, segment.bytes()) {
+        return None;
+    }
+    let reset = Reset { destination_port: to.port(), ..segment.reset_onward() };
+    let header =
+        ipv4::Header { source: packet.source(), destination: *to.ip(), ..reset_header(packet.tos()) };
+    let mut bytes = [0; RESET_FRAME];
+    let ether_type = ethernet::IPV4;
+    ethernet::Header { destination: to_mac, source: from_mac, ether_type }.write(&mut bytes);
+    header.write(&mut bytes[PACKET..]);
+    write_reset(&reset, &header, &mut bytes[PAYLOAD..]);
+    Some(bytes)
+}
+
+/// The header of a packet with a RST, but for the addresses, where the segment that it is about has this type of
+/// service.
+const fn reset_header(tos: u8) -> ipv4::Header {
+    ipv4::Header {
+        tos: tos & !CONGESTION,
         total_length: (ipv4::HEADER + tcp::HEADER) as u16,
         id: 0,
         dont_fragment: true,
         protocol: ipv4::TCP,
-        source: packet.destination(),
-        destination: packet.source(),
-    };
-    if !frame.set_length(PAYLOAD + tcp::HEADER) {
-        return false;
+        source: Ipv4Addr::UNSPECIFIED,
+        destination: Ipv4Addr::UNSPECIFIED,
     }
-    let bytes = frame.bytes_mut();
-    let segment = &mut bytes[PAYLOAD..];
+}
+
+/// Writes a RST in a packet with this header.
+fn write_reset(reset: &Reset, header: &ipv4::Header, segment: &mut [u8]) {
     reset.write(segment);
     let check = checksum::transport(header.source, header.destination, ipv4::TCP, segment);
     checksum::write(segment, tcp::field::CHECKSUM, check);
-    send_back(bytes, &header);
-    true
 }
 
 /// Turns an ICMP echo request into its reply. Options of the IPv4 header are left out; a wrong

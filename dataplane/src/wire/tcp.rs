@@ -102,9 +102,22 @@ impl<'a> Segment<'a> {
         self.data().len() as u32 + u32::from(self.has(SYN)) + u32::from(self.has(FIN))
     }
 
-    /// The segment that resets the connection this one is of.
+    /// The segment that resets the connection this one is of, to its sender.
     pub fn reset(&self) -> Option<Reset> {
         Reset::of(self)
+    }
+
+    /// The segment that resets the connection this one is of, to its receiver and as from its sender: where this one
+    /// begins, which is what the receiver waits for, unless it has had this one before.
+    pub fn reset_onward(&self) -> Reset {
+        let has_ack = self.has(ACK);
+        Reset {
+            source_port: self.source_port(),
+            destination_port: self.destination_port(),
+            sequence: self.sequence(),
+            acknowledgement: if has_ack { self.acknowledgement() } else { 0 },
+            flags: if has_ack { RST | ACK } else { RST },
+        }
     }
 }
 
@@ -197,6 +210,20 @@ mod tests {
         assert_eq!(reset(5, 77, SYN | ACK, 0), Some((77, 0, RST)));
         assert_eq!(reset(5, 77, RST, 0), None);
         assert_eq!(reset(5, 77, RST | ACK, 0), None);
+    }
+
+    #[test]
+    fn what_a_receiver_waits_for_is_where_the_segment_begins() {
+        let onward = |flags, data| {
+            let bytes = segment(77, 99, flags, data);
+            let reset = Segment::parse(&bytes).unwrap().reset_onward();
+            assert_eq!((reset.source_port, reset.destination_port), (0x1234, 80));
+            (reset.sequence, reset.acknowledgement, reset.flags)
+        };
+        assert_eq!(onward(ACK, 100), (77, 99, RST | ACK));
+        assert_eq!(onward(ACK | FIN, 0), (77, 99, RST | ACK));
+        assert_eq!(onward(RST, 0), (77, 0, RST));
+        assert_eq!(onward(0, 3), (77, 0, RST));
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! A worker's connections: no I/O, and no frames.
 
+use super::limited::Limited;
 use super::own::OwnConnections;
 use super::shares::Shares;
 use super::tables::{Tabled, Tables};
@@ -24,6 +25,8 @@ use std::sync::Arc;
 
 /// The port that an FTP server's data connections come from; IPVS never schedules it.
 pub(super) const FTP_DATA: u16 = 20;
+/// Reals that may refuse a connection, because another worker has just taken their last places, before it gets none.
+const MOST_REFUSED: usize = 64;
 /// Buckets of the table looked at for one slice of a dump.
 const EXPORT_BUCKETS: usize = 1024;
 
@@ -37,6 +40,7 @@ pub(super) struct Flows {
     /// Connections on the other workers.
     pub(super) elsewhere: Arc<Elsewhere>,
     shares: Shares,
+    pub(super) limited: Limited,
     pub(super) own: OwnConnections,
     /// The moment that the sweep has got to, in nanoseconds.
     pub(super) swept_until: u64,
@@ -77,6 +81,7 @@ impl Flows {
             reals,
             elsewhere,
             shares: Shares::default(),
+            limited: Limited::default(),
             own: OwnConnections::new(),
             swept_until: 0,
             counters,
@@ -86,9 +91,10 @@ impl Flows {
     /// Changes over from one configuration to another. `worker` is this worker's number: positions that begin at the
     /// head of a list are staggered by it.
     pub(super) fn adopt(&mut self, old: &Snapshot, new: &Snapshot, worker: usize, now: Now) {
-        let Self { positions, reals, elsewhere, counters, shares, .. } = self;
+        let Self { positions, reals, elsewhere, counters, shares, limited, .. } = self;
         positions.resize(new.services.len().max(old.services.len()));
         shares.adopt(new);
+        limited.adopt(old, new, reals, counters);
         let known = Known { live: reals, own: counters, elsewhere, now };
         for id in new.edited_since(old.version) {
             let schedule = |snapshot: &'_ Snapshot| {
@@ -137,9 +143,53 @@ impl Flows {
         table.find(table.hash(key), key, lives).is_some()
     }
 
-    /// The real for a new connection of this client.
+    /// The real for a new connection of this client, which is counted on it if it has a threshold: it is to be opened
+    /// now.
     #[inline(always)]
     pub(super) fn pick<V: Family>(
+        &mut self,
+        service: ServiceId,
+        key: ClientKey<V>,
+        snapshot: &Snapshot,
+        now: Now,
+    ) -> Option<RealId> {
+        if self.counters.has_limited() {
+            return self.pick_limited(service, key, snapshot, now);
+        }
+        self.choose(service, key, snapshot, now)
+    }
+
+    /// Has all workers know of connections that have begun and ended on reals with a threshold.
+    #[inline(always)]
+    pub(super) fn settle_limited(&mut self) {
+        if self.counters.has_limited() {
+            self.limited.settle_all(&self.reals, &self.counters);
+        }
+    }
+
+    /// As [`pick`](Self::pick), where some reals have thresholds: the next real takes the connection if another worker has
+    /// taken the last place of this one meanwhile.
+    #[cold]
+    #[inline(never)]
+    fn pick_limited<V: Family>(
+        &mut self,
+        service: ServiceId,
+        key: ClientKey<V>,
+        snapshot: &Snapshot,
+        now: Now,
+    ) -> Option<RealId> {
+        self.settle_limited();
+        for _ in 0..MOST_REFUSED {
+            let real = self.choose(service, key, snapshot, now)?;
+            if self.limited.admit(real, &self.reals) {
+                return Some(real);
+            }
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn choose<V: Family>(
         &mut self,
         service: ServiceId,
         key: ClientKey<V>,
@@ -207,9 +257,12 @@ impl Flows {
         snapshot: &Snapshot,
         tick: Tick,
     ) -> Result<Slot, DropReason> {
-        let Self { tables, shares, counters, .. } = self;
+        let Self { tables, shares, limited, reals, counters, .. } = self;
         let standing = shares.beside(new.real, snapshot);
         let opened = V::of_mut(tables).insert_beside(standing, hash, new, snapshot.clock(tick), counters);
+        if opened.is_err() {
+            limited.settle(new.real, reals, counters);
+        }
         opened.map_err(|no_room| match no_room {
             NoRoom::Places => {
                 V::note_full_endpoint(new.key, counters);

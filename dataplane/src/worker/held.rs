@@ -6,7 +6,9 @@ use crate::counters::WorkerCounters;
 use crate::fragments::{Gathering, Tracker};
 use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
+use crate::names::ids::InterfaceId;
 use crate::names::time::Now;
+use crate::wire::answer;
 use std::sync::Arc;
 
 /// Frames that a worker holds at most, besides those of its bursts: packets that wait until their next hop is
@@ -18,13 +20,21 @@ pub(super) struct Held<F> {
     pub(super) waiting: Waiting<F>,
     pub(super) fragments: Tracker<F>,
     pub(super) pings: Gathering<F>,
+    /// A frame that is to be sent, and where, besides what becomes of the one that is being judged.
+    pub(super) besides: Option<(InterfaceId, answer::ResetFrame)>,
     counters: Arc<WorkerCounters>,
 }
 
 impl<F: Frame> Held<F> {
     /// Nothing is held yet. All memory is taken now.
     pub(super) fn new(hash_key: HashKey, counters: Arc<WorkerCounters>) -> Self {
-        Self { waiting: Waiting::new(), fragments: Tracker::new(hash_key), pings: Gathering::new(), counters }
+        Self {
+            waiting: Waiting::new(),
+            fragments: Tracker::new(hash_key),
+            pings: Gathering::new(),
+            besides: None,
+            counters,
+        }
     }
 
     /// Holds fewer frames than [`MOST_HELD`].

@@ -25,6 +25,7 @@
 //! sweep       takes dead connections out, in slices
 //! flows       the connections: finding, opening, closing
 //! tables      the tables that they are in: one for each address family
+//! limited     connections of reals that have a threshold
 //! own         connections that reals themselves open from a port that they serve on
 //! shares      how much of a full table each service has
 //! fate        what becomes of a frame
@@ -42,6 +43,7 @@ mod fate;
 mod flows;
 mod held;
 mod io;
+mod limited;
 mod orders;
 mod own;
 mod reach;

@@ -74,6 +74,7 @@ impl<Io: FrameIo> Worker<Io> {
         turn.egress.flush(now);
         turn.give_up_expired();
         turn.flows.sweep(turn.snapshot, now, received == 0);
+        turn.flows.settle_limited();
         turn.flows.count_shares(turn.snapshot);
         self.before.extremes.at_end_of_turn(&self.counters);
         self.egress.io.ended(Stage::Turn);

@@ -151,6 +151,15 @@ impl Cluster {
         (0..self.workers.len()).flat_map(|worker| self.turn_one(worker)).collect()
     }
 
+    /// Lets time pass at once, with turns enough for a full pass of every sweep.
+    pub fn leap(&mut self, seconds: u64) {
+        self.now += seconds * 1_000_000_000;
+        for _ in 0..4 {
+            self.now += 1_000_000_000;
+            self.turn();
+        }
+    }
+
     /// Turns until nothing happens any more.
     pub fn settle(&mut self) -> Vec<Sent> {
         (0..8).flat_map(|_| self.turn()).collect()

@@ -78,6 +78,14 @@ pub struct Lab {
     /// Of the services that are configured.
     pub algorithm: Algorithm,
     pub flags: Flags,
+    /// Of services that have timeouts of their own.
+    pub own_timeouts: Vec<(ServiceKey, Timeouts)>,
+    /// What services say becomes of connections of removed reals.
+    pub on_removal: OnRemoval,
+    /// Of reals that have any.
+    pub thresholds: Vec<(RealKey, Thresholds)>,
+    /// Reals whose connections are to end.
+    pub emptied: Vec<RealKey>,
     known: Vec<RealKey>,
     now: u64,
     next_id: u32,
@@ -148,6 +156,7 @@ impl Lab {
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Route,
             ip_options: IpOptions::Filter,
+            sloppy_tcp: false,
         };
         let mut lab = Self {
             worker,
@@ -157,6 +166,10 @@ impl Lab {
             neighbours: Vec::new(),
             algorithm: Algorithm::WeightedRoundRobin,
             flags: Flags::NONE,
+            own_timeouts: Vec::new(),
+            on_removal: OnRemoval::Drop,
+            thresholds: Vec::new(),
+            emptied: Vec::new(),
             known: Vec::new(),
             now: 1_000_000_000_000,
             next_id: 1,
@@ -225,8 +238,11 @@ impl Lab {
                 Schedule::with_options(self.algorithm, &options, generation, candidates, (0, changes));
             self.description.services.push(Some(Service {
                 key: service.key,
-                policy: Policy::default(),
-                timeouts: None,
+                policy: Policy { on_removal: self.on_removal, ..Policy::default() },
+                timeouts: self
+                    .own_timeouts
+                    .iter()
+                    .find_map(|(key, timeouts)| (*key == service.key).then(|| Arc::new(*timeouts))),
                 schedule: Arc::new(schedule),
             }));
         }
@@ -243,12 +259,17 @@ impl Lab {
                     id: RealId(id),
                     key,
                     next_hop,
-                    thresholds: Thresholds::default(),
-                    removed: (!listed.contains(&key)).then_some(OnRemoval::Drop),
+                    thresholds: self.thresholds_of(&key),
+                    removed: (!listed.contains(&key)).then_some(self.on_removal),
+                    is_emptied: listed.contains(&key) && self.emptied.contains(&key),
                 }
             })
             .collect();
         self.apply();
+    }
+
+    fn thresholds_of(&self, real: &RealKey) -> Thresholds {
+        self.thresholds.iter().find(|(key, _)| key == real).map_or(Thresholds::default(), |(_, of)| *of)
     }
 
     /// Has the worker adopt the description.

@@ -301,7 +301,8 @@ fn moved() -> usize {
 fn insert(table: &mut Table, flow: u32, counters: &WorkerCounters) {
     let key = Key::of(flow).client();
     let new = New { key, real: RealId(0), next_hop: NextHopId(1), state: State::Established };
-    let clock = Clock { tick: Tick::new(0), timeouts: &Timeouts::default() };
+    let timeouts = Timeouts::default();
+    let clock = Clock::new(Tick::new(0), &timeouts);
     table.insert(table.hash(key), new, clock, counters).expect("room");
 }
 
@@ -314,7 +315,7 @@ fn expiry() -> usize {
         table.resize(&counters);
     }
     let tick = Tick::new(u64::from(timeouts.ticks(State::Established)));
-    let late = Clock { tick, timeouts: &timeouts };
+    let late = Clock::new(tick, &timeouts);
     let mut expired = 0;
     collected(&mut || expired = table.sweep(table.buckets(), late, &counters));
     assert_eq!(expired, FLOWS as usize);

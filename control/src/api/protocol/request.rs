@@ -81,6 +81,9 @@ pub enum Command {
         /// Which.
         #[serde(deserialize_with = "addresses::deserialize_endpoint")]
         real: SocketAddr,
+        /// What lives is reset.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reset: bool,
     },
     /// Services and reals with weights and connections.
     List {

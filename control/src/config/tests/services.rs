@@ -125,7 +125,6 @@ fn settings_of_services_that_are_wrong_are_named_where_they_stand() {
         "[[service.real]]\nlower_threshold = 2\naddress = \"10.0.0.7\"\nupper_threshold = 1",
         &thresholds.replacen('5', "4", 1),
     );
-    assert_eq!(problems_of("[forward]\nsloppy_tcp = true"), ["2: not supported yet: sloppy_tcp"]);
     assert_eq!(
         problems_of("[forward]\nsloppy_tcp = 1"),
         ["2: sloppy_tcp: expected true or false, found a number"]

@@ -6,7 +6,7 @@ use crate::model::StateTimeouts;
 use dataplane::names::family::V4;
 use dataplane::names::ids::{InterfaceId, Protocol};
 use dataplane::names::mac::Mac;
-use dataplane::snapshot::{Policy, Steering};
+use dataplane::snapshot::{OnRemoval, Policy, Steering};
 use proptest::prelude::*;
 use std::net::SocketAddr;
 

@@ -59,7 +59,7 @@ impl<F: Family> Table<F> {
         let &Copied { protocol, state, ticks_left, client, real, next_hop } = copied;
         let key = F::key(client, protocol).filter(|_| is_state_of(protocol, state));
         let key = key.ok_or(NotImported::Malformed)?;
-        let timeout = clock.timeouts.ticks(state);
+        let timeout = clock.timeouts(real).ticks(state);
         let ticks_left = ticks_left.min(timeout);
         if ticks_left == 0 {
             return Err(NotImported::Expired);

@@ -234,7 +234,7 @@ impl<F: Family> Entry<F> {
         State::of_bits(self.key as u8)
     }
 
-    /// Whether a packet with these TCP flags changes its state.
+    /// Whether a packet with these TCP flags changes its state, or is a client's SYN.
     #[inline(always)]
     pub const fn changes_state(self, direction: Direction, flags: u8) -> bool {
         State::changes(self.key as u8, direction, flags)
@@ -267,13 +267,19 @@ impl<F: Family> Entry<F> {
     /// Whether it has timed out.
     #[inline(always)]
     pub fn is_dead(self, clock: Clock<'_>) -> bool {
-        clock.tick.since(self.tick()) >= clock.timeouts.ticks_of_bits(self.key as u8)
+        clock.tick.since(self.tick()) >= self.timeout(clock)
     }
 
     /// Ticks until it times out if no packet comes.
     #[inline(always)]
     pub fn ticks_left(self, clock: Clock<'_>) -> u32 {
-        clock.timeouts.ticks_of_bits(self.key as u8).saturating_sub(clock.tick.since(self.tick()))
+        self.timeout(clock).saturating_sub(clock.tick.since(self.tick()))
+    }
+
+    /// Ticks without a packet after which it is over.
+    #[inline(always)]
+    fn timeout(self, clock: Clock<'_>) -> u32 {
+        clock.timeouts(self.real()).ticks_of_bits(self.key as u8)
     }
 
     /// Whether it is one of this key.

@@ -38,7 +38,7 @@ pub(super) fn count_state(counters: &WorkerCounters, real: RealId, state: State)
     let of_real = counters.real(real);
     of_real.total.add(1);
     of_real.states.add(GAUGES[state as usize]);
-    note_count(counters.reals(), real);
+    counters.note_total(real);
 }
 
 /// Takes a connection off the counts.
@@ -47,5 +47,5 @@ pub(super) fn uncount<F: Family>(counters: &WorkerCounters, entry: Entry<F>) {
     let of_real = counters.real(entry.real());
     of_real.states.subtract(GAUGES[entry.key as usize % State::ROWS]);
     of_real.total.subtract(1);
-    note_count(counters.reals(), entry.real());
+    counters.note_total(entry.real());
 }

@@ -14,10 +14,34 @@ const AHEAD: usize = 16;
 const STRETCH: usize = u32::BITS as usize / WAYS;
 
 impl<F: Family> Table<F> {
-    /// Examines the next `buckets` buckets and takes dead entries out. Returns how many. It is called once a
-    /// turn and not inlined there, for its loop needs all registers: one instruction fewer for each entry.
-    #[inline(never)]
+    /// Examines the next `buckets` buckets and takes dead entries out. Returns how many.
     pub fn sweep(&mut self, buckets: usize, clock: Clock<'_>, counters: &WorkerCounters) -> usize {
+        if clock.is_one_for_all() {
+            self.sweep_by(buckets, clock, counters, |keys, _| {
+                keys.map(|key| clock.usual().ticks_of_bits(key as u8))
+            })
+        } else {
+            self.sweep_by(buckets, clock, counters, |keys, values| {
+                let limit = |way| {
+                    let entry: Entry = Entry { key: keys[way], value: values[way], rest: () };
+                    clock.timeouts(entry.real()).ticks_of_bits(keys[way] as u8)
+                };
+                std::array::from_fn(limit)
+            })
+        }
+    }
+
+    /// As [`sweep`](Self::sweep), where `limits` gives the timeouts, in ticks, of a bucket's entries by their keys and
+    /// values. It is called once a turn and not inlined there, for its loop needs all registers: one instruction fewer
+    /// for each entry.
+    #[inline(never)]
+    fn sweep_by(
+        &mut self,
+        buckets: usize,
+        clock: Clock<'_>,
+        counters: &WorkerCounters,
+        limits: impl Fn(&[u64; WAYS], &[u64; WAYS]) -> [u32; WAYS],
+    ) -> usize {
         let (mut expired, mut examined) = (0, 0);
         let mut left = buckets;
         while left > 0 {
@@ -29,7 +53,7 @@ impl<F: Family> Table<F> {
             let (mut all_taken, mut all_dead) = (0u32, 0u32);
             for (index, bucket) in self.buckets[first..first + stretch].iter().enumerate() {
                 self.buckets.prefetch(first + index + AHEAD);
-                let (taken, dead) = bucket.dead(clock);
+                let (taken, dead) = bucket.dead(clock, &limits);
                 all_taken |= taken << (index * WAYS);
                 all_dead |= dead << (index * WAYS);
             }
@@ -77,9 +101,13 @@ impl<F: Family> Table<F> {
 impl Bucket {
     /// Which of its entries are taken, and which of these are dead: sets of four bits.
     #[inline(always)]
-    fn dead(&self, clock: Clock<'_>) -> (u32, u32) {
+    fn dead(
+        &self,
+        clock: Clock<'_>,
+        limits: &impl Fn(&[u64; WAYS], &[u64; WAYS]) -> [u32; WAYS],
+    ) -> (u32, u32) {
         let taken = self.taken();
-        let limits = self.keys.map(|key| clock.timeouts.ticks_of_bits(key as u8));
+        let limits = limits(&self.keys, &self.values);
         (taken, taken & aged(&self.values, clock.tick.raw(), limits))
     }
 }

@@ -62,7 +62,7 @@ impl Bench {
         let key = ClientKey::new(client, protocol);
         let hash = self.table.hash(key);
         let Self { table, counters, timeouts } = self;
-        let clock = Clock { tick, timeouts };
+        let clock = Clock::new(tick, timeouts);
         table.insert(hash, new(key, real, state), clock, counters)
     }
 
@@ -132,7 +132,7 @@ impl Bench {
 
     pub(super) fn sweep_all(&mut self, now: Tick) -> usize {
         let Self { table, counters, timeouts } = self;
-        table.sweep(table.buckets(), Clock { tick: now, timeouts }, counters)
+        table.sweep(table.buckets(), Clock::new(now, timeouts), counters)
     }
 
     fn spills(&self) -> u64 {
@@ -257,7 +257,7 @@ fn insert_beside(bench: &mut Bench, client: u64, real: u32, state: State) -> Res
     let key = ClientKey::new(client, 6);
     let hash = bench.table.hash(key);
     let Bench { table, counters, timeouts } = bench;
-    let clock = Clock { tick: NOW, timeouts };
+    let clock = Clock::new(NOW, timeouts);
     table.insert_beside(standing(real), hash, new(key, real, state), clock, counters)
 }
 
@@ -353,7 +353,7 @@ fn the_dead_at_home_give_way_before_an_entry_goes_elsewhere() {
     let key = ClientKey::new(together[4], 6);
     assert!(bench.table.vacancy(Home(first as u32), key).is_none());
     let Bench { table, counters, timeouts } = &mut bench;
-    table.expire_at_home(Home(first as u32), Clock { tick: late, timeouts }, counters);
+    table.expire_at_home(Home(first as u32), Clock::new(late, timeouts), counters);
     assert!(table.vacancy(Home(first as u32), key).is_some());
     assert_eq!((table.len(), counters.connections_expired.get(), counters.connections.get()), (2, 2, 2));
     // Without that having been asked for first.
@@ -483,7 +483,7 @@ fn a_sweep_in_slices_of_any_size_takes_out_the_dead_alone() {
         let mut expired = 0;
         let Bench { table, counters, timeouts } = &mut bench;
         for _ in 0..table.buckets().div_ceil(slice) {
-            expired += table.sweep(slice, Clock { tick: now, timeouts }, counters);
+            expired += table.sweep(slice, Clock::new(now, timeouts), counters);
         }
         assert_eq!((expired, bench.table.len()), (667, 1333), "slices of {slice}");
         assert_eq!(

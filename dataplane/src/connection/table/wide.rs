@@ -29,7 +29,7 @@ proptest! {
         let secret = HashKey { mask, multiplier };
         let mut table = Table::<Wide>::new(3000, secret, Huge::Never).unwrap();
         let (counters, timeouts) = (WorkerCounters::new(), Timeouts::default());
-        let clock = Clock { tick: NOW, timeouts: &timeouts };
+        let clock = Clock::new(NOW, &timeouts);
         let mut map = BTreeMap::new();
         for (n, real, what) in steps {
             let key = Wide::key(client(n), Protocol::Tcp).unwrap();
@@ -63,7 +63,7 @@ proptest! {
             other.resize(&counters);
         }
         prop_assert_eq!((rows.len(), other.len()), (map.len(), map.len()));
-        let late = Clock { tick: Tick::new(1_000_000), timeouts: &timeouts };
+        let late = Clock::new(Tick::new(1_000_000), &timeouts);
         prop_assert_eq!(other.sweep(other.buckets(), late, &counters), map.len());
     }
 }

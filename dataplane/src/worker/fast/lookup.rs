@@ -46,7 +46,7 @@ impl<'a, V: Plain> Path<'a, V> {
     /// For one packet whose connection is the first with its key at home, as it nearly always is: notes it in the
     /// entry, rewrites it and counts it, with its `length`, which is loaded only then. Returns the interface that it
     /// leaves by. `None`, and nothing done but its tick noted, if there is more to it: it is of another connection or
-    /// none, or a SYN that opens a closed one anew, or its next hop is not known.
+    /// none, or a SYN that opens it anew, or its next hop is not known.
     ///
     /// No calls here, not even on rare paths: a call would spill the loop's registers.
     #[inline(always)]
@@ -84,11 +84,15 @@ impl<'a, V: Plain> Path<'a, V> {
         lives
     }
 
-    /// Notes the state that a packet leads to; false, and nothing done, for a SYN that opens a closed one anew.
+    /// Notes the state that a packet leads to; false, and nothing done, for a SYN that opens the connection anew: a
+    /// closed one, or one whose real takes no new connections.
     #[inline(always)]
     fn change_state(self, probed: Probed, entry: Entry<V>, direction: Direction, flags: u8) -> bool {
         let (before, event) = (entry.state(), TcpEvent::of(flags));
-        if direction == Direction::Forward && before.is_closing() && event == TcpEvent::Syn {
+        if direction == Direction::Forward
+            && event == TcpEvent::Syn
+            && (before.is_closing() || self.snapshot.is_quiesced(entry.real()))
+        {
             return false;
         }
         let after = before.after(direction, event);

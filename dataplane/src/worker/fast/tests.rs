@@ -71,6 +71,7 @@ fn snapshot() -> Snapshot {
             key: RealKey { service: key(protocol), endpoint: server(protocol, n).into() },
             next_hop: TO_SERVERS,
             thresholds: Thresholds::default(),
+            is_emptied: false,
             removed: None,
         })
     });
@@ -89,6 +90,7 @@ fn snapshot() -> Snapshot {
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Drop,
         ip_options: IpOptions::Filter,
+        sloppy_tcp: false,
     })
 }
 

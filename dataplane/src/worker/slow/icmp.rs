@@ -43,7 +43,9 @@ impl<F: Frame> Slow<'_, F> {
         let ends = Ends { protocol: quoted.protocol, source: quoted.destination, destination: quoted.source };
         let found = self.find(&ends, Direction::Forward);
         let found = found.ok_or(DropReason::IcmpUnmatched)?;
-        self.heed_removal(found.entry.real())?;
+        if self.snapshot.on_removal(found.entry.real()).is_some() {
+            return Err(DropReason::RealRemoved);
+        }
         self.translate_error(frame, ip, found)
     }
 

@@ -7,6 +7,7 @@
 //! ip          is the packet to us, or through us?
 //! fragments   which connection a fragment belongs to
 //! transport   TCP and UDP: packets of connections, and those that open one
+//! removal     packets of connections whose real has been removed, or takes no new ones
 //! openings    which packets open a connection, and which real it gets
 //! icmp        ping, and errors about packets of connections
 //! echo        pings in fragments
@@ -27,6 +28,7 @@ pub(super) mod ip;
 pub(super) mod link;
 pub(super) mod openings;
 pub(super) mod packet;
+pub(super) mod removal;
 pub(super) mod route;
 pub(super) mod transport;
 pub(super) mod waiting;
@@ -95,7 +97,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
         self.settle(frame, judged, arrival);
     }
 
-    /// Keeps a frame that waits for something; any other leaves.
+    /// Keeps a frame that waits for something; any other leaves, and a second one that it has caused.
     fn settle(&mut self, frame: Io::Frame, judged: Judged, arrival: InterfaceId) {
         match judged {
             Ok(Fate::Await(key)) => {
@@ -110,6 +112,10 @@ impl<Io: FrameIo> Turn<'_, Io> {
             }
             Ok(Fate::Gather(address, piece)) => self.gather(address, piece, frame, arrival),
             judged => self.egress.dispose(frame, judged),
+        }
+        if let Some((out, bytes)) = self.held.besides.take() {
+            self.counters.answers.add(1);
+            self.egress.send(out, &bytes);
         }
     }
 }

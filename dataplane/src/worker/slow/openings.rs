@@ -34,14 +34,20 @@ impl<F: Frame> Slow<'_, F> {
         let Some((service_id, service)) = snapshot.service(&service_key) else {
             return Err(DropReason::NoService);
         };
-        if !matches!(transport, Transport::Tcp(TcpEvent::Syn) | Transport::Udp) {
+        let opens = match transport {
+            Transport::Tcp(TcpEvent::Syn) | Transport::Udp => true,
+            Transport::Tcp(TcpEvent::Reset) => false,
+            Transport::Tcp(TcpEvent::Ack | TcpEvent::Fin) => snapshot.sloppy_tcp,
+        };
+        if !opens {
             return Err(DropReason::NoConnection);
         }
         if ends.source.port() == FTP_DATA {
             return Err(DropReason::FtpDataPort);
         }
         let key = client_key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
-        let Flows { tables, positions, reals, elsewhere, counters, .. } = &mut *self.flows;
+        self.flows.settle_limited();
+        let Flows { tables, positions, reals, elsewhere, counters, limited, .. } = &mut *self.flows;
         let table = &mut tables.v4;
         let hash = table.hash(key);
 
@@ -86,8 +92,17 @@ impl<F: Frame> Slow<'_, F> {
         let choices = positions.choices(service_id, &service.schedule, &asked);
         let mut choices = choices.take(1 + OTHERS_TRIED).peekable();
         choices.peek().ok_or(DropReason::NoReal)?;
-        let real = choices.find(|real| is_free(*real)).ok_or(DropReason::ReplyCollision)?;
+        let mut refusal = DropReason::ReplyCollision;
+        let mut is_admitted = |real: RealId| {
+            let admitted = limited.admit(real, reals);
+            if !admitted {
+                refusal = DropReason::NoReal;
+            }
+            admitted
+        };
+        let real = choices.find(|real| is_free(*real) && is_admitted(*real));
         drop(choices);
+        let real = real.ok_or(refusal)?;
 
         let next_hop = self.reach.way_back(ends.source.ip(), arrival, snapshot);
         let new = New { key, real, next_hop, state: State::first(transport) };

@@ -3,12 +3,12 @@
 use super::Slow;
 use super::ip::{Obstacle, leaving};
 use super::packet::{Ip, Segment};
+use super::removal::Standing;
 use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
 use crate::names::family::V4;
-use crate::names::ids::{Protocol, RealId};
-use crate::snapshot::OnRemoval;
+use crate::names::ids::Protocol;
 use crate::wire::{checksum, tcp};
 use crate::worker::fast::rewrite;
 use crate::worker::fate::{Fate, Judged};
@@ -24,24 +24,14 @@ impl<F: Frame> Slow<'_, F> {
         }
     }
 
-    /// What becomes of a client's packet of a connection whose real may have been removed.
-    pub(super) fn heed_removal(&self, real: RealId) -> Result<(), DropReason> {
-        match self.snapshot.on_removal(real) {
-            None => Ok(()),
-            Some(OnRemoval::Drop | OnRemoval::Reset | OnRemoval::Reschedule) => Err(DropReason::RealRemoved),
-        }
-    }
-
     /// To an own address: a connection's packet, or the first of a new one.
     fn client_side(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
         if let Some(found) = self.find(&segment.ends, Direction::Forward) {
-            let reopens = segment.is_syn() && found.entry.state().is_closing();
-            if !reopens {
-                self.heed_removal(found.entry.real())?;
-                return self.translate(frame, ip, &segment, found);
+            match self.standing(&segment, found) {
+                Standing::GoesOn => return self.translate(frame, ip, &segment, found),
+                Standing::Ends(ending) => return self.end(frame, &segment, found, ending),
+                Standing::BeginsAnew => self.flows.close::<V4>(found.slot),
             }
-            // conn_reuse_mode=1: the old connection is forgotten, the SYN is scheduled.
-            self.flows.close::<V4>(found.slot);
         }
         let Some(transport) = segment.transport else {
             return Err(DropReason::FragmentRefused); // its connection went while it was on its way

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 type Known = BTreeMap<(std::net::SocketAddr, u8, u32), (State, u32)>;
 
 fn export(bench: &Bench, tick: Tick) -> Vec<Copied> {
-    let clock = Clock { tick, timeouts: &bench.timeouts };
+    let clock = Clock::new(tick, &bench.timeouts);
     let (mut all, mut position) = (Vec::new(), Some(0));
     while let Some(from) = position {
         let mut rows = Vec::with_capacity(256);
@@ -25,7 +25,7 @@ fn import(bench: &mut Bench, rows: &[Copied], tick: Tick) -> Imported {
     let mut imported = Imported::default();
     for row in rows {
         let Bench { table, counters, timeouts } = bench;
-        let result = table.import(row, |other| other == row.real, Clock { tick, timeouts }, counters);
+        let result = table.import(row, |other| other == row.real, Clock::new(tick, timeouts), counters);
         imported.count(result.map(|_| ()));
         bench.end_turn();
     }
@@ -66,7 +66,7 @@ proptest! {
                 let key = ClientKey::new(client, protocol);
                 let new = New { key, real: RealId(real), next_hop: NextHopId(9), state };
                 let Bench { table, counters, timeouts } = &mut bench;
-                let _ = table.insert(table.hash(key), new, Clock { tick: NOW.before(age), timeouts }, counters);
+                let _ = table.insert(table.hash(key), new, Clock::new(NOW.before(age), timeouts), counters);
                 bench.end_turn();
             }
         }
@@ -115,7 +115,7 @@ fn one_that_has_timed_out_keeps_none_out() {
     import(&mut bench, &[row(2, 1)], NOW);
     let later = Tick::new(1_000_000 + 1000);
     let Bench { table, counters, timeouts } = &mut bench;
-    let clock = Clock { tick: later, timeouts };
+    let clock = Clock::new(later, timeouts);
     assert!(table.import(&row(2, 1), |_| true, clock, counters).is_ok());
     let again = table.import(&row(2, 1), |_| true, clock, counters);
     assert_eq!(again, Err(NotImported::Duplicate));

@@ -214,7 +214,7 @@ fn dump(bench: &mut Bench, buckets: usize, between: impl Fn(&mut Bench)) -> Vec<
     let (mut all, mut position) = (Vec::new(), Some(0));
     while let Some(from) = position {
         let mut rows = Vec::with_capacity(512);
-        let clock = Clock { tick: NOW, timeouts: &bench.timeouts };
+        let clock = Clock::new(NOW, &bench.timeouts);
         position = bench.table.export(from, buckets, clock, &mut rows);
         assert!(rows.capacity() == 512, "it stays within its room");
         all.append(&mut rows);

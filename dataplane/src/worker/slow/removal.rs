@@ -1,0 +1,111 @@
+//! Packets of connections whose real, or its service, has been removed, or whose real is emptied, and SYNs that are sent
+//! again.
+//!
+//! A SYN of a connection whose real has been removed, or has weight 0, is scheduled anew whatever the state: as the
+//! kernel does with `expire_nodest_conn=1`. So a client whose SYN met a dead server reaches another by its next one. What
+//! becomes of other packets of removed reals is for the service to say; a real that is emptied is handled as with `reset`:
+//!
+//! ```text
+//!             TCP                                             UDP
+//! drop        dropped, and counted                            dropped, and counted
+//! reset       RST to both sides, and it is forgotten          ICMP port unreachable, and it is forgotten
+//! reschedule  RST to the client, and it is forgotten          scheduled anew
+//! ```
+//!
+//! The RST to the client and the RST to the server have the numbers that each of the two waits for, as far as the
+//! segment at hand tells. A server that does not take its own (the segment was sent twice) is reset with its next
+//! segment, which is of no connection then.
+
+use super::Slow;
+use super::packet::Segment;
+use crate::connection::{TcpEvent, Transport};
+use crate::frame::Frame;
+use crate::names::drop_reason::DropReason;
+use crate::names::family::V4;
+use crate::names::ids::{InterfaceId, Protocol};
+use crate::snapshot::OnRemoval;
+use crate::wire::answer::{self, ResetFrame};
+use crate::worker::fate::Judged;
+use crate::worker::flows::Found;
+
+/// How a connection stands when a packet of its client has come.
+pub(in crate::worker) enum Standing {
+    /// The packet is of it.
+    GoesOn,
+    /// It is forgotten, and the packet opens another.
+    BeginsAnew,
+    /// It is over, and so is the packet.
+    Ends(Ending),
+}
+
+/// How a connection of a removed real ends.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::worker) enum Ending {
+    /// Nobody is told, and it stays: the real may be added again.
+    Silent,
+    /// The client is told.
+    ToClient,
+    /// Both sides are told.
+    ToBoth,
+}
+
+impl<F: Frame> Slow<'_, F> {
+    /// How the connection stands that a client's packet has been found to be of.
+    pub(super) fn standing(&self, segment: &Segment, found: Found) -> Standing {
+        let real = found.entry.real();
+        let removed = self.snapshot.on_removal(real);
+        if segment.is_syn() {
+            // The first as with conn_reuse_mode=1.
+            let begins_anew =
+                found.entry.state().is_closing() || removed.is_some() || self.snapshot.is_quiesced(real);
+            return if begins_anew { Standing::BeginsAnew } else { Standing::GoesOn };
+        }
+        match removed {
+            None => Standing::GoesOn,
+            // Its connection is forgotten with the first fragment.
+            Some(_) if segment.transport.is_none() => Standing::Ends(Ending::Silent),
+            Some(OnRemoval::Drop) => Standing::Ends(Ending::Silent),
+            Some(OnRemoval::Reset) => Standing::Ends(Ending::ToBoth),
+            Some(OnRemoval::Reschedule) => match segment.ends.protocol {
+                Protocol::Tcp => Standing::Ends(Ending::ToClient),
+                Protocol::Udp => Standing::BeginsAnew,
+            },
+        }
+    }
+
+    /// Ends a connection of a removed real with a packet of its client.
+    pub(super) fn end(&mut self, frame: &mut F, segment: &Segment, found: Found, ending: Ending) -> Judged {
+        let reason = match ending {
+            Ending::Silent => return Err(DropReason::RealRemoved),
+            Ending::ToClient | Ending::ToBoth => DropReason::ConnectionReset,
+        };
+        if segment.ends.protocol == Protocol::Udp {
+            self.flows.close::<V4>(found.slot);
+            return self.answer_port_unreachable(frame, reason, segment.ends.destination.ip());
+        }
+        // While it can still be read.
+        let onward = match ending {
+            Ending::ToBoth => self.reset_onward(frame, segment, found),
+            _ => None,
+        };
+        // The client's own RST ends it too, and is not answered.
+        let is_over = segment.transport == Some(Transport::Tcp(TcpEvent::Reset));
+        let judged = self.answer_with_reset(frame, reason);
+        if judged.is_ok() || is_over {
+            self.flows.close::<V4>(found.slot);
+            self.held.besides = onward;
+        }
+        judged
+    }
+
+    /// The RST to the real, as from the client whose segment this is; `None` if there is no way to the real any more.
+    fn reset_onward(&self, frame: &F, segment: &Segment, found: Found) -> Option<(InterfaceId, ResetFrame)> {
+        let real = self.snapshot.real_key(found.entry.real())?;
+        let way = self.reach.way(found, segment.ends.destination.ip(), self.snapshot)?;
+        let (_, destination) = self.reach.resolved(way.hop, way.known)?;
+        let source = self.snapshot.interfaces.get(way.hop.interface.index())?.mac;
+        let endpoint = V4::socket(real.endpoint)?;
+        let reset = answer::reset_onward(frame.bytes(), endpoint, (source, destination))?;
+        Some((way.hop.interface, reset))
+    }
+}
