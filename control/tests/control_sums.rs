@@ -9,7 +9,8 @@ use dataplane::live::elsewhere::Load;
 use dataplane::live::next_hops::NextHops;
 use dataplane::live::reals::Reals;
 use dataplane::names::ids::*;
-use dataplane::schedule::{Algorithm, Asked, Candidate, Change, Schedule};
+use dataplane::names::time::Now;
+use dataplane::schedule::{Algorithm, Candidate, Change, Known, Schedule};
 use dataplane::snapshot::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -88,8 +89,7 @@ impl Lab {
     /// What a worker's picks are told of a real.
     fn view(&self, worker: usize, real: u32) -> Load {
         let WorkerEnd { counters, elsewhere, reals, .. } = &self.ends[worker];
-        let client = endpoint(1, 1);
-        Asked { client, live: reals, own: counters, elsewhere }.connections(RealId(real))
+        Known { live: reals, own: counters, elsewhere, now: Now { nanoseconds: 0 } }.connections(RealId(real))
     }
 
     fn open(&self, worker: usize, real: u32, state: u64) {
