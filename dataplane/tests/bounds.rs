@@ -77,7 +77,7 @@ fn the_bounds_are_the_codes() {
         ),
         format!(
             "takes no new connection now | {} for each new connection; the next one goes on from there |",
-            written(constant("schedule/mod", "MOST_PASSED_OVER"))
+            written(constant("schedule/rounds", "MOST_PASSED_OVER"))
         ),
         format!(
             "| datagrams whose fragments are followed | {}. One that was silent for {} s is forgotten; in a full bucket \

@@ -45,12 +45,12 @@ impl Block {
         self.lab.configure(&[Configured { key: tcp_service(SERVICE), reals: self.reals.clone() }]);
     }
 
-    fn from_client(&mut self, client: SocketAddrV4, flags: u8) -> Vec<Sent> {
+    fn client_sends(&mut self, client: SocketAddrV4, flags: u8) -> Vec<Sent> {
         let packet = Packet::tcp(client, SERVICE, flags).macs(CLIENT_MAC, VIP_MAC);
         self.lab.arrive(VIP0, &packet.frame())
     }
 
-    fn from_real(&mut self, real: SocketAddrV4, client: SocketAddrV4, flags: u8) {
+    fn real_sends(&mut self, real: SocketAddrV4, client: SocketAddrV4, flags: u8) {
         let packet = Packet::tcp(real, client, flags).macs(RS1_MAC, DIP_MAC);
         let sent = self.lab.arrive(DIP0, &packet.frame());
         assert_eq!(sent.len(), 1, "the reply is translated");
@@ -58,16 +58,16 @@ impl Block {
     }
 
     fn close(&mut self, client: SocketAddrV4, real: SocketAddrV4) {
-        self.from_client(client, FIN | ACK);
-        self.from_real(real, client, FIN | ACK);
-        self.from_client(client, ACK);
+        self.client_sends(client, FIN | ACK);
+        self.real_sends(real, client, FIN | ACK);
+        self.client_sends(client, ACK);
     }
 
     /// A connection from its SYN on; `None`: of any port of the usual client.
     fn connect(&mut self, client: Option<SocketAddrV4>, expected: &str) {
         self.next_port += 1;
         let client = client.unwrap_or(at(CLIENT, self.next_port));
-        let sent = self.from_client(client, SYN);
+        let sent = self.client_sends(client, SYN);
         let to_real = sent.iter().find(|sent| sent.port == DIP0).map(|sent| read(&sent.bytes).destination);
         let name = to_real.map(|real| format!("rs{}", (real.ip().octets()[3] + 3) / 10));
         // For some the kernel's limit of ICMP left the client without an answer.
@@ -75,8 +75,8 @@ impl Block {
         assert_eq!(name.as_deref(), (!refused).then_some(expected), "{client}, after {}", self.compared);
         self.compared += 1;
         let Some(real) = to_real else { return };
-        self.from_real(real, client, SYN | ACK);
-        self.from_client(client, ACK);
+        self.real_sends(real, client, SYN | ACK);
+        self.client_sends(client, ACK);
         if self.is_short {
             self.close(client, real);
         } else {

@@ -40,8 +40,8 @@ use std::time::{Duration, Instant};
 /// How often `drain --wait` asks again.
 const DRAIN_POLL: Duration = Duration::from_millis(200);
 
-/// How long `drain --then reset` waits until nothing lives any more. What is silent is forgotten after a second, and what
-/// is not, reset at once.
+/// How long `drain --then reset` waits until nothing lives any more. What is silent is forgotten after a second, and
+/// what is not, reset at once.
 const RESET_WAIT: Duration = Duration::from_secs(10);
 
 /// What surrounds a run: everything that `lbctl` reads and writes besides the socket.

@@ -360,8 +360,9 @@ impl Timeouts {
         self
     }
 
-    /// These, but what is open by the client's word alone lives no longer than what is being opened: as with the kernel's
-    /// `secure_tcp`, a client with a made-up address keeps a place for a minute, and not for as long as an open connection.
+    /// These, but what is open by the client's word alone lives no longer than what is being opened: as with the
+    /// kernel's `secure_tcp`, a client with a made-up address keeps a place for a minute, and not for as long as an
+    /// open connection.
     #[must_use]
     pub fn secured(mut self) -> Self {
         for state in [EC, CC] {

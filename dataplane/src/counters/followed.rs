@@ -117,8 +117,8 @@ impl WorkerCounters {
         mark.set(mark.get() & (NOTED | NEXT | LIMITED));
     }
 
-    /// Sets whether beginnings and endings of a real's connections are [told of](Self::take_limited). Only the worker may
-    /// call it.
+    /// Sets whether beginnings and endings of a real's connections are [told of](Self::take_limited). Only the worker
+    /// may call it.
     pub(crate) fn set_limited(&self, real: RealId, is: bool) {
         let mark = &self.real(real).mark.0;
         mark.set(mark.get() & !LIMITED | if is { LIMITED } else { 0 });

@@ -1,5 +1,5 @@
-//! Which reals have a connection threshold, and on which of these connections have begun or ended, so that a worker looks
-//! at those alone.
+//! Which reals have a connection threshold, and on which of these connections have begun or ended, so that a worker
+//! looks at those alone.
 //!
 //! Two sets of reals' numbers as bits. What is in the second is found by two more levels, in which a bit stands for a
 //! word of the level below that is not zero.

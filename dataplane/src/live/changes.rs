@@ -36,8 +36,8 @@ impl Changes {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// Tells of each change from number `read` on, and moves that on. False if too many have come to know them all: then
-    /// any real may have changed. What another thread is about to write is told of by the next call.
+    /// Tells of each change from number `read` on, and moves that on. False if too many have come to know them all:
+    /// then any real may have changed. What another thread is about to write is told of by the next call.
     pub fn follow(&self, read: &mut u64, mut changed: impl FnMut(RealId)) -> bool {
         let count = self.count();
         while *read < count {

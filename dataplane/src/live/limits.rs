@@ -103,8 +103,8 @@ impl Limits {
 }
 
 impl Reals {
-    /// Whether the caller is the first that comes to this version of the configuration, and so is to set the limits that
-    /// differ from those before.
+    /// Whether the caller is the first that comes to this version of the configuration, and so is to set the limits
+    /// that differ from those before.
     pub fn begins(&self, version: u64) -> bool {
         self.limits.version.fetch_max(version, Ordering::SeqCst) < version
     }

@@ -1,7 +1,7 @@
 //! The flags of `ipvsadm -b`.
 
-/// How a scheduler is varied: three bits, whose meaning is the scheduler's. Those that mean nothing to it are kept all the
-/// same, as in IPVS.
+/// How a scheduler is varied: three bits, whose meaning is the scheduler's. Those that mean nothing to it are kept all
+/// the same, as in IPVS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flags(u8);
 

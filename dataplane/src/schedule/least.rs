@@ -139,8 +139,8 @@ impl Tournament {
         }
     }
 
-    /// As [`refresh`](Self::refresh) for a real of which nothing but its connection counts has changed, if all reals meet
-    /// in one match; else false, and nothing done.
+    /// As [`refresh`](Self::refresh) for a real of which nothing but its connection counts has changed, if all reals
+    /// meet in one match; else false, and nothing done.
     #[inline(always)]
     pub(super) fn recount_few(&mut self, place: usize, known: &Known<'_>) -> bool {
         let [Match(all)] = &mut *self.matches else { return false };
@@ -156,7 +156,8 @@ impl Tournament {
         }
     }
 
-    /// As [`pick`](Self::pick), where all reals meet in one match and their flags are known, unless there is more to it.
+    /// As [`pick`](Self::pick), where all reals meet in one match and their flags are known, unless there is more to
+    /// it.
     #[inline(always)]
     pub(super) fn best_of_few(&self, now: Now) -> Option<RealId> {
         let [last] = &*self.matches else { return None };

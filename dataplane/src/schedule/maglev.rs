@@ -42,9 +42,9 @@ struct Walk {
 
 /// The place of the real that each slot is of.
 ///
-/// Reals take free slots in turn, each by an order of its own that follows from its address and port. Their last weights
-/// above 0 count: a weight of 0 moves nobody else's clients. Reals beyond the slots get none; the kernel refuses a table
-/// then.
+/// Reals take free slots in turn, each by an order of its own that follows from its address and port. Their last
+/// weights above 0 count: a weight of 0 moves nobody else's clients. Reals beyond the slots get none; the kernel
+/// refuses a table then.
 pub(super) fn table(candidates: &[Candidate], identities: &[Identity]) -> Box<[u32]> {
     let mut table: Box<[u32]> = vec![NOBODY; SLOTS].into();
     let weights = || identities.iter().map(|identity| identity.last_weight).filter(|weight| *weight > 0);

@@ -20,8 +20,8 @@
 //! positions    ... for all services, and how it follows what happens to their reals
 //! ```
 //!
-//! An algorithm of another kind is a file that makes its choices, a variant of [`Schedule`] and of [`Position`], and its
-//! names in [`Algorithm`].
+//! An algorithm of another kind is a file that makes its choices, a variant of [`Schedule`] and of [`Position`], and
+//! its names in [`Algorithm`].
 
 mod algorithm;
 mod asked;
@@ -90,8 +90,8 @@ pub struct Identity {
 pub struct Options {
     /// Those of the algorithm.
     pub flags: Flags,
-    /// Seconds in which a real that appears comes to its share; 0: at once. Without effect for an algorithm that does not
-    /// [have it](Algorithm::has_slow_start).
+    /// Seconds in which a real that appears comes to its share; 0: at once. Without effect for an algorithm that does
+    /// not [have it](Algorithm::has_slow_start).
     pub slow_start: u32,
     /// Of the reals, in the order of the candidates: for `mh`; the other algorithms do without.
     pub identities: Vec<Identity>,

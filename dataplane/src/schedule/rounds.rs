@@ -61,8 +61,8 @@ impl Rounds {
         }
     }
 
-    /// From `real` on, which is next in line, the first that is usable and takes its turn. Where all that are usable let
-    /// their turns pass, because they start slowly, the first of them takes it all the same.
+    /// From `real` on, which is next in line, the first that is usable and takes its turn. Where all that are usable
+    /// let their turns pass, because they start slowly, the first of them takes it all the same.
     ///
     /// Out of line, so that the usual way keeps what it needs in registers.
     #[cold]

@@ -103,8 +103,8 @@ fn round_robin_compares_no_connections() {
     }
 }
 
-/// How many of so many picks each of two reals gets, the second of which has appeared some seconds ago in a service that
-/// starts slowly for ten.
+/// How many of so many picks each of two reals gets, the second of which has appeared some seconds ago in a service
+/// that starts slowly for ten.
 fn picks_with_a_new_real(algorithm: Algorithm, seconds: u64, picks: usize) -> [usize; 2] {
     let mut lab = lab::Lab::new(algorithm, Flags::NONE);
     lab.options.slow_start = 10;

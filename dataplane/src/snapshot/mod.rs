@@ -149,8 +149,8 @@ impl Snapshot {
         }
     }
 
-    /// What becomes of the connections of a real that has been removed, or is [emptied](Real::is_emptied); `None`: they go
-    /// on.
+    /// What becomes of the connections of a real that has been removed, or is [emptied](Real::is_emptied); `None`: they
+    /// go on.
     pub fn on_removal(&self, id: RealId) -> Option<OnRemoval> {
         match self.standings.get(id.0 as usize) {
             Some(Standing::Removed(on_removal)) => Some(*on_removal),
@@ -164,8 +164,8 @@ impl Snapshot {
         self.limited.get(&id).copied().unwrap_or_default()
     }
 
-    /// The reals whose thresholds may differ from those of this older snapshot, in time proportional to an edit if this is
-    /// the next version, and otherwise to the number of reals that have any.
+    /// The reals whose thresholds may differ from those of this older snapshot, in time proportional to an edit if this
+    /// is the next version, and otherwise to the number of reals that have any.
     pub fn limited_since<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = RealId> + 'a {
         let edited = self.edited_reals.as_deref().filter(|_| old.version + 1 == self.version);
         let all = edited.is_none().then(|| old.limited.keys().chain(self.limited.keys()));

@@ -167,8 +167,8 @@ impl Flows {
         }
     }
 
-    /// As [`pick`](Self::pick), where some reals have thresholds: the next real takes the connection if another worker has
-    /// taken the last place of this one meanwhile.
+    /// As [`pick`](Self::pick), where some reals have thresholds: the next real takes the connection if another worker
+    /// has taken the last place of this one meanwhile.
     #[cold]
     #[inline(never)]
     fn pick_limited<V: Family>(

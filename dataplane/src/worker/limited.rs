@@ -1,10 +1,11 @@
 //! This worker's part in the connections of reals that have a connection threshold.
 //!
-//! What all workers have together is one word for each such real ([`limits`](crate::live::limits)). A connection that is to
-//! be opened takes a place there first; connections that have ended give theirs back before the next one is opened, and at
-//! the end of each turn. So there are never more than the upper threshold says, and with one worker a real is closed and
-//! opened after the very connections after which the kernel does it. Connections that are not asked for (those of
-//! persistent clients, and those that are taken over from another run) are added after they have been made.
+//! What all workers have together is one word for each such real ([`limits`](crate::live::limits)). A connection that
+//! is to be opened takes a place there first; connections that have ended give theirs back before the next one is
+//! opened, and at the end of each turn. So there are never more than the upper threshold says, and with one worker a
+//! real is closed and opened after the very connections after which the kernel does it. Connections that are not asked
+//! for (those of persistent clients, and those that are taken over from another run) are added after they have been
+//! made.
 
 use crate::counters::WorkerCounters;
 use crate::live::reals::Reals;

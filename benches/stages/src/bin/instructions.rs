@@ -1,8 +1,8 @@
 //! Runs one stage, for valgrind to count its instructions (`instructions.py`): only what
 //! [`collected`] calls counts. Prints how many packets, connections or entries went through.
 //!
-//! `instructions STAGE`; without one, the stages' names. Besides those there is `pick-ALGORITHM-REALS`: a pick, and what
-//! the connection that it opens does to the schedule.
+//! `instructions STAGE`; without one, the stages' names. Besides those there is `pick-ALGORITHM-REALS`: a pick, and
+//! what the connection that it opens does to the schedule.
 #![forbid(unsafe_code)]
 
 use dataplane::connection::table::{New, Table};

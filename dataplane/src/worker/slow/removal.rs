@@ -1,9 +1,10 @@
-//! Packets of connections whose real, or its service, has been removed, or whose real is emptied, and SYNs that are sent
-//! again.
+//! Packets of connections whose real, or its service, has been removed, or whose real is emptied, and SYNs that are
+//! sent again.
 //!
 //! A SYN of a connection whose real has been removed, or has weight 0, is scheduled anew whatever the state: as the
-//! kernel does with `expire_nodest_conn=1`. So a client whose SYN met a dead server reaches another by its next one. What
-//! becomes of other packets of removed reals is for the service to say; a real that is emptied is handled as with `reset`:
+//! kernel does with `expire_nodest_conn=1`. So a client whose SYN met a dead server reaches another by its next one.
+//! What becomes of other packets of removed reals is for the service to say; a real that is emptied is handled as with
+//! `reset`:
 //!
 //! ```text
 //!             TCP                                             UDP
