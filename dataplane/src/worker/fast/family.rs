@@ -1,5 +1,5 @@
-//! What the fast path has to know of an address family. All else in it is the same for each, and is compiled for each by
-//! itself.
+//! What the fast path has to know of an address family. All else in it is the same for each, and is compiled for each
+//! by itself.
 
 use super::decode::Expected;
 use crate::connection::table::{ClientKey, Home};

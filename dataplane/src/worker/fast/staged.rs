@@ -22,8 +22,8 @@ pub(in crate::worker) struct Decoded<V: Family = V4> {
     pub(in crate::worker) direction: Direction,
 }
 
-/// A burst of frames of one address family, with per-frame results as parallel arrays, so that a loop needs a single index. In whole cache lines, for
-/// it is written with every burst.
+/// A burst of frames of one address family, with per-frame results as parallel arrays, so that a loop needs a single
+/// index. In whole cache lines, for it is written with every burst.
 #[repr(align(128))]
 pub(in crate::worker) struct Staged<F, V: Family = V4> {
     pub(in crate::worker) arrival: InterfaceId,
