@@ -214,8 +214,9 @@ impl Neighbours {
         }
     }
 
-    /// The interface has another MAC: first, nothing is sent to its neighbours any more. See [`NextHops::set_source`]
-    /// for what has to happen before [`restore`](Self::restore).
+    /// The interface has another MAC: first, nothing is sent to its neighbours any more. See
+    /// [`set_source`](dataplane::live::next_hops::NextHops::set_source) for what has to happen before
+    /// [`restore`](Self::restore).
     pub fn withdraw(&mut self, interface: InterfaceId) {
         self.withdrawn |= interface.bit();
         for (key, _) in self.known_behind(interface) {
