@@ -119,7 +119,7 @@ fn every_refusal_has_its_code_and_words() {
         upper_threshold: upper,
         lower_threshold: lower,
     };
-    let thresholds = "not supported yet: connection thresholds (-x, -y)";
+    let crossed = "Numerical result out of range: the lower threshold 2 is above the upper one 1";
     let cases = [
         (add_service(WEB, None), "service_exists", "service exists"),
         (edit_service(none, None), "no_such_service", "no such service"),
@@ -144,8 +144,7 @@ fn every_refusal_has_its_code_and_words() {
         ),
         (persistent, "not_supported", "not supported yet: persistence (-p)"),
         (persisting, "not_supported", "not supported yet: persistence (-p)"),
-        (threshold(Some(1), None), "not_supported", thresholds),
-        (threshold(Some(2), Some(1)), "not_supported", thresholds),
+        (threshold(Some(1), Some(2)), "bad_threshold", crossed),
         (add_real(WEB, "10.9.9.9:80", 1), "no_route", "no route to 10.9.9.9"),
         (add_real(WEB, "10.0.0.27:80", 65_536), "bad_weight", "weight 65536 is above 65535"),
         (edit_real(WEB, "10.0.0.7:80", Some(65_536)), "bad_weight", "weight 65536 is above 65535"),
