@@ -110,8 +110,8 @@ fn restore(lines: &[&str]) -> Command {
 fn every_refusal_has_its_code_and_words() {
     let desk = Desk::with_web();
     let none = "tcp://192.168.10.100:81";
-    let with = |service| ServiceOptions { persistence: Some(360), ..ServiceOptions::new(listen(service)) };
-    let (persistent, persisting) = (Command::AddService(with(none)), Command::EditService(with(WEB)));
+    let with =
+        |service| ServiceOptions { on_removal: Some("reset".into()), ..ServiceOptions::new(listen(service)) };
     let threshold = |upper, lower| Command::AddReal {
         service: listen(WEB),
         real: std::net::SocketAddr::V4(endpoint("10.0.0.27:80")),
@@ -142,8 +142,6 @@ fn every_refusal_has_its_code_and_words() {
             "unknown_scheduler",
             "unknown scheduler \"x\" (known: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)",
         ),
-        (persistent, "not_supported", "not supported yet: persistence (-p)"),
-        (persisting, "not_supported", "not supported yet: persistence (-p)"),
         (threshold(Some(1), Some(2)), "bad_threshold", crossed),
         (add_real(WEB, "10.9.9.9:80", 1), "no_route", "no route to 10.9.9.9"),
         (add_real(WEB, "10.0.0.27:80", 65_536), "bad_weight", "weight 65536 is above 65535"),

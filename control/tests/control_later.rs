@@ -19,10 +19,8 @@ const PORTS: &str = "[[port]]\nname = \"vip0\"\nside = \"vip\"\ndevice = \"net_n
                      [[port]]\nname = \"dip0\"\nside = \"dip\"\ndevice = \"net_null1\"\naddresses = [\"10.0.0.8/24\"]\n";
 
 /// What is refused as not there yet: its name, a line's options, and the key of a request and of the file.
-const OF_SERVICE: [(&str, &str, &str, &str); 2] = [
-    ("persistence (-p)", "-p 5", "5", "persistence"),
-    ("-o (one-packet scheduling)", "-o", "true", "one_packet"),
-];
+const OF_SERVICE: [(&str, &str, &str, &str); 1] =
+    [("-o (one-packet scheduling)", "-o", "true", "one_packet")];
 
 #[test]
 fn settings_of_services_that_are_for_later_are_refused_by_name() {

@@ -180,6 +180,7 @@ fn snapshot_of(reals: u8, algorithm: Algorithm, steering: Steering) -> Snapshot 
         unmatched: Unmatched::Route,
         ip_options: IpOptions::Filter,
         sloppy_tcp: false,
+        keep_quiescent_templates: false,
     })
 }
 

@@ -172,12 +172,14 @@ pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> 
     let ip_options = section.word("ip_options", &words, problems);
     let sloppy_tcp = section.truth("sloppy_tcp", problems);
     let secure_tcp = section.truth("secure_tcp", problems);
+    let keep = section.truth("keep_quiescent_templates", problems);
     section.finish(problems);
     Forward {
         unmatched: unmatched.map_or(usual.unmatched, |unmatched| unmatched.value),
         ip_options: ip_options.map_or(usual.ip_options, |ip_options| ip_options.value),
         sloppy_tcp: sloppy_tcp.map_or(usual.sloppy_tcp, |sloppy_tcp| sloppy_tcp.value),
         secure_tcp: secure_tcp.map_or(usual.secure_tcp, |secure_tcp| secure_tcp.value),
+        keep_quiescent_templates: keep.map_or(usual.keep_quiescent_templates, |keep| keep.value),
     }
 }
 

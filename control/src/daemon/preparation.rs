@@ -256,12 +256,12 @@ impl Worker {
     fn tried(&self, model: &Model, network: &Network, command: &Command) -> Result<Model, Refused> {
         let Desk { compiler, gauges, .. } = &self.desk;
         let (next, _) = change::apply(model, network, command)?;
-        compiler.check(&next, |id| gauges.connections(id).total > 0)?;
+        compiler.check(&next, |id| gauges.connections(id).hold_real())?;
         Ok(next)
     }
 
     fn release(&mut self) -> Vec<RealKey> {
         let Desk { compiler, gauges, .. } = &mut self.desk;
-        compiler.release(compiler.version(), |id| gauges.connections(id).total > 0)
+        compiler.release(compiler.version(), |id| gauges.connections(id).hold_real())
     }
 }

@@ -19,6 +19,8 @@ pub struct Forward {
     pub sloppy_tcp: bool,
     /// Whether a TCP connection that the real has not confirmed lives no longer than one that is being opened.
     pub secure_tcp: bool,
+    /// Whether clients of a persistent service stay with a real whose weight is 0.
+    pub keep_quiescent_templates: bool,
 }
 
 impl Default for Forward {
@@ -29,6 +31,7 @@ impl Default for Forward {
             ip_options: IpOptions::Filter,
             sloppy_tcp: false,
             secure_tcp: false,
+            keep_quiescent_templates: false,
         }
     }
 }

@@ -77,29 +77,39 @@ pub struct Connections {
     pub total: u64,
     /// Those in TIME_WAIT or CLOSE.
     pub closing: u64,
+    /// Persistence templates, which are no connections (as `PersistConn`).
+    pub templates: u64,
 }
 
 impl Gauges {
     /// A real's connections on all workers.
     pub fn connections(&self, id: RealId) -> Connections {
-        Connections::of(self.0.iter().map(|counters| counters.real(id)))
+        Connections::of(id, self.0.iter().map(AsRef::as_ref))
     }
 }
 
 impl Connections {
-    fn of<'a>(counters: impl Iterator<Item = &'a RealCounters> + Clone) -> Self {
+    fn of<'a>(id: RealId, workers: impl Iterator<Item = &'a WorkerCounters> + Clone) -> Self {
         // A worker's gauge may be below 0 as long as another's is above: sums wrap back.
-        let sum = |gauge: fn(&RealCounters) -> u64| counters.clone().map(gauge).fold(0, u64::wrapping_add);
+        let sum = |gauge: fn(&RealCounters) -> u64| {
+            workers.clone().map(|counters| gauge(counters.real(id))).fold(0, u64::wrapping_add)
+        };
         Self {
             active: sum(|real| real.states.active()),
             total: sum(|real| real.total.get()),
             closing: sum(|real| real.states.closing()),
+            templates: workers.clone().map(|counters| counters.templates_of(id)).fold(0, u64::wrapping_add),
         }
     }
 
     /// As `InActConn`.
     pub fn inactive(&self) -> u64 {
         self.total.saturating_sub(self.active)
+    }
+
+    /// Whether the real is known to workers by something that they keep.
+    pub const fn hold_real(&self) -> bool {
+        self.total > 0 || self.templates > 0
     }
 
     /// All but those that are over but for stragglers.
@@ -260,6 +270,6 @@ impl Workers {
 
     /// A real's connections on all workers.
     pub fn connections(&self, id: RealId) -> Connections {
-        Connections::of(self.counters().map(|counters| counters.real(id)))
+        Connections::of(id, self.counters())
     }
 }

@@ -30,6 +30,7 @@ impl Snapshot {
             unmatched,
             ip_options,
             sloppy_tcp,
+            keep_quiescent_templates,
         } = description;
         assert!(eth_ports.len() <= MAX_ETH_PORTS, "{} EthPorts, {MAX_ETH_PORTS} at most", eth_ports.len());
         assert!(interfaces.len() <= MAX_INTERFACES, "more than {MAX_INTERFACES} interfaces");
@@ -52,6 +53,7 @@ impl Snapshot {
             unmatched,
             ip_options,
             sloppy_tcp,
+            keep_quiescent_templates,
             keys: Vec::new(),
             standings: Vec::new(),
             quiesced: Vec::new(),
@@ -100,6 +102,7 @@ impl Snapshot {
             unmatched: Unmatched::Drop,
             ip_options: IpOptions::Filter,
             sloppy_tcp: false,
+            keep_quiescent_templates: false,
         })
     }
 

@@ -68,6 +68,8 @@ pub struct Snapshot {
     pub ip_options: IpOptions,
     /// Whether a TCP segment other than a SYN may open a connection.
     pub sloppy_tcp: bool,
+    /// Whether clients of a persistent service stay with a real whose weight is 0.
+    pub keep_quiescent_templates: bool,
     /// The smallest MTU of all interfaces: what is no larger fits wherever it goes.
     pub smallest_mtu: u16,
     /// By [`InterfaceId`]; as [`Mac::bits`].
@@ -193,6 +195,13 @@ impl Snapshot {
     #[inline(always)]
     pub fn service_at<F: Compiled>(&self, remote: RemoteOf<F>, protocol_number: u8) -> Option<ServiceId> {
         F::part(&self.families).service_at(F::listener(remote, protocol_number))
+    }
+
+    /// Whether clients stay with their reals there.
+    #[inline(always)]
+    pub fn is_persistent(&self, id: ServiceId) -> bool {
+        let service = self.services.get(id.0 as usize).and_then(Option::as_ref);
+        service.is_some_and(|service| service.policy.persistence.is_some())
     }
 
     /// Whether the address is our own, or one that [stands for a whole link](Self::is_link_broadcast): no client's.

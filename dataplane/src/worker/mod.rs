@@ -26,6 +26,7 @@
 //! flows       the connections: finding, opening, closing
 //! tables      the tables that they are in: one for each address family
 //! limited     connections of reals that have a threshold
+//! persistent  which real the clients of persistent services stay with, asked of the worker that knows
 //! own         connections that reals themselves open from a port that they serve on
 //! shares      how much of a full table each service has
 //! fate        what becomes of a frame
@@ -46,6 +47,7 @@ mod io;
 mod limited;
 mod orders;
 mod own;
+mod persistent;
 mod reach;
 mod shares;
 mod slow;

@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod packet;
+pub mod persistent;
 
 use dataplane::connection::table::HashKey;
 use dataplane::connection::{Copied, Timeouts};
@@ -157,6 +158,7 @@ impl Lab {
             unmatched: Unmatched::Route,
             ip_options: IpOptions::Filter,
             sloppy_tcp: false,
+            keep_quiescent_templates: false,
         };
         let mut lab = Self {
             worker,

@@ -101,6 +101,7 @@ impl<F: Frame> Fast<'_, F> {
             && !V::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
             && !snapshot.belongs_elsewhere(source, arrival)
+            && !snapshot.is_persistent(service)
             && !self.is_of_another_worker(decoded);
         opens.then_some(Opening { protocol, service, source })
     }

@@ -91,6 +91,7 @@ fn snapshot() -> Snapshot {
         unmatched: Unmatched::Drop,
         ip_options: IpOptions::Filter,
         sloppy_tcp: false,
+        keep_quiescent_templates: false,
     })
 }
 

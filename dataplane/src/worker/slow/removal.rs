@@ -56,9 +56,10 @@ impl<F: Frame> Slow<'_, F> {
         let real = found.entry.real();
         let removed = self.snapshot.on_removal(real);
         if segment.is_syn() {
-            // The first as with conn_reuse_mode=1.
-            let begins_anew =
-                found.entry.state().is_closing() || removed.is_some() || self.snapshot.is_quiesced(real);
+            // As with conn_reuse_mode=1, which leaves clients with the real that they stay with.
+            let is_reused = found.entry.state().is_closing()
+                && !self.flows.stays_with(&segment.ends, real, self.snapshot);
+            let begins_anew = is_reused || removed.is_some() || self.snapshot.is_quiesced(real);
             return if begins_anew { Standing::BeginsAnew } else { Standing::GoesOn };
         }
         match removed {

@@ -49,6 +49,7 @@ impl Parts {
             unmatched: Unmatched::Route,
             ip_options: IpOptions::Filter,
             sloppy_tcp: false,
+            keep_quiescent_templates: false,
         });
         let reals = Arc::new(Reals::default());
         let (worker, control) = channel(Arc::new(NextHops::new([OURS])), Arc::clone(&reals));

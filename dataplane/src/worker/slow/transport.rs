@@ -2,8 +2,10 @@
 
 use super::Slow;
 use super::ip::{Obstacle, leaving};
+use super::openings::Opening;
 use super::packet::{Ip, Segment};
 use super::removal::Standing;
+use crate::exchange::peers::Purpose;
 use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
@@ -13,19 +15,27 @@ use crate::wire::{checksum, tcp};
 use crate::worker::fast::rewrite;
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::flows::{Ends, Found};
+use crate::worker::persistent::Stays;
 
 impl<F: Frame> Slow<'_, F> {
     /// TCP or UDP, or a fragment of it whose ports are known.
     pub(in crate::worker) fn transport_layer(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
         if self.snapshot.local(ip.destination).is_some() {
-            self.client_side(frame, ip, segment)
+            self.client_side(frame, ip, segment, None)
         } else {
             self.passing(frame, ip, segment)
         }
     }
 
-    /// To an own address: a connection's packet, or the first of a new one.
-    fn client_side(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
+    /// To an own address: a connection's packet, or the first of a new one, for which `stays` says which real its
+    /// client stays with, if another worker has been asked that.
+    pub(in crate::worker) fn client_side(
+        &mut self,
+        frame: &mut F,
+        ip: Ip,
+        segment: Segment,
+        stays: Option<Stays>,
+    ) -> Judged {
         if let Some(found) = self.find(&segment.ends, Direction::Forward) {
             match self.standing(&segment, found) {
                 Standing::GoesOn => return self.translate(frame, ip, &segment, found),
@@ -36,8 +46,11 @@ impl<F: Frame> Slow<'_, F> {
         let Some(transport) = segment.transport else {
             return Err(DropReason::FragmentRefused); // its connection went while it was on its way
         };
-        match self.new_connection(&segment.ends, transport) {
-            Ok(found) => self.translate(frame, ip, &segment, found),
+        match self.new_connection(&segment.ends, transport, stays) {
+            Ok(Opening::Made(found)) => self.translate(frame, ip, &segment, found),
+            Ok(Opening::Asks(to)) => {
+                Ok(Fate::HandOver { to, arrival: self.arrival, purpose: Purpose::Question })
+            }
             Err(refusal) => self.refuse(frame, &segment.ends, refusal),
         }
     }
