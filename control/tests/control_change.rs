@@ -110,8 +110,9 @@ fn restore(lines: &[&str]) -> Command {
 fn every_refusal_has_its_code_and_words() {
     let desk = Desk::with_web();
     let none = "tcp://192.168.10.100:81";
-    let with = |service| ServiceOptions { persistence: Some(360), ..ServiceOptions::new(listen(service)) };
-    let (persistent, persisting) = (Command::AddService(with(none)), Command::EditService(with(WEB)));
+    let with =
+        |service| ServiceOptions { on_removal: Some("reset".into()), ..ServiceOptions::new(listen(service)) };
+    let (resetting, edited) = (Command::AddService(with(none)), Command::EditService(with(WEB)));
     let threshold = |upper, lower| Command::AddReal {
         service: listen(WEB),
         real: std::net::SocketAddr::V4(endpoint("10.0.0.27:80")),
@@ -142,8 +143,8 @@ fn every_refusal_has_its_code_and_words() {
             "unknown_scheduler",
             "unknown scheduler \"x\" (known: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, mh, dh, twos, swrr)",
         ),
-        (persistent, "not_supported", "not supported yet: persistence (-p)"),
-        (persisting, "not_supported", "not supported yet: persistence (-p)"),
+        (resetting, "not_supported", "not supported yet: on_removal other than drop"),
+        (edited, "not_supported", "not supported yet: on_removal other than drop"),
         (threshold(Some(1), None), "not_supported", thresholds),
         (threshold(Some(2), Some(1)), "not_supported", thresholds),
         (add_real(WEB, "10.9.9.9:80", 1), "no_route", "no route to 10.9.9.9"),

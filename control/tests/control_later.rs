@@ -19,8 +19,7 @@ const PORTS: &str = "[[port]]\nname = \"vip0\"\nside = \"vip\"\ndevice = \"net_n
                      [[port]]\nname = \"dip0\"\nside = \"dip\"\ndevice = \"net_null1\"\naddresses = [\"10.0.0.8/24\"]\n";
 
 /// What is refused as not there yet: its name, a line's options, and the key of a request and of the file.
-const OF_SERVICE: [(&str, &str, &str, &str); 4] = [
-    ("persistence (-p)", "-p 5", "5", "persistence"),
+const OF_SERVICE: [(&str, &str, &str, &str); 3] = [
     ("-o (one-packet scheduling)", "-o", "true", "one_packet"),
     ("timeouts of a service", "--timeouts udp=5", r#"{"udp":5}"#, "timeouts"),
     ("on_removal other than drop", "--on-removal reset", r#""reset""#, "on_removal"),

@@ -62,6 +62,7 @@ fn compiled(version: u64, services: Vec<Option<Service>>, reals: Vec<Real>) -> S
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Drop,
         ip_options: IpOptions::Filter,
+        keep_quiescent_templates: false,
     })
 }
 

@@ -134,7 +134,22 @@ fn no_packet_makes_the_worker_allocate() {
 
 #[test]
 fn handing_over_allocates_nothing() {
-    let lab = Lab::serving();
+    hand_over(&Lab::serving());
+}
+
+#[test]
+fn asking_for_templates_allocates_nothing() {
+    let mut lab = Lab::serving();
+    for service in lab.description.services.iter_mut().flatten() {
+        let mask = std::net::Ipv4Addr::BROADCAST.into();
+        service.policy.persistence = Some(dataplane::snapshot::Persistence { seconds: 1, mask });
+    }
+    lab.apply();
+    hand_over(&lab);
+}
+
+/// Six thousand clients' datagrams, all received by one of two workers.
+fn hand_over(lab: &Lab) {
     let mut plain = PlainIo::new(2);
     let clients = 0..6000u16;
     for port in clients.clone() {

@@ -106,6 +106,7 @@ impl Build {
             timeouts: Timeouts::new(TimeoutSeconds { tcp, fin, udp }),
             unmatched: if configuration.route_unmatched { Unmatched::Route } else { Unmatched::Drop },
             ip_options: if configuration.filter_options { IpOptions::Filter } else { IpOptions::Pass },
+            keep_quiescent_templates: false,
         }
     }
 

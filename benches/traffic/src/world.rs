@@ -178,6 +178,7 @@ fn snapshot_of(reals: u8, algorithm: Algorithm, steering: Steering) -> Snapshot 
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,
         ip_options: IpOptions::Filter,
+        keep_quiescent_templates: false,
     })
 }
 

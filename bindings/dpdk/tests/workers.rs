@@ -252,6 +252,7 @@ fn snapshot(steering: Steering) -> Snapshot {
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,
         ip_options: IpOptions::Filter,
+        keep_quiescent_templates: false,
     })
 }
 

@@ -1,11 +1,11 @@
 //! The ports and routes of the file as the model has them.
 
 use super::{EthPort, StaticNeighbour, StaticRoute};
-use crate::model::Layout;
+use crate::model::{Forward, Layout};
 use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
-use dataplane::snapshot::{self, IpOptions, Route, Steering, Unmatched};
+use dataplane::snapshot::{self, Route, Steering};
 use ipnet::IpNet;
 
 /// What the file says, with each device's MAC, MTU (its largest IPv4 packet in bytes) and way of steering by index.
@@ -13,7 +13,7 @@ pub(super) fn layout(
     eth_ports: &[EthPort],
     routes: &[StaticRoute],
     neighbours: &[StaticNeighbour],
-    (unmatched, ip_options): (Unmatched, IpOptions),
+    forward: Forward,
     device: impl Fn(usize) -> (Mac, u16, Steering),
 ) -> Layout {
     let of_ports = eth_ports.iter().enumerate().map(|(index, EthPort { interface, .. })| {
@@ -40,8 +40,7 @@ pub(super) fn layout(
         routes: written.chain(alone).chain(defaults(eth_ports)).collect(),
         fixed: fixed.collect(),
         asked_mtu: eth_ports.iter().map(|port| port.interface.mtu).collect(),
-        unmatched,
-        ip_options,
+        forward,
     }
 }
 

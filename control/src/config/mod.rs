@@ -18,12 +18,12 @@ mod settings;
 
 pub use problem::Problem;
 
-use crate::model::{Model, Network};
+use crate::model::{Forward, Model, Network};
 use crate::nic_steering;
 use dataplane::names::ids::InterfaceId;
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
-use dataplane::snapshot::{IpOptions, Steering, Unmatched};
+use dataplane::snapshot::Steering;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -104,20 +104,7 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
     let mut model = Model::new(timeouts);
     services::read(services, (&topology, &network), problems).finish(&mut model);
     let Topology { eth_ports, routes, neighbours, .. } = topology;
-    let (unmatched, ip_options) = forward;
-    Config {
-        eal,
-        buffers,
-        control,
-        eth_ports,
-        routes,
-        neighbours,
-        capacity,
-        steering,
-        unmatched,
-        ip_options,
-        model,
-    }
+    Config { eal, buffers, control, eth_ports, routes, neighbours, capacity, steering, forward, model }
 }
 
 fn unknown_device(_: usize) -> (Mac, u16, Steering) {
@@ -143,10 +130,8 @@ pub struct Config {
     pub capacity: usize,
     /// `[steering] mode`.
     pub steering: nic_steering::Mode,
-    /// `[forward] unmatched`.
-    pub unmatched: Unmatched,
-    /// `[forward] ip_options`.
-    pub ip_options: IpOptions,
+    /// `[forward]`.
+    pub forward: Forward,
     /// `[timeouts]` and `[[service]]`.
     pub model: Model,
 }
@@ -155,8 +140,8 @@ impl Config {
     /// The ports and routes, with each device's MAC, MTU (its largest IPv4 packet in bytes) and way of steering by
     /// index.
     pub fn network(&self, device: impl Fn(usize) -> (Mac, u16, Steering)) -> Network {
-        let forward = (self.unmatched, self.ip_options);
-        Network::new(layout::layout(&self.eth_ports, &self.routes, &self.neighbours, forward, device))
+        let Self { eth_ports, routes, neighbours, forward, .. } = self;
+        Network::new(layout::layout(eth_ports, routes, neighbours, *forward, device))
     }
 }
 

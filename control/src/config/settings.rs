@@ -3,6 +3,7 @@
 use super::problem::Problems;
 use super::section::{self, At, Section};
 use super::{Buffers, Control, Eal, Hugepages, Idle};
+use crate::model::Forward;
 use crate::nic_steering::Mode;
 use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::snapshot::{IpOptions, Unmatched};
@@ -161,9 +162,9 @@ pub(super) fn steering(section: Option<Section<'_>>, problems: &mut Problems) ->
     mode.map_or(Mode::Auto, |mode| mode.value)
 }
 
-/// What happens to packets of no connection, and to those with IPv4 options.
-pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> (Unmatched, IpOptions) {
-    let Some(mut section) = section else { return (Unmatched::Route, IpOptions::Filter) };
+pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> Forward {
+    let Some(mut section) = section else { return Forward::default() };
+    let default = Forward::default();
     let words = [("route", Unmatched::Route), ("drop", Unmatched::Drop)];
     let unmatched = section.word("unmatched", &words, problems);
     let words = [("filter", IpOptions::Filter), ("pass", IpOptions::Pass)];
@@ -171,11 +172,13 @@ pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> 
     if let Some(At { value: true, at }) = section.truth("sloppy_tcp", problems) {
         problems.add(at, "not supported yet: sloppy_tcp");
     }
+    let keep = section.truth("keep_quiescent_templates", problems);
     section.finish(problems);
-    (
-        unmatched.map_or(Unmatched::Route, |unmatched| unmatched.value),
-        options.map_or(IpOptions::Filter, |options| options.value),
-    )
+    Forward {
+        unmatched: unmatched.map_or(default.unmatched, |unmatched| unmatched.value),
+        ip_options: options.map_or(default.ip_options, |options| options.value),
+        keep_quiescent_templates: keep.map_or(default.keep_quiescent_templates, |keep| keep.value),
+    }
 }
 
 pub(super) fn timeouts(section: Option<Section<'_>>, problems: &mut Problems) -> TimeoutSeconds {

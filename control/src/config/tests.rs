@@ -6,6 +6,7 @@ use super::*;
 use crate::model::{Real, Service};
 use crate::nic_steering::Mode;
 use dataplane::schedule::Algorithm;
+use dataplane::snapshot::{IpOptions, Unmatched};
 
 /// The example of the interface, but for what is not built yet.
 const EXAMPLE: &str = include_str!("tests/example.toml");
@@ -78,7 +79,7 @@ fn what_is_absent_has_the_values_of_the_example() {
     assert_eq!(least.buffers, example.buffers);
     assert_eq!(least.control.socket, example.control.socket);
     assert_eq!(least.capacity, example.capacity);
-    assert_eq!((least.unmatched, least.ip_options), (example.unmatched, example.ip_options));
+    assert_eq!(least.forward, example.forward);
     assert_eq!(least.steering, Mode::Auto);
     assert_eq!(least.model.timeouts, example.model.timeouts);
     assert_eq!(
@@ -102,6 +103,7 @@ fn the_values_given_are_taken() {
         "{LEAST}mtu = 9000\n[eal]\nmain_lcore = 2\nworkers = [3]\nhugepages = \"never\"\nmemory_mb = 0x80\n\
          idle = \"spin\"\nargs = [\"-a\", \"0000:3b:00.0\"]\n[buffers]\ncount = 1024\ncache = 0\nsize = 9_216\n\
          [control]\nsocket = \"lbd.sock\"\n[connections]\ncapacity = 64\n[steering]\nmode = \"software\"\n[forward]\nunmatched = \"drop\"\nip_options = \"pass\"\n\
+         keep_quiescent_templates = true\n\
          [timeouts]\ntcp = 10\ntcp_fin = 20\nudp = 30\n[[service]]\nlisten = \"tcp://192.168.10.100:80\"\n\
          scheduler = \"rr\"\nreal = [{{ address = \"10.0.0.7:8080\", weight = 65535 }}, {{ address = \"10.0.0.7\" }}]\n"
     ));
@@ -117,8 +119,9 @@ fn the_values_given_are_taken() {
     assert_eq!(config.eal, eal);
     assert_eq!(config.buffers, Buffers { count: 1024, cache: 0, size: 9216 });
     assert_eq!(config.control.socket, Path::new("lbd.sock"));
-    assert_eq!((config.capacity, config.unmatched), (64, Unmatched::Drop));
-    assert_eq!(config.ip_options, IpOptions::Pass);
+    assert_eq!(config.capacity, 64);
+    let (unmatched, ip_options) = (Unmatched::Drop, IpOptions::Pass);
+    assert_eq!(config.forward, Forward { unmatched, ip_options, keep_quiescent_templates: true });
     assert_eq!(config.steering, Mode::Software);
     assert_eq!((config.model.timeouts, config.eth_ports[1].interface.mtu), ([10, 20, 30].into(), Some(9000)));
     let reals: Vec<_> = service_of(&config).reals.iter().map(|r| (r.endpoint.port(), r.weight)).collect();
@@ -194,6 +197,10 @@ fn settings_that_are_wrong_are_named_with_their_line() {
         (
             "[forward]\nip_options = \"drop\"",
             "2: ip_options: expected \"filter\" or \"pass\", found \"drop\"".into(),
+        ),
+        (
+            "[forward]\nkeep_quiescent_templates = 1",
+            "2: keep_quiescent_templates: expected true or false, found a number".into(),
         ),
         ("[timeouts]\ntcp = 0", "2: tcp: expected a number from 1 to 2678400, found 0".into()),
         (

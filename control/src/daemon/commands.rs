@@ -97,7 +97,7 @@ impl ControlThread {
     /// What a `restore` would lead to.
     fn tried(&self, command: &Command) -> Result<Value, Refused> {
         let (next, _) = change::apply(&self.model, self.compiler.network(), command)?;
-        self.compiler.check(&next, |id| self.workers.connections(id).total > 0)?;
+        self.compiler.check(&next, |id| self.workers.connections(id).hold_real())?;
         let (services, reals) = (next.services().len(), next.real_count());
         Ok(json(Tried { services, reals, config_version: self.compiler.version() }))
     }

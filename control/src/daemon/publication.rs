@@ -190,11 +190,11 @@ impl ControlThread {
         }
     }
 
-    /// Lets go of removed reals without connections. The snapshot without them is to follow, so that packets from their
-    /// addresses are routed again. Whether there are any.
+    /// Lets go of removed reals without connections and persistence templates. The snapshot without them is to follow,
+    /// so that packets from their addresses are routed again. Whether there are any.
     fn release(&mut self) -> bool {
         let workers = &self.workers;
-        let live = |id| workers.connections(id).total > 0;
+        let live = |id| workers.connections(id).hold_real();
         let released = self.compiler.release(self.compiler.version(), live);
         for key in &released {
             self.statistics.forget(key);

@@ -23,7 +23,7 @@ mod timeouts;
 
 pub use draft::Draft;
 pub use limits::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, MAX_REALS, MAX_SERVICES};
-pub use network::{Layout, Network};
+pub use network::{Forward, Layout, Network};
 pub use real::Real;
 pub use settings::{Settings, StateTimeouts};
 pub use timeouts::{TooLong, with_timeouts};

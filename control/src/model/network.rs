@@ -21,10 +21,25 @@ pub struct Layout {
     pub fixed: Vec<(NeighbourKey, Mac)>,
     /// By interface: the largest IPv4 packet that is asked for, in bytes; `None`: what the device has.
     pub asked_mtu: Vec<Option<u16>>,
+    /// How packets are forwarded.
+    pub forward: Forward,
+}
+
+/// How packets are forwarded, whatever service they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
     /// What to do with packets of no connection.
     pub unmatched: Unmatched,
     /// What to do with packets that have IPv4 options.
     pub ip_options: IpOptions,
+    /// Whether clients of a persistent service stay with a real whose weight is 0.
+    pub keep_quiescent_templates: bool,
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        Self { unmatched: Unmatched::Route, ip_options: IpOptions::Filter, keep_quiescent_templates: false }
+    }
 }
 
 /// The EthPorts, interfaces and routes.
@@ -36,10 +51,8 @@ pub struct Network {
     pub interfaces: Vec<Interface>,
     /// Besides those that follow from the interfaces' addresses.
     pub routes: Vec<Route>,
-    /// What to do with packets of no connection.
-    pub unmatched: Unmatched,
-    /// What to do with packets that have IPv4 options.
-    pub ip_options: IpOptions,
+    /// How packets are forwarded.
+    pub forward: Forward,
     gateways: Vec<NeighbourKey>,
     fixed: Vec<(NeighbourKey, Mac)>,
     asked_mtu: Vec<Option<u16>>,
@@ -49,11 +62,11 @@ pub struct Network {
 impl Network {
     /// With its routing table.
     pub fn new(layout: Layout) -> Self {
-        let Layout { eth_ports, interfaces, routes, fixed, asked_mtu, unmatched, ip_options } = layout;
+        let Layout { eth_ports, interfaces, routes, fixed, asked_mtu, forward } = layout;
         let gateway = |route: &Route| Some(NeighbourKey { interface: route.interface, address: route.via? });
         let gateways = routes.iter().filter_map(gateway).collect();
         let table = Routes::new(&interfaces, &routes);
-        Self { eth_ports, interfaces, routes, unmatched, ip_options, gateways, fixed, asked_mtu, table }
+        Self { eth_ports, interfaces, routes, forward, gateways, fixed, asked_mtu, table }
     }
 
     /// The host that packets to a real are sent to next, as the workers choose it.

@@ -169,7 +169,6 @@ fn not_built_yet(key: &ServiceKey, settings: &Settings) -> Option<NotBuilt> {
     let all = [
         (key.is_any_port(), "listen", "port 0 (any port)"),
         (is_range(key), "listen", "a range of ports"),
-        (settings.persistence.is_some(), "persistence", "persistence (-p)"),
         (settings.one_packet, "one_packet", "-o (one-packet scheduling)"),
         (!settings.timeouts.is_empty(), "timeouts", "timeouts of a service"),
         (settings.on_removal != OnRemoval::Drop, "on_removal", "on_removal other than drop"),

@@ -7,8 +7,10 @@ use crate::publish::workers::{PATIENCE, Workers};
 use dataplane::connection::Copied;
 use dataplane::exchange::orders::Slice;
 use dataplane::names::ids::{RealKey, ServiceKey};
+use dataplane::persistence::CopiedTemplate;
 use dataplane::snapshot::Snapshot;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 /// Around the rows; what `serde` makes of an `Answer` with `Connections`.
@@ -85,7 +87,7 @@ impl Dumps {
         let Some(out) = self.out.take_if(|out| out.worker == worker) else { return };
         let Some(place) = self.queue.iter().position(|dump| dump.peer == out.peer) else { return };
         let Some(mut dump) = self.queue.remove(place) else { return };
-        server.push(dump.peer, &dump.text(&slice.rows, snapshot));
+        server.push(dump.peer, &dump.text(&slice, snapshot));
         if slice.position.is_some() {
             dump.slice = Some(slice);
         } else {
@@ -106,6 +108,7 @@ impl Dumps {
         let Some(dump) = self.queue.iter_mut().find(ready) else { return };
         let Some(mut slice) = dump.slice.take() else { return };
         slice.rows.clear();
+        slice.templates.clear();
         match workers.export(dump.worker, slice) {
             Ok(()) => self.out = Some(Out { peer: dump.peer, worker: dump.worker, since: now }),
             Err(slice) => dump.slice = Some(slice),
@@ -131,22 +134,43 @@ impl Dumps {
 
 impl Dump {
     /// The rows of a slice as JSON, with what goes before them.
-    fn text(&mut self, rows: &[Copied], snapshot: &Snapshot) -> Vec<u8> {
+    fn text(&mut self, slice: &Slice, snapshot: &Snapshot) -> Vec<u8> {
         let mut text = if self.begun { Vec::new() } else { HEAD.to_vec() };
         self.begun = true;
-        for row in rows {
-            let Some(key) = snapshot.real_key(row.real) else { continue };
-            if self.only.is_some_and(|only| only != key.service) {
-                continue;
-            }
+        let (only, worker) = (self.only, self.worker);
+        let key = |real| snapshot.real_key(real).filter(|key| only.is_none_or(|only| only == key.service));
+        let rows = slice.rows.iter().filter_map(|row| Some(view(row, &key(row.real)?, worker)));
+        let templates = slice.templates.iter();
+        let templates = templates.filter_map(|row| Some(view_of_template(row, &key(row.real)?, worker)));
+        for view in rows.chain(templates) {
             if self.rows > 0 {
                 text.push(b',');
             }
             self.rows += 1;
             // Writing plain fields to memory does not fail.
-            let _ = serde_json::to_writer(&mut text, &view(row, &key, self.worker));
+            let _ = serde_json::to_writer(&mut text, &view);
         }
         text
+    }
+}
+
+/// A persistence template as the kernel lists it: the client has port 0; one that is in force no more has port 65535 on
+/// the other sides.
+fn view_of_template(row: &CopiedTemplate, key: &RealKey, worker: usize) -> ConnectionView {
+    let listed = |mut endpoint: SocketAddr| {
+        if row.spent {
+            endpoint.set_port(u16::MAX);
+        }
+        endpoint.to_string()
+    };
+    ConnectionView {
+        protocol: row.protocol.to_string(),
+        state: row.state_name().to_owned(),
+        expires_s: row.seconds_left(),
+        client: SocketAddr::new(row.client, 0).to_string(),
+        virtual_: listed(key.service.listen),
+        real: listed(key.endpoint),
+        worker,
     }
 }
 
@@ -159,5 +183,29 @@ fn view(row: &Copied, key: &RealKey, worker: usize) -> ConnectionView {
         virtual_: key.service.listen.to_string(),
         real: key.endpoint.to_string(),
         worker,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::names::ids::{Protocol, RealId};
+
+    #[test]
+    fn a_template_is_listed_as_in_the_kernel() {
+        let service = ServiceKey::new(Protocol::Tcp, "192.168.10.100:7600".parse().unwrap());
+        let key = RealKey { service, endpoint: "10.0.0.7:7000".parse().unwrap() };
+        let client = "192.168.10.12".parse().unwrap();
+        let (protocol, real, ticks_left) = (Protocol::Tcp, RealId(3), 42 * 4 + 3);
+        let template = CopiedTemplate { protocol, client, real, ticks_left, assured: true, spent: false };
+        let listed = |template| {
+            let view = view_of_template(&template, &key, 2);
+            assert_eq!((view.protocol.as_str(), view.expires_s, view.worker), ("TCP", 42, 2));
+            [view.state, view.client, view.virtual_, view.real]
+        };
+        let in_force = ["ASSURED", "192.168.10.12:0", "192.168.10.100:7600", "10.0.0.7:7000"];
+        assert_eq!(listed(template), in_force);
+        let spent = ["NONE", "192.168.10.12:0", "192.168.10.100:65535", "10.0.0.7:65535"];
+        assert_eq!(listed(CopiedTemplate { assured: false, spent: true, ..template }), spent);
     }
 }

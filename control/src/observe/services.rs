@@ -84,8 +84,7 @@ fn real_view(inputs: Inputs<'_>, columns: Columns, service: &Service, real: &Rea
         lower_threshold: real.thresholds.lower,
         active: connections.active,
         inactive: connections.inactive(),
-        // No service is persistent: the model's rules do not let one be yet.
-        persistent_conns: 0,
+        persistent_conns: connections.templates,
         traffic: columns.of(inputs.statistics.real(&key)),
     }
 }

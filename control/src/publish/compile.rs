@@ -1,6 +1,6 @@
 //! From the model to what the workers run on.
 
-use crate::model::{Model, Network, Service, Settings};
+use crate::model::{Forward, Model, Network, Service, Settings};
 use crate::publish::ids::{Followed, Ids, NoRoom, Standing};
 use crate::publish::pair::Pair;
 use dataplane::connection::{TimeoutSeconds, Timeouts};
@@ -161,6 +161,7 @@ impl Compiler {
         let removed = self.ids.removed();
         let removed = removed.map(|(key, id, on_removal)| (key, id, Thresholds::default(), Some(on_removal)));
         let reals = configured.chain(removed);
+        let Forward { unmatched, ip_options, keep_quiescent_templates } = self.network.forward;
         Snapshot::compile(Description {
             version: self.version,
             eth_ports: self.network.eth_ports.clone(),
@@ -169,8 +170,9 @@ impl Compiler {
             reals: reals.map(|real| self.real(real, next_hop)).collect(),
             routes: self.network.routes.clone(),
             timeouts: timeouts(model),
-            unmatched: self.network.unmatched,
-            ip_options: self.network.ip_options,
+            unmatched,
+            ip_options,
+            keep_quiescent_templates,
         })
     }
 

@@ -73,12 +73,19 @@ pub struct Connections {
     pub total: u64,
     /// Those in TIME_WAIT or CLOSE.
     pub closing: u64,
+    /// Persistence templates, which are no connections (as `PersistConn`).
+    pub templates: u64,
 }
 
 impl Connections {
     /// As `InActConn`.
     pub fn inactive(&self) -> u64 {
         self.total.saturating_sub(self.active)
+    }
+
+    /// Whether the real is known to workers by something that they keep.
+    pub const fn hold_real(&self) -> bool {
+        self.total > 0 || self.templates > 0
     }
 
     /// All but those that are over but for stragglers.
@@ -242,6 +249,7 @@ impl Workers {
             active: sum(|real| real.states.active()),
             total: sum(|real| real.total.get()),
             closing: sum(|real| real.states.closing()),
+            templates: self.counters().map(|counters| counters.templates_of(id)).fold(0, u64::wrapping_add),
         }
     }
 }

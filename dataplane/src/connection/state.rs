@@ -282,6 +282,12 @@ impl State {
         matches!(self, NO | SS | SR | LI | SA | UU)
     }
 
+    /// Whether its real has taken part in it, as far as the state tells: what makes a persistence template assured. TCP
+    /// has been ESTABLISHED, UDP has been answered; CLOSE also follows on a refusal.
+    pub const fn is_proven(self) -> bool {
+        !self.is_half_open() && !matches!(self, CL)
+    }
+
     /// Whether only one of the two has shown that it takes part, the real or the client: what answers made-up clients,
     /// and what these say at random, comes to no more than that.
     pub const fn is_one_sided(self) -> bool {

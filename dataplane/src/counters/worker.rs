@@ -4,6 +4,7 @@ use super::list::counters;
 use super::{Counter, RealCounters, fixed};
 use crate::names::drop_reason::DropReason;
 use crate::names::ids::{MAX_ETH_PORTS, REAL_IDS, RealId};
+use std::sync::OnceLock;
 
 /// As [`WorkerCounters`] keeps them.
 pub(crate) type Records = [RealCounters; REAL_IDS + 1];
@@ -17,6 +18,8 @@ counters! {
         /// By [`RealId`]; the one behind the last real's is for the list of those whose gauges have changed.
         reals: Box<Records> = fixed((0..=REAL_IDS).map(|_| RealCounters::default()).collect()),
         drops: [Counter; DropReason::ALL.len()] = std::array::from_fn(|_| Counter::default()),
+        /// Templates by [`RealId`], once there are any.
+        templates_of_reals: OnceLock<Box<[Counter; REAL_IDS]>> = OnceLock::new(),
         /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in
         /// the order of the wire.
         pub full_endpoint: Counter = Counter::default(),
@@ -67,6 +70,20 @@ counters! {
             "Connections that timed out.",
         connections_evicted as "evicted": counter
             "Connections that gave way to new ones because the table was full.",
+        templates: gauge
+            "Persistence templates.",
+        templates_made: counter
+            "Persistence templates made.",
+        templates_expired: counter
+            "Persistence templates that ran out.",
+        templates_evicted: counter
+            "Persistence templates that gave way to new ones because there was no other room.",
+        templates_refused: counter
+            "New connections of persistent services without a template, because there was no room for it.",
+        templates_asked: counter
+            "Packets that open a connection handed to the worker that has the client's template.",
+        templates_answered: counter
+            "Packets that open a connection given back with the real of the client's template.",
         entries_swept: counter
             "Entries examined by the sweep.",
         entries_moved: counter
@@ -97,8 +114,26 @@ impl WorkerCounters {
 
     /// The addresses of all of them.
     #[cfg(feature = "testing")]
-    pub(crate) fn footprint(&self) -> [std::ops::Range<usize>; 2] {
-        [memory::addresses_of(self), memory::addresses_of(&*self.reals)]
+    pub(crate) fn footprint(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let templates = self.templates_of_reals.get().map(|templates| memory::addresses_of(&**templates));
+        [memory::addresses_of(self), memory::addresses_of(&*self.reals)].into_iter().chain(templates)
+    }
+
+    /// Takes the memory for [`count_template`](Self::count_template), which takes none itself.
+    pub(crate) fn prepare_templates(&self) {
+        self.templates_of_reals.get_or_init(|| fixed((0..REAL_IDS).map(|_| Counter::default()).collect()));
+    }
+
+    /// Counts a persistence template of a real, or takes it off; only the one writer may call it.
+    pub(crate) fn count_template(&self, id: RealId, is_new: bool) {
+        let Some(of_reals) = self.templates_of_reals.get() else { return };
+        let gauge = &of_reals[id.0 as usize & (REAL_IDS - 1)];
+        if is_new { gauge.add(1) } else { gauge.subtract(1) }
+    }
+
+    /// Persistence templates of a real on this worker (as `PersistConn`).
+    pub fn templates_of(&self, id: RealId) -> u64 {
+        self.templates_of_reals.get().map_or(0, |of_reals| of_reals[id.0 as usize & (REAL_IDS - 1)].get())
     }
 
     /// The counters of one real.

@@ -8,6 +8,7 @@ use crate::live::next_hops::NextHops;
 use crate::live::reals::Reals;
 use crate::names::ids::{EthPortId, InterfaceId, NeighbourKey, NextHopId};
 use crate::names::mac::Mac;
+use crate::persistence::CopiedTemplate;
 use crate::snapshot::Snapshot;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
@@ -74,13 +75,15 @@ impl Batch {
     }
 }
 
-/// A part of the connection table, copied out by the worker between two bursts.
+/// A part of the connection table and the persistence templates, copied out by the worker between two bursts.
 #[derive(Debug)]
 pub struct Slice {
     /// Where to begin, for the worker to tell; it sets it to where the next slice begins, or `None` at the end.
     pub position: Option<usize>,
     /// Filled by the worker up to its capacity, never beyond.
     pub rows: Vec<Copied>,
+    /// Templates likewise; they come behind all connections.
+    pub templates: Vec<CopiedTemplate>,
 }
 
 impl Slice {
@@ -89,7 +92,8 @@ impl Slice {
 
     /// The first slice of a dump.
     pub fn first() -> Box<Self> {
-        Box::new(Self { position: Some(0), rows: Vec::with_capacity(Self::ROWS) })
+        let (rows, templates) = (Vec::with_capacity(Self::ROWS), Vec::with_capacity(Self::ROWS));
+        Box::new(Self { position: Some(0), rows, templates })
     }
 }
 

@@ -9,12 +9,16 @@
 //! What crosses is a `Parcel`: a cache line with up to [`FRAMES`] frames of one `EthPort`. A ring keeps
 //! their order, and all that one worker passes to another goes the same way, so that no frame
 //! overtakes another. Each line that changes has one writer: a parcel's and a ring's head and tail.
+//!
+//! Beside the frames there are two rings more between each pair: of the [`Answer`]s to frames that opened a connection
+//! of a persistent service, one for each frame given back and in their order, and of [`Note`]s without frames.
 
 use crate::counters::WorkerCounters;
 use crate::fragments::Ports;
 use crate::frame::BURST;
 use crate::names::drop_reason::DropReason;
 use crate::names::ids::{EthPortId, MAX_ETH_PORTS};
+use crate::persistence::{Answer, Note};
 use crate::steering::OwnerMap;
 use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
@@ -26,6 +30,10 @@ use std::sync::Arc;
 pub const FRAMES: usize = 7;
 /// Parcels that a ring holds.
 pub const PARCELS: usize = 512;
+/// Answers that a ring holds: frames given back with one, until the other worker takes them.
+pub const ANSWERS: usize = 1024;
+/// Notes that a ring holds. Who finds no room tries again later.
+pub const NOTES: usize = 1024;
 
 /// Why frames are handed to another worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +43,10 @@ pub enum Purpose {
     /// They are fragments of a datagram with these ports, which their worker has found, and their connection is the
     /// other's.
     Fragment(Ports),
+    /// They open connections of persistent services that are the giver's, and the other has the clients' templates.
+    Question,
+    /// They are given back with an [`Answer`] each.
+    Answer,
     /// They are to be sent on a port on which the giver has no transmit queue.
     ToSend,
 }
@@ -74,6 +86,41 @@ struct Lane<F> {
     open: Parcel<F>,
     to: Producer<Parcel<F>>,
     from: Consumer<Parcel<F>>,
+    beside: Beside,
+}
+
+/// What goes beside the frames.
+#[derive(Debug)]
+struct Beside {
+    /// To the frames of the open parcel, if these are given back.
+    open: ArrayVec<Answer, FRAMES>,
+    answers_to: Producer<Answer>,
+    answers_from: Consumer<Answer>,
+    notes_to: Producer<Note>,
+    notes_from: Consumer<Note>,
+}
+
+impl Beside {
+    /// Both ends, of two workers.
+    fn pair() -> [Self; 2] {
+        let (up, up_end) = (RingBuffer::new(ANSWERS), RingBuffer::new(NOTES));
+        let (down, down_end) = (RingBuffer::new(ANSWERS), RingBuffer::new(NOTES));
+        let low = Self {
+            open: ArrayVec::new(),
+            answers_to: up.0,
+            answers_from: down.1,
+            notes_to: up_end.0,
+            notes_from: down_end.1,
+        };
+        let high = Self {
+            open: ArrayVec::new(),
+            answers_to: down.0,
+            answers_from: up.1,
+            notes_to: down_end.0,
+            notes_from: up_end.1,
+        };
+        [low, high]
+    }
 }
 
 /// The ends of every worker of an owner map, worker 0's first. Each sends on every port by itself.
@@ -90,8 +137,11 @@ pub fn mesh<F>(owners: &Arc<OwnerMap>) -> Vec<Peers<F>> {
         for high in low + 1..workers {
             let (up_to, up_from) = RingBuffer::new(PARCELS);
             let (down_to, down_from) = RingBuffer::new(PARCELS);
-            all[low].lanes[high] = Some(Lane { open: Parcel::default(), to: up_to, from: down_from });
-            all[high].lanes[low] = Some(Lane { open: Parcel::default(), to: down_to, from: up_from });
+            let [up, down] = Beside::pair();
+            all[low].lanes[high] =
+                Some(Lane { open: Parcel::default(), to: up_to, from: down_from, beside: up });
+            all[high].lanes[low] =
+                Some(Lane { open: Parcel::default(), to: down_to, from: up_from, beside: down });
         }
     }
     all
@@ -161,15 +211,37 @@ impl<F> Peers<F> {
         counters: &WorkerCounters,
     ) {
         let Some(lane) = self.lanes.get_mut(worker).and_then(Option::as_mut) else { return };
-        let fits = usize::from(lane.open.count) < FRAMES;
-        let open = &lane.open;
-        let alike = (open.port, open.purpose) == (port, purpose);
-        if !(fits && alike) {
-            lane.close(counters);
-            (lane.open.port, lane.open.purpose) = (port, purpose);
-        }
-        lane.open.frames[usize::from(lane.open.count)] = Some(frame);
-        lane.open.count += 1;
+        lane.add(purpose, port, frame, counters);
+    }
+
+    /// Gives a frame back that was handed over as a [`Purpose::Question`].
+    pub fn give_back(
+        &mut self,
+        worker: usize,
+        port: EthPortId,
+        frame: F,
+        answer: Answer,
+        counters: &WorkerCounters,
+    ) {
+        let Some(lane) = self.lanes.get_mut(worker).and_then(Option::as_mut) else { return };
+        lane.add(Purpose::Answer, port, frame, counters);
+        lane.beside.open.push(answer);
+    }
+
+    /// The answer to the next frame that `worker` has given back: to be called once for each one [taken](Self::take).
+    pub fn answer_from(&mut self, worker: usize) -> Option<Answer> {
+        self.lanes.get_mut(worker)?.as_mut()?.beside.answers_from.pop().ok()
+    }
+
+    /// Tells another worker something. False: there is no room now.
+    pub fn tell(&mut self, worker: usize, note: Note) -> bool {
+        let lane = self.lanes.get_mut(worker).and_then(Option::as_mut);
+        lane.is_some_and(|lane| lane.beside.notes_to.push(note).is_ok())
+    }
+
+    /// The next note of `worker`.
+    pub fn note_from(&mut self, worker: usize) -> Option<Note> {
+        self.lanes.get_mut(worker)?.as_mut()?.beside.notes_from.pop().ok()
     }
 
     /// Sends every open parcel on its way.
@@ -204,6 +276,18 @@ impl<F> Peers<F> {
 }
 
 impl<F> Lane<F> {
+    #[inline(always)]
+    fn add(&mut self, purpose: Purpose, port: EthPortId, frame: F, counters: &WorkerCounters) {
+        let fits = usize::from(self.open.count) < FRAMES;
+        let alike = (self.open.port, self.open.purpose) == (port, purpose);
+        if !(fits && alike) {
+            self.close(counters);
+            (self.open.port, self.open.purpose) = (port, purpose);
+        }
+        self.open.frames[usize::from(self.open.count)] = Some(frame);
+        self.open.count += 1;
+    }
+
     fn close(&mut self, counters: &WorkerCounters) {
         let count = u64::from(self.open.count);
         if count == 0 {
@@ -213,11 +297,26 @@ impl<F> Lane<F> {
         let counter = match parcel.purpose {
             Purpose::Received | Purpose::Fragment(_) => &counters.handed_over,
             Purpose::ToSend => &counters.sent_by_others,
+            Purpose::Question => &counters.templates_asked,
+            Purpose::Answer if self.send_answers() => &counters.templates_answered,
+            Purpose::Answer => return counters.dropped(DropReason::HandOverFull).add(count),
         };
         match self.to.push(parcel) {
             Ok(()) => counter.add(count),
             Err(PushError::Full(_)) => counters.dropped(DropReason::HandOverFull).add(count),
         }
+    }
+
+    /// Sends the answers to the frames of a parcel, if there is room for all of them and for the parcel: the answers
+    /// that are on their way belong to the frames that are. False: they are dropped.
+    fn send_answers(&mut self) -> bool {
+        let Beside { open, answers_to, .. } = &mut self.beside;
+        let fits = !self.to.is_full() && answers_to.slots() >= open.len();
+        for answer in open.drain(..).filter(|_| fits) {
+            // There is room for it: nobody else puts anything in.
+            let _ = answers_to.push(answer);
+        }
+        fits
     }
 }
 

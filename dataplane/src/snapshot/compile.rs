@@ -25,6 +25,7 @@ impl Snapshot {
             timeouts,
             unmatched,
             ip_options,
+            keep_quiescent_templates,
         } = description;
         assert!(eth_ports.len() <= MAX_ETH_PORTS, "{} EthPorts, {MAX_ETH_PORTS} at most", eth_ports.len());
         assert!(interfaces.len() <= MAX_INTERFACES, "more than {MAX_INTERFACES} interfaces");
@@ -45,6 +46,7 @@ impl Snapshot {
             timeouts,
             unmatched,
             ip_options,
+            keep_quiescent_templates,
             rewrites: Vec::new(),
             keys: Vec::new(),
             standings: Vec::new(),
@@ -75,6 +77,7 @@ impl Snapshot {
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Drop,
             ip_options: IpOptions::Filter,
+            keep_quiescent_templates: false,
         })
     }
 

@@ -114,6 +114,9 @@ pub struct Description {
     pub unmatched: Unmatched,
     /// What to do with packets that have IPv4 options.
     pub ip_options: IpOptions,
+    /// Whether clients of a persistent service stay with a real whose weight is 0, as in the kernel, rather than get
+    /// another one with their next connection.
+    pub keep_quiescent_templates: bool,
 }
 
 /// What one change makes different from the version before.

@@ -65,6 +65,8 @@ pub struct Snapshot {
     pub unmatched: Unmatched,
     /// What to do with packets that have IPv4 options.
     pub ip_options: IpOptions,
+    /// Whether clients of a persistent service stay with a real whose weight is 0.
+    pub keep_quiescent_templates: bool,
     /// The smallest MTU of all interfaces: what is no larger fits wherever it goes.
     pub smallest_mtu: u16,
     /// By [`InterfaceId`]; as [`Mac::bits`].
@@ -165,6 +167,13 @@ impl Snapshot {
     #[inline(always)]
     pub fn service_at(&self, listener: u64) -> Option<ServiceId> {
         self.listening.get(listener).map(ServiceId)
+    }
+
+    /// Whether clients stay with their reals there.
+    #[inline(always)]
+    pub fn is_persistent(&self, id: ServiceId) -> bool {
+        let service = self.services.get(id.0 as usize).and_then(Option::as_ref);
+        service.is_some_and(|service| service.policy.persistence.is_some())
     }
 
     /// Whether the address is our own, or one that [stands for a whole link](Self::is_link_broadcast): no client's.

@@ -1,12 +1,14 @@
 //! A worker's connections: no I/O, and no frames.
 
 use super::own::OwnConnections;
+use super::persistent::Persistent;
 use super::shares::Shares;
 use crate::connection::table::{
     ClientKey, Entry, Hash, HashKey, Home, New, NoRoom, Slot, Table, Vacancy, recount_state,
 };
 use crate::connection::{Copied, NotImported, Transport};
 use crate::counters::WorkerCounters;
+use crate::exchange::orders::Slice;
 use crate::fragments::Ports;
 use crate::live::elsewhere::Elsewhere;
 use crate::live::reals::Reals;
@@ -24,6 +26,8 @@ use std::sync::Arc;
 pub(super) const FTP_DATA: u16 = 20;
 /// Buckets of the table looked at for one slice of a dump.
 const EXPORT_BUCKETS: usize = 1024;
+/// Positions of a dump from here on are templates': beyond all of the largest table's.
+const TEMPLATES_AT: usize = 1 << 48;
 
 /// The connections of a worker, and what it needs to open one.
 pub(super) struct Flows {
@@ -36,6 +40,9 @@ pub(super) struct Flows {
     pub(super) elsewhere: Arc<Elsewhere>,
     shares: Shares,
     pub(super) own: OwnConnections,
+    /// Once a service has been persistent.
+    pub(super) persistent: Option<Box<Persistent>>,
+    pub(super) hash_key: HashKey,
     /// The moment that the sweep has got to, in nanoseconds.
     pub(super) swept_until: u64,
     pub(super) counters: Arc<WorkerCounters>,
@@ -76,6 +83,8 @@ impl Flows {
             elsewhere,
             shares: Shares::default(),
             own: OwnConnections::new(),
+            persistent: None,
+            hash_key,
             swept_until: 0,
             counters,
         })
@@ -84,6 +93,7 @@ impl Flows {
     /// Changes over from one configuration to another. `worker` is this worker's number: positions that begin at the
     /// head of a list are staggered by it.
     pub(super) fn adopt(&mut self, old: &Snapshot, new: &Snapshot, worker: usize, now: Now) {
+        self.prepare_persistence(new, old.version);
         let Self { positions, reals, elsewhere, counters, shares, .. } = self;
         positions.resize(new.services.len().max(old.services.len()));
         shares.adopt(new);
@@ -246,15 +256,22 @@ impl Flows {
         }
     }
 
-    /// Copies connections out, from `position` on. Returns where to go on, or `None` at the end.
-    pub(super) fn export(
-        &self,
-        position: usize,
-        snapshot: &Snapshot,
-        tick: Tick,
-        rows: &mut Vec<Copied>,
-    ) -> Option<usize> {
-        self.table.export(position, EXPORT_BUCKETS, snapshot.clock(tick), rows)
+    /// Copies connections out, and then templates, from the slice's position on, and sets it to where to go on.
+    pub(super) fn export(&self, slice: &mut Slice, snapshot: &Snapshot, now: Now) {
+        let Slice { position, rows, templates } = slice;
+        rows.clear();
+        templates.clear();
+        let from = position.unwrap_or(0);
+        *position = match (from.checked_sub(TEMPLATES_AT), &self.persistent) {
+            (None, _) => {
+                let next = self.table.export(from, EXPORT_BUCKETS, snapshot.clock(now.tick()), rows);
+                next.or(self.persistent.is_some().then_some(TEMPLATES_AT))
+            }
+            (Some(from), Some(persistent)) => {
+                persistent.templates.export(from, now, templates).map(|next| TEMPLATES_AT + next)
+            }
+            (Some(_), None) => None,
+        };
     }
 
     /// Puts in a connection that was copied out elsewhere. `is_own` says of a client's endpoint, as 48 bits in the

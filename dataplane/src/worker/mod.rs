@@ -24,6 +24,7 @@
 //! reach       the ways to and back: next hops and neighbours
 //! sweep       takes dead connections out, in slices
 //! flows       the connections: finding, opening, closing
+//! persistent  which real the clients of persistent services stay with, asked of the worker that knows
 //! own         connections that reals themselves open from a port that they serve on
 //! shares      how much of a full table each service has
 //! fate        what becomes of a frame
@@ -43,6 +44,7 @@ mod held;
 mod io;
 mod orders;
 mod own;
+mod persistent;
 mod reach;
 mod shares;
 mod slow;

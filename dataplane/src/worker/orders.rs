@@ -57,9 +57,7 @@ impl<Io: FrameIo> Worker<Io> {
     }
 
     fn export(&mut self, mut slice: Box<Slice>, now: Now) {
-        slice.rows.clear();
-        let position = slice.position.unwrap_or(0);
-        slice.position = self.flows.export(position, &self.snapshot, now.tick(), &mut slice.rows);
+        self.flows.export(&mut slice, &self.snapshot, now);
         // The control thread has one slice under way at a time; should the ring be full all the
         // same, the slice is lost and its dump ends early, by its time limit.
         let _ = self.returns.push(Return::Exported(slice));

@@ -13,7 +13,7 @@ const FRAMES_IN_A_TURN: usize = 8 * BURST;
 
 impl<Io: FrameIo> Turn<'_, Io> {
     /// Handles what the other workers have handed over since the last turn. Returns how many frames, those
-    /// that only had to be sent among them.
+    /// that only had to be sent, or whose connections a template was asked for, among them.
     #[inline(never)]
     pub(in crate::worker) fn take_over(
         &mut self,
@@ -23,11 +23,11 @@ impl<Io: FrameIo> Turn<'_, Io> {
         if self.snapshot.interfaces.is_empty() {
             return 0; // another worker has its first configuration already: it knows the interfaces, this one does not
         }
-        let (mut taken, mut to_send, mut bursts) = (0, 0, 0);
+        let (mut taken, mut to_send, mut asked, mut bursts) = (0, 0, 0, 0);
         let (workers, first) = (self.egress.io.peers.workers(), self.egress.io.first_peer);
         for worker in (first..workers).chain(0..first) {
             // No room for a full share: start with this peer next turn.
-            if FRAMES_IN_A_TURN - taken - to_send < PARCELS_OF_A_PEER * FRAMES {
+            if FRAMES_IN_A_TURN - taken - to_send - asked < PARCELS_OF_A_PEER * FRAMES {
                 self.egress.io.first_peer = worker;
                 break;
             }
@@ -40,10 +40,21 @@ impl<Io: FrameIo> Turn<'_, Io> {
                     spare.frames.drain(..).for_each(|frame| self.egress.push_on(port, frame));
                     continue;
                 }
+                if matches!(purpose, Purpose::Question | Purpose::Answer) {
+                    asked += spare.frames.len();
+                    self.resolve_burst(decoded); // nothing overtakes what came before
+                    for frame in spare.frames.drain(..) {
+                        match purpose {
+                            Purpose::Question => self.give_back(frame, port.interface(), worker),
+                            _ => self.open_answered(frame, port.interface(), worker),
+                        }
+                    }
+                    continue;
+                }
                 taken += spare.frames.len();
                 bursts += 1;
                 if let Purpose::Fragment(ports) = purpose {
-                    self.resolve_burst(decoded); // nothing overtakes what came before
+                    self.resolve_burst(decoded); // nor here
                     for frame in spare.frames.drain(..) {
                         self.slow_fragment(frame, ports, port.interface());
                     }
@@ -59,6 +70,6 @@ impl<Io: FrameIo> Turn<'_, Io> {
         }
         self.counters.taken_over.add(taken as u64);
         self.counters.bursts.add(bursts);
-        taken + to_send
+        taken + to_send + asked
     }
 }

@@ -75,6 +75,9 @@ impl<Io: FrameIo> Worker<Io> {
         turn.give_up_expired();
         turn.flows.sweep(turn.snapshot, now, received == 0);
         turn.flows.count_shares(turn.snapshot);
+        if turn.flows.persistent.is_some() {
+            turn.tend_persistence(received == 0);
+        }
         self.before.extremes.at_end_of_turn(&self.counters);
         self.egress.io.ended(Stage::Turn);
         self.before.last = Some((now.nanoseconds, received > 0));

@@ -3,12 +3,13 @@
 use super::{CLIENT, DIP0, Lab, Sent, VIP0};
 use dataplane::connection::table::HashKey;
 use dataplane::counters::WorkerCounters;
-use dataplane::exchange::orders::{ControlEnd, Order, Return, channel};
+use dataplane::exchange::orders::{ControlEnd, Order, Return, Slice, channel};
 use dataplane::exchange::peers::mesh;
 use dataplane::frame::plain::PlainIo;
 use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::InterfaceId;
 use dataplane::names::time::Now;
+use dataplane::persistence::CopiedTemplate;
 use dataplane::snapshot::{Snapshot, Steering};
 use dataplane::steering::{ClientBits, Indirection, OwnerMap};
 use dataplane::translation::endpoint_bits;
@@ -149,6 +150,37 @@ impl Cluster {
     /// A turn of every worker.
     pub fn turn(&mut self) -> Vec<Sent> {
         (0..self.workers.len()).flat_map(|worker| self.turn_one(worker)).collect()
+    }
+
+    /// What time it is, in nanoseconds.
+    pub const fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Lets time pass without a turn.
+    pub const fn skip(&mut self, nanoseconds: u64) {
+        self.now += nanoseconds;
+    }
+
+    /// Every persistence template, of all workers.
+    pub fn templates(&mut self) -> Vec<CopiedTemplate> {
+        let mut templates = Vec::new();
+        for worker in 0..self.workers.len() {
+            let mut slice = Slice::first();
+            while slice.position.is_some() {
+                self.controls[worker].orders.push(Order::Export(slice)).unwrap();
+                self.turn_one(worker);
+                let returns = std::iter::from_fn(|| self.controls[worker].returns.pop().ok());
+                let exported = returns.into_iter().find_map(|returned| match returned {
+                    Return::Exported(slice) => Some(slice),
+                    _ => None,
+                });
+                let exported = exported.expect("the worker gives the slice back");
+                templates.extend(&exported.templates);
+                slice = exported;
+            }
+        }
+        templates
     }
 
     /// Turns until nothing happens any more.

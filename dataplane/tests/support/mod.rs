@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod packet;
+pub mod persistent;
 
 use dataplane::connection::table::HashKey;
 use dataplane::connection::{Copied, Timeouts};
@@ -148,6 +149,7 @@ impl Lab {
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Route,
             ip_options: IpOptions::Filter,
+            keep_quiescent_templates: false,
         };
         let mut lab = Self {
             worker,

@@ -146,3 +146,64 @@ fn frames_under_way_are_dropped_with_the_rings() {
     drop(all);
     assert_eq!(Arc::strong_count(&counted), 1);
 }
+
+fn answer(number: u32) -> Answer {
+    Answer { real: crate::names::ids::RealId(number), template: None }
+}
+
+/// What is given back with answers, between frames of other purposes; and what is too much for the rings.
+#[test]
+fn each_frame_given_back_has_its_answer_whatever_was_dropped() {
+    let (mut first, mut second) = two();
+    let counters = WorkerCounters::new();
+    let mut random = 1u64;
+    let mut next = || {
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        random >> 33
+    };
+    let (mut given, mut taken, mut questions) = (0, 0, 0);
+    for number in 0..40_000u32 {
+        let port = EthPortId((next() % 2) as u8);
+        if next() % 3 == 0 {
+            first.pass(1, Purpose::Question, port, Box::new(number), &counters);
+            questions += 1;
+        } else {
+            first.give_back(1, port, Box::new(number), answer(number), &counters);
+            given += 1;
+        }
+        // Now and then everything, for long nothing: the rings are full then.
+        if next() % 6000 == 0 || number == 39_999 {
+            first.flush(&counters);
+            for (_, purpose, frame) in take_all(&mut second, 0) {
+                if purpose == Purpose::Answer {
+                    assert_eq!(second.answer_from(0), Some(answer(frame)));
+                    taken += 1;
+                }
+            }
+            assert_eq!(second.answer_from(0), None);
+        }
+    }
+    let (asked, answered) = (counters.templates_asked.get(), counters.templates_answered.get());
+    assert_eq!(answered, taken);
+    let dropped = counters.dropped(DropReason::HandOverFull).get();
+    assert_eq!(asked + answered + dropped, given + questions);
+    assert!(dropped > 1000 && taken > 1000, "{dropped} dropped, {taken} taken");
+    assert_eq!(counters.handed_over.get(), 0);
+}
+
+#[test]
+fn notes_come_in_order_and_whoever_finds_no_room_hears_so() {
+    let (mut first, mut second) = two();
+    let note = |what| Note { template: crate::persistence::TemplateId::default(), what };
+    let (made, over) = (note(crate::persistence::Happened::Made), note(crate::persistence::Happened::Over));
+    for _ in 0..3 {
+        assert!(first.tell(1, made));
+        assert!((1..NOTES).all(|_| first.tell(1, over)) && !first.tell(1, made));
+        assert_eq!(second.note_from(0), Some(made));
+        assert_eq!(
+            std::iter::from_fn(|| second.note_from(0)).filter(|note| *note == over).count(),
+            NOTES - 1
+        );
+    }
+    assert!(!first.tell(0, made) && first.note_from(1).is_none(), "nothing to itself");
+}

@@ -97,6 +97,7 @@ impl<F: Frame> Fast<'_, F> {
             && !ipv4::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
             && !snapshot.belongs_elsewhere(source, arrival)
+            && !snapshot.is_persistent(service)
             && !self.is_of_another_worker(decoded);
         opens.then_some(Opening { protocol, service, source })
     }

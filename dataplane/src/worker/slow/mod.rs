@@ -96,7 +96,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
     }
 
     /// Keeps a frame that waits for something; any other leaves.
-    fn settle(&mut self, frame: Io::Frame, judged: Judged, arrival: InterfaceId) {
+    pub(super) fn settle(&mut self, frame: Io::Frame, judged: Judged, arrival: InterfaceId) {
         match judged {
             Ok(Fate::Await(key)) => {
                 let instead_of = self.slow(arrival).hold(key, frame);

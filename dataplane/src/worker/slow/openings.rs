@@ -7,10 +7,12 @@ use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
 use crate::names::ids::{Protocol, RealId, RealKey, ServiceKey};
+use crate::persistence::Made;
 use crate::schedule::{Asked, Known};
 use crate::snapshot::Snapshot;
 use crate::worker::fate::Judged;
 use crate::worker::flows::{Ends, FTP_DATA, Flows, Found, client_key};
+use crate::worker::persistent::Stays;
 use arrayvec::ArrayVec;
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -21,13 +23,23 @@ type Replies = ArrayVec<(SocketAddr, bool), MOST_OF_ENDPOINT>;
 /// Reals tried besides the one picked before a connection is refused because of colliding replies.
 const OTHERS_TRIED: usize = 64;
 
+/// What has come of a packet that opens a connection.
+pub(in crate::worker) enum Opening {
+    /// The connection is there.
+    Made(Found),
+    /// This worker is to be asked first which real the client stays with.
+    Asks(usize),
+}
+
 impl<F: Frame> Slow<'_, F> {
-    /// Makes the connection that a client's packet opens, if it may.
+    /// Makes the connection that a client's packet opens, if it may. `stays`: which real the client stays with, if
+    /// another worker has been asked.
     pub(in crate::worker) fn new_connection(
         &mut self,
         ends: &Ends,
         transport: Transport,
-    ) -> Result<Found, DropReason> {
+        stays: Option<Stays>,
+    ) -> Result<Opening, DropReason> {
         let Self { snapshot, arrival, .. } = *self;
         let tick = self.now.tick();
         let service_key = ServiceKey::new(ends.protocol, ends.destination);
@@ -41,6 +53,16 @@ impl<F: Frame> Slow<'_, F> {
             return Err(DropReason::FtpDataPort);
         }
         let key = client_key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
+        let stays = match stays {
+            None if service.policy.persistence.is_some() => match self.ask(ends, (service_id, service))? {
+                Ok(stays) => Some(stays),
+                Err(to) => return Ok(Opening::Asks(to)),
+            },
+            stays => stays,
+        };
+        if stays.is_some_and(|stays| snapshot.service_of(stays.answer.real) != Some(service_id)) {
+            return Err(DropReason::PersistenceChanged);
+        }
         let Flows { table, positions, reals, elsewhere, counters, .. } = &mut *self.flows;
         let hash = table.hash(key);
 
@@ -80,19 +102,25 @@ impl<F: Frame> Slow<'_, F> {
             }
             true
         };
-        let known = Known { live: reals, own: counters, elsewhere, now: self.now };
-        let asked = Asked { client: ends.source, destination: ends.destination, known };
-        let choices = positions.choices(service_id, &service.schedule, &asked);
-        let mut choices = choices.take(1 + OTHERS_TRIED).peekable();
-        choices.peek().ok_or(DropReason::NoReal)?;
-        let real = choices.find(|real| is_free(*real)).ok_or(DropReason::ReplyCollision)?;
-        drop(choices);
+        let real = if let Some(stays) = stays {
+            Some(stays.answer.real).filter(|real| is_free(*real)).ok_or(DropReason::ReplyCollision)?
+        } else {
+            let known = Known { live: reals, own: counters, elsewhere, now: self.now };
+            let asked = Asked { client: ends.source, destination: ends.destination, known };
+            let choices = positions.choices(service_id, &service.schedule, &asked);
+            let mut choices = choices.take(1 + OTHERS_TRIED).peekable();
+            choices.peek().ok_or(DropReason::NoReal)?;
+            choices.find(|real| is_free(*real)).ok_or(DropReason::ReplyCollision)?
+        };
 
         let next_hop = self.reach.way_back(ends.source.ip(), arrival, snapshot);
         let new = New { key, real, next_hop, state: State::first(transport) };
         let slot = self.flows.open(hash, new, snapshot, tick)?;
         let entry = self.flows.table.entry(slot).ok_or(DropReason::TableFull)?;
-        Ok(Found { slot, entry, direction: Direction::Forward })
+        if let Some(stays) = stays {
+            self.flows.follow(Made { key, real, port: ends.destination.port() }, stays);
+        }
+        Ok(Opening::Made(Found { slot, entry, direction: Direction::Forward }))
     }
 
     /// What a refused opening is answered with, as IPVS and the host's stack do: RST where TCP finds nothing, ICMP port

@@ -48,6 +48,7 @@ impl Parts {
             timeouts: Timeouts::default(),
             unmatched: Unmatched::Route,
             ip_options: IpOptions::Filter,
+            keep_quiescent_templates: false,
         });
         let reals = Arc::new(Reals::default());
         let (worker, control) = channel(Arc::new(NextHops::new([OURS])), Arc::clone(&reals));

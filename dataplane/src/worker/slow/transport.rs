@@ -2,7 +2,9 @@
 
 use super::Slow;
 use super::ip::{Obstacle, leaving};
+use super::openings::Opening;
 use super::packet::{Ip, Segment};
+use crate::exchange::peers::Purpose;
 use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
@@ -12,12 +14,13 @@ use crate::wire::{checksum, tcp};
 use crate::worker::fast::rewrite;
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::flows::{Ends, Found};
+use crate::worker::persistent::Stays;
 
 impl<F: Frame> Slow<'_, F> {
     /// TCP or UDP, or a fragment of it whose ports are known.
     pub(in crate::worker) fn transport_layer(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
         if self.snapshot.local(ip.destination).is_some() {
-            self.client_side(frame, ip, segment)
+            self.client_side(frame, ip, segment, None)
         } else {
             self.passing(frame, ip, segment)
         }
@@ -31,10 +34,19 @@ impl<F: Frame> Slow<'_, F> {
         }
     }
 
-    /// To an own address: a connection's packet, or the first of a new one.
-    fn client_side(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
+    /// To an own address: a connection's packet, or the first of a new one, for which `stays` says which real its
+    /// client stays with, if another worker has been asked that.
+    pub(in crate::worker) fn client_side(
+        &mut self,
+        frame: &mut F,
+        ip: Ip,
+        segment: Segment,
+        stays: Option<Stays>,
+    ) -> Judged {
         if let Some(found) = self.find(&segment.ends, Direction::Forward) {
-            let reopens = segment.is_syn() && found.entry.state().is_closing();
+            let reopens = segment.is_syn()
+                && found.entry.state().is_closing()
+                && !self.flows.stays_with(&segment.ends, found.entry.real(), self.snapshot);
             if !reopens {
                 self.heed_removal(found.entry.real())?;
                 return self.translate(frame, ip, &segment, found);
@@ -45,8 +57,11 @@ impl<F: Frame> Slow<'_, F> {
         let Some(transport) = segment.transport else {
             return Err(DropReason::FragmentRefused); // its connection went while it was on its way
         };
-        match self.new_connection(&segment.ends, transport) {
-            Ok(found) => self.translate(frame, ip, &segment, found),
+        match self.new_connection(&segment.ends, transport, stays) {
+            Ok(Opening::Made(found)) => self.translate(frame, ip, &segment, found),
+            Ok(Opening::Asks(to)) => {
+                Ok(Fate::HandOver { to, arrival: self.arrival, purpose: Purpose::Question })
+            }
             Err(refusal) => self.refuse(frame, &segment.ends, refusal),
         }
     }
