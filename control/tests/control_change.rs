@@ -110,8 +110,6 @@ fn restore(lines: &[&str]) -> Command {
 fn every_refusal_has_its_code_and_words() {
     let desk = Desk::with_web();
     let none = "tcp://192.168.10.100:81";
-    let with =
-        |service| ServiceOptions { on_removal: Some("reset".into()), ..ServiceOptions::new(listen(service)) };
     let threshold = |upper, lower| Command::AddReal {
         service: listen(WEB),
         real: std::net::SocketAddr::V4(endpoint("10.0.0.27:80")),

@@ -44,8 +44,8 @@ fn all_connections_of_a_client_reach_one_real_with_two_hand_overs_each() {
         // Packets of connections stay where they are.
         let (asked, first) = (handed, *reals.iter().next().unwrap());
         for port in &ports {
-            assert_eq!(world.from_client(far(9, *port), ACK).len(), 1);
-            world.from_real(far(9, *port), first, ACK);
+            assert_eq!(world.client_sends(far(9, *port), ACK).len(), 1);
+            world.real_sends(far(9, *port), first, ACK);
         }
         let handed = world.sum(|counters| counters.templates_asked.get() + counters.templates_answered.get());
         assert_eq!(handed, asked);
@@ -180,12 +180,12 @@ fn a_template_is_unproven_until_its_real_has_taken_part() {
         let real = world.open(client).unwrap();
         world.pass(8);
         assert_eq!(world.template().state_name(), "NONE");
-        world.from_real(client, real, RST | ACK);
+        world.real_sends(client, real, RST | ACK);
         world.pass(8);
         assert_eq!(world.template().state_name(), "NONE", "refused");
         assert_eq!(world.open(at(CLIENT, 4001)), Some(real));
-        world.from_real(at(CLIENT, 4001), real, SYN | ACK);
-        world.from_client(at(CLIENT, 4001), ACK);
+        world.real_sends(at(CLIENT, 4001), real, SYN | ACK);
+        world.client_sends(at(CLIENT, 4001), ACK);
         assert_eq!(world.template().state_name(), "ASSURED", "at once");
 
         let mut world = World::new(workers, 2, persistence(50, ALONE));

@@ -1,5 +1,5 @@
-//! Persistence over one worker and several, beside a model that was written from the description of the kernel's: random
-//! connections, edits and time.
+//! Persistence over one worker and several, beside a model that was written from the description of the kernel's:
+//! random connections, edits and time.
 
 mod support;
 
@@ -190,7 +190,7 @@ impl Trial {
                 if let Some(number) = self.some(which, Phase::SynReceived) {
                     let Connection { client, template, .. } = self.model.connections[number];
                     let ends = ends(self.world.cluster.now(), 900);
-                    prop_assert_eq!(self.world.from_client(client, ACK).len(), 1);
+                    prop_assert_eq!(self.world.client_sends(client, ACK).len(), 1);
                     self.model.templates[template].assured = true;
                     self.becomes(number, Phase::Established, ends);
                 }
@@ -198,9 +198,9 @@ impl Trial {
             Step::Finish { which } => {
                 if let Some(number) = self.some(which, Phase::Established) {
                     let Connection { client, real, .. } = self.model.connections[number];
-                    self.world.from_client(client, FIN | ACK);
+                    self.world.client_sends(client, FIN | ACK);
                     let ends = ends(self.world.cluster.now(), 120);
-                    self.world.from_real(client, real, FIN | ACK);
+                    self.world.real_sends(client, real, FIN | ACK);
                     self.becomes(number, Phase::Over, ends);
                 }
             }
@@ -208,7 +208,7 @@ impl Trial {
                 if let Some(number) = self.some(which, Phase::Established) {
                     let client = self.model.connections[number].client;
                     let ends = ends(self.world.cluster.now(), 10);
-                    self.world.from_client(client, RST);
+                    self.world.client_sends(client, RST);
                     self.becomes(number, Phase::Over, ends);
                 }
             }

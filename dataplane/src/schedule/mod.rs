@@ -140,7 +140,7 @@ impl Schedule {
     /// deletions in their order, numbered from `first_sequence` on without gaps; each is replayed once by every
     /// worker, so it must be there until all workers have adopted a schedule that contains it.
     ///
-    /// Takes time in proportion to the reals and changes; with `mh` some 50 microseconds more, for its table.
+    /// Takes time in proportion to the reals and changes; with `mh` some 250,000 instructions more, for its table.
     ///
     /// # Panics
     /// For `mh` if there are not as many identities as candidates.

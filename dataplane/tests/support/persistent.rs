@@ -48,7 +48,7 @@ impl World {
     }
 
     /// Lets a client's segment arrive somewhere, and everybody do what is to be done. What leaves towards reals.
-    pub fn from_client(&mut self, client: SocketAddrV4, flags: u8) -> Vec<SocketAddrV4> {
+    pub fn client_sends(&mut self, client: SocketAddrV4, flags: u8) -> Vec<SocketAddrV4> {
         let packet = Packet::tcp(client, at(VIP, 80), flags).macs(CLIENT_MAC, VIP_MAC);
         let worker = usize::from(client.port()) % self.cluster.workers.len();
         self.cluster.arrive(worker, VIP0, &packet.frame());
@@ -56,7 +56,7 @@ impl World {
         sent.iter().filter(|sent| sent.port == DIP0).map(|sent| read(&sent.bytes).destination).collect()
     }
 
-    pub fn from_real(&mut self, client: SocketAddrV4, real: usize, flags: u8) {
+    pub fn real_sends(&mut self, client: SocketAddrV4, real: usize, flags: u8) {
         let (address, port) = REALS[real];
         let packet = Packet::tcp(at(address, port), client, flags).macs(RS1_MAC, DIP_MAC);
         self.cluster.arrive(
@@ -69,7 +69,7 @@ impl World {
 
     /// Opens a connection. Which real gets it.
     pub fn open(&mut self, client: SocketAddrV4) -> Option<usize> {
-        let reached = self.from_client(client, SYN);
+        let reached = self.client_sends(client, SYN);
         assert!(reached.len() < 2, "{client} opened a connection twice: {reached:?}");
         let number = |real| REALS.iter().position(|(address, port)| at(*address, *port) == real);
         reached.first().map(|real| number(*real).expect("a real of the service"))
@@ -78,9 +78,9 @@ impl World {
     /// A whole connection, short; it is in TIME_WAIT then.
     pub fn exchange(&mut self, client: SocketAddrV4) -> usize {
         let real = self.open(client).expect("it reaches a real");
-        self.from_client(client, ACK);
-        self.from_client(client, FIN | ACK);
-        self.from_real(client, real, FIN | ACK);
+        self.client_sends(client, ACK);
+        self.client_sends(client, FIN | ACK);
+        self.real_sends(client, real, FIN | ACK);
         real
     }
 
