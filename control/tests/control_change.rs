@@ -156,9 +156,9 @@ fn every_refusal_has_its_code_and_words() {
             "line 3: no such service",
         ),
         (
-            restore(&["-A -t 192.168.10.100:80", "-a -t 192.168.10.100:80 -r 10.0.0.7 -m -x 5"]),
+            restore(&["-A -t 192.168.10.100:80", "-a -t 192.168.10.100:80 -r 10.0.0.7 -m -x 1 -y 2"]),
             "bad_line",
-            "line 2: not supported yet: connection thresholds (-x, -y)",
+            "line 2: Numerical result out of range: the lower threshold 2 is above the upper one 1",
         ),
         (
             restore(&["# twice", "-A -t 192.168.10.100:80", "-A -t 192.168.10.100:80"]),

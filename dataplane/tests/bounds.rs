@@ -42,6 +42,7 @@ fn the_bounds_are_the_codes() {
     let [swept_busy, swept_idle] = ["SWEEP_BUSY", "SWEEP_IDLE"].map(|name| constant("worker/sweep", name));
     let waiting = |name| constant("worker/slow/waiting", name);
     let (tracker, held, gathered) = ("fragments/tracker", "fragments/held", "fragments/gathered");
+    let templates_sweep = "persistence/sweep";
     let rows = [
         format!("| frames received | {burst} a port |"),
         format!("| orders of the control thread | {} |", constant("worker/orders", "ORDERS_IN_A_TURN")),
@@ -106,12 +107,36 @@ fn the_bounds_are_the_codes() {
             constant(gathered, "ALL_PIECES"),
             seconds(gathered, "GATHERED_NANOSECONDS")
         ),
+        format!(
+            "| templates swept | {} when busy, {} when idle. A full pass takes a quarter of a second, proportionally \
+             longer above {} |",
+            constant(templates_sweep, "BUSY"),
+            constant(templates_sweep, "IDLE"),
+            written(constant(templates_sweep, "IN_A_PASS"))
+        ),
+        format!(
+            "| connections of templates looked up | as many, at the pace of the sweep of templates, and {} that have \
+             not been proven |",
+            constant("persistence/controlled", "UNPROVEN_IN_A_TURN")
+        ),
+        format!(
+            "| notes taken from each other worker about connections of this one's templates | {}. The others' rings \
+             hold {}; what does not fit is told again later |",
+            constant("worker/persistent", "NOTES_OF_A_PEER"),
+            written(constant("exchange/peers", "NOTES"))
+        ),
+        format!(
+            "| templates looked at to make room | {}, or {} if none of these may give way, for each new client |",
+            constant("persistence/templates", "ROOM_SEARCH"),
+            constant("persistence/templates", "ROOM_SEARCH_MOST")
+        ),
         format!("| gaps in a datagram | {} |", constant("fragments/seen", "RANGES")),
         format!(
             "| fragments made of one packet | {}, all or none |",
             constant("worker/io/cut", "MOST_FRAGMENTS")
         ),
     ];
+    assert_eq!(constant(templates_sweep, "PASS"), 250_000_000, "a quarter of a second");
     assert_eq!(seconds("worker/sweep", "SWEEP_PASS_NANOSECONDS"), 1, "a full pass takes a second");
     let page = read("docs/bounds.md");
     let lines: Vec<_> =

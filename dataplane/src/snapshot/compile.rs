@@ -147,8 +147,8 @@ impl Snapshot {
             self.families.ignore(&key);
             self.addresses.claim(key.listen.ip(), Claim::Service, false, &self.interfaces);
         }
-        if let Some(Service { key, .. }) = &service {
-            self.families.listen(key, id);
+        if let Some(Service { key, policy, .. }) = &service {
+            self.families.listen(key, id, policy.persistence.is_none());
             self.addresses.claim(key.listen.ip(), Claim::Service, true, &self.interfaces);
         }
         if let Some(service) = &service {

@@ -45,6 +45,10 @@ impl Compiled for V4 {
     }
 }
 
+/// Set in the id of a service whose openings take more than a pick: as an index it is beyond all services, and so
+/// needs no look of its own on the fast path.
+const NOT_PLAIN: u32 = 1 << 31;
+
 /// The parts of all families.
 #[derive(Clone, Debug)]
 pub struct Families {
@@ -77,8 +81,9 @@ impl Families {
         self.wide.put_real(id, real);
     }
 
-    /// A service listens there.
-    pub(super) fn listen(&mut self, key: &ServiceKey, id: ServiceId) {
+    /// A service listens there. The fast path finds none if it is not `plain`.
+    pub(super) fn listen(&mut self, key: &ServiceKey, id: ServiceId, plain: bool) {
+        let id = ServiceId(if plain { id.0 } else { id.0 | NOT_PLAIN });
         self.v4.listen(key, id);
         #[cfg(test)]
         self.wide.listen(key, id);
@@ -96,7 +101,7 @@ impl Families {
         let service = self.v4.service(key);
         #[cfg(test)]
         let service = service.or_else(|| self.wide.service(key));
-        service
+        service.map(|id| ServiceId(id.0 & !NOT_PLAIN))
     }
 
     /// Brings close what packets need first.

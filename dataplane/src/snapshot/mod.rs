@@ -191,7 +191,8 @@ impl Snapshot {
         Some((id, self.services[id.0 as usize].as_ref()?))
     }
 
-    /// The service that listens there: an endpoint of the family as it lies on the wire, and a protocol number.
+    /// The service that listens there: an endpoint of the family as it lies on the wire, and a protocol number. If its
+    /// clients stay with their reals, the id is one that no service has, and openings are left to the slow path.
     #[inline(always)]
     pub fn service_at<F: Compiled>(&self, remote: RemoteOf<F>, protocol_number: u8) -> Option<ServiceId> {
         F::part(&self.families).service_at(F::listener(remote, protocol_number))

@@ -206,7 +206,8 @@ impl Flows {
         snapshot: &Snapshot,
         now: Now,
     ) -> Option<RealId> {
-        let of = snapshot.services[service.0 as usize].as_ref()?;
+        // None for a persistent one: the slow path asks which real its client stays with.
+        let of = snapshot.services.get(service.0 as usize)?.as_ref()?;
         match &*of.schedule {
             Schedule::Rounds(rounds) => self.positions.turn(service, rounds, &self.reals, now),
             Schedule::Least(_) => self.best(service, now),

@@ -101,7 +101,6 @@ impl<F: Frame> Fast<'_, F> {
             && !V::is_martian(source)
             && !snapshot.is_own_or_broadcast(source)
             && !snapshot.belongs_elsewhere(source, arrival)
-            && !snapshot.is_persistent(service)
             && !self.is_of_another_worker(decoded);
         opens.then_some(Opening { protocol, service, source })
     }
@@ -134,6 +133,9 @@ impl<F: Frame> Fast<'_, F> {
     ) -> Result<RealId, Judged> {
         let (decoded, opening) = (&decoded, &opening);
         let (snapshot, tick) = (self.snapshot, self.now.tick());
+        if snapshot.services.len() <= opening.service.0 as usize {
+            return Err(Ok(Fate::Slow)); // clients stay with their reals
+        }
         if let Some(vacancy) = self.closed_at_home(head, decoded, opening.protocol, tick) {
             let real =
                 self.flows.pick(opening.service, decoded.key, snapshot, self.now).ok_or(Ok(Fate::Slow))?;
