@@ -115,7 +115,9 @@ impl Preparation {
     /// Gives it something to do.
     pub(super) fn give(&self, job: Job) {
         // If the thread is gone, `take` says why.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(job);
+        }
     }
 
     /// What is done, if something is.
