@@ -1,10 +1,11 @@
 //! What connection tables are short of, as notes that come and go: new connections that are refused, connections that
-//! give way at a high rate, clients that have as many connections as one may have.
+//! give way at a high rate, clients that have as many connections as one may have, or whose replies could not be told
+//! apart.
 
 use super::watch::Trouble;
 use crate::publish::workers::Workers;
 use dataplane::connection::table::MOST_OF_ENDPOINT;
-use dataplane::counters::WorkerCounters;
+use dataplane::counters::{Counter, WorkerCounters};
 use dataplane::names::drop_reason::DropReason;
 use dataplane::names::family::V4;
 use std::collections::VecDeque;
@@ -29,6 +30,7 @@ struct Totals {
     refused: u64,
     evicted: u64,
     endpoint_full: u64,
+    collided: u64,
 }
 
 impl Totals {
@@ -37,6 +39,7 @@ impl Totals {
             refused: counters.dropped(DropReason::TableFull).get(),
             evicted: counters.connections_evicted.get(),
             endpoint_full: counters.dropped(DropReason::ClientEndpointFull).get(),
+            collided: counters.dropped(DropReason::ReplyCollision).get(),
         }
     }
 
@@ -45,6 +48,7 @@ impl Totals {
             refused: self.refused.saturating_sub(before.refused),
             evicted: self.evicted.saturating_sub(before.evicted),
             endpoint_full: self.endpoint_full.saturating_sub(before.endpoint_full),
+            collided: self.collided.saturating_sub(before.collided),
         }
     }
 }
@@ -71,14 +75,15 @@ impl Pressure {
         let counters = workers.counters().enumerate();
         let of_worker = |(id, counters): (usize, &WorkerCounters)| {
             let passed = Totals::of(counters).since(before.get(id).copied().unwrap_or_default());
-            notes(id, passed, seconds, counters.full_endpoint.get())
+            let clients = [&counters.full_endpoint, &counters.collided_endpoint].map(Counter::get);
+            notes(id, passed, seconds, clients)
         };
         counters.flat_map(of_worker).collect()
     }
 }
 
-fn notes(worker: usize, passed: Totals, seconds: u64, full_endpoint: u64) -> Vec<Trouble> {
-    let Totals { refused, evicted, endpoint_full } = passed;
+fn notes(worker: usize, passed: Totals, seconds: u64, [full, collided_last]: [u64; 2]) -> Vec<Trouble> {
+    let Totals { refused, evicted, endpoint_full, collided } = passed;
     let mut notes = Vec::new();
     let mut note = |kind: &str, text: String| {
         notes.push(Trouble { kind: format!("{PREFIX}{worker} {kind}"), text });
@@ -102,9 +107,18 @@ fn notes(worker: usize, passed: Totals, seconds: u64, full_endpoint: u64) -> Vec
         let text = format!(
             "worker {worker}: client {} has {MOST_OF_ENDPOINT} connections, as many as one address and port may have: \
              {endpoint_full} packets to further services were dropped in the last {seconds} s (client_endpoint_full)",
-            V4::endpoint(full_endpoint)
+            V4::endpoint(full)
         );
         note("client", text);
+    }
+    if collided > 0 {
+        let text = format!(
+            "worker {worker}: client {} has used one address and port for two services, and every real of the second \
+             already serves it for the first: {collided} packets were refused in the last {seconds} s (reply_collision); give \
+             the services reals, or ports of reals, of their own",
+            V4::endpoint(collided_last)
+        );
+        note("collision", text);
     }
     notes
 }
@@ -138,11 +152,17 @@ mod tests {
         counters.connections_evicted.add(5_000);
         counters.dropped(DropReason::ClientEndpointFull).add(3);
         counters.full_endpoint.set(endpoint_bits("192.0.2.6:123".parse().unwrap()));
+        counters.dropped(DropReason::ReplyCollision).add(2);
+        counters.collided_endpoint.set(endpoint_bits("192.0.2.7:124".parse().unwrap()));
         let troubles = pressure.troubles(&workers);
         let texts: Vec<_> = troubles.iter().map(|trouble| trouble.text.as_str()).collect();
         assert!(texts[0].contains("7 packets") && texts[0].contains("table_full"), "{texts:?}");
         assert!(texts[1].contains("5000 connections a second"), "{texts:?}");
         assert!(texts[2].contains("client 192.0.2.6:123 has 256 connections"), "{texts:?}");
+        assert!(
+            texts[3].contains("client 192.0.2.7:124 has used") && texts[3].contains(": 2 packets"),
+            "{texts:?}"
+        );
         for _ in 1..WINDOW {
             pressure.sample(&workers);
             assert_eq!(kinds(&pressure, &workers)[..1], ["pressure on worker 0 full"]);

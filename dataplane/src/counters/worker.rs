@@ -27,6 +27,9 @@ counters! {
         /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in
         /// the order of the wire.
         pub full_endpoint: Counter = Counter::default(),
+        /// The client endpoint that was refused a connection last because replies to it would have matched another of
+        /// its connections, likewise.
+        pub collided_endpoint: Counter = Counter::default(),
     }
     /// What one worker had counted at one moment.
     pub struct WorkerTotals {

@@ -6,6 +6,7 @@ use crate::connection::{State, TcpEvent, Transport};
 use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
+use crate::names::family::V4;
 use crate::names::ids::{Protocol, RealId, RealKey, ServiceKey};
 use crate::persistence::Made;
 use crate::schedule::{Asked, Known};
@@ -146,6 +147,9 @@ impl<F: Frame> Slow<'_, F> {
     /// collide: after ICMP a client may try the same port again for minutes, after RST it can try another address or
     /// port at once.
     pub(in crate::worker) fn refuse(&mut self, frame: &mut F, ends: &Ends, reason: DropReason) -> Judged {
+        if reason == DropReason::ReplyCollision {
+            self.counters.collided_endpoint.set(V4::endpoint_bits(ends.source).unwrap_or_default());
+        }
         let reset = match reason {
             DropReason::NoConnection
             | DropReason::NoService
