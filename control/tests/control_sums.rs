@@ -36,13 +36,13 @@ fn service_key(id: u32) -> ServiceKey {
 }
 
 /// A service with these reals.
-fn service(id: u32, reals: &[u32], has_thresholds: bool) -> Service {
+fn service(id: u32, reals: &[u32], needs_sums: bool) -> Service {
     let candidates: Vec<_> =
         reals.iter().map(|real| Candidate { real: RealId(*real), weight: real % 2 }).collect();
     let changes = vec![Change::of(candidates.iter().map(|candidate| candidate.weight))];
-    let schedule = Schedule::new(Algorithm::RoundRobin, 1, candidates, 0, changes);
-    let policy = Policy { has_thresholds, ..Policy::default() };
-    Service { key: service_key(id), policy, timeouts: None, schedule: Arc::new(schedule) }
+    let algorithm = if needs_sums { Algorithm::LeastConnection } else { Algorithm::RoundRobin };
+    let schedule = Arc::new(Schedule::new(algorithm, 1, candidates, 0, changes));
+    Service { key: service_key(id), policy: Policy::default(), timeouts: None, schedule }
 }
 
 fn real(id: u32, service: u32, serial: u32, is_removed: bool) -> Real {
@@ -381,23 +381,23 @@ proptest! {
 }
 
 /// One service with these reals.
-fn serving(version: u64, reals: u32, has_thresholds: bool) -> Snapshot {
+fn serving(version: u64, reals: u32, needs_sums: bool) -> Snapshot {
     let ids: Vec<u32> = (0..reals).collect();
     let reals = ids.iter().map(|id| real(*id, 1, *id, false)).collect();
-    compiled(version, vec![None, Some(service(1, &ids, has_thresholds))], reals)
+    compiled(version, vec![None, Some(service(1, &ids, needs_sums))], reals)
 }
 
 /// A lab whose workers pick from these reals.
-fn picking(workers: usize, reals: u32, has_thresholds: bool) -> Lab {
+fn picking(workers: usize, reals: u32, needs_sums: bool) -> Lab {
     let mut lab = Lab::new(workers);
-    lab.sums.follow(&serving(1, reals, has_thresholds), &lab.workers);
+    lab.sums.follow(&serving(1, reals, needs_sums), &lab.workers);
     lab
 }
 
 #[test]
 fn nothing_is_due_where_nobody_compares_or_one_worker_has_all() {
-    for (workers, has_thresholds) in [(2, false), (1, true)] {
-        let mut lab = picking(workers, 3, has_thresholds);
+    for (workers, needs_sums) in [(2, false), (1, true)] {
+        let mut lab = picking(workers, 3, needs_sums);
         lab.open(0, 1, StateGauges::ACTIVE);
         assert_eq!(lab.sums.due(lab.now), None);
         lab.turn_after(AT_REST);

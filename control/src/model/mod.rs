@@ -332,8 +332,7 @@ impl Service {
     /// What the workers are told of it, besides the schedule and the timeouts.
     pub fn policy(&self) -> Policy {
         let Settings { on_removal, persistence, one_packet, .. } = self.settings;
-        let has_thresholds = self.reals.iter().any(|real| real.thresholds != Thresholds::default());
-        Policy { on_removal, persistence, one_packet, has_thresholds }
+        Policy { on_removal, persistence, one_packet }
     }
 
     /// The keys of its reals, newest first.

@@ -145,7 +145,7 @@ impl Sums {
 
 /// The service with this id, if it needs sums.
 fn needing(snapshot: &Snapshot, id: ServiceId) -> Option<&Service> {
-    snapshot.services.get(id.0 as usize)?.as_ref().filter(|service| service.needs_sums())
+    snapshot.services.get(id.0 as usize)?.as_ref().filter(|service| service.schedule.needs_sums())
 }
 
 /// Tells each worker what the others have on a real. All are read once, so that what a worker is told has none of its

@@ -33,7 +33,7 @@ pub struct Known<'a> {
 
 impl Known<'_> {
     /// Connections of a real: this worker's now, and the others' when they were last added up. These are known only for
-    /// services that [need them](crate::snapshot::Service::needs_sums).
+    /// services that [need them](super::Schedule::needs_sums).
     #[inline(always)]
     pub fn connections(&self, real: RealId) -> Load {
         Load::of(self.own.real(real)) + self.elsewhere.get(real)

@@ -52,13 +52,6 @@ pub struct Service {
     pub schedule: Arc<Schedule>,
 }
 
-impl Service {
-    /// Whether its reals' connections are to be added up over the workers, for its schedule or its thresholds.
-    pub fn needs_sums(&self) -> bool {
-        self.policy.has_thresholds || self.schedule.needs_sums()
-    }
-}
-
 /// A real, or a removed one that still has connections.
 #[derive(Clone, Debug)]
 pub struct Real {

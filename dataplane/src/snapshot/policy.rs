@@ -11,8 +11,6 @@ pub struct Policy {
     pub persistence: Option<Persistence>,
     /// Every datagram is scheduled by itself, and makes no connection.
     pub one_packet: bool,
-    /// Some real has a connection threshold: whatever the schedule is, its connections are to be known.
-    pub has_thresholds: bool,
 }
 
 /// What becomes of the connections of a real that is removed, or whose service is.

@@ -30,14 +30,12 @@ pub mod tcp;
 pub mod udp;
 
 /// The 16-bit number in network order at `offset`, which must lie within `bytes`.
-/// A number of two bytes, the highest first, as on the wire.
 #[inline(always)]
 pub(crate) fn be_u16(bytes: &[u8], offset: usize) -> u16 {
     u16::from_be_bytes([bytes[offset], bytes[offset + 1]])
 }
 
 /// The 32-bit number in network order at `offset`, which must lie within `bytes`.
-/// A number of four bytes, the highest first, as on the wire.
 #[inline(always)]
 fn be_u32(bytes: &[u8], offset: usize) -> u32 {
     u32::from_be_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])

@@ -158,13 +158,12 @@ fn new_compiler() -> Compiler {
 fn assert_as_configured(snapshot: &Snapshot, model: &Model) {
     for (key, service) in model.services() {
         let (_, found) = snapshot.service(key).unwrap();
-        let Policy { on_removal, persistence, one_packet, has_thresholds } = found.policy;
+        let Policy { on_removal, persistence, one_packet } = found.policy;
         let settings = &service.settings;
         assert_eq!(
             (on_removal, persistence, one_packet),
             (settings.on_removal, settings.persistence, settings.one_packet)
         );
-        assert_eq!(has_thresholds, service.reals.iter().any(|real| real.thresholds.upper != 0));
         assert_eq!(found.timeouts.is_some(), !settings.timeouts.is_empty());
         let timeouts = found.timeouts.as_deref().unwrap_or(&snapshot.timeouts);
         for state in StateTimeouts::states() {
