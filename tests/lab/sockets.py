@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 
-from .testbed import PATIENCE, background
+from .testbed import PATIENCE, REALS, background
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0
 # After how many seconds without an answer a request is given up.
@@ -23,14 +23,14 @@ def tcp_listener(bed, host, port, backlog=64):
     return listener
 
 
-def connect(bed, host, address, port=None, seconds=PATIENCE):
-    """A TCP connection from `host`; `port` is the source port."""
+def connect(bed, host, address, port=None, seconds=PATIENCE, source=None):
+    """A TCP connection from `host`; `port` is the source port, `source` the address."""
     with bed.inside(host):
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     client.settimeout(seconds)
-    if port:
+    if port or source:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        client.bind(("", port))
+        client.bind((source or "", port or 0))
     try:
         client.connect(address)
     except BaseException:
@@ -51,6 +51,64 @@ def reset(connection):
     """Closes with RST instead of FIN."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
+
+
+def is_reset(connection, says=b""):
+    """Whether the connection's end is a RST, not a FIN, once it has said this and what came before has been read."""
+    try:
+        connection.sendall(says)
+        while connection.recv(4096):
+            pass
+        return False
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+
+
+class Greeters:
+    """A server on each real that says the real's name to every client, and keeps the connections open."""
+
+    def __init__(self, bed, port, names=tuple(REALS)):
+        self.bed, self.port = bed, port
+        # By the client's endpoint.
+        self.accepted = {}
+        for name in names:
+            background(self.serve, name, tcp_listener(bed, name, port))
+
+    def serve(self, name, listener):
+        listener.settimeout(None)
+        while True:
+            connection, peer = listener.accept()
+            connection.settimeout(PATIENCE)
+            self.accepted[peer] = connection
+            with contextlib.suppress(OSError):
+                connection.sendall(name.encode() + b"\n")
+
+    def reals(self, weights):
+        """The servers as the reals of a service."""
+        return [(f"{address}:{self.port}", weight) for address, weight in zip(REALS.values(), weights)]
+
+    def greeted(self, address, port=None, source=None):
+        """A new connection, and the name of the real that it is with."""
+        client = connect(self.bed, "client", address, port, source=source)
+        name = b""
+        while not name.endswith(b"\n"):
+            part = client.recv(100)
+            assert part, "the server closed instead of saying its name"
+            name += part
+        return client, name.decode().strip()
+
+    def name(self, address, port=None, source=None):
+        """The name of the real that a new connection gets, which is reset then; None: it is refused."""
+        try:
+            client, name = self.greeted(address, port, source)
+        except ConnectionRefusedError:
+            return None
+        reset(client)
+        return name
+
+    def other_end(self, client):
+        """The server's socket of a client's connection."""
+        return self.accepted[client.getsockname()]
 
 
 def may_be_cut(udp):

@@ -1,7 +1,15 @@
 """Which real a new connection goes to: the kernel's order, newest real first."""
 
+import socket
+from fractions import Fraction
+from ipaddress import IPv4Address
+
 from .runner import test
-from .testbed import REALS, VIP
+from .sockets import Greeters
+from .testbed import CLIENT, REALS, VIP, wait_for
+
+LISTEN = f"{VIP}:7400"
+SERVICE = (VIP, 7400)
 
 
 def pool(weights, scheduler=()):
@@ -62,3 +70,101 @@ def the_vip_port_maps_to_another_port_of_the_reals(bed):
         bed.expect(["rs2", "rs1"] * 2)
         lines = log.read_text()[before:].splitlines()
         assert len(lines) == 2 and all(line.split()[1] == "8080" for line in lines), lines
+
+
+@test()
+def least_connections_follow_held_ones_weights_and_edits(bed):
+    """wlc as it is described: the least of (256 active + inactive) / weight, the newest real of equals."""
+    servers = Greeters(bed, 7000)
+    weights = {"rs1": 1, "rs2": 2, "rs3": 1}
+    clients = {name: [] for name in weights}
+    closed = dict.fromkeys(weights, 0)
+
+    def expected():
+        load = lambda name: Fraction(256 * len(clients[name]) + closed[name], weights[name])
+        return min((name for name in reversed(weights) if weights[name]), key=load)
+
+    # With one worker every connection counts at once.
+    with bed.lbd(bed.config(workers=1)) as lbd:
+        def hold(count):
+            names = []
+            for _ in range(count):
+                client, name = servers.greeted(SERVICE)
+                assert name == expected(), (name, expected(), weights, closed, names)
+                clients[name].append(client)
+                names.append(name)
+            return names
+
+        def weigh(name, weight):
+            lbd.ctl("edit-real", "-t", LISTEN, "-r", f"{REALS[name]}:7000", "-w", weight)
+            weights[name] = weight
+
+        lbd.add_service("tcp", LISTEN, servers.reals(weights.values()), "-s", "wlc")
+        # Recorded from IPVS.
+        assert hold(12) == ["rs3", "rs2", "rs1", "rs2"] * 3
+        weigh("rs1", 4)
+        hold(6)
+        weigh("rs2", 0)
+        assert "rs2" not in hold(4)
+        weigh("rs2", 3)
+        for client in clients["rs3"][:2] + clients["rs1"][:2]:
+            client.shutdown(socket.SHUT_WR)
+            servers.other_end(client).close()
+        for name in ("rs1", "rs3"):
+            closed[name] += 2
+            del clients[name][:2]
+        counts = lambda: {real["address"]: (real["active"], real["inactive"]) for real in lbd.service()["reals"]}
+        held = {REALS[name]: (len(clients[name]), closed[name]) for name in weights}
+        assert wait_for(lambda: counts() == held), (counts(), held)
+        hold(8)
+
+
+@test()
+def the_heaviest_real_has_all_connections_under_fo(bed):
+    servers = Greeters(bed, 7000)
+    with bed.lbd() as lbd:
+        lbd.add_service("tcp", LISTEN, servers.reals([1, 3, 2]), "-s", "fo")
+        assert [servers.name(SERVICE) for _ in range(3)] == ["rs2"] * 3
+        for name, weight, heaviest in [("rs3", 5, "rs3"), ("rs3", 0, "rs2"), ("rs1", 3, "rs2"), ("rs2", 2, "rs1"),
+                                       ("rs1", 0, "rs2"), ("rs2", 0, None), ("rs3", 1, "rs3")]:
+            lbd.ctl("edit-real", "-t", LISTEN, "-r", f"{REALS[name]}:7000", "-w", weight)
+            assert [servers.name(SERVICE) for _ in range(3)] == [heaviest] * 3, (name, weight)
+
+
+@test()
+def hashing_of_address_and_port_follows_weights(bed):
+    """sh as it is described: each real has as many of 256 buckets in a row as its weight, the newest first, over and over."""
+    servers = Greeters(bed, 7000)
+    weights = {"rs1": 1, "rs2": 1, "rs3": 2}
+
+    def buckets():
+        row = [name for name in reversed(weights) for _ in range(max(1, weights[name]))]
+        return [row[bucket % len(row)] for bucket in range(256)]
+
+    def choices(port):
+        """Where a connection of this port may go, in the order in which they are tried."""
+        first = ((int(IPv4Address(CLIENT)) + port) * 0x61C88647 % 2**32) >> 24
+        return [buckets()[(offset % 256 + first) % 256] for offset in [0, *range(first, first + 256)]]
+
+    def compare(falls_back):
+        for port in range(41100, 41116):
+            tried = choices(port) if falls_back else choices(port)[:1]
+            expected = next((name for name in tried if weights[name]), None)
+            assert servers.name(SERVICE, port) == expected, (port, weights, falls_back)
+
+    with bed.lbd() as lbd:
+        def weigh(name, weight):
+            lbd.ctl("edit-real", "-t", LISTEN, "-r", f"{REALS[name]}:7000", "-w", weight)
+            weights[name] = weight
+
+        lbd.add_service("tcp", LISTEN, servers.reals(weights.values()), "-s", "sh", "-b", "sh-port")
+        compare(falls_back=False)
+        weigh("rs1", 3)
+        compare(falls_back=False)
+        weigh("rs2", 0)
+        compare(falls_back=False)
+        lbd.ctl("edit-service", "-t", LISTEN, "-b", "sh-port,sh-fallback")
+        compare(falls_back=True)
+        # Without the port all connections of a client are one real's.
+        lbd.ctl("edit-service", "-t", LISTEN, "--no-sched-flags")
+        assert len({servers.name(SERVICE, port) for port in range(41100, 41106)}) == 1
