@@ -4,9 +4,13 @@ mod support;
 
 use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{RealId, RealKey};
+use dataplane::names::time::Now;
 use dataplane::snapshot::{Steering, Thresholds};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use support::cluster::Cluster;
 use support::packet::{ACK, Packet, RST, SYN, read};
 use support::*;
@@ -244,4 +248,158 @@ fn eight_openers_on_two_workers_never_come_above_the_threshold() {
     }
     assert_eq!(most, u64::from(UPPER), "it is used to the full");
     assert!(refused > 100, "{refused}");
+}
+
+/// Clients of two workers that run at the same time, each in a thread, and a real that they all want.
+struct Openers {
+    lab: Lab,
+    cluster: Cluster,
+    real: RealId,
+    upper: u32,
+    /// Ports of those that have a connection.
+    connected: BTreeSet<u16>,
+    /// The last port that was tried.
+    last: u16,
+}
+
+impl Openers {
+    /// Clients that open connections at once.
+    const MANY: usize = 8;
+
+    fn new(upper: u32, lower: u32) -> Self {
+        let mut lab = Lab::new();
+        configure(&mut lab, &[RS1], &[(upper, lower)]);
+        let cluster = Cluster::new(&lab, 2, Steering::Software);
+        let real = lab.real_id(key(RS1));
+        Self { lab, cluster, real, upper, connected: BTreeSet::new(), last: 1000 }
+    }
+
+    fn limit(&mut self, upper: u32, lower: u32) {
+        configure(&mut self.lab, &[RS1], &[(upper, lower)]);
+        self.cluster.adopt(&self.lab, Steering::Software);
+        self.upper = upper;
+    }
+
+    /// A turn of both workers at the same time; the ports of clients whose packets reached the real.
+    fn turn(&mut self) -> Vec<u16> {
+        self.cluster.skip(1000);
+        let now = Now { nanoseconds: self.cluster.now() };
+        let ready = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for worker in &mut self.cluster.workers {
+                scope.spawn(|| {
+                    // Not a barrier that sleeps: the other's turn would be over before this one's begins.
+                    ready.fetch_add(1, Ordering::SeqCst);
+                    for waited in 0.. {
+                        match ready.load(Ordering::SeqCst) {
+                            2 => break,
+                            _ if waited % 1024 == 1023 => thread::yield_now(),
+                            _ => std::hint::spin_loop(),
+                        }
+                    }
+                    worker.turn(now);
+                });
+            }
+        });
+        let sent = self.cluster.workers.iter_mut().flat_map(|worker| worker.io().take_sent(DIP0));
+        sent.map(|bytes| read(&bytes).source.port()).collect()
+    }
+
+    /// Each client sends a SYN, half of them to the worker that they do not belong to, and an ACK if it got one; how
+    /// many got a connection.
+    fn open(&mut self) -> usize {
+        let clients: Vec<_> = (1..).map(|step| self.last + step).take(Self::MANY).collect();
+        self.last += Self::MANY as u16;
+        for (index, client) in clients.iter().enumerate() {
+            let owner = self.cluster.owner(at(CLIENT, *client));
+            self.cluster.arrive(owner ^ index & 1, VIP0, &packet(*client, SYN));
+        }
+        let opened: Vec<_> = (0..4).flat_map(|_| self.turn()).collect();
+        for client in &opened {
+            let owner = self.cluster.owner(at(CLIENT, *client));
+            self.cluster.arrive(owner, VIP0, &packet(*client, ACK));
+        }
+        (0..2).for_each(|_| drop(self.turn()));
+        self.connected.extend(&opened);
+        let total = self.cluster.sum(|counters| counters.real(self.real).total.get()) as usize;
+        assert_eq!(total, self.connected.len(), "{clients:?}");
+        // Without a threshold they are not counted together.
+        let known = self.lab.control.reals.limited_connections(self.real) as usize;
+        assert_eq!(known, if self.upper == 0 { 0 } else { total }, "{clients:?}");
+        opened.len()
+    }
+
+    /// So many connections are reset, and gone.
+    fn end(&mut self, count: usize) {
+        for client in self.connected.iter().copied().take(count).collect::<Vec<_>>() {
+            let owner = self.cluster.owner(at(CLIENT, client));
+            self.cluster.arrive(owner, VIP0, &packet(client, RST));
+            self.connected.remove(&client);
+        }
+        self.turn();
+        self.cluster.leap(10);
+    }
+}
+
+#[test]
+fn eight_at_once_find_a_full_real_open_when_the_kernel_would_open_it() {
+    // Thresholds, and how many get a connection after so many have ended: of four three are too many, two are not.
+    for (upper, lower, ended) in [
+        (4, 0, [(1, 0), (1, 2), (4, 4)]),
+        (4, 2, [(1, 0), (1, 0), (1, 3)]),
+        (4, 4, [(1, 1), (1, 1), (4, 4)]),
+        (7, 0, [(1, 0), (1, 2), (7, 7)]),
+        (1, 0, [(1, 1), (1, 1), (1, 1)]),
+    ] {
+        let mut openers = Openers::new(upper, lower);
+        assert_eq!((openers.open(), openers.open()), (upper as usize, 0), "-x {upper} -y {lower}");
+        for (ended, opened) in ended {
+            openers.end(ended);
+            assert_eq!(openers.open(), opened, "-x {upper} -y {lower}, {ended} less");
+            assert_eq!(openers.open(), 0, "-x {upper} -y {lower}, {ended} less");
+        }
+    }
+}
+
+#[test]
+fn eight_at_once_get_what_is_left_whatever_ends_and_is_edited_meanwhile() {
+    let mut state = 3u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        ((state >> 33) % below) as usize
+    };
+    let (mut upper, mut lower, mut is_closed) = (5usize, 0, false);
+    let mut openers = Openers::new(upper as u32, lower as u32);
+    for round in 0..300 {
+        let has = openers.connected.len();
+        let room = match upper {
+            0 => Openers::MANY,
+            // Closed by the first that comes where there are more than it may have.
+            _ => upper.saturating_sub(has).clamp(1, Openers::MANY),
+        };
+        let expected = if is_closed { 0 } else { room };
+        assert_eq!(openers.open(), expected, "round {round}: -x {upper} -y {lower} with {has}");
+        is_closed |= expected > 0 && upper != 0 && has + expected >= upper;
+        let ended = random(4).min(openers.connected.len());
+        if ended > 0 {
+            openers.end(ended);
+            let total = openers.connected.len();
+            is_closed &= !match (upper, lower) {
+                (0, _) => true,
+                (upper, 0) => total < upper - upper / 4,
+                (_, lower) => total < lower,
+            };
+        }
+        if random(8) == 0 || openers.connected.len() > 40 {
+            openers.end(openers.connected.len());
+            is_closed = false;
+        }
+        if random(6) == 0 {
+            let before = upper;
+            (upper, lower) = (random(12), random(12));
+            lower = lower.min(upper);
+            openers.limit(upper as u32, lower as u32);
+            is_closed &= upper != 0 && upper <= before;
+        }
+    }
 }
