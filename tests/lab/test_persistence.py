@@ -75,6 +75,6 @@ def after_its_time_a_client_is_scheduled_anew(bed):
     with bed.lbd(bed.config(workers=1)) as lbd:
         lbd.add_service("tcp", LISTEN, servers.reals([1, 1]), "-s", "rr", "-p", 3, "--timeouts", "close=1")
         assert [servers.name(SERVICE) for _ in range(3)] == ["rs2"] * 3
-        # The connections are over before the template, so that nothing prolongs it; on a busy machine a minute may be added.
+        # The connections are over before the template, so nothing prolongs it, but for a minute on a busy machine.
         assert wait_for(lambda: not lbd.json("connections")["connections"], 3 * PATIENCE), templates(lbd)
         assert [servers.name(SERVICE) for _ in range(3)] == ["rs1"] * 3
