@@ -1,12 +1,11 @@
 //! docs/standards.md names tests for the clauses that it goes through: whether they are there.
 
+#[path = "support/named_tests.rs"]
+mod named_tests;
+
+use named_tests::{in_repository, is_there};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-fn in_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
 
 fn table() -> String {
     fs::read_to_string(in_repository("docs/standards.md")).unwrap()
@@ -23,17 +22,6 @@ fn tests(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.split_once("::"))
 }
 
-/// Whether a source has a test of this name.
-fn has_test(source: &str, name: &str, is_python: bool) -> bool {
-    let (function, mark) =
-        if is_python { (format!("def {name}("), "@test(") } else { (format!("fn {name}("), "#[test]") };
-    let lines: Vec<&str> = source.lines().map(str::trim).collect();
-    lines.iter().enumerate().any(|(at, line)| {
-        let before = lines[..at].iter().rev().take_while(|line| line.starts_with(['#', '@', '/']));
-        line.starts_with(&function) && before.into_iter().any(|line| line.starts_with(mark))
-    })
-}
-
 #[test]
 fn every_test_that_a_clause_names_is_there() {
     let text = table();
@@ -41,20 +29,8 @@ fn every_test_that_a_clause_names_is_there() {
     let mut named = 0;
     for (file, name) in tests(&text).filter(|(_, name)| *name != "name") {
         named += 1;
-        let (folder, file) = file.rsplit_once('/').map_or(("", file), |(folder, file)| (folder, file));
-        let places = if folder == "lab" {
-            vec![format!("tests/lab/{file}.py")]
-        } else if folder.is_empty() {
-            ["dataplane/tests", "control/tests"].map(|tests| format!("{tests}/{file}.rs")).to_vec()
-        } else {
-            ["dataplane/src", "control/src"].map(|sources| format!("{sources}/{folder}/{file}.rs")).to_vec()
-        };
-        let is_there = places.iter().any(|place| {
-            let source = fs::read_to_string(in_repository(place)).unwrap_or_default();
-            has_test(&source, name, place.ends_with(".py"))
-        });
-        if !is_there {
-            missing.push(format!("{folder}/{file}::{name}"));
+        if !is_there(file, name) {
+            missing.push(format!("{file}::{name}"));
         }
     }
     assert!(named > 100, "{named} tests: the table is not read rightly");
