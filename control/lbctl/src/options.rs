@@ -98,7 +98,9 @@ pub(super) enum Order {
     #[command(override_usage = "lbctl del-real <-t VIP:PORT | -u VIP:PORT> -r RIP[:PORT]")]
     DelReal(RealName),
     /// Set a real's weight to 0 (no new connections), and tell how many live on
-    #[command(override_usage = "lbctl drain <-t VIP:PORT | -u VIP:PORT> -r RIP[:PORT] [--wait SECONDS]")]
+    #[command(
+        override_usage = "lbctl drain <-t VIP:PORT | -u VIP:PORT> -r RIP[:PORT] [--wait SECONDS [--then reset]]"
+    )]
     Drain(DrainOptions),
     /// Show services and reals
     #[command(override_usage = "lbctl list [-t VIP:PORT | -u VIP:PORT] [--thresholds | --persistent-conn]")]
