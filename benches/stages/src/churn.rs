@@ -128,7 +128,7 @@ impl Churn {
             let asked = Asked { client: CLIENT, destination: CLIENT, known };
             let (next_hop, state) = (NextHopId(1), State::UdpUnanswered);
             let clock = Clock::new(now, timeouts);
-            let new = |real| New { key: *key, real, next_hop, state };
+            let new = |real| New { key: *key, real, port: 0, next_hop, state };
             if let Some(vacancy) = table.vacancy(*home, *key) {
                 let real = self.schedule.choice(&mut self.position, &asked).expect("there are reals");
                 table.insert_at_home(vacancy, new(real), now, counters);

@@ -71,7 +71,7 @@ impl Natlb {
         for flow in 0..flows {
             let key = Key::of(flow).client();
             let state = if is_tcp(flow) { State::Established } else { State::Udp };
-            let new = New { key, real: real_of(flow), next_hop: NextHopId(1), state };
+            let new = New { key, real: real_of(flow), port: 0, next_hop: NextHopId(1), state };
             table.insert(table.hash(key), new, clock, &counters).expect("room");
             table.resize(&counters);
         }

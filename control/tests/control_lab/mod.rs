@@ -231,6 +231,7 @@ fn row(number: usize) -> Copied {
         ticks_left: 3600,
         client: format!("192.168.10.6:{}", number % 65536).parse().unwrap(),
         real: RealId(0),
+        port: 0,
         next_hop: NextHopId::UNKNOWN,
     }
 }

@@ -30,6 +30,8 @@ pub struct Copied {
     pub client: SocketAddr,
     /// The real; its key gives the virtual and the server's address.
     pub real: RealId,
+    /// The port that the client asked for, if the service is on several; else it says nothing.
+    pub port: u16,
     /// The way back to the client.
     pub next_hop: NextHopId,
 }
@@ -46,8 +48,10 @@ impl Copied {
 pub struct Row {
     /// The client's address and port.
     pub client: SocketAddr,
-    /// The service (protocol, VIP and port), and the real's address and port.
+    /// The service (protocol, VIP and ports), and the real's address and port.
     pub real: RealKey,
+    /// The port that the client asked for.
+    pub port: u16,
     /// Its state.
     pub state: State,
     /// Until it times out if no packet comes; see [`Tick::PER_SECOND`].
@@ -59,21 +63,24 @@ pub struct Row {
 impl Row {
     /// From a copy, with the identity of its real; `None` if there is no such real.
     pub fn of(copied: &Copied, key: impl FnOnce(RealId) -> Option<RealKey>, hops: &NextHops) -> Option<Self> {
-        let Copied { state, ticks_left, client, real, next_hop, .. } = *copied;
+        let Copied { state, ticks_left, client, real, port, next_hop, .. } = *copied;
         let interface = next_hop.only_interface().or_else(|| hops.get(next_hop).last_interface());
-        Some(Self { client, real: key(real)?, state, ticks_left, interface })
+        let real = key(real)?;
+        let port = real.at_port(port).service.listen.port();
+        Some(Self { client, real, port, state, ticks_left, interface })
     }
 
     /// For a table of this run, with the id of its real here; `None` if there is no such real. `elapsed` ticks have
     /// passed since it was copied.
     pub fn copied(&self, id: impl FnOnce(&RealKey) -> Option<RealId>, elapsed: u32) -> Option<Copied> {
-        let Self { client, real, state, ticks_left, interface } = *self;
+        let Self { client, real, port, state, ticks_left, interface } = *self;
         Some(Copied {
             protocol: real.service.protocol,
             state,
             ticks_left: ticks_left.saturating_sub(elapsed),
             client,
             real: id(&real)?,
+            port,
             next_hop: interface.map_or(NextHopId::UNKNOWN, NextHopId::behind),
         })
     }
@@ -160,15 +167,16 @@ mod tests {
             ticks_left: 3599,
             client: "198.51.100.9:40000".parse().unwrap(),
             real: RealId(7),
+            port: 0,
             next_hop: NextHopId(5),
         };
         assert_eq!(copied.seconds_left(), 899);
         let row = Row::of(&copied, |id| (id == RealId(7)).then_some(key), &hops).unwrap();
-        assert_eq!((row.real, row.interface), (key, Some(InterfaceId(2))));
+        assert_eq!((row.real, row.port, row.interface), (key, 80, Some(InterfaceId(2))));
         assert_eq!(Row::of(&copied, |_| None, &hops), None);
         let here = row.copied(|real| (*real == key).then_some(RealId(1)), 100).unwrap();
         let behind = NextHopId::behind(InterfaceId(2));
-        assert_eq!(here, Copied { ticks_left: 3499, real: RealId(1), next_hop: behind, ..copied });
+        assert_eq!(here, Copied { ticks_left: 3499, real: RealId(1), port: 80, next_hop: behind, ..copied });
         assert_eq!(Row::of(&here, |_| Some(key), &hops).unwrap().interface, Some(InterfaceId(2)));
         let unknown = Copied { next_hop: NextHopId::UNKNOWN, ..copied };
         let row = Row::of(&unknown, |_| Some(key), &hops).unwrap();

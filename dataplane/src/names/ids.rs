@@ -82,6 +82,36 @@ pub struct RealKey {
     pub endpoint: SocketAddr,
 }
 
+impl RealKey {
+    /// The ends of a connection of it whose client asked for this port: a service on this port alone, and the server's
+    /// address and port. Of a service on one port, that is the port asked for.
+    pub const fn at_port(self, asked: u16) -> Self {
+        let Self { mut service, mut endpoint } = self;
+        if !service.is_exact() {
+            service.listen.set_port(asked);
+            service.last_port = asked;
+        }
+        if endpoint.port() == 0 {
+            endpoint.set_port(service.last_port);
+        }
+        Self { service, endpoint }
+    }
+
+    /// Whether its service may have a connection whose client asked for this port, which says nothing of a service on
+    /// one port.
+    pub const fn is_for_port(self, asked: u16) -> bool {
+        self.service.is_exact() || asked != 0 && self.service.has_port(asked)
+    }
+
+    /// The server's address and port, if it is the same for all connections.
+    pub const fn fixed_endpoint(self) -> Option<SocketAddr> {
+        if self.endpoint.port() == 0 && !self.service.is_exact() {
+            return None;
+        }
+        Some(self.at_port(0).endpoint)
+    }
+}
+
 /// Index of an `EthPort`: a device with queues, in the order of the configuration file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]

@@ -2,6 +2,7 @@
 
 use super::addresses::{Addresses, Claim};
 use super::counts::Counts;
+use super::many_ports::ManyPorts;
 use super::origin::Origins;
 use super::{Description, Edit, Families, IpOptions, Real, Routes, Service, Snapshot, Standing, Unmatched};
 use crate::connection::{OwnTimeouts, Timeouts};
@@ -44,6 +45,7 @@ impl Snapshot {
             smallest_mtu: interfaces.iter().map(|interface| interface.mtu).min().unwrap_or(u16::MAX),
             addresses: Addresses::new(&interfaces),
             families: Families::with_room(services.len()),
+            many_ports: ManyPorts::default(),
             routes,
             eth_ports,
             interfaces,
@@ -61,6 +63,7 @@ impl Snapshot {
             edited_reals: None,
             servers: Counts::default(),
             endpoints: Counts::default(),
+            on_port_asked: Counts::default(),
             edited: None,
         };
         for (id, service) in (0..).map(ServiceId).zip(services) {
@@ -144,11 +147,19 @@ impl Snapshot {
             self.services.resize(index + 1, None);
         }
         if let Some(Service { key, .. }) = self.services[index].take() {
-            self.families.ignore(&key);
+            if key.is_exact() {
+                self.families.ignore(&key);
+            } else {
+                self.many_ports.take(&key);
+            }
             self.addresses.claim(key.listen.ip(), Claim::Service, false, &self.interfaces);
         }
         if let Some(Service { key, policy, .. }) = &service {
-            self.families.listen(key, id, policy.persistence.is_none());
+            if key.is_exact() {
+                self.families.listen(key, id, policy.persistence.is_none());
+            } else {
+                self.many_ports.add(key, id);
+            }
             self.addresses.claim(key.listen.ip(), Claim::Service, true, &self.interfaces);
         }
         if let Some(service) = &service {
@@ -214,7 +225,7 @@ impl Snapshot {
         if let Some(on_removal) = real.removed {
             return Standing::Removed(on_removal);
         }
-        match self.families.service(&real.key.service) {
+        match self.service_id(&real.key.service) {
             None => Standing::Vacant,
             Some(service) if real.is_emptied => Standing::Emptied(service),
             Some(service) => Standing::InService(service),
@@ -222,8 +233,11 @@ impl Snapshot {
     }
 
     fn count(&mut self, key: &RealKey) {
-        let host = key.endpoint.ip();
-        self.endpoints.add((key.service.protocol, key.endpoint));
+        let (host, protocol) = (key.endpoint.ip(), key.service.protocol);
+        match key.fixed_endpoint() {
+            Some(endpoint) => self.endpoints.add((protocol, endpoint)),
+            None => self.on_port_asked.add((protocol, host)),
+        };
         self.addresses.claim(key.service.listen.ip(), Claim::Real, true, &self.interfaces);
         if self.servers.add(host) {
             self.origins.add(host, &self.interfaces, &self.routes);
@@ -231,8 +245,11 @@ impl Snapshot {
     }
 
     fn forget(&mut self, key: &RealKey) {
-        let host = key.endpoint.ip();
-        self.endpoints.take(&(key.service.protocol, key.endpoint));
+        let (host, protocol) = (key.endpoint.ip(), key.service.protocol);
+        match key.fixed_endpoint() {
+            Some(endpoint) => self.endpoints.take(&(protocol, endpoint)),
+            None => self.on_port_asked.take(&(protocol, host)),
+        };
         self.addresses.claim(key.service.listen.ip(), Claim::Real, false, &self.interfaces);
         if self.servers.take(&host) {
             self.origins.take(host, &self.interfaces, &self.routes);

@@ -1,5 +1,5 @@
 //! What a snapshot has for each address family by itself: the rewrite records of its reals, and where its services
-//! listen.
+//! listen that are on one port.
 
 use super::Real;
 use super::word_map::{Key, WordMap};
@@ -8,6 +8,7 @@ use crate::connection::wide::Wide;
 use crate::names::family::V4;
 use crate::names::ids::{RealId, ServiceId, ServiceKey};
 use crate::translation::{Record, RemoteOf, Translate};
+use std::net::SocketAddr;
 
 /// Bytes of rewrite records prefetched on adoption. With more reals than that is enough for, most are cold anyway.
 const PREFETCHED: usize = 16 << 10;
@@ -20,8 +21,8 @@ pub trait Compiled: Translate {
     /// That of packets to `remote`, as it lies on the wire.
     fn listener(remote: RemoteOf<Self>, protocol_number: u8) -> Self::Listener;
 
-    /// Where a service listens, as it lies on the wire; `None` if it is of another family.
-    fn listens_at(key: &ServiceKey) -> Option<RemoteOf<Self>>;
+    /// An address and port as they lie on the wire; `None` if they are of another family.
+    fn remote_of(endpoint: SocketAddr) -> Option<RemoteOf<Self>>;
 
     /// The part of a snapshot that is the family's.
     fn part(families: &Families) -> &Part<Self>;
@@ -35,8 +36,8 @@ impl Compiled for V4 {
         remote | u64::from(protocol_number) << 48
     }
 
-    fn listens_at(key: &ServiceKey) -> Option<u64> {
-        Self::endpoint_bits(key.listen)
+    fn remote_of(endpoint: SocketAddr) -> Option<u64> {
+        Self::endpoint_bits(endpoint)
     }
 
     #[inline(always)]
@@ -134,7 +135,11 @@ impl<F: Compiled> Part<F> {
     /// From now on the id is this real's; it matches nothing if that is of another family.
     fn put_real(&mut self, id: RealId, real: Option<&Real>) {
         self.rewrites[id.0 as usize] = match real {
-            Some(real) => F::Record::of(&real.key, real.next_hop, real.removed.is_some() || real.is_emptied),
+            Some(real) if !real.key.service.is_exact() => F::Record::of_several_ports(real.next_hop),
+            Some(real) => {
+                let is_over = real.removed.is_some() || real.is_emptied;
+                F::Record::of(&real.key.at_port(0), real.next_hop, is_over)
+            }
             None => F::Record::VACANT.clone(),
         };
     }
@@ -174,6 +179,6 @@ impl<F: Compiled> Part<F> {
     }
 
     fn listener(key: &ServiceKey) -> Option<F::Listener> {
-        Some(F::listener(F::listens_at(key)?, key.protocol.number()))
+        Some(F::listener(F::remote_of(key.listen)?, key.protocol.number()))
     }
 }

@@ -10,6 +10,7 @@
 //! compile      from a description, or an edit, to what is looked up
 //! family       what is looked up for each address family by itself
 //! addresses    own addresses, and those that stand for a link
+//! many_ports   services on several ports
 //! origin       which interface a source address belongs on
 //! route        the routing table
 //! word_map     services by address, port and protocol
@@ -22,6 +23,7 @@ mod compile;
 mod counts;
 mod description;
 mod family;
+mod many_ports;
 mod origin;
 mod policy;
 mod route;
@@ -36,6 +38,7 @@ pub use route::{NextOnWay, Route, Routes};
 pub use word_map::Key;
 
 use crate::connection::{Clock, OwnTimeouts, Timeouts};
+use crate::names::direction::Direction;
 use crate::names::ids::{InterfaceId, MAX_INTERFACES, Protocol, RealId, RealKey, ServiceId, ServiceKey};
 use crate::names::time::Tick;
 use crate::translation::{Record, RemoteOf};
@@ -43,7 +46,9 @@ use addresses::Addresses;
 use counts::Counts;
 use hashbrown::HashMap;
 use ipnet::IpNet;
+use many_ports::ManyPorts;
 use origin::Origins;
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 /// See the module's text.
@@ -75,6 +80,7 @@ pub struct Snapshot {
     /// By [`InterfaceId`]; as [`Mac::bits`].
     macs: [u64; MAX_INTERFACES],
     families: Families,
+    many_ports: ManyPorts,
     /// By [`RealId`].
     keys: Vec<Option<RealKey>>,
     /// By [`RealId`].
@@ -86,6 +92,8 @@ pub struct Snapshot {
     /// The reals that differ from those of the version before, in their thresholds among others; `None`: any may.
     edited_reals: Option<Vec<RealId>>,
     endpoints: Counts<(Protocol, SocketAddr)>,
+    /// Addresses of reals that reply from the port that the client asked for, whichever it was.
+    on_port_asked: Counts<(Protocol, IpAddr)>,
     servers: Counts<IpAddr>,
     addresses: Addresses,
     origins: Origins,
@@ -185,10 +193,60 @@ impl Snapshot {
         self.standings.len() as u32
     }
 
-    /// The service that listens there.
+    /// The service with this key.
     pub fn service(&self, key: &ServiceKey) -> Option<(ServiceId, &Service)> {
-        let id = self.families.service(key)?;
+        let id = self.service_id(key)?;
         Some((id, self.services[id.0 as usize].as_ref()?))
+    }
+
+    fn service_id(&self, key: &ServiceKey) -> Option<ServiceId> {
+        if key.is_exact() { self.families.service(key) } else { self.many_ports.with_key(key) }
+    }
+
+    /// The service that a packet to this destination is for: one on this port, else one on a range of ports that has
+    /// it, else one on any port.
+    pub fn service_for(&self, protocol: Protocol, destination: SocketAddr) -> Option<(ServiceId, &Service)> {
+        let exact = ServiceKey::new(protocol, destination);
+        let exact = exact.is_exact().then(|| self.families.service(&exact)).flatten();
+        let id = exact.or_else(|| self.many_ports.service_for(protocol, destination))?;
+        Some((id, self.services[id.0 as usize].as_ref()?))
+    }
+
+    /// The ends of a connection of this real whose client asked for this port; see [`RealKey::at_port`].
+    pub fn connection_key(&self, id: RealId, port: u16) -> Option<RealKey> {
+        self.real_key(id).map(|key| key.at_port(port))
+    }
+
+    /// Whether a packet with this far end is of a connection of this real whose client asked for `port`, which counts
+    /// only if the service is on several. From a client it is not if the real has been removed.
+    pub(crate) fn is_of_connection<F: Compiled>(
+        &self,
+        (id, port): (RealId, impl FnOnce() -> u16),
+        direction: Direction,
+        remote: RemoteOf<F>,
+    ) -> bool {
+        if self.rewrite::<F>(id).matches(direction, remote) {
+            return true;
+        }
+        let Some(key) = self.real_key(id).filter(|key| !key.service.is_exact()) else { return false };
+        let RealKey { service, endpoint } = key.at_port(port());
+        match direction {
+            Direction::Forward => {
+                F::remote_of(service.listen) == Some(remote) && self.on_removal(id).is_none()
+            }
+            Direction::Reverse => F::remote_of(endpoint) == Some(remote),
+        }
+    }
+
+    /// The translation of a connection of this real whose client asked for this port.
+    pub(crate) fn rewrite_at<F: Compiled>(&self, id: RealId, port: u16) -> Cow<'_, F::Record> {
+        let record = self.rewrite::<F>(id);
+        match self.real_key(id) {
+            Some(key) if !key.service.is_exact() => {
+                Cow::Owned(F::Record::of(&key.at_port(port), record.next_hop(), false))
+            }
+            _ => Cow::Borrowed(record),
+        }
     }
 
     /// The service that listens there: an endpoint of the family as it lies on the wire, and a protocol number. If its
@@ -246,6 +304,12 @@ impl Snapshot {
     /// and this is one towards clients alone.
     pub fn is_real_elsewhere(&self, address: IpAddr, interface: InterfaceId) -> bool {
         self.is_server(address) && origin::is_inside_from(address, interface, &self.interfaces, &self.routes)
+    }
+
+    /// Whether a reply may come from this address and port, which some real has, or whose address some real has that
+    /// replies from the port that the client asked for.
+    pub fn may_reply(&self, protocol: Protocol, endpoint: SocketAddr) -> bool {
+        self.is_endpoint(protocol, endpoint) || self.on_port_asked.has(&(protocol, endpoint.ip()))
     }
 
     /// Whether some real, removed ones with connections included, has this address and port.

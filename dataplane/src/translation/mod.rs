@@ -45,6 +45,10 @@ pub trait Record: Clone + Debug + 'static {
     /// A removed one matches no packet from a client: the slow path says why.
     fn of(key: &RealKey, next_hop: NextHopId, removed: bool) -> Self;
 
+    /// For a real whose service is on several ports, so that each of its connections has a translation of its own:
+    /// knows the next hop, and matches as [`VACANT`](Self::VACANT) does.
+    fn of_several_ports(next_hop: NextHopId) -> Self;
+
     /// The next hop to the real.
     fn next_hop(&self) -> NextHopId;
 

@@ -94,6 +94,10 @@ impl Record for Rewrite {
         }
     }
 
+    fn of_several_ports(next_hop: NextHopId) -> Self {
+        Self { next_hop_and_offset: next_hop.0 << NEXT_HOP_SHIFT, ..Self::VACANT.clone() }
+    }
+
     #[inline(always)]
     fn next_hop(&self) -> NextHopId {
         NextHopId(self.next_hop_and_offset >> NEXT_HOP_SHIFT)

@@ -67,6 +67,8 @@ pub(super) struct Ends {
 pub(super) struct Found {
     pub(super) slot: Slot,
     pub(super) entry: Entry,
+    /// The port that the client asked for, if the service is on several.
+    pub(super) port: u16,
     pub(super) direction: Direction,
 }
 
@@ -132,17 +134,17 @@ impl Flows {
             Direction::Reverse => (ends.destination, ends.source),
         };
         let key = client_key(client, ends.protocol)?;
-        let belongs = |entry: Entry| {
-            let real = snapshot.real_key(entry.real());
+        let table = &self.tables.v4;
+        let belongs = |slot: Slot, entry: Entry| {
+            let real = snapshot.connection_key(entry.real(), table.port(slot));
             let matches = real.is_some_and(|real| match direction {
                 Direction::Forward => real.service.listen == far,
                 Direction::Reverse => real.endpoint == far,
             });
             matches && !entry.is_dead(snapshot.clock(tick))
         };
-        let table = &self.tables.v4;
-        let (slot, entry) = table.find(table.hash(key), key, belongs)?;
-        Some(Found { slot, entry, direction })
+        let (slot, entry) = table.find_by_slot(table.hash(key), key, belongs)?;
+        Some(Found { slot, entry, port: table.port(slot), direction })
     }
 
     /// Whether the receiver of a packet has any live connection.
@@ -350,16 +352,16 @@ impl Flows {
     ) -> Result<(), NotImported> {
         let real = snapshot.real_key(copied.real).ok_or(NotImported::NoReal)?;
         let client = V4::endpoint_bits(copied.client).ok_or(NotImported::Malformed)?;
-        if real.service.protocol != copied.protocol {
+        if real.service.protocol != copied.protocol || !real.is_for_port(copied.port) {
             return Err(NotImported::Malformed);
         }
         if !is_own(client) {
             return Err(NotImported::OtherWorker);
         }
         // A reply carries no VIP: it must not match two connections of this client endpoint.
-        let collides = |other: RealId| {
-            let endpoint = snapshot.real_key(other).map(|other| other.endpoint);
-            other == copied.real || endpoint == Some(real.endpoint)
+        let endpoint = real.at_port(copied.port).endpoint;
+        let collides = |other: RealId, port: u16| {
+            snapshot.connection_key(other, port).is_some_and(|other| other.endpoint == endpoint)
         };
         self.tables.v4.import(copied, collides, snapshot.clock(tick), &self.counters).map(|_| ())
     }

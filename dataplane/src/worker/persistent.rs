@@ -15,7 +15,7 @@ use crate::connection::table::{Entry, HashKey, Table};
 use crate::frame::{Frame, FrameIo};
 use crate::names::drop_reason::DropReason;
 use crate::names::family::V4;
-use crate::names::ids::{InterfaceId, Protocol, RealId, ServiceId, ServiceKey};
+use crate::names::ids::{InterfaceId, Protocol, RealId, ServiceId};
 use crate::names::time::Now;
 use crate::persistence::{Answer, Controlled, Found, Lives, Made, Templates, Who};
 use crate::snapshot::{Service, Snapshot};
@@ -157,9 +157,11 @@ impl<F: Frame> Slow<'_, F> {
         let ip = read_ip(frame.bytes()).map_err(Err)?;
         let protocol = Protocol::from_number(ip.protocol).ok_or(Err(DropReason::Protocol))?;
         let ends = read_segment(frame.bytes(), &ip, protocol).map_err(Err)?.ends;
-        let key = ServiceKey::new(protocol, ends.destination);
         // The other worker is on another version.
-        let service = self.snapshot.service(&key).ok_or(Err(DropReason::PersistenceChanged))?;
+        let service = self
+            .snapshot
+            .service_for(protocol, ends.destination)
+            .ok_or(Err(DropReason::PersistenceChanged))?;
         let answer = self.flows.stay(&ends, service, self.snapshot, self.now);
         answer.map_err(|refusal| self.refuse(frame, &ends, refusal))
     }
@@ -233,7 +235,13 @@ impl Lives for InTable<'_> {
 
     fn state(&self, made: &Made) -> Option<State> {
         let clock = self.snapshot.clock(self.now.tick());
-        let belongs = |entry: Entry| entry.real() == made.real && !entry.is_dead(clock);
-        self.table.find(self.table.hash(made.key), made.key, belongs).map(|(_, entry)| entry.state())
+        let belongs = |slot, entry: Entry| {
+            let key = self.snapshot.connection_key(made.real, self.table.port(slot));
+            entry.real() == made.real
+                && key.is_some_and(|key| key.service.listen.port() == made.port)
+                && !entry.is_dead(clock)
+        };
+        let found = self.table.find_by_slot(self.table.hash(made.key), made.key, belongs);
+        found.map(|(_, entry)| entry.state())
     }
 }

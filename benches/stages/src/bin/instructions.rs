@@ -300,7 +300,7 @@ fn moved() -> usize {
 
 fn insert(table: &mut Table, flow: u32, counters: &WorkerCounters) {
     let key = Key::of(flow).client();
-    let new = New { key, real: RealId(0), next_hop: NextHopId(1), state: State::Established };
+    let new = New { key, real: RealId(0), port: 0, next_hop: NextHopId(1), state: State::Established };
     let timeouts = Timeouts::default();
     let clock = Clock::new(Tick::new(0), &timeouts);
     table.insert(table.hash(key), new, clock, counters).expect("room");

@@ -29,9 +29,13 @@ impl<F: Family> Table<F> {
             let (region, end) = self.extent.region_at(position);
             for bucket in region..region + REGION {
                 // In a region that has become smaller since, some have been copied.
-                let is_new = |entry: &Entry<F>| self.position(*entry, bucket) >= position;
-                let entries = self.entries_in(bucket).filter(is_new);
-                rows.extend(entries.filter_map(|entry| copied(entry, clock)));
+                let is_new = |entry: Entry<F>| self.position(entry, bucket) >= position;
+                let ports = self.ports.of(bucket);
+                let entries = (0..WAYS).filter_map(|way| {
+                    let entry = self.entry(Slot { bucket: bucket as u32, way: way as u8 })?;
+                    copied(entry, ports[way], clock).filter(|_| is_new(entry))
+                });
+                rows.extend(entries);
             }
             position = end;
         }
@@ -45,18 +49,18 @@ impl<F: Family> Table<F> {
     }
 
     /// Makes an entry of a copy, with the time that it has left, at most the timeout of its state here. `collides` says
-    /// of the reals of the client endpoint's other connections whether replies from them could be its replies.
+    /// of the client endpoint's other connections, by real and port asked for, whether their replies could be its own.
     ///
     /// # Errors
     /// Why it was not made; then nothing is done, but that what has timed out may be gone.
     pub fn import(
         &mut self,
         copied: &Copied,
-        collides: impl Fn(RealId) -> bool,
+        collides: impl Fn(RealId, u16) -> bool,
         clock: Clock<'_>,
         counters: &WorkerCounters,
     ) -> Result<Slot, NotImported> {
-        let &Copied { protocol, state, ticks_left, client, real, next_hop } = copied;
+        let &Copied { protocol, state, ticks_left, client, real, port, next_hop } = copied;
         let key = F::key(client, protocol).filter(|_| is_state_of(protocol, state));
         let key = key.ok_or(NotImported::Malformed)?;
         let timeout = clock.timeouts(real).ticks(state);
@@ -65,7 +69,9 @@ impl<F: Family> Table<F> {
             return Err(NotImported::Expired);
         }
         let hash = self.hash(key);
-        while let Some((slot, entry)) = self.find(hash, key, |entry| collides(entry.real())) {
+        while let Some((slot, entry)) =
+            self.find_by_slot(hash, key, |slot, entry| collides(entry.real(), self.port(slot)))
+        {
             if !entry.is_dead(clock) {
                 return Err(NotImported::Duplicate);
             }
@@ -74,7 +80,7 @@ impl<F: Family> Table<F> {
         if self.len() >= self.capacity() {
             return Err(NotImported::NoRoom);
         }
-        let made = self.insert(hash, New { key, real, next_hop, state }, clock, counters);
+        let made = self.insert(hash, New { key, real, port, next_hop, state }, clock, counters);
         let slot = made.map_err(|_| NotImported::NoRoom)?;
         self.touch(slot, clock.tick.before(timeout - ticks_left));
         Ok(slot)
@@ -82,7 +88,7 @@ impl<F: Family> Table<F> {
 }
 
 /// A copy of an entry, if it is alive.
-fn copied<F: Family>(entry: Entry<F>, clock: Clock<'_>) -> Option<Copied> {
+fn copied<F: Family>(entry: Entry<F>, port: u16, clock: Clock<'_>) -> Option<Copied> {
     let ticks_left = entry.ticks_left(clock);
     (ticks_left > 0).then_some(Copied {
         protocol: entry.client_key().protocol()?,
@@ -90,6 +96,7 @@ fn copied<F: Family>(entry: Entry<F>, clock: Clock<'_>) -> Option<Copied> {
         ticks_left,
         client: entry.client_key().client(),
         real: entry.real(),
+        port,
         next_hop: entry.next_hop(),
     })
 }

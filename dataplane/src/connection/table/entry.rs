@@ -201,6 +201,8 @@ pub struct New<F: Family = V4> {
     pub key: ClientKey<F>,
     /// The real that serves it.
     pub real: RealId,
+    /// The port that its client asked for, if the service is on several; else 0.
+    pub port: u16,
     /// The way back to the client.
     pub next_hop: NextHopId,
     /// The state that it begins in.

@@ -14,6 +14,7 @@
 //! sweep  taking dead entries out
 //! carry  copying live entries out, and putting copies in
 //! words  entries in the loop over a burst
+//! ports  the ports that clients asked for, where a service is on several
 //! gauges how many connections each real has
 //! ```
 //!
@@ -28,6 +29,7 @@ mod carry;
 mod entry;
 mod extent;
 mod gauges;
+mod ports;
 mod resize;
 mod room;
 mod spill;
@@ -49,6 +51,7 @@ use crate::names::time::Tick;
 use entry::{Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK};
 use extent::Extent;
 use memory::{HugeSlice, equal_under_mask, equal_upper_halves, prefetch};
+use ports::Ports;
 use spill::Further;
 
 /// Buckets that an entry may lie in.
@@ -129,6 +132,7 @@ pub struct HashKey {
 pub struct Table<F: Family = V4> {
     buckets: HugeSlice<Bucket>,
     rests: F::Rests,
+    ports: Ports,
     hash_key: HashKey,
     capacity: usize,
     nearly_full: usize,
@@ -154,6 +158,7 @@ impl<F: Family> Table<F> {
         Ok(Self {
             buckets,
             rests: F::Rests::new(extent.most(), huge)?,
+            ports: Ports::new(extent.most())?,
             hash_key: HashKey { multiplier: hash_key.multiplier | 1, ..hash_key },
             capacity,
             nearly_full: capacity - capacity / 8,
@@ -264,6 +269,17 @@ impl<F: Family> Table<F> {
         key: ClientKey<F>,
         belongs: impl Fn(Entry<F>) -> bool,
     ) -> Option<(Slot, Entry<F>)> {
+        self.find_by_slot(hash, key, |_, entry| belongs(entry))
+    }
+
+    /// As [`find`](Self::find), where what belongs depends on more than the entry.
+    #[inline(always)]
+    pub fn find_by_slot(
+        &self,
+        hash: Hash,
+        key: ClientKey<F>,
+        belongs: impl Fn(Slot, Entry<F>) -> bool,
+    ) -> Option<(Slot, Entry<F>)> {
         let home = self.home(hash);
         let found = self.find_in(home, key, &belongs);
         if found.is_some() || self.buckets[home].keys[0] & SPILL_MASK == 0 {
@@ -277,7 +293,7 @@ impl<F: Family> Table<F> {
         &self,
         bucket: usize,
         key: ClientKey<F>,
-        belongs: &impl Fn(Entry<F>) -> bool,
+        belongs: &impl Fn(Slot, Entry<F>) -> bool,
     ) -> Option<(Slot, Entry<F>)> {
         let line = &self.buckets[bucket];
         let mut candidates = equal_under_mask(&line.keys, KEY_MASK, key.word);
@@ -285,8 +301,9 @@ impl<F: Family> Table<F> {
             let way = candidates.trailing_zeros() as usize % WAYS;
             let rest = self.rests.get(bucket, way);
             let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way], rest };
-            if rest == key.rest && belongs(entry) {
-                return Some((Slot { bucket: bucket as u32, way: way as u8 }, entry));
+            let slot = Slot { bucket: bucket as u32, way: way as u8 };
+            if rest == key.rest && belongs(slot, entry) {
+                return Some((slot, entry));
             }
             candidates &= candidates - 1;
         }
@@ -298,7 +315,7 @@ impl<F: Family> Table<F> {
         &self,
         hash: Hash,
         key: ClientKey<F>,
-        belongs: &impl Fn(Entry<F>) -> bool,
+        belongs: &impl Fn(Slot, Entry<F>) -> bool,
     ) -> Option<(Slot, Entry<F>)> {
         let places = self.places(hash);
         let spill = self.buckets[places[0]].spill();

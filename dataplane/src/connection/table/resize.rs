@@ -38,14 +38,19 @@ impl<F: Family> Table<F> {
         self.live_at_resize = self.live;
         for _ in 0..REGIONS + made / CONNECTIONS_A_REGION {
             let Some(step) = self.extent.next_step(self.live) else { break };
-            self.move_region(step, counters);
+            if self.ports.are_in_use() {
+                self.move_region::<true>(step, counters);
+            } else {
+                self.move_region::<false>(step, counters);
+            }
         }
         self.sweep_position = self.extent.at_or_after(self.sweep_position);
     }
 
     /// Moves the entries of one region of the smaller layout to two of the larger, where each finds room; or those of
-    /// two to one, if they all have room there.
-    fn move_region(&mut self, step: Step, counters: &WorkerCounters) {
+    /// two to one, if they all have room there. Compiled twice: where there are `PORTS` to be moved along, each entry
+    /// takes 17 instructions more.
+    fn move_region<const PORTS: bool>(&mut self, step: Step, counters: &WorkerCounters) {
         let smaller = step.smaller..step.smaller + REGION;
         let larger = 2 * step.smaller..2 * (step.smaller + REGION);
         let (from, to) = if step.grows { (smaller, larger) } else { (larger, smaller) };
@@ -58,6 +63,8 @@ impl<F: Family> Table<F> {
             return;
         }
         let rests: ArrayVec<_, { 2 * REGION }> = from.clone().map(|bucket| self.rests_in(bucket)).collect();
+        let ports: ArrayVec<_, { 2 * REGION }> =
+            from.clone().filter(|_| PORTS).map(|bucket| self.ports.of(bucket)).collect();
         // Nearly always there is none in the whole table.
         let has_further = self.further_entries > 0;
         let further = if has_further { self.further_in(from.clone()) } else { ArrayVec::new() };
@@ -68,15 +75,16 @@ impl<F: Family> Table<F> {
             to.for_each(|home| self.note_further(home));
         }
         let mut moved = 0;
-        for (bucket, rests) in kept.iter().zip(&rests) {
+        for (index, (bucket, rests)) in kept.iter().zip(&rests).enumerate() {
             let mut taken = bucket.taken();
             moved += u64::from(taken.count_ones());
             while taken != 0 {
                 let way = taken.trailing_zeros() as usize % WAYS;
                 taken &= taken - 1;
                 let entry = bucket.entry(way, rests[way]);
-                if further.is_empty() || further.iter().all(|further| further.entry != entry) {
-                    self.put(entry);
+                let port = if PORTS { ports[index][way] } else { 0 };
+                if further.is_empty() || further.iter().all(|further| !further.is(entry, port)) {
+                    self.put::<PORTS>(entry, port);
                 }
             }
         }
@@ -91,11 +99,12 @@ impl<F: Family> Table<F> {
     fn further_in(&self, buckets: Range<usize>) -> ArrayVec<ByChoice<F>, { 2 * REGION * WAYS }> {
         let mut all = ArrayVec::new();
         for bucket in buckets {
-            for entry in self.entries_in(bucket).filter(|entry| entry.value & AWAY != 0) {
+            for slot in Self::slots(&[bucket]) {
+                let Some(entry) = self.entry(slot).filter(|entry| entry.value & AWAY != 0) else { continue };
                 let hash = self.hash(entry.client_key());
                 if Self::is_further(self.home(hash), bucket) {
                     let (choice, placed_by) = self.hash_placed_by(hash, bucket);
-                    all.push(ByChoice { entry, hash, choice, placed_by });
+                    all.push(ByChoice { entry, port: self.port(slot), hash, choice, placed_by });
                 }
             }
         }
@@ -104,32 +113,37 @@ impl<F: Family> Table<F> {
 
     /// Puts an entry that is moved where there is room.
     #[inline(always)]
-    fn put(&mut self, entry: Entry<F>) {
+    fn put<const PORTS: bool>(&mut self, entry: Entry<F>, port: u16) {
         let hash = self.hash(entry.client_key());
         let home = self.home(hash);
         let free = equal_under_mask(&self.buckets[home].keys, KEY_MASK, 0);
         if free == 0 {
-            return self.put_away(entry, hash);
+            return self.put_away((entry, port), hash);
         }
         let slot = Slot { bucket: home as u32, way: free.trailing_zeros() as u8 };
-        self.write(slot, Entry { value: entry.value & !AWAY, ..entry });
+        let entry = Entry { value: entry.value & !AWAY, ..entry };
+        if PORTS {
+            self.put_at(slot, entry, port);
+        } else {
+            self.write(slot, entry);
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn put_away(&mut self, entry: Entry<F>, hash: Hash) {
+    fn put_away(&mut self, moved: (Entry<F>, u16), hash: Hash) {
         let places = self.places(hash);
         let slot = self.free_slot(&places).or_else(|| self.relocate_one(&places));
         let slot =
             slot.or_else(|| self.anywhere(places[0])).expect("no more entries than slots come to a region");
-        self.put_in(slot, 0, entry, hash);
+        self.put_in(slot, 0, moved, hash);
     }
 
     /// One that lay here by a further choice: it does so again, or by another.
     #[cold]
     #[inline(never)]
     fn put_further(&mut self, further: ByChoice<F>, counters: &WorkerCounters) {
-        let ByChoice { entry, hash, choice, placed_by } = further;
+        let ByChoice { entry, port, hash, choice, placed_by } = further;
         // Counted anew where it comes to lie.
         self.uncount_further(hash);
         let there = self.free_slot(&self.places(placed_by)).map(|slot| (choice, slot));
@@ -142,22 +156,29 @@ impl<F: Family> Table<F> {
                 return;
             }
         };
-        self.put_in(slot, choice, entry, hash);
+        self.put_in(slot, choice, (entry, port), hash);
     }
 
-    fn put_in(&mut self, slot: Slot, choice: usize, entry: Entry<F>, hash: Hash) {
+    fn put_in(&mut self, slot: Slot, choice: usize, (entry, port): (Entry<F>, u16), hash: Hash) {
         self.count_spill(hash, choice, slot.bucket as usize);
         let away = if slot.bucket as usize == self.home(hash) { 0 } else { AWAY };
-        self.write(slot, Entry { value: entry.value & !AWAY | away, ..entry });
+        self.put_at(slot, Entry { value: entry.value & !AWAY | away, ..entry }, port);
     }
 }
 
 /// An entry that lies where it does by a further choice.
 struct ByChoice<F: Family> {
     entry: Entry<F>,
+    port: u16,
     hash: Hash,
     choice: usize,
     placed_by: Hash,
+}
+
+impl<F: Family> ByChoice<F> {
+    fn is(&self, entry: Entry<F>, port: u16) -> bool {
+        self.entry == entry && self.port == port
+    }
 }
 
 #[cfg(test)]

@@ -189,6 +189,9 @@ impl<F: Family> Table<F> {
     #[inline(always)]
     fn fill(&mut self, slot: Slot, away: bool, new: New<F>, tick: Tick, counters: &WorkerCounters) {
         self.write(slot, new.entry(away, tick));
+        if new.port != 0 {
+            self.note_port(slot, new.port);
+        }
         self.live += 1;
         counters.connections_created.add(1);
         counters.connections.set(self.live as u64);
@@ -256,8 +259,9 @@ impl<F: Family> Table<F> {
         self.uncount_spill(hash, from.bucket as usize);
         self.count_spill(hash, 0, to.bucket as usize);
         let away = if to.bucket as usize == home { 0 } else { AWAY };
+        let port = self.port(from);
         self.write(from, Entry { key: 0, value: 0, rest: F::Rest::default() });
-        self.write(to, Entry { value: entry.value & !AWAY | away, ..entry });
+        self.put_at(to, Entry { value: entry.value & !AWAY | away, ..entry }, port);
         Some(from)
     }
 

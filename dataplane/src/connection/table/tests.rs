@@ -12,7 +12,7 @@ pub(super) const NOW: Tick = Tick::new(1_000_000);
 const KEY: HashKey = HashKey { mask: 0x0123_4567_89ab_cdef, multiplier: 0x9e37_79b9_7f4a_7c15 };
 
 fn new(key: ClientKey, real: u32, state: State) -> New {
-    New { key, real: RealId(real), next_hop: NextHopId(9), state }
+    New { key, real: RealId(real), port: 0, next_hop: NextHopId(9), state }
 }
 
 pub(super) struct Bench {

@@ -44,7 +44,7 @@ proptest! {
                 }
                 Some((slot, _)) => table.set_state(slot, State::CloseWait),
                 None => {
-                    let new = New { key, real: RealId(real), next_hop: NextHopId(1), state: State::Established };
+                    let new = New { key, real: RealId(real), port: 0, next_hop: NextHopId(1), state: State::Established };
                     prop_assert!(table.insert(hash, new, clock, &counters).is_ok());
                     map.insert((client(n), real), ());
                 }
@@ -59,7 +59,7 @@ proptest! {
         let mut other = Table::<Wide>::new(5000, HashKey { mask: !mask, multiplier }, Huge::Never).unwrap();
         for row in &rows {
             prop_assert!(map.contains_key(&(row.client, row.real.0)));
-            prop_assert!(other.import(row, |real| real == row.real, clock, &counters).is_ok());
+            prop_assert!(other.import(row, |real, _| real == row.real, clock, &counters).is_ok());
             other.resize(&counters);
         }
         prop_assert_eq!((rows.len(), other.len()), (map.len(), map.len()));

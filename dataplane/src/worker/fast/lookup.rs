@@ -144,8 +144,8 @@ impl<'a, F: Frame> Fast<'a, F> {
         Path { words: V::of_mut(tables).words(), reals, hops, rewrites, snapshot, tick }
     }
 
-    /// As [`Path::forward`], for a packet whose connection is not the first with its key at home: one client endpoint
-    /// may have several, and an entry may lie away from home.
+    /// As [`Path::forward`], for a packet whose connection is not the first with its key at home, as one client
+    /// endpoint may have several and an entry may lie away from home; or whose service is on several ports.
     #[cold]
     #[inline(never)]
     pub(super) fn forward_elsewhere<V: Plain>(
@@ -165,14 +165,14 @@ impl<'a, F: Frame> Fast<'a, F> {
             return None;
         }
         let remote = V::remote(head, direction);
-        let belongs = |entry: Entry<V>| {
-            snapshot.rewrite::<V>(entry.real()).matches(direction, remote)
+        let table = V::of_mut(&mut self.flows.tables);
+        let belongs = |slot, entry: Entry<V>| {
+            snapshot.is_of_connection::<V>((entry.real(), || table.port(slot)), direction, remote)
                 && !entry.is_dead(snapshot.clock(tick))
         };
-        let table = V::of_mut(&mut self.flows.tables);
-        let (slot, entry) = table.find(table.hash(key), key, belongs)?;
+        let (slot, entry) = table.find_by_slot(table.hash(key), key, belongs)?;
         table.touch(slot, tick);
-        let (fields, rewrite) = (V::fields(head), snapshot.rewrite::<V>(entry.real()));
-        self.path(tick).translate(head, fields, (slot.into(), entry), rewrite, direction, &length)
+        let (fields, rewrite) = (V::fields(head), snapshot.rewrite_at::<V>(entry.real(), table.port(slot)));
+        self.path(tick).translate(head, fields, (slot.into(), entry), &rewrite, direction, &length)
     }
 }

@@ -117,7 +117,7 @@ impl<F: Frame> Fast<'_, F> {
         tick: Tick,
     ) {
         let next_hop = self.reach.way_back(opening.source, arrival, self.snapshot);
-        let new = New { key: decoded.key, real, next_hop, state: opening.first_state() };
+        let new = New { key: decoded.key, real, port: 0, next_hop, state: opening.first_state() };
         self.flows.open_at_home(vacancy, new, tick);
     }
 
@@ -152,7 +152,7 @@ impl<F: Frame> Fast<'_, F> {
         } else {
             let hash = V::of(&self.flows.tables).hash(decoded.key);
             let next_hop = self.reach.way_back(opening.source, arrival, snapshot);
-            let new = New { key: decoded.key, real, next_hop, state: opening.first_state() };
+            let new = New { key: decoded.key, real, port: 0, next_hop, state: opening.first_state() };
             self.flows.open(hash, new, snapshot, tick).map_err(Err)?;
         }
         Ok(real)

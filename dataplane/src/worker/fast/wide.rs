@@ -9,7 +9,7 @@ use crate::counters::WorkerCounters;
 use crate::exchange::peers::Peers;
 use crate::frame::{Frame, HEAD};
 use crate::names::direction::Direction;
-use crate::names::ids::{NextHopId, Protocol, RealKey, ServiceKey};
+use crate::names::ids::{NextHopId, Protocol, RealKey};
 use crate::snapshot::{Compiled, Families, Part};
 use crate::translation::{Record, Translate};
 use crate::wire::{be_u16, checksum};
@@ -82,6 +82,10 @@ impl Record for WideRewrite {
         }
     }
 
+    fn of_several_ports(next_hop: NextHopId) -> Self {
+        Self { next_hop, ..Self::VACANT.clone() }
+    }
+
     fn next_hop(&self) -> NextHopId {
         self.next_hop
     }
@@ -119,9 +123,9 @@ impl Compiled for Wide {
         WideListener { address: address.to_bits(), port, protocol_number }
     }
 
-    fn listens_at(key: &ServiceKey) -> Option<Endpoint> {
-        let SocketAddr::V6(listen) = key.listen else { return None };
-        Some((*listen.ip(), listen.port()))
+    fn remote_of(endpoint: SocketAddr) -> Option<Endpoint> {
+        let SocketAddr::V6(endpoint) = endpoint else { return None };
+        Some((*endpoint.ip(), endpoint.port()))
     }
 
     fn part(families: &Families) -> &Part<Self> {

@@ -70,7 +70,7 @@ pub(in crate::worker) fn hand_over<F: Frame>(
     let is_ours = frame.head()[..6] == interface.mac.0;
     let claim = claim(frame, snapshot).filter(|_| is_ours && frame.is_whole())?;
     let to = peers.owner(claim.client);
-    let may_belong = claim.far.is_none_or(|(protocol, far)| snapshot.is_endpoint(protocol, far));
+    let may_belong = claim.far.is_none_or(|(protocol, far)| snapshot.may_reply(protocol, far));
     if to == peers.own() || !may_belong {
         return None;
     }

@@ -81,7 +81,8 @@ impl<F: Frame> Slow<'_, F> {
     fn translate_error(&mut self, frame: &mut F, ip: Ip, found: Found) -> Judged {
         let Self { snapshot, arrival, .. } = *self;
         let real = found.entry.real();
-        let RealKey { service, endpoint } = snapshot.real_key(real).ok_or(DropReason::NoRoute)?;
+        let RealKey { service, endpoint } =
+            snapshot.connection_key(real, found.port).ok_or(DropReason::NoRoute)?;
         let way = self.reach.way(found, ip.destination, snapshot).ok_or(DropReason::NoRoute)?;
         let speaker = match found.direction {
             Direction::Forward => Some(ip.destination),

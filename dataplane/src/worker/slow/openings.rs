@@ -1,16 +1,15 @@
 //! New connections: which packets open one, which real it gets, and what is answered where it gets none.
 
 use super::Slow;
-use crate::connection::table::{Entry, MOST_OF_ENDPOINT, New};
+use crate::connection::table::{Entry, MOST_OF_ENDPOINT, New, Table};
 use crate::connection::{State, TcpEvent, Transport};
 use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
 use crate::names::family::V4;
-use crate::names::ids::{Protocol, RealId, RealKey, ServiceKey};
+use crate::names::ids::{Protocol, RealId};
 use crate::persistence::Made;
 use crate::schedule::{Asked, Known};
-use crate::snapshot::Snapshot;
 use crate::worker::fate::Judged;
 use crate::worker::flows::{Ends, FTP_DATA, Flows, Found, client_key};
 use crate::worker::persistent::Stays;
@@ -43,8 +42,8 @@ impl<F: Frame> Slow<'_, F> {
     ) -> Result<Opening, DropReason> {
         let Self { snapshot, arrival, .. } = *self;
         let tick = self.now.tick();
-        let service_key = ServiceKey::new(ends.protocol, ends.destination);
-        let Some((service_id, service)) = snapshot.service(&service_key) else {
+        let asked_for = ends.destination.port();
+        let Some((service_id, service)) = snapshot.service_for(ends.protocol, ends.destination) else {
             return Err(DropReason::NoService);
         };
         let opens = match transport {
@@ -73,20 +72,23 @@ impl<F: Frame> Slow<'_, F> {
         let Flows { tables, positions, reals, elsewhere, counters, limited, .. } = &mut *self.flows;
         let table = &mut tables.v4;
         let hash = table.hash(key);
+        let key_of =
+            |table: &Table, slot, entry: Entry| snapshot.connection_key(entry.real(), table.port(slot));
 
         // An entry of this very connection can only be one that has timed out and is not swept yet: it
         // goes, so that a longer timeout does not bring it back next to the new one.
-        let of_service =
-            |entry: Entry| snapshot.real_key(entry.real()).is_some_and(|real| real.service == service_key);
-        if let Some((slot, _)) = table.find(hash, key, of_service) {
+        let is_this = |slot, entry| {
+            key_of(table, slot, entry).is_some_and(|other| other.service.listen == ends.destination)
+        };
+        if let Some((slot, _)) = table.find_by_slot(hash, key, is_this) {
             table.remove(slot, counters);
         }
 
         // A reply carries no VIP: it must not match two connections of this client endpoint. One that is over but for
         // stragglers gives way, as to a SYN of its own. What there is is looked through once, not for each real.
         let replies = RefCell::new(Replies::new());
-        let note = |entry: Entry| {
-            if let Some(real) = snapshot.real_key(entry.real())
+        let note = |slot, entry: Entry| {
+            if let Some(real) = key_of(table, slot, entry)
                 && !entry.is_dead(snapshot.clock(tick))
             {
                 // As many as one client endpoint may have find room.
@@ -94,17 +96,18 @@ impl<F: Frame> Slow<'_, F> {
             }
             false
         };
-        table.find(hash, key, note);
+        table.find_by_slot(hash, key, note);
         let replies = replies.into_inner();
         let mut is_free = |real: RealId| {
-            let Some(new) = snapshot.real_key(real) else { return false };
+            let Some(new) = snapshot.connection_key(real, asked_for) else { return false };
             let collisions = || replies.iter().filter(|(endpoint, _)| *endpoint == new.endpoint);
             if collisions().any(|(_, is_closing)| !is_closing) {
                 return false;
             }
+            let replies_collide =
+                |slot, entry| key_of(table, slot, entry).is_some_and(|other| other.endpoint == new.endpoint);
             if collisions().next().is_some()
-                && let Some((slot, _)) =
-                    table.find(hash, key, |entry| replies_collide(snapshot, entry.real(), new))
+                && let Some((slot, _)) = table.find_by_slot(hash, key, replies_collide)
             {
                 table.remove(slot, counters);
             }
@@ -133,13 +136,14 @@ impl<F: Frame> Slow<'_, F> {
         };
 
         let next_hop = self.reach.way_back(ends.source.ip(), arrival, snapshot);
-        let new = New { key, real, next_hop, state: State::first(transport) };
+        let port = if service.key.is_exact() { 0 } else { asked_for };
+        let new = New { key, real, port, next_hop, state: State::first(transport) };
         let slot = self.flows.open(hash, new, snapshot, tick)?;
         let entry = self.flows.tables.v4.entry(slot).ok_or(DropReason::TableFull)?;
         if let Some(stays) = stays {
-            self.flows.follow(Made { key, real, port: ends.destination.port() }, stays);
+            self.flows.follow(Made { key, real, port: asked_for }, stays);
         }
-        Ok(Opening::Made(Found { slot, entry, direction: Direction::Forward }))
+        Ok(Opening::Made(Found { slot, entry, port, direction: Direction::Forward }))
     }
 
     /// What a refused opening is answered with, as IPVS and the host's stack do: RST where TCP finds nothing, ICMP port
@@ -164,9 +168,4 @@ impl<F: Frame> Slow<'_, F> {
             self.answer_port_unreachable(frame, reason, ends.destination.ip())
         }
     }
-}
-
-/// Whether replies from `new` would match a connection that `real` has with the same client endpoint.
-fn replies_collide(snapshot: &Snapshot, real: RealId, new: RealKey) -> bool {
-    snapshot.real_key(real).is_some_and(|old| old.endpoint == new.endpoint)
 }

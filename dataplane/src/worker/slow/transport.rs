@@ -95,7 +95,7 @@ impl<F: Frame> Slow<'_, F> {
     /// takes note of the packet even if it goes no further, as in IPVS.
     fn translate(&mut self, frame: &mut F, ip: Ip, segment: &Segment, found: Found) -> Judged {
         let Self { snapshot, arrival, .. } = *self;
-        let record = snapshot.rewrite::<V4>(found.entry.real());
+        let record = &*snapshot.rewrite_at::<V4>(found.entry.real(), found.port);
         let speaker = match found.direction {
             Direction::Forward => Some(ip.destination),
             Direction::Reverse => snapshot.own_address(arrival),

@@ -25,7 +25,7 @@ fn import(bench: &mut Bench, rows: &[Copied], tick: Tick) -> Imported {
     let mut imported = Imported::default();
     for row in rows {
         let Bench { table, counters, timeouts } = bench;
-        let result = table.import(row, |other| other == row.real, Clock::new(tick, timeouts), counters);
+        let result = table.import(row, |other, _| other == row.real, Clock::new(tick, timeouts), counters);
         imported.count(result.map(|_| ()));
         bench.end_turn();
     }
@@ -45,6 +45,7 @@ fn row(client: u16, real: u32) -> Copied {
         ticks_left: 1000,
         client: V4::endpoint(7 | u64::from(client) << 32),
         real: RealId(real),
+        port: 0,
         next_hop: NextHopId(3),
     }
 }
@@ -64,7 +65,7 @@ proptest! {
             let protocol = if state.shown() == State::Udp { 17 } else { 6 };
             if bench.find(client, protocol, real).is_none() {
                 let key = ClientKey::new(client, protocol);
-                let new = New { key, real: RealId(real), next_hop: NextHopId(9), state };
+                let new = New { key, real: RealId(real), port: 0, next_hop: NextHopId(9), state };
                 let Bench { table, counters, timeouts } = &mut bench;
                 let _ = table.insert(table.hash(key), new, Clock::new(NOW.before(age), timeouts), counters);
                 bench.end_turn();
@@ -116,8 +117,8 @@ fn one_that_has_timed_out_keeps_none_out() {
     let later = Tick::new(1_000_000 + 1000);
     let Bench { table, counters, timeouts } = &mut bench;
     let clock = Clock::new(later, timeouts);
-    assert!(table.import(&row(2, 1), |_| true, clock, counters).is_ok());
-    let again = table.import(&row(2, 1), |_| true, clock, counters);
+    assert!(table.import(&row(2, 1), |_, _| true, clock, counters).is_ok());
+    let again = table.import(&row(2, 1), |_, _| true, clock, counters);
     assert_eq!(again, Err(NotImported::Duplicate));
     bench.assert_sound();
     assert_eq!(bench.table.len(), 1);
