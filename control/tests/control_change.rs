@@ -196,8 +196,6 @@ fn addresses_that_no_host_can_have_are_refused() {
     for own in ["192.168.10.100:80", "192.168.10.100:8080", "10.0.0.8:80"] {
         assert_eq!(desk.refuses(&add_real(WEB, own, 1)).code, "bad_address", "{own}");
     }
-    assert_eq!(desk.refuses(&add_service("tcp://192.168.10.100:0", None)).code, "not_supported");
-    assert_eq!(desk.refuses(&add_real(WEB, "10.0.0.27:0", 1)).code, "not_supported");
     let refusal = desk.refuses(&add_service("udp://10.0.0.17:53", None));
     assert_eq!(refusal.message, "10.0.0.17 cannot be a VIP: it is the address of a real");
     // The gateway of a route, and a neighbour of the file.
@@ -210,6 +208,30 @@ fn addresses_that_no_host_can_have_are_refused() {
     let crossed = ["-A -t 1.1.1.1:1", "-A -t 10.0.0.50:1", "-a -t 1.1.1.1:1 -r 10.0.0.50:1 -m"];
     let expected = "line 3: 10.0.0.50 cannot be a real: it is an own address or VIP";
     assert_eq!(desk.refuses(&restore(&crossed)).message, expected);
+}
+
+#[test]
+fn services_on_one_port_on_ranges_and_on_any_stand_beside_each_other() {
+    let mut desk = Desk::with_web();
+    let all = ["tcp://192.168.10.100:0", "tcp://192.168.10.100:80-90", "tcp://192.168.10.100:91-99"];
+    for service in all {
+        desk.does(&add_service(service, None));
+        desk.does(&add_real(service, "10.0.0.7:0", 1));
+        desk.does(&add_real(service, "10.0.0.7:8080", 1));
+        assert_eq!(desk.refuses(&add_service(service, None)).code, "service_exists");
+        assert_eq!(desk.refuses(&add_real(service, "10.0.0.7:0", 1)).code, "real_exists");
+    }
+    let refusal = desk.refuses(&add_service("tcp://192.168.10.100:90-91", None));
+    let expected = "some of these ports are those of the service on ports 80-90";
+    assert!(
+        [expected, &expected.replace("80-90", "91-99")].contains(&refusal.message.as_str()),
+        "{refusal:?}"
+    );
+    desk.does(&add_real(WEB, "10.0.0.27:0", 1));
+    for service in all {
+        desk.does(&Command::DelService { service: listen(service) });
+    }
+    assert_eq!(desk.weights(WEB)[0], ("10.0.0.27:0".into(), 1));
 }
 
 #[test]

@@ -44,17 +44,3 @@ fn settings_of_services_that_are_for_later_are_refused_by_name() {
         assert_eq!(found, [(Some(13), expected)], "{file}");
     }
 }
-
-#[test]
-fn ports_that_are_for_later_are_refused_by_name() {
-    let (network, model) = (network(), Model::new(TimeoutSeconds::default()));
-    let web = "-A -t 192.168.10.100:80";
-    for (lines, what) in [
-        (vec!["-A -t 192.168.10.100:0"], "port 0 (any port)"),
-        (vec!["-A -t 192.168.10.100:8000-8100"], "a range of ports"),
-        (vec![web, "-a -t 192.168.10.100:80 -r 10.0.0.7:0 -m"], "port 0 (any port)"),
-    ] {
-        let refused = restore(&model, &network, lines.iter().copied()).unwrap_err();
-        assert_eq!(refused.to_string(), format!("line {}: not supported yet: {what}", lines.len()));
-    }
-}

@@ -113,7 +113,7 @@ fn edit_service(model: &mut Model, options: &ServiceOptions) -> Result<Effect, R
     if settings == present {
         return Ok(Effect::None);
     }
-    rules::check_built(key, &settings)?;
+    rules::check_built(&settings)?;
     model.edit_service(key, settings);
     Ok(Effect::Changed)
 }

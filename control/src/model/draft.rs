@@ -82,7 +82,7 @@ impl Draft {
     /// It has not been written, or not all of them can be done.
     pub fn edit_service(&mut self, key: &ServiceKey, settings: Settings) -> Result<(), Unfit> {
         let service = self.services.get_mut(key).ok_or(Unfit::NoSuchService)?;
-        rules::check_built(key, &settings)?;
+        rules::check_built(&settings)?;
         service.settings = settings;
         Ok(())
     }

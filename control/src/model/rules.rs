@@ -1,7 +1,6 @@
 //! What can be a VIP, what a real, and what can be set of them: one judgement for the configuration file, a command,
 //! and a line of `restore`.
 
-use super::ranges::is_range;
 use super::{
     LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, MAX_REALS, MAX_SERVICES, Network, Real, Settings,
 };
@@ -165,21 +164,8 @@ pub struct NotBuilt {
 }
 
 /// What of a service is not built yet. Who builds something removes its line; with the last one this goes too.
-fn not_built_yet(key: &ServiceKey, settings: &Settings) -> Option<NotBuilt> {
-    let all = [
-        (key.is_any_port(), "listen", "port 0 (any port)"),
-        (is_range(key), "listen", "a range of ports"),
-        (settings.one_packet, "one_packet", "-o (one-packet scheduling)"),
-    ];
-    first_of(&all)
-}
-
-/// As [`not_built_yet`], of a real.
-fn not_built_yet_of_real(real: &Real) -> Option<NotBuilt> {
-    first_of(&[(real.endpoint.port() == 0, "address", "port 0 (any port)")])
-}
-
-fn first_of(all: &[(bool, &'static str, &'static str)]) -> Option<NotBuilt> {
+fn not_built_yet(settings: &Settings) -> Option<NotBuilt> {
+    let all = [(settings.one_packet, "one_packet", "-o (one-packet scheduling)")];
     // The tests of this crate's parts are of what is there already.
     let first = all.iter().find(|(is_asked_for, ..)| *is_asked_for && !cfg!(test));
     first.map(|(_, key, what)| NotBuilt { key, what })
@@ -189,8 +175,8 @@ fn first_of(all: &[(bool, &'static str, &'static str)]) -> Option<NotBuilt> {
 ///
 /// # Errors
 /// What is not built yet.
-pub fn check_built(key: &ServiceKey, settings: &Settings) -> Result<(), Unfit> {
-    not_built_yet(key, settings).map_or(Ok(()), |not_built| Err(Unfit::NotBuilt(not_built)))
+pub fn check_built(settings: &Settings) -> Result<(), Unfit> {
+    not_built_yet(settings).map_or(Ok(()), |not_built| Err(Unfit::NotBuilt(not_built)))
 }
 
 /// Whether a service can have these settings.
@@ -246,7 +232,7 @@ pub fn check_service(
     if configured.service_count() >= MAX_SERVICES {
         return Err(Unfit::TooMany { what: "services", most: MAX_SERVICES });
     }
-    check_built(key, settings)
+    check_built(settings)
 }
 
 /// Whether a real can be added to a service.
@@ -309,7 +295,7 @@ pub fn check_numbers(real: &Real) -> Result<(), Unfit> {
     if lower > upper {
         return Err(Unfit::Thresholds(real.thresholds));
     }
-    not_built_yet_of_real(real).map_or(Ok(()), |not_built| Err(Unfit::NotBuilt(not_built)))
+    Ok(())
 }
 
 fn check_host(network: &Network, address: IpAddr, role: Role) -> Result<(), Unfit> {

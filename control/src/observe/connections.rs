@@ -154,8 +154,8 @@ impl Dump {
     }
 }
 
-/// A persistence template as the kernel lists it: the client has port 0; one that is in force no more has port 65535 on
-/// the other sides.
+/// A persistence template as the kernel lists it: the client has port 0; so has the real if the service is on several
+/// ports; one that is in force no more has port 65535 on the sides of the service and the real.
 fn view_of_template(row: &CopiedTemplate, key: &RealKey, worker: usize) -> ConnectionView {
     let listed = |mut endpoint: SocketAddr| {
         if row.spent {
@@ -163,25 +163,30 @@ fn view_of_template(row: &CopiedTemplate, key: &RealKey, worker: usize) -> Conne
         }
         endpoint.to_string()
     };
+    let mut real = key.endpoint;
+    if !key.service.is_exact() {
+        real.set_port(0);
+    }
     ConnectionView {
         protocol: row.protocol.to_string(),
         state: row.state_name().to_owned(),
         expires_s: row.seconds_left(),
         client: SocketAddr::new(row.client, 0).to_string(),
         virtual_: listed(key.service.listen),
-        real: listed(key.endpoint),
+        real: listed(real),
         worker,
     }
 }
 
 fn view(row: &Copied, key: &RealKey, worker: usize) -> ConnectionView {
+    let RealKey { service, endpoint } = key.at_port(row.port);
     ConnectionView {
         protocol: row.protocol.to_string(),
         state: row.state.name().to_owned(),
         expires_s: row.seconds_left(),
         client: row.client.to_string(),
-        virtual_: key.service.listen.to_string(),
-        real: key.endpoint.to_string(),
+        virtual_: service.listen.to_string(),
+        real: endpoint.to_string(),
         worker,
     }
 }
