@@ -5,35 +5,41 @@
 //! for a real that nobody follows it costs one load and a branch that never changes.
 
 use super::worker::Records;
-use super::{Counter, WorkerCounters};
+use super::{Counter, RealCounters, WorkerCounters};
 use crate::names::ids::{REAL_IDS, RealId, ServiceId};
 
 /// A real's part of the list, in one word; one writer, the worker.
 ///
 /// ```text
-/// bit 63      changes of its counts put it on the list
-///     62      it is on the list
-///     61      it is followed: the two numbers below are true
-///     60      it has a connection threshold: see [`limited`](super::limited)
-/// 59..36      number of its service
-/// 35..18      its place among the service's reals
-/// 17..0       the next on the list: its number and one more; 0: it is the last
+/// bit 0       changes of its counts put it on the list
+///     1       it is on the list
+///     2       it is followed: the two numbers below are true
+///     3       it has a connection threshold: see [`limited`](super::limited)
+/// 4..21       the next on the list: its number, and [`SOME`]; 0: it is the last
+/// 22..39      its place among the service's reals
+/// 40..63      number of its service
 /// ```
+///
+/// What is asked of each packet that changes a count is in the low bits: they are tested without being loaded.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(super) struct Mark(Counter);
 
-const COUNTS: u64 = 1 << 63;
-const NOTED: u64 = 1 << 62;
-const FOLLOWED: u64 = 1 << 61;
-const LIMITED: u64 = 1 << 60;
-const SERVICE_SHIFT: u32 = 36;
-const PLACE_SHIFT: u32 = 18;
-const SERVICE: u64 = (1 << 24) - 1;
-const PLACE: u64 = (1 << 18) - 1;
+const COUNTS: u64 = 1 << 0;
+const NOTED: u64 = 1 << 1;
+const FOLLOWED: u64 = 1 << 2;
+const LIMITED: u64 = 1 << 3;
+const NEXT_SHIFT: u32 = 4;
+const PLACE_SHIFT: u32 = 22;
+const SERVICE_SHIFT: u32 = 40;
 const NEXT: u64 = (1 << 18) - 1;
+const PLACE: u64 = (1 << 18) - 1;
+const SERVICE: u64 = (1 << 24) - 1;
 
-const _: () = assert!(REAL_IDS < NEXT as usize);
+/// Says that there is a next one, above its number.
+const SOME: u64 = REAL_IDS as u64;
+
+const _: () = assert!(REAL_IDS.is_power_of_two() && SOME < NEXT);
 
 /// The record behind those of all reals: where the list begins.
 const HEAD: usize = REAL_IDS;
@@ -47,45 +53,57 @@ pub struct Followed {
     pub place: usize,
 }
 
-/// Puts a real on the list if changes of its counts do that.
+/// Puts a real on the list if changes of its counts do that. `of_real` are its counters.
 #[inline(always)]
-pub(crate) fn note_count(records: &Records, real: RealId) {
-    let index = real.0 as usize & (REAL_IDS - 1);
-    let bits = records[index].mark.0.get();
-    // Of the upper two bits the first, and not the second.
-    if bits >> 62 == COUNTS >> 62 {
-        put_on(records, index, bits);
+pub(crate) fn note_count(records: &Records, of_real: &RealCounters, real: RealId) {
+    let bits = of_real.mark.0.get();
+    // Mostly nobody compares its counts: one test then.
+    if bits & COUNTS != 0 && bits & NOTED == 0 {
+        put_on(records, of_real, real, bits);
     }
 }
 
-/// As [`note_count`], where a connection has begun or ended.
+/// As [`note_count`], where a connection has begun.
 #[inline(always)]
-pub(super) fn note_total(counters: &WorkerCounters, real: RealId) {
-    let records = counters.reals();
-    let index = real.0 as usize & (REAL_IDS - 1);
-    let bits = records[index].mark.0.get();
+pub(super) fn note_begun(counters: &WorkerCounters, of_real: &RealCounters, real: RealId) {
+    let bits = of_real.mark.0.get();
     // Mostly neither, and so one branch.
     if bits & (COUNTS | LIMITED) != 0 {
-        if bits & LIMITED != 0 {
+        if bits & (COUNTS | LIMITED | NOTED) == COUNTS {
+            put_on(counters.reals(), of_real, real, bits);
+        } else if bits & LIMITED != 0 {
             counters.limited.note(real);
-        }
-        if bits >> 62 == COUNTS >> 62 {
-            put_on(records, index, bits);
+            note_count(counters.reals(), of_real, real);
         }
     }
 }
 
+/// As [`note_count`], where a connection has ended.
 #[inline(always)]
-fn put_on(records: &Records, index: usize, bits: u64) {
+pub(super) fn note_ended(counters: &WorkerCounters, of_real: &RealCounters, real: RealId) {
+    if of_real.mark.0.get() & (COUNTS | LIMITED) != 0 {
+        note_ended_there(counters, real);
+    }
+}
+
+/// Out of line, so that the sweep keeps what it needs in registers.
+#[inline(never)]
+fn note_ended_there(counters: &WorkerCounters, real: RealId) {
+    note_begun(counters, counters.real(real), real);
+}
+
+#[inline(always)]
+fn put_on(records: &Records, of_real: &RealCounters, real: RealId, bits: u64) {
     let head = &records[HEAD].mark.0;
-    records[index].mark.0.set(bits | NOTED | head.get());
-    head.set(index as u64 + 1);
+    of_real.mark.0.set(bits | NOTED | head.get() << NEXT_SHIFT);
+    head.set(u64::from(real.0) & (SOME - 1) | SOME);
 }
 
 /// The only real on the list, to take it off.
 pub(crate) struct OnlyNoted<'a> {
+    pub(crate) of_real: &'a RealCounters,
+    pub(crate) followed: Followed,
     head: &'a Counter,
-    mark: &'a Counter,
     bits: u64,
 }
 
@@ -106,7 +124,7 @@ impl WorkerCounters {
         let (service, place) = (u64::from(followed.service.0), followed.place as u64);
         assert!(service <= SERVICE && place <= PLACE, "{followed:?} is beyond all services and reals");
         let mark = &self.real(real).mark.0;
-        let listed = mark.get() & (NOTED | NEXT | LIMITED);
+        let listed = mark.get() & (NOTED | NEXT << NEXT_SHIFT | LIMITED);
         let counts = if counts { COUNTS } else { 0 };
         mark.set(listed | counts | FOLLOWED | service << SERVICE_SHIFT | place << PLACE_SHIFT);
     }
@@ -114,7 +132,7 @@ impl WorkerCounters {
     /// Follows it no more. Only the worker may call it.
     pub fn unfollow(&self, real: RealId) {
         let mark = &self.real(real).mark.0;
-        mark.set(mark.get() & (NOTED | NEXT | LIMITED));
+        mark.set(mark.get() & (NOTED | NEXT << NEXT_SHIFT | LIMITED));
     }
 
     /// Sets whether beginnings and endings of a real's connections are [told of](Self::take_limited). Only the worker
@@ -128,10 +146,10 @@ impl WorkerCounters {
     /// Puts a real on the list if it is followed. Only the worker may call it.
     #[inline(always)]
     pub fn note(&self, real: RealId) {
-        let index = real.0 as usize & (REAL_IDS - 1);
-        let bits = self.reals()[index].mark.0.get();
+        let of_real = self.real(real);
+        let bits = of_real.mark.0.get();
         if bits & (FOLLOWED | NOTED) == FOLLOWED {
-            put_on(self.reals(), index, bits);
+            put_on(self.reals(), of_real, real, bits);
         }
     }
 
@@ -143,20 +161,23 @@ impl WorkerCounters {
 
     /// What is on the list, if that is nothing or one real that is followed; `None`: there is more to it.
     #[inline(always)]
-    pub(crate) fn only_noted(&self) -> Option<Option<(Followed, OnlyNoted<'_>)>> {
+    pub(crate) fn only_noted(&self) -> Option<Option<OnlyNoted<'_>>> {
         let records = self.reals();
         let head = &records[HEAD].mark.0;
-        let Some(first) = head.get().checked_sub(1) else { return Some(None) };
-        let mark = &records[first as usize & (REAL_IDS - 1)].mark.0;
-        let bits = mark.get();
-        let is_only = bits & (FOLLOWED | NEXT) == FOLLOWED;
-        is_only.then(|| Some((followed(bits), OnlyNoted { head, mark, bits })))
+        let first = head.get();
+        if first == 0 {
+            return Some(None);
+        }
+        let of_real = &records[(first & (SOME - 1)) as usize];
+        let bits = of_real.mark.0.get();
+        let is_only = bits & (FOLLOWED | NEXT << NEXT_SHIFT) == FOLLOWED;
+        is_only.then(|| Some(OnlyNoted { of_real, followed: followed(bits), head, bits }))
     }
 
     /// Takes the [only real](Self::only_noted) off the list.
     #[inline(always)]
-    pub(crate) fn take_only_noted(&self, OnlyNoted { head, mark, bits }: OnlyNoted<'_>) {
-        mark.set(bits & !NOTED);
+    pub(crate) fn take_only_noted(&self, OnlyNoted { of_real, head, bits, .. }: &OnlyNoted<'_>) {
+        of_real.mark.0.set(bits ^ NOTED);
         head.set(0);
     }
 
@@ -166,11 +187,14 @@ impl WorkerCounters {
         let records = self.reals();
         let head = &records[HEAD].mark.0;
         loop {
-            let first = head.get().checked_sub(1)?;
-            let mark = &records[first as usize & (REAL_IDS - 1)].mark.0;
+            let first = head.get();
+            if first == 0 {
+                return None;
+            }
+            let mark = &records[(first & (SOME - 1)) as usize].mark.0;
             let bits = mark.get();
-            head.set(bits & NEXT);
-            mark.set(bits & !(NOTED | NEXT));
+            head.set(bits >> NEXT_SHIFT & NEXT);
+            mark.set(bits & !(NOTED | NEXT << NEXT_SHIFT));
             if bits & FOLLOWED != 0 {
                 return Some(followed(bits));
             }
@@ -191,28 +215,30 @@ mod tests {
     #[test]
     fn what_is_followed_is_listed_once_for_all_that_happens_to_it() {
         let counters = WorkerCounters::new();
+        let note = |real| note_count(counters.reals(), counters.real(real), real);
         let followed = |service, place| Followed { service: ServiceId(service), place };
         let (first, last) = (RealId(0), RealId(REAL_IDS as u32 - 1));
-        note_count(counters.reals(), first);
+        note(first);
         assert!(!counters.has_noted(), "nobody follows it");
         counters.follow(first, followed(0, 0), true);
         counters.follow(last, followed((1 << 24) - 1, 1 << 16), true);
         assert!(!counters.has_noted());
         for _ in 0..3 {
-            note_count(counters.reals(), last);
-            note_count(counters.reals(), first);
+            note(last);
+            note(first);
         }
         assert!(counters.has_noted());
         assert_eq!(taken(&counters).len(), 2);
         counters.unfollow(last);
-        note_count(counters.reals(), last);
-        note_count(counters.reals(), first);
+        note(last);
+        note(first);
         assert_eq!(taken(&counters), [followed(0, 0)]);
     }
 
     #[test]
     fn one_that_is_on_the_list_can_be_followed_elsewhere_or_no_more() {
         let counters = WorkerCounters::new();
+        let note = |real| note_count(counters.reals(), counters.real(real), real);
         let followed = |place| Followed { service: ServiceId(3), place };
         for id in 0..5 {
             counters.follow(RealId(id), followed(id as usize), id % 4 == 0);
@@ -222,7 +248,7 @@ mod tests {
         counters.follow(RealId(4), followed(9), false);
         assert_eq!(taken(&counters), [followed(0), followed(1), followed(3), followed(9)]);
         for id in 0..5 {
-            note_count(counters.reals(), RealId(id));
+            note(RealId(id));
         }
         assert_eq!(taken(&counters), [followed(0)], "the others' counts are not followed");
         for id in 0..5 {

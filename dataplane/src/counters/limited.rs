@@ -14,8 +14,6 @@ const _: () = assert!(REAL_IDS.is_multiple_of(64 * 64) && GROUPS <= 64);
 /// See the module's text. All of it is one worker's to write.
 #[derive(Debug)]
 pub(super) struct Limited {
-    /// How many reals are limited.
-    count: Counter,
     is_limited: Bits,
     noted: Bits,
     /// By words of `noted`.
@@ -49,7 +47,6 @@ impl Bits {
 impl Default for Limited {
     fn default() -> Self {
         Self {
-            count: Counter::default(),
             is_limited: Bits::default(),
             noted: Bits::default(),
             noted_words: std::array::from_fn(|_| Counter::default()),
@@ -83,24 +80,8 @@ impl Limited {
         set(&self.noted_groups, 1 << group, true);
     }
 
-    /// Whether any real is limited.
-    #[inline(always)]
-    pub(super) fn has_any(&self) -> bool {
-        self.count.get() != 0
-    }
-
-    pub(super) fn has(&self, real: RealId) -> bool {
-        let (word, bit) = place(real.0 as usize & (REAL_IDS - 1));
-        self.is_limited.word(word).get() & bit != 0
-    }
-
     pub(super) fn set_limited(&self, real: RealId, is: bool) {
         let (word, bit) = place(real.0 as usize & (REAL_IDS - 1));
-        match (self.has(real), is) {
-            (false, true) => self.count.add(1),
-            (true, false) => self.count.subtract(1),
-            _ => {}
-        }
         set(self.is_limited.word(word), bit, is);
     }
 
@@ -130,11 +111,10 @@ mod tests {
         let limited = Limited::default();
         let ids = [0, 1, 63, 64, 4095, 4096, 70_001 % REAL_IDS as u32, REAL_IDS as u32 - 1].map(RealId);
         ids.iter().for_each(|id| limited.note(*id));
-        assert_eq!((limited.take(), limited.has_any()), (None, false), "none is limited");
+        assert_eq!(limited.take(), None, "none is limited");
         ids.iter().for_each(|id| limited.set_limited(*id, true));
         ids.iter().for_each(|id| limited.set_limited(*id, true));
         limited.set_limited(ids[3], false);
-        assert!(limited.has_any() && limited.has(ids[2]) && !limited.has(ids[3]));
         assert_eq!(limited.take(), None, "no change yet");
         for _ in 0..2 {
             (0..2).for_each(|_| ids.iter().rev().for_each(|id| limited.note(*id)));
@@ -145,6 +125,7 @@ mod tests {
             assert_eq!(taken, expected);
         }
         ids.iter().for_each(|id| limited.set_limited(*id, false));
-        assert!(!limited.has_any());
+        ids.iter().for_each(|id| limited.note(*id));
+        assert_eq!(limited.take(), None, "none is limited any more");
     }
 }

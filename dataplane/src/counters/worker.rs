@@ -1,6 +1,6 @@
 //! What a worker counts.
 
-use super::followed::note_total;
+use super::followed::{note_begun, note_ended};
 use super::limited::Limited;
 use super::list::counters;
 use super::{Counter, RealCounters, fixed};
@@ -143,16 +143,16 @@ impl WorkerCounters {
         self.templates_of_reals.get().map_or(0, |of_reals| of_reals[id.0 as usize & (REAL_IDS - 1)].get())
     }
 
-    /// A connection of this real has begun or ended.
+    /// A connection of this real, whose counters are `of_real`, has begun.
     #[inline(always)]
-    pub(crate) fn note_total(&self, real: RealId) {
-        note_total(self, real);
+    pub(crate) fn note_begun(&self, of_real: &RealCounters, real: RealId) {
+        note_begun(self, of_real, real);
     }
 
-    /// Whether any real has a connection threshold.
+    /// A connection of this real, whose counters are `of_real`, has ended.
     #[inline(always)]
-    pub(crate) fn has_limited(&self) -> bool {
-        self.limited.has_any()
+    pub(crate) fn note_ended(&self, of_real: &RealCounters, real: RealId) {
+        note_ended(self, of_real, real);
     }
 
     /// A real with a threshold, with connections that have begun or ended since it was last taken.

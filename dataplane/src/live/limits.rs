@@ -266,7 +266,7 @@ mod tests {
                 }
                 prop_assert_eq!(reals.limited_connections(REAL), kernel.total);
                 prop_assert_eq!(reals.flags(REAL).overloaded, kernel.overloaded);
-                prop_assert_eq!(reals.is_limited(REAL), kernel.upper != 0);
+                prop_assert_eq!(reals.is_plain(REAL), kernel.upper == 0 && !kernel.overloaded);
                 prop_assert!(!reals.flags(RealId(0)).overloaded);
             }
         }

@@ -59,10 +59,10 @@ impl Reals {
         self.flags[id.0 as usize & (REAL_IDS - 1)].load(Ordering::Relaxed) & Flags::ANY == 0
     }
 
-    /// Whether a real's connections are [limited](Self::set_limit).
+    /// Whether a real takes new connections, and they are not [limited](Self::set_limit).
     #[inline(always)]
-    pub fn is_limited(&self, id: RealId) -> bool {
-        self.flags[id.0 as usize & (REAL_IDS - 1)].load(Ordering::Relaxed) & Flags::LIMITED != 0
+    pub fn is_plain(&self, id: RealId) -> bool {
+        self.flags[id.0 as usize & (REAL_IDS - 1)].load(Ordering::Relaxed) == 0
     }
 
     /// The flags of a real.

@@ -1,6 +1,6 @@
 //! What a scheduler is told of the connection that it picks a real for, and what it may know of reals.
 
-use crate::counters::WorkerCounters;
+use crate::counters::{RealCounters, WorkerCounters};
 use crate::live::elsewhere::{Elsewhere, Load};
 use crate::live::reals::Reals;
 use crate::names::ids::RealId;
@@ -39,12 +39,16 @@ impl Known<'_> {
         Load::of(self.own.real(real)) + self.elsewhere.get(real)
     }
 
-    /// As [`connections`](Self::connections), in wider numbers: those in an active state, and all others.
+    /// As [`connections`](Self::connections), in wider numbers: those in an active state, and all.
     #[inline(always)]
     pub(super) fn counts(&self, real: RealId) -> (u64, u64) {
-        let (own, others) = (self.own.real(real), self.elsewhere.get(real));
-        let active = own.states.active();
-        let inactive = own.total.get().saturating_sub(active);
-        (active + u64::from(others.active), inactive + u64::from(others.inactive))
+        counts(self.own.real(real), self.elsewhere.get(real))
     }
+}
+
+/// Connections of a real on this worker and elsewhere: those in an active state, and all.
+#[inline(always)]
+pub(super) fn counts(own: &RealCounters, elsewhere: Load) -> (u64, u64) {
+    let (active, inactive) = (u64::from(elsewhere.active), u64::from(elsewhere.inactive));
+    (own.states.active() + active, own.total.get() + active + inactive)
 }

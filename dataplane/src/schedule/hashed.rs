@@ -39,12 +39,18 @@ impl Hashed {
         Self { flags: options.flags, buckets, listed }
     }
 
-    /// The real of this client, or destination. `None` if it takes no connection and there is no fallback.
+    /// The real of this client, or of the destination, which is asked for where it counts. `None` if it takes no
+    /// connection and there is no fallback.
     #[inline(always)]
-    pub fn pick(&self, client: SocketAddr, destination: SocketAddr, live: &Reals) -> Option<RealId> {
+    pub fn pick(
+        &self,
+        client: SocketAddr,
+        destination: impl FnOnce() -> Option<SocketAddr>,
+        live: &Reals,
+    ) -> Option<RealId> {
         let port = |port| if self.flags.has(Flags::PORT) { u32::from(port) } else { 0 };
         let word = match self.listed.algorithm {
-            Algorithm::DestinationHashing => folded(destination.ip()),
+            Algorithm::DestinationHashing => folded(destination()?.ip()),
             _ => folded(client.ip()).wrapping_add(port(client.port())),
         };
         let first = self.bucket(word, 0);

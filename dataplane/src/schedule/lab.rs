@@ -136,7 +136,13 @@ impl Lab {
     pub(super) fn pick_for(&mut self, client: SocketAddr, destination: SocketAddr) -> Option<u32> {
         let asked = Asked { client, destination, known: self.around.known() };
         let schedule = self.schedule.as_ref()?;
-        self.positions.choice(self.service, schedule, &asked).map(|real| real.0)
+        // As a worker does: first the usual case.
+        let usual = match self.positions.get(self.service) {
+            Some(Position::Place(_)) => self.positions.usual_turn(self.service, asked.known.live),
+            Some(Position::Few(_)) => self.positions.best_of_few(self.service, asked.known),
+            _ => None,
+        };
+        usual.or_else(|| self.positions.choice(self.service, schedule, &asked)).map(|real| real.0)
     }
 
     pub(super) fn pick(&mut self) -> Option<u32> {
@@ -164,7 +170,7 @@ impl Lab {
         let counters = self.around.own.real(RealId(real));
         counters.total.add(total);
         counters.states.add(states);
-        note_count(self.around.own.reals(), RealId(real));
+        note_count(self.around.own.reals(), counters, RealId(real));
     }
 
     /// So many picks, each of which opens a connection that stays.

@@ -9,7 +9,7 @@ use super::listed::Listed;
 use super::slow_start::Ramp;
 use super::{Algorithm, Candidate};
 use crate::names::ids::RealId;
-use crate::names::time::Now;
+use std::sync::Arc;
 
 /// A service's reals, and which of them is the best.
 #[derive(Debug)]
@@ -70,13 +70,13 @@ pub struct Tournament {
     /// A complete tree: the last match is 0, in which the winners of 1 to 4 meet, and so on (those of 4n + 1 to 4n + 4
     /// in n).
     matches: Box<[Match]>,
-    candidates: Box<[Candidate]>,
+    candidates: Arc<[Candidate]>,
     ramp: Ramp,
 }
 
 impl Tournament {
-    /// Goes over from one list, with what was kept of it, to another.
-    pub(super) fn adopt(old: Option<(&Listed, &Self)>, new: &Listed, known: &Known<'_>) -> Self {
+    /// Goes over from one list, with its shares, to another.
+    pub(super) fn adopt(old: Option<(&Listed, &Ramp)>, new: &Listed, known: &Known<'_>) -> Self {
         let (mut matches, mut width) = (1, 1);
         while 4 * width < new.candidates.len() {
             width *= 4;
@@ -85,11 +85,16 @@ impl Tournament {
         let mut tournament = Self {
             algorithm: new.algorithm,
             matches: vec![Match([Standing::none(0); 4]); matches].into(),
-            candidates: new.candidates.clone(),
-            ramp: Ramp::adopt(old.map(|(listed, old)| (listed, &old.ramp)), new, known.now),
+            candidates: Arc::clone(&new.candidates),
+            ramp: Ramp::adopt(old, new, known.now),
         };
         tournament.rebuild(known);
         tournament
+    }
+
+    /// The shares of reals that start slowly.
+    pub(super) const fn ramp(&self) -> &Ramp {
+        &self.ramp
     }
 
     /// Whether changes of connection counts make a difference.
@@ -139,32 +144,6 @@ impl Tournament {
         }
     }
 
-    /// As [`refresh`](Self::refresh) for a real of which nothing but its connection counts has changed, if all reals
-    /// meet in one match; else false, and nothing done.
-    #[inline(always)]
-    pub(super) fn recount_few(&mut self, place: usize, known: &Known<'_>) -> bool {
-        let [Match(all)] = &mut *self.matches else { return false };
-        match all.get_mut(place) {
-            Some(standing) if self.algorithm != Algorithm::WeightedOverflow => {
-                if standing.weight > 0 {
-                    standing.overhead = cost(self.algorithm, known.counts(standing.real));
-                }
-                true
-            }
-            // What it can depends on the counts, too.
-            _ => false,
-        }
-    }
-
-    /// As [`pick`](Self::pick), where all reals meet in one match and their flags are known, unless there is more to
-    /// it.
-    #[inline(always)]
-    pub(super) fn best_of_few(&self, now: Now) -> Option<RealId> {
-        let [last] = &*self.matches else { return None };
-        let best = last.winner();
-        (best.weight > 0 && !self.ramp.is_due(now)).then_some(best.real)
-    }
-
     /// The flags of a real have changed just now.
     #[cold]
     #[inline(never)]
@@ -186,21 +165,14 @@ impl Tournament {
 
     #[inline(always)]
     fn standing(&self, ramp: &Ramp, place: usize, known: &Known<'_>) -> Standing {
-        let candidate = self.candidates.get(place).filter(|candidate| candidate.weight > 0);
-        let Some(Candidate { real, weight }) = candidate.copied() else { return Standing::none(place) };
-        if !known.live.is_usable(real) {
-            return Standing::none(place);
-        }
-        let counts @ (active, _) = known.counts(real);
-        let mut weight = match self.algorithm {
-            Algorithm::LeastConnection => 1,
-            Algorithm::WeightedOverflow if active > u64::from(weight) => 0,
-            _ => weight,
-        };
+        let candidate = self.candidates.get(place).copied();
+        let stands =
+            candidate.and_then(|candidate| Some((candidate.real, stands(self.algorithm, candidate, known)?)));
+        let Some((real, (overhead, mut weight))) = stands else { return Standing::none(place) };
         if ramp.is_configured() {
             weight = u32::try_from(ramp.weigh(weight, place, known.now)).unwrap_or(u32::MAX);
         }
-        Standing { overhead: cost(self.algorithm, counts), weight, place: place as u32, real }
+        Standing { overhead, weight, place: place as u32, real }
     }
 
     /// Notes how a real stands, and plays its matches again.
@@ -221,11 +193,27 @@ impl Tournament {
     }
 }
 
-/// What a real has to do that has so many active and inactive connections.
+/// What a real has to do, and what it can: with its whole share; `None`: it gets no connection.
 #[inline(always)]
-fn cost(algorithm: Algorithm, (active, inactive): (u64, u64)) -> u32 {
+pub(super) fn stands(algorithm: Algorithm, candidate: Candidate, known: &Known<'_>) -> Option<(u32, u32)> {
+    let Candidate { real, weight } = candidate;
+    if weight == 0 || !known.live.is_usable(real) {
+        return None;
+    }
+    let counts @ (active, _) = known.counts(real);
+    let weight = match algorithm {
+        Algorithm::LeastConnection => 1,
+        Algorithm::WeightedOverflow if active > u64::from(weight) => 0,
+        _ => weight,
+    };
+    Some((cost(algorithm, counts), weight))
+}
+
+/// What a real has to do that has so many connections in an active state, and in all.
+#[inline(always)]
+pub(super) fn cost(algorithm: Algorithm, (active, all): (u64, u64)) -> u32 {
     let cost = match algorithm {
-        Algorithm::LeastConnection | Algorithm::WeightedLeastConnection => overhead(active, inactive),
+        Algorithm::LeastConnection | Algorithm::WeightedLeastConnection => overhead(active, all),
         Algorithm::ShortestExpectedDelay => active + 1,
         // An idle one is better than any that is not, and no better than another idle one.
         Algorithm::NeverQueue if active == 0 => 0,
@@ -236,8 +224,8 @@ fn cost(algorithm: Algorithm, (active, inactive): (u64, u64)) -> u32 {
     cost.min(MOST) as u32
 }
 
-/// What connections cost, in the kernel's measure.
+/// What connections cost, in the kernel's measure: each 1, and an active one 256.
 #[inline(always)]
-pub(super) const fn overhead(active: u64, inactive: u64) -> u64 {
-    active * 256 + inactive
+pub(super) const fn overhead(active: u64, all: u64) -> u64 {
+    active * 255 + all
 }

@@ -2,6 +2,7 @@
 
 use super::{Algorithm, Candidate, Options};
 use crate::names::ids::RealId;
+use std::sync::Arc;
 
 /// What every schedule knows: its reals, the newest first, and since when it is the same schedule.
 #[derive(Debug)]
@@ -11,8 +12,8 @@ pub(super) struct Listed {
     pub(super) generation: u64,
     /// In seconds; 0: a real that appears has its whole share at once.
     pub(super) slow_start: u32,
-    /// The newest first, as in the kernel's list.
-    pub(super) candidates: Box<[Candidate]>,
+    /// The newest first, as in the kernel's list. Workers keep it, too.
+    pub(super) candidates: Arc<[Candidate]>,
     /// Sorted; where each real stands in `candidates`.
     places: Box<[(RealId, u32)]>,
 }

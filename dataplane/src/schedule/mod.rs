@@ -10,6 +10,7 @@
 //!   place        where one worker stands
 //!   weight_tree  finding the next real whose weight reaches a level
 //! least        lc, wlc, sed, nq, fo and ovf: a tournament of all reals
+//!   few        lc, wlc, sed and nq without matches, for up to four reals
 //! hashed       sh, mh and dh: tables in the snapshot
 //!   maglev       the table of mh
 //!   sip_hash     its hash
@@ -26,6 +27,7 @@
 mod algorithm;
 mod asked;
 mod change;
+mod few;
 mod flags;
 mod hashed;
 mod least;
@@ -66,6 +68,7 @@ use crate::names::ids::RealId;
 use least::Tournament;
 use listed::Listed;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A real that may be picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,15 +101,16 @@ pub struct Options {
 }
 
 /// The immutable part of scheduling one service, in the snapshot. What kind of algorithm it is matters once for each
-/// new connection.
+/// new connection: so that is told by a byte of its own, and need not be worked out.
 #[derive(Debug)]
+#[repr(u8)]
 pub enum Schedule {
     /// `rr` and `wrr`.
     Rounds(Rounds),
     /// `lc`, `wlc`, `sed`, `nq`, `fo` and `ovf`.
     Least(Least),
     /// `sh`, `mh` and `dh`.
-    Hashed(Hashed),
+    Hashed(Arc<Hashed>),
     /// `twos`.
     Two(Two),
     /// `swrr`.
@@ -163,7 +167,7 @@ impl Schedule {
             | Algorithm::WeightedFailover
             | Algorithm::WeightedOverflow => Self::Least(Least { listed }),
             Algorithm::SourceHashing | Algorithm::MaglevHashing | Algorithm::DestinationHashing => {
-                Self::Hashed(Hashed::new(listed, options))
+                Self::Hashed(Arc::new(Hashed::new(listed, options)))
             }
             Algorithm::PowerOfTwo => Self::Two(Two { listed }),
             Algorithm::SmoothWeightedRoundRobin => Self::Smooth(Smooth { listed }),
@@ -171,7 +175,7 @@ impl Schedule {
     }
 
     #[inline(always)]
-    const fn listed(&self) -> &Listed {
+    fn listed(&self) -> &Listed {
         match self {
             Self::Rounds(rounds) => &rounds.listed,
             Self::Least(least) => &least.listed,
@@ -182,7 +186,7 @@ impl Schedule {
     }
 
     /// The rule.
-    pub const fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> Algorithm {
         self.listed().algorithm
     }
 
@@ -227,7 +231,10 @@ impl Schedule {
             (Self::Rounds(rounds), Position::Place(place)) => {
                 rounds.turn(place, asked.known.live, asked.known.now)
             }
-            (Self::Hashed(hashed), _) => hashed.pick(asked.client, asked.destination, asked.known.live),
+            (Self::Hashed(hashed), _) => {
+                hashed.pick(asked.client, || Some(asked.destination), asked.known.live)
+            }
+            (Self::Least(_), Position::Few(few)) => few.pick(&asked.known),
             (Self::Least(_), Position::Tournament(tournament)) => tournament.pick(&asked.known),
             (Self::Two(_), Position::Lots(lots)) => lots.pick(&asked.known),
             (Self::Smooth(_), Position::Race(race)) => race.pick(&asked.known),

@@ -2,13 +2,22 @@
 
 use super::rounds::{NO_LEVEL, Rounds};
 use super::slow_start::{Ramp, WHOLE};
-use super::{Algorithm, Change};
+use super::{Algorithm, Candidate, Change};
+use crate::live::reals::Reals;
 use crate::names::ids::RealId;
 use crate::names::time::Now;
+use std::sync::Arc;
 
 /// What a worker keeps of a service with `rr` or `wrr`. The default stands before anything.
+///
+/// All that a usual pick needs: it looks at neither the snapshot's service nor its [`Rounds`].
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// The reals; none while some of them start slowly.
+    line: Arc<[Candidate]>,
+    /// How far the level is lowered after each round, and to what after the last: those of the [`Rounds`].
+    divisor: u32,
+    restart: u32,
     /// Place behind that of the real that was picked last; 0: at the head of the list.
     after: usize,
     /// The weight that a real must reach to be picked (`cw`; for `rr` 1); [`NO_LEVEL`]: not set yet, or no real can be
@@ -24,13 +33,23 @@ pub struct Place {
 #[derive(Clone, Debug)]
 struct Slow {
     ramp: Ramp,
+    /// The [line](Place::line) as it will be then.
+    line: Arc<[Candidate]>,
     /// By place: the shares of turns that the real has let pass, less those that it took.
     due: Box<[u32]>,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { after: 0, level: NO_LEVEL, next_sequence: 0, slow: None }
+        Self {
+            line: Arc::default(),
+            divisor: 1,
+            restart: NO_LEVEL,
+            after: 0,
+            level: NO_LEVEL,
+            next_sequence: 0,
+            slow: None,
+        }
     }
 }
 
@@ -70,8 +89,14 @@ impl Place {
             }
         }
         self.next_sequence = new.next_sequence();
-        self.slow =
-            ramp.is_slow().then(|| Box::new(Slow { ramp, due: vec![0; new.listed.candidates.len()].into() }));
+        (self.divisor, self.restart) = (new.now.divisor, new.restart);
+        let line = Arc::clone(&new.listed.candidates);
+        if ramp.is_slow() {
+            let due = vec![0; line.len()].into();
+            (self.slow, self.line) = (Some(Box::new(Slow { ramp, line, due })), Arc::default());
+        } else {
+            self.line = line;
+        }
         at_head
     }
 
@@ -83,12 +108,6 @@ impl Place {
         }
     }
 
-    /// Whether some real starts slowly: then each pick is to be [asked about](Self::takes_turn).
-    #[inline(always)]
-    pub(super) const fn is_slow(&self) -> bool {
-        self.slow.is_some()
-    }
-
     /// Whether the real picked last takes its turn. One that starts slowly takes one whenever its shares come to a
     /// whole one.
     pub(super) fn takes_turn(&mut self, now: Now) -> bool {
@@ -97,6 +116,7 @@ impl Place {
             slow.ramp.step(now, |_, _| ());
         }
         if !slow.ramp.is_slow() {
+            self.line = std::mem::take(&mut slow.line);
             self.slow = None;
             return true;
         }
@@ -109,22 +129,41 @@ impl Place {
         takes
     }
 
+    /// The real that is next in line in the usual case: if its weight is enough, it takes connections that nobody
+    /// counts, and no real starts slowly. `None`, and nothing done: [`pick`](Self::pick) knows.
+    #[inline(always)]
+    pub(super) fn pick_usual(&mut self, live: &Reals) -> Option<RealId> {
+        let step = self.step(&self.line)?;
+        if step.candidate.weight < step.level || !live.is_plain(step.candidate.real) {
+            return None;
+        }
+        Some(self.go(step))
+    }
+
     /// The real that is next in line; `None` if none has a weight above 0.
     #[inline(always)]
     pub(super) fn pick(&mut self, rounds: &Rounds) -> Option<RealId> {
-        // Nearly always the next in the list will do, or behind its end the first, one level lower.
-        let (candidate, after, level) = if let Some(next) = rounds.listed.candidates.get(self.after) {
-            (next, self.after + 1, self.level)
-        } else if let Some(first) = rounds.listed.candidates.first() {
-            (first, 1, lower(self.level, rounds.now.divisor, rounds.restart))
-        } else {
-            return None;
-        };
-        if candidate.weight < level {
+        let step = self.step(&rounds.listed.candidates)?;
+        if step.candidate.weight < step.level {
             return self.pick_further(rounds);
         }
+        Some(self.go(step))
+    }
+
+    /// Nearly always the next in the list will do, or behind its end the first, one level lower.
+    #[inline(always)]
+    fn step(&self, candidates: &[Candidate]) -> Option<Step> {
+        if let Some(next) = candidates.get(self.after) {
+            return Some(Step { candidate: *next, after: self.after + 1, level: self.level });
+        }
+        let level = lower(self.level, self.divisor, self.restart);
+        candidates.first().map(|first| Step { candidate: *first, after: 1, level })
+    }
+
+    #[inline(always)]
+    const fn go(&mut self, Step { candidate, after, level }: Step) -> RealId {
         (self.after, self.level) = (after, level);
-        Some(candidate.real)
+        candidate.real
     }
 
     #[inline(never)]
@@ -142,6 +181,13 @@ impl Place {
         self.after = place + 1;
         Some(rounds.listed.candidates[place].real)
     }
+}
+
+/// A real that may be next, and where its pick leads.
+struct Step {
+    candidate: Candidate,
+    after: usize,
+    level: u32,
 }
 
 /// The level that follows on this one once the list has been gone through.

@@ -64,6 +64,22 @@ impl Positions {
         }
     }
 
+    /// What is kept for a service.
+    #[inline(always)]
+    pub fn get(&self, service: ServiceId) -> Option<&Position> {
+        Some(&self.list.get(service.0 as usize)?.position)
+    }
+
+    /// The real whose turn it is, of a service with `rr` or `wrr`, in the usual case: it takes connections that nobody
+    /// counts, and there is nothing else to it. `None`, and nothing done: [`choice`](Self::choice) knows.
+    #[inline(always)]
+    pub fn usual_turn(&mut self, service: ServiceId, live: &Reals) -> Option<RealId> {
+        match &mut self.list.get_mut(service.0 as usize)?.position {
+            Position::Place(place) => place.pick_usual(live),
+            _ => None,
+        }
+    }
+
     /// The real whose turn it is, of a service with `rr` or `wrr`: as [`choice`](Self::choice), in few steps.
     #[inline(always)]
     pub fn turn(&mut self, service: ServiceId, rounds: &Rounds, live: &Reals, now: Now) -> Option<RealId> {
@@ -78,36 +94,37 @@ impl Positions {
     pub fn choice(&mut self, service: ServiceId, schedule: &Schedule, asked: &Asked<'_>) -> Option<RealId> {
         match schedule {
             Schedule::Rounds(rounds) => self.turn(service, rounds, asked.known.live, asked.known.now),
-            Schedule::Hashed(hashed) => hashed.pick(asked.client, asked.destination, asked.known.live),
+            Schedule::Hashed(hashed) => {
+                hashed.pick(asked.client, || Some(asked.destination), asked.known.live)
+            }
             Schedule::Least(_) => self.best(service, &asked.known),
             _ => schedule.choice(self.caught_up(service, &asked.known)?, asked),
         }
     }
 
-    /// The best real in the usual case, in few steps: of a service with a [`Least`](super::Least) schedule, if nothing
-    /// has happened but to one real of such a service with no more reals than meet in one match. `None`:
-    /// [`best`](Self::best) knows.
+    /// The best real in the usual case, in few steps: of a service with a [`Least`](super::Least) schedule and few
+    /// reals, if nothing has happened but to one real of such a service. `None`: [`best`](Self::best) knows.
     #[inline(always)]
     pub fn best_of_few(&mut self, service: ServiceId, known: Known<'_>) -> Option<RealId> {
-        let is_told = known.live.changes().count() == self.flags_read
-            && known.elsewhere.changes().count() == self.elsewhere_read;
-        if !is_told {
+        let Self { list, flags_read, elsewhere_read, epoch } = self;
+        if known.live.changes().count() != *flags_read || known.elsewhere.changes().count() != *elsewhere_read
+        {
             return None;
         }
-        if let Some((Followed { service, place }, noted)) = known.own.only_noted()? {
-            let Position::Tournament(tournament) = &mut self.list.get_mut(service.0 as usize)?.position
-            else {
+        if let Some(noted) = known.own.only_noted()? {
+            let Followed { service: its, place } = noted.followed;
+            let Kept { position: Position::Few(few), epoch: made } = list.get_mut(its.0 as usize)? else {
                 return None;
             };
-            if !tournament.recount_few(place, &known) {
-                return None;
+            known.own.take_only_noted(&noted);
+            few.recount(place, noted.of_real);
+            // Mostly, and then it has been found.
+            if its == service && made == epoch {
+                return few.best();
             }
-            known.own.take_only_noted(noted);
         }
-        match self.list.get(service.0 as usize)? {
-            Kept { position: Position::Tournament(tournament), epoch } if *epoch == self.epoch => {
-                tournament.best_of_few(known.now)
-            }
+        match list.get(service.0 as usize)? {
+            Kept { position: Position::Few(few), epoch: made } if made == epoch => few.best(),
             _ => None,
         }
     }
@@ -116,6 +133,7 @@ impl Positions {
     #[inline(always)]
     pub fn best(&mut self, service: ServiceId, known: &Known<'_>) -> Option<RealId> {
         match self.caught_up(service, known)? {
+            Position::Few(few) => few.pick(known),
             Position::Tournament(tournament) => tournament.pick(known),
             _ => None,
         }
@@ -142,7 +160,8 @@ impl Positions {
         }
         while let Some(Followed { service, place }) = known.own.take_noted() {
             match self.list.get_mut(service.0 as usize).map(|kept| &mut kept.position) {
-                // Most are of this kind: without a call.
+                // Most are of these kinds: without a call.
+                Some(Position::Few(few)) => few.refresh(place, known),
                 Some(Position::Tournament(tournament)) => tournament.refresh(place, known),
                 Some(position) => position.refresh(place, known),
                 None => {}

@@ -53,22 +53,18 @@ impl Rounds {
     /// The real whose turn it is: the next that is usable.
     #[inline(always)]
     pub(super) fn turn(&self, place: &mut Place, live: &Reals, now: Now) -> Option<RealId> {
-        let real = place.pick(self)?;
-        if live.is_usable(real) && !place.is_slow() {
-            Some(real)
-        } else {
-            self.later_turn(place, real, live, now)
-        }
+        place.pick_usual(live).or_else(|| self.unusual_turn(place, live, now))
     }
 
-    /// From `real` on, which is next in line, the first that is usable and takes its turn. Where all that are usable
-    /// let their turns pass, because they start slowly, the first of them takes it all the same.
+    /// The next in line that is usable and takes its turn. Where all that are usable let their turns pass, because they
+    /// start slowly, the first of them takes it all the same.
     ///
     /// Out of line, so that the usual way keeps what it needs in registers.
     #[cold]
     #[inline(never)]
-    fn later_turn(&self, place: &mut Place, mut real: RealId, live: &Reals, now: Now) -> Option<RealId> {
+    fn unusual_turn(&self, place: &mut Place, live: &Reals, now: Now) -> Option<RealId> {
         let mut spared = None;
+        let mut real = place.pick(self)?;
         for _ in 0..MOST_PASSED_OVER {
             if live.is_usable(real) {
                 if place.takes_turn(now) || spared == Some(real) {

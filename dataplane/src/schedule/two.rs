@@ -7,6 +7,7 @@ use super::listed::Listed;
 use super::slow_start::Ramp;
 use crate::names::ids::RealId;
 use fastrand::Rng;
+use std::sync::Arc;
 
 /// A service's reals, two of which are drawn.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ struct Line([u64; 8]);
 #[derive(Clone, Debug)]
 pub struct Lots {
     sums: Box<[Line]>,
-    candidates: Box<[Candidate]>,
+    candidates: Arc<[Candidate]>,
     ramp: Ramp,
     random: Rng,
 }
@@ -37,7 +38,7 @@ impl Lots {
         let nodes = new.candidates.len().next_power_of_two().max(1) * 2;
         let mut lots = Self {
             sums: vec![Line::default(); nodes.div_ceil(8)].into(),
-            candidates: new.candidates.clone(),
+            candidates: Arc::clone(&new.candidates),
             ramp: Ramp::adopt(old.map(|(listed, old)| (listed, &old.ramp)), new, known.now),
             random: old.map_or_else(|| Rng::with_seed(new.generation), |(_, old)| old.random.clone()),
         };
@@ -104,8 +105,8 @@ impl Lots {
             let lots: [u64; 2] = std::array::from_fn(|_| self.random.u64(0..=total));
             let [first, second] = lots.map(|lot| self.drawn(lot));
             let overhead = |place: usize| {
-                let (active, inactive) = known.counts(self.candidates[place].real);
-                u128::from(overhead(active, inactive))
+                let (active, all) = known.counts(self.candidates[place].real);
+                u128::from(overhead(active, all))
             };
             let ours = [overhead(first), overhead(second)];
             let leaves = self.leaves();

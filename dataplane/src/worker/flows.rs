@@ -20,8 +20,8 @@ use crate::names::drop_reason::DropReason;
 use crate::names::family::V4;
 use crate::names::ids::{Protocol, RealId, ServiceId};
 use crate::names::time::{Now, Tick};
-use crate::schedule::{Asked, Hashed, Known, Positions, Schedule};
-use crate::snapshot::{Service, Snapshot};
+use crate::schedule::{Asked, Known, Position, Positions};
+use crate::snapshot::Snapshot;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -60,6 +60,13 @@ pub(super) struct Ends {
     pub(super) protocol: Protocol,
     pub(super) source: SocketAddr,
     pub(super) destination: SocketAddr,
+}
+
+/// What a real is picked for: a service, and a client's connection to it.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<V: Family> {
+    pub(super) service: ServiceId,
+    pub(super) key: ClientKey<V>,
 }
 
 /// A connection that was found.
@@ -155,78 +162,46 @@ impl Flows {
         table.find(table.hash(key), key, lives).is_some()
     }
 
-    /// The real for a new connection of this client, which is counted on it if it has a threshold: it is to be opened
-    /// now.
+    /// The real for a new connection, which is counted on it if it has a threshold: it is to be opened now.
     #[inline(always)]
     pub(super) fn pick<V: Family>(
         &mut self,
-        service: ServiceId,
-        key: ClientKey<V>,
+        wanted: Wanted<V>,
         snapshot: &Snapshot,
         now: Now,
     ) -> Option<RealId> {
-        if self.counters.has_limited() {
-            return self.pick_limited(service, key, snapshot, now);
-        }
-        self.choose(service, key, snapshot, now)
-    }
-
-    /// Has all workers know of connections that have begun and ended on reals with a threshold.
-    #[inline(always)]
-    pub(super) fn settle_limited(&mut self) {
-        if self.counters.has_limited() {
-            self.limited.settle_all(&self.reals, &self.counters);
+        // On the fast path the id of a persistent service is none that has a position: there the slow path asks which
+        // real its client stays with.
+        match self.positions.usual_turn(wanted.service, &self.reals) {
+            Some(real) => Some(real),
+            None => self.pick_without_turn(wanted, snapshot, now),
         }
     }
 
-    /// As [`pick`](Self::pick), where some reals have thresholds: the next real takes the connection if another worker
-    /// has taken the last place of this one meanwhile.
-    #[cold]
+    /// Out of line, so that turns are taken without what other schedules need.
     #[inline(never)]
-    fn pick_limited<V: Family>(
+    fn pick_without_turn<V: Family>(
         &mut self,
-        service: ServiceId,
-        key: ClientKey<V>,
+        wanted: Wanted<V>,
         snapshot: &Snapshot,
         now: Now,
     ) -> Option<RealId> {
-        self.settle_limited();
-        for _ in 0..MOST_REFUSED {
-            let real = self.choose(service, key, snapshot, now)?;
-            if self.limited.admit(real, &self.reals) {
-                return Some(real);
+        if self.limited.has_any() {
+            return self.pick_limited(wanted, snapshot, now);
+        }
+        match self.positions.get(wanted.service) {
+            Some(Position::Few(_)) => self.best_of_few(wanted.service, now),
+            Some(Position::Table(hashed)) => {
+                let of = || snapshot.services.get(wanted.service.0 as usize)?.as_ref();
+                hashed.pick(wanted.key.client(), || Some(of()?.key.listen), &self.reals)
             }
-        }
-        None
-    }
-
-    #[inline(always)]
-    fn choose<V: Family>(
-        &mut self,
-        service: ServiceId,
-        key: ClientKey<V>,
-        snapshot: &Snapshot,
-        now: Now,
-    ) -> Option<RealId> {
-        // None for a persistent one: the slow path asks which real its client stays with.
-        let of = snapshot.services.get(service.0 as usize)?.as_ref()?;
-        match &*of.schedule {
-            Schedule::Rounds(rounds) => self.positions.turn(service, rounds, &self.reals, now),
-            Schedule::Least(_) => self.best(service, now),
-            Schedule::Hashed(hashed) => self.hashed(key, of, hashed),
-            _ => self.pick_for(service, key, of, now),
+            _ => self.choose(wanted, snapshot, now),
         }
     }
 
-    /// Out of line, so that turns are taken without what a hash needs.
+    /// Out of line, so that a table is looked up without what a comparison needs.
     #[inline(never)]
-    fn hashed<V: Family>(&self, key: ClientKey<V>, of: &Service, hashed: &Hashed) -> Option<RealId> {
-        hashed.pick(key.client(), of.key.listen, &self.reals)
-    }
-
-    /// Out of line, so that turns are taken without what a comparison needs.
-    #[inline(never)]
-    fn best(&mut self, service: ServiceId, now: Now) -> Option<RealId> {
+    fn best_of_few(&mut self, service: ServiceId, now: Now) -> Option<RealId> {
         let Self { positions, reals, elsewhere, counters, .. } = self;
         match positions.best_of_few(service, Known { live: reals, own: counters, elsewhere, now }) {
             Some(real) => Some(real),
@@ -241,19 +216,42 @@ impl Flows {
         positions.best(service, &Known { live: reals, own: counters, elsewhere, now })
     }
 
-    /// Out of line, so that turns are taken without what else a pick may depend on.
+    /// Has all workers know of connections that have begun and ended on reals with a threshold.
+    #[inline(always)]
+    pub(super) fn settle_limited(&mut self) {
+        if self.limited.has_any() {
+            self.limited.settle_all(&self.reals, &self.counters);
+        }
+    }
+
+    /// As [`pick`](Self::pick), where some reals have thresholds: the next real takes the connection if another worker
+    /// has taken the last place of this one meanwhile.
+    #[cold]
     #[inline(never)]
-    fn pick_for<V: Family>(
+    fn pick_limited<V: Family>(
         &mut self,
-        service: ServiceId,
-        key: ClientKey<V>,
-        of: &Service,
+        wanted: Wanted<V>,
+        snapshot: &Snapshot,
         now: Now,
     ) -> Option<RealId> {
+        self.settle_limited();
+        for _ in 0..MOST_REFUSED {
+            let real = self.choose(wanted, snapshot, now)?;
+            if self.limited.admit(real, &self.reals) {
+                return Some(real);
+            }
+        }
+        None
+    }
+
+    /// The real that the schedule says.
+    #[inline(never)]
+    fn choose<V: Family>(&mut self, wanted: Wanted<V>, snapshot: &Snapshot, now: Now) -> Option<RealId> {
+        let of = snapshot.services.get(wanted.service.0 as usize)?.as_ref()?;
         let Self { positions, reals, elsewhere, counters, .. } = self;
         let known = Known { live: reals, own: counters, elsewhere, now };
-        let asked = Asked { client: key.client(), destination: of.key.listen, known };
-        positions.choice(service, &of.schedule, &asked)
+        let asked = Asked { client: wanted.key.client(), destination: of.key.listen, known };
+        positions.choice(wanted.service, &of.schedule, &asked)
     }
 
     /// Opens a connection in its home bucket, where room for it has been found.

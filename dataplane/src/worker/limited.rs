@@ -44,6 +44,12 @@ impl Limited {
         }
     }
 
+    /// Whether any real has a connection threshold.
+    #[inline(always)]
+    pub(super) fn has_any(&self) -> bool {
+        !self.told.is_empty()
+    }
+
     /// Takes a place for a connection that is to be opened on this worker; false: the real takes no more.
     pub(super) fn admit(&mut self, real: RealId, reals: &Reals) -> bool {
         // Whoever does not know of the threshold yet counts all connections when it does.

@@ -6,7 +6,7 @@
 //! another datagram follows) is handled the same way, and the first that comes back opens the connection.
 
 use super::fate::Judged;
-use super::flows::{Ends, Flows, client_key};
+use super::flows::{Ends, Flows, Wanted, client_key};
 use super::slow::Slow;
 use super::slow::packet::{read_ip, read_segment};
 use super::turn::Turn;
@@ -82,7 +82,7 @@ impl Flows {
             persistent.templates.spend(found);
         }
         let key = client_key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
-        let real = self.pick(id, key, snapshot, now).ok_or(DropReason::NoReal)?;
+        let real = self.pick(Wanted { service: id, key }, snapshot, now).ok_or(DropReason::NoReal)?;
         let counters = &self.counters;
         let template = self.persistent.as_mut().and_then(|persistent| {
             persistent.templates.make(who, (real, 0), persistence.seconds, now, counters)

@@ -28,24 +28,32 @@ const GAUGES: [u64; State::ROWS] = {
 pub(crate) fn recount_state(records: &Records, real: RealId, from: State, to: State) {
     // One store: no reader sees a gauge without a connection that stays in it.
     let change = GAUGES[to as usize].wrapping_sub(GAUGES[from as usize]);
-    records[real.0 as usize & (REAL_IDS - 1)].states.add(change);
-    note_count(records, real);
+    let of_real = &records[real.0 as usize & (REAL_IDS - 1)];
+    of_real.states.add(change);
+    note_count(records, of_real, real);
 }
 
 /// Counts a new connection.
 #[inline(always)]
-pub(super) fn count_state(counters: &WorkerCounters, real: RealId, state: State) {
+pub(super) fn count_new(counters: &WorkerCounters, real: RealId, state: State) {
     let of_real = counters.real(real);
+    of_real.connections.add(1);
     of_real.total.add(1);
     of_real.states.add(GAUGES[state as usize]);
-    counters.note_total(real);
+    counters.note_begun(of_real, real);
 }
 
 /// Takes a connection off the counts.
 #[inline(always)]
 pub(super) fn uncount<F: Family>(counters: &WorkerCounters, entry: Entry<F>) {
-    let of_real = counters.real(entry.real());
+    uncount_at(counters.reals(), counters, entry);
+}
+
+/// As [`uncount`], for a caller with many, which has looked up the reals' counters once.
+#[inline(always)]
+pub(super) fn uncount_at<F: Family>(records: &Records, counters: &WorkerCounters, entry: Entry<F>) {
+    let of_real = &records[entry.real_index()];
     of_real.states.subtract(GAUGES[entry.key as usize % State::ROWS]);
     of_real.total.subtract(1);
-    counters.note_total(entry.real());
+    counters.note_ended(of_real, entry.real());
 }

@@ -1,7 +1,7 @@
 //! Making entries and taking them out, and finding room where there is none.
 
 use super::entry::{AWAY, KEY_MASK, SPILL_MASK, WAYS};
-use super::gauges::{count_state, uncount};
+use super::gauges::{count_new, uncount};
 use super::{ClientKey, Entry, Hash, Home, New, REGION, Slot, Table, region_of};
 use crate::connection::Clock;
 use crate::connection::family::{Family, Rests};
@@ -169,7 +169,9 @@ impl<F: Family> Table<F> {
         if !may_go(self.taken(slot)) {
             return None;
         }
-        self.remove(slot, counters);
+        self.vacate(slot.bucket as usize, usize::from(slot.way), counters);
+        self.live -= 1;
+        counters.connections.set(self.live as u64);
         Some(Vacancy(slot))
     }
 
@@ -195,9 +197,7 @@ impl<F: Family> Table<F> {
         self.live += 1;
         counters.connections_created.add(1);
         counters.connections.set(self.live as u64);
-        let of_real = counters.real(new.real);
-        of_real.connections.add(1);
-        count_state(counters, new.real, new.state);
+        count_new(counters, new.real, new.state);
     }
 
     /// The entry that gives way first, and how readily; of equals, the first. None that is established.

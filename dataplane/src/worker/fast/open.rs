@@ -16,7 +16,7 @@ use crate::names::time::Tick;
 use crate::translation::Record;
 use crate::wire::be_u16;
 use crate::worker::fate::{Fate, Judged};
-use crate::worker::flows::{FTP_DATA, Flows};
+use crate::worker::flows::{FTP_DATA, Flows, Wanted};
 
 impl<F: Frame> Fast<'_, F> {
     /// Opens the connection that a plain packet from a client asks for, and translates the packet. [`Fate::Slow`] if
@@ -32,7 +32,7 @@ impl<F: Frame> Fast<'_, F> {
     ) -> Judged {
         let Some(opening) = self.opening(frame.head(), decoded, arrival) else { return Ok(Fate::Slow) };
         let real = match V::of(&self.flows.tables).vacancy(decoded.home, decoded.key) {
-            Some(vacancy) => match self.flows.pick(opening.service, decoded.key, self.snapshot, self.now) {
+            Some(vacancy) => match self.pick(decoded, &opening) {
                 Some(real) => {
                     self.make(vacancy, decoded, &opening, real, arrival, tick);
                     real
@@ -105,6 +105,13 @@ impl<F: Frame> Fast<'_, F> {
         opens.then_some(Opening { protocol, service, source })
     }
 
+    /// The real for the connection.
+    #[inline(always)]
+    fn pick<V: Plain>(&mut self, decoded: &Decoded<V>, opening: &Opening<V>) -> Option<RealId> {
+        let wanted = Wanted { service: opening.service, key: decoded.key };
+        self.flows.pick(wanted, self.snapshot, self.now)
+    }
+
     /// Makes the entry at home.
     #[inline(always)]
     fn make<V: Plain>(
@@ -137,8 +144,7 @@ impl<F: Frame> Fast<'_, F> {
             return Err(Ok(Fate::Slow)); // clients stay with their reals
         }
         if let Some(vacancy) = self.closed_at_home(head, decoded, opening.protocol, tick) {
-            let real =
-                self.flows.pick(opening.service, decoded.key, snapshot, self.now).ok_or(Ok(Fate::Slow))?;
+            let real = self.pick(decoded, opening).ok_or(Ok(Fate::Slow))?;
             self.make(vacancy, decoded, opening, real, arrival, tick);
             return Ok(real);
         }
@@ -146,7 +152,7 @@ impl<F: Frame> Fast<'_, F> {
             return Err(Ok(Fate::Slow));
         }
         self.flows.expire_at_home::<V>(decoded.home, snapshot, tick);
-        let real = self.flows.pick(opening.service, decoded.key, snapshot, self.now).ok_or(Ok(Fate::Slow))?;
+        let real = self.pick(decoded, opening).ok_or(Ok(Fate::Slow))?;
         if let Some(vacancy) = V::of(&self.flows.tables).vacancy(decoded.home, decoded.key) {
             self.make(vacancy, decoded, opening, real, arrival, tick);
         } else {
