@@ -1,7 +1,7 @@
 //! Passing over the table to take dead entries out.
 
-use super::entry::{AWAY, Bucket, WAYS};
-use super::gauges::uncount;
+use super::entry::{AWAY, Bucket, SPILL_MASK, WAYS};
+use super::gauges::uncount_at;
 use super::{Entry, Table};
 use crate::connection::Clock;
 use crate::connection::family::Family;
@@ -71,18 +71,23 @@ impl<F: Family> Table<F> {
     /// Takes out these entries of the buckets from `first` to before `end`: a bit for each way.
     #[inline(always)]
     fn vacate_all(&mut self, first: usize, end: usize, mut entries: u32, counters: &WorkerCounters) {
-        let buckets = &mut self.buckets[first..end];
+        let words: &mut [u64] = bytemuck::cast_slice_mut(&mut self.buckets[first..end]);
+        let records = counters.reals();
         let mut away = 0;
         while entries != 0 {
             let at = entries.trailing_zeros() as usize;
-            let bucket = &mut buckets[at / WAYS];
-            if bucket.values[at % WAYS] & AWAY == 0 {
-                let entry: Entry<F> = bucket.take(at % WAYS, F::Rest::default());
-                uncount(counters, entry);
-            } else {
-                away |= 1 << at;
-            }
             entries &= entries - 1;
+            // A bucket's keys come before its values.
+            let key = at + (at & !(WAYS - 1));
+            let value = words[key + WAYS];
+            if value & AWAY != 0 {
+                away |= 1 << at;
+                continue;
+            }
+            let entry: Entry<F> = Entry { key: words[key], value, rest: F::Rest::default() };
+            words[key] &= SPILL_MASK;
+            words[key + WAYS] = 0;
+            uncount_at(records, counters, entry);
         }
         // Few. Each is taken off the counts of its home as well.
         while away != 0 {
