@@ -18,6 +18,10 @@ RECORD = pathlib.Path(__file__).with_name("instructions.json")
 # Fails if one of these needs so much more, in percent. The other stages are reported.
 GATED = ("established-tcp-forward", "established-tcp-reverse", "established-udp-forward", "established-udp-reverse", "burst")
 TOLERANCE = 2.0
+# Fails if opening a connection by one of these schedulers needs more than so many times what it needs by turns.
+BY_TURNS = "new-connection-wrr"
+BY_OTHERS = ("new-connection-wlc", "new-connection-sh", "new-connection-mh")
+MOST_TIMES = 1.3
 
 
 def main():
@@ -27,13 +31,14 @@ def main():
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     known = record.get(compiler)
     show(now, known or {})
+    dear = judge_schedulers(now)
     if arguments.record or known is None:
         record[compiler] = now
         RECORD.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
         why = "" if arguments.record else f"the tree has no counts for this compiler ({compiler}): "
         print(f"{why}recorded in {RECORD.name}; commit it")
-        return 0
-    return judge(now, known)
+        return dear
+    return judge(now, known) or dear
 
 
 def parse():
@@ -52,7 +57,7 @@ def compiler_name():
 def count_all(program):
     """Instructions for each packet, connection or entry, by stage."""
     stages = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
-    missing = set(GATED) - set(stages)
+    missing = {*GATED, BY_TURNS, *BY_OTHERS} - set(stages)
     if missing:
         raise SystemExit(f"bench: {program} has no stage {', '.join(sorted(missing))}")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -100,6 +105,15 @@ def show(now, known):
 
 def percent(now, before):
     return (now / before - 1) * 100
+
+
+def judge_schedulers(now):
+    """Exit code: 1 if a scheduler needs too much more than turns do."""
+    times = {stage: now[stage] / now[BY_TURNS] for stage in BY_OTHERS}
+    dear = {stage: ratio for stage, ratio in times.items() if ratio > MOST_TIMES}
+    for stage, ratio in dear.items():
+        print(f"{stage} needs {ratio:.2f} times what {BY_TURNS} does: more than {MOST_TIMES}")
+    return 1 if dear else 0
 
 
 def judge(now, known):
