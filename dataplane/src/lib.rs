@@ -8,6 +8,7 @@
 //! snapshot     the configuration that a worker runs on, immutable
 //! steering     which worker owns a connection, and how NICs are made to agree
 //! fragments    which datagram a fragment is of, and those that come before its first
+//! one_packet   datagrams that are scheduled by themselves: what is remembered of them
 //! persistence  which real a client stays with: templates, and the connections that they were asked for
 //! connection   the table: one entry for each connection, found from both directions
 //! schedule     which real a new connection gets
@@ -29,6 +30,7 @@ pub mod fragments;
 pub mod frame;
 pub mod live;
 pub mod names;
+pub mod one_packet;
 pub mod persistence;
 pub mod schedule;
 pub mod snapshot;

@@ -24,6 +24,8 @@ counters! {
         pub(super) limited: Limited = Limited::default(),
         /// Templates by [`RealId`], once there are any.
         templates_of_reals: OnceLock<Box<[Counter; REAL_IDS]>> = OnceLock::new(),
+        /// Pairs of one-packet services by [`RealId`], once there are any.
+        pairs_of_reals: OnceLock<Box<[Counter; REAL_IDS]>> = OnceLock::new(),
         /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in
         /// the order of the wire.
         pub full_endpoint: Counter = Counter::default(),
@@ -91,6 +93,12 @@ counters! {
             "Packets that open a connection handed to the worker that has the client's template.",
         templates_answered: counter
             "Packets that open a connection given back with the real of the client's template.",
+        datagrams_scheduled: counter
+            "Datagrams of one-packet services, each scheduled by itself.",
+        pairs: gauge
+            "Pairs of a client's and a real's endpoint that are remembered to translate replies of one-packet services.",
+        pairs_displaced: counter
+            "Of these, those that gave way to others before they timed out, because there was no other room.",
         entries_swept: counter
             "Entries examined by the sweep.",
         entries_moved: counter
@@ -123,7 +131,11 @@ impl WorkerCounters {
     #[cfg(feature = "testing")]
     pub(crate) fn footprint(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
         let templates = self.templates_of_reals.get().map(|templates| memory::addresses_of(&**templates));
-        [memory::addresses_of(self), memory::addresses_of(&*self.reals)].into_iter().chain(templates)
+        let pairs = self.pairs_of_reals.get().map(|pairs| memory::addresses_of(&**pairs));
+        [memory::addresses_of(self), memory::addresses_of(&*self.reals)]
+            .into_iter()
+            .chain(templates)
+            .chain(pairs)
     }
 
     /// Takes the memory for [`count_template`](Self::count_template), which takes none itself.
@@ -141,6 +153,24 @@ impl WorkerCounters {
     /// Persistence templates of a real on this worker (as `PersistConn`).
     pub fn templates_of(&self, id: RealId) -> u64 {
         self.templates_of_reals.get().map_or(0, |of_reals| of_reals[id.0 as usize & (REAL_IDS - 1)].get())
+    }
+
+    /// Takes the memory for [`count_pair`](Self::count_pair), which takes none itself.
+    pub(crate) fn prepare_pairs(&self) {
+        self.pairs_of_reals.get_or_init(|| fixed((0..REAL_IDS).map(|_| Counter::default()).collect()));
+    }
+
+    /// Counts a pair of a one-packet service on its real, or takes it off; only the one writer may call it.
+    pub(crate) fn count_pair(&self, id: RealId, is_new: bool) {
+        let Some(of_reals) = self.pairs_of_reals.get() else { return };
+        let gauge = &of_reals[id.0 as usize & (REAL_IDS - 1)];
+        if is_new { gauge.add(1) } else { gauge.subtract(1) }
+    }
+
+    /// Pairs of one-packet services that this worker remembers of a real: for as long as there are any it must not
+    /// forget the real.
+    pub fn pairs_of(&self, id: RealId) -> u64 {
+        self.pairs_of_reals.get().map_or(0, |of_reals| of_reals[id.0 as usize & (REAL_IDS - 1)].get())
     }
 
     /// A connection of this real, whose counters are `of_real`, has begun.

@@ -11,23 +11,23 @@ pub(super) const fn room(most: usize) -> usize {
 
 /// Hashes a few words.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hasher {
+pub(crate) struct Hasher {
     key: HashKey,
     state: u64,
 }
 
 impl Hasher {
-    pub(super) const fn new(key: HashKey) -> Self {
+    pub(crate) const fn new(key: HashKey) -> Self {
         Self { key: HashKey { mask: key.mask, multiplier: key.multiplier | 1 }, state: key.mask }
     }
 
-    pub(super) fn word(mut self, word: u64) -> Self {
+    pub(crate) fn word(mut self, word: u64) -> Self {
         let product = u128::from(self.state ^ word) * u128::from(self.key.multiplier);
         self.state = (product as u64 ^ (product >> 64) as u64).wrapping_add(self.key.mask);
         self
     }
 
-    pub(super) fn address(self, address: IpAddr) -> Self {
+    pub(crate) fn address(self, address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => self.word(u64::from(address.to_bits())),
             IpAddr::V6(address) => {
@@ -37,12 +37,12 @@ impl Hasher {
         }
     }
 
-    pub(super) fn endpoint(self, endpoint: SocketAddr) -> Self {
+    pub(crate) fn endpoint(self, endpoint: SocketAddr) -> Self {
         self.address(endpoint.ip()).word(u64::from(endpoint.port()))
     }
 
     /// The hash: a map looks at its highest and at its lowest bits.
-    pub(super) fn finish(self) -> u64 {
+    pub(crate) fn finish(self) -> u64 {
         self.word(0).state
     }
 }

@@ -22,6 +22,8 @@ mod sweep;
 mod templates;
 
 pub use controlled::{Controlled, Lives, Made};
+pub(crate) use hash::Hasher;
+pub(crate) use sweep::Sweep;
 pub use templates::{Found, Templates, Who};
 
 use crate::names::ids::{Protocol, RealId};

@@ -13,14 +13,14 @@ const IN_A_PASS: usize = 65_536;
 
 /// How far it has got.
 #[derive(Debug, Default)]
-pub(super) struct Sweep {
+pub(crate) struct Sweep {
     position: usize,
     until: u64,
 }
 
 impl Sweep {
     /// How many of `length` are due by now, within a bound that is higher in an idle turn.
-    pub(super) fn due(&mut self, length: usize, now: Now, idle: bool) -> usize {
+    pub(crate) fn due(&mut self, length: usize, now: Now, idle: bool) -> usize {
         if length == 0 {
             self.until = now.nanoseconds;
             return 0;
@@ -39,7 +39,7 @@ impl Sweep {
     }
 
     /// The next one of `length`.
-    pub(super) const fn next(&mut self, length: usize) -> usize {
+    pub(crate) const fn next(&mut self, length: usize) -> usize {
         let next = if self.position < length { self.position } else { 0 };
         self.position = next + 1;
         next
