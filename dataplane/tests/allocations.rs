@@ -43,6 +43,17 @@ impl FrameIo for Prepared {
 
 #[test]
 fn no_packet_makes_the_worker_allocate() {
+    handle_all(Lab::serving());
+}
+
+#[test]
+fn nor_does_one_of_a_one_packet_service() {
+    let mut lab = Lab::serving();
+    lab.description.services[1].as_mut().unwrap().policy.one_packet = true;
+    handle_all(lab);
+}
+
+fn handle_all(mut lab: Lab) {
     let mut plain = PlainIo::new(2);
     let client = |n: u32, flags| {
         let source = at(CLIENT, 30000 + (n % 30000) as u16);
@@ -102,7 +113,6 @@ fn no_packet_makes_the_worker_allocate() {
     let io = Prepared { arriving, sent: Vec::with_capacity(total + pool.len()), pool };
 
     let key = HashKey { mask: 1, multiplier: 3 };
-    let mut lab = Lab::serving();
     let (end, mut control) =
         dataplane::exchange::orders::channel(lab.next_hops.clone(), lab.control.reals.clone());
     let mut worker = dataplane::worker::Worker::new(io, end, 4096, key, memory::Huge::Never).unwrap();

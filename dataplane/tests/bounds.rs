@@ -130,6 +130,16 @@ fn the_bounds_are_the_codes() {
             constant("persistence/templates", "ROOM_SEARCH"),
             constant("persistence/templates", "ROOM_SEARCH_MOST")
         ),
+        format!(
+            "| places looked at to find or remember a pair of endpoints, or a datagram in fragments | {} for each \
+             datagram |",
+            constant("one_packet/places", "WAYS")
+        ),
+        "| places of pairs swept | as many as templates, at their pace |".to_owned(),
+        format!(
+            "| reals looked at for an error about a reply | {} |",
+            constant("worker/one_packet", "REALS_ASKED")
+        ),
         format!("| gaps in a datagram | {} |", constant("fragments/seen", "RANGES")),
         format!(
             "| fragments made of one packet | {}, all or none |",
@@ -137,6 +147,26 @@ fn the_bounds_are_the_codes() {
         ),
     ];
     assert_eq!(constant(templates_sweep, "PASS"), 250_000_000, "a quarter of a second");
+    let limits = read("docs/ipvs.md");
+    for row in [
+        format!(
+            "remembers for replies of one-packet services | `capacity` rounded up to a power of two, at least {} and \
+             at most 1,048,576, 32 bytes each, used as they come; they lie in groups of {} |",
+            written(constant("worker/one_packet", "LEAST_PAIRS")),
+            constant("one_packet/places", "WAYS")
+        ),
+        format!(
+            "| fragmented datagrams of one-packet services, of each worker | {} in groups of {}, each silent for {} s \
+             at most |",
+            written(constant("one_packet/datagrams", "DATAGRAMS")),
+            constant("one_packet/places", "WAYS"),
+            seconds("one_packet/datagrams", "SILENCE_NANOSECONDS")
+        ),
+    ] {
+        assert!(limits.contains(&row), "docs/ipvs.md lacks: {row}");
+    }
+    assert_eq!(constant("worker/one_packet", "MOST_PAIRS"), 1_048_576);
+    assert_eq!(constant("one_packet/places", "WORDS") * 8, 32, "bytes of a pair");
     assert_eq!(seconds("worker/sweep", "SWEEP_PASS_NANOSECONDS"), 1, "a full pass takes a second");
     let page = read("docs/bounds.md");
     let lines: Vec<_> =

@@ -6,7 +6,7 @@ use dataplane::names::ids::InterfaceId;
 
 use dataplane::exchange::orders::{NeighbourEvent, Order};
 use dataplane::names::drop_reason::DropReason;
-use dataplane::names::ids::NeighbourKey;
+use dataplane::names::ids::{NeighbourKey, Protocol, RealId};
 use dataplane::names::mac::Mac;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -88,6 +88,8 @@ enum Event {
     Random(InterfaceId, Vec<u8>),
     Pass(u64),
     Reconfigure(u8),
+    /// Whether each datagram is scheduled by itself.
+    OnePacket(bool),
     Reachable(u8),
     Unreachable(u8),
     SlowDevice(Option<usize>),
@@ -108,6 +110,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(port, bytes)| Event::Random(InterfaceId(port), bytes)),
         2 => (0..40u64).prop_map(Event::Pass),
         1 => (0..4u8).prop_map(Event::Reconfigure),
+        1 => any::<bool>().prop_map(Event::OnePacket),
         1 => (0..4u8).prop_map(Event::Reachable),
         1 => (0..4u8).prop_map(Event::Unreachable),
         1 => prop::option::of(0..3usize).prop_map(Event::SlowDevice),
@@ -153,6 +156,13 @@ fn run(events: Vec<Event>) {
                     },
                 ]);
             }
+            Event::OnePacket(one_packet) => {
+                let services = lab.description.services.iter_mut().flatten();
+                for service in services.filter(|service| service.key.protocol == Protocol::Udp) {
+                    service.policy.one_packet = one_packet;
+                }
+                lab.apply();
+            }
             Event::Reachable(n) => {
                 let key = NeighbourKey {
                     interface: VIP0,
@@ -188,14 +198,16 @@ fn run(events: Vec<Event>) {
     let live = lab.worker.table().len() as u64;
     let (mut active, mut inactive) = (0, 0);
     for id in 0..8 {
-        let real = lab.counters().real(dataplane::names::ids::RealId(id));
+        let real = lab.counters().real(RealId(id));
         active += real.states.active();
         inactive += real.inactive();
     }
     assert_eq!(active + inactive, live, "the reals' counts are the table's");
     assert_eq!(lab.counters().connections.get(), live);
+    let pairs = |lab: &Lab| (0..8).map(|id| lab.counters().pairs_of(RealId(id))).sum::<u64>();
+    assert_eq!(lab.counters().pairs.get(), pairs(&lab));
     lab.leap(1000);
-    assert_eq!(lab.worker.table().len(), 0, "everything times out");
+    assert_eq!((lab.worker.table().len(), pairs(&lab)), (0, 0), "everything times out");
     assert_eq!(lab.worker.io().live_frames(), 0, "and every buffer is back");
 }
 

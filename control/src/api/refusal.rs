@@ -95,7 +95,6 @@ impl Refused {
                 Unfit::NoSuchReal => "no_such_real",
                 Unfit::Address { .. } => "bad_address",
                 Unfit::Overlapping { .. } => "bad_ports",
-                Unfit::NotBuilt(_) => "not_supported",
                 Unfit::Weight(_) => "bad_weight",
                 Unfit::Threshold { .. } | Unfit::Thresholds(_) => "bad_threshold",
                 Unfit::NoRoute(_) => "no_route",

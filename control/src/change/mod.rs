@@ -94,7 +94,7 @@ pub fn apply(model: &Model, network: &Network, command: &Command) -> Result<(Mod
 
 fn add_service(model: &mut Model, network: &Network, options: &ServiceOptions) -> Result<(), Refused> {
     let (key, settings) = (options.service.0, options.settings(None)?);
-    rules::check_service(network, &*model, &key, &settings)?;
+    rules::check_service(network, &*model, &key)?;
     let generation = model.next_generation();
     model.insert(Service::new(key, settings, generation));
     Ok(())
@@ -113,7 +113,6 @@ fn edit_service(model: &mut Model, options: &ServiceOptions) -> Result<Effect, R
     if settings == present {
         return Ok(Effect::None);
     }
-    rules::check_built(&settings)?;
     model.edit_service(key, settings);
     Ok(Effect::Changed)
 }

@@ -76,7 +76,6 @@ struct Written {
     /// `None`: faulty, and reported.
     key: Option<At<ServiceKey>>,
     settings: Settings,
-    places: Places,
     reals: Vec<At<WrittenReal>>,
 }
 
@@ -100,7 +99,7 @@ fn service(mut section: Section<'_>, problems: &mut Problems) -> Written {
     let reals = section.tables("real", "[[service.real]]", problems);
     section.finish(problems);
     let reals = reals.into_iter().filter_map(|section| real(section, problems)).collect();
-    Written { key, settings, places, reals }
+    Written { key, settings, reals }
 }
 
 /// What is set of a service; where something is wrong, a new service's.
@@ -162,17 +161,13 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn service(&mut self, Written { key, settings, places, .. }: &Written, problems: &mut Problems) {
+    fn service(&mut self, Written { key, settings, .. }: &Written, problems: &mut Problems) {
         let Some(At { value: key, at }) = *key else { return };
         let Err(unfit) = self.draft.add_service(self.network, key, *settings) else { return };
         let vip = key.listen.ip();
         let right = "expected an address for this service";
         let message = match unfit {
             Unfit::ServiceExists => format!("another [[service]] is {}", Listen(key)),
-            Unfit::NotBuilt(of) => {
-                let at = if of.key == "listen" { at } else { places.get(of.key) };
-                return problems.add(at, unfit.to_string());
-            }
             Unfit::Address { why: Unsuitable::LinkBroadcast, .. } => {
                 format!("{vip} is a link's broadcast or network address; {right}")
             }
@@ -218,7 +213,6 @@ impl Judge<'_> {
             }
             Err(Unfit::TooMany { .. }) if std::mem::replace(&mut self.is_full, true) => return,
             Err(Unfit::TooMany { .. }) => format!("[[service.real]]: at most {MAX_REALS} in all"),
-            Err(unfit @ Unfit::NotBuilt(of)) => return problems.add(places.get(of.key), unfit.to_string()),
             Err(unfit @ Unfit::Thresholds(_)) => {
                 return problems.add(places.get("lower_threshold"), unfit.to_string());
             }

@@ -42,7 +42,7 @@ impl Draft {
         key: ServiceKey,
         settings: Settings,
     ) -> Result<(), Unfit> {
-        if let Err(unfit) = rules::check_service(network, self, &key, &settings) {
+        if let Err(unfit) = rules::check_service(network, self, &key) {
             self.note_faulty(key);
             return Err(unfit);
         }
@@ -79,10 +79,9 @@ impl Draft {
     /// Gives a service other settings, all of them.
     ///
     /// # Errors
-    /// It has not been written, or not all of them can be done.
+    /// It has not been written.
     pub fn edit_service(&mut self, key: &ServiceKey, settings: Settings) -> Result<(), Unfit> {
         let service = self.services.get_mut(key).ok_or(Unfit::NoSuchService)?;
-        rules::check_built(&settings)?;
         service.settings = settings;
         Ok(())
     }

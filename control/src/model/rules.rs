@@ -89,9 +89,6 @@ pub enum Unfit {
         /// The other's last port.
         last: u16,
     },
-    /// Something that is not built yet; see [`NotBuilt`].
-    #[error("not supported yet: {}", .0.what)]
-    NotBuilt(NotBuilt),
     /// Above the largest.
     #[error("weight {0} is above {LARGEST_WEIGHT}")]
     Weight(u32),
@@ -154,31 +151,6 @@ impl UnfitSetting {
     }
 }
 
-/// Something that everything here knows, but the packet path cannot do yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotBuilt {
-    /// The key of the file, and of a request, that asks for it.
-    pub key: &'static str,
-    /// How it is named after "not supported yet: ".
-    pub what: &'static str,
-}
-
-/// What of a service is not built yet. Who builds something removes its line; with the last one this goes too.
-fn not_built_yet(settings: &Settings) -> Option<NotBuilt> {
-    let all = [(settings.one_packet, "one_packet", "-o (one-packet scheduling)")];
-    // The tests of this crate's parts are of what is there already.
-    let first = all.iter().find(|(is_asked_for, ..)| *is_asked_for && !cfg!(test));
-    first.map(|(_, key, what)| NotBuilt { key, what })
-}
-
-/// Whether all that is set of a service can be done.
-///
-/// # Errors
-/// What is not built yet.
-pub fn check_built(settings: &Settings) -> Result<(), Unfit> {
-    not_built_yet(settings).map_or(Ok(()), |not_built| Err(Unfit::NotBuilt(not_built)))
-}
-
 /// Whether a service can have these settings.
 ///
 /// # Errors
@@ -205,16 +177,11 @@ pub fn check_settings(key: &ServiceKey, settings: &Settings) -> Result<(), Unfit
     Ok(())
 }
 
-/// Whether a service can be added whose settings have been [checked](check_settings).
+/// Whether a service can be added. Its settings are [another question](check_settings).
 ///
 /// # Errors
 /// The first reason against it.
-pub fn check_service(
-    network: &Network,
-    configured: &impl Configured,
-    key: &ServiceKey,
-    settings: &Settings,
-) -> Result<(), Unfit> {
+pub fn check_service(network: &Network, configured: &impl Configured, key: &ServiceKey) -> Result<(), Unfit> {
     if configured.has_service(key) {
         return Err(Unfit::ServiceExists);
     }
@@ -232,7 +199,7 @@ pub fn check_service(
     if configured.service_count() >= MAX_SERVICES {
         return Err(Unfit::TooMany { what: "services", most: MAX_SERVICES });
     }
-    check_built(settings)
+    Ok(())
 }
 
 /// Whether a real can be added to a service.

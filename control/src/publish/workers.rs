@@ -79,6 +79,8 @@ pub struct Connections {
     pub closing: u64,
     /// Persistence templates, which are no connections (as `PersistConn`).
     pub templates: u64,
+    /// Pairs of a one-packet service, which are no connections either.
+    pub pairs: u64,
 }
 
 impl Gauges {
@@ -99,6 +101,7 @@ impl Connections {
             total: sum(|real| real.total.get()),
             closing: sum(|real| real.states.closing()),
             templates: workers.clone().map(|counters| counters.templates_of(id)).fold(0, u64::wrapping_add),
+            pairs: workers.clone().map(|counters| counters.pairs_of(id)).fold(0, u64::wrapping_add),
         }
     }
 
@@ -109,7 +112,7 @@ impl Connections {
 
     /// Whether the real is known to workers by something that they keep.
     pub const fn hold_real(&self) -> bool {
-        self.total > 0 || self.templates > 0
+        self.total > 0 || self.templates > 0 || self.pairs > 0
     }
 
     /// All but those that are over but for stragglers.

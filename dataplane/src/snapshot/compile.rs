@@ -156,7 +156,7 @@ impl Snapshot {
         }
         if let Some(Service { key, policy, .. }) = &service {
             if key.is_exact() {
-                self.families.listen(key, id, policy.persistence.is_none());
+                self.families.listen(key, id, policy.persistence.is_none() && !policy.one_packet);
             } else {
                 self.many_ports.add(key, id);
             }

@@ -102,7 +102,12 @@ impl Families {
         let service = self.v4.service(key);
         #[cfg(test)]
         let service = service.or_else(|| self.wide.service(key));
-        service.map(|id| ServiceId(id.0 & !NOT_PLAIN))
+        service.map(Self::id_of)
+    }
+
+    /// The id of a service that was found, plain or not.
+    pub(super) const fn id_of(found: ServiceId) -> ServiceId {
+        ServiceId(found.0 & !NOT_PLAIN)
     }
 
     /// Brings close what packets need first.

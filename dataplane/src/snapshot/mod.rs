@@ -250,7 +250,8 @@ impl Snapshot {
     }
 
     /// The service that listens there: an endpoint of the family as it lies on the wire, and a protocol number. If its
-    /// clients stay with their reals, the id is one that no service has, and openings are left to the slow path.
+    /// clients stay with their reals, or its datagrams make no connections, the id is one that no service has, and a
+    /// connection is not opened by it.
     #[inline(always)]
     pub fn service_at<F: Compiled>(&self, remote: RemoteOf<F>, protocol_number: u8) -> Option<ServiceId> {
         F::part(&self.families).service_at(F::listener(remote, protocol_number))
@@ -261,6 +262,19 @@ impl Snapshot {
     pub fn is_persistent(&self, id: ServiceId) -> bool {
         let service = self.services.get(id.0 as usize).and_then(Option::as_ref);
         service.is_some_and(|service| service.policy.persistence.is_some())
+    }
+
+    /// Whether every datagram is scheduled by itself there.
+    #[inline(always)]
+    pub fn is_one_packet(&self, id: ServiceId) -> bool {
+        let service = self.services.get(id.0 as usize).and_then(Option::as_ref);
+        service.is_some_and(|service| service.policy.one_packet)
+    }
+
+    /// The one-packet service that [`service_at`](Self::service_at) has found, if its clients do not stay with reals.
+    pub(crate) fn plain_one_packet(&self, found: ServiceId) -> Option<ServiceId> {
+        let id = Families::id_of(found);
+        (self.is_one_packet(id) && !self.is_persistent(id)).then_some(id)
     }
 
     /// Whether the address is our own, or one that [stands for a whole link](Self::is_link_broadcast): no client's.

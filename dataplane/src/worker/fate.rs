@@ -3,7 +3,7 @@
 use crate::exchange::peers::Purpose;
 use crate::fragments;
 use crate::names::drop_reason::DropReason;
-use crate::names::ids::{InterfaceId, NeighbourKey};
+use crate::names::ids::{InterfaceId, NeighbourKey, RealId};
 
 /// What becomes of a frame that is not dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,12 @@ pub(super) enum Fate {
     Consumed,
     /// It is as it came in, and there is more to it than the fast path does.
     Slow,
+    /// Likewise; it makes no connection, and has been scheduled to this real.
+    SlowTo(RealId),
     /// It is as it came in, and waits until this neighbour's MAC is known.
     Await(NeighbourKey),
+    /// Likewise; it makes no connection, and has been scheduled to this real.
+    AwaitTo(NeighbourKey, RealId),
     /// It is as it came in, a fragment that waits for the first of its datagram.
     AwaitFirstFragment(fragments::Key),
     /// It is as it came in, a fragment of a ping, which is put together.

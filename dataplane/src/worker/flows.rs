@@ -1,8 +1,10 @@
 //! A worker's connections: no I/O, and no frames.
 
 use super::limited::Limited;
+use super::one_packet::OnePacket;
 use super::own::OwnConnections;
 use super::persistent::Persistent;
+use super::reach::Course;
 use super::shares::Shares;
 use super::tables::{Tabled, Tables};
 use crate::connection::family::Family;
@@ -48,6 +50,10 @@ pub(super) struct Flows {
     pub(super) own: OwnConnections,
     /// Once a service has been persistent.
     pub(super) persistent: Option<Box<Persistent>>,
+    /// Once there has been a one-packet service.
+    pub(super) one_packet: Option<Box<OnePacket>>,
+    /// Whether there is either.
+    pub(super) has_more: bool,
     pub(super) hash_key: HashKey,
     /// The moment that the sweep has got to, in nanoseconds.
     pub(super) swept_until: u64,
@@ -79,6 +85,14 @@ pub(super) struct Found {
     pub(super) direction: Direction,
 }
 
+impl Found {
+    /// Between whom its packets go.
+    pub(super) fn course(self) -> Course {
+        let Self { entry, port, direction, .. } = self;
+        Course { real: entry.real(), port, direction, back: entry.next_hop() }
+    }
+}
+
 impl Flows {
     /// No connections yet, and room for `capacity`.
     ///
@@ -100,6 +114,8 @@ impl Flows {
             limited: Limited::default(),
             own: OwnConnections::new(),
             persistent: None,
+            one_packet: None,
+            has_more: false,
             hash_key,
             swept_until: 0,
             counters,
@@ -110,6 +126,8 @@ impl Flows {
     /// head of a list are staggered by it.
     pub(super) fn adopt(&mut self, old: &Snapshot, new: &Snapshot, worker: usize, now: Now) {
         self.prepare_persistence(new, old.version);
+        self.prepare_one_packet(new, old.version);
+        self.has_more = self.persistent.is_some() || self.one_packet.is_some();
         let Self { positions, reals, elsewhere, counters, shares, limited, .. } = self;
         positions.resize(new.services.len().max(old.services.len()));
         shares.adopt(new);
@@ -242,6 +260,21 @@ impl Flows {
             }
         }
         None
+    }
+
+    /// The real for a datagram that makes no connection: it takes no place of a real that has a threshold, but gets
+    /// none that is closed.
+    pub(super) fn pick_for_datagram<V: Family>(
+        &mut self,
+        wanted: Wanted<V>,
+        snapshot: &Snapshot,
+        now: Now,
+    ) -> Option<RealId> {
+        self.settle_limited();
+        match self.positions.usual_turn(wanted.service, &self.reals) {
+            Some(real) => Some(real),
+            None => self.choose(wanted, snapshot, now),
+        }
     }
 
     /// The real that the schedule says.

@@ -27,6 +27,7 @@
 //! tables      the tables that they are in: one for each address family
 //! limited     connections of reals that have a threshold
 //! persistent  which real the clients of persistent services stay with, asked of the worker that knows
+//! one_packet  datagrams that are scheduled by themselves and make no connection
 //! own         connections that reals themselves open from a port that they serve on
 //! shares      how much of a full table each service has
 //! fate        what becomes of a frame
@@ -45,6 +46,7 @@ mod flows;
 mod held;
 mod io;
 mod limited;
+mod one_packet;
 mod orders;
 mod own;
 mod persistent;

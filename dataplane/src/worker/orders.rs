@@ -1,6 +1,7 @@
 //! Carrying out the control thread's orders, between two bursts.
 
 use super::Worker;
+use super::slow::waiting::Waited;
 use super::turn::Turn;
 use crate::exchange::orders::{Batch, Order, Return, Slice};
 use crate::frame::FrameIo;
@@ -81,8 +82,8 @@ impl<Io: FrameIo> Turn<'_, Io> {
         self.reach.reachable(key, id, self.snapshot);
         // As many as wait now: what has to be kept again is not met again here.
         for _ in 0..self.held.waiting.count(key) {
-            let Some((arrival, frame)) = self.held.waiting.take(key) else { return };
-            self.walk_slow(frame, arrival);
+            let Some(Waited { arrived_on, scheduled, frame }) = self.held.waiting.take(key) else { return };
+            self.walk_slow_to(frame, arrived_on, scheduled);
         }
     }
 
@@ -90,8 +91,8 @@ impl<Io: FrameIo> Turn<'_, Io> {
     fn unreachable(&mut self, key: NeighbourKey) {
         self.reach.unreachable(key, self.snapshot);
         for _ in 0..self.held.waiting.count(key) {
-            let Some((arrival, mut frame)) = self.held.waiting.take(key) else { return };
-            let judged = self.slow(arrival).host_unreachable(&mut frame);
+            let Some(Waited { arrived_on, mut frame, .. }) = self.held.waiting.take(key) else { return };
+            let judged = self.slow(arrived_on).host_unreachable(&mut frame);
             self.egress.dispose(frame, judged);
         }
     }

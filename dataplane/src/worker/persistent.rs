@@ -83,6 +83,10 @@ impl Flows {
         }
         let key = client_key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
         let real = self.pick(Wanted { service: id, key }, snapshot, now).ok_or(DropReason::NoReal)?;
+        if service.policy.one_packet {
+            // No connection is made, so the place that was taken for one is given back.
+            self.limited.settle(real, &self.reals, &self.counters);
+        }
         let counters = &self.counters;
         let template = self.persistent.as_mut().and_then(|persistent| {
             persistent.templates.make(who, (real, 0), persistence.seconds, now, counters)

@@ -1,11 +1,10 @@
 //! The ways to and back: next hops, the neighbours that have one, and asking the control thread for others.
 
-use super::flows::Found;
 use crate::exchange::orders::NeighbourEvent;
 use crate::live::next_hops::NextHops;
 use crate::names::direction::Direction;
 use crate::names::family::V4;
-use crate::names::ids::{InterfaceId, NeighbourKey, NextHopId};
+use crate::names::ids::{InterfaceId, NeighbourKey, NextHopId, RealId};
 use crate::names::mac::Mac;
 use crate::snapshot::{NextOnWay, Snapshot};
 use crate::translation::Record;
@@ -23,6 +22,17 @@ pub(super) struct Reach {
     /// among the neighbours; [`NextHopId::UNKNOWN`] until it is looked up.
     gateways: Vec<NextHopId>,
     events: Producer<NeighbourEvent>,
+}
+
+/// Between whom a packet goes that is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Course {
+    pub(super) real: RealId,
+    /// The port that the client asked for: it counts if the service is on several.
+    pub(super) port: u16,
+    pub(super) direction: Direction,
+    /// The next hop to the client, as far as it is known.
+    pub(super) back: NextHopId,
 }
 
 /// Where a connection's packets are sent next.
@@ -71,15 +81,15 @@ impl Reach {
 
     /// The way of a connection's packets, and of the errors about them: towards the real, or back to `client` by the
     /// interface that its packets came by. It is the one that the fast path takes, by the same ids.
-    pub(super) fn way(&self, found: Found, client: IpAddr, snapshot: &Snapshot) -> Option<Way> {
-        let (known, hop) = match found.direction {
+    pub(super) fn way(&self, course: Course, client: IpAddr, snapshot: &Snapshot) -> Option<Way> {
+        let (known, hop) = match course.direction {
             Direction::Forward => {
-                let real = snapshot.real_key(found.entry.real())?;
-                let known = snapshot.rewrite::<V4>(found.entry.real()).next_hop();
+                let real = snapshot.real_key(course.real)?;
+                let known = snapshot.rewrite::<V4>(course.real).next_hop();
                 (known, snapshot.routes.to_real(real.endpoint.ip())?)
             }
             Direction::Reverse => {
-                let known = found.entry.next_hop();
+                let known = course.back;
                 let arrival = known.only_interface().or_else(|| self.next_hops.get(known).last_interface());
                 let hop = match arrival {
                     Some(arrival) => snapshot.routes.to_client(client, arrival)?.key,

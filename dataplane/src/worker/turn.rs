@@ -76,8 +76,8 @@ impl<Io: FrameIo> Worker<Io> {
         turn.flows.sweep(turn.snapshot, now, received == 0);
         turn.flows.settle_limited();
         turn.flows.count_shares(turn.snapshot);
-        if turn.flows.persistent.is_some() {
-            turn.tend_persistence(received == 0);
+        if turn.flows.has_more {
+            turn.tend_more(received == 0);
         }
         self.before.extremes.at_end_of_turn(&self.counters);
         self.egress.io.ended(Stage::Turn);
@@ -155,6 +155,13 @@ impl<Io: FrameIo> Turn<'_, Io> {
         received + taken
     }
 
+    /// Looks after what there is besides connections.
+    #[inline(never)]
+    fn tend_more(&mut self, idle: bool) {
+        self.tend_persistence(idle);
+        self.tend_one_packet(idle);
+    }
+
     /// Drops what has waited too long for a next hop, or for other fragments of its datagram.
     fn give_up_expired(&mut self) {
         while let Some(frame) = self.held.waiting.pop_expired(self.now) {
@@ -174,6 +181,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
     #[inline(always)]
     pub(super) fn slow(&mut self, arrival: InterfaceId) -> Slow<'_, Io::Frame> {
         let Self { snapshot, now, flows, reach, egress, held, limits, counters, .. } = self;
-        Slow { snapshot, arrival, now: *now, flows, reach, held, limits, peers: &egress.io.peers, counters }
+        let (now, peers) = (*now, &egress.io.peers);
+        Slow { snapshot, arrival, now, flows, reach, held, limits, peers, counters, scheduled: None }
     }
 }

@@ -108,8 +108,16 @@ impl<Io: FrameIo> Turn<'_, Io> {
             } else {
                 Ok(Fate::Slow)
             };
+            let judged = match judged {
+                Ok(Fate::Slow) if plain && self.flows.one_packet.is_some() => {
+                    let decoded = burst.decoded(index, Way::of(&burst.directions[index]));
+                    self.fast().one_packet(&mut frame, &decoded, burst.arrival)
+                }
+                judged => judged,
+            };
             match judged {
                 Ok(Fate::Slow) => self.walk_slow(frame, burst.arrival),
+                Ok(Fate::SlowTo(real)) => self.walk_slow_to(frame, burst.arrival, Some(real)),
                 judged => self.egress.dispose(frame, judged),
             }
         }

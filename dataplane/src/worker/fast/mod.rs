@@ -13,6 +13,7 @@
 //! rewrite       addresses, ports, TTL, checksums and MACs
 //! left_behind   what the loop leaves: it opens connections, or takes the slow path, in order of arrival
 //! open          one packet that opens a connection
+//! one_packet    one datagram that makes no connection
 //! wide          a family for tests, with long addresses
 //! ```
 //!
@@ -33,6 +34,7 @@ pub(super) mod family;
 pub(super) mod input;
 pub(super) mod left_behind;
 pub(super) mod lookup;
+mod one_packet;
 pub(super) mod open;
 pub(super) mod probe;
 pub(super) mod resolve;

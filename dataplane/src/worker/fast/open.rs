@@ -79,7 +79,7 @@ impl<F: Frame> Fast<'_, F> {
 
     /// What the packet opens, if it does so without any doubt.
     #[inline(always)]
-    fn opening<V: Plain>(
+    pub(super) fn opening<V: Plain>(
         &self,
         head: &[u8; HEAD],
         decoded: &Decoded<V>,
@@ -141,7 +141,7 @@ impl<F: Frame> Fast<'_, F> {
         let (decoded, opening) = (&decoded, &opening);
         let (snapshot, tick) = (self.snapshot, self.now.tick());
         if snapshot.services.len() <= opening.service.0 as usize {
-            return Err(Ok(Fate::Slow)); // clients stay with their reals
+            return Err(Ok(Fate::Slow)); // clients stay with their reals, or no connection is made
         }
         if let Some(vacancy) = self.closed_at_home(head, decoded, opening.protocol, tick) {
             let real = self.pick(decoded, opening).ok_or(Ok(Fate::Slow))?;
@@ -223,10 +223,10 @@ fn is_anothers<F, V: Plain>(peers: &Peers<F>, key: ClientKey<V>) -> bool {
 
 /// The first packet of a connection.
 #[derive(Clone, Copy)]
-struct Opening<V: Plain> {
+pub(super) struct Opening<V: Plain> {
     protocol: Protocol,
-    service: ServiceId,
-    source: V::Address,
+    pub(super) service: ServiceId,
+    pub(super) source: V::Address,
 }
 
 impl<V: Plain> Opening<V> {

@@ -41,9 +41,14 @@ impl<Io: FrameIo> Egress<Io> {
                 self.io.peers.pass(to, purpose, arrival.eth_port(), frame, &self.counters);
             }
             Ok(Fate::Consumed) => {}
-            Ok(Fate::Slow | Fate::Await(_) | Fate::AwaitFirstFragment(_) | Fate::Gather(..)) => {
-                debug_assert!(false, "it stays: {judged:?}");
-            }
+            Ok(
+                Fate::Slow
+                | Fate::SlowTo(_)
+                | Fate::Await(_)
+                | Fate::AwaitTo(..)
+                | Fate::AwaitFirstFragment(_)
+                | Fate::Gather(..),
+            ) => debug_assert!(false, "it stays: {judged:?}"),
             Err(reason) => self.counters.dropped(reason).add(1),
         }
     }

@@ -56,7 +56,7 @@ impl<F: Frame> Slow<'_, F> {
                 self.held.fragments.pass(key, piece, now);
             }
             // It comes this way again, and the others wait behind it.
-            Ok(Fate::Await(_)) => self.learn_first(key, piece, ports),
+            Ok(Fate::Await(_) | Fate::AwaitTo(..)) => self.learn_first(key, piece, ports),
             // Without one fragment the datagram is worth nothing to anybody.
             _ => self.refuse_datagram(key),
         }

@@ -15,6 +15,7 @@ use crate::wire::{answer, icmp, icmp_error, ipv4};
 use crate::worker::fast::rewrite;
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::flows::{Ends, Found};
+use crate::worker::reach::Course;
 
 impl<F: Frame> Slow<'_, F> {
     /// To an own address: ping, or an error about a reply that went out under that address.
@@ -41,12 +42,14 @@ impl<F: Frame> Slow<'_, F> {
         // The quoted packet is a reply as the client's side saw it: from the VIP to the client.
         let quoted = quoted(frame.bytes()).ok_or(DropReason::IcmpUnmatched)?;
         let ends = Ends { protocol: quoted.protocol, source: quoted.destination, destination: quoted.source };
-        let found = self.find(&ends, Direction::Forward);
-        let found = found.ok_or(DropReason::IcmpUnmatched)?;
-        if self.snapshot.on_removal(found.entry.real()).is_some() {
+        let course = match self.find(&ends, Direction::Forward) {
+            Some(found) => found.course(),
+            None => self.course_of_error(&ends)?,
+        };
+        if self.snapshot.on_removal(course.real).is_some() {
             return Err(DropReason::RealRemoved);
         }
-        self.translate_error(frame, ip, found)
+        self.translate_error(frame, ip, course)
     }
 
     /// Towards somebody else: an error about a connection's packet on the reals' side, or not ours.
@@ -63,7 +66,8 @@ impl<F: Frame> Slow<'_, F> {
         };
         // The quoted packet is a client's as the reals' side saw it: from the client to the real.
         let ends = Ends { protocol: quoted.protocol, source: quoted.destination, destination: quoted.source };
-        let Some(found) = self.find(&ends, Direction::Reverse) else {
+        let found = self.find(&ends, Direction::Reverse).map(Found::course);
+        let Some(course) = found.or_else(|| self.course_back(&ends)) else {
             return self.route(frame, ip);
         };
         // A sender that is not on its side has not seen the packet that it quotes.
@@ -73,18 +77,18 @@ impl<F: Frame> Slow<'_, F> {
         if !message.has_right_checksum() {
             return Err(DropReason::IcmpChecksum);
         }
-        self.translate_error(frame, ip, found)
+        self.translate_error(frame, ip, course)
     }
 
     /// Translates an error and sends it on. It counts as traffic, but neither changes the state of
     /// the connection nor keeps it alive.
-    fn translate_error(&mut self, frame: &mut F, ip: Ip, found: Found) -> Judged {
+    fn translate_error(&mut self, frame: &mut F, ip: Ip, course: Course) -> Judged {
         let Self { snapshot, arrival, .. } = *self;
-        let real = found.entry.real();
+        let real = course.real;
         let RealKey { service, endpoint } =
-            snapshot.connection_key(real, found.port).ok_or(DropReason::NoRoute)?;
-        let way = self.reach.way(found, ip.destination, snapshot).ok_or(DropReason::NoRoute)?;
-        let speaker = match found.direction {
+            snapshot.connection_key(real, course.port).ok_or(DropReason::NoRoute)?;
+        let way = self.reach.way(course, ip.destination, snapshot).ok_or(DropReason::NoRoute)?;
+        let speaker = match course.direction {
             Direction::Forward => Some(ip.destination),
             Direction::Reverse => snapshot.own_address(arrival),
         };
@@ -96,7 +100,7 @@ impl<F: Frame> Slow<'_, F> {
         };
         let (virtual_, endpoint) = (V4::socket(service.listen), V4::socket(endpoint));
         let (virtual_, endpoint) = virtual_.zip(endpoint).ok_or(DropReason::Ipv6)?;
-        let translated = match found.direction {
+        let translated = match course.direction {
             Direction::Forward => {
                 icmp_error::translate(frame, None, Some(*endpoint.ip()), Some(endpoint), None)
             }
@@ -110,7 +114,7 @@ impl<F: Frame> Slow<'_, F> {
         let bytes = frame.bytes_mut();
         rewrite::decrement_ttl(bytes);
         rewrite::address_frame(bytes, mac.bits(), snapshot.mac_bits(way.hop.interface));
-        self.counters.real(real).count(found.direction, ip.length);
+        self.counters.real(real).count(course.direction, ip.length);
         Ok(leaving(&ip, way.hop.interface, snapshot))
     }
 }

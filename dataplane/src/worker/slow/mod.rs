@@ -45,7 +45,7 @@ use crate::exchange::peers::Peers;
 use crate::fragments::Ports;
 use crate::frame::{Frame, FrameIo};
 use crate::names::drop_reason::DropReason;
-use crate::names::ids::InterfaceId;
+use crate::names::ids::{InterfaceId, NeighbourKey, RealId};
 use crate::names::time::Now;
 use crate::snapshot::Snapshot;
 
@@ -60,6 +60,8 @@ pub(super) struct Slow<'a, F> {
     pub(super) limits: &'a mut Limits,
     pub(super) peers: &'a Peers<F>,
     pub(super) counters: &'a WorkerCounters,
+    /// The real that the packet has been scheduled to before, if it makes no connection.
+    pub(super) scheduled: Option<RealId>,
 }
 
 impl<F: Frame> Slow<'_, F> {
@@ -77,11 +79,16 @@ impl<F: Frame> Slow<'_, F> {
 impl<Io: FrameIo> Turn<'_, Io> {
     /// Handles one frame to its end, and the fragments that waited for it.
     pub(super) fn walk_slow(&mut self, frame: Io::Frame, arrival: InterfaceId) {
-        self.judge_and_settle(frame, arrival);
+        self.walk_slow_to(frame, arrival, None);
+    }
+
+    /// As [`walk_slow`](Self::walk_slow), for a frame that may have been scheduled to this real before.
+    pub(super) fn walk_slow_to(&mut self, frame: Io::Frame, arrival: InterfaceId, scheduled: Option<RealId>) {
+        self.judge_and_settle(frame, arrival, scheduled);
         // These hold none themselves, so that there is no end to come to but theirs.
         let Some(released) = self.held.fragments.take_released() else { return };
         for (arrival, frame) in released {
-            self.judge_and_settle(frame, arrival);
+            self.judge_and_settle(frame, arrival, None);
         }
     }
 
@@ -92,20 +99,16 @@ impl<Io: FrameIo> Turn<'_, Io> {
         self.settle(frame, judged, arrival);
     }
 
-    fn judge_and_settle(&mut self, mut frame: Io::Frame, arrival: InterfaceId) {
-        let judged = self.slow(arrival).judge(&mut frame);
+    fn judge_and_settle(&mut self, mut frame: Io::Frame, arrival: InterfaceId, scheduled: Option<RealId>) {
+        let judged = Slow { scheduled, ..self.slow(arrival) }.judge(&mut frame);
         self.settle(frame, judged, arrival);
     }
 
     /// Keeps a frame that waits for something; any other leaves, and a second one that it has caused.
     pub(super) fn settle(&mut self, frame: Io::Frame, judged: Judged, arrival: InterfaceId) {
         match judged {
-            Ok(Fate::Await(key)) => {
-                let instead_of = self.slow(arrival).hold(key, frame);
-                if let Some(frame) = instead_of {
-                    self.egress.dispose(frame, Err(DropReason::NextHopQueueFull));
-                }
-            }
+            Ok(Fate::Await(key)) => self.hold(key, None, frame, arrival),
+            Ok(Fate::AwaitTo(key, real)) => self.hold(key, Some(real), frame, arrival),
             Ok(Fate::AwaitFirstFragment(key)) => {
                 let given_up = self.held.fragments.hold(key, arrival, frame, self.now);
                 self.held.count_given_up(DropReason::FragmentQueueFull, given_up);
@@ -116,6 +119,14 @@ impl<Io: FrameIo> Turn<'_, Io> {
         if let Some((out, bytes)) = self.held.besides.take() {
             self.counters.answers.add(1);
             self.egress.send(out, &bytes);
+        }
+    }
+
+    /// Keeps a frame until its next hop is known, and drops the one that has to go in its place.
+    fn hold(&mut self, key: NeighbourKey, scheduled: Option<RealId>, frame: Io::Frame, arrival: InterfaceId) {
+        let instead_of = Slow { scheduled, ..self.slow(arrival) }.hold(key, frame);
+        if let Some(frame) = instead_of {
+            self.egress.dispose(frame, Err(DropReason::NextHopQueueFull));
         }
     }
 }

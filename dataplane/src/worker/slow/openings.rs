@@ -27,13 +27,15 @@ const OTHERS_TRIED: usize = 64;
 pub(in crate::worker) enum Opening {
     /// The connection is there.
     Made(Found),
+    /// It makes no connection, and goes to this real.
+    Scheduled(RealId),
     /// This worker is to be asked first which real the client stays with.
     Asks(usize),
 }
 
 impl<F: Frame> Slow<'_, F> {
-    /// Makes the connection that a client's packet opens, if it may. `stays`: which real the client stays with, if
-    /// another worker has been asked.
+    /// Makes the connection that a client's packet opens, if it may; none, where datagrams are scheduled one by one.
+    /// `stays`: which real the client stays with, if another worker has been asked.
     pub(in crate::worker) fn new_connection(
         &mut self,
         ends: &Ends,
@@ -124,7 +126,8 @@ impl<F: Frame> Slow<'_, F> {
             choices.peek().ok_or(DropReason::NoReal)?;
             let mut refusal = DropReason::ReplyCollision;
             let mut is_admitted = |real: RealId| {
-                let admitted = limited.admit(real, reals);
+                // What makes no connection takes no place.
+                let admitted = service.policy.one_packet || limited.admit(real, reals);
                 if !admitted {
                     refusal = DropReason::NoReal;
                 }
@@ -135,6 +138,9 @@ impl<F: Frame> Slow<'_, F> {
             real.ok_or(refusal)?
         };
 
+        if service.policy.one_packet {
+            return Ok(Opening::Scheduled(real));
+        }
         let next_hop = self.reach.way_back(ends.source.ip(), arrival, snapshot);
         let port = if service.key.is_exact() { 0 } else { asked_for };
         let new = New { key, real, port, next_hop, state: State::first(transport) };

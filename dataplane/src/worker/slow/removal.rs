@@ -103,7 +103,7 @@ impl<F: Frame> Slow<'_, F> {
     /// The RST to the real, as from the client whose segment this is; `None` if there is no way to the real any more.
     fn reset_onward(&self, frame: &F, segment: &Segment, found: Found) -> Option<(InterfaceId, ResetFrame)> {
         let real = self.snapshot.connection_key(found.entry.real(), found.port)?;
-        let way = self.reach.way(found, segment.ends.destination.ip(), self.snapshot)?;
+        let way = self.reach.way(found.course(), segment.ends.destination.ip(), self.snapshot)?;
         let (_, destination) = self.reach.resolved(way.hop, way.known)?;
         let source = self.snapshot.interfaces.get(way.hop.interface.index())?.mac;
         let endpoint = V4::socket(real.endpoint)?;

@@ -70,7 +70,7 @@ impl Parts {
     fn slow(&mut self) -> Slow<'_, PlainFrame> {
         let Self { snapshot, flows, reach, held, limits, peers, counters, .. } = self;
         let now = Now { nanoseconds: 1_000_000_000 };
-        Slow { snapshot, arrival: HERE, now, flows, reach, held, limits, peers, counters }
+        Slow { snapshot, arrival: HERE, now, flows, reach, held, limits, peers, counters, scheduled: None }
     }
 }
 

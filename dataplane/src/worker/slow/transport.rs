@@ -10,12 +10,13 @@ use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
 use crate::names::family::V4;
-use crate::names::ids::Protocol;
+use crate::names::ids::{Protocol, RealId};
 use crate::wire::{checksum, tcp};
 use crate::worker::fast::rewrite;
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::flows::{Ends, Found};
 use crate::worker::persistent::Stays;
+use crate::worker::reach::Course;
 
 impl<F: Frame> Slow<'_, F> {
     /// TCP or UDP, or a fragment of it whose ports are known.
@@ -38,16 +39,22 @@ impl<F: Frame> Slow<'_, F> {
     ) -> Judged {
         if let Some(found) = self.find(&segment.ends, Direction::Forward) {
             match self.standing(&segment, found) {
-                Standing::GoesOn => return self.translate(frame, ip, &segment, found),
+                Standing::GoesOn => {
+                    return self.translate(frame, ip, &segment, Whose::Connection(found));
+                }
                 Standing::Ends(ending) => return self.end(frame, &segment, found, ending),
                 Standing::BeginsAnew => self.flows.close::<V4>(found.slot),
             }
+        }
+        if let Some(real) = self.scheduled_before(&ip, &segment) {
+            return self.translate_datagram(frame, ip, &segment, real);
         }
         let Some(transport) = segment.transport else {
             return Err(DropReason::FragmentRefused); // its connection went while it was on its way
         };
         match self.new_connection(&segment.ends, transport, stays) {
-            Ok(Opening::Made(found)) => self.translate(frame, ip, &segment, found),
+            Ok(Opening::Made(found)) => self.translate(frame, ip, &segment, Whose::Connection(found)),
+            Ok(Opening::Scheduled(real)) => self.translate_datagram(frame, ip, &segment, real),
             Ok(Opening::Asks(to)) => {
                 Ok(Fate::HandOver { to, arrival: self.arrival, purpose: Purpose::Question })
             }
@@ -59,7 +66,10 @@ impl<F: Frame> Slow<'_, F> {
     fn passing(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
         let ends = segment.ends;
         if let Some(found) = self.find(&ends, Direction::Reverse) {
-            return self.translate(frame, ip, &segment, found);
+            return self.translate(frame, ip, &segment, Whose::Connection(found));
+        }
+        if let Some(course) = self.course_back(&ends) {
+            return self.translate(frame, ip, &segment, Whose::OnePacket(course));
         }
         if !self.snapshot.is_endpoint(ends.protocol, ends.source) {
             return self.route(frame, ip);
@@ -91,47 +101,86 @@ impl<F: Frame> Slow<'_, F> {
         self.flows.find(ends, direction, self.snapshot, self.now.tick())
     }
 
-    /// A packet of a connection: TTL and MTU, the next hop, then the translation. The connection
-    /// takes note of the packet even if it goes no further, as in IPVS.
-    fn translate(&mut self, frame: &mut F, ip: Ip, segment: &Segment, found: Found) -> Judged {
+    /// A datagram of a one-packet service that goes to this real.
+    fn translate_datagram(&mut self, frame: &mut F, ip: Ip, segment: &Segment, real: RealId) -> Judged {
+        let course = self.schedule(&ip, segment, real);
+        self.translate(frame, ip, segment, Whose::OnePacket(course))
+    }
+
+    /// A packet of a connection, or one that makes none: TTL and MTU, the next hop, then the translation. The
+    /// connection takes note of the packet even if it goes no further, as in IPVS.
+    fn translate(&mut self, frame: &mut F, ip: Ip, segment: &Segment, mut whose: Whose) -> Judged {
         let Self { snapshot, arrival, .. } = *self;
-        let record = &*snapshot.rewrite_at::<V4>(found.entry.real(), found.port);
-        let speaker = match found.direction {
+        let course = whose.course();
+        let record = &*snapshot.rewrite_at::<V4>(course.real, course.port);
+        let speaker = match course.direction {
             Direction::Forward => Some(ip.destination),
             Direction::Reverse => snapshot.own_address(arrival),
         };
-        let Some(way) = self.reach.way(found, ip.destination, snapshot) else {
+        let Some(way) = self.reach.way(course, ip.destination, snapshot) else {
             return self.obstructed(frame, Obstacle::NoRoute, speaker);
         };
         let out = way.hop.interface;
 
         if let Some(obstacle) = self.obstacle(&ip, out) {
-            self.note_packet(found, segment, &ip);
+            self.note_packet(whose, segment, &ip);
             return self.obstructed(frame, obstacle, speaker);
         }
         let Some((id, destination)) = self.reach.resolved(way.hop, way.known) else {
-            return Ok(Fate::Await(way.hop)); // nothing is done yet: it walks this path again
+            // Nothing is done yet: it walks this path again.
+            return Ok(match whose {
+                Whose::OnePacket(Course { real, direction: Direction::Forward, .. }) => {
+                    Fate::AwaitTo(way.hop, real)
+                }
+                _ => Fate::Await(way.hop),
+            });
         };
-        if found.direction == Direction::Reverse && id != way.known {
-            self.flows.tables.v4.set_next_hop(found.slot, id);
+        if course.direction == Direction::Reverse && id != way.known {
+            match &mut whose {
+                Whose::Connection(found) => self.flows.tables.v4.set_next_hop(found.slot, id),
+                Whose::OnePacket(course) => course.back = id,
+            }
         }
-        self.note_packet(found, segment, &ip);
+        self.note_packet(whose, segment, &ip);
         let bytes = frame.bytes_mut();
         if ip.is_later_fragment() {
-            rewrite::translate_later_fragment(bytes, found.direction, record);
+            rewrite::translate_later_fragment(bytes, course.direction, record);
         } else {
             let check_at = ip.payload + checksum::offset_in(segment.ends.protocol);
-            rewrite::translate(bytes, ip.payload, check_at, found.direction, record);
+            rewrite::translate(bytes, ip.payload, check_at, course.direction, record);
         }
         rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(out));
         Ok(leaving(&ip, out, snapshot))
     }
 
     /// A fragment other than the first only counts as traffic.
-    fn note_packet(&mut self, found: Found, segment: &Segment, ip: &Ip) {
-        match segment.transport {
-            Some(transport) => self.flows.note(found, transport, ip.length, self.now.tick()),
-            None => self.counters.real(found.entry.real()).count(found.direction, ip.length),
+    fn note_packet(&mut self, whose: Whose, segment: &Segment, ip: &Ip) {
+        match (whose, segment.transport) {
+            (Whose::Connection(found), Some(transport)) => {
+                return self.flows.note(found, transport, ip.length, self.now.tick());
+            }
+            (Whose::OnePacket(course), Some(_)) => self.note_one_packet(course, &segment.ends),
+            (_, None) => {}
+        }
+        let Course { real, direction, .. } = whose.course();
+        self.counters.real(real).count(direction, ip.length);
+    }
+}
+
+/// What a packet belongs to that is translated.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// To this connection.
+    Connection(Found),
+    /// To none.
+    OnePacket(Course),
+}
+
+impl Whose {
+    fn course(self) -> Course {
+        match self {
+            Self::Connection(found) => found.course(),
+            Self::OnePacket(course) => course,
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::Slow;
 use crate::exchange::orders::NeighbourEvent;
 use crate::frame::Frame;
-use crate::names::ids::{InterfaceId, NeighbourKey};
+use crate::names::ids::{InterfaceId, NeighbourKey, RealId};
 use crate::names::time::Now;
 use std::collections::VecDeque;
 
@@ -22,7 +22,17 @@ struct Held<F> {
     for_key: NeighbourKey,
     arrived_on: InterfaceId,
     since: u64,
+    /// The real that it has been scheduled to, if it makes no connection.
+    scheduled: Option<RealId>,
     frame: F,
+}
+
+/// A frame that has waited.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::worker) struct Waited<F> {
+    pub(in crate::worker) arrived_on: InterfaceId,
+    pub(in crate::worker) scheduled: Option<RealId>,
+    pub(in crate::worker) frame: F,
 }
 
 /// A next hop that packets wait for.
@@ -77,8 +87,7 @@ impl<F> Waiting<F> {
     pub(in crate::worker) fn keep(
         &mut self,
         key: NeighbourKey,
-        arrived_on: InterfaceId,
-        frame: F,
+        Waited { arrived_on, scheduled, frame }: Waited<F>,
         now: Now,
     ) -> Kept<F> {
         let (count, asked) = self.find(key).map_or((0, None), |awaited| (awaited.count, awaited.asked));
@@ -91,7 +100,7 @@ impl<F> Waiting<F> {
             Some(awaited) => awaited.count += 1,
             None => self.awaited.push(Awaited { key, count: 1, asked }),
         }
-        self.held.push_back(Held { for_key: key, arrived_on, since: now.nanoseconds, frame });
+        self.held.push_back(Held { for_key: key, arrived_on, since: now.nanoseconds, scheduled, frame });
         Kept { ask, instead_of }
     }
 
@@ -100,7 +109,7 @@ impl<F> Waiting<F> {
         let longer = |most: &Awaited, other: &Awaited| most.count >= other.count;
         let most =
             self.awaited.iter().reduce(|most, other| if longer(most, other) { most } else { other })?;
-        self.take(most.key).map(|(_, frame)| frame)
+        self.take(most.key).map(|waited| waited.frame)
     }
 
     /// The control thread has been asked for `key`.
@@ -120,11 +129,12 @@ impl<F> Waiting<F> {
         self.find(key).is_some()
     }
 
-    /// The oldest frame that waits for `key`, and the interface that it came in on.
-    pub(in crate::worker) fn take(&mut self, key: NeighbourKey) -> Option<(InterfaceId, F)> {
+    /// The oldest frame that waits for `key`.
+    pub(in crate::worker) fn take(&mut self, key: NeighbourKey) -> Option<Waited<F>> {
         self.find(key)?;
         let index = self.held.iter().position(|held| held.for_key == key)?;
-        self.remove(index).map(|held| (held.arrived_on, held.frame))
+        let Held { arrived_on, scheduled, frame, .. } = self.remove(index)?;
+        Some(Waited { arrived_on, scheduled, frame })
     }
 
     /// A frame that has waited too long.
@@ -158,7 +168,8 @@ impl<F> Waiting<F> {
 impl<F: Frame> Slow<'_, F> {
     /// Keeps a packet until its next hop is known, and asks for that. Returns the one that has to go in its place.
     pub(in crate::worker) fn hold(&mut self, key: NeighbourKey, frame: F) -> Option<F> {
-        let Kept { ask, instead_of } = self.held.waiting.keep(key, self.arrival, frame, self.now);
+        let waited = Waited { arrived_on: self.arrival, scheduled: self.scheduled, frame };
+        let Kept { ask, instead_of } = self.held.waiting.keep(key, waited, self.now);
         // If it cannot be asked now, the next packet for it asks.
         if ask && self.limits.wanted.take(self.now) && self.reach.report(NeighbourEvent::Wanted(key)) {
             self.held.waiting.asked(key, self.now);
@@ -179,10 +190,15 @@ mod tests {
     }
 
     /// Frames are numbers.
+    fn waited(frame: usize) -> Waited<usize> {
+        let scheduled = (frame % 2 == 1).then_some(RealId(frame as u32));
+        Waited { arrived_on: InterfaceId(0), scheduled, frame }
+    }
+
     fn filled(host_of: impl Fn(usize) -> usize) -> Waiting<usize> {
         let mut waiting = Waiting::new();
         for number in 0..CAPACITY {
-            assert_eq!(waiting.keep(key(host_of(number)), InterfaceId(0), number, NOW).instead_of, None);
+            assert_eq!(waiting.keep(key(host_of(number)), waited(number), NOW).instead_of, None);
         }
         waiting
     }
@@ -190,8 +206,8 @@ mod tests {
     #[test]
     fn whoever_has_most_waiting_makes_room() {
         let mut waiting = filled(|number| if number % 10 == 3 { 7 } else { 1000 + number });
-        assert_eq!(waiting.keep(key(1), InterfaceId(0), 600, NOW).instead_of, Some(3));
-        assert_eq!(waiting.keep(key(2), InterfaceId(0), 601, NOW).instead_of, Some(13));
+        assert_eq!(waiting.keep(key(1), waited(600), NOW).instead_of, Some(3));
+        assert_eq!(waiting.keep(key(2), waited(601), NOW).instead_of, Some(13));
         assert_eq!((waiting.count(key(7)), waiting.count(key(2)), waiting.len()), (49, 1, CAPACITY));
     }
 
@@ -200,7 +216,7 @@ mod tests {
         let mut waiting = filled(|number| number);
         for number in CAPACITY..3 * CAPACITY {
             let gone = number - CAPACITY;
-            assert_eq!(waiting.keep(key(number), InterfaceId(0), number, NOW).instead_of, Some(gone));
+            assert_eq!(waiting.keep(key(number), waited(number), NOW).instead_of, Some(gone));
             assert!(!waiting.is_awaited(key(gone)) && waiting.is_awaited(key(gone + 1)));
         }
         assert_eq!(waiting.awaited.len(), CAPACITY);
@@ -211,13 +227,13 @@ mod tests {
     fn one_is_asked_for_again_after_a_second() {
         let mut waiting = Waiting::new();
         let at = |nanoseconds| Now { nanoseconds };
-        assert!(waiting.keep(key(1), InterfaceId(0), 0, at(1)).ask);
-        assert!(waiting.keep(key(1), InterfaceId(0), 1, at(2)).ask, "nobody has been asked");
+        assert!(waiting.keep(key(1), waited(0), at(1)).ask);
+        assert!(waiting.keep(key(1), waited(1), at(2)).ask, "nobody has been asked");
         waiting.asked(key(1), at(3));
-        assert_eq!(waiting.take(key(1)), Some((InterfaceId(0), 0)));
-        assert!(!waiting.keep(key(1), InterfaceId(0), 2, at(4)).ask);
-        assert!(waiting.keep(key(2), InterfaceId(0), 3, at(4)).ask);
-        assert!(waiting.keep(key(1), InterfaceId(0), 4, at(3 + ASK_AGAIN_NANOSECONDS)).ask);
+        assert_eq!(waiting.take(key(1)), Some(waited(0)));
+        assert!(!waiting.keep(key(1), waited(2), at(4)).ask);
+        assert!(waiting.keep(key(2), waited(3), at(4)).ask);
+        assert!(waiting.keep(key(1), waited(4), at(3 + ASK_AGAIN_NANOSECONDS)).ask);
         let late = at(5 + PATIENCE_NANOSECONDS);
         let gone: Vec<_> = std::iter::from_fn(|| waiting.pop_expired(late)).collect();
         assert_eq!(gone, [1, 2, 3]);
