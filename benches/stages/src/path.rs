@@ -4,10 +4,11 @@ use dataplane::exchange::orders::ControlEnd;
 use dataplane::names::direction::Direction;
 use dataplane::names::time::Now;
 use dataplane::schedule::Algorithm;
+use dataplane::snapshot::Policy;
 use dataplane::worker::{SWEEP_IDLE, Worker};
 use traffic::packet::{ACK, SYN};
 use traffic::prepared::Prepared;
-use traffic::world::{START, worker_with};
+use traffic::world::{START, worker_of, worker_with};
 
 /// Virtual time of a turn in nanoseconds: 64 packets at some 30 ns.
 const TURN: u64 = 2_000;
@@ -29,7 +30,16 @@ impl Path {
 
     /// With so many reals, picked by this algorithm. Only one of them replies.
     pub fn with(capacity: usize, frames: usize, reals: (u8, Algorithm), huge: memory::Huge) -> Self {
-        let (worker, control) = worker_with(Prepared::new(frames), capacity, reals, huge);
+        Self::of(worker_with(Prepared::new(frames), capacity, reals, huge), frames)
+    }
+
+    /// As [`with`](Self::with), with a UDP service whose datagrams are scheduled one by one.
+    pub fn one_packet(capacity: usize, frames: usize, reals: (u8, Algorithm), huge: memory::Huge) -> Self {
+        let udp = Policy { one_packet: true, ..Policy::default() };
+        Self::of(worker_of(Prepared::new(frames), capacity, reals, udp, huge), frames)
+    }
+
+    fn of((worker, control): (Worker<Prepared>, ControlEnd), frames: usize) -> Self {
         let mut path = Self { worker, control, now: START, frames };
         path.catch_up();
         path

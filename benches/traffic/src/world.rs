@@ -56,9 +56,23 @@ pub fn worker_with<Io: FrameIo>(
     (reals, algorithm): (u8, Algorithm),
     huge: memory::Huge,
 ) -> (Worker<Io>, ControlEnd) {
+    worker_of(io, capacity, (reals, algorithm), Policy::default(), huge)
+}
+
+/// As [`worker_with`], with this policy of the UDP service.
+///
+/// # Panics
+/// As [`worker_with`].
+pub fn worker_of<Io: FrameIo>(
+    io: Io,
+    capacity: usize,
+    (reals, algorithm): (u8, Algorithm),
+    udp: Policy,
+    huge: memory::Huge,
+) -> (Worker<Io>, ControlEnd) {
     let (end, mut control) = channel(next_hops(reals), Arc::default());
     let mut worker = Worker::new(io, end, capacity, HASH_KEY, huge).expect("memory for the table");
-    let snapshot = snapshot_of(reals, algorithm, Steering::Software);
+    let snapshot = snapshot_of(reals, algorithm, udp, Steering::Software);
     configure(&mut control, Arc::new(snapshot), reals);
     worker.turn(START);
     (worker, control)
@@ -127,10 +141,10 @@ pub fn snapshot(reals: u8) -> Snapshot {
 /// # Panics
 /// Never: the addresses in it are written right.
 pub fn steered_snapshot(reals: u8, steering: Steering) -> Snapshot {
-    snapshot_of(reals, Algorithm::WeightedRoundRobin, steering)
+    snapshot_of(reals, Algorithm::WeightedRoundRobin, Policy::default(), steering)
 }
 
-fn snapshot_of(reals: u8, algorithm: Algorithm, steering: Steering) -> Snapshot {
+fn snapshot_of(reals: u8, algorithm: Algorithm, udp: Policy, steering: Steering) -> Snapshot {
     let key_of = |protocol, port| ServiceKey::new(protocol, SocketAddrV4::new(VIP, port).into());
     let services = [key_of(Protocol::Tcp, TCP_PORT), key_of(Protocol::Udp, UDP_PORT)];
     let port = |side, mac, address: &str| Interface {
@@ -151,7 +165,8 @@ fn snapshot_of(reals: u8, algorithm: Algorithm, steering: Steering) -> Snapshot 
             .zip(services)
             .map(|(index, key)| {
                 let schedule = schedule_by(algorithm, index * u32::from(reals), &vec![1; usize::from(reals)]);
-                Some(Service { key, policy: Policy::default(), timeouts: None, schedule: Arc::new(schedule) })
+                let policy = if key.protocol == Protocol::Udp { udp } else { Policy::default() };
+                Some(Service { key, policy, timeouts: None, schedule: Arc::new(schedule) })
             })
             .collect(),
         reals: (0..)

@@ -41,7 +41,7 @@ fn collected(work: &mut dyn FnMut()) {
 
 type Stage = (&'static str, fn() -> usize);
 
-const STAGES: [Stage; 16] = [
+const STAGES: [Stage; 18] = [
     ("decode", decode),
     ("rewrite", rewrite),
     ("established-tcp-forward", || established(1, Direction::Forward)),
@@ -54,6 +54,8 @@ const STAGES: [Stage; 16] = [
     ("new-connection-wlc", || new_connection_by(Algorithm::WeightedLeastConnection)),
     ("new-connection-sh", || new_connection_by(Algorithm::SourceHashing)),
     ("new-connection-mh", || new_connection_by(Algorithm::MaglevHashing)),
+    ("one-packet", || one_packet(Direction::Forward)),
+    ("one-packet-reply", || one_packet(Direction::Reverse)),
     ("whole-connection", || whole_connections(false)),
     ("reopened-connection", || whole_connections(true)),
     ("expiry", expiry),
@@ -193,6 +195,19 @@ fn new_connection_by(algorithm: Algorithm) -> usize {
     });
     assert_eq!(path.created(), u64::from(others + FLOWS));
     FLOWS as usize
+}
+
+/// Datagrams of a one-packet service, each of another client that has sent one before, by turns over four reals; or the
+/// replies to them, of one real.
+fn one_packet(direction: Direction) -> usize {
+    let reals = if direction == Direction::Forward { 4 } else { 1 };
+    let mut path =
+        Path::one_packet(CAPACITY, FLOWS as usize, (reals, Algorithm::WeightedRoundRobin), Huge::Never);
+    let flows: Vec<u32> = (0..FLOWS).map(|flow| 2 * flow).collect();
+    path.line_up(&flows, Direction::Forward, ACK);
+    path.run();
+    path.line_up(&flows, direction, ACK);
+    counted(&mut path)
 }
 
 fn pick_stage(name: &str) -> Option<(Algorithm, u32)> {
