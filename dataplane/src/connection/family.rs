@@ -5,7 +5,7 @@
 //! A family with longer addresses folds them into 32 bits and keeps the address, the [rest](Family::Rest) of the key,
 //! beside the table's buckets, where it is looked at only when the word is the right one.
 
-use super::table::ClientKey;
+use super::table::{ClientKey, HashKey};
 use crate::names::family::V4;
 use crate::names::ids::Protocol;
 use std::fmt::Debug;
@@ -18,8 +18,12 @@ pub trait Family: Copy + Debug + Default + Eq + 'static {
     /// The rests of all entries of a table.
     type Rests: Rests<Self::Rest>;
 
-    /// What the hash of a key is made of.
-    fn hashed(key: ClientKey<Self>) -> u64;
+    /// Buckets for 16 connections of the capacity: so few that they take little memory, so many that few entries lie
+    /// away from home.
+    const BUCKETS_PER_16_CONNECTIONS: usize;
+
+    /// What the hash of a key is made of: all of the key. Where that is longer, it depends on the secret already.
+    fn hashed(key: ClientKey<Self>, secret: HashKey) -> u64;
 
     /// The key of a client's connections; `None` if it is of another family.
     fn key(client: SocketAddr, protocol: Protocol) -> Option<ClientKey<Self>>;
@@ -36,6 +40,9 @@ pub trait Rests<Rest>: Sized {
     /// If there is not that much memory.
     fn new(buckets: usize, huge: memory::Huge) -> Result<Self, memory::Error>;
 
+    /// Bytes of memory that they take.
+    fn bytes(&self) -> usize;
+
     /// That of an entry.
     fn get(&self, bucket: usize, way: usize) -> Rest;
 
@@ -50,8 +57,11 @@ impl Family for V4 {
     type Rest = ();
     type Rests = ();
 
+    /// At 40 bytes a connection, and a load of 0.4.
+    const BUCKETS_PER_16_CONNECTIONS: usize = 10;
+
     #[inline(always)]
-    fn hashed(key: ClientKey) -> u64 {
+    fn hashed(key: ClientKey, _: HashKey) -> u64 {
         key.word()
     }
 
@@ -69,6 +79,10 @@ impl Family for V4 {
 impl Rests<()> for () {
     fn new(_: usize, _: memory::Huge) -> Result<Self, memory::Error> {
         Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        0
     }
 
     #[inline(always)]

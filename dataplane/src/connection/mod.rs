@@ -6,7 +6,7 @@
 //! table  the entries of one worker
 //! family what differs between address families
 //! row    connections on their way out of a table, or into one
-//! wide   a family for tests, with long addresses
+//! v6     IPv6 in a table
 //! ```
 
 mod clock;
@@ -14,8 +14,7 @@ pub mod family;
 mod row;
 mod state;
 pub mod table;
-#[cfg(test)]
-pub(crate) mod wide;
+mod v6;
 
 pub use clock::{Clock, OwnTimeouts};
 pub use row::{Copied, Imported, NotImported, Row};

@@ -9,6 +9,20 @@ pub const fn endpoint_bits(endpoint: SocketAddrV4) -> u64 {
     u64::from_le_bytes([a, b, c, d, p, q, 0, 0])
 }
 
+/// IPv6 (RFC 8200).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct V6;
+
+impl V6 {
+    /// 32 bits that stand for an address where there is no room for all of it: its four words, exclusive-ored, which is
+    /// how IPVS folds one as well. Both are as they lie on the wire, first byte lowest.
+    #[inline(always)]
+    pub const fn folded(address: u128) -> u32 {
+        let half = address as u64 ^ (address >> 64) as u64;
+        half as u32 ^ (half >> 32) as u32
+    }
+}
+
 /// IPv4 (RFC 791).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct V4;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ids        protocols, what identifies services and reals, and the numbers that stand for them
-//! family     IPv4, and what of it is a number
+//! family     IPv4 and IPv6, and what of them is a number
 //! direction  from the client to the real, or back
 //! side       towards clients, towards reals, or both
 //! mac        Ethernet addresses

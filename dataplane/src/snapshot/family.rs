@@ -3,9 +3,7 @@
 
 use super::Real;
 use super::word_map::{Key, WordMap};
-#[cfg(test)]
-use crate::connection::wide::Wide;
-use crate::names::family::V4;
+use crate::names::family::{V4, V6};
 use crate::names::ids::{RealId, ServiceId, ServiceKey};
 use crate::translation::{Record, RemoteOf, Translate};
 use std::net::SocketAddr;
@@ -46,6 +44,43 @@ impl Compiled for V4 {
     }
 }
 
+impl Compiled for V6 {
+    type Listener = ListenerV6;
+
+    #[inline(always)]
+    fn listener((address, port): (u128, u16), protocol_number: u8) -> ListenerV6 {
+        ListenerV6 { address, port, protocol_number }
+    }
+
+    fn remote_of(endpoint: SocketAddr) -> Option<(u128, u16)> {
+        let SocketAddr::V6(endpoint) = endpoint else { return None };
+        let port = u16::from_le_bytes(endpoint.port().to_be_bytes());
+        Some((u128::from_le_bytes(endpoint.ip().octets()), port))
+    }
+
+    #[inline(always)]
+    fn part(families: &Families) -> &Part<Self> {
+        &families.v6
+    }
+}
+
+/// What an IPv6 service is looked up by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenerV6 {
+    address: u128,
+    port: u16,
+    protocol_number: u8,
+}
+
+impl Key for ListenerV6 {
+    #[inline(always)]
+    fn word(self) -> u64 {
+        // The port and the protocol where hardly any address differs from another of its network.
+        let ends = u64::from(self.port) << 32 | u64::from(self.protocol_number) << 48;
+        self.address as u64 ^ (self.address >> 64) as u64 ^ ends
+    }
+}
+
 /// Set in the id of a service whose openings take more than a pick: as an index it is beyond all services, and so
 /// needs no look of its own on the fast path.
 const NOT_PLAIN: u32 = 1 << 31;
@@ -54,55 +89,43 @@ const NOT_PLAIN: u32 = 1 << 31;
 #[derive(Clone, Debug)]
 pub struct Families {
     v4: Part<V4>,
-    #[cfg(test)]
-    pub(crate) wide: Part<Wide>,
+    v6: Part<V6>,
 }
 
 impl Families {
     /// Nothing yet, and room for this many services.
     pub(super) fn with_room(services: usize) -> Self {
-        Self {
-            v4: Part::with_room(services),
-            #[cfg(test)]
-            wide: Part::with_room(services),
-        }
+        Self { v4: Part::with_room(services), v6: Part::with_room(services) }
     }
 
     /// Nobody has the real ids up to this number that are new.
     pub(super) fn make_room(&mut self, slots: usize) {
         self.v4.make_room(slots);
-        #[cfg(test)]
-        self.wide.make_room(slots);
+        self.v6.make_room(slots);
     }
 
     /// From now on the id is this real's.
     pub(super) fn put_real(&mut self, id: RealId, real: Option<&Real>) {
         self.v4.put_real(id, real);
-        #[cfg(test)]
-        self.wide.put_real(id, real);
+        self.v6.put_real(id, real);
     }
 
     /// A service listens there. The fast path finds none if it is not `plain`.
     pub(super) fn listen(&mut self, key: &ServiceKey, id: ServiceId, plain: bool) {
         let id = ServiceId(if plain { id.0 } else { id.0 | NOT_PLAIN });
         self.v4.listen(key, id);
-        #[cfg(test)]
-        self.wide.listen(key, id);
+        self.v6.listen(key, id);
     }
 
     /// No service listens there any more.
     pub(super) fn ignore(&mut self, key: &ServiceKey) {
         self.v4.ignore(key);
-        #[cfg(test)]
-        self.wide.ignore(key);
+        self.v6.ignore(key);
     }
 
     /// The service that listens there.
     pub(super) fn service(&self, key: &ServiceKey) -> Option<ServiceId> {
-        let service = self.v4.service(key);
-        #[cfg(test)]
-        let service = service.or_else(|| self.wide.service(key));
-        service.map(Self::id_of)
+        self.v4.service(key).or_else(|| self.v6.service(key)).map(Self::id_of)
     }
 
     /// The id of a service that was found, plain or not.

@@ -3,16 +3,19 @@
 //!
 //! ```text
 //! v4  those of IPv4
+//! v6  those of IPv6
 //! ```
 
 mod v4;
+mod v6;
 
 pub use crate::names::family::endpoint_bits;
 pub(crate) use v4::at;
 pub use v4::{Fields, Rewrite};
+pub use v6::{Fields as FieldsV6, Rewrite as RewriteV6};
 
 use crate::names::direction::Direction;
-use crate::names::family::V4;
+use crate::names::family::{V4, V6};
 use crate::names::ids::{NextHopId, RealKey};
 use std::fmt::Debug;
 
@@ -24,6 +27,10 @@ pub trait Translate: Copy + Debug + Default + Eq + 'static {
 
 impl Translate for V4 {
     type Record = Rewrite;
+}
+
+impl Translate for V6 {
+    type Record = RewriteV6;
 }
 
 /// The fields of a family's packets.

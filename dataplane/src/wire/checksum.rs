@@ -6,7 +6,7 @@
 
 use super::{tcp, udp};
 use crate::names::ids::Protocol;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Offset of the checksum in the transport header.
 pub const fn offset_in(protocol: Protocol) -> usize {
@@ -112,6 +112,12 @@ pub fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, leng
     let address = |address: Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
     let word = |bytes: [u8; 2]| u64::from(u16::from_ne_bytes(bytes));
     fold(address(source) + address(destination) + word([0, protocol]) + word(length.to_be_bytes()))
+}
+
+/// As [`pseudo_header`], of IPv6 (RFC 8200 §8.1).
+pub fn pseudo_header_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, length: u32) -> u16 {
+    let addresses = add(sum(&source.octets()), sum(&destination.octets()));
+    add(addresses, add(sum(&length.to_be_bytes()), u16::from_ne_bytes([0, protocol])))
 }
 
 /// The checksum of a TCP segment or UDP datagram (of at most 65,535 bytes) whose checksum field is

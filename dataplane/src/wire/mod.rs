@@ -4,8 +4,10 @@
 //!
 //! ```text
 //! link                                  priority tags, trailers and padding
-//! ethernet  arp  ipv4  tcp  udp  icmp   one header each
-//! plain                                 the head of a plain frame, and all offsets in it
+//! ethernet  arp  ipv4  ipv6             one header each
+//! tcp  udp  icmp                        likewise
+//! plain                                 the head of a plain IPv4 frame, and all offsets in it
+//! plain6                                that of an IPv6 frame
 //! addresses                             those that must not be on the wire, of any family
 //! options                               those of an IPv4 header
 //! checksum                              RFC 1071, 1624
@@ -23,9 +25,11 @@ pub mod fragmentation;
 pub mod icmp;
 pub mod icmp_error;
 pub mod ipv4;
+pub mod ipv6;
 pub mod link;
 pub mod options;
 pub mod plain;
+pub mod plain6;
 pub mod tcp;
 pub mod udp;
 

@@ -142,6 +142,15 @@ impl<Io: FrameIo> Worker<Io> {
         })
     }
 
+    /// Has it have room for `capacity` connections of IPv6, besides those of IPv4.
+    ///
+    /// # Errors
+    /// If there is no memory for their table.
+    pub fn with_ipv6(mut self, capacity: usize, huge: memory::Huge) -> Result<Self, memory::Error> {
+        self.flows.tables.serve_v6(capacity, self.flows.hash_key, huge)?;
+        Ok(self)
+    }
+
     /// Makes it one of several workers.
     #[must_use]
     pub fn with_peers(mut self, peers: Peers<Io::Frame>) -> Self {

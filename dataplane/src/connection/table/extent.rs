@@ -12,7 +12,7 @@
 //! | smaller    |  all zero   |  larger         |
 //! ```
 
-use super::{BUCKETS_PER_16_CONNECTIONS, Hash, REGION};
+use super::{Hash, REGION};
 
 /// Regions that a table uses at least, or all if it has fewer: 32 KiB.
 const LEAST_REGIONS: usize = 32;
@@ -46,8 +46,8 @@ pub(super) struct Step {
 
 impl Extent {
     /// For this many connections at once.
-    pub(super) fn new(capacity: usize) -> Self {
-        let regions = (capacity * BUCKETS_PER_16_CONNECTIONS).div_ceil(16 * REGION).max(1);
+    pub(super) fn new(capacity: usize, buckets_per_16_connections: usize) -> Self {
+        let regions = (capacity * buckets_per_16_connections).div_ceil(16 * REGION).max(1);
         let doublings = (regions / LEAST_REGIONS).checked_ilog2().unwrap_or(0);
         // To the nearest: up to 1.6 % more or fewer.
         let least = (regions << 1 >> doublings).div_ceil(2) * REGION;

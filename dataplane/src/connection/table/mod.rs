@@ -58,9 +58,6 @@ use spill::Further;
 pub const PLACES: usize = 4;
 /// Buckets among which those are: within a page, and what is moved at once when a table changes its size.
 pub const REGION: usize = 16;
-/// Buckets for each connection of the capacity: 40 bytes of table, a load of 0.4, so that few
-/// entries lie away from home.
-const BUCKETS_PER_16_CONNECTIONS: usize = 10;
 
 /// Words of a bucket: its keys, and then its values.
 const WORDS: u32 = 2 * WAYS as u32;
@@ -152,7 +149,7 @@ impl<F: Family> Table<F> {
     /// # Errors
     /// If there is not that much memory.
     pub fn new(capacity: usize, hash_key: HashKey, huge: memory::Huge) -> Result<Self, memory::Error> {
-        let extent = Extent::new(capacity);
+        let extent = Extent::new(capacity, F::BUCKETS_PER_16_CONNECTIONS);
         let mut buckets = HugeSlice::zeroed(extent.most(), huge)?;
         buckets.populate()?;
         Ok(Self {
@@ -179,7 +176,7 @@ impl<F: Family> Table<F> {
 
     /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
-        self.buckets.memory() + size_of_val(&*self.further)
+        self.buckets.memory() + self.rests.bytes() + size_of_val(&*self.further)
     }
 
     /// Connections in the table, dead ones that are not swept yet included.
@@ -213,7 +210,8 @@ impl<F: Family> Table<F> {
     /// distances at equal distances, which fill some buckets and leave others empty.
     #[inline(always)]
     pub fn hash(&self, key: ClientKey<F>) -> Hash {
-        let folded = multiply_and_fold(F::hashed(key) ^ self.hash_key.mask, self.hash_key.multiplier);
+        let folded =
+            multiply_and_fold(F::hashed(key, self.hash_key) ^ self.hash_key.mask, self.hash_key.multiplier);
         Hash(multiply_and_fold(folded, 0xd6e8_feb8_6659_fd93))
     }
 
@@ -398,7 +396,7 @@ impl<F: Family> Table<F> {
 
 /// The product of two words in 128 bits, its halves exclusive-ored.
 #[inline(always)]
-fn multiply_and_fold(a: u64, b: u64) -> u64 {
+pub(in crate::connection) fn multiply_and_fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }
@@ -465,4 +463,4 @@ impl<F: Family> std::fmt::Debug for Table<F> {
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod wide;
+mod v6_tests;

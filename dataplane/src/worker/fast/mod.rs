@@ -14,7 +14,7 @@
 //! left_behind   what the loop leaves: it opens connections, or takes the slow path, in order of arrival
 //! open          one packet that opens a connection
 //! one_packet    one datagram that makes no connection
-//! wide          a family for tests, with long addresses
+//! v6            plain IPv6 packets
 //! ```
 //!
 //! # Why nearly everything here is forced inline
@@ -43,8 +43,7 @@ pub(super) mod staged;
 #[cfg(test)]
 mod tests;
 mod v4;
-#[cfg(test)]
-mod wide;
+mod v6;
 
 use super::flows::Flows;
 use super::reach::Reach;

@@ -1,10 +1,9 @@
-//! A second family through the loops: from frames that are received to those that are sent.
+//! IPv6 through the loops: from frames that are received to those that are sent.
 
 use super::staged::Staged;
 use crate::connection::Timeouts;
 use crate::connection::family::Family;
 use crate::connection::table::HashKey;
-use crate::connection::wide::Wide;
 use crate::counters::RealCounters;
 use crate::exchange::orders::channel;
 use crate::frame::plain::{PlainFrame, PlainIo};
@@ -12,6 +11,7 @@ use crate::frame::{BURST, FrameIo};
 use crate::live::next_hops::{NextHop, NextHops};
 use crate::live::reals::Reals;
 use crate::names::drop_reason::DropReason;
+use crate::names::family::V6;
 use crate::names::ids::{EthPortId, InterfaceId, NextHopId, Protocol, RealId, RealKey, ServiceKey};
 use crate::names::mac::Mac;
 use crate::names::side::Side;
@@ -53,7 +53,8 @@ fn server(protocol: Protocol, n: u32) -> SocketAddrV6 {
 
 /// Clients that the words of their keys do not tell apart.
 fn client(n: u32) -> SocketAddrV6 {
-    SocketAddrV6::new(Ipv6Addr::from_bits(0x2001 << 112 | u128::from(n) << 64 | 1), 40_000, 0, 0)
+    let n = u128::from(n);
+    SocketAddrV6::new(Ipv6Addr::from_bits(0x2001 << 112 | n << 64 | n << 32 | 1), 40_000, 0, 0)
 }
 
 fn protocol_of(n: u32) -> Protocol {
@@ -101,7 +102,8 @@ fn worker() -> Worker<PlainIo> {
     next_hops.set(TO_CLIENTS, NextHop::resolved(VIP_SIDE, CLIENTS));
     let (end, _control) = channel(next_hops, Arc::new(Reals::default()));
     let secret = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
-    let mut worker = Worker::new(PlainIo::new(2), end, 2000, secret, Huge::Never).unwrap();
+    let worker = Worker::new(PlainIo::new(2), end, 2000, secret, Huge::Never).unwrap();
+    let mut worker = worker.with_ipv6(2000, Huge::Never).unwrap();
     let snapshot = Arc::new(snapshot());
     worker.flows.adopt(&worker.snapshot, &snapshot, 0, Now { nanoseconds: 0 });
     worker.snapshot = snapshot;
@@ -140,7 +142,7 @@ fn from_client(n: u32, flags: u16, hops: u8) -> Vec<u8> {
 fn sent(worker: &mut Worker<PlainIo>, arrival: InterfaceId, packets: &[Vec<u8>]) -> [Vec<Vec<u8>>; 2] {
     let port = arrival.eth_port();
     packets.iter().for_each(|bytes| worker.io().arrive(port, bytes));
-    let [mut decoded, mut spare] = [Staged::<PlainFrame, Wide>::default(), Staged::default()];
+    let [mut decoded, mut spare] = [Staged::<PlainFrame, V6>::default(), Staged::default()];
     loop {
         worker.egress.io.io.receive(port, &mut spare.frames);
         spare.arrival = arrival;
@@ -153,16 +155,16 @@ fn sent(worker: &mut Worker<PlainIo>, arrival: InterfaceId, packets: &[Vec<u8>])
         }
     }
     worker.egress.flush(NOW);
-    if worker.flows.tables.wide.is_to_resize() {
-        worker.flows.tables.wide.resize(&worker.counters);
+    if worker.flows.tables.v6.is_to_resize() {
+        worker.flows.tables.v6.resize(&worker.counters);
     }
     [0, 1].map(|port| worker.io().take_sent(EthPortId(port)))
 }
 
 /// The server that a client's connection is with.
 fn served_by(worker: &Worker<PlainIo>, n: u32) -> SocketAddrV6 {
-    let table = &worker.flows.tables.wide;
-    let key = Wide::key(client(n).into(), protocol_of(n)).unwrap();
+    let table = &worker.flows.tables.v6;
+    let key = V6::key(client(n).into(), protocol_of(n)).unwrap();
     let (_, entry) = table.find(table.hash(key), key, |_| true).expect("a connection");
     server(protocol_of(n), entry.real().0 % REALS)
 }
@@ -188,8 +190,8 @@ fn walk(mut worker: Worker<PlainIo>) {
     }
     // The way back, which routes of this family would know.
     for n in 0..COUNT {
-        let table = &mut worker.flows.tables.wide;
-        let key = Wide::key(client(n).into(), protocol_of(n)).unwrap();
+        let table = &mut worker.flows.tables.v6;
+        let key = V6::key(client(n).into(), protocol_of(n)).unwrap();
         let (slot, _) = table.find(table.hash(key), key, |_| true).unwrap();
         table.set_next_hop(slot, TO_CLIENTS);
     }
@@ -218,7 +220,7 @@ fn walk(mut worker: Worker<PlainIo>) {
 }
 
 #[test]
-fn a_family_with_long_addresses_walks_the_loops() {
+fn ipv6_walks_the_loops() {
     walk(worker());
     walk(worker().keeping_bursts_as_if_vast());
     walk(worker().as_on_an_older_processor());

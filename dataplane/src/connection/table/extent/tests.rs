@@ -2,7 +2,7 @@ use super::*;
 
 /// All sizes and fronts that a table of this capacity goes through, up and down.
 fn every_stage(capacity: usize, mut check: impl FnMut(&Extent)) {
-    let mut extent = Extent::new(capacity);
+    let mut extent = Extent::new(capacity, 10);
     for live in [capacity, 0] {
         let mut steps = 0;
         while let Some(step) = extent.next_step(live) {
@@ -20,15 +20,15 @@ fn every_stage(capacity: usize, mut check: impl FnMut(&Extent)) {
 #[test]
 fn the_largest_size_is_what_the_capacity_needs() {
     for capacity in [1, 25, 1_000, 1_639, 3_277, 10_000, 123_456, 1 << 20, 10_000_000, 1 << 28] {
-        let extent = Extent::new(capacity);
+        let extent = Extent::new(capacity, 10);
         let load = capacity as f64 / (4 * extent.most) as f64;
         assert!(load <= 0.4 * 1.016, "{capacity}: {load}");
         assert!(load >= 0.4 / 1.035 || extent.most < 64 * REGION, "{capacity}: {load}");
         assert!(extent.least < 2 * LEAST_REGIONS * REGION, "{capacity}: {extent:?}");
         assert_eq!(extent.most % REGION, 0);
     }
-    assert_eq!(Extent::new(1).most, REGION);
-    assert!(Extent::new(10_000_000).most * 64 <= 384 << 20);
+    assert_eq!(Extent::new(1, 10).most, REGION);
+    assert!(Extent::new(10_000_000, 10).most * 64 <= 384 << 20);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn positions_follow_one_another_through_all_regions() {
 
 #[test]
 fn a_size_is_kept_until_there_are_many_more_or_fewer() {
-    let mut extent = Extent::new(100_000);
+    let mut extent = Extent::new(100_000, 10);
     let mut sizes = vec![extent.buckets];
     for live in (0..100_000).chain((0..100_000).rev()) {
         let mut is_new = false;
@@ -109,7 +109,7 @@ fn a_size_is_kept_until_there_are_many_more_or_fewer() {
 
 #[test]
 fn a_table_that_gets_fuller_while_it_shrinks_turns_back() {
-    let mut extent = Extent::new(100_000);
+    let mut extent = Extent::new(100_000, 10);
     while let Some(step) = extent.next_step(100_000) {
         extent.take(step);
     }

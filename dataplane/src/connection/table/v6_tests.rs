@@ -1,10 +1,10 @@
-//! A table of a family with long addresses.
+//! A table of IPv6 connections.
 
 use super::{HashKey, New, Table};
 use crate::connection::family::Family;
-use crate::connection::wide::Wide;
 use crate::connection::{Clock, Copied, State, Timeouts};
 use crate::counters::WorkerCounters;
+use crate::names::family::V6;
 use crate::names::ids::{NextHopId, Protocol, RealId};
 use crate::names::time::Tick;
 use memory::Huge;
@@ -12,8 +12,10 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 
+/// Of addresses that are all folded to the same word.
 fn client(n: u16) -> SocketAddr {
-    SocketAddr::new(Ipv6Addr::from_bits(u128::from(n / 2) << 77 | 1).into(), 40_000 + n % 2)
+    let half = u128::from(n / 2);
+    SocketAddr::new(Ipv6Addr::from_bits(half << 96 | half << 64 | 1).into(), 40_000 + n % 2)
 }
 
 const NOW: Tick = Tick::new(1000);
@@ -23,16 +25,16 @@ proptest! {
 
     /// While it grows and shrinks, and its entries are moved, taken out and carried to another.
     #[test]
-    fn a_table_of_long_addresses_holds_what_a_map_would(
+    fn a_table_of_ipv6_holds_what_a_map_would(
         steps in prop::collection::vec((0..1500u16, 0..4u32, 0..5u8), 1..2500), mask: u64, multiplier: u64,
     ) {
         let secret = HashKey { mask, multiplier };
-        let mut table = Table::<Wide>::new(3000, secret, Huge::Never).unwrap();
+        let mut table = Table::<V6>::new(3000, secret, Huge::Never).unwrap();
         let (counters, timeouts) = (WorkerCounters::new(), Timeouts::default());
         let clock = Clock::new(NOW, &timeouts);
         let mut map = BTreeMap::new();
         for (n, real, what) in steps {
-            let key = Wide::key(client(n), Protocol::Tcp).unwrap();
+            let key = V6::key(client(n), Protocol::Tcp).unwrap();
             let hash = table.hash(key);
             let found = table.find(hash, key, |entry| entry.real() == RealId(real));
             prop_assert_eq!(found.is_some(), map.contains_key(&(client(n), real)));
@@ -56,7 +58,7 @@ proptest! {
         prop_assert_eq!(table.len(), map.len());
         let mut rows: Vec<Copied> = Vec::with_capacity(8000);
         prop_assert_eq!(table.export(0, usize::MAX / 64, clock, &mut rows), None);
-        let mut other = Table::<Wide>::new(5000, HashKey { mask: !mask, multiplier }, Huge::Never).unwrap();
+        let mut other = Table::<V6>::new(5000, HashKey { mask: !mask, multiplier }, Huge::Never).unwrap();
         for row in &rows {
             prop_assert!(map.contains_key(&(row.client, row.real.0)));
             prop_assert!(other.import(row, |real, _| real == row.real, clock, &counters).is_ok());
