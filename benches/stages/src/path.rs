@@ -8,7 +8,7 @@ use dataplane::snapshot::Policy;
 use dataplane::worker::{SWEEP_IDLE, Worker};
 use traffic::packet::{ACK, SYN};
 use traffic::prepared::Prepared;
-use traffic::world::{START, worker_of, worker_with};
+use traffic::world::{Kind, START, worker_of, worker_with};
 
 /// Virtual time of a turn in nanoseconds: 64 packets at some 30 ns.
 const TURN: u64 = 2_000;
@@ -36,7 +36,15 @@ impl Path {
     /// As [`with`](Self::with), with a UDP service whose datagrams are scheduled one by one.
     pub fn one_packet(capacity: usize, frames: usize, reals: (u8, Algorithm), huge: memory::Huge) -> Self {
         let udp = Policy { one_packet: true, ..Policy::default() };
-        Self::of(worker_of(Prepared::new(frames), capacity, reals, udp, huge), frames)
+        let kind = Kind { udp, ..Kind::default() };
+        Self::of(worker_of(Prepared::new(frames), capacity, reals, kind, huge), frames)
+    }
+
+    /// With services on any port, of one real each that keeps the port.
+    pub fn any_port(capacity: usize, frames: usize, huge: memory::Huge) -> Self {
+        let kind = Kind { any_port: true, ..Kind::default() };
+        let reals = (1, Algorithm::WeightedRoundRobin);
+        Self::of(worker_of(Prepared::new(frames), capacity, reals, kind, huge), frames)
     }
 
     fn of((worker, control): (Worker<Prepared>, ControlEnd), frames: usize) -> Self {

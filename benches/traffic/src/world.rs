@@ -56,10 +56,19 @@ pub fn worker_with<Io: FrameIo>(
     (reals, algorithm): (u8, Algorithm),
     huge: memory::Huge,
 ) -> (Worker<Io>, ControlEnd) {
-    worker_of(io, capacity, (reals, algorithm), Policy::default(), huge)
+    worker_of(io, capacity, (reals, algorithm), Kind::default(), huge)
 }
 
-/// As [`worker_with`], with this policy of the UDP service.
+/// What kind of services there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kind {
+    /// The policy of the UDP service.
+    pub udp: Policy,
+    /// Whether they are on any port, and so are their reals.
+    pub any_port: bool,
+}
+
+/// As [`worker_with`], with services of this kind.
 ///
 /// # Panics
 /// As [`worker_with`].
@@ -67,12 +76,12 @@ pub fn worker_of<Io: FrameIo>(
     io: Io,
     capacity: usize,
     (reals, algorithm): (u8, Algorithm),
-    udp: Policy,
+    kind: Kind,
     huge: memory::Huge,
 ) -> (Worker<Io>, ControlEnd) {
     let (end, mut control) = channel(next_hops(reals), Arc::default());
     let mut worker = Worker::new(io, end, capacity, HASH_KEY, huge).expect("memory for the table");
-    let snapshot = snapshot_of(reals, algorithm, udp, Steering::Software);
+    let snapshot = snapshot_of(reals, algorithm, kind, Steering::Software);
     configure(&mut control, Arc::new(snapshot), reals);
     worker.turn(START);
     (worker, control)
@@ -141,11 +150,12 @@ pub fn snapshot(reals: u8) -> Snapshot {
 /// # Panics
 /// Never: the addresses in it are written right.
 pub fn steered_snapshot(reals: u8, steering: Steering) -> Snapshot {
-    snapshot_of(reals, Algorithm::WeightedRoundRobin, Policy::default(), steering)
+    snapshot_of(reals, Algorithm::WeightedRoundRobin, Kind::default(), steering)
 }
 
-fn snapshot_of(reals: u8, algorithm: Algorithm, udp: Policy, steering: Steering) -> Snapshot {
-    let key_of = |protocol, port| ServiceKey::new(protocol, SocketAddrV4::new(VIP, port).into());
+fn snapshot_of(reals: u8, algorithm: Algorithm, kind: Kind, steering: Steering) -> Snapshot {
+    let port_of = |port| if kind.any_port { 0 } else { port };
+    let key_of = |protocol, port| ServiceKey::new(protocol, SocketAddrV4::new(VIP, port_of(port)).into());
     let services = [key_of(Protocol::Tcp, TCP_PORT), key_of(Protocol::Udp, UDP_PORT)];
     let port = |side, mac, address: &str| Interface {
         side,
@@ -165,7 +175,7 @@ fn snapshot_of(reals: u8, algorithm: Algorithm, udp: Policy, steering: Steering)
             .zip(services)
             .map(|(index, key)| {
                 let schedule = schedule_by(algorithm, index * u32::from(reals), &vec![1; usize::from(reals)]);
-                let policy = if key.protocol == Protocol::Udp { udp } else { Policy::default() };
+                let policy = if key.protocol == Protocol::Udp { kind.udp } else { Policy::default() };
                 Some(Service { key, policy, timeouts: None, schedule: Arc::new(schedule) })
             })
             .collect(),

@@ -163,7 +163,9 @@ impl<F: Compiled> Part<F> {
     /// From now on the id is this real's; it matches nothing if that is of another family.
     fn put_real(&mut self, id: RealId, real: Option<&Real>) {
         self.rewrites[id.0 as usize] = match real {
-            Some(real) if !real.key.service.is_exact() => F::Record::of_several_ports(real.next_hop),
+            Some(real) if !real.key.service.is_exact() => {
+                F::Record::of_several_ports(&real.key, real.next_hop)
+            }
             Some(real) => {
                 let is_over = real.removed.is_some() || real.is_emptied;
                 F::Record::of(&real.key.at_port(0), real.next_hop, is_over)

@@ -228,7 +228,7 @@ impl Snapshot {
         if self.rewrite::<F>(id).matches(direction, remote) {
             return true;
         }
-        let Some(key) = self.real_key(id).filter(|key| !key.service.is_exact()) else { return false };
+        let Some(key) = self.on_several_ports(id) else { return false };
         let RealKey { service, endpoint } = key.at_port(port());
         match direction {
             Direction::Forward => {
@@ -238,15 +238,38 @@ impl Snapshot {
         }
     }
 
-    /// The translation of a connection of this real whose client asked for this port.
+    /// The record of a connection of this real whose client asked for this port.
     pub(crate) fn rewrite_at<F: Compiled>(&self, id: RealId, port: u16) -> Cow<'_, F::Record> {
-        let record = self.rewrite::<F>(id);
-        match self.real_key(id) {
-            Some(key) if !key.service.is_exact() => {
-                Cow::Owned(F::Record::of(&key.at_port(port), record.next_hop(), false))
-            }
-            _ => Cow::Borrowed(record),
+        match self.on_several_ports(id) {
+            Some(key) => self.rewrite_of_port::<F>(id, key, port),
+            None => Cow::Borrowed(self.rewrite::<F>(id)),
         }
+    }
+
+    /// What translates the packets of such a connection, which it need not match.
+    #[inline(always)]
+    pub(crate) fn translation_at<F: Compiled>(
+        &self,
+        id: RealId,
+        port: impl FnOnce() -> u16,
+    ) -> Cow<'_, F::Record> {
+        match self.on_several_ports(id) {
+            Some(key) if !F::Record::KEEPS_PORTS || key.endpoint.port() != 0 => {
+                self.rewrite_of_port::<F>(id, key, port())
+            }
+            _ => Cow::Borrowed(self.rewrite::<F>(id)),
+        }
+    }
+
+    #[inline(never)]
+    fn rewrite_of_port<F: Compiled>(&self, id: RealId, key: &RealKey, port: u16) -> Cow<'_, F::Record> {
+        Cow::Owned(F::Record::of(&key.at_port(port), self.rewrite::<F>(id).next_hop(), false))
+    }
+
+    /// The real with this id, if its service is on several ports.
+    #[inline(always)]
+    fn on_several_ports(&self, id: RealId) -> Option<&RealKey> {
+        self.keys.get(id.0 as usize)?.as_ref().filter(|key| !key.service.is_exact())
     }
 
     /// The service that listens there: an endpoint of the family as it lies on the wire, and a protocol number. If its

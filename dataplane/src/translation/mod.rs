@@ -52,9 +52,13 @@ pub trait Record: Clone + Debug + 'static {
     /// A removed one matches no packet from a client: the slow path says why.
     fn of(key: &RealKey, next_hop: NextHopId, removed: bool) -> Self;
 
-    /// For a real whose service is on several ports, so that each of its connections has a translation of its own:
-    /// knows the next hop, and matches as [`VACANT`](Self::VACANT) does.
-    fn of_several_ports(next_hop: NextHopId) -> Self;
+    /// Whether a record of a real that has the port which is asked for translates packets of all ports.
+    const KEEPS_PORTS: bool;
+
+    /// For a real whose service is on several ports, so that what its packets match depends on the connection: it knows
+    /// the next hop, and matches as [`VACANT`](Self::VACANT) does. If the real has the port that is asked for, it
+    /// translates packets all the same where records [keep ports](Self::KEEPS_PORTS).
+    fn of_several_ports(key: &RealKey, next_hop: NextHopId) -> Self;
 
     /// The next hop to the real.
     fn next_hop(&self) -> NextHopId;

@@ -49,6 +49,8 @@ const OFFSETS: u32 = (tcp::field::CHECKSUM | udp::field::CHECKSUM) as u32;
 /// How many bits there are for it, below the next hop.
 const NEXT_HOP_SHIFT: u32 = u32::BITS - OFFSETS.leading_zeros();
 const _: () = assert!(NextHopId::CAPACITY - 1 <= (u32::MAX >> NEXT_HOP_SHIFT) as usize);
+/// A port, where all have the same translation.
+const ANY_PORT: u16 = 1;
 /// No protocol that is balanced: no packet from a client matches.
 const NO_PROTOCOL: u8 = u8::MAX;
 /// The bytes that tell whether a packet is of a real, by direction.
@@ -94,8 +96,10 @@ impl Record for Rewrite {
         }
     }
 
-    fn of_several_ports(next_hop: NextHopId) -> Self {
-        Self { next_hop_and_offset: next_hop.0 << NEXT_HOP_SHIFT, ..Self::VACANT.clone() }
+    const KEEPS_PORTS: bool = true;
+
+    fn of_several_ports(key: &RealKey, next_hop: NextHopId) -> Self {
+        Self { expected: Self::VACANT.expected, ..Self::of(&key.at_port(ANY_PORT), next_hop, false) }
     }
 
     #[inline(always)]
@@ -166,20 +170,20 @@ fn at_header_checksum(delta: u16) -> u32 {
 
 /// [`Rewrite::change`] where the source (0) or destination (1) becomes `to`.
 fn change(side: usize, from: SocketAddrV4, to: SocketAddrV4, header_delta: u16) -> Fields {
-    let mut bytes = [0; 16];
-    let mut subtract = |at: usize, from: &[u8], to: &[u8]| {
-        for (index, (from, to)) in from.chunks(2).zip(to.chunks(2)).enumerate() {
-            let word = |pair: &[u8]| u16::from_ne_bytes([pair[0], pair[1]]);
-            bytes[at + 2 * index..][..2].copy_from_slice(&word(to).wrapping_sub(word(from)).to_ne_bytes());
-        }
+    let fields = |ttl, header_delta: u16, end: SocketAddrV4| {
+        let mut bytes = [0; 16];
+        bytes[0] = ttl;
+        bytes[at::HEADER_CHECKSUM..][..2].copy_from_slice(&header_delta.to_ne_bytes());
+        bytes[at::ADDRESSES[side]..][..4].copy_from_slice(&end.ip().octets());
+        bytes[at::PORTS[side]..][..2].copy_from_slice(&end.port().to_be_bytes());
+        bytes
     };
-    subtract(0, &[1, 0], &[0, 0]);
-    subtract(at::HEADER_CHECKSUM, &header_delta.to_ne_bytes(), &[0, 0]);
-    subtract(at::ADDRESSES[side], &from.ip().octets(), &to.ip().octets());
-    subtract(at::PORTS[side], &from.port().to_be_bytes(), &to.port().to_be_bytes());
-    for pair in bytes.chunks_mut(2) {
-        let less = u16::from_ne_bytes([pair[0], pair[1]]).wrapping_sub(1);
-        pair.copy_from_slice(&less.to_ne_bytes());
+    let (before, after) = (fields(1, header_delta, from), fields(0, 0, to));
+    let mut bytes = [0; 16];
+    let pairs = before.as_chunks().0.iter().zip(after.as_chunks().0);
+    for ((before, after), less) in pairs.zip(bytes.as_chunks_mut::<2>().0) {
+        let change = u16::from_ne_bytes(*after).wrapping_sub(u16::from_ne_bytes(*before));
+        *less = change.wrapping_sub(1).to_ne_bytes();
     }
     Bytes16::from_bytes(bytes)
 }

@@ -70,7 +70,10 @@ impl Record for Rewrite {
         }
     }
 
-    fn of_several_ports(next_hop: NextHopId) -> Self {
+    /// Ports are put in, not changed by a difference.
+    const KEEPS_PORTS: bool = false;
+
+    fn of_several_ports(_: &RealKey, next_hop: NextHopId) -> Self {
         Self { next_hop, ..Self::VACANT.clone() }
     }
 

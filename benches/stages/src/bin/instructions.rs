@@ -41,7 +41,7 @@ fn collected(work: &mut dyn FnMut()) {
 
 type Stage = (&'static str, fn() -> usize);
 
-const STAGES: [Stage; 18] = [
+const STAGES: [Stage; 20] = [
     ("decode", decode),
     ("rewrite", rewrite),
     ("established-tcp-forward", || established(1, Direction::Forward)),
@@ -54,6 +54,8 @@ const STAGES: [Stage; 18] = [
     ("new-connection-wlc", || new_connection_by(Algorithm::WeightedLeastConnection)),
     ("new-connection-sh", || new_connection_by(Algorithm::SourceHashing)),
     ("new-connection-mh", || new_connection_by(Algorithm::MaglevHashing)),
+    ("any-port-forward", || any_port(Direction::Forward)),
+    ("any-port-reverse", || any_port(Direction::Reverse)),
     ("one-packet", || one_packet(Direction::Forward)),
     ("one-packet-reply", || one_packet(Direction::Reverse)),
     ("whole-connection", || whole_connections(false)),
@@ -195,6 +197,14 @@ fn new_connection_by(algorithm: Algorithm) -> usize {
     });
     assert_eq!(path.created(), u64::from(others + FLOWS));
     FLOWS as usize
+}
+
+/// As [`established`], of services on any port, whose reals keep it.
+fn any_port(direction: Direction) -> usize {
+    let mut path = Path::any_port(CAPACITY, FLOWS as usize, Huge::Never);
+    path.establish(FLOWS);
+    path.line_up(&random_flows(1), direction, ACK);
+    counted(&mut path)
 }
 
 /// Datagrams of a one-packet service, each of another client that has sent one before, by turns over four reals; or the

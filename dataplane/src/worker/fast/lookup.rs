@@ -172,7 +172,8 @@ impl<'a, F: Frame> Fast<'a, F> {
         };
         let (slot, entry) = table.find_by_slot(table.hash(key), key, belongs)?;
         table.touch(slot, tick);
-        let (fields, rewrite) = (V::fields(head), snapshot.rewrite_at::<V>(entry.real(), table.port(slot)));
+        let (fields, rewrite) =
+            (V::fields(head), snapshot.translation_at::<V>(entry.real(), || table.port(slot)));
         self.path(tick).translate(head, fields, (slot.into(), entry), &rewrite, direction, &length)
     }
 }
