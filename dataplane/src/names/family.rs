@@ -1,6 +1,9 @@
 //! Address families.
 
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::{BitAnd, Not};
 
 /// An address and port as 48 bits in the order of the wire, first byte lowest.
 pub const fn endpoint_bits(endpoint: SocketAddrV4) -> u64 {
@@ -20,6 +23,84 @@ impl V6 {
     pub const fn folded(address: u128) -> u32 {
         let half = address as u64 ^ (address >> 64) as u64;
         half as u32 ^ (half >> 32) as u32
+    }
+}
+
+/// An address as a number: what prefixes and masks are compared with.
+pub trait Bits: Copy + Debug + Eq + Hash + BitAnd<Output = Self> + Not<Output = Self> {
+    /// Zero, which is also the mask that all addresses are equal under.
+    const ZERO: Self;
+
+    /// That of an address, if it is of this family.
+    fn of(address: IpAddr) -> Option<Self>;
+
+    /// The address's first byte.
+    fn first_byte(self) -> u8;
+
+    /// The address with this first byte and no other bit.
+    fn from_first_byte(byte: u8) -> Self;
+
+    /// How many of the first bits of both are equal.
+    fn equal_bits(self, other: Self) -> u32;
+
+    /// The mask of a prefix of this length.
+    fn mask(length: u32) -> Self;
+}
+
+/// Of IPv4.
+impl Bits for u32 {
+    const ZERO: Self = 0;
+
+    #[inline(always)]
+    fn of(address: IpAddr) -> Option<Self> {
+        V4::bits(address)
+    }
+
+    #[inline(always)]
+    fn first_byte(self) -> u8 {
+        (self >> 24) as u8
+    }
+
+    fn from_first_byte(byte: u8) -> Self {
+        Self::from(byte) << 24
+    }
+
+    fn equal_bits(self, other: Self) -> u32 {
+        (self ^ other).leading_zeros()
+    }
+
+    fn mask(length: u32) -> Self {
+        !Self::MAX.checked_shr(length).unwrap_or(0)
+    }
+}
+
+/// Of IPv6.
+impl Bits for u128 {
+    const ZERO: Self = 0;
+
+    #[inline(always)]
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V6(address) => Some(address.to_bits()),
+            IpAddr::V4(_) => None,
+        }
+    }
+
+    #[inline(always)]
+    fn first_byte(self) -> u8 {
+        (self >> 120) as u8
+    }
+
+    fn from_first_byte(byte: u8) -> Self {
+        Self::from(byte) << 120
+    }
+
+    fn equal_bits(self, other: Self) -> u32 {
+        (self ^ other).leading_zeros()
+    }
+
+    fn mask(length: u32) -> Self {
+        !Self::MAX.checked_shr(length).unwrap_or(0)
     }
 }
 

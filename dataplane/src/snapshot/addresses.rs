@@ -1,6 +1,7 @@
 //! Our own addresses, and those that stand for a whole link.
 
 use super::Interface;
+use crate::names::family::V6;
 use crate::names::side::Side;
 use hashbrown::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -143,10 +144,11 @@ fn interfaces_where(interfaces: &[Interface], wanted: impl Fn(&Interface) -> boo
     bits.fold(0, |set, (index, _)| set | 1 << index)
 }
 
-/// A link of one or two addresses has no broadcast address, and its lowest address is a host's (RFC 3021).
+/// A link of one or two addresses has no broadcast address, and its lowest address is a host's (RFC 3021). IPv6 has none
+/// at all.
 fn link_broadcasts(interfaces: &[Interface]) -> HashSet<IpAddr> {
     let prefixes = interfaces.iter().flat_map(|interface| &interface.addresses);
-    let links = prefixes.filter(|prefix| prefix.prefix_len() < 31);
+    let links = prefixes.filter(|prefix| prefix.addr().is_ipv4() && prefix.prefix_len() < 31);
     links.flat_map(|prefix| [prefix.broadcast(), prefix.network()]).collect()
 }
 
@@ -156,7 +158,7 @@ fn link_broadcasts(interfaces: &[Interface]) -> HashSet<IpAddr> {
 fn mark(address: IpAddr) -> usize {
     let bits = match address {
         IpAddr::V4(address) => u32::from_ne_bytes(address.octets()),
-        IpAddr::V6(_) => 0,
+        IpAddr::V6(address) => V6::folded(u128::from_le_bytes(address.octets())),
     };
     (bits.wrapping_mul(0x9e37_79b1) >> 24) as usize
 }

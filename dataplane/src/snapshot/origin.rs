@@ -2,7 +2,7 @@
 //! the prefixes that are known).
 
 use super::{Interface, Routes};
-use crate::names::family::V4;
+use crate::names::family::Bits;
 use crate::names::ids::{InterfaceId, MAX_INTERFACES};
 use crate::names::side::Side;
 use ipnet::IpNet;
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 /// towards clients alone. A source in no prefix may come from anywhere: no interface is known for it.
 #[derive(Clone, Debug)]
 pub(super) struct Origins {
-    elsewhere: Vec<Cover>,
+    elsewhere: Vec<Covers>,
     /// As a set of bits: the interfaces towards reals on which some real belongs elsewhere, so that what looks like a
     /// reply may be none.
     reals_elsewhere: u16,
@@ -24,7 +24,7 @@ pub(super) struct Origins {
 impl Origins {
     /// Of no reals.
     pub(super) fn new(interfaces: &[Interface], routes: &Routes) -> Self {
-        let cover = |interface| routes.other_links(interface).fold(Cover::default(), Cover::with);
+        let cover = |interface| routes.other_links(interface).fold(Covers::default(), Covers::with);
         let elsewhere = InterfaceId::all().take(interfaces.len()).map(cover).collect();
         Self { elsewhere, reals_elsewhere: 0, counts: [0; MAX_INTERFACES] }
     }
@@ -84,47 +84,74 @@ pub(super) fn is_inside_from(
         && routes.to_real(real).is_some_and(|hop| side(hop.interface).is_some_and(|side| side != Side::Vip))
 }
 
+/// One for each address family.
+#[derive(Clone, Debug)]
+struct Covers {
+    v4: Cover<u32>,
+    v6: Cover<u128>,
+}
+
+impl Default for Covers {
+    fn default() -> Self {
+        Self { v4: Cover::new(), v6: Cover::new() }
+    }
+}
+
+impl Covers {
+    #[inline(always)]
+    fn has(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.v4.has(address.to_bits()),
+            IpAddr::V6(address) => self.v6.has(address.to_bits()),
+        }
+    }
+
+    /// With this prefix too.
+    fn with(self, prefix: IpNet) -> Self {
+        match prefix {
+            IpNet::V4(_) => Self { v4: self.v4.with(prefix), ..self },
+            IpNet::V6(_) => Self { v6: self.v6.with(prefix), ..self },
+        }
+    }
+}
+
 /// Prefixes that a cover has at most: as many are compared at once.
 const PREFIXES: usize = 4;
 
 /// A few prefixes that cover all that were put in, and more if those were many.
 #[derive(Clone, Debug)]
-struct Cover {
-    masks: [u32; PREFIXES],
-    networks: [u32; PREFIXES],
+struct Cover<B> {
+    masks: [B; PREFIXES],
+    networks: [B; PREFIXES],
 }
 
-impl Default for Cover {
-    /// None: no address is 1 under a mask of zero.
-    fn default() -> Self {
-        Self { masks: [0; PREFIXES], networks: [1; PREFIXES] }
+impl<B: Bits> Cover<B> {
+    /// No prefix: under a mask of zero no address is all ones.
+    fn new() -> Self {
+        Self { masks: [B::ZERO; PREFIXES], networks: [!B::ZERO; PREFIXES] }
     }
-}
 
-impl Cover {
     #[inline(always)]
-    fn has(&self, address: IpAddr) -> bool {
-        let Some(bits) = V4::bits(address) else { return false };
+    fn has(&self, bits: B) -> bool {
         let pairs = self.masks.iter().zip(&self.networks);
-        pairs.fold(false, |has, (mask, network)| has | (bits & mask == *network))
+        pairs.fold(false, |has, (mask, network)| has | (bits & *mask == *network))
     }
 
     /// With this prefix too. If there is no place for it, the two become one that have the longest prefix in common.
     fn with(self, prefix: IpNet) -> Self {
-        let bits = |address| V4::bits(address);
-        let Some(added) = bits(prefix.netmask()).zip(bits(prefix.network())) else { return self };
+        let Some(added) = B::of(prefix.netmask()).zip(B::of(prefix.network())) else { return self };
         let pairs = self.masks.iter().zip(&self.networks);
-        let kept = pairs.filter(|(mask, network)| **network & !**mask == 0);
-        let mut all: Vec<(u32, u32)> = kept.map(|(mask, network)| (*mask, *network)).collect();
+        let kept = pairs.filter(|(mask, network)| **network & !**mask == B::ZERO);
+        let mut all: Vec<(B, B)> = kept.map(|(mask, network)| (*mask, *network)).collect();
         all.push(added);
         while all.len() > PREFIXES {
             let pairs = (0..all.len()).flat_map(|second| (0..second).map(move |first| (first, second)));
-            let in_common = |(first, second): &(usize, usize)| common(all[*first], all[*second]);
-            let Some((first, second)) = pairs.max_by_key(|pair| in_common(pair).0) else { break };
+            let in_common = |(first, second): &(usize, usize)| common_length(all[*first], all[*second]);
+            let Some((first, second)) = pairs.max_by_key(in_common) else { break };
             all[first] = common(all[first], all[second]);
             all.remove(second);
         }
-        let mut cover = Self::default();
+        let mut cover = Self::new();
         for (index, (mask, network)) in all.into_iter().enumerate() {
             (cover.masks[index], cover.networks[index]) = (mask, network);
         }
@@ -133,41 +160,61 @@ impl Cover {
 }
 
 /// The longest prefix that both are in.
-fn common((mask, network): (u32, u32), (other_mask, other): (u32, u32)) -> (u32, u32) {
-    let equal = (network ^ other).leading_zeros();
-    let mask = mask & other_mask & !u32::MAX.checked_shr(equal).unwrap_or(0);
-    (mask, network & mask)
+fn common<B: Bits>(first: (B, B), second: (B, B)) -> (B, B) {
+    let mask = B::mask(common_length(first, second));
+    (mask, first.1 & mask)
+}
+
+/// Its length.
+fn common_length<B: Bits>((mask, network): (B, B), (other_mask, other): (B, B)) -> u32 {
+    let length = |mask: B| mask.equal_bits(!B::ZERO);
+    network.equal_bits(other).min(length(mask)).min(length(other_mask))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::net::Ipv4Addr;
-
-    fn bits(address: IpAddr) -> u32 {
-        V4::bits(address).unwrap()
-    }
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn prefix() -> impl Strategy<Value = IpNet> {
         let near = prop_oneof![any::<u32>(), (0..1u32 << 16).prop_map(|low| 0x0a00_0000 | low)];
-        (near, 0..=32u8).prop_map(|(bits, length)| IpNet::new(Ipv4Addr::from(bits).into(), length).unwrap())
+        (near, 0..=32u8, any::<bool>()).prop_map(|(bits, length, is_v6)| {
+            let v6 = Ipv6Addr::from_bits(u128::from(bits) << 96 | u128::from(bits));
+            let address = if is_v6 { v6.into() } else { Ipv4Addr::from(bits).into() };
+            IpNet::new(address, if is_v6 { 4 * length } else { length }).unwrap()
+        })
+    }
+
+    /// Some host of a prefix.
+    fn host(prefix: &IpNet, random: u128) -> IpAddr {
+        match prefix {
+            IpNet::V4(prefix) => {
+                let host = random as u32 & prefix.hostmask().to_bits();
+                Ipv4Addr::from(prefix.network().to_bits() | host).into()
+            }
+            IpNet::V6(prefix) => {
+                let host = random & prefix.hostmask().to_bits();
+                Ipv6Addr::from(prefix.network().to_bits() | host).into()
+            }
+        }
     }
 
     proptest! {
         #[test]
         fn all_that_was_put_in_is_covered_and_no_more_while_there_is_room(
-            prefixes in prop::collection::vec(prefix(), 0..9),
-            random: u32,
+            prefixes in prop::collection::vec(prefix(), 0..9), random: u128,
         ) {
-            let cover = prefixes.iter().copied().fold(Cover::default(), Cover::with);
+            let cover = prefixes.iter().copied().fold(Covers::default(), Covers::with);
             for prefix in &prefixes {
-                let host = bits(prefix.network()) | random & bits(prefix.hostmask());
-                prop_assert!(cover.has(Ipv4Addr::from(host).into()));
+                prop_assert!(cover.has(host(prefix, random)));
             }
-            if prefixes.len() <= PREFIXES {
-                let is_in = prefixes.iter().any(|prefix| prefix.contains(&IpAddr::V4(random.into())));
-                prop_assert_eq!(cover.has(Ipv4Addr::from(random).into()), is_in);
+            for address in [IpAddr::V4((random as u32).into()), IpAddr::V6(random.into())] {
+                let of_family = prefixes.iter().filter(|prefix| prefix.addr().is_ipv4() == address.is_ipv4());
+                if of_family.count() <= PREFIXES {
+                    let is_in = prefixes.iter().any(|prefix| prefix.contains(&address));
+                    prop_assert_eq!(cover.has(address), is_in);
+                }
             }
         }
     }
@@ -176,7 +223,7 @@ mod tests {
     fn the_nearest_become_one() {
         let prefixes = ["10.0.0.0/24", "10.0.1.0/24", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"];
         let cover =
-            prefixes.iter().fold(Cover::default(), |cover, prefix| cover.with(prefix.parse().unwrap()));
+            prefixes.iter().fold(Covers::default(), |cover, prefix| cover.with(prefix.parse().unwrap()));
         for (address, is_in) in
             [("10.0.0.1", true), ("10.0.1.1", true), ("10.0.2.1", false), ("203.0.112.1", false)]
         {

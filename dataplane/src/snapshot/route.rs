@@ -2,7 +2,7 @@
 
 use super::Interface;
 use super::word_hash::BuildWordHasher;
-use crate::names::family::V4;
+use crate::names::family::Bits;
 use crate::names::ids::{InterfaceId, NeighbourKey};
 use crate::names::side::Side;
 use arrayvec::ArrayVec;
@@ -28,25 +28,32 @@ const FEW: usize = 8;
 /// handled.
 #[derive(Clone, Debug)]
 pub struct Routes {
-    all: Table,
-    /// By interface, those that leave on it.
-    of_interface: Vec<Table>,
-    /// The default route towards reals.
-    to_reals: Option<Way>,
+    v4: OfFamily<u32>,
+    v6: OfFamily<u128>,
     /// Every gateway once.
     gateways: Vec<NeighbourKey>,
     /// By interface.
     sides: Vec<Side>,
 }
 
-/// Some of the routes: few of them are looked at one by one, more by a hash map for each prefix length. A look-up
-/// costs at most 33 probes whatever their number.
+/// The routes of one address family.
 #[derive(Clone, Debug)]
-struct Table {
+struct OfFamily<B> {
+    all: Table<B>,
+    /// By interface, those that leave on it.
+    of_interface: Vec<Table<B>>,
+    /// The default route towards reals.
+    to_reals: Option<Way>,
+}
+
+/// Some of the routes: few of them are looked at one by one, more by a hash map for each prefix length. A look-up
+/// costs as many probes as there are prefix lengths at most, whatever the routes' number.
+#[derive(Clone, Debug)]
+struct Table<B> {
     /// By netmask, the longest first; in each by network.
-    by_length: Vec<(u32, HashMap<u32, Way, BuildWordHasher>)>,
+    by_length: Vec<(B, HashMap<B, Way, BuildWordHasher>)>,
     /// All of them, the longest first; empty if they are too many.
-    few: ArrayVec<(u32, u32, Way), FEW>,
+    few: ArrayVec<(B, B, Way), FEW>,
     /// By a destination's first byte, which of the few it takes whatever the other bytes are; [`FEW`]: these
     /// decide, or there is none.
     by_first_byte: [u8; 256],
@@ -98,20 +105,9 @@ impl Routes {
         };
         let ways = on_link.chain(routes.iter().copied());
         let ways: Vec<Way> = ways.map(|route| Way { route, gateway: number(&route) }).collect();
-        let of_interface =
-            |interface: usize| ways.iter().filter(move |way| way.route.interface.index() == interface);
-        let nearness =
-            |way: &&Way| match interfaces.get(way.route.interface.index()).map(|interface| interface.side) {
-                Some(Side::Dip) => 0,
-                Some(Side::Both) => 1,
-                Some(Side::Vip) | None => 2,
-            };
         Self {
-            all: Table::new(&ways),
-            of_interface: (0..interfaces.len())
-                .map(|interface| Table::new(of_interface(interface)))
-                .collect(),
-            to_reals: ways.iter().filter(|way| way.is_default()).min_by_key(nearness).copied(),
+            v4: OfFamily::new(interfaces, &ways),
+            v6: OfFamily::new(interfaces, &ways),
             gateways,
             sides: interfaces.iter().map(|interface| interface.side).collect(),
         }
@@ -119,22 +115,50 @@ impl Routes {
 
     /// The host that a packet of no connection is sent to next.
     pub fn next(&self, destination: IpAddr) -> Option<NeighbourKey> {
-        self.all.way(destination).map(|way| way.next(destination).key)
+        self.way(destination).map(|way| way.next(destination).key)
     }
 
     /// The host that packets to a real are sent to next. Of the defaults it is that of an interface towards reals.
     pub fn to_real(&self, real: IpAddr) -> Option<NeighbourKey> {
-        let way = self.all.way(real)?;
-        let way = if way.is_default() { self.to_reals.as_ref().unwrap_or(way) } else { way };
+        let way = self.way(real)?;
+        let default = match real {
+            IpAddr::V4(_) => &self.v4.to_reals,
+            IpAddr::V6(_) => &self.v6.to_reals,
+        };
+        let way = if way.is_default() { default.as_ref().unwrap_or(way) } else { way };
         Some(way.next(real).key)
+    }
+
+    /// The route of a packet of no connection.
+    fn way(&self, destination: IpAddr) -> Option<&Way> {
+        match destination {
+            IpAddr::V4(address) => self.v4.all.way(address.to_bits()),
+            IpAddr::V6(address) => self.v6.all.way(address.to_bits()),
+        }
+    }
+
+    /// The route of those that leave on an interface.
+    fn way_on(&self, interface: InterfaceId, destination: IpAddr) -> Option<&Way> {
+        match destination {
+            IpAddr::V4(address) => self.v4.way_on(interface, address.to_bits()),
+            IpAddr::V6(address) => self.v6.way_on(interface, address.to_bits()),
+        }
+    }
+
+    /// The route back to a client whose packets come by `arrival`.
+    #[inline(always)]
+    fn way_back(&self, client: IpAddr, arrival: InterfaceId) -> Option<&Way> {
+        match client {
+            IpAddr::V4(address) => self.v4.way_back(address.to_bits(), arrival),
+            IpAddr::V6(address) => self.v6.way_back(address.to_bits(), arrival),
+        }
     }
 
     /// The host that packets to a client are sent to next whose own packets come by `arrival`: of the routes that leave
     /// there, if one leads to the client, else of all.
     #[inline(always)]
     pub fn to_client(&self, client: IpAddr, arrival: InterfaceId) -> Option<NextOnWay> {
-        let own = self.of_interface.get(arrival.index()).and_then(|routes| routes.way(client));
-        own.or_else(|| self.all.search(V4::bits(client)?)).map(|way| way.next(client))
+        self.way_back(client, arrival).map(|way| way.next(client))
     }
 
     /// Whether a packet that came by `arrival` and belongs to no connection would go back to where it came from:
@@ -143,11 +167,10 @@ impl Routes {
     /// (VRRP).
     pub fn turns_back(&self, source: IpAddr, destination: IpAddr, arrival: InterfaceId) -> bool {
         let by_default = |way: &Way| way.is_default() && way.gateway.is_some();
-        let Some(there) = self.all.way(destination).filter(|way| by_default(way)) else { return false };
+        let Some(there) = self.way(destination).filter(|way| by_default(way)) else { return false };
         let side =
             |interface: InterfaceId| self.sides.get(interface.index()).filter(|side| **side != Side::Both);
-        let own = self.of_interface.get(arrival.index()).and_then(|routes| routes.way(source));
-        let back = own.or_else(|| self.all.search(V4::bits(source)?));
+        let back = self.way_back(source, arrival);
         side(arrival).is_some()
             && side(arrival) == side(there.route.interface)
             && back.is_some_and(by_default)
@@ -157,18 +180,15 @@ impl Routes {
     /// alone.
     pub fn is_on_another_link(&self, address: IpAddr, interface: InterfaceId) -> bool {
         let is_other = |way: &Way| way.route.via.is_none() && way.route.interface != interface;
-        let Some(way) = self.all.way(address).filter(|way| is_other(way)) else { return false };
-        let own = self.of_interface.get(interface.index()).and_then(|routes| routes.way(address));
-        own.is_none_or(|own| {
+        let Some(way) = self.way(address).filter(|way| is_other(way)) else { return false };
+        self.way_on(interface, address).is_none_or(|own| {
             own.route.via.is_some() || own.route.prefix.prefix_len() < way.route.prefix.prefix_len()
         })
     }
 
     /// The prefixes of the links of other interfaces than `interface`.
     pub(super) fn other_links(&self, interface: InterfaceId) -> impl Iterator<Item = IpNet> + '_ {
-        let others =
-            self.of_interface.iter().enumerate().filter(move |(other, _)| *other != interface.index());
-        let ways = others.flat_map(|(_, routes)| routes.by_length.iter().flat_map(|(_, ways)| ways.values()));
+        let ways = self.v4.not_on(interface).chain(self.v6.not_on(interface));
         ways.filter(|way| way.route.via.is_none()).map(|way| way.route.prefix)
     }
 
@@ -178,13 +198,53 @@ impl Routes {
     }
 }
 
-impl Table {
+impl<B: Bits + Ord> OfFamily<B> {
+    /// Those of the family among all routes.
+    fn new(interfaces: &[Interface], ways: &[Way]) -> Self {
+        let of_family: Vec<_> =
+            ways.iter().filter(|way| B::of(way.route.prefix.addr()).is_some()).copied().collect();
+        let of_interface =
+            |interface: usize| of_family.iter().filter(move |way| way.route.interface.index() == interface);
+        let nearness =
+            |way: &&Way| match interfaces.get(way.route.interface.index()).map(|interface| interface.side) {
+                Some(Side::Dip) => 0,
+                Some(Side::Both) => 1,
+                Some(Side::Vip) | None => 2,
+            };
+        Self {
+            all: Table::new(&of_family),
+            of_interface: (0..interfaces.len())
+                .map(|interface| Table::new(of_interface(interface)))
+                .collect(),
+            to_reals: of_family.iter().filter(|way| way.is_default()).min_by_key(nearness).copied(),
+        }
+    }
+
+    fn way_on(&self, interface: InterfaceId, bits: B) -> Option<&Way> {
+        self.of_interface.get(interface.index()).and_then(|routes| routes.way(bits))
+    }
+
+    #[inline(always)]
+    fn way_back(&self, bits: B, arrival: InterfaceId) -> Option<&Way> {
+        let own = self.of_interface.get(arrival.index()).and_then(|routes| routes.way(bits));
+        own.or_else(|| self.all.search(bits))
+    }
+
+    /// Those that leave on other interfaces.
+    fn not_on(&self, interface: InterfaceId) -> impl Iterator<Item = &Way> {
+        let others = self.of_interface.iter().enumerate();
+        let others = others.filter(move |(other, _)| *other != interface.index());
+        others.flat_map(|(_, routes)| routes.by_length.iter().flat_map(|(_, ways)| ways.values()))
+    }
+}
+
+impl<B: Bits + Ord> Table<B> {
     fn new<'a>(ways: impl IntoIterator<Item = &'a Way>) -> Self {
-        let mut by_length: Vec<(u32, HashMap<u32, Way, BuildWordHasher>)> = Vec::new();
+        let mut by_length: Vec<(B, HashMap<B, Way, BuildWordHasher>)> = Vec::new();
         for way in ways {
             let prefix = way.route.prefix;
-            let Some(mask) = V4::bits(prefix.netmask()) else { continue };
-            let Some(network) = V4::bits(prefix.network()) else { continue };
+            let Some(mask) = B::of(prefix.netmask()) else { continue };
+            let Some(network) = B::of(prefix.network()) else { continue };
             let place = by_length.binary_search_by(|(other, _)| mask.cmp(other));
             let place = place.unwrap_or_else(|place| {
                 by_length.insert(place, (mask, HashMap::default()));
@@ -195,14 +255,13 @@ impl Table {
         let all = by_length.iter().flat_map(|(mask, ways)| ways.iter().map(|(net, way)| (*mask, *net, *way)));
         let is_few = by_length.iter().map(|(_, ways)| ways.len()).sum::<usize>() <= FEW;
         let few = if is_few { all.collect() } else { ArrayVec::new() };
-        let by_first_byte = std::array::from_fn(|byte| decided_by_first_byte(&few, byte as u32) as u8);
+        let by_first_byte = std::array::from_fn(|byte| decided_by_first_byte(&few, byte as u8) as u8);
         Self { few, by_first_byte, by_length }
     }
 
     #[inline(always)]
-    fn way(&self, destination: IpAddr) -> Option<&Way> {
-        let bits = V4::bits(destination)?;
-        let decided = self.by_first_byte[(bits >> 24) as usize];
+    fn way(&self, bits: B) -> Option<&Way> {
+        let decided = self.by_first_byte[usize::from(bits.first_byte())];
         match self.few.get(usize::from(decided)) {
             Some((.., way)) => Some(way),
             None => self.search(bits),
@@ -210,26 +269,73 @@ impl Table {
     }
 
     #[inline(never)]
-    fn search(&self, bits: u32) -> Option<&Way> {
+    fn search(&self, bits: B) -> Option<&Way> {
         if self.few.is_empty() {
-            return self.by_length.iter().find_map(|(mask, ways)| ways.get(&(bits & mask)));
+            return self.by_length.iter().find_map(|(mask, ways)| ways.get(&(bits & *mask)));
         }
-        self.few.iter().find(|(mask, network, _)| bits & mask == *network).map(|(.., way)| way)
+        self.few.iter().find(|(mask, network, _)| bits & *mask == *network).map(|(.., way)| way)
     }
 }
 
 /// Which of `routes`, the longest first, is for every destination whose first byte is `byte`; [`FEW`] if it is not
 /// the same one for all.
-fn decided_by_first_byte(routes: &[(u32, u32, Way)], byte: u32) -> usize {
-    const FIRST_BYTE: u32 = 0xff << 24;
-    let meets = |(mask, network, _): &(u32, u32, Way)| (byte << 24 ^ network) & mask & FIRST_BYTE == 0;
-    let first = routes.iter().position(meets).filter(|place| routes[*place].0 & !FIRST_BYTE == 0);
+fn decided_by_first_byte<B: Bits>(routes: &[(B, B, Way)], byte: u8) -> usize {
+    let first_byte = B::mask(8);
+    let meets = |(mask, network, _): &(B, B, Way)| {
+        let mask = *mask & first_byte;
+        B::from_first_byte(byte) & mask == *network & mask
+    };
+    let first = routes.iter().position(meets).filter(|place| routes[*place].0 & !first_byte == B::ZERO);
     first.unwrap_or(FEW)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    /// Addresses that have much in common, of both families.
+    fn address() -> impl Strategy<Value = IpAddr> {
+        let bits = prop::collection::vec(0..2u8, 4)
+            .prop_map(|bytes| bytes.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)));
+        (bits, any::<bool>()).prop_map(|(bits, is_v6)| match is_v6 {
+            true => Ipv6Addr::from_bits(u128::from(bits) << 96 | u128::from(bits.reverse_bits())).into(),
+            false => Ipv4Addr::from_bits(bits).into(),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_longest_prefix_of_the_family_wins(
+            routes in prop::collection::vec((address(), 0..=32u8, 0..4u8), 0..30),
+            few in 0..30usize, destinations in prop::collection::vec(address(), 1..40),
+        ) {
+            let route = |(number, (address, length, interface)): (usize, &(IpAddr, u8, u8))| {
+                let length = if address.is_ipv6() { 4 * length } else { *length };
+                let prefix = IpNet::new(*address, length).unwrap().trunc();
+                Route { prefix, interface: InterfaceId(*interface), via: (number % 3 == 0).then_some(*address) }
+            };
+            let all: Vec<Route> = routes.iter().take(few).enumerate().map(route).collect();
+            let interfaces: Vec<_> = (0..4).map(|n| interface(Side::Vip, &format!("203.0.113.{n}/32"))).collect();
+            let table = Routes::new(&interfaces, &all);
+            for to in destinations {
+                let longest = |mine: &dyn Fn(&Route) -> bool| {
+                    let fitting = all.iter().filter(|route| mine(route) && route.prefix.contains(&to));
+                    // Of equal ones the first.
+                    fitting.rev().max_by_key(|route| route.prefix.prefix_len()).map(|route| NeighbourKey {
+                        interface: route.interface,
+                        address: route.via.unwrap_or(to),
+                    })
+                };
+                prop_assert_eq!(table.next(to), longest(&|_| true));
+                for arrival in (0..4).map(InterfaceId) {
+                    let own = longest(&|route| route.interface == arrival).or_else(|| longest(&|_| true));
+                    prop_assert_eq!(table.to_client(to, arrival).map(|next| next.key), own);
+                }
+            }
+        }
+    }
 
     fn route(prefix: &str, interface: InterfaceId, via: Option<&str>) -> Route {
         Route { prefix: prefix.parse().unwrap(), interface, via: via.map(|via| via.parse().unwrap()) }
@@ -272,7 +378,7 @@ mod tests {
     fn the_longest_prefix_wins_and_the_default_comes_last() {
         let few = Routes::new(&[], &routes());
         assert_eq!(few.gateways().len(), 2);
-        assert!(few.all.few.len() == 5);
+        assert!(few.v4.all.few.len() == 5);
         check(&few);
     }
 
@@ -281,7 +387,7 @@ mod tests {
         let mut many = routes();
         many.extend((0..100).map(|net| route(&format!("172.16.{net}.0/24"), InterfaceId(4), None)));
         let many = Routes::new(&[], &many);
-        assert!(many.all.few.is_empty());
+        assert!(many.v4.all.few.is_empty());
         check(&many);
         assert_eq!(many.next(IpAddr::from([172, 16, 99, 1])).unwrap().interface, InterfaceId(4));
     }

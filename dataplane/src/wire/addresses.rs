@@ -1,22 +1,25 @@
 //! Addresses that must not be on the wire, of any family.
 
-use super::ipv4;
+use super::{ipv4, ipv6};
 use std::net::IpAddr;
 
-/// Whether no host may send from this address: see [`ipv4::is_martian`]. IPv6 is not supported yet.
+/// Whether no host may send from this address: see [`ipv4::is_martian`] and [`ipv6::is_martian`].
 #[inline(always)]
-pub const fn is_martian(source: IpAddr) -> bool {
+pub fn is_martian(source: IpAddr) -> bool {
     match source {
         IpAddr::V4(address) => ipv4::is_martian(address),
-        IpAddr::V6(_) => true,
+        IpAddr::V6(address) => ipv6::is_martian(address),
     }
 }
 
-/// Whether no packet may go to this address: see [`ipv4::is_martian_destination`].
+/// Whether no packet may go to this address: see [`ipv4::is_martian_destination`]. Of IPv6: unspecified, loopback, or
+/// an IPv4 address in IPv6's form.
 pub const fn is_martian_destination(destination: IpAddr) -> bool {
     match destination {
         IpAddr::V4(address) => ipv4::is_martian_destination(address),
-        IpAddr::V6(_) => true,
+        IpAddr::V6(address) => {
+            address.is_unspecified() || address.is_loopback() || address.to_ipv4_mapped().is_some()
+        }
     }
 }
 
