@@ -144,8 +144,8 @@ fn interfaces_where(interfaces: &[Interface], wanted: impl Fn(&Interface) -> boo
     bits.fold(0, |set, (index, _)| set | 1 << index)
 }
 
-/// A link of one or two addresses has no broadcast address, and its lowest address is a host's (RFC 3021). IPv6 has none
-/// at all.
+/// A link of one or two addresses has no broadcast address, and its lowest address is a host's (RFC 3021). IPv6 has
+/// none at all.
 fn link_broadcasts(interfaces: &[Interface]) -> HashSet<IpAddr> {
     let prefixes = interfaces.iter().flat_map(|interface| &interface.addresses);
     let links = prefixes.filter(|prefix| prefix.addr().is_ipv4() && prefix.prefix_len() < 31);
