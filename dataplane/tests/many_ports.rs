@@ -246,14 +246,16 @@ fn reals_on_any_port_speak_for_themselves_elsewhere() {
 
 #[test]
 fn a_client_of_any_port_stays_with_its_real_on_all_of_them() {
-    for workers in [1, 2, 4] {
+    for (workers, steering) in
+        [(1, Steering::Software), (2, Steering::Software), (4, Steering::Software), (3, Steering::Device)]
+    {
         let mut lab = Lab::new();
         lab.configure(&[any_port(Protocol::Tcp, &[at(RS1, AS_ASKED), at(RS2, AS_ASKED)])]);
         for service in lab.description.services.iter_mut().flatten() {
             service.policy.persistence = Some(persistence(50, ALONE));
         }
         lab.apply();
-        let mut cluster = Cluster::new(&lab, workers, Steering::Software);
+        let mut cluster = Cluster::new(&lab, workers, steering);
         let mut reached = HashMap::new();
         for n in 0..200u16 {
             let (client, port) = (20000 + 37 * n, 1 + 11 * n);
