@@ -5,7 +5,7 @@
 //! ```text
 //! link                                  priority tags, trailers and padding
 //! ethernet  arp  ipv4  ipv6             one header each
-//! tcp  udp  icmp                        likewise
+//! tcp  udp  icmp  sctp                  likewise
 //! plain                                 the head of a plain IPv4 frame, and all offsets in it
 //! plain6                                that of an IPv6 frame
 //! addresses                             those that must not be on the wire, of any family
@@ -30,6 +30,7 @@ pub mod link;
 pub mod options;
 pub mod plain;
 pub mod plain6;
+pub mod sctp;
 pub mod tcp;
 pub mod udp;
 
@@ -51,7 +52,7 @@ fn put<const N: usize>(bytes: &mut [u8], offset: usize, value: [u8; N]) {
     bytes[offset..offset + N].copy_from_slice(&value);
 }
 
-/// Where both TCP and UDP have their ports.
+/// Where TCP, UDP and SCTP have their ports.
 pub mod ports {
     /// Offset of the source's.
     pub const SOURCE: usize = 0;
