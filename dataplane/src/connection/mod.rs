@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! state  TCP's and UDP's states, what changes them, and their timeouts
+//! sctp   SCTP's likewise
 //! clock  whether a connection is alive
 //! table  the entries of one worker
 //! family what differs between address families
@@ -12,6 +13,7 @@
 mod clock;
 pub mod family;
 mod row;
+pub mod sctp;
 mod state;
 pub mod table;
 mod v6;
