@@ -6,6 +6,7 @@
 //! link                                  priority tags, trailers and padding
 //! ethernet  arp  ipv4  ipv6             one header each
 //! tcp  udp  icmp  sctp                  likewise
+//! ipv6_extensions                       those after an IPv6 header, to the upper layer
 //! plain                                 the head of a plain IPv4 frame, and all offsets in it
 //! plain6                                that of an IPv6 frame
 //! addresses                             those that must not be on the wire, of any family
@@ -26,6 +27,7 @@ pub mod icmp;
 pub mod icmp_error;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ipv6_extensions;
 pub mod link;
 pub mod options;
 pub mod plain;
