@@ -5,21 +5,19 @@ use std::net::IpAddr;
 
 /// Whether no host may send from this address: see [`ipv4::is_martian`] and [`ipv6::is_martian`].
 #[inline(always)]
-pub fn is_martian(source: IpAddr) -> bool {
+pub const fn is_martian(source: IpAddr) -> bool {
     match source {
         IpAddr::V4(address) => ipv4::is_martian(address),
         IpAddr::V6(address) => ipv6::is_martian(address),
     }
 }
 
-/// Whether no packet may go to this address: see [`ipv4::is_martian_destination`]. Of IPv6: unspecified, loopback, or
-/// an IPv4 address in IPv6's form.
+/// Whether no packet may go to this address: see [`ipv4::is_martian_destination`] and
+/// [`ipv6::is_martian_destination`].
 pub const fn is_martian_destination(destination: IpAddr) -> bool {
     match destination {
         IpAddr::V4(address) => ipv4::is_martian_destination(address),
-        IpAddr::V6(address) => {
-            address.is_unspecified() || address.is_loopback() || address.to_ipv4_mapped().is_some()
-        }
+        IpAddr::V6(address) => ipv6::is_martian_destination(address),
     }
 }
 

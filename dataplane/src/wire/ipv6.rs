@@ -1,4 +1,4 @@
-//! The IPv6 header (RFC 8200 §3). It has no checksum; what follows it is in [`ipv6_extensions`](super::ipv6_extensions).
+//! The IPv6 header (RFC 8200 §3). It has no checksum. What follows it: [`ipv6_extensions`](super::ipv6_extensions).
 
 use super::{be_u16, be_u32, checksum, put};
 use std::net::Ipv6Addr;
@@ -129,7 +129,7 @@ pub fn address_at(bytes: &[u8], offset: usize) -> Ipv6Addr {
 
 /// Whether no host sends from this address: unspecified, loopback, multicast (RFC 4291 §2.5.2, §2.5.3, §2.7), or an
 /// IPv4 address in IPv6's form, which is no address on the wire.
-pub fn is_martian(source: Ipv6Addr) -> bool {
+pub const fn is_martian(source: Ipv6Addr) -> bool {
     source.is_unspecified()
         || source.is_loopback()
         || source.is_multicast()
@@ -138,7 +138,7 @@ pub fn is_martian(source: Ipv6Addr) -> bool {
 
 /// Whether no packet may go to this address: unspecified, loopback, or an IPv4 address in IPv6's form. A multicast is a
 /// destination.
-pub fn is_martian_destination(destination: Ipv6Addr) -> bool {
+pub const fn is_martian_destination(destination: Ipv6Addr) -> bool {
     is_martian(destination) && !destination.is_multicast()
 }
 

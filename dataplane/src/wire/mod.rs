@@ -5,12 +5,13 @@
 //! ```text
 //! link                                  priority tags, trailers and padding
 //! ethernet  arp  ipv4  ipv6             one header each
-//! tcp  udp  icmp  sctp                  likewise
+//! tcp  udp  icmp  icmp6  sctp           likewise
 //! ipv6_extensions                       those after an IPv6 header, to the upper layer
 //! plain                                 the head of a plain IPv4 frame, and all offsets in it
 //! plain6                                that of an IPv6 frame
 //! addresses                             those that must not be on the wire, of any family
 //! options                               those of an IPv4 header
+//! ndp                                   neighbour solicitations and advertisements of IPv6
 //! checksum                              RFC 1071, 1624
 //! fragmentation                         cutting a packet into fragments
 //! answer                                RST, echo reply, ICMP errors
@@ -24,11 +25,13 @@ pub mod checksum;
 pub mod ethernet;
 pub mod fragmentation;
 pub mod icmp;
+pub mod icmp6;
 pub mod icmp_error;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ipv6_extensions;
 pub mod link;
+pub mod ndp;
 pub mod options;
 pub mod plain;
 pub mod plain6;
