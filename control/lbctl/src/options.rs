@@ -3,9 +3,9 @@
 use crate::tips;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use control::model::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START};
-use control::text::addresses::{self, Fault, Listener, RealAddress};
+use control::text::addresses::{Fault, Listener, RealAddress};
 use control::text::service_options::ON_REMOVAL;
-use control::text::state_timeouts;
+use control::text::{state_timeouts, supported};
 use dataplane::connection::Timeouts;
 use dataplane::schedule::Algorithm;
 use std::collections::BTreeMap;
@@ -337,7 +337,7 @@ impl FromStr for Written<Listener> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::of(addresses::service(text))
+        Self::of(supported::service(text))
     }
 }
 
@@ -345,6 +345,6 @@ impl FromStr for Written<RealAddress> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::of(addresses::real(text))
+        Self::of(supported::real(text))
     }
 }

@@ -5,6 +5,7 @@ use crate::options::{
     EditedServiceOptions, Order, RealName, RealOptions, Selection, ServiceAddress, Settings, Written,
 };
 use control::api::protocol::{Command, LONGEST_LINE, Lines, ServiceOptions};
+use control::model::rules::check_family;
 use control::text::later;
 use control::text::service_options::SettingFault;
 use control::text::services::Listen;
@@ -125,7 +126,9 @@ fn real_options(options: &RealOptions) -> Result<(Listen, SocketAddr), Failure> 
         (options.forwarding.fullnat, later::FULL_NAT),
     ];
     refuse(&later)?;
-    real_name(&options.name)
+    let (service, real) = real_name(&options.name)?;
+    check_family(&service.0, real).map_err(|unfit| Failure::Usage(unfit.to_string()))?;
+    Ok((service, real))
 }
 
 fn known<T>(written: Written<T>) -> Result<T, Failure> {

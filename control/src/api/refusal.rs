@@ -98,6 +98,8 @@ impl Refused {
                 Unfit::Weight(_) => "bad_weight",
                 Unfit::Threshold { .. } | Unfit::Thresholds(_) => "bad_threshold",
                 Unfit::NoRoute(_) => "no_route",
+                Unfit::Family => "bad_address",
+                Unfit::NotSupported => "not_supported",
                 Unfit::TooMany { .. } => "too_many",
             },
             Self::Setting(SettingFault::Scheduler(unknown)) => match unknown.reason {

@@ -47,6 +47,7 @@ pub fn apply(model: &Model, network: &Network, command: &Command) -> Result<(Mod
             Effect::Changed
         }
         Command::EditReal { service, real, weight, upper_threshold, lower_threshold } => {
+            rules::check_family(&service.0, *real)?;
             let mut edited = present(model, &service.0, *real)?;
             edited.thresholds = limited(&edited, *upper_threshold, *lower_threshold);
             edited.set_weight(weight.unwrap_or(edited.weight));

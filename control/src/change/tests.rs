@@ -438,3 +438,23 @@ fn a_drained_real_remembers_its_last_weight() {
     desk.does(again);
     assert_eq!(weights(&desk), (0, 0), "added anew it never had one");
 }
+
+/// A request names addresses of any family: the model's rules refuse those that are not supported.
+#[test]
+fn ipv6_in_a_request_is_refused_by_name() {
+    let mut tried = Desk::with(&["-A -t 192.0.2.1:80 -s rr"]);
+    let not_supported = ("not_supported", "not supported yet: IPv6".to_owned());
+    let add = |service: &str| json!({"command": "add-service", "service": service});
+    assert_eq!(tried.refuses(add("tcp://[2001:db8::1]:80")), not_supported);
+    let real = |command: &str, service: &str, real: &str| json!({"command": command, "service": service, "real": real});
+    let mixed = "Different address family is allowed only for tunneling servers".to_owned();
+    for command in ["add-real", "edit-real"] {
+        let refused = tried.refuses(real(command, "tcp://192.0.2.1:80", "[2001:db8::7]:80"));
+        assert_eq!(refused, ("bad_address", mixed.clone()));
+    }
+    let refused = tried.refuses(real("del-real", "tcp://192.0.2.1:80", "[2001:db8::7]:80"));
+    assert_eq!(refused.1, "no such real");
+    let refused = tried.refuses(real("add-real", "tcp://[2001:db8::1]:80", "[2001:db8::7]:80"));
+    assert_eq!(refused.1, "no such service");
+    assert_eq!(tried.does(add("tcp://192.0.2.1:81")), Effect::Changed);
+}

@@ -4,7 +4,7 @@ use super::problem::Problems;
 use super::section::{self, At, Section};
 use super::{EthPort, Interface, StaticNeighbour, StaticRoute};
 use crate::model::rules;
-use crate::text::{addresses, links};
+use crate::text::{links, supported};
 use dataplane::names::ids::{InterfaceId, MAX_INTERFACES};
 use dataplane::names::side::Side;
 use ipnet::IpNet;
@@ -111,7 +111,7 @@ impl Topology {
             sides_known &= side.is_some();
             let device = self.device(&mut section, problems);
             let addresses = self.addresses(&mut section, problems);
-            let gateway = section.parsed("gateway", addresses::host, problems);
+            let gateway = section.parsed("gateway", supported::host, problems);
             gateways.extend(gateway.map(|gateway| (index, gateway)));
             let mtu = mtu(&mut section, buffer_size, problems);
             let every = section.number("announce_every", 1..=86_400, problems);
@@ -176,7 +176,7 @@ impl Topology {
         for value in array.value {
             let text = section::text("addresses", value, problems);
             let address =
-                text.and_then(|text| section::parsed("addresses", text, links::own_address, problems));
+                text.and_then(|text| section::parsed("addresses", text, supported::own_address, problems));
             let Some(At { value: address, at }) = address else {
                 self.complete = false;
                 continue;
@@ -240,8 +240,8 @@ impl Topology {
     fn read_route(&mut self, mut section: Section<'_>, problems: &mut Problems) {
         section.require("to", "\"172.16.0.0/12\"", problems);
         section.require("via", "\"10.0.0.1\"", problems);
-        let to = section.parsed("to", links::network, problems);
-        let via = section.parsed("via", addresses::host, problems);
+        let to = section.parsed("to", supported::network, problems);
+        let via = section.parsed("via", supported::host, problems);
         let named = self.named_port(&mut section, problems);
         section.finish(problems);
         let link = via.zip(named).and_then(|(via, named)| self.on_link("via", via, named, problems));
@@ -271,7 +271,7 @@ impl Topology {
     fn read_neighbour(&mut self, mut section: Section<'_>, problems: &mut Problems) {
         section.require("address", "\"10.0.0.7\"", problems);
         section.require("mac", "\"02:00:00:00:00:07\"", problems);
-        let address = section.parsed("address", addresses::host, problems);
+        let address = section.parsed("address", supported::host, problems);
         let mac = section.parsed("mac", links::mac, problems);
         let named = self.named_port(&mut section, problems);
         section.finish(problems);

@@ -103,6 +103,7 @@ impl Draft {
     /// # Errors
     /// It has not been written, or cannot have them.
     pub fn edit_real(&mut self, key: &RealKey, weight: u32, thresholds: Thresholds) -> Result<(), Unfit> {
+        rules::check_family(&key.service, key.endpoint)?;
         let (service, place) = self.place(key)?;
         if let Some(real) = &mut service.reals[place] {
             let mut edited = Real { thresholds, ..*real };

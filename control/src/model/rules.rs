@@ -5,13 +5,12 @@ use super::{
     LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, MAX_REALS, MAX_SERVICES, Network, Real, Settings,
 };
 use dataplane::connection::Timeouts;
-use dataplane::names::family::V4;
 use dataplane::names::ids::{Protocol, RealKey, ServiceKey};
 use dataplane::snapshot::{Persistence, Thresholds};
-use dataplane::wire::ipv4;
+use dataplane::wire::{ipv4, ipv6};
 use ipnet::IpNet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use thiserror::Error;
 
 /// What is configured already, as far as the rules ask.
@@ -108,6 +107,12 @@ pub enum Unfit {
     /// Nothing leads there.
     #[error("no route to {0}")]
     NoRoute(IpAddr),
+    /// The service is of the other family.
+    #[error("Different address family is allowed only for tunneling servers")]
+    Family,
+    /// Addresses of this family are not supported yet.
+    #[error("not supported yet: IPv6")]
+    NotSupported,
     /// No more fit.
     #[error("too many {what}: {most} at most")]
     TooMany {
@@ -218,6 +223,7 @@ pub fn check_real(
     if configured.has_real(&RealKey { service: *service, endpoint: real.endpoint }) {
         return Err(Unfit::RealExists);
     }
+    check_family(service, real.endpoint)?;
     check_real_alone(network, real)?;
     let address = real.endpoint.ip();
     if configured.is_vip(address) {
@@ -227,6 +233,14 @@ pub fn check_real(
         return Err(Unfit::TooMany { what: "reals", most: MAX_REALS });
     }
     Ok(())
+}
+
+/// Whether a real may be one of this service's: a packet is translated within its family.
+///
+/// # Errors
+/// It is of the other family; in the words of `ipvsadm`.
+pub const fn check_family(service: &ServiceKey, real: SocketAddr) -> Result<(), Unfit> {
+    if service.listen.is_ipv4() == real.is_ipv4() { Ok(()) } else { Err(Unfit::Family) }
 }
 
 /// Whether a real could be added to some service that nothing is known of.
@@ -266,16 +280,31 @@ pub fn check_numbers(real: &Real) -> Result<(), Unfit> {
 }
 
 fn check_host(network: &Network, address: IpAddr, role: Role) -> Result<(), Unfit> {
+    if !is_supported(address) {
+        return Err(Unfit::NotSupported);
+    }
     let on_link = || network.is_link_broadcast(address).then_some(Unsuitable::LinkBroadcast);
-    match why_no_host(address).map(Unsuitable::NoHost).or_else(on_link) {
+    let unfit = why_no_host(address).or_else(|| why_on_one_link(address));
+    match unfit.map(Unsuitable::NoHost).or_else(on_link) {
         Some(why) => Err(Unfit::Address { address, role, why }),
         None => Ok(()),
     }
 }
 
-/// Why an address cannot belong to one host on a network (RFC 6890, 2.2.2); `None` if it can.
+/// Whether packets of this address's family are balanced and routed. Everything that names an address asks here.
+pub const fn is_supported(address: IpAddr) -> bool {
+    address.is_ipv4()
+}
+
+/// Why an address cannot belong to one host on a network (RFC 6890, 2.2.2 and 2.2.3); `None` if it can.
 pub fn why_no_host(address: IpAddr) -> Option<&'static str> {
-    let Some(address) = V4::address(address) else { return Some("IPv6 is not supported yet") };
+    match address {
+        IpAddr::V4(address) => why_no_ipv4_host(address),
+        IpAddr::V6(address) => why_no_ipv6_host(address),
+    }
+}
+
+fn why_no_ipv4_host(address: Ipv4Addr) -> Option<&'static str> {
     ipv4::is_martian(address).then(|| match address.octets() {
         [0, ..] => "0.0.0.0/8 is no host",
         [127, ..] => "it is a loopback address",
@@ -283,6 +312,31 @@ pub fn why_no_host(address: IpAddr) -> Option<&'static str> {
         [255, 255, 255, 255] => "it is a broadcast or network address",
         _ => "240.0.0.0/4 is reserved",
     })
+}
+
+fn why_no_ipv6_host(address: Ipv6Addr) -> Option<&'static str> {
+    ipv6::is_martian(address).then(|| {
+        if address.is_unspecified() {
+            ":: is no host"
+        } else if address.is_loopback() {
+            "it is a loopback address"
+        } else if address.is_multicast() {
+            "it is a multicast address"
+        } else {
+            "it is an IPv4 address in IPv6's form"
+        }
+    })
+}
+
+/// Why an address cannot be reached from another link, which clients and reals of IPv6 are on; `None` if it can. A
+/// gateway or a neighbour, which are named together with their port, may have such an address.
+fn why_on_one_link(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            Some("it is a link-local address, which many links have")
+        }
+        _ => None,
+    }
 }
 
 /// Whether an address can belong to one host on a network; see [`why_no_host`].
@@ -295,11 +349,17 @@ pub fn is_own<'a>(mut own: impl Iterator<Item = &'a IpNet>, address: IpAddr) -> 
     own.any(|prefix| prefix.addr() == address)
 }
 
-/// Whether an address is the broadcast or network address of a link that one of our addresses is on. A link of 31 or 32
-/// bits has neither (RFC 3021).
-pub fn is_link_broadcast<'a>(own: impl Iterator<Item = &'a IpNet>, address: IpAddr) -> bool {
-    let mut prefixes = own.filter(|prefix| prefix.prefix_len() < 31);
-    prefixes.any(|prefix| prefix.broadcast() == address || prefix.network() == address)
+/// Whether an address is the broadcast or network address of a link that one of our addresses is on.
+pub fn is_link_broadcast<'a>(mut own: impl Iterator<Item = &'a IpNet>, address: IpAddr) -> bool {
+    own.any(|prefix| is_broadcast_of(prefix, address))
+}
+
+/// Whether an address is the broadcast or network address of a prefix. In IPv6 no address is for broadcasts, and the
+/// network's is its routers' anycast address (RFC 4291 §2.6.1). A link of two addresses or one has neither (RFC 3021,
+/// RFC 6164).
+pub fn is_broadcast_of(prefix: &IpNet, address: IpAddr) -> bool {
+    let is_last = || prefix.addr().is_ipv4() && prefix.broadcast() == address;
+    prefix.prefix_len() + 1 < prefix.max_prefix_len() && (prefix.network() == address || is_last())
 }
 
 impl fmt::Display for Role {
@@ -322,3 +382,6 @@ impl fmt::Display for Unsuitable {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

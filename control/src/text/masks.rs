@@ -16,15 +16,17 @@ pub const fn whole(vip: IpAddr) -> IpAddr {
 /// # Errors
 /// It is none, or all its bits are 0: in the words of `ipvsadm`.
 pub fn by_text(vip: IpAddr, text: &str) -> Result<IpAddr, String> {
-    let (mask, example) = match vip {
-        IpAddr::V4(_) => (text.parse().ok().map(IpAddr::V4), "255.255.255.0"),
-        IpAddr::V6(_) => (length(text).map(leading).map(IpAddr::V6), "a number of bits from 1 to 128"),
+    let (mask, expected) = match vip {
+        IpAddr::V4(_) => (
+            text.parse().ok().map(IpAddr::V4),
+            "illegal virtual server persistent mask specified: expected a mask as 255.255.255.0",
+        ),
+        IpAddr::V6(_) => (
+            length(text).map(leading).map(IpAddr::V6),
+            "illegal ipv6 netmask specified: expected a number of bits from 1 to 128",
+        ),
     };
-    mask.filter(|mask| !mask.is_unspecified()).ok_or_else(|| {
-        format!(
-            "illegal virtual server persistent mask specified: expected a mask as {example}, found {text:?}"
-        )
-    })
+    mask.filter(|mask| !mask.is_unspecified()).ok_or_else(|| format!("{expected}, found {text:?}"))
 }
 
 /// As it is written.
@@ -35,8 +37,10 @@ pub fn text(mask: IpAddr) -> String {
     }
 }
 
+/// A number of digits alone: no sign, and nothing behind it, which `ipvsadm` would pass over.
 fn length(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|length| (1..=128).contains(length))
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|length| digits && (1..=128).contains(length))
 }
 
 const fn leading(length: u32) -> Ipv6Addr {
@@ -57,13 +61,14 @@ mod tests {
             }
             assert_eq!(by_text(vip, &text(whole(vip))), Ok(whole(vip)));
         }
-        for (vip, wrong) in
-            [(vips[0], ["0.0.0.0", "24", "255.255.255"]), (vips[1], ["0", "129", "255.0.0.0"])]
-        {
-            for wrong in wrong {
-                let refused = by_text(vip, wrong).unwrap_err();
-                assert!(refused.starts_with("illegal virtual server persistent mask specified"), "{refused}");
-            }
+        for wrong in ["0.0.0.0", "24", "255.255.255"] {
+            let expected =
+                "illegal virtual server persistent mask specified: expected a mask as 255.255.255.0, found";
+            assert_eq!(by_text(vips[0], wrong), Err(format!("{expected} {wrong:?}")));
+        }
+        for wrong in ["0", "129", "-1", "+64", "255.255.255.0", "ffff:ffff::", "/64", "64x", "x", ""] {
+            let expected = "illegal ipv6 netmask specified: expected a number of bits from 1 to 128, found";
+            assert_eq!(by_text(vips[1], wrong), Err(format!("{expected} {wrong:?}")));
         }
     }
 }

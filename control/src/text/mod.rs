@@ -1,6 +1,7 @@
 //! What people type and read.
 //!
 //! ```text
+//! supported        addresses, links and services, of families that are supported
 //! ipvsadm_lines    what `save` writes and `restore` reads
 //! service_options  what is set of a service
 //!   scheduler_flags  sh-port, mh-fallback
@@ -8,7 +9,7 @@
 //!   state_timeouts   tcp=900,syn_recv=30
 //! services         tcp://192.168.10.100:80
 //! links            192.168.10.100/24, 172.16.0.0/12, 02:00:00:00:00:07
-//! addresses        192.168.10.100:80, 10.0.0.7
+//! addresses        192.168.10.100:80, [2001:db8::10]:80, 10.0.0.7
 //! algorithms       names of schedulers
 //! later            what is not built yet, by name
 //! table            columns of text for a terminal
@@ -24,4 +25,5 @@ pub mod scheduler_flags;
 pub mod service_options;
 pub mod services;
 pub mod state_timeouts;
+pub mod supported;
 pub mod table;

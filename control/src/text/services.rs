@@ -1,4 +1,4 @@
-//! Services as people name them: `tcp://192.168.10.100:80`, `udp://192.168.10.100:8000-8100`.
+//! Services as people name them: `tcp://192.168.10.100:80`, `udp://[2001:db8::10]:8000-8100`.
 
 use super::addresses::{self, Fault, Listener, malformed};
 use super::later;
@@ -89,6 +89,20 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_services_stand_in_brackets() {
+        for text in ["tcp://[2001:db8::10]:80", "udp://[2001:db8::10]:0", "tcp://[2001:db8::10]:8000-8100"] {
+            let service = text.parse::<Listen>().unwrap();
+            assert_eq!((service.to_string().as_str(), listen(text)), (text, Ok(service.0)));
+        }
+        let any = "tcp://[ff02::1]:80".parse::<Listen>().unwrap();
+        assert_eq!(any.to_string(), "tcp://[ff02::1]:80", "whether it can be a VIP is judged later");
+        for found in ["tcp://2001:db8::10:80", "tcp://[2001:db8::10]", "tcp://[fe80::1%2]:80"] {
+            let expected = "expected tcp://VIP:PORT or udp://VIP:PORT, found";
+            assert_eq!(text(found.parse::<Listen>()), format!("{expected} {found:?}"));
+        }
+    }
+
+    #[test]
     fn what_is_malformed_or_for_later_is_named() {
         let expected = "expected tcp://VIP:PORT or udp://VIP:PORT, found";
         for found in ["http://10.0.0.7:80", "10.0.0.7:80", "tcp://", ""] {
@@ -96,8 +110,5 @@ mod tests {
         }
         assert_eq!(text(listen("http://10.0.0.7:80")), format!("{expected} \"http://10.0.0.7:80\""));
         assert_eq!(text(listen("sctp://10.0.0.7:80")), "not supported yet: SCTP");
-        assert_eq!(text(listen("tcp://[2001:db8::1]:80")), "not supported yet: IPv6");
-        let request = "tcp://[2001:db8::1]:80".parse::<Listen>();
-        assert_eq!(text(request), format!("{expected} \"tcp://[2001:db8::1]:80\""));
     }
 }

@@ -3,10 +3,10 @@
 use super::Line;
 use super::words::Words;
 use crate::model::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, Real, Settings};
-use crate::text::addresses::{self, Fault, RealAddress};
+use crate::text::addresses::{Fault, RealAddress};
 use crate::text::service_options::{DEFAULT_PERSISTENCE, ServiceOptions};
 use crate::text::services::Listen;
-use crate::text::{later, state_timeouts};
+use crate::text::{later, state_timeouts, supported};
 use dataplane::connection::Timeouts;
 use dataplane::names::ids::{Protocol, ServiceKey};
 use dataplane::snapshot::Thresholds;
@@ -70,7 +70,7 @@ impl<'a> Options<'a> {
             }
             "-r" | "--real-server" => {
                 let text = words.value(name)?;
-                let real = addresses::real(text).map_err(|fault| explained(&fault, text))?;
+                let real = supported::real(text).map_err(|fault| explained(&fault, text))?;
                 once(&mut self.real, name, real)
             }
             "-m" | "--masquerading" => {
@@ -249,13 +249,16 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
 
 /// The service of `-t` or `-u`.
 pub(super) fn service(protocol: Protocol, text: &str) -> Result<ServiceKey, String> {
-    let listener = addresses::service(text).map_err(|fault| explained(&fault, text))?;
+    let listener = supported::service(text).map_err(|fault| explained(&fault, text))?;
     Ok(listener.of(protocol))
 }
 
 /// `ipvsadm -S` without `-n` writes names where it finds some, which are not looked up here.
 fn explained(fault: &Fault, text: &str) -> String {
-    let is_name = matches!(fault, Fault::Malformed(_)) && text.bytes().any(|byte| byte.is_ascii_alphabetic());
+    // The digits of an IPv6 address are letters too.
+    let nameable = text.rsplit_once(']').map_or(text, |(_, ports)| ports);
+    let is_name =
+        matches!(fault, Fault::Malformed(_)) && nameable.bytes().any(|byte| byte.is_ascii_alphabetic());
     let advice = if is_name { " (a name: save numbers, with ipvsadm-save -n or ipvsadm -Sn)" } else { "" };
     format!("{fault}{advice}")
 }

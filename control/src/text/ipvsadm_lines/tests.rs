@@ -1,6 +1,7 @@
 use super::*;
-use crate::text::algorithms;
+use crate::text::{algorithms, masks};
 use dataplane::schedule::Algorithm;
+use dataplane::snapshot::Persistence;
 
 fn key(protocol: Protocol, listen: &str) -> ServiceKey {
     ServiceKey::new(protocol, listen.parse().unwrap())
@@ -74,6 +75,25 @@ fn services_with_settings_read_back_as_they_are_saved() {
         assert_eq!(parse(&edit), Ok(Line::EditService { service, settings }));
         assert_eq!(edit_service_line(&service, &settings), edit);
     }
+}
+
+/// As `ipvsadm -Sn` printed them.
+#[test]
+fn ipv6_is_written_in_brackets() {
+    let web = key(Protocol::Tcp, "[fd00:10::100]:80");
+    let rr = settings(Algorithm::RoundRobin);
+    let persistent = |bits| {
+        let mask = masks::by_text(web.listen.ip(), bits).unwrap();
+        Settings { persistence: Some(Persistence { seconds: 60, mask }), ..rr }
+    };
+    assert_eq!(service_line(&web, &persistent("64")), "-A -t [fd00:10::100]:80 -s rr -p 60 -M 64");
+    assert_eq!(service_line(&web, &persistent("128")), "-A -t [fd00:10::100]:80 -s rr -p 60");
+    let real = Real::new("[fd00:20::17]:7000".parse().unwrap(), 3);
+    let line = "-a -t [fd00:10::100]:80 -r [fd00:20::17]:7000 -m -w 3";
+    assert_eq!(real_lines(&web, &rr, &real), [line]);
+    assert_eq!(del_real_line(&web, real.endpoint), "-d -t [fd00:10::100]:80 -r [fd00:20::17]:7000");
+    let range = ServiceKey { last_port: 8100, ..key(Protocol::Udp, "[fd00:10::100]:8000") };
+    assert_eq!(service_line(&range, &rr), "-A -u [fd00:10::100]:8000-8100 -s rr");
 }
 
 #[test]
