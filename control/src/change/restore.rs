@@ -5,6 +5,7 @@ use crate::api::protocol::FaultyLines;
 use crate::api::refusal::Refused;
 use crate::model::{Draft, Model, Network};
 use crate::text::ipvsadm_lines::{self, Line};
+use crate::text::sort_order::{Place, sorted};
 use dataplane::names::ids::RealKey;
 
 /// The model with the services of these lines alone, whose reals count as added one by one in the
@@ -41,10 +42,11 @@ pub fn restore<'a>(
     Ok(next)
 }
 
-/// The lines that bring the services back: reals oldest first, so that the same are picked again.
+/// The lines that bring the services back, which are in `ipvsadm`'s sort order: their reals oldest first, so that the
+/// same are picked again.
 pub fn save(model: &Model) -> Vec<String> {
     let mut lines = vec![ipvsadm_lines::timeouts_line(model.timeouts)];
-    for service in model.services().values() {
+    for service in sorted(model.services().values(), |service| Some(Place::of_service(&service.key))) {
         steps::add(service, &mut lines);
     }
     lines

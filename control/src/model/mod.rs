@@ -42,7 +42,6 @@ use std::sync::Arc;
 /// Everything that commands can change. A copy shares what does not change, so it costs next to nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// In `ipvsadm`'s sort order.
     services: OrdMap<ServiceKey, Arc<Service>>,
     ranges: Ranges,
     /// The addresses of all reals, each with how many reals have it.
@@ -142,7 +141,7 @@ impl Model {
         }
     }
 
-    /// All services, in `ipvsadm`'s sort order. What does not change is shared between models.
+    /// All services, by protocol, VIP and ports. What does not change is shared between models.
     pub const fn services(&self) -> &OrdMap<ServiceKey, Arc<Service>> {
         &self.services
     }

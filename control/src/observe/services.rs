@@ -4,6 +4,7 @@ use super::statistics::Statistics;
 use crate::api::protocol::{RealView, ServiceView, Services, Traffic};
 use crate::model::{Model, Real, Service};
 use crate::publish::workers::{Connections, Workers};
+use crate::text::sort_order::{Place, sorted};
 use crate::text::{masks, scheduler_flags, service_options, state_timeouts};
 use dataplane::names::ids::{RealKey, ServiceKey};
 
@@ -43,12 +44,14 @@ pub struct Inputs<'a> {
 pub fn services(inputs: Inputs<'_>, columns: Columns, only: Option<&ServiceKey>) -> Services {
     let services = inputs.model.services().values();
     let services = services.filter(|service| only.is_none_or(|only| service.key == *only));
-    Services { services: services.map(|service| service_view(inputs, columns, service)).collect() }
+    let services = sorted(services, |service| Some(Place::of_service(&service.key)));
+    Services {
+        services: services.into_iter().map(|service| service_view(inputs, columns, service)).collect(),
+    }
 }
 
 fn service_view(inputs: Inputs<'_>, columns: Columns, service: &Service) -> ServiceView {
-    let mut reals: Vec<&Real> = service.reals.iter().collect();
-    reals.sort_by_key(|real| real.endpoint);
+    let reals = sorted(&service.reals, |real| Some(Place::of_real(real.endpoint)));
     let settings = &service.settings;
     ServiceView {
         protocol: service.key.protocol.to_string(),

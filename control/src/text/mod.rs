@@ -11,6 +11,7 @@
 //! links            192.168.10.100/24, 172.16.0.0/12, 02:00:00:00:00:07
 //! addresses        192.168.10.100:80, [2001:db8::10]:80, 10.0.0.7
 //! algorithms       names of schedulers
+//! sort_order       the order in which ipvsadm lists services and reals
 //! later            what is not built yet, by name
 //! table            columns of text for a terminal
 //! ```
@@ -24,6 +25,7 @@ pub mod masks;
 pub mod scheduler_flags;
 pub mod service_options;
 pub mod services;
+pub mod sort_order;
 pub mod state_timeouts;
 pub mod supported;
 pub mod table;

@@ -6,17 +6,23 @@ mod status;
 pub(crate) use status::status;
 
 use control::api::protocol::{ConnectionView, RealView, ServiceView, Services, TimeoutsView, Traffic};
+use control::text::sort_order::{self, Place};
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
-/// Sorts services by protocol number, address and port, and their reals by address and port.
-pub(crate) fn sort(services: &mut Services) {
-    services.services.sort_by_cached_key(|service| {
-        (protocol_number(&service.protocol), numeric(&service.address), service.port, service.last_port)
+/// Services, and the reals of each, in `ipvsadm`'s sort order; those whose address is none come last.
+pub(crate) fn sort(services: Services) -> Services {
+    let mut services = sort_order::sorted(services.services, |service| {
+        let ports = (service.port, service.last_port);
+        let address = service.address.parse().ok()?;
+        Some(Place::of_service_on(protocol_number(&service.protocol), address, ports))
     });
-    for service in &mut services.services {
-        service.reals.sort_by_cached_key(|real| (numeric(&real.address), real.port));
+    for service in &mut services {
+        let place =
+            |real: &RealView| Some(Place::of_real(SocketAddr::new(real.address.parse().ok()?, real.port)));
+        service.reals = sort_order::sorted(std::mem::take(&mut service.reals), place);
     }
+    Services { services }
 }
 
 /// Which columns of reals a list has.
@@ -63,7 +69,7 @@ impl Columns {
 /// Services and reals.
 pub(crate) fn list(services: Services, columns: Columns) -> String {
     let mut text = String::from(columns.title());
-    for service in &sorted(services).services {
+    for service in &sort(services).services {
         let ServiceView { protocol, scheduler, reals, .. } = service;
         let _ = writeln!(text, "{protocol:<4} {} {scheduler}{}", name(service), settings(service));
         for real in reals {
@@ -171,7 +177,7 @@ type Cells<'a> = &'a dyn Fn(Traffic, Line) -> [String; 5];
 
 fn traffic(services: Services, title: &str, cells: Cells<'_>) -> String {
     let mut text = format!("{title}\n  -> RemoteAddress:Port\n");
-    for service in &sorted(services).services {
+    for service in &sort(services).services {
         let name = name(service);
         let numbers = cells(service.traffic.unwrap_or_default(), Line::Service).concat();
         let _ = writeln!(text, "{:<4} {name:<28}{numbers}", service.protocol);
@@ -200,23 +206,12 @@ fn scaled(number: u64) -> String {
     }
 }
 
-fn sorted(mut services: Services) -> Services {
-    sort(&mut services);
-    services
-}
-
 fn protocol_number(name: &str) -> u8 {
     match name {
         "TCP" => 6,
         "UDP" => 17,
         _ => u8::MAX,
     }
-}
-
-/// Addresses sort by number, and before anything else.
-fn numeric(address: &str) -> (bool, Option<IpAddr>) {
-    let address = address.parse().ok();
-    (address.is_none(), address)
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ TCP  192.168.10.100:80 wrr
 }
 
 #[test]
-fn services_and_reals_are_sorted_by_number_not_by_text() {
+fn services_and_reals_are_in_ipvsadms_sort_order() {
     let services = Services {
         services: vec![
             service("UDP", 514, "rr", vec![]),
@@ -82,12 +82,12 @@ fn services_and_reals_are_sorted_by_number_not_by_text() {
     let expected = "\
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
-TCP  20.0.0.1:8080 rr
 TCP  192.168.10.100:80 wrr
   -> 10.0.0.7:80                  Masq    3      0          0
   -> 10.0.0.7:8080                Masq    0      0          0
   -> 10.0.0.17:8080               Masq    65535  12         3456789
 TCP  192.168.10.100:443 rr
+TCP  20.0.0.1:8080 rr
 UDP  192.168.10.100:53 wrr
   -> 10.0.0.7:5000                Masq    1      0          0
 UDP  192.168.10.100:514 rr
@@ -379,4 +379,131 @@ Notes
     assert!(!text.contains("Drops") && !text.contains("Notes"));
     let idle = "           8           9  0.0%              -              -  6 of 1048576";
     assert!(text.contains(idle), "there were no packets: {text}");
+}
+
+/// Services of both families as recorded, but for SCTP and firewall marks.
+fn of_both_families() -> Services {
+    let at = |address: &str, of: ServiceView| ServiceView { address: address.into(), ..of };
+    let persistent = |port, seconds, mask: &str| ServiceView {
+        persistence_s: seconds,
+        persistence_mask: Some(mask.into()),
+        ..at("fd00:10::100", service("TCP", port, "rr", vec![]))
+    };
+    let pair = |addresses: [&str; 2]| addresses.map(|address| real(address, 80, 1, (0, 0), None)).into();
+    let four = |port, seconds| ServiceView {
+        address: "192.168.10.99".into(),
+        ..persistent(port, seconds, "255.255.255.0")
+    };
+    Services {
+        services: vec![
+            at(
+                "2001:db8:1:2:3:4:5:6",
+                service(
+                    "TCP",
+                    65535,
+                    "mh",
+                    vec![real("2001:db8:11:22:33:44:55:66", 65535, 65535, (0, 0), None)],
+                ),
+            ),
+            service("TCP", 80, "rr", pair(["10.0.0.17", "10.0.0.7"])),
+            at("fd00:10::100", service("UDP", 53, "wlc", vec![real("fd00:20::27", 53, 1, (0, 0), None)])),
+            four(80, 60),
+            at("fd00:10::99", service("TCP", 443, "sh", vec![])),
+            ServiceView { protocol: "UDP".into(), ..persistent(0, 10, "128") },
+            at("fd00:10::100", service("TCP", 80, "wrr", pair(["fd00:20::17", "fd00:20::7"]))),
+            persistent(81, 60, "64"),
+            persistent(83, 120, "128"),
+            at("fe80::1", service("TCP", 80, "rr", vec![])),
+            at("::1", service("TCP", 80, "rr", vec![])),
+        ],
+    }
+}
+
+#[test]
+fn both_families_list_as_recorded() {
+    let expected = "\
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  192.168.10.99:80 rr persistent 60 mask 255.255.255.0
+TCP  192.168.10.100:80 rr
+  -> 10.0.0.7:80                  Masq    1      0          0
+  -> 10.0.0.17:80                 Masq    1      0          0
+TCP  [fd00:10::99]:443 sh
+TCP  [fd00:10::100]:80 wrr
+  -> [fd00:20::7]:80              Masq    1      0          0
+  -> [fd00:20::17]:80             Masq    1      0          0
+TCP  [fd00:10::100]:81 rr persistent 60 mask 64
+TCP  [fd00:10::100]:83 rr persistent 120
+TCP  [fe80::1]:80 rr
+TCP  [::1]:80 rr
+TCP  [2001:db8:1:2:3:4:5:6]:65535 mh
+  -> [2001:db8:11:22:33:44:55:66]:65535 Masq    65535  0          0
+UDP  [fd00:10::100]:0 rr persistent 10
+UDP  [fd00:10::100]:53 wlc
+  -> [fd00:20::27]:53             Masq    1      0          0
+";
+    assert_eq!(list(of_both_families(), Columns::Plain), expected);
+}
+
+/// One service and real whose names are longer than their columns.
+fn long() -> Services {
+    let counted = counts(1, 249, 2104, 17947, 3_151_499);
+    let limited = RealView {
+        persistent_conns: 1,
+        ..real("fd00:20::1111:2222:3333:4444", 7000, 65535, (1, 0), counted)
+    };
+    Services {
+        services: vec![ServiceView {
+            address: "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff".into(),
+            persistence_s: 100,
+            persistence_mask: Some("128".into()),
+            traffic: counted,
+            ..service("TCP", 65000, "rr", vec![limited])
+        }],
+    }
+}
+
+#[test]
+fn long_addresses_push_the_rest_to_the_right() {
+    let vip = "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65000";
+    let real = "[fd00:20::1111:2222:3333:4444]:7000";
+    let rows = |listing: String| -> Vec<String> { listing.lines().skip(2).map(str::to_owned).collect() };
+    let service = format!("TCP  {vip} rr persistent 100");
+    for (columns, numbers) in [
+        (Columns::Plain, "Masq    65535  1          0"),
+        (Columns::Thresholds, "0          0          1          0"),
+        (Columns::PersistentConnections, "65535     1           1          0"),
+    ] {
+        assert_eq!(rows(list(long(), columns)), [service.clone(), format!("  -> {real} {numbers}")]);
+    }
+    let counted = "        1      249     2104    17947  3151499";
+    assert_eq!(rows(stats(long())), [format!("TCP  {vip}{counted}"), format!("  -> {real}{counted}")]);
+}
+
+#[test]
+fn connections_of_long_addresses_list_as_recorded() {
+    let listed = |state: &str, expires_s, ends: [&str; 3]| {
+        let [client, virtual_, real] = ends.map(String::from);
+        let state = state.to_owned();
+        connection(&ConnectionView {
+            protocol: "TCP".into(),
+            state,
+            expires_s,
+            client,
+            virtual_,
+            real,
+            worker: 0,
+        })
+    };
+    let ends = [
+        "[2001:db8:1111:2222:3333:4444:5555:6666]:0",
+        "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65000",
+        "[fd00:20::1111:2222:3333:4444]:7000",
+    ];
+    let expected = "TCP 01:38  ASSURED     [2001:db8:1111:2222:3333:4444:5555:6666]:0 \
+                    [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65000 [fd00:20::1111:2222:3333:4444]:7000\n";
+    assert_eq!(listed("ASSURED", 98, ends), expected);
+    let ends = ["[fd00:10::6]:41699", "[fd00:10::100]:80", "[fd00:20::17]:7000"];
+    let expected = "TCP 01:59  TIME_WAIT   [fd00:10::6]:41699 [fd00:10::100]:80  [fd00:20::17]:7000\n";
+    assert_eq!(listed("TIME_WAIT", 119, ends), expected);
 }
