@@ -1,5 +1,6 @@
 use super::*;
 use crate::config;
+use crate::model::rules::with_ipv6;
 use crate::model::{Draft, Settings, StateTimeouts};
 use crate::text::services::Listen;
 use crate::text::state_timeouts;
@@ -457,4 +458,60 @@ fn ipv6_in_a_request_is_refused_by_name() {
     let refused = tried.refuses(real("add-real", "tcp://[2001:db8::1]:80", "[2001:db8::7]:80"));
     assert_eq!(refused.1, "no such service");
     assert_eq!(tried.does(add("tcp://192.0.2.1:81")), Effect::Changed);
+}
+
+const FILE_OF_BOTH: &str = "[[port]]\nname = \"vip0\"\nside = \"vip\"\ndevice = \"a\"\naddresses = [\"192.0.2.100/24\", \
+                            \"fd00:10::8/64\"]\n[[port]]\nname = \"dip0\"\nside = \"dip\"\ndevice = \"b\"\naddresses = \
+                            [\"10.0.0.8/24\", \"fd00:20::8/64\"]\n";
+
+/// As `ipvsadm -Sn` printed them of its recorded session, but for schedulers' flags and what natlb does not have.
+const LINES_OF_BOTH: [&str; 12] = [
+    "-A -t 192.0.2.99:80 -s rr -p 60 -M 255.255.255.0",
+    "-A -t 192.0.2.1:80 -s rr",
+    "-a -t 192.0.2.1:80 -r 10.0.0.7:80 -m -w 1",
+    "-A -t [fd00:10::99]:443 -s sh",
+    "-A -t [fd00:10::100]:80 -s wrr",
+    "-a -t [fd00:10::100]:80 -r [fd00:20::7]:80 -m -w 1",
+    "-a -t [fd00:10::100]:80 -r [fd00:20::17]:80 -m -w 3",
+    "-A -t [fd00:10::100]:81 -s rr -p 60 -M 64",
+    "-A -t [fd00:10::100]:83 -s rr -p 120",
+    "-A -u [fd00:10::100]:0 -s rr -p 10",
+    "-A -u [fd00:10::100]:85 -s rr -o",
+    "-A -u [fd00:10::100]:8000-8100 -s wlc",
+];
+
+#[test]
+fn lines_of_both_families_are_restored_and_saved() {
+    with_ipv6(|| {
+        let file = config::parse(FILE_OF_BOTH).unwrap();
+        let network = file.network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
+        let restored = |lines: &[&str]| restore(&empty(), &network, lines.iter().copied());
+        let mut saved = save(&restored(&LINES_OF_BOTH).unwrap());
+        saved.remove(0);
+        let mut expected = LINES_OF_BOTH;
+        // 192.0.2.1 comes before 192.0.2.99.
+        expected[..3].rotate_left(1);
+        assert_eq!(saved, expected);
+        let refused = |line: &str| {
+            let refused = restored(&[&LINES_OF_BOTH[..], &[line]].concat()).unwrap_err().to_string();
+            refused.strip_prefix("line 13: ").unwrap().to_owned()
+        };
+        let mixed = "Different address family is allowed only for tunneling servers";
+        for command in ["-a", "-e"] {
+            assert_eq!(refused(&format!("{command} -t [fd00:10::100]:80 -r 10.0.0.7:80 -m")), mixed);
+            assert_eq!(refused(&format!("{command} -t 192.0.2.1:80 -r [fd00:20::7]:80 -m")), mixed);
+        }
+        assert_eq!(refused("-d -t [fd00:10::100]:80 -r 10.0.0.7:80"), "no such real");
+        assert_eq!(refused("-A -t [fd00:10:0:0:0:0:0:100]:80 -s rr"), "service exists");
+        assert_eq!(refused("-a -t [fd00:10::100]:80 -r fd00:20::17 -m"), "real exists");
+        let expected =
+            "illegal real server address[:port] specified: expected RIP:PORT, found \"[fd00:20::27]\"";
+        assert_eq!(refused("-a -t [fd00:10::100]:80 -r [fd00:20::27] -m"), expected);
+        let expected =
+            "illegal ipv6 netmask specified: expected a number of bits from 1 to 128, found \"129\"";
+        assert_eq!(refused("-A -t [fd00:10::100]:86 -s rr -p 60 -M 129"), expected);
+        let advice = " (a name: save numbers, with ipvsadm-save -n or ipvsadm -Sn)";
+        assert!(refused("-A -t [fd00:10::100]:http -s rr").ends_with(advice));
+        assert!(!refused("-A -t [fd00:10::100] -s rr").contains("a name"));
+    });
 }

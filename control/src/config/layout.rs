@@ -6,7 +6,8 @@ use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::snapshot::{self, Route, Steering};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::IpAddr;
 
 /// What the file says, with each device's MAC, MTU (its largest IPv4 packet in bytes) and way of steering by index.
 pub(super) fn layout(
@@ -46,13 +47,24 @@ pub(super) fn layout(
 
 /// The interfaces' gateways. The first counts for what is routed, clients' ways back included: that of a vip side.
 fn defaults(eth_ports: &[EthPort]) -> Vec<Route> {
-    let defaults = InterfaceId::all().zip(eth_ports).filter_map(|(interface, port)| {
-        let via = Some(port.interface.gateway?);
-        Some(Route { prefix: IpNet::default(), interface, via })
-    });
-    let mut defaults: Vec<Route> = defaults.collect();
+    let default = |(interface, via)| Route { prefix: every_address(via), interface, via: Some(via) };
+    let mut defaults: Vec<Route> = gateways(eth_ports).map(default).collect();
     defaults.sort_by_key(|route| eth_ports[route.interface.index()].interface.side == Side::Dip);
     defaults
+}
+
+/// The gateways of all interfaces.
+fn gateways(eth_ports: &[EthPort]) -> impl Iterator<Item = (InterfaceId, IpAddr)> {
+    let of_ports = InterfaceId::all().zip(eth_ports);
+    of_ports.flat_map(|(interface, port)| port.interface.gateways.iter().map(move |via| (interface, *via)))
+}
+
+/// The prefix of all addresses of a gateway's family.
+fn every_address(gateway: IpAddr) -> IpNet {
+    match gateway {
+        IpAddr::V4(_) => Ipv4Net::default().into(),
+        IpAddr::V6(_) => Ipv6Net::default().into(),
+    }
 }
 
 /// Routes to the next hops that are on an interface's link because the file says so, not by a prefix of its
@@ -62,9 +74,6 @@ fn on_link_alone<'a>(
     routes: &'a [StaticRoute],
     neighbours: &'a [StaticNeighbour],
 ) -> impl Iterator<Item = Route> + 'a {
-    let gateways = InterfaceId::all()
-        .zip(eth_ports)
-        .filter_map(|(interface, port)| Some((interface, port.interface.gateway?)));
     let vias = routes.iter().map(|route| (route.interface, route.via));
     let fixed = neighbours.iter().map(|neighbour| (neighbour.interface, neighbour.address));
     let is_alone = |(interface, address): &(InterfaceId, _)| {
@@ -72,5 +81,5 @@ fn on_link_alone<'a>(
         !port.interface.addresses.iter().any(|prefix| prefix.contains(address))
     };
     let host = |(interface, address)| Route { prefix: IpNet::from(address), interface, via: None };
-    gateways.chain(vias).chain(fixed).filter(is_alone).map(host)
+    gateways(eth_ports).chain(vias).chain(fixed).filter(is_alone).map(host)
 }

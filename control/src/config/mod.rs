@@ -223,8 +223,8 @@ pub struct Interface {
     pub side: Side,
     /// With prefixes.
     pub addresses: Vec<IpNet>,
-    /// Default next hop of this side.
-    pub gateway: Option<IpAddr>,
+    /// Default next hops of this side: at most one of each family.
+    pub gateways: Vec<IpAddr>,
     /// Largest IPv4 packet, in bytes; `None`: what the device has.
     pub mtu: Option<u16>,
     /// How often all own addresses are announced by gratuitous ARP; `None`: only when something has changed.

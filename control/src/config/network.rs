@@ -81,13 +81,14 @@ impl Topology {
     pub(super) fn is_behind_clients_gateway(&self, real: IpAddr) -> bool {
         let hosts = self.neighbours.iter().map(|neighbour| neighbour.address);
         let vias = self.routes.iter().map(|route| route.via);
-        let gateways = self.eth_ports.iter().filter_map(|port| port.interface.gateway);
+        let gateways = self.eth_ports.iter().flat_map(|port| port.interface.gateways.iter().copied());
         let is_next_hop = hosts.chain(vias).chain(gateways).any(|host| host == real);
         let has_route = self.routes.iter().any(|route| route.to.contains(&real));
         let interfaces = self.eth_ports.iter().map(|port| &port.interface);
+        let leads_there = |gateway: &IpAddr| gateway.is_ipv4() == real.is_ipv4();
         let has_gateway = interfaces
             .into_iter()
-            .any(|interface| interface.side != Side::Vip && interface.gateway.is_some());
+            .any(|interface| interface.side != Side::Vip && interface.gateways.iter().any(leads_there));
         !is_next_hop && !has_route && !has_gateway && self.link(real).is_none()
     }
 
@@ -111,19 +112,20 @@ impl Topology {
             sides_known &= side.is_some();
             let device = self.device(&mut section, problems);
             let addresses = self.addresses(&mut section, problems);
-            let gateway = section.parsed("gateway", supported::host, problems);
-            gateways.extend(gateway.map(|gateway| (index, gateway)));
-            let mtu = mtu(&mut section, buffer_size, problems);
+            let of_port = gateways_of(&mut section, problems);
+            gateways.extend(of_port.iter().map(|gateway| (index, *gateway)));
+            let is_ipv6 = addresses.iter().any(|prefix| prefix.addr().is_ipv6());
+            let mtu = mtu(&mut section, buffer_size, is_ipv6, problems);
             let every = section.number("announce_every", 1..=86_400, problems);
             let announce_every = every.map(|seconds| Duration::from_secs(seconds.value.into()));
             section.later("vlan", problems);
             section.finish(problems);
             let side = side.map_or(Side::Both, |side| side.value);
-            let gateway = gateway.map(|gateway| gateway.value);
+            let gateways = of_port.into_iter().map(|gateway| gateway.value).collect();
             self.eth_ports.push(EthPort {
                 name,
                 device,
-                interface: Interface { side, addresses, gateway, mtu, announce_every },
+                interface: Interface { side, addresses, gateways, mtu, announce_every },
             });
         }
         if sides_known {
@@ -246,7 +248,7 @@ impl Topology {
         section.finish(problems);
         let link = via.zip(named).and_then(|(via, named)| self.on_link("via", via, named, problems));
         if let Some(to) = to {
-            self.check_destination(to, problems);
+            self.check_destination(to, via, problems);
         }
         match (to, via, link) {
             (Some(to), Some(via), Some(port)) => {
@@ -260,8 +262,10 @@ impl Topology {
         }
     }
 
-    fn check_destination(&self, to: At<IpNet>, problems: &mut Problems) {
-        if self.routes.iter().any(|other| other.to == *to) {
+    fn check_destination(&self, to: At<IpNet>, via: Option<At<IpAddr>>, problems: &mut Problems) {
+        if let Some(via) = via.filter(|via| via.is_ipv4() != to.addr().is_ipv4()) {
+            problems.add(via.at, format!("via: {} is of another family than {}", *via, *to));
+        } else if self.routes.iter().any(|other| other.to == *to) {
             problems.add(to.at, format!("to: another [[route]] leads to {}", *to));
         } else if let Some((other, name)) = self.same_network(*to) {
             problems.add(to.at, format!("to: {} is on the link of port {name:?} ({other})", *to));
@@ -324,7 +328,7 @@ impl Topology {
             return wrong("is an own address".into());
         }
         let gateways =
-            self.eth_ports.iter().enumerate().filter(|(_, port)| port.interface.gateway == Some(*host));
+            self.eth_ports.iter().enumerate().filter(|(_, port)| port.interface.gateways.contains(&host));
         let gateways: Vec<usize> = gateways.map(|(index, _)| index).collect();
         match (named, self.link(*host), &gateways[..]) {
             (Some(named), Some(link), _) if named != link && !gateways.contains(&named) => {
@@ -348,8 +352,33 @@ fn prefix_of(port: &EthPort, address: IpAddr) -> Option<&IpNet> {
     prefixes.max_by_key(|prefix| prefix.prefix_len())
 }
 
-fn mtu(section: &mut Section<'_>, buffer_size: usize, problems: &mut Problems) -> Option<u16> {
+/// One gateway, or an array of one for each family.
+fn gateways_of(section: &mut Section<'_>, problems: &mut Problems) -> Vec<At<IpAddr>> {
+    let key = "gateway";
+    let mut gateways: Vec<At<IpAddr>> = Vec::new();
+    for text in section.texts(key, problems) {
+        let Some(gateway) = section::parsed(key, text, supported::host, problems) else { continue };
+        match gateways.iter().find(|other| other.is_ipv4() == gateway.is_ipv4()) {
+            Some(other) => {
+                let right = "expected one of each family at most";
+                problems
+                    .add(gateway.at, format!("{key}: {} is another one than {}; {right}", *gateway, **other));
+            }
+            None => gateways.push(gateway),
+        }
+    }
+    gateways
+}
+
+/// The least MTU of a link that carries IPv6 (RFC 8200 §5).
+const LEAST_MTU_OF_IPV6: u16 = 1280;
+
+fn mtu(section: &mut Section<'_>, buffer_size: usize, is_ipv6: bool, problems: &mut Problems) -> Option<u16> {
     let mtu = section.number("mtu", 576..=9216, problems)?;
+    if is_ipv6 && *mtu < LEAST_MTU_OF_IPV6.into() {
+        let right = format!("a port with an IPv6 address needs {LEAST_MTU_OF_IPV6} at least");
+        problems.add(mtu.at, format!("mtu: {} is too small: {right}", *mtu));
+    }
     let needed = *mtu as usize + FRAME_HEADERS;
     if needed > buffer_size {
         let found = format!("mtu: {} needs frames of {needed} bytes", *mtu);

@@ -1,7 +1,9 @@
 //! Reads the keys of one table; what is wrong is noted and the reading goes on.
 
 use super::problem::Problems;
+use crate::model::rules;
 use crate::text::addresses::Fault;
+use std::net::Ipv6Addr;
 use std::ops::{Deref, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -160,6 +162,16 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// A string, or the strings of an array where that can be more than one: of IPv6 beside IPv4.
+    pub(super) fn texts(&mut self, key: &'static str, problems: &mut Problems) -> Vec<At<&'a str>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let several = match value.get_ref() {
+            DeValue::Array(array) if rules::is_supported(Ipv6Addr::UNSPECIFIED.into()) => &array[..],
+            _ => std::slice::from_ref(value),
+        };
+        several.iter().filter_map(|value| text(key, value, problems)).collect()
     }
 
     /// A value of any type, for the caller to read.

@@ -1,3 +1,4 @@
+mod ipv6;
 mod mutated;
 mod network;
 mod services;
@@ -59,7 +60,7 @@ fn the_example_is_read_whole() {
     assert_eq!(config.control.state.as_deref(), Some(Path::new("/var/lib/natlb/state")));
     assert_eq!(config.eth_ports[0].name, "vip0");
     assert_eq!(config.eth_ports[0].device, "net_af_packet0,iface=eth1");
-    assert_eq!(config.eth_ports[0].interface.gateway, Some("192.168.10.1".parse().unwrap()));
+    assert_eq!(config.eth_ports[0].interface.gateways, ["192.168.10.1".parse::<IpAddr>().unwrap()]);
     assert_eq!((config.eth_ports[1].interface.side, config.eth_ports[1].interface.mtu), (Side::Dip, None));
     assert_eq!(config.eth_ports[1].interface.addresses, ["10.0.0.8/24".parse::<IpNet>().unwrap()]);
     let [to, via] = ["172.16.0.0/12", "10.0.0.1/32"].map(|text| text.parse::<IpNet>().unwrap());

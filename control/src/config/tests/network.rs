@@ -32,7 +32,7 @@ fn slash_32(vip_gateway: &str, dip_gateway: &str, rest: &str) -> String {
 fn a_next_hop_may_be_outside_all_prefixes() {
     let route = "[[route]]\nto = \"172.16.0.0/12\"\nvia = ";
     let config = parse(&slash_32("10.128.0.1", "10.132.0.1", &format!("{route}\"10.132.0.1\"\n"))).unwrap();
-    assert_eq!(config.eth_ports[0].interface.gateway, Some([10, 128, 0, 1].into()));
+    assert_eq!(config.eth_ports[0].interface.gateways, [IpAddr::from([10, 128, 0, 1])]);
     assert_eq!(config.routes[0].interface.0, 1, "its gateway tells the port");
     let named = format!("{route}\"10.9.9.9\"\nport = \"dip0\"\n");
     assert_eq!(parse(&slash_32("10.128.0.1", "10.132.0.1", &named)).unwrap().routes[0].interface.0, 1);

@@ -1,4 +1,22 @@
 use super::*;
+use std::cell::Cell;
+
+thread_local! {
+    static IPV6: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this test takes IPv6 as supported.
+pub(crate) fn is_ipv6_tested() -> bool {
+    IPV6.get()
+}
+
+/// What `run` gives where IPv6 is supported.
+pub(crate) fn with_ipv6<T>(run: impl FnOnce() -> T) -> T {
+    IPV6.set(true);
+    let result = run();
+    IPV6.set(false);
+    result
+}
 
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()

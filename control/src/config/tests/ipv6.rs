@@ -1,0 +1,171 @@
+//! Files with IPv6, where it is supported.
+
+use super::*;
+use crate::model::rules::with_ipv6;
+
+/// Two ports that carry both families.
+fn both(vip_port: &str, dip_port: &str, rest: &str) -> String {
+    let port = |name, side, addresses, more| {
+        format!(
+            "[[port]]\nname = \"{name}\"\nside = \"{side}\"\ndevice = \"net_{name}\"\naddresses = [{addresses}]\n{more}\n"
+        )
+    };
+    port("vip0", "vip", "\"192.168.10.100/24\", \"fd00:10::100/64\"", vip_port)
+        + &port("dip0", "dip", "\"10.0.0.8/24\", \"fd00:20::8/64\"", dip_port)
+        + rest
+}
+
+/// Lines of the two ports.
+const LINES: usize = 12;
+
+#[track_caller]
+fn wrong(vip_port: &str, rest: &str, expected: &str) {
+    let found = with_ipv6(|| parse(&both(vip_port, "", rest))).unwrap_err();
+    let found: Vec<_> = found
+        .iter()
+        .map(|problem| format!("{}: {}", problem.line.unwrap_or_default(), problem.message))
+        .collect();
+    assert_eq!(found, [expected]);
+}
+
+#[test]
+fn both_families_are_read_beside_each_other() {
+    let rest = r#"[[route]]
+to = "2001:db8:100::/48"
+via = "fd00:20::1"
+[[route]]
+to = "2001:db8:200::/48"
+via = "fe80::9"
+port = "dip0"
+[[neighbour]]
+address = "fd00:20::7"
+mac = "02:00:00:00:00:07"
+[[service]]
+listen = "tcp://[fd00:10::100]:80"
+persistence = 60
+persistence_mask = "64"
+[[service.real]]
+address = "[fd00:20::7]:8080"
+[[service.real]]
+address = "fd00:20::17"
+[[service.real]]
+address = "[2001:db8:100::7]:80"
+[[service]]
+listen = "udp://192.168.10.100:8000-8100"
+[[service.real]]
+address = "10.0.0.7"
+"#;
+    let gateways = "gateway = [\"192.168.10.1\", \"fe80::1\"]";
+    let config = with_ipv6(|| parse(&both(gateways, "gateway = \"fd00:20::1\"", rest))).unwrap();
+    let of = |text: &str| text.parse::<IpAddr>().unwrap();
+    assert_eq!(config.eth_ports[0].interface.gateways, [of("192.168.10.1"), of("fe80::1")]);
+    assert_eq!(config.eth_ports[1].interface.gateways, [of("fd00:20::1")]);
+    assert_eq!(config.routes.iter().map(|route| route.interface.0).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(config.neighbours[0].address, of("fd00:20::7"));
+    let lines = crate::change::save(&config.model);
+    let expected = [
+        "--set 900 120 300",
+        "-A -u 192.168.10.100:8000-8100 -s wrr",
+        "-a -u 192.168.10.100:8000-8100 -r 10.0.0.7:0 -m -w 1",
+        "-A -t [fd00:10::100]:80 -s wrr -p 60 -M 64",
+        "-a -t [fd00:10::100]:80 -r [fd00:20::7]:8080 -m -w 1",
+        "-a -t [fd00:10::100]:80 -r [fd00:20::17]:80 -m -w 1",
+        "-a -t [fd00:10::100]:80 -r [2001:db8:100::7]:80 -m -w 1",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_gateway_is_the_default_of_its_family() {
+    let text = both("gateway = [\"fe80::1\", \"192.168.10.1\"]", "gateway = \"10.0.0.1\"", "");
+    let config = with_ipv6(|| parse(&text)).unwrap();
+    let network =
+        config.network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, dataplane::snapshot::Steering::Software));
+    let defaults = network.routes.iter().filter(|route| route.prefix.prefix_len() == 0);
+    let defaults: Vec<_> = defaults
+        .map(|route| (route.prefix.to_string(), route.interface.0, route.via.unwrap().to_string()))
+        .collect();
+    let expected = [("::/0", 0, "fe80::1"), ("0.0.0.0/0", 0, "192.168.10.1"), ("0.0.0.0/0", 1, "10.0.0.1")];
+    assert_eq!(defaults, expected.map(|(prefix, port, via)| (prefix.to_owned(), port, via.to_owned())));
+    // A gateway that no prefix holds is on its port's link alone.
+    let alone =
+        network.routes.iter().filter(|route| route.via.is_none()).map(|route| route.prefix.to_string());
+    assert_eq!(alone.collect::<Vec<_>>(), ["fe80::1/128"]);
+}
+
+#[test]
+fn addresses_of_a_whole_length_have_gateways_too() {
+    let port = |name, side, address, gateway| {
+        format!(
+            "[[port]]\nname = \"{name}\"\nside = \"{side}\"\ndevice = \"net_{name}\"\naddresses = [\"{address}\"]\n\
+             gateway = \"{gateway}\"\n"
+        )
+    };
+    let text = port("vip0", "vip", "2001:db8:1::5/128", "fe80::1")
+        + &port("dip0", "dip", "2001:db8:2::5/128", "2001:db8:2::1")
+        + "[[route]]\nto = \"2001:db8:100::/48\"\nvia = \"2001:db8:2::1\"\n[[service]]\nlisten = \
+           \"tcp://[2001:db8:1::5]:80\"\n[[service.real]]\naddress = \"[2001:db8:100::7]:80\"\n";
+    let config = with_ipv6(|| parse(&text)).unwrap();
+    assert_eq!(config.routes[0].interface.0, 1, "its gateway tells the port");
+    assert_eq!(service_of(&config).reals.len(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_ipv6_is_named() {
+    let right = "expected one of each family at most";
+    wrong(
+        "gateway = [\"fe80::1\", \"fd00:10::1\"]",
+        "",
+        &format!("6: gateway: fd00:10::1 is another one than fe80::1; {right}"),
+    );
+    wrong("gateway = \"fd00:10::100\"", "", "6: gateway: fd00:10::100 is an own address");
+    wrong("gateway = \"ff02::2\"", "", "6: gateway: expected the address of a host, found ff02::2");
+    let right = "a port with an IPv6 address needs 1280 at least";
+    wrong("mtu = 1279", "", &format!("6: mtu: 1279 is too small: {right}"));
+    let at = |line: usize| LINES + line;
+    wrong(
+        "",
+        "[[route]]\nto = \"2001:db8::/32\"\nvia = \"10.0.0.1\"\n",
+        &format!("{}: via: 10.0.0.1 is of another family than 2001:db8::/32", at(3)),
+    );
+    let route = "[[route]]\nto = \"fd00:20::/64\"\nvia = \"fd00:20::1\"\n";
+    let expected = "to: fd00:20::/64 is on the link of port \"dip0\" (fd00:20::8/64)";
+    wrong("", route, &format!("{}: {expected}", at(2)));
+}
+
+#[test]
+fn vips_and_reals_of_ipv6_are_judged() {
+    let at = |line: usize| LINES + line;
+    let listen = |vip: &str| format!("[[service]]\nlisten = \"tcp://{vip}\"\n");
+    let link_local = "it is a link-local address, which many links have";
+    for (vip, why) in [
+        ("[fe80::1]:80", format!("listen: fe80::1 cannot be a VIP: {link_local}")),
+        ("[ff02::1]:80", "listen: expected the address of a host, found ff02::1".to_owned()),
+        ("[::1]:80", "listen: expected the address of a host, found ::1".to_owned()),
+        (
+            "[::ffff:192.168.10.100]:80",
+            "listen: expected the address of a host, found ::ffff:192.168.10.100".to_owned(),
+        ),
+        (
+            "[fd00:10::]:80",
+            "listen: fd00:10:: is a link's broadcast or network address; expected an address for this service".to_owned(),
+        ),
+    ] {
+        wrong("", &listen(vip), &format!("{}: {why}", at(2)));
+    }
+    let real =
+        |real: &str| listen("[fd00:10::100]:80") + &format!("[[service.real]]\naddress = \"{real}\"\n");
+    let own = "is an own address or VIP; expected the address of another host";
+    let ways = "expected one on a port's link, behind a [[route]], or a gateway on the reals' side";
+    for (found, why) in [
+        ("10.0.0.7:80", "Different address family is allowed only for tunneling servers".to_owned()),
+        ("[fe80::7]:80", format!("fe80::7 cannot be a real: {link_local}")),
+        ("[fd00:10::100]:80", format!("fd00:10::100 {own}")),
+        ("[2001:db8::7]:80", format!("no way leads to 2001:db8::7; {ways}")),
+    ] {
+        wrong("", &real(found), &format!("{}: address: {why}", at(4)));
+    }
+    let four = listen("192.168.10.100:80") + "[[service.real]]\naddress = \"[fd00:20::7]:80\"\n";
+    let why = "Different address family is allowed only for tunneling servers";
+    wrong("", &four, &format!("{}: address: {why}", at(4)));
+}
