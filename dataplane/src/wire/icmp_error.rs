@@ -136,19 +136,25 @@ fn rewrite(bytes: &mut [u8], quote: Quote, source: Option<SocketAddrV4>, destina
         delta = checksum::add(delta, ipv4::replace_destination(bytes, *endpoint.ip()));
         delta = checksum::add(delta, replace_port(bytes, transport + ports::DESTINATION, endpoint.port()));
     }
-    let place = transport + checksum::offset_in(quote.protocol);
-    if bytes.len() >= place + 2 {
-        let check = checksum::read(bytes, place);
-        let check = match quote.protocol {
-            Protocol::Tcp => checksum::adjust(check, delta),
-            Protocol::Udp => checksum::adjust_udp(check, delta),
-        };
-        checksum::write(bytes, place, check);
+    adjust_checksum(&mut bytes[transport..], quote.protocol, delta);
+}
+
+/// Updates the checksum of the quoted segment or datagram that begins `transport`, if it is quoted.
+pub(super) fn adjust_checksum(transport: &mut [u8], protocol: Protocol, delta: u16) {
+    let place = checksum::offset_in(protocol);
+    if transport.len() < place + 2 {
+        return;
     }
+    let check = checksum::read(transport, place);
+    let check = match protocol {
+        Protocol::Tcp => checksum::adjust(check, delta),
+        Protocol::Udp => checksum::adjust_udp(check, delta),
+    };
+    checksum::write(transport, place, check);
 }
 
 /// Sets the port at `offset`; what to add to the transport checksum.
-fn replace_port(bytes: &mut [u8], offset: usize, port: u16) -> u16 {
+pub(super) fn replace_port(bytes: &mut [u8], offset: usize, port: u16) -> u16 {
     let delta = checksum::delta(&bytes[offset..offset + 2], &port.to_be_bytes());
     put(bytes, offset, port.to_be_bytes());
     delta

@@ -15,7 +15,7 @@
 //! checksum                              RFC 1071, 1624
 //! fragmentation                         cutting a packet into fragments
 //! answer                                RST, echo reply, ICMP errors
-//! icmp_error                            ICMP errors about translated packets
+//! icmp_error  icmp6_error               ICMP errors about translated packets
 //! ```
 
 pub mod addresses;
@@ -26,6 +26,7 @@ pub mod ethernet;
 pub mod fragmentation;
 pub mod icmp;
 pub mod icmp6;
+pub mod icmp6_error;
 pub mod icmp_error;
 pub mod ipv4;
 pub mod ipv6;
