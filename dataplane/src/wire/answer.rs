@@ -24,7 +24,7 @@ const fn error_tos(cause: u8) -> u8 {
 
 /// The bits of the type of service that have become those of congestion notification (RFC 3168): answers have no part
 /// in that.
-const CONGESTION: u8 = 0x03;
+pub(super) const CONGESTION: u8 = 0x03;
 
 /// Where the IPv4 packet begins, and where its payload does in an answer, which has no options.
 const PACKET: usize = ethernet::HEADER;

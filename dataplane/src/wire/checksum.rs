@@ -126,6 +126,11 @@ pub fn transport(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, segment:
     !add(pseudo_header(source, destination, protocol, segment.len() as u16), sum(segment))
 }
 
+/// As [`transport`], of IPv6, and of ICMPv6 too, whose checksum covers the pseudo-header (RFC 4443 §2.3).
+pub fn transport_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, segment: &[u8]) -> u16 {
+    !add(pseudo_header_v6(source, destination, protocol, segment.len() as u32), sum(segment))
+}
+
 /// Whether the checksum field `check` is the plain sum of the pseudo-header: what Linux leaves in
 /// packets whose checksum it expects the device to complete (`CHECKSUM_PARTIAL`), as a veth never does.
 /// One right checksum in 65,535 looks the same; verify [`transport`] first where that matters.

@@ -138,14 +138,8 @@ impl<'a> Message<'a> {
 
     /// Whether the checksum is right. It covers the whole message, and the pseudo-header with the packet's addresses.
     pub fn has_right_checksum(&self, source: Ipv6Addr, destination: Ipv6Addr) -> bool {
-        sum(source, destination, self.bytes) == 0xffff
+        checksum::transport_v6(source, destination, ipv6::ICMP, self.bytes) == 0
     }
-}
-
-/// Sum of the pseudo-header and a message.
-fn sum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
-    let pseudo_header = checksum::pseudo_header_v6(source, destination, ipv6::ICMP, message.len() as u32);
-    checksum::add(pseudo_header, checksum::sum(message))
 }
 
 /// Writes the right checksum into a message between these addresses.
@@ -154,7 +148,7 @@ fn sum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
 /// If `message` is shorter than [`HEADER`].
 pub fn set_checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &mut [u8]) {
     checksum::write(message, field::CHECKSUM, 0);
-    let check = !sum(source, destination, message);
+    let check = checksum::transport_v6(source, destination, ipv6::ICMP, message);
     checksum::write(message, field::CHECKSUM, check);
 }
 

@@ -14,12 +14,13 @@
 //! ndp                                   neighbour solicitations and advertisements of IPv6
 //! checksum                              RFC 1071, 1624
 //! fragmentation                         cutting a packet into fragments
-//! answer                                RST, echo reply, ICMP errors
+//! answer  answer6                       RST, echo reply, ICMP errors
 //! icmp_error  icmp6_error               ICMP errors about translated packets
 //! ```
 
 pub mod addresses;
 pub mod answer;
+pub mod answer6;
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
