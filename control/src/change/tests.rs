@@ -3,7 +3,7 @@ use crate::config;
 use crate::model::rules::with_ipv6;
 use crate::model::{Draft, Settings, StateTimeouts};
 use crate::text::services::Listen;
-use crate::text::state_timeouts;
+use crate::text::{masks, state_timeouts};
 use dataplane::names::ids::{Protocol, RealKey};
 use dataplane::names::mac::Mac;
 use dataplane::schedule::Algorithm;
@@ -11,13 +11,21 @@ use dataplane::schedule::Flags;
 use dataplane::snapshot::{OnRemoval, Persistence, Steering};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const FILE: &str = "[[port]]\nname = \"vip0\"\nside = \"vip\"\ndevice = \"a\"\naddresses = [\"192.0.2.100/24\"]\n\
                     [[port]]\nname = \"dip0\"\nside = \"dip\"\ndevice = \"b\"\naddresses = [\"10.0.0.8/24\"]\n";
 
 fn network() -> Network {
     config::parse(FILE).unwrap().network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software))
+}
+
+/// Of the same ports, which carry IPv6 too.
+fn network_of_both() -> Network {
+    let file =
+        FILE.replace("/24\"]", "/24\", \"fd00:X::8/64\"]").replacen('X', "10", 1).replacen('X', "20", 1);
+    let config = with_ipv6(|| config::parse(&file)).unwrap();
+    config.network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software))
 }
 
 fn empty() -> Model {
@@ -80,20 +88,45 @@ fn real() -> impl Strategy<Value = Real> {
     )
 }
 
-/// What fits of some services and reals.
+/// Turns a service and its reals into IPv6 ones: each address keeps its last byte, and the mask has as many leading
+/// bits as it had bits.
+fn in_ipv6((key, settings, reals): &mut (ServiceKey, Settings, Vec<Real>)) {
+    let low = |address: IpAddr| match address {
+        IpAddr::V4(address) => u16::from(address.octets()[3]),
+        IpAddr::V6(address) => address.segments()[7],
+    };
+    key.listen.set_ip(Ipv6Addr::from([0xfd00, 0x10, 0, 0, 0, 0, 0, low(key.listen.ip())]).into());
+    for real in reals {
+        real.endpoint.set_ip(Ipv6Addr::from([0xfd00, 0x20, 0, 0, 0, 0, 0, low(real.endpoint.ip())]).into());
+    }
+    if let Some(Persistence { mask, .. }) = &mut settings.persistence
+        && let IpAddr::V4(bits) = *mask
+    {
+        let length = bits.to_bits().count_ones().to_string();
+        *mask = masks::by_text(key.listen.ip(), &length).unwrap();
+    }
+}
+
+/// What fits of some services and reals of both families.
 fn model() -> impl Strategy<Value = Model> {
-    let service = (key(), settings(), prop::collection::vec(real(), 0..5));
+    let service = ((key(), settings(), prop::collection::vec(real(), 0..5)), any::<bool>());
     prop::collection::vec(service, 0..8).prop_map(|services| {
-        let (network, mut draft) = (network(), Draft::default());
-        for (key, settings, reals) in services {
+        let (network, mut draft) = (network_of_both(), Draft::default());
+        for (mut service, is_ipv6) in services {
+            if is_ipv6 {
+                in_ipv6(&mut service);
+            }
+            let (key, settings, reals) = service;
             let settings =
                 Settings { one_packet: settings.one_packet && key.protocol == Protocol::Udp, ..settings };
             rules::check_settings(&key, &settings).unwrap();
-            if draft.add_service(&network, key, settings).is_ok() {
-                for real in reals {
-                    let _ = draft.add_real(&network, key, real);
+            with_ipv6(|| {
+                if draft.add_service(&network, key, settings).is_ok() {
+                    for real in reals {
+                        let _ = draft.add_real(&network, key, real);
+                    }
                 }
-            }
+            });
         }
         let mut model = empty();
         draft.finish(&mut model);
@@ -114,7 +147,7 @@ fn contents(model: &Model) -> Vec<(ServiceKey, Settings, Vec<Real>)> {
 
 fn restored<'a>(lines: impl IntoIterator<Item = &'a String>) -> Model {
     let lines: Vec<&str> = lines.into_iter().map(String::as_str).collect();
-    restore(&empty(), &network(), lines).unwrap()
+    with_ipv6(|| restore(&empty(), &network_of_both(), lines)).unwrap()
 }
 
 proptest! {
@@ -460,10 +493,6 @@ fn ipv6_in_a_request_is_refused_by_name() {
     assert_eq!(tried.does(add("tcp://192.0.2.1:81")), Effect::Changed);
 }
 
-const FILE_OF_BOTH: &str = "[[port]]\nname = \"vip0\"\nside = \"vip\"\ndevice = \"a\"\naddresses = [\"192.0.2.100/24\", \
-                            \"fd00:10::8/64\"]\n[[port]]\nname = \"dip0\"\nside = \"dip\"\ndevice = \"b\"\naddresses = \
-                            [\"10.0.0.8/24\", \"fd00:20::8/64\"]\n";
-
 /// As `ipvsadm -Sn` printed them of its recorded session, but for schedulers' flags and what natlb does not have.
 const LINES_OF_BOTH: [&str; 12] = [
     "-A -t 192.0.2.99:80 -s rr -p 60 -M 255.255.255.0",
@@ -483,8 +512,7 @@ const LINES_OF_BOTH: [&str; 12] = [
 #[test]
 fn lines_of_both_families_are_restored_and_saved() {
     with_ipv6(|| {
-        let file = config::parse(FILE_OF_BOTH).unwrap();
-        let network = file.network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
+        let network = network_of_both();
         let restored = |lines: &[&str]| restore(&empty(), &network, lines.iter().copied());
         let mut saved = save(&restored(&LINES_OF_BOTH).unwrap());
         saved.remove(0);

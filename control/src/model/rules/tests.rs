@@ -12,9 +12,9 @@ pub(crate) fn is_ipv6_tested() -> bool {
 
 /// What `run` gives where IPv6 is supported.
 pub(crate) fn with_ipv6<T>(run: impl FnOnce() -> T) -> T {
-    IPV6.set(true);
+    let before = IPV6.replace(true);
     let result = run();
-    IPV6.set(false);
+    IPV6.set(before);
     result
 }
 
