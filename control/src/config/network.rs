@@ -47,8 +47,12 @@ impl Topology {
         topology
     }
 
-    /// Index of the port on whose link an address is: the longest prefix that contains it.
+    /// Index of the port on whose link an address is: the longest prefix that contains it. A link-local address of IPv6
+    /// may be on any.
     fn link(&self, address: IpAddr) -> Option<usize> {
+        if rules::is_link_local(address) {
+            return None;
+        }
         let prefixes = self.eth_ports.iter().enumerate().flat_map(|(index, port)| {
             port.interface
                 .addresses
@@ -198,7 +202,11 @@ impl Topology {
         read
     }
 
+    /// A port's own address in the network of this one, which every link has if it is IPv6's link-local network.
     fn same_network(&self, address: IpNet) -> Option<(IpNet, &str)> {
+        if rules::is_link_local(address.addr()) {
+            return None;
+        }
         let others = self
             .eth_ports
             .iter()
@@ -229,6 +237,8 @@ impl Topology {
                 gateway.at,
                 format!("gateway: {} is a network's own or its broadcast address", *gateway),
             );
+        } else if rules::is_link_local(*gateway) {
+            // It is on this port's link, whichever other has the same network.
         } else if let Some((other, prefix)) = elsewhere.find(|(_, prefix)| Some(prefix.prefix_len()) > own) {
             let (found, name, other) = (*gateway, &port.name, &other.name);
             let right = format!("expected a router on the link of {name:?}");

@@ -339,11 +339,15 @@ fn why_no_ipv6_host(address: Ipv6Addr) -> Option<&'static str> {
 /// Why an address cannot be reached from another link, which clients and reals of IPv6 are on; `None` if it can. A
 /// gateway or a neighbour, which are named together with their port, may have such an address.
 fn why_on_one_link(address: IpAddr) -> Option<&'static str> {
+    is_link_local(address).then_some("it is a link-local address, which many links have")
+}
+
+/// Whether an address is in the network that every link of IPv6 has (RFC 4291 §2.5.6), so that it says nothing of which
+/// link it is on.
+pub const fn is_link_local(address: IpAddr) -> bool {
     match address {
-        IpAddr::V6(address) if address.is_unicast_link_local() => {
-            Some("it is a link-local address, which many links have")
-        }
-        _ => None,
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

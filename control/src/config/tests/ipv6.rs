@@ -169,3 +169,21 @@ fn vips_and_reals_of_ipv6_are_judged() {
     let why = "Different address family is allowed only for tunneling servers";
     wrong("", &four, &format!("{}: address: {why}", at(4)));
 }
+
+/// Every link has the network fe80::/64: its addresses belong to the port that they are named with.
+#[test]
+fn link_local_next_hops_are_named_with_their_port() {
+    let ports = |rest: &str| {
+        let with = |text: String, old: &str, new: &str| text.replacen(old, &format!("{old}, \"{new}\""), 1);
+        let text = both("gateway = \"fe80::1\"", "gateway = \"fe80::1\"", rest);
+        let text = with(text, "\"fd00:10::100/64\"", "fe80::a/64");
+        with(text, "\"fd00:20::8/64\"", "fe80::b/64")
+    };
+    let route = "[[route]]\nto = \"2001:db8::/32\"\nvia = \"fe80::9\"\n";
+    let config = with_ipv6(|| parse(&ports(&format!("{route}port = \"dip0\"\n")))).unwrap();
+    assert_eq!(config.routes[0].interface.0, 1);
+    let found = with_ipv6(|| parse(&ports(route))).unwrap_err();
+    assert!(found[0].message.starts_with("via: fe80::9 is on no port's link"), "{found:?}");
+    let found = with_ipv6(|| parse(&ports(&route.replace("fe80::9", "fe80::1")))).unwrap_err();
+    assert!(found[0].message.starts_with("via: fe80::1 is the gateway of several ports"), "{found:?}");
+}
