@@ -12,6 +12,7 @@
 //! addresses                             those that must not be on the wire, of any family
 //! options                               those of an IPv4 header
 //! ndp                                   neighbour solicitations and advertisements of IPv6
+//! mld                                   the multicast groups that are listened to
 //! checksum                              RFC 1071, 1624
 //! fragmentation                         cutting a packet into fragments
 //! answer  answer6                       RST, echo reply, ICMP errors
@@ -33,6 +34,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod ipv6_extensions;
 pub mod link;
+pub mod mld;
 pub mod ndp;
 pub mod options;
 pub mod plain;
