@@ -35,7 +35,15 @@ fn id_of(lab: &Lab, key: &RealKey) -> Option<RealId> {
 }
 
 fn export(cluster: &mut Cluster, lab: &Lab) -> Vec<Row> {
-    let mut rows = Vec::new();
+    let row = |copied: &Copied| Row::of(copied, |id| key_of(lab, id), &lab.next_hops).unwrap();
+    let mut rows: Vec<_> = copies(cluster).iter().map(row).collect();
+    rows.sort();
+    rows
+}
+
+/// All connections as their tables give them.
+fn copies(cluster: &mut Cluster) -> Vec<Copied> {
+    let mut copies = Vec::new();
     for worker in 0..cluster.workers.len() {
         let mut slice = Slice::first();
         while slice.position.is_some() {
@@ -47,12 +55,10 @@ fn export(cluster: &mut Cluster, lab: &Lab) -> Vec<Row> {
                 _ => None,
             });
             slice = found.expect("the worker gives the slice back");
-            let row = |copied: &Copied| Row::of(copied, |id| key_of(lab, id), &lab.next_hops).unwrap();
-            rows.extend(slice.rows.iter().map(row));
+            copies.extend(&slice.rows);
         }
     }
-    rows.sort();
-    rows
+    copies
 }
 
 /// Each row is given to the worker that owns its client, or, if `astray`, to all of them.
@@ -161,6 +167,39 @@ proptest! {
         }
         prop_assert_eq!(after.sum(|counters| counters.connections_created.get()), created);
     }
+}
+
+/// A connection of a service on several ports has its port afterwards, too; a table without such is given none, for it
+/// would keep them from then on.
+#[test]
+fn the_port_asked_for_is_carried_where_it_says_something() {
+    let mut lab = Lab::new();
+    let web = Configured { key: tcp_service(at(VIP, 80)), reals: vec![(at(RS2, 80), 1)] };
+    let any = Configured { key: tcp_service(at(VIP, 0)), reals: vec![(at(RS1, 0), 1)] };
+    lab.configure(&[web, any]);
+    let mut before = Cluster::new(&lab, 2, Steering::Software);
+    for port in [80, 81, 8080] {
+        let syn = Packet::tcp(at(CLIENT, 40_000), at(VIP, port), SYN);
+        assert_eq!(send(&mut before, VIP0, &from_client(syn)).len(), 1);
+    }
+    let rows = export(&mut before, &lab);
+    let ports: Vec<_> = rows.iter().map(|row| (row.real.service.listen.port(), row.port)).collect();
+    assert_eq!(ports, [(0, 81), (0, 8080), (80, 80)]);
+    let mut after = other_cluster(&lab, 3, 7, 500);
+    let imported = import(&mut after, &lab, &rows, false);
+    assert_eq!(imported, Imported { made: 3, ..Imported::default() });
+    assert_eq!(export(&mut after, &lab).iter().map(|row| row.port).collect::<Vec<_>>(), [81, 8080, 80]);
+    for (real, asked) in [(at(RS1, 81), 81), (at(RS1, 8080), 8080), (at(RS2, 80), 80)] {
+        let reply = Packet::tcp(real, at(CLIENT, 40_000), SYN | ACK).macs(RS1_MAC, DIP_MAC);
+        let sent = send(&mut after, DIP0, &reply.frame());
+        assert_eq!(read(&sent[0].bytes).source, at(VIP, asked));
+    }
+    let again = import(&mut after, &lab, &rows, false);
+    assert_eq!(again, Imported { duplicate: 3, ..Imported::default() });
+    // Of the one on one port alone.
+    let mut alone = other_cluster(&lab, 1, 9, 500);
+    import(&mut alone, &lab, &rows[2..], false);
+    assert_eq!(copies(&mut alone).iter().map(|copied| copied.port).collect::<Vec<_>>(), [0]);
 }
 
 #[test]

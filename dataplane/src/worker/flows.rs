@@ -389,6 +389,9 @@ impl Flows {
         if !is_own(client) {
             return Err(NotImported::OtherWorker);
         }
+        // Of a service on one port it says nothing, and a table that keeps none is not to begin.
+        let port = if real.service.is_exact() { 0 } else { copied.port };
+        let copied = &Copied { port, ..*copied };
         // A reply carries no VIP: it must not match two connections of this client endpoint.
         let endpoint = real.at_port(copied.port).endpoint;
         let collides = |other: RealId, port: u16| {
