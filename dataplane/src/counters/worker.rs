@@ -72,7 +72,7 @@ counters! {
         total_nanoseconds: counter
             "Nanoseconds since the first turn.",
         connections: gauge
-            "Connections in the table.",
+            "Connections in the tables.",
         connections_created as "created": counter
             "Connections made.",
         connections_expired as "expired": counter

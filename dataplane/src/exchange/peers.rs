@@ -17,12 +17,14 @@ use crate::counters::WorkerCounters;
 use crate::fragments::Ports;
 use crate::frame::BURST;
 use crate::names::drop_reason::DropReason;
+#[cfg(feature = "testing")]
+use crate::names::family::{V6, endpoint_bits};
 use crate::names::ids::{EthPortId, MAX_ETH_PORTS};
 use crate::persistence::{Answer, Note};
 use crate::steering::OwnerMap;
 use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
-#[cfg(feature = "testing")]
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -181,6 +183,19 @@ impl<F> Peers<F> {
     #[inline(always)]
     pub fn owner(&self, client_bits: u64) -> usize {
         self.owners.owner(client_bits)
+    }
+
+    /// The worker that owns the connections of a client.
+    pub fn owner_of(&self, client: SocketAddr) -> usize {
+        match client {
+            SocketAddr::V4(client) => self.owner(endpoint_bits(client)),
+            SocketAddr::V6(client) => {
+                let port = u16::from_le_bytes(client.port().to_be_bytes());
+                self.owner(
+                    u64::from(V6::folded(u128::from_le_bytes(client.ip().octets()))) | u64::from(port) << 32,
+                )
+            }
+        }
     }
 
     /// Has `worker` send for this one on `port`.

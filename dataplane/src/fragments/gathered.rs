@@ -26,7 +26,7 @@ pub struct Address {
     /// An own address.
     pub destination: IpAddr,
     /// Identification.
-    pub id: u16,
+    pub id: u32,
     /// Where it comes in.
     pub arrival: InterfaceId,
 }

@@ -30,7 +30,7 @@ pub struct Key(u128);
 
 impl Key {
     /// The key of IPv4 fragments with these fields.
-    pub fn new(source: IpAddr, destination: IpAddr, protocol: Protocol, id: u16, side: Side) -> Option<Self> {
+    pub fn new(source: IpAddr, destination: IpAddr, protocol: Protocol, id: u32, side: Side) -> Option<Self> {
         let addresses = u128::from(V4::bits(source)?) << 32 | u128::from(V4::bits(destination)?);
         let rest = u128::from(id) << 16 | u128::from(protocol.number()) << 8 | side as u128;
         Some(Self(rest << 64 | addresses))

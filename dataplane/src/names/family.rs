@@ -26,6 +26,26 @@ impl V6 {
     }
 }
 
+/// Which family an address is of, where that is asked at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpVersion {
+    /// Of [`V4`].
+    Four,
+    /// Of [`V6`].
+    Six,
+}
+
+impl IpVersion {
+    /// That of an address.
+    #[inline(always)]
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Four,
+            IpAddr::V6(_) => Self::Six,
+        }
+    }
+}
+
 /// An address as a number: what prefixes and masks are compared with.
 pub trait Bits: Copy + Debug + Eq + Hash + BitAnd<Output = Self> + Not<Output = Self> {
     /// Zero, which is also the mask that all addresses are equal under.

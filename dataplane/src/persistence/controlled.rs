@@ -8,12 +8,12 @@ use super::hash::{Hasher, room};
 use super::sweep::Sweep;
 use super::{Happened, Note, TemplateId};
 use crate::connection::State;
-use crate::connection::table::{ClientKey, HashKey};
-use crate::names::family::V4;
-use crate::names::ids::RealId;
+use crate::connection::table::HashKey;
+use crate::names::ids::{Protocol, RealId};
 use crate::names::time::Now;
 use hashbrown::HashTable;
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 
 /// Connections that have not been proven looked at in a turn, at most.
 const UNPROVEN_IN_A_TURN: usize = 32;
@@ -23,8 +23,10 @@ const GROUP: usize = 16;
 /// What tells a connection from all others of its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Made {
+    /// TCP or UDP.
+    pub protocol: Protocol,
     /// The client's address and port.
-    pub key: ClientKey<V4>,
+    pub client: SocketAddr,
     /// Its real.
     pub real: RealId,
     /// The port of the VIP that the client asked for.
@@ -34,10 +36,15 @@ pub struct Made {
 impl Made {
     fn hash(&self, key: HashKey) -> u64 {
         let rest = u64::from(self.real.0) << 16 | u64::from(self.port);
-        Hasher::new(key)
-            .word(self.key.endpoint_bits() | u64::from(self.key.protocol_number()) << 48)
-            .word(rest)
-            .finish()
+        let of_client = u64::from(self.client.port()) << 8 | u64::from(self.protocol.number());
+        let hasher = match self.client.ip() {
+            IpAddr::V4(address) => Hasher::new(key).word(u64::from(address.to_bits()) << 32 | of_client),
+            IpAddr::V6(address) => {
+                let bits = address.to_bits();
+                Hasher::new(key).word(bits as u64).word((bits >> 64) as u64).word(of_client)
+            }
+        };
+        hasher.word(rest).finish()
     }
 }
 
@@ -228,6 +235,7 @@ impl Controlled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::family::V4;
     use std::cell::RefCell;
     use std::collections::HashMap;
 
@@ -239,12 +247,12 @@ mod tests {
     impl Lives for Table {
         fn prefetch(&self, _: &Made) {}
         fn state(&self, made: &Made) -> Option<State> {
-            self.0.borrow().get(&made.key.endpoint_bits()).copied()
+            self.0.borrow().get(&V4::endpoint_bits(made.client).unwrap()).copied()
         }
     }
 
     fn made(client: u64) -> Made {
-        Made { key: ClientKey::new(client, 6), real: RealId(3), port: 80 }
+        Made { protocol: Protocol::Tcp, client: V4::endpoint(client), real: RealId(3), port: 80 }
     }
 
     const fn template(slot: u32) -> TemplateId {

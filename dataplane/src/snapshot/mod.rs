@@ -193,6 +193,12 @@ impl Snapshot {
         self.standings.len() as u32
     }
 
+    /// Whether an interface has an address of IPv6, and so takes part in it.
+    pub fn speaks_ipv6(&self, interface: InterfaceId) -> bool {
+        let addresses = self.interfaces.get(interface.index()).map(|interface| &interface.addresses);
+        addresses.is_some_and(|addresses| addresses.iter().any(|prefix| prefix.addr().is_ipv6()))
+    }
+
     /// The service with this key.
     pub fn service(&self, key: &ServiceKey) -> Option<(ServiceId, &Service)> {
         let id = self.service_id(key)?;

@@ -40,6 +40,13 @@ const _: () = assert!(size_of::<Rewrite>() == 64);
 /// No protocol that is balanced: no packet from a client matches.
 const NO_PROTOCOL: u8 = u8::MAX;
 
+impl Rewrite {
+    /// What the address and port are replaced by that change in this direction, as they lie on the wire.
+    pub(crate) const fn becomes(&self, direction: Direction) -> (u128, u16) {
+        (self.addresses[direction as usize], self.ports[direction as usize])
+    }
+}
+
 impl Record for Rewrite {
     type Fields = Fields;
     /// Address and port as they lie on the wire, first byte lowest.

@@ -6,12 +6,13 @@ use super::own::OwnConnections;
 use super::persistent::Persistent;
 use super::reach::Course;
 use super::shares::Shares;
+use super::sweep::SweptUntil;
 use super::tables::{Tabled, Tables};
 use crate::connection::family::Family;
 use crate::connection::table::{
     ClientKey, Entry, Hash, HashKey, Home, New, NoRoom, Slot, Vacancy, recount_state,
 };
-use crate::connection::{Copied, NotImported, Transport};
+use crate::connection::{Copied, NotImported, State, Transport};
 use crate::counters::WorkerCounters;
 use crate::exchange::orders::Slice;
 use crate::fragments::Ports;
@@ -19,8 +20,8 @@ use crate::live::elsewhere::Elsewhere;
 use crate::live::reals::Reals;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
-use crate::names::family::V4;
-use crate::names::ids::{Protocol, RealId, ServiceId};
+use crate::names::family::{IpVersion, V4, V6};
+use crate::names::ids::{NextHopId, Protocol, RealId, ServiceId};
 use crate::names::time::{Now, Tick};
 use crate::schedule::{Asked, Known, Position, Positions};
 use crate::snapshot::Snapshot;
@@ -33,8 +34,14 @@ pub(super) const FTP_DATA: u16 = 20;
 const MOST_REFUSED: usize = 64;
 /// Buckets of the table looked at for one slice of a dump.
 const EXPORT_BUCKETS: usize = 1024;
-/// Positions of a dump from here on are templates': beyond all of the largest table's.
-const TEMPLATES_AT: usize = 1 << 48;
+/// Positions of a dump are of several parts, one after the other: each has more than the largest table.
+const EXPORTED_PART: usize = 1 << 48;
+/// The part of a dump that has connections of IPv4.
+const V4_PART: usize = 0;
+/// Likewise, of IPv6.
+const V6_PART: usize = 1;
+/// The part of a dump that has templates.
+const TEMPLATES_PART: usize = 2;
 
 /// The connections of a worker, and what it needs to open one.
 pub(super) struct Flows {
@@ -55,8 +62,7 @@ pub(super) struct Flows {
     /// Whether there is either.
     pub(super) has_more: bool,
     pub(super) hash_key: HashKey,
-    /// The moment that the sweep has got to, in nanoseconds.
-    pub(super) swept_until: u64,
+    pub(super) swept_until: SweptUntil,
     pub(super) counters: Arc<WorkerCounters>,
 }
 
@@ -78,18 +84,29 @@ pub(super) struct Wanted<V: Family> {
 /// A connection that was found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
+    /// Whose table it is in.
+    pub(super) version: IpVersion,
     pub(super) slot: Slot,
-    pub(super) entry: Entry,
+    pub(super) real: RealId,
+    pub(super) state: State,
+    /// The next hop to the client, as far as it is known.
+    pub(super) back: NextHopId,
     /// The port that the client asked for, if the service is on several.
     pub(super) port: u16,
     pub(super) direction: Direction,
 }
 
 impl Found {
+    /// What is known of a connection by its entry.
+    pub(super) fn new<V: Tabled>((slot, entry): (Slot, Entry<V>), port: u16, direction: Direction) -> Self {
+        let (real, state, back) = (entry.real(), entry.state(), entry.next_hop());
+        Self { version: V::VERSION, slot, real, state, back, port, direction }
+    }
+
     /// Between whom its packets go.
-    pub(super) fn course(self) -> Course {
-        let Self { entry, port, direction, .. } = self;
-        Course { real: entry.real(), port, direction, back: entry.next_hop() }
+    pub(super) const fn course(self) -> Course {
+        let Self { real, back, port, direction, .. } = self;
+        Course { real, port, direction, back }
     }
 }
 
@@ -117,7 +134,7 @@ impl Flows {
             one_packet: None,
             has_more: false,
             hash_key,
-            swept_until: 0,
+            swept_until: SweptUntil::default(),
             counters,
         })
     }
@@ -154,13 +171,26 @@ impl Flows {
         snapshot: &Snapshot,
         tick: Tick,
     ) -> Option<Found> {
+        match ends.version() {
+            IpVersion::Four => self.find_of::<V4>(ends, direction, snapshot, tick),
+            IpVersion::Six => self.find_of::<V6>(ends, direction, snapshot, tick),
+        }
+    }
+
+    fn find_of<V: Tabled>(
+        &self,
+        ends: &Ends,
+        direction: Direction,
+        snapshot: &Snapshot,
+        tick: Tick,
+    ) -> Option<Found> {
         let (client, far) = match direction {
             Direction::Forward => (ends.source, ends.destination),
             Direction::Reverse => (ends.destination, ends.source),
         };
-        let key = client_key(client, ends.protocol)?;
-        let table = &self.tables.v4;
-        let belongs = |slot: Slot, entry: Entry| {
+        let key = V::key(client, ends.protocol)?;
+        let table = V::of(&self.tables);
+        let belongs = |slot: Slot, entry: Entry<V>| {
             let real = snapshot.connection_key(entry.real(), table.port(slot));
             let matches = real.is_some_and(|real| match direction {
                 Direction::Forward => real.service.listen == far,
@@ -169,14 +199,21 @@ impl Flows {
             matches && !entry.is_dead(snapshot.clock(tick))
         };
         let (slot, entry) = table.find_by_slot(table.hash(key), key, belongs)?;
-        Some(Found { slot, entry, port: table.port(slot), direction })
+        Some(Found::new((slot, entry), table.port(slot), direction))
     }
 
     /// Whether the receiver of a packet has any live connection.
     pub(super) fn is_client(&self, ends: &Ends, snapshot: &Snapshot, tick: Tick) -> bool {
-        let Some(key) = client_key(ends.destination, ends.protocol) else { return false };
-        let lives = |entry: Entry| !entry.is_dead(snapshot.clock(tick));
-        let table = &self.tables.v4;
+        match ends.version() {
+            IpVersion::Four => self.is_client_of::<V4>(ends, snapshot, tick),
+            IpVersion::Six => self.is_client_of::<V6>(ends, snapshot, tick),
+        }
+    }
+
+    fn is_client_of<V: Tabled>(&self, ends: &Ends, snapshot: &Snapshot, tick: Tick) -> bool {
+        let Some(key) = V::key(ends.destination, ends.protocol) else { return false };
+        let lives = |entry: Entry<V>| !entry.is_dead(snapshot.clock(tick));
+        let table = V::of(&self.tables);
         table.find(table.hash(key), key, lives).is_some()
     }
 
@@ -321,6 +358,22 @@ impl Flows {
         V::of_mut(&mut self.tables).remove(slot, &self.counters);
     }
 
+    /// Forgets a connection that was found.
+    pub(super) fn close_found(&mut self, found: Found) {
+        match found.version {
+            IpVersion::Four => self.close::<V4>(found.slot),
+            IpVersion::Six => self.close::<V6>(found.slot),
+        }
+    }
+
+    /// Notes the next hop to the client of a connection that was found.
+    pub(super) fn set_next_hop(&mut self, found: Found, id: NextHopId) {
+        match found.version {
+            IpVersion::Four => self.tables.v4.set_next_hop(found.slot, id),
+            IpVersion::Six => self.tables.v6.set_next_hop(found.slot, id),
+        }
+    }
+
     /// Forgets a connection that has timed out.
     pub(super) fn expire<V: Tabled>(&mut self, slot: Slot) {
         V::of_mut(&mut self.tables).expire(slot, &self.counters);
@@ -333,8 +386,15 @@ impl Flows {
 
     /// What a packet that the slow path translates leaves behind: the entry's tick and state, and the counters.
     pub(super) fn note(&mut self, found: Found, transport: Transport, length: u16, tick: Tick) {
+        match found.version {
+            IpVersion::Four => self.note_of::<V4>(found, transport, length, tick),
+            IpVersion::Six => self.note_of::<V6>(found, transport, length, tick),
+        }
+    }
+
+    fn note_of<V: Tabled>(&mut self, found: Found, transport: Transport, length: u16, tick: Tick) {
         let Found { slot, direction, .. } = found;
-        let table = &mut self.tables.v4;
+        let table = V::of_mut(&mut self.tables);
         let entry = table.taken(slot);
         let (before, real) = (entry.state(), entry.real());
         let after = before.after_packet(direction, transport);
@@ -349,7 +409,7 @@ impl Flows {
     /// Once a turn: adds up connections of services while the table is nearly full.
     #[inline(always)]
     pub(super) fn count_shares(&mut self, snapshot: &Snapshot) {
-        if self.tables.v4.is_nearly_full() {
+        if self.tables.are_nearly_full() {
             self.shares.count_some(snapshot, &self.counters);
         }
     }
@@ -359,34 +419,36 @@ impl Flows {
         let Slice { position, rows, templates } = slice;
         rows.clear();
         templates.clear();
+        let clock = snapshot.clock(now.tick());
         let from = position.unwrap_or(0);
-        *position = match (from.checked_sub(TEMPLATES_AT), &self.persistent) {
-            (None, _) => {
-                let next = self.tables.v4.export(from, EXPORT_BUCKETS, snapshot.clock(now.tick()), rows);
-                next.or(self.persistent.is_some().then_some(TEMPLATES_AT))
-            }
-            (Some(from), Some(persistent)) => {
-                persistent.templates.export(from, now, templates).map(|next| TEMPLATES_AT + next)
-            }
-            (Some(_), None) => None,
+        let (part, from) = (from / EXPORTED_PART, from % EXPORTED_PART);
+        let next = match part {
+            V4_PART => self.tables.v4.export(from, EXPORT_BUCKETS, clock, rows),
+            V6_PART => self.tables.v6.export(from, EXPORT_BUCKETS, clock, rows),
+            _ => self.persistent.as_ref().and_then(|of| of.templates.export(from, now, templates)),
         };
+        let has = |part: &usize| match *part {
+            V6_PART => self.tables.serve_both(),
+            _ => self.persistent.is_some(),
+        };
+        let following = || (part + 1..=TEMPLATES_PART).find(has).map(|part| part * EXPORTED_PART);
+        *position = next.map(|next| part * EXPORTED_PART + next).or_else(following);
     }
 
-    /// Puts in a connection that was copied out elsewhere. `is_own` says of a client's endpoint, as 48 bits in the
-    /// order of the wire, whether its connections are this worker's.
+    /// Puts in a connection that was copied out elsewhere. `is_own` says of a client's endpoint whether its connections
+    /// are this worker's.
     pub(super) fn import(
         &mut self,
         copied: &Copied,
-        is_own: impl Fn(u64) -> bool,
+        is_own: impl Fn(SocketAddr) -> bool,
         snapshot: &Snapshot,
         tick: Tick,
     ) -> Result<(), NotImported> {
         let real = snapshot.real_key(copied.real).ok_or(NotImported::NoReal)?;
-        let client = V4::endpoint_bits(copied.client).ok_or(NotImported::Malformed)?;
         if real.service.protocol != copied.protocol || !real.is_for_port(copied.port) {
             return Err(NotImported::Malformed);
         }
-        if !is_own(client) {
+        if !is_own(copied.client) {
             return Err(NotImported::OtherWorker);
         }
         // Of a service on one port it says nothing, and a table that keeps none is not to begin.
@@ -397,16 +459,25 @@ impl Flows {
         let collides = |other: RealId, port: u16| {
             snapshot.connection_key(other, port).is_some_and(|other| other.endpoint == endpoint)
         };
-        self.tables.v4.import(copied, collides, snapshot.clock(tick), &self.counters).map(|_| ())
+        let Self { tables, counters, .. } = self;
+        let clock = snapshot.clock(tick);
+        let imported = match copied.client {
+            SocketAddr::V4(_) => tables.v4.import(copied, collides, clock, counters),
+            SocketAddr::V6(_) => tables.v6.import(copied, collides, clock, counters),
+        };
+        imported.map(|_| ())
     }
 }
 
-/// The key that finds a client's connections.
-pub(super) fn client_key(client: SocketAddr, protocol: Protocol) -> Option<ClientKey> {
-    Some(ClientKey::new(V4::endpoint_bits(client)?, protocol.number()))
-}
-
 impl Ends {
+    /// The family that both are of.
+    pub(super) const fn version(&self) -> IpVersion {
+        match self.source {
+            SocketAddr::V4(_) => IpVersion::Four,
+            SocketAddr::V6(_) => IpVersion::Six,
+        }
+    }
+
     /// The ports alone.
     pub(super) const fn ports(&self) -> Ports {
         Ports { source: self.source.port(), destination: self.destination.port() }

@@ -50,7 +50,7 @@ impl Flows {
     pub(super) fn prepare_one_packet(&mut self, new: &Snapshot, old: u64) {
         if self.one_packet.is_none() && new.edited_since(old).any(|id| new.is_one_packet(id)) {
             self.counters.prepare_pairs();
-            self.one_packet = Some(Box::new(OnePacket::new(self.tables.v4.capacity(), self.hash_key)));
+            self.one_packet = Some(Box::new(OnePacket::new(self.tables.capacity(), self.hash_key)));
         }
     }
 
@@ -169,7 +169,7 @@ impl<F: Frame> Slow<'_, F> {
 
     /// What all fragments of a datagram have in common; `None`: it comes in one.
     fn datagram(&self, ip: &Ip, segment: &Segment) -> Option<Datagram> {
-        Datagram::new(segment.ends.source, segment.ends.destination, ip.fragment?.id)
+        Datagram::new(segment.ends.source, segment.ends.destination, ip.fragment?.id as u16)
     }
 }
 

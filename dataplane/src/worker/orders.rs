@@ -66,7 +66,7 @@ impl<Io: FrameIo> Worker<Io> {
 
     fn import(&mut self, mut batch: Box<Batch>, now: Now) {
         let peers = &self.egress.io.peers;
-        let is_own = |client| peers.is_alone() || peers.owner(client) == peers.own();
+        let is_own = |client| peers.is_alone() || peers.owner_of(client) == peers.own();
         for copied in batch.rows.drain(..).take(Batch::ROWS) {
             let result = self.flows.import(&copied, is_own, &self.snapshot, now.tick());
             batch.imported.count(result);

@@ -6,19 +6,21 @@
 //! another datagram follows) is handled the same way, and the first that comes back opens the connection.
 
 use super::fate::Judged;
-use super::flows::{Ends, Flows, Wanted, client_key};
+use super::flows::{Ends, Flows, Wanted};
 use super::slow::Slow;
 use super::slow::packet::{read_ip, read_segment};
+use super::tables::{Tabled, Tables};
 use super::turn::Turn;
 use crate::connection::State;
-use crate::connection::table::{Entry, HashKey, Table};
+use crate::connection::table::{Entry, HashKey};
 use crate::frame::{Frame, FrameIo};
 use crate::names::drop_reason::DropReason;
-use crate::names::family::V4;
+use crate::names::family::{IpVersion, V4, V6};
 use crate::names::ids::{InterfaceId, Protocol, RealId, ServiceId};
 use crate::names::time::Now;
 use crate::persistence::{Answer, Controlled, Found, Lives, Made, Templates, Who};
 use crate::snapshot::{Service, Snapshot};
+use std::net::SocketAddr;
 
 /// Templates of a worker: as many as connections, but at least this many, ...
 const LEAST_TEMPLATES: usize = 1024;
@@ -57,7 +59,7 @@ impl Flows {
     pub(super) fn prepare_persistence(&mut self, new: &Snapshot, old: u64) {
         if self.persistent.is_none() && new.edited_since(old).any(|id| new.is_persistent(id)) {
             self.counters.prepare_templates();
-            self.persistent = Some(Box::new(Persistent::new(self.tables.v4.capacity(), self.hash_key)));
+            self.persistent = Some(Box::new(Persistent::new(self.tables.capacity(), self.hash_key)));
         }
     }
 
@@ -81,8 +83,11 @@ impl Flows {
             }
             persistent.templates.spend(found);
         }
-        let key = client_key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
-        let real = self.pick(Wanted { service: id, key }, snapshot, now).ok_or(DropReason::NoReal)?;
+        let real = match ends.version() {
+            IpVersion::Four => self.pick_for::<V4>(ends, id, snapshot, now),
+            IpVersion::Six => self.pick_for::<V6>(ends, id, snapshot, now),
+        };
+        let real = real.ok_or(DropReason::NoReal)?;
         if service.policy.one_packet {
             // No connection is made, so the place that was taken for one is given back.
             self.limited.settle(real, &self.reals, &self.counters);
@@ -97,6 +102,17 @@ impl Flows {
         Ok(Answer { real, template })
     }
 
+    fn pick_for<V: Tabled>(
+        &mut self,
+        ends: &Ends,
+        service: ServiceId,
+        snapshot: &Snapshot,
+        now: Now,
+    ) -> Option<RealId> {
+        let key = V::key(ends.source, ends.protocol)?;
+        self.pick(Wanted { service, key }, snapshot, now)
+    }
+
     /// Notes that a connection has been made as its client's template says.
     pub(super) fn follow(&mut self, made: Made, Stays { answer, owner }: Stays) {
         let Some(template) = answer.template else { return };
@@ -109,8 +125,8 @@ impl Flows {
     /// it, and its real takes more connections.
     pub(super) fn stays_with(&self, ends: &Ends, real: RealId, snapshot: &Snapshot) -> bool {
         let Some(persistent) = &self.persistent else { return false };
-        let Some(key) = client_key(ends.source, ends.protocol) else { return false };
-        if !persistent.controlled.has(&Made { key, real, port: ends.destination.port() }) {
+        let Ends { protocol, source: client, destination } = *ends;
+        if !persistent.controlled.has(&Made { protocol, client, real, port: destination.port() }) {
             return false;
         }
         let Some(id) = snapshot.service_of(real) else { return false };
@@ -213,7 +229,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
         for worker in (0..peers.workers()).filter(|worker| *worker != own) {
             (0..NOTES_OF_A_PEER).map_while(|_| peers.note_from(worker)).for_each(|note| templates.note(note));
         }
-        let lives = InTable { table: &tables.v4, snapshot, now: *now };
+        let lives = InTables { tables, snapshot, now: *now };
         controlled.tend(&lives, *now, idle, |worker, note| {
             if worker != own {
                 return peers.tell(worker, note);
@@ -225,27 +241,48 @@ impl<Io: FrameIo> Turn<'_, Io> {
     }
 }
 
-/// The connections of the table.
-struct InTable<'a> {
-    table: &'a Table<V4>,
+/// The connections of the tables.
+struct InTables<'a> {
+    tables: &'a Tables,
     snapshot: &'a Snapshot,
     now: Now,
 }
 
-impl Lives for InTable<'_> {
-    fn prefetch(&self, made: &Made) {
-        self.table.prefetch(self.table.home_of(made.key));
+impl InTables<'_> {
+    fn prefetch_of<V: Tabled>(&self, made: &Made) {
+        let table = V::of(self.tables);
+        if let Some(key) = V::key(made.client, made.protocol) {
+            table.prefetch(table.home_of(key));
+        }
     }
 
-    fn state(&self, made: &Made) -> Option<State> {
+    fn state_of<V: Tabled>(&self, made: &Made) -> Option<State> {
         let clock = self.snapshot.clock(self.now.tick());
-        let belongs = |slot, entry: Entry| {
-            let key = self.snapshot.connection_key(made.real, self.table.port(slot));
+        let table = V::of(self.tables);
+        let belongs = |slot, entry: Entry<V>| {
+            let key = self.snapshot.connection_key(made.real, table.port(slot));
             entry.real() == made.real
                 && key.is_some_and(|key| key.service.listen.port() == made.port)
                 && !entry.is_dead(clock)
         };
-        let found = self.table.find_by_slot(self.table.hash(made.key), made.key, belongs);
+        let key = V::key(made.client, made.protocol)?;
+        let found = table.find_by_slot(table.hash(key), key, belongs);
         found.map(|(_, entry)| entry.state())
+    }
+}
+
+impl Lives for InTables<'_> {
+    fn prefetch(&self, made: &Made) {
+        match made.client {
+            SocketAddr::V4(_) => self.prefetch_of::<V4>(made),
+            SocketAddr::V6(_) => self.prefetch_of::<V6>(made),
+        }
+    }
+
+    fn state(&self, made: &Made) -> Option<State> {
+        match made.client {
+            SocketAddr::V4(_) => self.state_of::<V4>(made),
+            SocketAddr::V6(_) => self.state_of::<V6>(made),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::exchange::orders::NeighbourEvent;
 use crate::live::next_hops::NextHops;
 use crate::names::direction::Direction;
-use crate::names::family::V4;
+use crate::names::family::{IpVersion, V4, V6};
 use crate::names::ids::{InterfaceId, NeighbourKey, NextHopId, RealId};
 use crate::names::mac::Mac;
 use crate::snapshot::{NextOnWay, Snapshot};
@@ -85,7 +85,10 @@ impl Reach {
         let (known, hop) = match course.direction {
             Direction::Forward => {
                 let real = snapshot.real_key(course.real)?;
-                let known = snapshot.rewrite::<V4>(course.real).next_hop();
+                let known = match IpVersion::of(real.endpoint.ip()) {
+                    IpVersion::Four => snapshot.rewrite::<V4>(course.real).next_hop(),
+                    IpVersion::Six => snapshot.rewrite::<V6>(course.real).next_hop(),
+                };
                 (known, snapshot.routes.to_real(real.endpoint.ip())?)
             }
             Direction::Reverse => {

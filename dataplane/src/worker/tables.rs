@@ -3,7 +3,7 @@
 use crate::connection::family::Family;
 use crate::connection::table::{ClientKey, HashKey, Table};
 use crate::counters::WorkerCounters;
-use crate::names::family::{V4, V6};
+use crate::names::family::{IpVersion, V4, V6};
 
 /// See the module's text.
 pub(super) struct Tables {
@@ -36,8 +36,51 @@ impl Tables {
     }
 }
 
+/// What is asked of all tables at once.
+impl Tables {
+    /// Connections in them.
+    #[inline(always)]
+    pub(super) const fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Connections that there is room for in all.
+    pub(super) const fn capacity(&self) -> usize {
+        self.v4.capacity() + self.v6.capacity()
+    }
+
+    /// Whether there is room for connections of IPv6.
+    #[inline(always)]
+    pub(super) const fn serve_both(&self) -> bool {
+        self.v6.capacity() != 0
+    }
+
+    /// Whether [`resize`](Self::resize) has something to do.
+    #[inline(always)]
+    pub(super) const fn are_to_resize(&self) -> bool {
+        self.v4.is_to_resize() || self.serve_both() && self.v6.is_to_resize()
+    }
+
+    /// Goes a bounded way to the sizes that the connections ask for: see [`Table::resize`].
+    pub(super) fn resize(&mut self, counters: &WorkerCounters) {
+        self.v4.resize(counters);
+        if self.serve_both() {
+            self.v6.resize(counters);
+        }
+    }
+
+    /// Whether one of them is nearly full.
+    #[inline(always)]
+    pub(super) const fn are_nearly_full(&self) -> bool {
+        self.v4.is_nearly_full() || self.serve_both() && self.v6.is_nearly_full()
+    }
+}
+
 /// An address family whose connections a worker has.
 pub(super) trait Tabled: Family {
+    /// Which one it is.
+    const VERSION: IpVersion;
+
     /// The table that they are in.
     fn of(tables: &Tables) -> &Table<Self>;
 
@@ -49,6 +92,8 @@ pub(super) trait Tabled: Family {
 }
 
 impl Tabled for V4 {
+    const VERSION: IpVersion = IpVersion::Four;
+
     #[inline(always)]
     fn of(tables: &Tables) -> &Table {
         &tables.v4
@@ -65,6 +110,8 @@ impl Tabled for V4 {
 }
 
 impl Tabled for V6 {
+    const VERSION: IpVersion = IpVersion::Six;
+
     #[inline(always)]
     fn of(tables: &Tables) -> &Table<Self> {
         &tables.v6

@@ -61,12 +61,12 @@ impl<Io: FrameIo> Worker<Io> {
     pub fn turn(&mut self, now: Now) -> usize {
         let now = self.before.clock.at(now);
         self.account(now);
-        if !self.orders.is_empty() || self.flows.tables.v4.is_to_resize() {
+        if !self.orders.is_empty() || self.flows.tables.are_to_resize() {
             // No packet is in a stage while the configuration changes, or entries move.
             let (mut turn, bursts) = self.lend(now);
             turn.resolve_burst(&mut bursts.decoded);
             self.carry_out_orders(now);
-            self.flows.tables.v4.resize(&self.counters);
+            self.flows.tables.resize(&self.counters);
         }
         let at_once = self.flows.tables.v4.buckets() <= self.fits_core_cache;
         let (mut turn, bursts) = self.lend(now);
@@ -79,6 +79,7 @@ impl<Io: FrameIo> Worker<Io> {
         if turn.flows.has_more {
             turn.tend_more(received == 0);
         }
+        self.counters.connections.set(self.flows.tables.len() as u64);
         self.before.extremes.at_end_of_turn(&self.counters);
         self.egress.io.ended(Stage::Turn);
         self.before.last = Some((now.nanoseconds, received > 0));

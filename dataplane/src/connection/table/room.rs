@@ -171,7 +171,6 @@ impl<F: Family> Table<F> {
         }
         self.vacate(slot.bucket as usize, usize::from(slot.way), counters);
         self.live -= 1;
-        counters.connections.set(self.live as u64);
         Some(Vacancy(slot))
     }
 
@@ -196,7 +195,6 @@ impl<F: Family> Table<F> {
         }
         self.live += 1;
         counters.connections_created.add(1);
-        counters.connections.set(self.live as u64);
         count_new(counters, new.real, new.state);
     }
 
@@ -352,14 +350,12 @@ impl<F: Family> Table<F> {
         }
         self.vacate(slot.bucket as usize, usize::from(slot.way), counters);
         self.live -= 1;
-        counters.connections.set(self.live as u64);
     }
 
     /// Takes off all counts what is in no slot any more.
     pub(super) fn forget(&mut self, entry: Entry<F>, counters: &WorkerCounters) {
         uncount(counters, entry);
         self.live -= 1;
-        counters.connections.set(self.live as u64);
     }
 
     /// Takes out what lies in this way of a bucket, and off its real's counts, but not yet off the table's.

@@ -62,7 +62,6 @@ impl<F: Family> Table<F> {
             self.vacate_all(first, first + stretch, all_dead, counters);
         }
         self.live -= expired;
-        counters.connections.set(self.live as u64);
         counters.entries_swept.add(examined);
         counters.connections_expired.add(expired as u64);
         expired

@@ -57,7 +57,7 @@ fn key(id: u16) -> Key {
 
 fn key_from(client: u32, id: u16) -> Key {
     let client = std::net::Ipv4Addr::from_bits(0xc0a8_0000 + client);
-    Key::new(client.into(), [192, 168, 10, 100].into(), Protocol::Udp, id, Side::Vip).unwrap()
+    Key::new(client.into(), [192, 168, 10, 100].into(), Protocol::Udp, id.into(), Side::Vip).unwrap()
 }
 
 fn piece(start: u16, end: u16) -> Piece {

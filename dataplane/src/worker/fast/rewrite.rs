@@ -1,11 +1,12 @@
 //! Addresses, ports, TTL, checksums and MACs of a packet whose connection is known. Plain packets are translated by
-//! their fields, in whatever family; those of the slow path are IPv4's, and may have options.
+//! their fields, in whatever family; those of the slow path may have options, or extension headers.
 
 use super::family::Plain;
 use crate::frame::HEAD;
 use crate::names::direction::Direction;
-use crate::translation::{FieldsOf, Record, Rewrite};
+use crate::translation::{FieldsOf, Record, Rewrite, RewriteV6};
 use crate::wire::plain::at;
+use crate::wire::plain6::at as at6;
 use crate::wire::{checksum, udp};
 
 #[inline(always)]
@@ -74,6 +75,38 @@ pub(in crate::worker) fn translate(
     let check = load(bytes, at::HEADER_CHECKSUM);
     store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, rewrite.header_delta(direction)));
     adjust_transport(bytes, transport, check_at, rewrite.transport_delta(direction));
+}
+
+/// Takes one off the hop limit, which is above 0.
+pub(in crate::worker) fn decrement_hop_limit(bytes: &mut [u8]) {
+    bytes[at6::HOP_LIMIT] -= 1;
+}
+
+/// As [`translate`], for IPv6, whose header has no checksum.
+pub(in crate::worker) fn translate_v6(
+    bytes: &mut [u8],
+    transport: usize,
+    check_at: usize,
+    direction: Direction,
+    rewrite: &RewriteV6,
+) {
+    let side = 1 - direction as usize;
+    let (address, port) = rewrite.becomes(direction);
+    bytes[at6::ADDRESSES[side]..][..16].copy_from_slice(&address.to_le_bytes());
+    bytes[transport + 2 * side..][..2].copy_from_slice(&port.to_le_bytes());
+    decrement_hop_limit(bytes);
+    adjust_transport(bytes, transport, check_at, rewrite.transport_delta(direction));
+}
+
+/// As [`translate_later_fragment`], for IPv6.
+pub(in crate::worker) fn translate_later_fragment_v6(
+    bytes: &mut [u8],
+    direction: Direction,
+    rewrite: &RewriteV6,
+) {
+    let (address, _) = rewrite.becomes(direction);
+    bytes[at6::ADDRESSES[1 - direction as usize]..][..16].copy_from_slice(&address.to_le_bytes());
+    decrement_hop_limit(bytes);
 }
 
 #[inline(always)]

@@ -6,9 +6,9 @@ use super::ip::Obstacle;
 use super::packet::{Ip, read_ip};
 use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
-use crate::names::family::V4;
+use crate::names::family::{IpVersion, V4};
 use crate::wire::answer::{self, IcmpError};
-use crate::wire::icmp;
+use crate::wire::{answer6, ethernet, icmp};
 use crate::worker::fate::{Fate, Judged};
 use std::net::IpAddr;
 
@@ -19,7 +19,10 @@ impl<F: Frame> Slow<'_, F> {
             self.counters.answers_suppressed.add(1);
             return Err(reason);
         }
-        let answered = answer::tcp_reset(frame);
+        let answered = match version_of(frame) {
+            IpVersion::Four => answer::tcp_reset(frame),
+            IpVersion::Six => answer6::tcp_reset(frame),
+        };
         if !answered {
             limit.give_back();
         }
@@ -100,5 +103,13 @@ impl<F: Frame> Slow<'_, F> {
     /// The frame has been turned into an answer, unless there is none to such a packet.
     const fn answered(&self, answered: bool, reason: DropReason) -> Judged {
         if answered { Ok(Fate::Answer { out: self.arrival, instead_of: Some(reason) }) } else { Err(reason) }
+    }
+}
+
+/// The family of the packet in a frame that has one.
+fn version_of(frame: &impl Frame) -> IpVersion {
+    match ethernet::Header::parse(frame.bytes()) {
+        Some(ethernet::Header { ether_type: ethernet::IPV6, .. }) => IpVersion::Six,
+        _ => IpVersion::Four,
     }
 }

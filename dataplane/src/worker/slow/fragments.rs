@@ -9,7 +9,6 @@ use crate::exchange::peers::Purpose;
 use crate::fragments::{Key, Outcome, Piece, Ports};
 use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
-use crate::names::family::V4;
 use crate::names::ids::Protocol;
 use crate::wire::icmp;
 use crate::worker::fate::{Fate, Judged};
@@ -85,7 +84,7 @@ impl<F: Frame> Slow<'_, F> {
         }
         let local = self.snapshot.local(ends.destination.ip()).is_some();
         let client = if local { ends.source } else { ends.destination };
-        let owner = self.peers.owner(V4::endpoint_bits(client)?);
+        let owner = self.peers.owner_of(client);
         (owner != self.peers.own()).then_some(owner)
     }
 

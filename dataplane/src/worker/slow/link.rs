@@ -4,6 +4,7 @@ use super::Slow;
 use super::packet::read_ip;
 use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
+use crate::names::family::IpVersion;
 use crate::wire::ethernet;
 use crate::worker::fate::Judged;
 
@@ -22,6 +23,7 @@ impl<F: Frame> Slow<'_, F> {
             ethernet::IPV4 => {}
             ethernet::ARP => return self.arp(frame),
             ethernet::VLAN | ethernet::SERVICE_VLAN => return Err(DropReason::Vlan),
+            ethernet::IPV6 if self.snapshot.speaks_ipv6(self.arrival) => {}
             ethernet::IPV6 => return Err(DropReason::Ipv6),
             _ => return Err(DropReason::EtherType),
         }
@@ -29,9 +31,10 @@ impl<F: Frame> Slow<'_, F> {
         if usize::from(ip.length) > usize::from(interface.mtu) {
             self.counters.merged_segments[self.arrival.eth_port().index()].add(1);
         }
-        if header.destination.is_group() {
-            return Err(DropReason::Broadcast);
+        match ip.version() {
+            IpVersion::Four if header.destination.is_group() => Err(DropReason::Broadcast),
+            IpVersion::Four => self.network_layer(frame, ip),
+            IpVersion::Six => self.network_layer_v6(frame, ip, header.destination.is_group()),
         }
-        self.network_layer(frame, ip)
     }
 }

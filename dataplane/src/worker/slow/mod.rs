@@ -4,12 +4,14 @@
 //! ```text
 //! link        which protocol, and is the frame for us?
 //! arp         answering for own addresses, and hearing neighbours
-//! ip          is the packet to us, or through us?
+//! ip          is the packet to us, or through us? And how it leaves
+//! ip6         likewise of IPv6
 //! fragments   which connection a fragment belongs to
 //! transport   TCP and UDP: packets of connections, and those that open one
 //! removal     packets of connections whose real has been removed, or takes no new ones
 //! openings    which packets open a connection, and which real it gets
 //! icmp        ping, and errors about packets of connections
+//! icmp6       likewise of IPv6
 //! echo        pings in fragments
 //! route       packets of no connection
 //! answers     RST and ICMP errors, each kind under a limit of its own
@@ -24,7 +26,9 @@ pub(super) mod arp;
 pub(super) mod echo;
 pub(super) mod fragments;
 pub(super) mod icmp;
+pub(super) mod icmp6;
 pub(super) mod ip;
+pub(super) mod ip6;
 pub(super) mod link;
 pub(super) mod openings;
 pub(super) mod packet;

@@ -6,13 +6,14 @@ use crate::connection::{State, TcpEvent, Transport};
 use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
-use crate::names::family::V4;
+use crate::names::family::{IpVersion, V4, V6};
 use crate::names::ids::{Protocol, RealId};
 use crate::persistence::Made;
 use crate::schedule::{Asked, Known};
 use crate::worker::fate::Judged;
-use crate::worker::flows::{Ends, FTP_DATA, Flows, Found, client_key};
+use crate::worker::flows::{Ends, FTP_DATA, Flows, Found};
 use crate::worker::persistent::Stays;
+use crate::worker::tables::Tabled;
 use arrayvec::ArrayVec;
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -42,6 +43,18 @@ impl<F: Frame> Slow<'_, F> {
         transport: Transport,
         stays: Option<Stays>,
     ) -> Result<Opening, DropReason> {
+        match ends.version() {
+            IpVersion::Four => self.new_connection_of::<V4>(ends, transport, stays),
+            IpVersion::Six => self.new_connection_of::<V6>(ends, transport, stays),
+        }
+    }
+
+    fn new_connection_of<V: Tabled>(
+        &mut self,
+        ends: &Ends,
+        transport: Transport,
+        stays: Option<Stays>,
+    ) -> Result<Opening, DropReason> {
         let Self { snapshot, arrival, .. } = *self;
         let tick = self.now.tick();
         let asked_for = ends.destination.port();
@@ -59,7 +72,7 @@ impl<F: Frame> Slow<'_, F> {
         if ends.source.port() == FTP_DATA {
             return Err(DropReason::FtpDataPort);
         }
-        let key = client_key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
+        let key = V::key(ends.source, ends.protocol).ok_or(DropReason::Ipv6)?;
         let stays = match stays {
             None if service.policy.persistence.is_some() => match self.ask(ends, (service_id, service))? {
                 Ok(stays) => Some(stays),
@@ -72,10 +85,10 @@ impl<F: Frame> Slow<'_, F> {
         }
         self.flows.settle_limited();
         let Flows { tables, positions, reals, elsewhere, counters, limited, .. } = &mut *self.flows;
-        let table = &mut tables.v4;
+        let table = V::of_mut(tables);
         let hash = table.hash(key);
         let key_of =
-            |table: &Table, slot, entry: Entry| snapshot.connection_key(entry.real(), table.port(slot));
+            |table: &Table<V>, slot, entry: Entry<V>| snapshot.connection_key(entry.real(), table.port(slot));
 
         // An entry of this very connection can only be one that has timed out and is not swept yet: it
         // goes, so that a longer timeout does not bring it back next to the new one.
@@ -89,7 +102,7 @@ impl<F: Frame> Slow<'_, F> {
         // A reply carries no VIP: it must not match two connections of this client endpoint. One that is over but for
         // stragglers gives way, as to a SYN of its own. What there is is looked through once, not for each real.
         let replies = RefCell::new(Replies::new());
-        let note = |slot, entry: Entry| {
+        let note = |slot, entry: Entry<V>| {
             if let Some(real) = key_of(table, slot, entry)
                 && !entry.is_dead(snapshot.clock(tick))
             {
@@ -145,11 +158,12 @@ impl<F: Frame> Slow<'_, F> {
         let port = if service.key.is_exact() { 0 } else { asked_for };
         let new = New { key, real, port, next_hop, state: State::first(transport) };
         let slot = self.flows.open(hash, new, snapshot, tick)?;
-        let entry = self.flows.tables.v4.entry(slot).ok_or(DropReason::TableFull)?;
+        let entry = V::of(&self.flows.tables).entry(slot).ok_or(DropReason::TableFull)?;
         if let Some(stays) = stays {
-            self.flows.follow(Made { key, real, port: asked_for }, stays);
+            let Ends { protocol, source: client, .. } = *ends;
+            self.flows.follow(Made { protocol, client, real, port: asked_for }, stays);
         }
-        Ok(Opening::Made(Found { slot, entry, port, direction: Direction::Forward }))
+        Ok(Opening::Made(Found::new((slot, entry), port, Direction::Forward)))
     }
 
     /// What a refused opening is answered with, as IPVS and the host's stack do: RST where TCP finds nothing, ICMP port

@@ -3,22 +3,31 @@
 use crate::connection::{TcpEvent, Transport};
 use crate::fragments::{Ports, least_header};
 use crate::names::drop_reason::DropReason;
+use crate::names::family::IpVersion;
 use crate::names::ids::Protocol;
+use crate::wire::ipv6_extensions::{self, UpperLayer};
 use crate::wire::plain::at;
-use crate::wire::{ipv4, tcp};
+use crate::wire::{ethernet, ipv4, ipv6, tcp};
 use crate::worker::flows::Ends;
 use std::net::{IpAddr, SocketAddr};
 
-/// An IPv4 packet.
+/// A packet of either family.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::worker) struct Ip {
     pub(in crate::worker) source: IpAddr,
     pub(in crate::worker) destination: IpAddr,
+    /// Number of the protocol in the payload.
     pub(in crate::worker) protocol: u8,
+    /// TTL, or hop limit.
     pub(in crate::worker) ttl: u8,
+    /// That of the packet, header included, in bytes.
     pub(in crate::worker) length: u16,
+    /// Whether no router may cut it: in IPv6, none may.
     pub(in crate::worker) dont_fragment: bool,
+    /// `None`: it is whole.
     pub(in crate::worker) fragment: Option<Fragment>,
+    /// What IPv6's extension headers lead to.
+    pub(in crate::worker) upper: Option<UpperLayer>,
     /// Offset of the payload in the frame.
     pub(in crate::worker) payload: usize,
 }
@@ -26,7 +35,8 @@ pub(in crate::worker) struct Ip {
 /// Which part of a datagram a fragment is.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::worker) struct Fragment {
-    pub(in crate::worker) id: u16,
+    /// Of 16 bits in IPv4.
+    pub(in crate::worker) id: u32,
     /// Where in the datagram's payload its own begins, in bytes.
     pub(in crate::worker) offset: u16,
     /// Whether it is not the last.
@@ -34,8 +44,14 @@ pub(in crate::worker) struct Fragment {
 }
 
 impl Ip {
+    /// Which family it is of.
+    pub(in crate::worker) const fn version(&self) -> IpVersion {
+        IpVersion::of(self.source)
+    }
+
+    /// Whether its header has options of IPv4.
     pub(in crate::worker) const fn has_options(&self) -> bool {
-        self.payload > at::IPV4 + ipv4::HEADER
+        self.upper.is_none() && self.payload > at::IPV4 + ipv4::HEADER
     }
 
     /// Whether the transport header is in another fragment.
@@ -43,9 +59,14 @@ impl Ip {
         matches!(self.fragment, Some(Fragment { offset: 1.., .. }))
     }
 
-    /// Bytes behind the IPv4 header.
+    /// Offset of the packet's end in the frame.
+    pub(in crate::worker) const fn end(&self) -> usize {
+        at::IPV4 + self.length as usize
+    }
+
+    /// Bytes behind the header, and behind extension headers.
     pub(in crate::worker) const fn payload_length(&self) -> usize {
-        at::IPV4 + self.length as usize - self.payload
+        self.end() - self.payload
     }
 }
 
@@ -71,8 +92,15 @@ impl Segment {
     }
 }
 
-/// Reads and checks the IPv4 header of a frame.
+/// Reads and checks the header of a frame's packet.
 pub(in crate::worker) fn read_ip(bytes: &[u8]) -> Result<Ip, DropReason> {
+    match ethernet::Header::parse(bytes) {
+        Some(ethernet::Header { ether_type: ethernet::IPV6, .. }) => read_ipv6(bytes),
+        _ => read_ipv4(bytes),
+    }
+}
+
+fn read_ipv4(bytes: &[u8]) -> Result<Ip, DropReason> {
     let packet = ipv4::Packet::in_frame(bytes).map_err(|flaw| match flaw {
         ipv4::Flaw::Truncated => DropReason::Truncated,
         ipv4::Flaw::Malformed => DropReason::Malformed,
@@ -81,7 +109,7 @@ pub(in crate::worker) fn read_ip(bytes: &[u8]) -> Result<Ip, DropReason> {
         return Err(DropReason::HeaderChecksum);
     }
     let fragment =
-        Fragment { id: packet.id(), offset: packet.fragment_offset(), more: packet.more_fragments() };
+        Fragment { id: packet.id().into(), offset: packet.fragment_offset(), more: packet.more_fragments() };
     Ok(Ip {
         source: packet.source().into(),
         destination: packet.destination().into(),
@@ -90,7 +118,29 @@ pub(in crate::worker) fn read_ip(bytes: &[u8]) -> Result<Ip, DropReason> {
         length: packet.total_length(),
         dont_fragment: packet.dont_fragment(),
         fragment: (fragment.offset != 0 || fragment.more).then_some(fragment),
+        upper: None,
         payload: at::IPV4 + packet.header_length(),
+    })
+}
+
+fn read_ipv6(bytes: &[u8]) -> Result<Ip, DropReason> {
+    let packet = ipv6::Packet::in_frame(bytes).map_err(|flaw| match flaw {
+        ipv6::Flaw::Truncated => DropReason::Truncated,
+        ipv6::Flaw::Malformed => DropReason::Malformed,
+    })?;
+    let upper = ipv6_extensions::upper_layer(&packet).map_err(|_| DropReason::Malformed)?;
+    let fragment = upper.fragment.filter(|fragment| !fragment.is_atomic());
+    let fragment = fragment.map(|of| Fragment { id: of.id, offset: of.offset, more: of.more });
+    Ok(Ip {
+        source: packet.source().into(),
+        destination: packet.destination().into(),
+        protocol: upper.protocol,
+        ttl: packet.hop_limit(),
+        length: packet.bytes().len().try_into().map_err(|_| DropReason::Malformed)?,
+        dont_fragment: true,
+        fragment,
+        upper: Some(upper),
+        payload: at::IPV4 + upper.offset,
     })
 }
 
@@ -100,8 +150,7 @@ pub(in crate::worker) fn read_segment(
     ip: &Ip,
     protocol: Protocol,
 ) -> Result<Segment, DropReason> {
-    let end = at::IPV4 + usize::from(ip.length);
-    let header = &bytes[ip.payload..end];
+    let header = &bytes[ip.payload..ip.end()];
     if header.len() < least_header(protocol) {
         return Err(DropReason::Malformed);
     }

@@ -53,12 +53,12 @@ pub(in crate::worker) enum Ending {
 impl<F: Frame> Slow<'_, F> {
     /// How the connection stands that a client's packet has been found to be of.
     pub(super) fn standing(&self, segment: &Segment, found: Found) -> Standing {
-        let real = found.entry.real();
+        let real = found.real;
         let removed = self.snapshot.on_removal(real);
         if segment.is_syn() {
             // As with conn_reuse_mode=1, which leaves clients with the real that they stay with.
-            let is_reused = found.entry.state().is_closing()
-                && !self.flows.stays_with(&segment.ends, real, self.snapshot);
+            let is_reused =
+                found.state.is_closing() && !self.flows.stays_with(&segment.ends, real, self.snapshot);
             let begins_anew = is_reused || removed.is_some() || self.snapshot.is_quiesced(real);
             return if begins_anew { Standing::BeginsAnew } else { Standing::GoesOn };
         }
@@ -82,7 +82,7 @@ impl<F: Frame> Slow<'_, F> {
             Ending::ToClient | Ending::ToBoth => DropReason::ConnectionReset,
         };
         if segment.ends.protocol == Protocol::Udp {
-            self.flows.close::<V4>(found.slot);
+            self.flows.close_found(found);
             return self.answer_port_unreachable(frame, reason, segment.ends.destination.ip());
         }
         // While it can still be read.
@@ -94,7 +94,7 @@ impl<F: Frame> Slow<'_, F> {
         let is_over = segment.transport == Some(Transport::Tcp(TcpEvent::Reset));
         let judged = self.answer_with_reset(frame, reason);
         if judged.is_ok() || is_over {
-            self.flows.close::<V4>(found.slot);
+            self.flows.close_found(found);
             self.held.besides = onward;
         }
         judged
@@ -102,7 +102,7 @@ impl<F: Frame> Slow<'_, F> {
 
     /// The RST to the real, as from the client whose segment this is; `None` if there is no way to the real any more.
     fn reset_onward(&self, frame: &F, segment: &Segment, found: Found) -> Option<(InterfaceId, ResetFrame)> {
-        let real = self.snapshot.connection_key(found.entry.real(), found.port)?;
+        let real = self.snapshot.connection_key(found.real, found.port)?;
         let way = self.reach.way(found.course(), segment.ends.destination.ip(), self.snapshot)?;
         let (_, destination) = self.reach.resolved(way.hop, way.known)?;
         let source = self.snapshot.interfaces.get(way.hop.interface.index())?.mac;

@@ -5,6 +5,7 @@ use super::ip::{Obstacle, leaving};
 use super::packet::Ip;
 use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
+use crate::names::family::IpVersion;
 use crate::names::ids::NextHopId;
 use crate::names::mac::Mac;
 use crate::snapshot::Unmatched;
@@ -38,7 +39,10 @@ impl<F: Frame> Slow<'_, F> {
         }
         let Some((_, destination)) = resolved else { return Ok(Fate::Await(hop)) };
         let bytes = frame.bytes_mut();
-        rewrite::decrement_ttl(bytes);
+        match ip.version() {
+            IpVersion::Four => rewrite::decrement_ttl(bytes),
+            IpVersion::Six => rewrite::decrement_hop_limit(bytes),
+        }
         rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(hop.interface));
         self.counters.routed.add(1);
         Ok(leaving(&ip, hop.interface, snapshot))

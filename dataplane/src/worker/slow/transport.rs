@@ -9,8 +9,9 @@ use crate::exchange::peers::Purpose;
 use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
-use crate::names::family::V4;
+use crate::names::family::{IpVersion, V4, V6};
 use crate::names::ids::{Protocol, RealId};
+use crate::snapshot::Snapshot;
 use crate::wire::{checksum, tcp};
 use crate::worker::fast::rewrite;
 use crate::worker::fate::{Fate, Judged};
@@ -43,7 +44,7 @@ impl<F: Frame> Slow<'_, F> {
                     return self.translate(frame, ip, &segment, Whose::Connection(found));
                 }
                 Standing::Ends(ending) => return self.end(frame, &segment, found, ending),
-                Standing::BeginsAnew => self.flows.close::<V4>(found.slot),
+                Standing::BeginsAnew => self.flows.close_found(found),
             }
         }
         if let Some(real) = self.scheduled_before(&ip, &segment) {
@@ -112,7 +113,6 @@ impl<F: Frame> Slow<'_, F> {
     fn translate(&mut self, frame: &mut F, ip: Ip, segment: &Segment, mut whose: Whose) -> Judged {
         let Self { snapshot, arrival, .. } = *self;
         let course = whose.course();
-        let record = &*snapshot.rewrite_at::<V4>(course.real, course.port);
         let speaker = match course.direction {
             Direction::Forward => Some(ip.destination),
             Direction::Reverse => snapshot.own_address(arrival),
@@ -137,17 +137,15 @@ impl<F: Frame> Slow<'_, F> {
         };
         if course.direction == Direction::Reverse && id != way.known {
             match &mut whose {
-                Whose::Connection(found) => self.flows.tables.v4.set_next_hop(found.slot, id),
+                Whose::Connection(found) => self.flows.set_next_hop(*found, id),
                 Whose::OnePacket(course) => course.back = id,
             }
         }
         self.note_packet(whose, segment, &ip);
         let bytes = frame.bytes_mut();
-        if ip.is_later_fragment() {
-            rewrite::translate_later_fragment(bytes, course.direction, record);
-        } else {
-            let check_at = ip.payload + checksum::offset_in(segment.ends.protocol);
-            rewrite::translate(bytes, ip.payload, check_at, course.direction, record);
+        match ip.version() {
+            IpVersion::Four => rewrite_v4(bytes, &ip, segment.ends.protocol, course, snapshot),
+            IpVersion::Six => rewrite_v6(bytes, &ip, segment.ends.protocol, course, snapshot),
         }
         rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(out));
         Ok(leaving(&ip, out, snapshot))
@@ -165,6 +163,24 @@ impl<F: Frame> Slow<'_, F> {
         let Course { real, direction, .. } = whose.course();
         self.counters.real(real).count(direction, ip.length);
     }
+}
+
+fn rewrite_v4(bytes: &mut [u8], ip: &Ip, protocol: Protocol, course: Course, snapshot: &Snapshot) {
+    let record = &*snapshot.rewrite_at::<V4>(course.real, course.port);
+    if ip.is_later_fragment() {
+        return rewrite::translate_later_fragment(bytes, course.direction, record);
+    }
+    let check_at = ip.payload + checksum::offset_in(protocol);
+    rewrite::translate(bytes, ip.payload, check_at, course.direction, record);
+}
+
+fn rewrite_v6(bytes: &mut [u8], ip: &Ip, protocol: Protocol, course: Course, snapshot: &Snapshot) {
+    let record = &*snapshot.rewrite_at::<V6>(course.real, course.port);
+    if ip.is_later_fragment() {
+        return rewrite::translate_later_fragment_v6(bytes, course.direction, record);
+    }
+    let check_at = ip.payload + checksum::offset_in(protocol);
+    rewrite::translate_v6(bytes, ip.payload, check_at, course.direction, record);
 }
 
 /// What a packet belongs to that is translated.

@@ -1,0 +1,70 @@
+//! The network layer of IPv6: is a packet to us, or through us?
+
+use super::Slow;
+use super::packet::{Ip, read_segment};
+use crate::frame::Frame;
+use crate::names::drop_reason::DropReason;
+use crate::names::ids::Protocol;
+use crate::wire::{addresses, icmp6, ipv6};
+use crate::worker::fate::Judged;
+use std::net::IpAddr;
+
+impl<F: Frame> Slow<'_, F> {
+    /// `to_group`: the frame is addressed to several hosts.
+    pub(in crate::worker) fn network_layer_v6(&mut self, frame: &mut F, ip: Ip, to_group: bool) -> Judged {
+        let snapshot = self.snapshot;
+        let is_group = addresses::is_group(ip.destination);
+        if addresses::is_martian_destination(ip.destination) {
+            return Err(DropReason::Martian);
+        }
+        let local = snapshot.local(ip.destination).is_some();
+        // Before anything that is said of sources: one that has no address yet may ask.
+        if (local || is_group) && is_neighbour_discovery(frame.bytes(), &ip) {
+            return self.neighbour_discovery(frame, ip);
+        }
+        if addresses::is_martian(ip.source)
+            || snapshot.local(ip.source).is_some()
+            || snapshot.belongs_elsewhere(ip.source, self.arrival)
+        {
+            return Err(DropReason::Martian);
+        }
+        if is_group {
+            return self.to_group(frame, ip);
+        }
+        // A unicast packet to several hosts would be answered, or passed on, by each of them.
+        if to_group {
+            return Err(DropReason::Broadcast);
+        }
+        // What is of one link stays on it (RFC 4291 §2.5.6), and no connection of a VIP is.
+        let is_link_local =
+            |address| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+        if (is_link_local(ip.source) || is_link_local(ip.destination))
+            && !(local && ip.protocol == ipv6::ICMP)
+        {
+            return Err(DropReason::Martian);
+        }
+        if local && let Some(routing) = ip.upper.and_then(|upper| upper.routing) {
+            return self.unknown_routing(frame, ip, routing);
+        }
+        match (Protocol::from_number(ip.protocol), ip.fragment) {
+            (Some(protocol), Some(fragment)) => self.fragment(frame, ip, fragment, protocol),
+            (Some(protocol), None) => {
+                let segment = read_segment(frame.bytes(), &ip, protocol)?;
+                self.transport_layer(frame, ip, segment)
+            }
+            (None, Some(fragment)) if ip.protocol == ipv6::ICMP => self.icmp_fragment(frame, ip, fragment),
+            (None, None) if ip.protocol == ipv6::ICMP && local => self.icmp6_to_us(frame, ip),
+            (None, None) if ip.protocol == ipv6::ICMP => self.icmp6_through(frame, ip),
+            (None, _) if local => self.protocol_unreachable(frame, ip),
+            (None, _) => self.route(frame, ip),
+        }
+    }
+}
+
+/// Whether a packet is a whole message of neighbour discovery.
+fn is_neighbour_discovery(bytes: &[u8], ip: &Ip) -> bool {
+    ip.protocol == ipv6::ICMP
+        && ip.fragment.is_none()
+        && ip.payload < ip.end()
+        && icmp6::is_neighbour_discovery(bytes[ip.payload])
+}
