@@ -17,7 +17,6 @@ use crate::counters::WorkerCounters;
 use crate::fragments::Ports;
 use crate::frame::BURST;
 use crate::names::drop_reason::DropReason;
-#[cfg(feature = "testing")]
 use crate::names::family::{V6, endpoint_bits};
 use crate::names::ids::{EthPortId, MAX_ETH_PORTS};
 use crate::persistence::{Answer, Note};
@@ -25,6 +24,7 @@ use crate::steering::OwnerMap;
 use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use std::net::SocketAddr;
+#[cfg(feature = "testing")]
 use std::ops::Range;
 use std::sync::Arc;
 
