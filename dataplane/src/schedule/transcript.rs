@@ -1,16 +1,27 @@
-//! What Linux IPVS picked, from the transcripts in `testdata/schedule` and from recorded vectors.
+//! What Linux IPVS picked over both families, from the transcripts in `testdata/schedule` and from recorded vectors.
 
 use super::Algorithm::{self, *};
 use super::Flags;
 use super::lab::Lab;
 use crate::live::elsewhere::Load;
 use crate::names::ids::RealId;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-/// 10.0.0.7 is rs1, 10.0.0.17 rs2 and so on.
-fn number(endpoint: &str) -> u32 {
-    let host: u32 = endpoint.split(['.', ':']).nth(3).unwrap().parse().unwrap();
+/// 10.0.0.7 and fd00:20::7 are rs1, 10.0.0.17 and fd00:20::17 rs2 and so on.
+fn number(address: IpAddr) -> u32 {
+    let text = address.to_string();
+    let host: u32 = text.rsplit(['.', ':']).next().unwrap().parse().unwrap();
     (host + 3) / 10
+}
+
+/// Where the service is, and the client of connections that name none.
+fn vip_and_client(is_ipv6: bool) -> (SocketAddr, SocketAddr) {
+    let (vip, client) = if is_ipv6 {
+        ("[fd00:10::100]:80", "[fd00:10::6]:30000")
+    } else {
+        ("192.168.10.100:80", "192.168.10.6:30000")
+    };
+    (vip.parse().unwrap(), client.parse().unwrap())
 }
 
 /// The real that is named, or `None` for a client that was refused; some were so without an answer, because the kernel
@@ -20,12 +31,25 @@ fn expected(word: &str) -> Option<u32> {
     (!refused).then(|| word.strip_prefix("rs").unwrap().parse().unwrap())
 }
 
+/// The real of a listing's line.
+fn real_at(endpoint: &str) -> RealId {
+    let endpoint: SocketAddr = endpoint.parse().unwrap();
+    RealId(number(endpoint.ip()))
+}
+
 struct Replay {
     lab: Option<Lab>,
     /// Each connection is closed before the next.
     is_short: bool,
     /// The clients of a block cannot be told from it: not compared, and neither are the counts after it.
     is_unknown: bool,
+    /// Rows name addresses that are connected to, not clients.
+    are_destinations: bool,
+    /// Of the reals of a block that names them in its title.
+    weights: Vec<u32>,
+    /// Where connections go, and where those that name no client come from.
+    vip: SocketAddr,
+    client: SocketAddr,
     compared: usize,
 }
 
@@ -43,10 +67,41 @@ impl Replay {
         self.compared += 1;
     }
 
+    fn add(&mut self, endpoint: &str, weight: u32) {
+        let real = number(endpoint.parse::<SocketAddr>().unwrap().ip());
+        self.lab.as_mut().unwrap().add_at(real, endpoint, weight);
+    }
+
+    fn begin(&mut self, algorithm: Algorithm, flags: Flags, is_ipv6: bool) {
+        self.lab = Some(Lab::new(algorithm, flags));
+        (self.vip, self.client) = vip_and_client(is_ipv6);
+        self.is_unknown = false;
+        self.are_destinations = algorithm == DestinationHashing;
+    }
+
+    /// A service on each of many addresses with these reals: `[fd00:20::7]:7000 -m, then ::17, ::27`.
+    fn many_addresses(&mut self, reals: &str) {
+        self.begin(DestinationHashing, Flags::NONE, true);
+        let (first, others) = reals.split_once(" -m, then ").unwrap();
+        let others = others.split(", ").map(|host| format!("[fd00:20{host}]:7000"));
+        let reals: Vec<_> = std::iter::once(first.to_owned()).chain(others).collect();
+        assert_eq!(reals.len(), self.weights.len());
+        for (real, weight) in std::iter::zip(&reals, self.weights.clone()) {
+            self.add(real, weight);
+        }
+    }
+
     fn line(&mut self, line: &str) {
-        let client: SocketAddr = "192.168.10.6:30000".parse().unwrap();
-        let vip: SocketAddr = "192.168.10.100:80".parse().unwrap();
+        let (vip, client) = (self.vip, self.client);
         let words: Vec<_> = line.split_whitespace().collect();
+        // `# 20 from fd00:10::11, source ports 30000+`
+        let rest = line.strip_prefix('#').and_then(|line| line.split_once(" from "));
+        if let Some((address, _)) = rest.and_then(|(_, rest)| rest.split_once(", source ports")) {
+            self.client.set_ip(address.parse().unwrap());
+        }
+        if let Some(reals) = line.strip_prefix("# each VIP: -A -t [VIP]:80 -s dh; -a -r ") {
+            self.many_addresses(reals);
+        }
         match words.as_slice() {
             ["##", .., "closed)"] => {
                 let lab = self.lab.as_ref().unwrap();
@@ -56,12 +111,17 @@ impl Replay {
                 }
                 self.is_short = true;
             }
+            ["##", "weights", weights @ ..] => {
+                self.is_short = !line.contains("(held)");
+                self.weights = weights.iter().filter_map(|word| word.parse().ok()).collect();
+            }
             ["##", ..] => self.is_short = !line.contains("(held)"),
+            ["#", "10", "source", "addresses"] => self.are_destinations = false,
             ["#", .., "source=backend"] => {
                 let flags = self.lab.as_ref().unwrap().options.flags;
                 self.is_unknown = flags.has(Flags::PORT);
             }
-            ["[lb]#", "ipvsadm", "-A", _, _, "-s", name, rest @ ..] => {
+            ["[lb]#", "ipvsadm", "-A", _, service, "-s", name, rest @ ..] => {
                 let algorithm: Algorithm = name.parse().unwrap();
                 let words = rest.get(1).into_iter().flat_map(|flags| flags.split(','));
                 let flags = words.map(|word| match word.rsplit('-').next() {
@@ -69,16 +129,14 @@ impl Replay {
                     Some("fallback") => Flags::FALLBACK,
                     _ => panic!("{word} is a flag that is not known here"),
                 });
-                self.lab = Some(Lab::new(algorithm, flags.fold(Flags::NONE, Flags::with)));
-                self.is_unknown = false;
+                self.begin(algorithm, flags.fold(Flags::NONE, Flags::with), service.starts_with('['));
             }
             ["[lb]#", "ipvsadm", "-a", _, _, "-r", endpoint, "-m", "-w", weight] => {
                 let port = if endpoint.contains(':') { "" } else { ":0" };
-                let lab = self.lab.as_mut().unwrap();
-                lab.add_at(number(endpoint), &format!("{endpoint}{port}"), weight.parse().unwrap());
+                self.add(&format!("{endpoint}{port}"), weight.parse().unwrap());
             }
             ["->", endpoint, "Masq", _, active, inactive] if !self.is_unknown => {
-                let load = self.lab.as_ref().unwrap().around.known().connections(RealId(number(endpoint)));
+                let load = self.lab.as_ref().unwrap().around.known().connections(real_at(endpoint));
                 let listed = Load { active: active.parse().unwrap(), inactive: inactive.parse().unwrap() };
                 assert_eq!(load, listed, "{line}");
             }
@@ -87,11 +145,10 @@ impl Replay {
             }
             [first, ..] if first.contains('=') => {
                 for (from, word) in words.iter().map(|word| word.split_once('=').unwrap()) {
-                    let is_destination = self.lab.as_ref().unwrap().algorithm == DestinationHashing;
                     match from.parse() {
                         Ok(port) => self.pick(word, SocketAddr::new(client.ip(), port), vip),
                         Err(_) if self.is_unknown => {}
-                        Err(_) if is_destination => {
+                        Err(_) if self.are_destinations => {
                             self.pick(word, client, SocketAddr::new(from.parse().unwrap(), 80));
                         }
                         Err(_) => self.pick(word, SocketAddr::new(from.parse().unwrap(), 30000), vip),
@@ -105,7 +162,17 @@ impl Replay {
 
 /// Runs all blocks of a transcript, and compares the counts that are listed after each; how many picks were compared.
 fn replay(text: &str) -> usize {
-    let mut replay = Replay { lab: None, is_short: true, is_unknown: false, compared: 0 };
+    let (vip, client) = vip_and_client(false);
+    let mut replay = Replay {
+        lab: None,
+        is_short: true,
+        is_unknown: false,
+        are_destinations: false,
+        weights: Vec::new(),
+        vip,
+        client,
+        compared: 0,
+    };
     text.lines().for_each(|line| replay.line(line));
     replay.compared
 }
@@ -135,6 +202,19 @@ transcripts! {
     mh_port: "mh-port.txt", 240;
     mh_fallback: "mh-fallback.txt", 240;
     dh: "dh.txt", 81;
+    rr_over_ipv6: "ipv6/rr.txt", 80;
+    wrr_over_ipv6: "ipv6/wrr.txt", 80;
+    lc_over_ipv6: "ipv6/lc.txt", 80;
+    wlc_over_ipv6: "ipv6/wlc.txt", 80;
+    sed_over_ipv6: "ipv6/sed.txt", 80;
+    nq_over_ipv6: "ipv6/nq.txt", 80;
+    sh_over_ipv6: "ipv6/sh.txt", 280;
+    sh_port_over_ipv6: "ipv6/sh-port.txt", 240;
+    mh_over_ipv6: "ipv6/mh.txt", 280;
+    mh_port_over_ipv6: "ipv6/mh-port.txt", 240;
+    mh_fallback_over_ipv6: "ipv6/mh-fallback.txt", 320;
+    dh_over_ipv6: "ipv6/dh.txt", 40;
+    dh_of_many_addresses_over_ipv6: "ipv6/dh-many.txt", 117;
 }
 
 #[test]
