@@ -15,6 +15,7 @@
 //!
 //! ```text
 //! turn        one turn, and what is lent for it
+//! bursts      the bursts in its hands, by address family
 //! orders      carrying out the control thread's orders
 //! take_over   handling what other workers have handed over
 //! slow        everything that is not a plain packet of a connection, one packet at a time
@@ -39,6 +40,7 @@
 //! Nothing here is shared with another worker, and nothing on the way of a packet allocates, locks,
 //! logs or reads a clock.
 
+mod bursts;
 mod extremes;
 mod fast;
 mod fate;
@@ -72,6 +74,7 @@ use crate::exchange::orders::{Order, Return, WorkerEnd};
 use crate::exchange::peers::Peers;
 use crate::frame::FrameIo;
 use crate::snapshot::Snapshot;
+use bursts::Bursts;
 use fast::dispatch::Level;
 use flows::Flows;
 use held::Held;
@@ -81,14 +84,14 @@ use reach::Reach;
 use rtrb::{Consumer, Producer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use turn::{Before, Bursts};
+use turn::Before;
 
 /// Tables up to this number of buckets (512 KiB) fit the core's own cache: bursts are resolved at once, without
 /// prefetching. Staging them would evict the frames.
 const FITS_CORE_CACHE: usize = 8192;
 /// Frames of the bursts that are in a worker's hands at once, besides those that wait for a device: one that is
-/// received, one that is decoded, and one that is taken over.
-pub const BURSTS_IN_HAND: usize = 3;
+/// received, one that is decoded for each family, and one that is taken over.
+pub const BURSTS_IN_HAND: usize = 4;
 
 /// See the module's text. `Io` is where its frames come from. It shares its cache lines with nothing else.
 #[repr(align(128))]
@@ -132,7 +135,7 @@ impl<Io: FrameIo> Worker<Io> {
             held: Held::new(hash_key, Arc::clone(&counters)),
             limits: Limits::new(),
             counters,
-            bursts: Bursts { decoded: Box::default(), spare: Box::default() },
+            bursts: Bursts::default(),
             fits_core_cache: FITS_CORE_CACHE,
             level: Level::detect(),
             stop,

@@ -35,7 +35,7 @@ impl<Io: FrameIo> Worker<Io> {
     /// Frames that the worker holds between two turns: those that wait for a next hop, for other
     /// fragments of their datagram, or for a device.
     pub fn frames_held(&self) -> usize {
-        self.bursts.decoded.frames.len() + self.held.len() + self.egress.len()
+        self.bursts.kept() + self.held.len() + self.egress.len()
     }
 
     /// Ranges of addresses that this worker writes in steady state: with packets of connections that are
@@ -43,9 +43,10 @@ impl<Io: FrameIo> Worker<Io> {
     /// or waits for a next hop, and not the slots of its rings, which are aligned as what lies in them.
     pub fn footprint(&self) -> Vec<Range<usize>> {
         let Self { counters, flows, egress, bursts, .. } = self;
-        let (decoded, spare) = (&*bursts.decoded, &*bursts.spare);
         let positions = flows.positions.footprint();
-        let mut ranges = vec![of(self), of(decoded), of(spare), positions, flows.tables.v4.footprint()];
+        let mut ranges = vec![of(self), positions];
+        ranges.extend([of(&*bursts.v4.decoded), of(&*bursts.v4.spare), flows.tables.v4.footprint()]);
+        ranges.extend([of(&*bursts.v6.decoded), of(&*bursts.v6.spare), flows.tables.v6.footprint()]);
         ranges.extend(counters.footprint());
         ranges.push(egress.io.peers.footprint());
         ranges

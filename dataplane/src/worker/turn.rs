@@ -1,10 +1,10 @@
 //! One turn of the polling loop.
 
 use super::Worker;
+use super::bursts::{AtOnce, Bursts, Pair};
 use super::extremes::Extremes;
 use super::fast::Fast;
 use super::fast::dispatch::Level;
-use super::fast::staged::Staged;
 use super::flows::Flows;
 use super::held::Held;
 use super::io::egress::Egress;
@@ -33,14 +33,6 @@ pub(super) struct Turn<'a, Io: FrameIo> {
     pub(super) level: Level,
 }
 
-/// The bursts in a worker's hands.
-pub(super) struct Bursts<F> {
-    /// The one that has been decoded and waits to be resolved.
-    pub(super) decoded: Box<Staged<F>>,
-    /// An empty one, for the next.
-    pub(super) spare: Box<Staged<F>>,
-}
-
 /// What a worker knows of the turns before.
 #[derive(Default)]
 pub(super) struct Before {
@@ -64,11 +56,12 @@ impl<Io: FrameIo> Worker<Io> {
         if !self.orders.is_empty() || self.flows.tables.are_to_resize() {
             // No packet is in a stage while the configuration changes, or entries move.
             let (mut turn, bursts) = self.lend(now);
-            turn.resolve_burst(&mut bursts.decoded);
+            turn.resolve_kept(bursts);
             self.carry_out_orders(now);
             self.flows.tables.resize(&self.counters);
         }
-        let at_once = self.flows.tables.v4.buckets() <= self.fits_core_cache;
+        let (tables, fits) = (&self.flows.tables, self.fits_core_cache);
+        let at_once = AtOnce { v4: tables.v4.buckets() <= fits, v6: tables.v6.buckets() <= fits };
         let (mut turn, bursts) = self.lend(now);
         let received = turn.receive(bursts, at_once);
         turn.egress.flush(now);
@@ -112,12 +105,13 @@ impl<Io: FrameIo> Turn<'_, Io> {
     /// Handles what the devices have received, and then what other workers have handed over. Returns how many frames
     /// that was.
     #[inline(always)]
-    fn receive(&mut self, bursts: &mut Bursts<Io::Frame>, at_once: bool) -> usize {
-        let Bursts { decoded, spare } = bursts;
+    fn receive(&mut self, bursts: &mut Bursts<Io::Frame>, at_once: AtOnce) -> usize {
+        let has_both = self.flows.tables.serve_both();
         let alone = self.egress.io.peers.is_alone();
         let (mut received, mut count, mut taken) = (0, 0, 0);
         let mut has_staged = false;
         for port in (0..self.snapshot.eth_ports.len() as u8).map(EthPortId) {
+            let spare = &mut bursts.v4.spare;
             spare.arrival = port.interface();
             self.egress.io.receive(port, &mut spare.frames);
             if spare.frames.is_empty() {
@@ -125,15 +119,19 @@ impl<Io: FrameIo> Turn<'_, Io> {
             }
             received += spare.frames.len();
             count += 1;
+            if has_both {
+                self.take_ipv6_out(bursts, at_once);
+            }
+            let Pair { decoded, spare } = &mut bursts.v4;
             if !alone && self.snapshot.eth_ports[port.index()].steering == Steering::Software {
                 self.egress.steer(spare, self.snapshot);
-                if spare.frames.is_empty() {
-                    continue;
-                }
+            }
+            if spare.frames.is_empty() {
+                continue;
             }
             self.decode_burst(spare);
             self.egress.io.ended(Stage::Decode);
-            if at_once {
+            if at_once.v4 {
                 // None is kept, but for one that was there before the table became so small.
                 self.resolve_burst(decoded);
                 self.resolve_burst(spare);
@@ -144,12 +142,15 @@ impl<Io: FrameIo> Turn<'_, Io> {
             }
         }
         if !alone {
-            taken = self.take_over(decoded, spare);
+            taken = self.take_over(bursts, at_once);
         }
         // A full burst comes from a busy device, which has more. Anything less is finished at once, and so is one
         // that nothing followed: what comes may all be other workers'.
-        if !has_staged || !decoded.frames.is_full() {
-            self.resolve_burst(decoded);
+        if !has_staged || !bursts.v4.decoded.is_of_full() {
+            self.resolve_burst(&mut bursts.v4.decoded);
+        }
+        if has_both {
+            self.finish_ipv6(bursts);
         }
         self.counters.rx_packets.add(received as u64);
         self.counters.bursts.add(count);

@@ -52,7 +52,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
         if !are_plain && self.decode_mended(burst, expected) {
             return;
         }
-        if count < BURST {
+        if count < BURST && !burst.is_part_of_full {
             self.examine(burst);
         }
     }

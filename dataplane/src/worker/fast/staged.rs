@@ -44,6 +44,8 @@ pub(in crate::worker) struct Staged<F, V: Family = V4> {
     /// Whether at least half of the frames opened connections, the last time that there were any: then the next ones
     /// probably do.
     pub(in crate::worker) opened: bool,
+    /// Whether it has been a part of a full burst, whose other frames are of another family.
+    pub(in crate::worker) is_part_of_full: bool,
 }
 
 impl<F, V: Family> Default for Staged<F, V> {
@@ -60,6 +62,7 @@ impl<F, V: Family> Default for Staged<F, V> {
             directions: [Direction::default(); BURST],
             outs: [InterfaceId(0); BURST],
             opened: false,
+            is_part_of_full: false,
         }
     }
 }
@@ -75,6 +78,12 @@ impl<F, V: Family> Staged<F, V> {
             length: self.lengths[index],
             direction,
         }
+    }
+
+    /// Whether it came as a full burst, or in one: a busy device has more.
+    #[inline(always)]
+    pub(in crate::worker) const fn is_of_full(&self) -> bool {
+        self.frames.is_full() || self.is_part_of_full
     }
 
     /// Where the frames' keys are at home.
