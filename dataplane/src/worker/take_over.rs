@@ -1,9 +1,11 @@
 //! Handling what other workers have handed over.
 
-use super::bursts::{AtOnce, Bursts, Pair};
+use super::bursts::Pair;
+use super::fast::staged::Staged;
 use super::turn::Turn;
 use crate::exchange::peers::{FRAMES, Purpose};
 use crate::frame::{BURST, Frame, FrameIo};
+use crate::names::family::V6;
 use memory::prefetch;
 
 /// Parcels taken from each other worker in a turn, at most.
@@ -15,7 +17,12 @@ impl<Io: FrameIo> Turn<'_, Io> {
     /// Handles what the other workers have handed over since the last turn. Returns how many frames, those
     /// that only had to be sent, or whose connections a template was asked for, among them.
     #[inline(never)]
-    pub(in crate::worker) fn take_over(&mut self, in_hand: &mut Bursts<Io::Frame>, at_once: AtOnce) -> usize {
+    pub(in crate::worker) fn take_over(
+        &mut self,
+        decoded: &mut Box<Staged<Io::Frame>>,
+        spare: &mut Box<Staged<Io::Frame>>,
+        v6: &mut Pair<Io::Frame, V6>,
+    ) -> usize {
         if self.snapshot.interfaces.is_empty() {
             return 0; // another worker has its first configuration already: it knows the interfaces, this one does not
         }
@@ -29,9 +36,8 @@ impl<Io: FrameIo> Turn<'_, Io> {
             }
             let mut parcels = PARCELS_OF_A_PEER;
             while let Some((port, purpose)) =
-                self.egress.io.peers.take(worker, &mut in_hand.v4.spare.frames, &mut parcels)
+                self.egress.io.peers.take(worker, &mut spare.frames, &mut parcels)
             {
-                let spare = &mut in_hand.v4.spare;
                 if purpose == Purpose::ToSend {
                     to_send += spare.frames.len();
                     spare.frames.drain(..).for_each(|frame| self.egress.push_on(port, frame));
@@ -39,8 +45,8 @@ impl<Io: FrameIo> Turn<'_, Io> {
                 }
                 if matches!(purpose, Purpose::Question | Purpose::Answer) {
                     asked += spare.frames.len();
-                    self.resolve_kept(in_hand); // nothing overtakes what came before
-                    for frame in in_hand.v4.spare.frames.drain(..) {
+                    self.resolve_kept(decoded, v6); // nothing overtakes what came before
+                    for frame in spare.frames.drain(..) {
                         match purpose {
                             Purpose::Question => self.give_back(frame, port.interface(), worker),
                             _ => self.open_answered(frame, port.interface(), worker),
@@ -51,8 +57,8 @@ impl<Io: FrameIo> Turn<'_, Io> {
                 taken += spare.frames.len();
                 bursts += 1;
                 if let Purpose::Fragment(ports) = purpose {
-                    self.resolve_kept(in_hand); // nor here
-                    for frame in in_hand.v4.spare.frames.drain(..) {
+                    self.resolve_kept(decoded, v6); // nor here
+                    for frame in spare.frames.drain(..) {
                         self.slow_fragment(frame, ports, port.interface());
                     }
                     continue;
@@ -61,9 +67,8 @@ impl<Io: FrameIo> Turn<'_, Io> {
                 spare.frames.iter().for_each(|frame| prefetch(frame.head()));
                 spare.arrival = port.interface();
                 if self.flows.tables.serve_both() {
-                    self.take_ipv6_out(in_hand, at_once);
+                    self.take_ipv6_out(spare, v6);
                 }
-                let Pair { decoded, spare } = &mut in_hand.v4;
                 self.decode_burst(spare);
                 self.resolve_and_prefetch(decoded, spare);
                 std::mem::swap(decoded, spare);

@@ -1,7 +1,7 @@
 //! One turn of the polling loop.
 
 use super::Worker;
-use super::bursts::{AtOnce, Bursts, Pair};
+use super::bursts::{Bursts, Pair};
 use super::extremes::Extremes;
 use super::fast::Fast;
 use super::fast::dispatch::Level;
@@ -30,6 +30,8 @@ pub(super) struct Turn<'a, Io: FrameIo> {
     pub(super) held: &'a mut Held<Io::Frame>,
     pub(super) limits: &'a mut Limits,
     pub(super) counters: &'a WorkerCounters,
+    /// See [`FITS_CORE_CACHE`](super::FITS_CORE_CACHE).
+    pub(super) fits_core_cache: usize,
     pub(super) level: Level,
 }
 
@@ -55,13 +57,12 @@ impl<Io: FrameIo> Worker<Io> {
         self.account(now);
         if !self.orders.is_empty() || self.flows.tables.are_to_resize() {
             // No packet is in a stage while the configuration changes, or entries move.
-            let (mut turn, bursts) = self.lend(now);
-            turn.resolve_kept(bursts);
+            let (mut turn, Bursts { v4, v6 }) = self.lend(now);
+            turn.resolve_kept(&mut v4.decoded, v6);
             self.carry_out_orders(now);
             self.flows.tables.resize(&self.counters);
         }
-        let (tables, fits) = (&self.flows.tables, self.fits_core_cache);
-        let at_once = AtOnce { v4: tables.v4.buckets() <= fits, v6: tables.v6.buckets() <= fits };
+        let at_once = self.flows.tables.v4.buckets() <= self.fits_core_cache;
         let (mut turn, bursts) = self.lend(now);
         let received = turn.receive(bursts, at_once);
         turn.egress.flush(now);
@@ -83,8 +84,8 @@ impl<Io: FrameIo> Worker<Io> {
     #[inline(always)]
     pub(super) fn lend(&mut self, now: Now) -> (Turn<'_, Io>, &mut Bursts<Io::Frame>) {
         let Self { snapshot, flows, reach, egress, held, limits, counters, level, bursts, .. } = self;
-        let (snapshot, level) = (&**snapshot, *level);
-        (Turn { snapshot, now, flows, reach, egress, held, limits, counters, level }, bursts)
+        let (snapshot, fits_core_cache, level) = (&**snapshot, self.fits_core_cache, *level);
+        (Turn { snapshot, now, flows, reach, egress, held, limits, counters, fits_core_cache, level }, bursts)
     }
 
     /// A turn lasts until the next one begins: one reading of the clock serves both.
@@ -105,13 +106,12 @@ impl<Io: FrameIo> Turn<'_, Io> {
     /// Handles what the devices have received, and then what other workers have handed over. Returns how many frames
     /// that was.
     #[inline(always)]
-    fn receive(&mut self, bursts: &mut Bursts<Io::Frame>, at_once: AtOnce) -> usize {
-        let has_both = self.flows.tables.serve_both();
+    fn receive(&mut self, bursts: &mut Bursts<Io::Frame>, at_once: bool) -> usize {
+        let Bursts { v4: Pair { decoded, spare }, v6 } = bursts;
         let alone = self.egress.io.peers.is_alone();
         let (mut received, mut count, mut taken) = (0, 0, 0);
         let mut has_staged = false;
         for port in (0..self.snapshot.eth_ports.len() as u8).map(EthPortId) {
-            let spare = &mut bursts.v4.spare;
             spare.arrival = port.interface();
             self.egress.io.receive(port, &mut spare.frames);
             if spare.frames.is_empty() {
@@ -119,10 +119,9 @@ impl<Io: FrameIo> Turn<'_, Io> {
             }
             received += spare.frames.len();
             count += 1;
-            if has_both {
-                self.take_ipv6_out(bursts, at_once);
+            if self.flows.tables.serve_both() {
+                self.take_ipv6_out(spare, v6);
             }
-            let Pair { decoded, spare } = &mut bursts.v4;
             if !alone && self.snapshot.eth_ports[port.index()].steering == Steering::Software {
                 self.egress.steer(spare, self.snapshot);
             }
@@ -131,7 +130,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
             }
             self.decode_burst(spare);
             self.egress.io.ended(Stage::Decode);
-            if at_once.v4 {
+            if at_once {
                 // None is kept, but for one that was there before the table became so small.
                 self.resolve_burst(decoded);
                 self.resolve_burst(spare);
@@ -142,15 +141,15 @@ impl<Io: FrameIo> Turn<'_, Io> {
             }
         }
         if !alone {
-            taken = self.take_over(bursts, at_once);
+            taken = self.take_over(decoded, spare, v6);
         }
         // A full burst comes from a busy device, which has more. Anything less is finished at once, and so is one
         // that nothing followed: what comes may all be other workers'.
-        if !has_staged || !bursts.v4.decoded.is_of_full() {
-            self.resolve_burst(&mut bursts.v4.decoded);
+        if !has_staged || !decoded.is_of_full() {
+            self.resolve_burst(decoded);
         }
-        if has_both {
-            self.finish_ipv6(bursts);
+        if self.flows.tables.serve_both() {
+            self.finish_ipv6(v6);
         }
         self.counters.rx_packets.add(received as u64);
         self.counters.bursts.add(count);

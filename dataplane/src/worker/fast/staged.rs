@@ -46,6 +46,8 @@ pub(in crate::worker) struct Staged<F, V: Family = V4> {
     pub(in crate::worker) opened: bool,
     /// Whether it has been a part of a full burst, whose other frames are of another family.
     pub(in crate::worker) is_part_of_full: bool,
+    /// Whether it has come in this turn, of IPv6.
+    pub(in crate::worker) is_fresh: bool,
 }
 
 impl<F, V: Family> Default for Staged<F, V> {
@@ -63,6 +65,7 @@ impl<F, V: Family> Default for Staged<F, V> {
             outs: [InterfaceId(0); BURST],
             opened: false,
             is_part_of_full: false,
+            is_fresh: false,
         }
     }
 }
