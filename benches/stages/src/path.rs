@@ -47,6 +47,12 @@ impl Path {
         Self::of(worker_of(Prepared::new(frames), capacity, reals, kind, huge), frames)
     }
 
+    /// With the services of both families: flows from [`OF_IPV6`](traffic::flows::OF_IPV6) on are of IPv6.
+    pub fn both_families(capacity: usize, frames: usize, reals: (u8, Algorithm), huge: memory::Huge) -> Self {
+        let kind = Kind { both_families: true, ..Kind::default() };
+        Self::of(worker_of(Prepared::new(frames), capacity, reals, kind, huge), frames)
+    }
+
     fn of((worker, control): (Worker<Prepared>, ControlEnd), frames: usize) -> Self {
         let mut path = Self { worker, control, now: START, frames };
         path.catch_up();
@@ -66,7 +72,15 @@ impl Path {
     /// # Panics
     /// If that is not what comes out.
     pub fn establish(&mut self, count: u32) {
-        let flows: Vec<u32> = (0..count).collect();
+        self.establish_all(&(0..count).collect::<Vec<u32>>());
+    }
+
+    /// As [`establish`](Self::establish), these flows.
+    ///
+    /// # Panics
+    /// As [`establish`](Self::establish).
+    pub fn establish_all(&mut self, flows: &[u32]) {
+        let count = flows.len();
         let steps = [(Direction::Forward, SYN), (Direction::Reverse, ACK), (Direction::Forward, ACK)];
         for lap in flows.chunks(self.frames) {
             for (direction, flags) in steps {
@@ -76,9 +90,9 @@ impl Path {
         }
         self.catch_up();
         let counters = &self.control.counters;
-        assert_eq!(counters.connections_created.observe(), u64::from(count));
-        assert_eq!(counters.connections.observe(), u64::from(count));
-        assert_eq!(counters.tx_packets.observe(), 3 * u64::from(count), "nothing is dropped");
+        assert_eq!(counters.connections_created.observe(), count as u64);
+        assert_eq!(counters.connections.observe(), count as u64);
+        assert_eq!(counters.tx_packets.observe(), 3 * count as u64, "nothing is dropped");
     }
 
     /// Puts packets of these flows in line, at most as many as there are frames.

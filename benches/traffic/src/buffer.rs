@@ -1,13 +1,13 @@
 //! A buffer as large as an mbuf, and the frame of a flow written into it.
 
-use crate::flows::{REAL, VIP, client, is_tcp, service_port};
+use crate::flows::{OF_IPV6, REAL, REAL_V6, VIP, VIP_V6, client, client_v6, is_tcp, service_port};
 use crate::world::{DIP_MAC, VIP_MAC};
 use dataplane::frame::{Frame, HEAD};
 use dataplane::names::direction::Direction;
 use dataplane::wire::checksum;
 
-/// Ethernet, IPv4, then TCP or UDP, without the frame check sequence.
-const LENGTH: usize = 60;
+/// Ethernet, IPv4 or IPv6, then TCP or UDP, without the frame check sequence: the shortest TCP segment over IPv6.
+const LENGTH: usize = 74;
 /// Distance between two buffers, as between two mbufs.
 const ROOM: usize = 2304;
 
@@ -57,6 +57,9 @@ impl Buffer {
     /// updates it by what changes.
     #[inline(always)]
     pub fn write(&mut self, flow: u32, direction: Direction, flags: u8) {
+        if flow >= OF_IPV6 {
+            return self.write_v6(flow - OF_IPV6, direction, flags);
+        }
         self.write_unsealed(flow, direction, flags);
         self.seal();
     }
@@ -69,7 +72,7 @@ impl Buffer {
         let near = client(flow);
         let bytes = &mut self.0[..HEAD];
         bytes[6..12].fill(2);
-        bytes[12..24].copy_from_slice(&[8, 0, 0x45, 0, 0, 46, 0, 1, 0, 0, 64, if is_tcp { 6 } else { 17 }]);
+        bytes[12..24].copy_from_slice(&[8, 0, 0x45, 0, 0, 60, 0, 1, 0, 0, 64, if is_tcp { 6 } else { 17 }]);
         bytes[24..26].fill(0);
         let (mac, source, destination, ports) = match direction {
             Direction::Forward => (VIP_MAC, *near.ip(), VIP, [near.port(), service_port(flow)]),
@@ -80,7 +83,26 @@ impl Buffer {
         bytes[30..34].copy_from_slice(&destination.octets());
         bytes[34..36].copy_from_slice(&ports[0].to_be_bytes());
         bytes[36..38].copy_from_slice(&ports[1].to_be_bytes());
-        bytes[38..50].copy_from_slice(&[0, 26, 0x12, 0x34, 0, 0, 0, 0, 0x50, flags, 1, 0]);
+        bytes[38..50].copy_from_slice(&[0, 40, 0x12, 0x34, 0, 0, 0, 0, 0x50, flags, 1, 0]);
+    }
+
+    #[inline(never)]
+    fn write_v6(&mut self, flow: u32, direction: Direction, flags: u8) {
+        let (near, port) = (client_v6(flow), client(flow).port());
+        let (mac, source, destination, ports) = match direction {
+            Direction::Forward => (VIP_MAC, near, VIP_V6, [port, service_port(flow)]),
+            Direction::Reverse => (DIP_MAC, REAL_V6, near, [service_port(flow), port]),
+        };
+        let next_header = if is_tcp(flow) { 6 } else { 17 };
+        let bytes = &mut self.0[..LENGTH];
+        bytes[..6].copy_from_slice(&mac.0);
+        bytes[6..12].fill(2);
+        bytes[12..22].copy_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, next_header, 64]);
+        bytes[22..38].copy_from_slice(&source.octets());
+        bytes[38..54].copy_from_slice(&destination.octets());
+        bytes[54..56].copy_from_slice(&ports[0].to_be_bytes());
+        bytes[56..58].copy_from_slice(&ports[1].to_be_bytes());
+        bytes[58..70].copy_from_slice(&[0, 20, 0x12, 0x34, 0, 0, 0, 0, 0x50, flags, 1, 0]);
     }
 
     /// Makes the checksum of the IPv4 header right, where it was zero.

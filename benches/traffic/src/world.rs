@@ -1,6 +1,6 @@
 //! The configuration that benches run on: two ports, a TCP and a UDP service, all next hops known.
 
-use crate::flows::{GATEWAY, REAL, TCP_PORT, UDP_PORT, VIP};
+use crate::flows::{GATEWAY, GATEWAY_V6, REAL, REAL_V6, TCP_PORT, UDP_PORT, VIP, VIP_V6};
 use dataplane::connection::Timeouts;
 use dataplane::connection::table::HashKey;
 use dataplane::exchange::orders::{ControlEnd, Order, channel};
@@ -17,7 +17,7 @@ use dataplane::snapshot::{
 };
 use dataplane::steering::{ClientBits, Indirection, OwnerMap};
 use dataplane::worker::Worker;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 /// The port towards clients.
@@ -66,6 +66,8 @@ pub struct Kind {
     pub udp: Policy,
     /// Whether they are on any port, and so are their reals.
     pub any_port: bool,
+    /// Whether there are the same services on IPv6 besides.
+    pub both_families: bool,
 }
 
 /// As [`worker_with`], with services of this kind.
@@ -81,6 +83,9 @@ pub fn worker_of<Io: FrameIo>(
 ) -> (Worker<Io>, ControlEnd) {
     let (end, mut control) = channel(next_hops(reals), Arc::default());
     let mut worker = Worker::new(io, end, capacity, HASH_KEY, huge).expect("memory for the table");
+    if kind.both_families {
+        worker = worker.with_ipv6(capacity, huge).expect("memory for the table");
+    }
     let snapshot = snapshot_of(reals, algorithm, kind, Steering::Software);
     configure(&mut control, Arc::new(snapshot), reals);
     worker.turn(START);
@@ -103,14 +108,19 @@ pub fn next_hops(reals: u8) -> Arc<NextHops> {
 pub fn configure(control: &mut ControlEnd, snapshot: Arc<Snapshot>, reals: u8) {
     control.orders.push(Order::Adopt(snapshot)).expect("room");
     for (id, interface, address) in neighbours(reals) {
-        let key = NeighbourKey { interface, address: address.into() };
+        let key = NeighbourKey { interface, address };
         control.orders.push(Order::Reachable(key, id)).expect("room");
     }
 }
 
-fn neighbours(reals: u8) -> impl Iterator<Item = (NextHopId, InterfaceId, Ipv4Addr)> {
-    let reals = (0..reals).map(|index| (real_next_hop(index), DIP_PORT, real_address(index)));
-    reals.chain([(NextHopId(1), VIP_PORT, GATEWAY)])
+fn neighbours(reals: u8) -> impl Iterator<Item = (NextHopId, InterfaceId, IpAddr)> {
+    let of_both = |(v4, v6)| [IpAddr::V4(v4), IpAddr::V6(v6)];
+    let addresses = move |index| of_both((real_address(index), real_address_v6(index)));
+    let reals = (0..reals).flat_map(move |index| {
+        addresses(index).map(|address| (real_next_hop(index, address), DIP_PORT, address))
+    });
+    let [v4, v6] = of_both((GATEWAY, GATEWAY_V6));
+    reals.chain([(NextHopId(1), VIP_PORT, v4), (NextHopId(1 + OF_V6), VIP_PORT, v6)])
 }
 
 /// An owner map that is the same in each run, whose table has so many entries.
@@ -132,8 +142,15 @@ fn real_address(index: u8) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(REAL) + u32::from(index))
 }
 
-fn real_next_hop(index: u8) -> NextHopId {
-    NextHopId(2 + u32::from(index))
+fn real_address_v6(index: u8) -> Ipv6Addr {
+    Ipv6Addr::from_bits(REAL_V6.to_bits() + u128::from(index))
+}
+
+/// The next hops of IPv6 are numbered from here on.
+const OF_V6: u32 = 256;
+
+fn real_next_hop(index: u8, address: IpAddr) -> NextHopId {
+    NextHopId(2 + u32::from(index) + if address.is_ipv6() { OF_V6 } else { 0 })
 }
 
 /// A TCP and a UDP service on [`VIP`], each with so many reals of weight 1: those of TCP have the ids
@@ -155,52 +172,60 @@ pub fn steered_snapshot(reals: u8, steering: Steering) -> Snapshot {
 
 fn snapshot_of(reals: u8, algorithm: Algorithm, kind: Kind, steering: Steering) -> Snapshot {
     let port_of = |port| if kind.any_port { 0 } else { port };
-    let key_of = |protocol, port| ServiceKey::new(protocol, SocketAddrV4::new(VIP, port_of(port)).into());
-    let services = [key_of(Protocol::Tcp, TCP_PORT), key_of(Protocol::Udp, UDP_PORT)];
-    let port = |side, mac, address: &str| Interface {
+    let key_of = |vip, protocol, port| ServiceKey::new(protocol, SocketAddr::new(vip, port_of(port)));
+    let on = |vip| [key_of(vip, Protocol::Tcp, TCP_PORT), key_of(vip, Protocol::Udp, UDP_PORT)];
+    let mut services = on(VIP.into()).to_vec();
+    let (mut to_clients, mut to_reals) = (vec!["10.255.0.1/24"], vec!["10.254.0.254/24"]);
+    let mut routes = vec![("0.0.0.0/0", IpAddr::V4(GATEWAY))];
+    if kind.both_families {
+        services.extend(on(VIP_V6.into()));
+        to_clients.push("2001:db8:ff::1/64");
+        to_reals.push("2001:db8:fe::254/64");
+        routes.push(("::/0", GATEWAY_V6.into()));
+    }
+    let port = |side, mac, addresses: Vec<&str>| Interface {
         side,
         mac,
         mtu: 1500,
-        addresses: vec![address.parse().expect("an address")],
+        addresses: addresses.into_iter().map(|address| address.parse().expect("an address")).collect(),
     };
     let all_reals = services.iter().flat_map(|service| (0..reals).map(move |index| (*service, index)));
+    let address_of = |service: &ServiceKey, index| match service.listen {
+        SocketAddr::V4(_) => IpAddr::V4(real_address(index)),
+        SocketAddr::V6(_) => real_address_v6(index).into(),
+    };
     Snapshot::compile(Description {
         version: 1,
         eth_ports: vec![EthPort { steering }; 2],
-        interfaces: vec![
-            port(Side::Vip, VIP_MAC, "10.255.0.1/24"),
-            port(Side::Dip, DIP_MAC, "10.254.0.254/24"),
-        ],
+        interfaces: vec![port(Side::Vip, VIP_MAC, to_clients), port(Side::Dip, DIP_MAC, to_reals)],
         services: (0..)
-            .zip(services)
+            .zip(&services)
             .map(|(index, key)| {
                 let schedule = schedule_by(algorithm, index * u32::from(reals), &vec![1; usize::from(reals)]);
                 let policy = if key.protocol == Protocol::Udp { kind.udp } else { Policy::default() };
-                Some(Service { key, policy, timeouts: None, schedule: Arc::new(schedule) })
+                Some(Service { key: *key, policy, timeouts: None, schedule: Arc::new(schedule) })
             })
             .collect(),
         reals: (0..)
             .zip(all_reals)
-            .map(|(id, (service, index))| Real {
+            .map(|(id, (service, index))| (id, service, address_of(&service, index), index))
+            .map(|(id, service, address, index)| Real {
                 id: RealId(id),
-                key: RealKey {
-                    service,
-                    endpoint: std::net::SocketAddr::V4(SocketAddrV4::new(
-                        real_address(index),
-                        service.listen.port(),
-                    )),
-                },
-                next_hop: real_next_hop(index),
+                key: RealKey { service, endpoint: SocketAddr::new(address, service.listen.port()) },
+                next_hop: real_next_hop(index, address),
                 thresholds: Thresholds::default(),
                 removed: None,
                 is_emptied: false,
             })
             .collect(),
-        routes: vec![Route {
-            prefix: "0.0.0.0/0".parse().expect("a prefix"),
-            interface: VIP_PORT,
-            via: Some(std::net::IpAddr::V4(GATEWAY)),
-        }],
+        routes: routes
+            .into_iter()
+            .map(|(prefix, via)| Route {
+                prefix: prefix.parse().expect("a prefix"),
+                interface: VIP_PORT,
+                via: Some(via),
+            })
+            .collect(),
         timeouts: Timeouts::default(),
         unmatched: Unmatched::Route,
         ip_options: IpOptions::Filter,

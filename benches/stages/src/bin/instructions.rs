@@ -24,6 +24,7 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use traffic::buffer::Buffer;
+use traffic::flows::OF_IPV6;
 use traffic::packet::{ACK, FIN, SYN};
 use traffic::random::Random;
 use traffic::world::{DIP_MAC, HASH_KEY, START, VIP_MAC, schedule_by, snapshot};
@@ -41,7 +42,7 @@ fn collected(work: &mut dyn FnMut()) {
 
 type Stage = (&'static str, fn() -> usize);
 
-const STAGES: [Stage; 20] = [
+const STAGES: [Stage; 26] = [
     ("decode", decode),
     ("rewrite", rewrite),
     ("established-tcp-forward", || established(1, Direction::Forward)),
@@ -58,6 +59,12 @@ const STAGES: [Stage; 20] = [
     ("any-port-reverse", || any_port(Direction::Reverse)),
     ("one-packet", || one_packet(Direction::Forward)),
     ("one-packet-reply", || one_packet(Direction::Reverse)),
+    ("ipv6-tcp-forward", || established_v6(1, Direction::Forward)),
+    ("ipv6-tcp-reverse", || established_v6(1, Direction::Reverse)),
+    ("ipv6-udp-forward", || established_v6(0, Direction::Forward)),
+    ("ipv6-burst", || burst_of(|flow| flow + OF_IPV6)),
+    ("both-families-burst", || burst_of(|flow| if flow / 2 % 2 == 0 { flow } else { flow + OF_IPV6 })),
+    ("ipv6-new-connection", new_connection_v6),
     ("whole-connection", || whole_connections(false)),
     ("reopened-connection", || whole_connections(true)),
     ("expiry", expiry),
@@ -218,6 +225,44 @@ fn one_packet(direction: Direction) -> usize {
     path.run();
     path.line_up(&flows, direction, ACK);
     counted(&mut path)
+}
+
+/// As [`established`], of IPv6.
+fn established_v6(odd: u32, direction: Direction) -> usize {
+    let mut path = both_families((0..FLOWS).map(|flow| flow + OF_IPV6));
+    let flows: Vec<u32> = random_flows(odd).iter().map(|flow| flow + OF_IPV6).collect();
+    path.line_up(&flows, direction, ACK);
+    counted(&mut path)
+}
+
+/// As [`burst`], where this says which flow of either family it is.
+fn burst_of(chosen: impl Fn(u32) -> u32) -> usize {
+    let mut path = both_families((0..FLOWS).map(&chosen));
+    let mut random = Random::default();
+    let mut flows = || (0..FLOWS / 2).map(|_| chosen(random.below(FLOWS))).collect::<Vec<u32>>();
+    path.line_up(&flows(), Direction::Forward, ACK);
+    path.line_up(&flows(), Direction::Reverse, ACK);
+    counted(&mut path)
+}
+
+/// As [`new_connection`], of IPv6.
+fn new_connection_v6() -> usize {
+    let others = 2 * FLOWS;
+    let mut path = both_families((0..others).map(|flow| flow + OF_IPV6));
+    let flows: Vec<u32> = (others..others + FLOWS).map(|flow| flow + OF_IPV6).collect();
+    path.line_up(&flows, Direction::Forward, SYN);
+    collected(&mut || {
+        black_box(path.run());
+    });
+    assert_eq!(path.created(), u64::from(others + FLOWS));
+    FLOWS as usize
+}
+
+fn both_families(flows: impl Iterator<Item = u32>) -> Path {
+    let reals = (1, Algorithm::WeightedRoundRobin);
+    let mut path = Path::both_families(CAPACITY, FLOWS as usize, reals, Huge::Never);
+    path.establish_all(&flows.collect::<Vec<u32>>());
+    path
 }
 
 fn pick_stage(name: &str) -> Option<(Algorithm, u32)> {
