@@ -6,18 +6,19 @@ use crate::names::ids::{NextHopId, RealKey};
 use crate::wire::checksum;
 use std::net::{SocketAddr, SocketAddrV6};
 
-/// What a translation looks at or changes of an IPv6 header without extension headers, and of a TCP or UDP header after
-/// it. Addresses and ports are as they lie on the wire, first byte lowest; the source's come first.
+/// What a translation in one direction looks at or changes of an IPv6 header without extension headers, and of a TCP or
+/// UDP header after it: the far endpoint, which is the destination of a client's packet and the source of a real's.
+/// Address and port are as they lie on the wire, first byte lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fields {
     /// Number of the protocol in the payload: the next header's.
     pub protocol: u8,
     /// The hop limit.
     pub hop_limit: u8,
-    /// Source and destination.
-    pub addresses: [u128; 2],
-    /// Source and destination.
-    pub ports: [u16; 2],
+    /// Of the far endpoint.
+    pub address: u128,
+    /// Likewise.
+    pub port: u16,
 }
 
 /// How packets of a real's connections are told and translated, one cache line.
@@ -91,7 +92,8 @@ impl Record for Rewrite {
 
     #[inline(always)]
     fn checksum_offset(&self) -> usize {
-        self.checksum_offset.into()
+        // It is no more: so the caller's index needs no check.
+        usize::from(self.checksum_offset) % 32
     }
 
     #[inline(always)]
@@ -110,16 +112,14 @@ impl Record for Rewrite {
         let side = 1 - direction as usize;
         let protocol = if direction == Direction::Forward { self.protocol ^ fields.protocol } else { 0 };
         // One branch for all.
-        let others = self.ports[side] ^ fields.ports[side] | u16::from(protocol);
-        (self.addresses[side] ^ fields.addresses[side]) | u128::from(others) == 0
+        let others = self.ports[side] ^ fields.port | u16::from(protocol);
+        (self.addresses[side] ^ fields.address) | u128::from(others) == 0
     }
 
     #[inline(always)]
     fn translate(&self, direction: Direction, mut fields: Fields) -> Fields {
-        let (becomes, side) = (direction as usize, 1 - direction as usize);
         fields.hop_limit = fields.hop_limit.wrapping_sub(1);
-        fields.addresses[side] = self.addresses[becomes];
-        fields.ports[side] = self.ports[becomes];
+        (fields.address, fields.port) = self.becomes(direction);
         fields
     }
 }

@@ -39,12 +39,6 @@ impl Head<'_> {
         Bytes16::load(self.0[..].first_chunk().expect("within the head"))
     }
 
-    /// Whether the frame says that it is IPv6.
-    #[inline(always)]
-    pub fn is_ipv6(self) -> bool {
-        self.0[ethernet::field::ETHER_TYPE..].first_chunk() == Some(&ethernet::IPV6.to_be_bytes())
-    }
-
     /// The four bytes from the payload's length to the hop limit, as they lie in memory.
     #[inline(always)]
     pub fn from_payload_length(self) -> u32 {

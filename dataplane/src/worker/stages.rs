@@ -51,6 +51,6 @@ pub fn rewrite_one(
     destination: Mac,
     source: Mac,
 ) {
-    translate_plain::<V4>(head, V4::fields(head), direction, rewrite);
+    translate_plain::<V4>(head, V4::fields(head, direction), direction, rewrite);
     address_frame(head, destination.bits(), source.bits());
 }

@@ -247,7 +247,7 @@ fn burst_of(chosen: impl Fn(u32) -> u32) -> usize {
 
 /// As [`new_connection`], of IPv6.
 fn new_connection_v6() -> usize {
-    let others = 2 * FLOWS;
+    let others = 3 * FLOWS; // its table has other sizes
     let mut path = both_families((0..others).map(|flow| flow + OF_IPV6));
     let flows: Vec<u32> = (others..others + FLOWS).map(|flow| flow + OF_IPV6).collect();
     path.line_up(&flows, Direction::Forward, SYN);

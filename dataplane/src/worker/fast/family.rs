@@ -58,11 +58,11 @@ pub(in crate::worker) trait Plain: Compiled + Tabled {
     /// [lowest](Home::low_bits). `decoded` is where it was found to be at home as if it were plain.
     fn homes_of_other(head: &[u8; HEAD], decoded: Home) -> u64;
 
-    /// What a translation looks at or changes.
-    fn fields(head: &[u8; HEAD]) -> FieldsOf<Self>;
+    /// What a translation in this direction looks at or changes.
+    fn fields(head: &[u8; HEAD], direction: Direction) -> FieldsOf<Self>;
 
     /// Puts them back.
-    fn put_fields(head: &mut [u8; HEAD], fields: FieldsOf<Self>);
+    fn put_fields(head: &mut [u8; HEAD], direction: Direction, fields: FieldsOf<Self>);
 
     /// The remote endpoint, which gets translated.
     fn remote(head: &[u8; HEAD], direction: Direction) -> RemoteOf<Self>;

@@ -59,7 +59,7 @@ impl<'a, V: Plain> Path<'a, V> {
         direction: Direction,
     ) -> Option<InterfaceId> {
         let head = frame.head_mut();
-        let fields = V::fields(head);
+        let fields = V::fields(head, direction);
         let entry = self.words.entry(probed)?;
         // Asked before the record, not together with it: from two words that have to be zero the compiler makes one,
         // in more steps than the second branch takes.
@@ -173,7 +173,7 @@ impl<'a, F: Frame> Fast<'a, F> {
         let (slot, entry) = table.find_by_slot(table.hash(key), key, belongs)?;
         table.touch(slot, tick);
         let (fields, rewrite) =
-            (V::fields(head), snapshot.translation_at::<V>(entry.real(), || table.port(slot)));
+            (V::fields(head, direction), snapshot.translation_at::<V>(entry.real(), || table.port(slot)));
         self.path(tick).translate(head, fields, (slot.into(), entry), &rewrite, direction, &length)
     }
 }

@@ -87,7 +87,7 @@ impl<F: Frame> Fast<'_, F> {
     ) -> Judged {
         let head = frame.head_mut();
         let record = self.snapshot.rewrite::<V>(course.real);
-        let fields = V::fields(head);
+        let fields = V::fields(head, course.direction);
         rewrite::translate_plain::<V>(head, fields, course.direction, record);
         rewrite::address_established(head, addresses);
         self.flows.counters.real(course.real).count(course.direction, decoded.length);

@@ -50,7 +50,7 @@ impl<F: Frame> Fast<'_, F> {
         if !next_hop.is_resolved() {
             return Ok(Fate::Slow);
         }
-        let fields = V::fields(head);
+        let fields = V::fields(head, Direction::Forward);
         rewrite::translate_plain::<V>(head, fields, Direction::Forward, rewrite);
         let out = next_hop.interface();
         rewrite::address_established(head, next_hop.addresses());

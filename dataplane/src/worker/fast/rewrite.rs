@@ -47,7 +47,7 @@ pub(in crate::worker) fn translate_plain<V: Plain>(
     direction: Direction,
     rewrite: &V::Record,
 ) {
-    V::put_fields(head, rewrite.translate(direction, fields));
+    V::put_fields(head, direction, rewrite.translate(direction, fields));
     let check_at = V::TRANSPORT + rewrite.checksum_offset();
     adjust_transport(head, V::TRANSPORT, check_at, rewrite.transport_delta(direction));
 }
@@ -196,12 +196,12 @@ mod tests {
             head[at::TRANSPORT + 2 * side..][..2].copy_from_slice(&far.port().to_be_bytes());
 
             let is_of_it = direction == Direction::Reverse || !removed;
-            prop_assert_eq!(rewrite.has(direction, V4::fields(&head)), is_of_it);
+            prop_assert_eq!(rewrite.has(direction, V4::fields(&head, direction)), is_of_it);
             prop_assert_eq!(rewrite.matches(direction, endpoint_bits(far)), is_of_it);
             let check_at = at::TRANSPORT + checksum::offset_in(protocol);
             let mut expected = head;
             translate(&mut expected, at::TRANSPORT, check_at, direction, &rewrite);
-            let before = V4::fields(&head);
+            let before = V4::fields(&head, direction);
             translate_plain::<V4>(&mut head, before, direction, &rewrite);
             prop_assert_eq!(head, expected);
             prop_assert_eq!(head[at::TTL], ttl - 1);

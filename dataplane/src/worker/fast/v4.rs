@@ -101,12 +101,12 @@ impl Plain for V4 {
     }
 
     #[inline(always)]
-    fn fields(head: &[u8; HEAD]) -> Fields {
+    fn fields(head: &[u8; HEAD], _: Direction) -> Fields {
         Head(head).fields()
     }
 
     #[inline(always)]
-    fn put_fields(head: &mut [u8; HEAD], fields: Fields) {
+    fn put_fields(head: &mut [u8; HEAD], _: Direction, fields: Fields) {
         fields.store(head[at::TTL..].first_chunk_mut().expect("within the head"));
     }
 

@@ -88,7 +88,8 @@ impl Plain for V6 {
 
         let client = direction as usize;
         let key = ClientKey::of_address(head.address(client), head.port(client), protocol as u8);
-        (key, (next as u16).swap_bytes().saturating_add(ipv6::HEADER as u16))
+        // One that is too long for the sum comes to less than any header, which is no plain length.
+        (key, (next as u16).swap_bytes().wrapping_add(ipv6::HEADER as u16))
     }
 
     fn homes_of_other(head: &[u8; HEAD], decoded: Home) -> u64 {
@@ -100,25 +101,23 @@ impl Plain for V6 {
     }
 
     #[inline(always)]
-    fn fields(head: &[u8; HEAD]) -> FieldsV6 {
+    fn fields(head: &[u8; HEAD], direction: Direction) -> FieldsV6 {
+        let side = 1 - direction as usize;
         let head = Head(head);
         FieldsV6 {
             protocol: head.protocol(),
             hop_limit: head.0[at::HOP_LIMIT],
-            addresses: [head.address(0), head.address(1)],
-            ports: [head.port(0), head.port(1)],
+            address: head.address(side),
+            port: head.port(side),
         }
     }
 
     #[inline(always)]
-    fn put_fields(head: &mut [u8; HEAD], fields: FieldsV6) {
+    fn put_fields(head: &mut [u8; HEAD], direction: Direction, fields: FieldsV6) {
+        let side = 1 - direction as usize;
         head[at::HOP_LIMIT] = fields.hop_limit;
-        for (at, address) in at::ADDRESSES.into_iter().zip(fields.addresses) {
-            head[at..at + 16].copy_from_slice(&address.to_le_bytes());
-        }
-        for (at, port) in at::PORTS.into_iter().zip(fields.ports) {
-            head[at..at + 2].copy_from_slice(&port.to_le_bytes());
-        }
+        head[at::ADDRESSES[side]..][..16].copy_from_slice(&fields.address.to_le_bytes());
+        head[at::PORTS[side]..][..2].copy_from_slice(&fields.port.to_le_bytes());
     }
 
     #[inline(always)]
