@@ -271,7 +271,7 @@ fn named(counters: &WorkerCounters) -> Vec<(String, u64)> {
     let mut all = values! {
         snapshot_version rx_packets tx_packets handed_over taken_over sent_by_others bursts answers
         answers_suppressed routed fragmented fragments_made busy_turns busy_nanoseconds turns total_nanoseconds
-        connections connections_created connections_expired connections_evicted full_endpoint entries_swept
+        connections connections_created connections_expired connections_evicted entries_swept
         entries_moved most_swept most_expired most_created most_moved
     };
     let by_port = [

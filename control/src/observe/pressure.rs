@@ -5,9 +5,8 @@
 use super::watch::Trouble;
 use crate::publish::workers::Workers;
 use dataplane::connection::table::MOST_OF_ENDPOINT;
-use dataplane::counters::{Counter, WorkerCounters};
+use dataplane::counters::{NotedClient, WorkerCounters};
 use dataplane::names::drop_reason::DropReason;
-use dataplane::names::family::V4;
 use std::collections::VecDeque;
 
 /// Seconds that a note looks back: as long after its cause has ended it is gone.
@@ -75,14 +74,19 @@ impl Pressure {
         let counters = workers.counters().enumerate();
         let of_worker = |(id, counters): (usize, &WorkerCounters)| {
             let passed = Totals::of(counters).since(before.get(id).copied().unwrap_or_default());
-            let clients = [&counters.full_endpoint, &counters.collided_endpoint].map(Counter::get);
+            let clients = [&counters.full_endpoint, &counters.collided_endpoint].map(client);
             notes(id, passed, seconds, clients)
         };
         counters.flat_map(of_worker).collect()
     }
 }
 
-fn notes(worker: usize, passed: Totals, seconds: u64, [full, collided_last]: [u64; 2]) -> Vec<Trouble> {
+/// A client that has been noted, in words.
+fn client(noted: &NotedClient) -> String {
+    noted.get().map_or_else(|| "(unknown)".into(), |client| client.to_string())
+}
+
+fn notes(worker: usize, passed: Totals, seconds: u64, [full, collided_last]: [String; 2]) -> Vec<Trouble> {
     let Totals { refused, evicted, endpoint_full, collided } = passed;
     let mut notes = Vec::new();
     let mut note = |kind: &str, text: String| {
@@ -107,7 +111,7 @@ fn notes(worker: usize, passed: Totals, seconds: u64, [full, collided_last]: [u6
         let text = format!(
             "worker {worker}: client {} has {MOST_OF_ENDPOINT} connections, as many as one address and port may have: \
              {endpoint_full} packets to further services were dropped in the last {seconds} s (client_endpoint_full)",
-            V4::endpoint(full)
+            full
         );
         note("client", text);
     }
@@ -116,7 +120,7 @@ fn notes(worker: usize, passed: Totals, seconds: u64, [full, collided_last]: [u6
             "worker {worker}: client {} has used one address and port for two services, and every real of the second \
              already serves it for the first: {collided} packets were refused in the last {seconds} s (reply_collision); give \
              the services reals, or ports of reals, of their own",
-            V4::endpoint(collided_last)
+            collided_last
         );
         note("collision", text);
     }
@@ -128,7 +132,6 @@ mod tests {
     use super::*;
     use dataplane::exchange::orders::channel;
     use dataplane::live::next_hops::NextHops;
-    use dataplane::translation::endpoint_bits;
     use std::sync::Arc;
 
     /// One worker, whose counters are written by hand.
@@ -151,16 +154,16 @@ mod tests {
         counters.dropped(DropReason::TableFull).add(7);
         counters.connections_evicted.add(5_000);
         counters.dropped(DropReason::ClientEndpointFull).add(3);
-        counters.full_endpoint.set(endpoint_bits("192.0.2.6:123".parse().unwrap()));
+        counters.full_endpoint.note("192.0.2.6:123".parse().unwrap());
         counters.dropped(DropReason::ReplyCollision).add(2);
-        counters.collided_endpoint.set(endpoint_bits("192.0.2.7:124".parse().unwrap()));
+        counters.collided_endpoint.note("[2001:db8::7]:124".parse().unwrap());
         let troubles = pressure.troubles(&workers);
         let texts: Vec<_> = troubles.iter().map(|trouble| trouble.text.as_str()).collect();
         assert!(texts[0].contains("7 packets") && texts[0].contains("table_full"), "{texts:?}");
         assert!(texts[1].contains("5000 connections a second"), "{texts:?}");
         assert!(texts[2].contains("client 192.0.2.6:123 has 256 connections"), "{texts:?}");
         assert!(
-            texts[3].contains("client 192.0.2.7:124 has used") && texts[3].contains(": 2 packets"),
+            texts[3].contains("client [2001:db8::7]:124 has used") && texts[3].contains(": 2 packets"),
             "{texts:?}"
         );
         for _ in 1..WINDOW {

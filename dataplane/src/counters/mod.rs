@@ -6,18 +6,21 @@
 //! limited   which reals have a connection threshold
 //! list      counters!: a struct of counters, with what each of them is, from one list
 //! worker    what a worker counts
+//! noted     a client that it has noted last
 //! port      what an EthPort's device counts
 //! ```
 
 mod followed;
 mod limited;
 mod list;
+mod noted;
 mod port;
 mod worker;
 
 pub use followed::Followed;
 pub(crate) use followed::note_count;
 pub use list::{Kind, Listed, ListedTotal};
+pub use noted::NotedClient;
 pub use port::PortCounters;
 pub(crate) use worker::Records;
 pub use worker::{WorkerCounters, WorkerTotals};

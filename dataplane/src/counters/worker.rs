@@ -3,7 +3,7 @@
 use super::followed::{note_begun, note_ended};
 use super::limited::Limited;
 use super::list::counters;
-use super::{Counter, RealCounters, fixed};
+use super::{Counter, NotedClient, RealCounters, fixed};
 use crate::names::drop_reason::DropReason;
 use crate::names::ids::{MAX_ETH_PORTS, REAL_IDS, RealId};
 use std::sync::OnceLock;
@@ -26,12 +26,11 @@ counters! {
         templates_of_reals: OnceLock<Box<[Counter; REAL_IDS]>> = OnceLock::new(),
         /// Pairs of one-packet services by [`RealId`], once there are any.
         pairs_of_reals: OnceLock<Box<[Counter; REAL_IDS]>> = OnceLock::new(),
-        /// The client endpoint that was refused a connection last because it has as many as one may have: 48 bits in
-        /// the order of the wire.
-        pub full_endpoint: Counter = Counter::default(),
+        /// The client endpoint that was refused a connection last because it has as many as one may have.
+        pub full_endpoint: NotedClient = NotedClient::default(),
         /// The client endpoint that was refused a connection last because replies to it would have matched another of
-        /// its connections, likewise.
-        pub collided_endpoint: Counter = Counter::default(),
+        /// its connections.
+        pub collided_endpoint: NotedClient = NotedClient::default(),
     }
     /// What one worker had counted at one moment.
     pub struct WorkerTotals {

@@ -346,7 +346,7 @@ impl Flows {
         }
         opened.map_err(|no_room| match no_room {
             NoRoom::Places => {
-                V::note_full_endpoint(new.key, counters);
+                counters.full_endpoint.note(new.key.client());
                 DropReason::ClientEndpointFull
             }
             NoRoom::Capacity => DropReason::TableFull,

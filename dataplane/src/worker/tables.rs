@@ -1,7 +1,7 @@
 //! The connection tables of a worker: one for each address family.
 
 use crate::connection::family::Family;
-use crate::connection::table::{ClientKey, HashKey, Table};
+use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
 use crate::names::family::{IpVersion, V4, V6};
 
@@ -86,9 +86,6 @@ pub(super) trait Tabled: Family {
 
     /// That table, to be changed.
     fn of_mut(tables: &mut Tables) -> &mut Table<Self>;
-
-    /// Notes a client endpoint that has as many connections as it may have.
-    fn note_full_endpoint(key: ClientKey<Self>, counters: &WorkerCounters);
 }
 
 impl Tabled for V4 {
@@ -103,10 +100,6 @@ impl Tabled for V4 {
     fn of_mut(tables: &mut Tables) -> &mut Table {
         &mut tables.v4
     }
-
-    fn note_full_endpoint(key: ClientKey, counters: &WorkerCounters) {
-        counters.full_endpoint.set(key.endpoint_bits());
-    }
 }
 
 impl Tabled for V6 {
@@ -120,9 +113,5 @@ impl Tabled for V6 {
     #[inline(always)]
     fn of_mut(tables: &mut Tables) -> &mut Table<Self> {
         &mut tables.v6
-    }
-
-    fn note_full_endpoint(key: ClientKey<Self>, counters: &WorkerCounters) {
-        counters.full_endpoint.set(key.endpoint_bits());
     }
 }

@@ -172,7 +172,7 @@ impl<F: Frame> Slow<'_, F> {
     /// port at once.
     pub(in crate::worker) fn refuse(&mut self, frame: &mut F, ends: &Ends, reason: DropReason) -> Judged {
         if reason == DropReason::ReplyCollision {
-            self.counters.collided_endpoint.set(V4::endpoint_bits(ends.source).unwrap_or_default());
+            self.counters.collided_endpoint.note(ends.source);
         }
         let reset = match reason {
             DropReason::NoConnection
