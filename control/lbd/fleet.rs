@@ -11,6 +11,7 @@ use dataplane::live::next_hops::NextHops;
 use dataplane::live::reals::Reals;
 use dataplane::worker::Worker;
 use dpdk::{Eal, RunningLcore};
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -24,8 +25,36 @@ pub(crate) struct Fleet {
 /// What a worker that runs says of itself.
 struct Started {
     end: ControlEnd,
-    table_bytes: usize,
+    table_bytes: [usize; 2],
     table_backing: String,
+}
+
+/// The memory that DPDK and all workers' connection tables take.
+pub(crate) struct Bill {
+    dpdk_mb: usize,
+    /// Bytes of IPv4's and IPv6's tables.
+    tables: [usize; 2],
+}
+
+impl Bill {
+    /// What it will be with a configuration.
+    pub(crate) fn of(config: &Config) -> Self {
+        let workers = config.eal.workers.len();
+        let tables = config.capacity.table_bytes().map(|bytes| bytes * workers);
+        Self { dpdk_mb: config.eal.memory_mb, tables }
+    }
+}
+
+impl fmt::Display for Bill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [ipv4, ipv6] = self.tables;
+        let (all, dpdk_mb) = ((ipv4 + ipv6) >> 20, self.dpdk_mb);
+        write!(f, "memory: {dpdk_mb} MiB for DPDK, {all} MiB of connection tables")?;
+        match ipv6 {
+            0 => Ok(()),
+            _ => write!(f, " ({} MiB of IPv4's, {} MiB of IPv6's)", ipv4 >> 20, ipv6 >> 20),
+        }
+    }
 }
 
 impl Fleet {
@@ -50,12 +79,11 @@ impl Fleet {
                 return Err(failure);
             }
         };
-        let tables: usize = started.iter().map(|started| started.table_bytes).sum();
+        let all = |family: usize| started.iter().map(|started| started.table_bytes[family]).sum();
         log::info!(
-            "memory: {} MiB for DPDK on {}, {} MiB of connection tables on {}",
-            config.eal.memory_mb,
+            "{}; DPDK's on {}, the tables on {}",
+            Bill { dpdk_mb: config.eal.memory_mb, tables: [all(0), all(1)] },
             eal.memory(),
-            tables >> 20,
             started.first().map_or("", |started| &started.table_backing),
         );
         Ok((fleet, started.into_iter().map(|started| started.end).collect()))
@@ -92,11 +120,16 @@ impl Fleet {
                 // The standard library's hash keys come from the system's random source.
                 let random = || RandomState::new().hash_one(number);
                 let hash_key = HashKey { mask: random(), multiplier: random() };
-                let worker = match Worker::new(queues, end, capacity, hash_key, huge) {
+                let with_ipv6 = |worker: Worker<_>| match capacity.ipv6 {
+                    0 => Ok(worker),
+                    some => worker.with_ipv6(some, huge),
+                };
+                let worker = match Worker::new(queues, end, capacity.ipv4, hash_key, huge).and_then(with_ipv6)
+                {
                     Ok(worker) => worker.with_peers(peers).holding_at_most(held),
                     Err(error) => return drop(report.send(Err(error))),
                 };
-                let (table_bytes, backing) = (worker.table().bytes(), worker.table().backing());
+                let (table_bytes, backing) = (worker.table_bytes(), worker.table().backing());
                 let table_backing = backing.to_string();
                 if report.send(Ok(Started { end: control, table_bytes, table_backing })).is_ok() {
                     drop(report);
@@ -107,8 +140,9 @@ impl Fleet {
             let started = match reported.recv() {
                 Ok(Ok(started)) => started,
                 Ok(Err(error)) => {
-                    let remedy = "lower [connections] capacity, or run fewer workers";
-                    return Err(Failure::Other(format!("the connection table: {error}; {remedy}")));
+                    let key = if capacity.ipv6 == 0 { "capacity" } else { "capacity and capacity_ipv6" };
+                    let remedy = format!("lower [connections] {key}, or run fewer workers");
+                    return Err(Failure::Other(format!("the connection tables: {error}; {remedy}")));
                 }
                 Err(_) => return Err(Failure::Other(format!("worker {number} does not start"))),
             };

@@ -106,7 +106,10 @@ fn main() -> ExitCode {
     };
     logging::start(options.log_level);
     let result = match config::read(&path) {
-        Ok(_) if options.check => Ok(()),
+        Ok(config) if options.check => {
+            log::info!("nothing wrong with {}; {}", path.display(), fleet::Bill::of(&config));
+            Ok(())
+        }
         Ok(config) => run(&config, options.stats_period.map(Duration::from_secs)),
         Err(problems) => {
             let lines: Vec<_> = problems.iter().map(|problem| problem.in_file(&path).to_string()).collect();
@@ -153,8 +156,11 @@ fn run(config: &Config, stats_period: Option<Duration>) -> Result<(), Failure> {
     log::debug!("workers: {}, clients shared out by {} entries", map.workers(), map.indirection().entries());
     let next_hops = Arc::new(NextHops::new(devices.macs()));
     let (fleet, ends) = Fleet::launch(&eal, config, &devices, &next_hops, &stop)?;
-    let infos =
-        config.eal.workers.iter().map(|core| WorkerInfo { core: *core, capacity: config.capacity as u64 });
+    let infos = config.eal.workers.iter().map(|core| WorkerInfo {
+        core: *core,
+        capacity: config.capacity.ipv4 as u64,
+        capacity_ipv6: config.capacity.ipv6 as u64,
+    });
 
     let control = ControlThread::new(config, ends, next_hops, Box::new(devices), infos.collect());
     let mut control = match control {

@@ -53,6 +53,8 @@ pub struct DeviceStatus {
 pub struct WorkerInfo {
     /// The core it is pinned to.
     pub core: usize,
-    /// Connections that its table holds.
+    /// Connections of IPv4 that its table holds.
     pub capacity: u64,
+    /// Likewise of IPv6; 0: no port has an IPv6 address.
+    pub capacity_ipv6: u64,
 }

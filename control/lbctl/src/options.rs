@@ -3,15 +3,14 @@
 use crate::tips;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use control::model::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START};
-use control::text::addresses::{Fault, Listener, RealAddress};
+use control::text::addresses::{self, Listener, RealAddress};
 use control::text::service_options::ON_REMOVAL;
-use control::text::{state_timeouts, supported};
+use control::text::state_timeouts;
 use dataplane::connection::Timeouts;
 use dataplane::schedule::Algorithm;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 const LONGEST_TIMEOUT: u64 = Timeouts::LONGEST_SECONDS as u64;
 
@@ -24,6 +23,7 @@ Examples:
   lbctl add-real -t 192.168.10.100:80 -r 10.0.0.7:80
   lbctl add-real -t 192.168.10.100:80 -r 10.0.0.17:80 -w 3
   lbctl add-service -t 192.168.10.100:8000-8100 -p 300
+  lbctl add-service -t [2001:db8::10]:80
   lbctl list
   lbctl drain -t 192.168.10.100:80 -r 10.0.0.7:80 --wait 60
   lbctl save > services; lbctl restore < services
@@ -164,7 +164,7 @@ pub(super) struct Settings {
     #[arg(short, long = "persistent", value_name = "SECONDS", num_args = 0..=1,
           default_missing_value = "360", value_parser = whole::<u32>(1, LONGEST_TIMEOUT))]
     pub(super) persistence: Option<u32>,
-    /// Clients whose addresses are equal under it are one: as 255.255.255.0; only with -p
+    /// Clients whose addresses are equal under it are one: as 255.255.255.0, of IPv6 as 64; only with -p
     #[arg(short = 'M', long, value_name = "MASK")]
     pub(super) netmask: Option<String>,
     /// Every datagram is scheduled by itself; only of UDP services
@@ -196,12 +196,12 @@ fn scheduler_help() -> String {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct ServiceAddress {
-    /// A TCP service; PORT may be 0 (any port) or a range as 8000-8100
-    #[arg(short, long, value_name = "VIP:PORT")]
-    pub(super) tcp_service: Option<Written<Listener>>,
+    /// A TCP service, of IPv6 as [2001:db8::10]:80; PORT may be 0 (any port) or a range as 8000-8100
+    #[arg(short, long, value_name = "VIP:PORT", value_parser = addresses::service)]
+    pub(super) tcp_service: Option<Listener>,
     /// A UDP service, likewise
-    #[arg(short, long, value_name = "VIP:PORT")]
-    pub(super) udp_service: Option<Written<Listener>>,
+    #[arg(short, long, value_name = "VIP:PORT", value_parser = addresses::service)]
+    pub(super) udp_service: Option<Listener>,
     #[arg(long, value_name = "VIP:PORT", hide = true)]
     pub(super) sctp_service: Option<String>,
     #[arg(short, long, value_name = "MARK", hide = true)]
@@ -233,8 +233,8 @@ pub(super) struct RealName {
     pub(super) service: ServiceAddress,
     /// The real; without a port it takes the service's, or keeps the one that the client asks for if the service has
     /// several
-    #[arg(short, long = "real-server", value_name = "RIP[:PORT]")]
-    pub(super) real: Written<RealAddress>,
+    #[arg(short, long = "real-server", value_name = "RIP[:PORT]", value_parser = addresses::real)]
+    pub(super) real: RealAddress,
 }
 
 #[derive(Debug, Args)]
@@ -313,38 +313,5 @@ fn whole<T: TryFrom<u64>>(least: u64, most: u64) -> impl Fn(&str) -> Result<T, S
         let number = text.parse().ok().filter(|number| (least..=most).contains(number));
         let number = number.and_then(|number| T::try_from(number).ok());
         number.ok_or_else(|| format!("expected a whole number from {least} to {most}"))
-    }
-}
-
-/// An address as written; or the part of LVS that it needs and that is not built yet, which is no usage error.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Written<T> {
-    Known(T),
-    Later(&'static str),
-}
-
-impl<T> Written<T> {
-    fn of(result: Result<T, Fault>) -> Result<Self, String> {
-        match result {
-            Ok(value) => Ok(Self::Known(value)),
-            Err(Fault::NotSupported(what)) => Ok(Self::Later(what)),
-            Err(Fault::Malformed(message)) => Err(message),
-        }
-    }
-}
-
-impl FromStr for Written<Listener> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::of(supported::service(text))
-    }
-}
-
-impl FromStr for Written<RealAddress> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::of(supported::real(text))
     }
 }

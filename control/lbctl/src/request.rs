@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::options::{
-    EditedServiceOptions, Order, RealName, RealOptions, Selection, ServiceAddress, Settings, Written,
+    EditedServiceOptions, Order, RealName, RealOptions, Selection, ServiceAddress, Settings,
 };
 use control::api::protocol::{Command, LONGEST_LINE, Lines, ServiceOptions};
 use control::model::rules::check_family;
@@ -107,7 +107,7 @@ fn service(address: &ServiceAddress) -> Result<Listen, Failure> {
     let (protocol, listen) = tcp
         .or(udp)
         .ok_or_else(|| Failure::Usage("a service is needed: -t VIP:PORT or -u VIP:PORT".into()))?;
-    Ok(Listen(known(listen)?.of(protocol)))
+    Ok(Listen(listen.of(protocol)))
 }
 
 fn selected(selection: &Selection) -> Result<Option<Listen>, Failure> {
@@ -116,7 +116,7 @@ fn selected(selection: &Selection) -> Result<Option<Listen>, Failure> {
 
 fn real_name(name: &RealName) -> Result<(Listen, SocketAddr), Failure> {
     let service = service(&name.service)?;
-    Ok((service, known(name.real)?.of(&service.0)))
+    Ok((service, name.real.of(&service.0)))
 }
 
 fn real_options(options: &RealOptions) -> Result<(Listen, SocketAddr), Failure> {
@@ -129,13 +129,6 @@ fn real_options(options: &RealOptions) -> Result<(Listen, SocketAddr), Failure> 
     let (service, real) = real_name(&options.name)?;
     check_family(&service.0, real).map_err(|unfit| Failure::Usage(unfit.to_string()))?;
     Ok((service, real))
-}
-
-fn known<T>(written: Written<T>) -> Result<T, Failure> {
-    match written {
-        Written::Known(value) => Ok(value),
-        Written::Later(what) => Err(Failure::not_supported(what)),
-    }
 }
 
 fn refuse(later: &[(bool, &'static str)]) -> Result<(), Failure> {

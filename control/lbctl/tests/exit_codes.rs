@@ -38,8 +38,6 @@ fn what_is_not_built_yet_is_refused_by_name_and_1() {
         ("add-real -t 10.0.0.1:80 -r 10.0.0.7 -g", "-g (direct routing)"),
         ("add-real -t 10.0.0.1:80 -r 10.0.0.7 --gatewaying", "-g (direct routing)"),
         ("edit-real -t 10.0.0.1:80 -r 10.0.0.7 -i", "-i (tunnelling)"),
-        ("add-service -t [2001:db8::1]:80", "IPv6"),
-        ("add-real -t 10.0.0.1:80 -r [2001:db8::7]:80", "IPv6"),
         ("add-service --sctp-service 10.0.0.1:80", "SCTP"),
         ("list -f 7", "-f (firewall mark)"),
         ("add-service -t 10.0.0.1:80 --pe sip", "--pe (persistence engine)"),
@@ -65,7 +63,22 @@ fn usage_errors_say_what_is_expected_and_2() {
         ("del-real -r 10.0.0.7", "a service is needed: -t VIP:PORT or -u VIP:PORT"),
         ("add-service -t 10.0.0.1:80 -u 10.0.0.1:80", "cannot be used with"),
         ("add-service -t 10.0.0.1", "expected VIP:PORT, found \"10.0.0.1\" without a port"),
-        ("add-service -t 10.0.0.300:80", "expected an IPv4 address as 10.0.0.7, found \"10.0.0.300\""),
+        (
+            "add-service -t 10.0.0.300:80",
+            "expected an address as 10.0.0.7 or [2001:db8::7], found \"10.0.0.300\"",
+        ),
+        (
+            "add-service -t 2001:db8::1",
+            "expected VIP:PORT, found \"2001:db8::1\" without a port (of IPv6: as [2001:db8::10]:80)",
+        ),
+        (
+            "add-real -t 10.0.0.1:80 -r [2001:db8::7]:80",
+            "Different address family is allowed only for tunneling servers",
+        ),
+        (
+            "edit-real -t [2001:db8::1]:80 -r 10.0.0.7",
+            "Different address family is allowed only for tunneling servers",
+        ),
         ("add-service -t 10.0.0.1:80 -s", "a value is required"),
         ("add-service -t 10.0.0.1:80 -p 0", "expected a whole number from 1 to 2678400"),
         (

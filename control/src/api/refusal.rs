@@ -99,7 +99,6 @@ impl Refused {
                 Unfit::Threshold { .. } | Unfit::Thresholds(_) => "bad_threshold",
                 Unfit::NoRoute(_) => "no_route",
                 Unfit::Family => "bad_address",
-                Unfit::NotSupported => "not_supported",
                 Unfit::TooMany { .. } => "too_many",
             },
             Self::Setting(SettingFault::Scheduler(unknown)) => match unknown.reason {

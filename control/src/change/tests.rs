@@ -1,6 +1,5 @@
 use super::*;
 use crate::config;
-use crate::model::rules::with_ipv6;
 use crate::model::{Draft, Settings, StateTimeouts};
 use crate::text::services::Listen;
 use crate::text::{masks, state_timeouts};
@@ -24,7 +23,7 @@ fn network() -> Network {
 fn network_of_both() -> Network {
     let file =
         FILE.replace("/24\"]", "/24\", \"fd00:X::8/64\"]").replacen('X', "10", 1).replacen('X', "20", 1);
-    let config = with_ipv6(|| config::parse(&file)).unwrap();
+    let config = config::parse(&file).unwrap();
     config.network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software))
 }
 
@@ -120,13 +119,11 @@ fn model() -> impl Strategy<Value = Model> {
             let settings =
                 Settings { one_packet: settings.one_packet && key.protocol == Protocol::Udp, ..settings };
             rules::check_settings(&key, &settings).unwrap();
-            with_ipv6(|| {
-                if draft.add_service(&network, key, settings).is_ok() {
-                    for real in reals {
-                        let _ = draft.add_real(&network, key, real);
-                    }
+            if draft.add_service(&network, key, settings).is_ok() {
+                for real in reals {
+                    let _ = draft.add_real(&network, key, real);
                 }
-            });
+            }
         }
         let mut model = empty();
         draft.finish(&mut model);
@@ -147,7 +144,7 @@ fn contents(model: &Model) -> Vec<(ServiceKey, Settings, Vec<Real>)> {
 
 fn restored<'a>(lines: impl IntoIterator<Item = &'a String>) -> Model {
     let lines: Vec<&str> = lines.into_iter().map(String::as_str).collect();
-    with_ipv6(|| restore(&empty(), &network_of_both(), lines)).unwrap()
+    restore(&empty(), &network_of_both(), lines).unwrap()
 }
 
 proptest! {
@@ -201,27 +198,33 @@ proptest! {
 /// A model, and commands to it.
 struct Desk {
     model: Model,
+    network: Network,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self { model: empty() }
+        Self::with(&[])
     }
 
     fn with(lines: &[&str]) -> Self {
-        Self { model: restore(&empty(), &network(), lines.iter().copied()).unwrap() }
+        Self::of(network(), lines)
+    }
+
+    fn of(network: Network, lines: &[&str]) -> Self {
+        let restored = |lines: &[&str]| restore(&empty(), &network, lines.iter().copied()).unwrap();
+        Self { model: if lines.is_empty() { empty() } else { restored(lines) }, network }
     }
 
     fn does(&mut self, command: Value) -> Effect {
         let command: Command = serde_json::from_value(command).unwrap();
-        let (model, effect) = apply(&self.model, &network(), &command).unwrap();
+        let (model, effect) = apply(&self.model, &self.network, &command).unwrap();
         self.model = model;
         effect
     }
 
     fn refuses(&self, command: Value) -> (&'static str, String) {
         let command: Command = serde_json::from_value(command).unwrap();
-        let refused = apply(&self.model, &network(), &command).unwrap_err();
+        let refused = apply(&self.model, &self.network, &command).unwrap_err();
         (refused.code(), refused.to_string())
     }
 
@@ -473,24 +476,41 @@ fn a_drained_real_remembers_its_last_weight() {
     assert_eq!(weights(&desk), (0, 0), "added anew it never had one");
 }
 
-/// A request names addresses of any family: the model's rules refuse those that are not supported.
+/// A request names addresses of any family; what can be is for the model's rules to say.
 #[test]
-fn ipv6_in_a_request_is_refused_by_name() {
-    let mut tried = Desk::with(&["-A -t 192.0.2.1:80 -s rr"]);
-    let not_supported = ("not_supported", "not supported yet: IPv6".to_owned());
-    let add = |service: &str| json!({"command": "add-service", "service": service});
-    assert_eq!(tried.refuses(add("tcp://[2001:db8::1]:80")), not_supported);
+fn requests_of_both_families_are_judged_alike() {
+    let mut tried = Desk::of(network_of_both(), &["-A -t 192.0.2.1:80 -s rr", "-A -t [fd00:10::1]:80 -s rr"]);
     let real = |command: &str, service: &str, real: &str| json!({"command": command, "service": service, "real": real});
+    let (four, six) = ("tcp://192.0.2.1:80", "tcp://[fd00:10::1]:80");
     let mixed = "Different address family is allowed only for tunneling servers".to_owned();
     for command in ["add-real", "edit-real"] {
-        let refused = tried.refuses(real(command, "tcp://192.0.2.1:80", "[2001:db8::7]:80"));
-        assert_eq!(refused, ("bad_address", mixed.clone()));
+        for (service, endpoint) in [(four, "[fd00:20::7]:80"), (six, "10.0.0.7:80")] {
+            assert_eq!(tried.refuses(real(command, service, endpoint)), ("bad_address", mixed.clone()));
+        }
     }
-    let refused = tried.refuses(real("del-real", "tcp://192.0.2.1:80", "[2001:db8::7]:80"));
-    assert_eq!(refused.1, "no such real");
-    let refused = tried.refuses(real("add-real", "tcp://[2001:db8::1]:80", "[2001:db8::7]:80"));
-    assert_eq!(refused.1, "no such service");
-    assert_eq!(tried.does(add("tcp://192.0.2.1:81")), Effect::Changed);
+    assert_eq!(tried.refuses(real("del-real", four, "[fd00:20::7]:80")).1, "no such real");
+    assert_eq!(
+        tried.refuses(real("add-real", "tcp://[fd00:10::2]:80", "[fd00:20::7]:80")).1,
+        "no such service"
+    );
+    assert_eq!(tried.does(real("add-real", six, "[fd00:20::7]:80")), Effect::Changed);
+    let add = |service: &str| json!({"command": "add-service", "service": service});
+    assert_eq!(tried.does(add("tcp://[fd00:10::2]:80")), Effect::Changed);
+}
+
+/// Without an own address of IPv6 nothing takes its packets, and there is no room for its connections.
+#[test]
+fn a_service_needs_a_port_of_its_family_towards_clients() {
+    let refused = |network: Network| {
+        let add = json!({"command": "add-service", "service": "tcp://[fd00:10::1]:80"});
+        Desk::of(network, &[]).refuses(add)
+    };
+    let why = "fd00:10::1 cannot be a VIP: no port towards clients has an IPv6 address";
+    assert_eq!(refused(network()), ("bad_address", why.to_owned()));
+    let behind = FILE.replace("8/24\"]", "8/24\", \"fd00:20::8/64\"]");
+    let behind = config::parse(&behind).unwrap();
+    let behind = behind.network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software));
+    assert_eq!(refused(behind), ("bad_address", why.to_owned()));
 }
 
 /// As `ipvsadm -Sn` printed them of its recorded session, but for schedulers' flags and what natlb does not have.
@@ -511,35 +531,31 @@ const LINES_OF_BOTH: [&str; 12] = [
 
 #[test]
 fn lines_of_both_families_are_restored_and_saved() {
-    with_ipv6(|| {
-        let network = network_of_both();
-        let restored = |lines: &[&str]| restore(&empty(), &network, lines.iter().copied());
-        let mut saved = save(&restored(&LINES_OF_BOTH).unwrap());
-        saved.remove(0);
-        let mut expected = LINES_OF_BOTH;
-        // 192.0.2.1 comes before 192.0.2.99.
-        expected[..3].rotate_left(1);
-        assert_eq!(saved, expected);
-        let refused = |line: &str| {
-            let refused = restored(&[&LINES_OF_BOTH[..], &[line]].concat()).unwrap_err().to_string();
-            refused.strip_prefix("line 13: ").unwrap().to_owned()
-        };
-        let mixed = "Different address family is allowed only for tunneling servers";
-        for command in ["-a", "-e"] {
-            assert_eq!(refused(&format!("{command} -t [fd00:10::100]:80 -r 10.0.0.7:80 -m")), mixed);
-            assert_eq!(refused(&format!("{command} -t 192.0.2.1:80 -r [fd00:20::7]:80 -m")), mixed);
-        }
-        assert_eq!(refused("-d -t [fd00:10::100]:80 -r 10.0.0.7:80"), "no such real");
-        assert_eq!(refused("-A -t [fd00:10:0:0:0:0:0:100]:80 -s rr"), "service exists");
-        assert_eq!(refused("-a -t [fd00:10::100]:80 -r fd00:20::17 -m"), "real exists");
-        let expected =
-            "illegal real server address[:port] specified: expected RIP:PORT, found \"[fd00:20::27]\"";
-        assert_eq!(refused("-a -t [fd00:10::100]:80 -r [fd00:20::27] -m"), expected);
-        let expected =
-            "illegal ipv6 netmask specified: expected a number of bits from 1 to 128, found \"129\"";
-        assert_eq!(refused("-A -t [fd00:10::100]:86 -s rr -p 60 -M 129"), expected);
-        let advice = " (a name: save numbers, with ipvsadm-save -n or ipvsadm -Sn)";
-        assert!(refused("-A -t [fd00:10::100]:http -s rr").ends_with(advice));
-        assert!(!refused("-A -t [fd00:10::100] -s rr").contains("a name"));
-    });
+    let network = network_of_both();
+    let restored = |lines: &[&str]| restore(&empty(), &network, lines.iter().copied());
+    let mut saved = save(&restored(&LINES_OF_BOTH).unwrap());
+    saved.remove(0);
+    let mut expected = LINES_OF_BOTH;
+    // 192.0.2.1 comes before 192.0.2.99.
+    expected[..3].rotate_left(1);
+    assert_eq!(saved, expected);
+    let refused = |line: &str| {
+        let refused = restored(&[&LINES_OF_BOTH[..], &[line]].concat()).unwrap_err().to_string();
+        refused.strip_prefix("line 13: ").unwrap().to_owned()
+    };
+    let mixed = "Different address family is allowed only for tunneling servers";
+    for command in ["-a", "-e"] {
+        assert_eq!(refused(&format!("{command} -t [fd00:10::100]:80 -r 10.0.0.7:80 -m")), mixed);
+        assert_eq!(refused(&format!("{command} -t 192.0.2.1:80 -r [fd00:20::7]:80 -m")), mixed);
+    }
+    assert_eq!(refused("-d -t [fd00:10::100]:80 -r 10.0.0.7:80"), "no such real");
+    assert_eq!(refused("-A -t [fd00:10:0:0:0:0:0:100]:80 -s rr"), "service exists");
+    assert_eq!(refused("-a -t [fd00:10::100]:80 -r fd00:20::17 -m"), "real exists");
+    let expected = "illegal real server address[:port] specified: expected RIP:PORT, found \"[fd00:20::27]\"";
+    assert_eq!(refused("-a -t [fd00:10::100]:80 -r [fd00:20::27] -m"), expected);
+    let expected = "illegal ipv6 netmask specified: expected a number of bits from 1 to 128, found \"129\"";
+    assert_eq!(refused("-A -t [fd00:10::100]:86 -s rr -p 60 -M 129"), expected);
+    let advice = " (a name: save numbers, with ipvsadm-save -n or ipvsadm -Sn)";
+    assert!(refused("-A -t [fd00:10::100]:http -s rr").ends_with(advice));
+    assert!(!refused("-A -t [fd00:10::100] -s rr").contains("a name"));
 }

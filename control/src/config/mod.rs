@@ -20,6 +20,8 @@ pub use problem::Problem;
 
 use crate::model::{Forward, Model, Network};
 use crate::nic_steering;
+use dataplane::connection::table::Table;
+use dataplane::names::family::{V4, V6};
 use dataplane::names::ids::InterfaceId;
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
@@ -93,7 +95,9 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
     let routes = file.tables("route", "[[route]]", problems);
     let neighbours = file.tables("neighbour", "[[neighbour]]", problems);
     let topology = Topology::read(ports, routes, neighbours, buffers.size, problems);
-    let capacity = settings::capacity(file.table("connections", "[connections]", problems), problems);
+    let speaks_ipv6 = topology.speaks_ipv6();
+    let connections = file.table("connections", "[connections]", problems);
+    let capacity = settings::capacity(connections, speaks_ipv6, problems);
     let steering = settings::steering(file.table("steering", "[steering]", problems), problems);
     let forward = settings::forward(file.table("forward", "[forward]", problems), problems);
     let timeouts = settings::timeouts(file.table("timeouts", "[timeouts]", problems), problems);
@@ -126,8 +130,8 @@ pub struct Config {
     pub routes: Vec<StaticRoute>,
     /// `[[neighbour]]`, in order.
     pub neighbours: Vec<StaticNeighbour>,
-    /// `[connections] capacity`: connections per worker.
-    pub capacity: usize,
+    /// `[connections]`.
+    pub capacity: Capacity,
     /// `[steering] mode`.
     pub steering: nic_steering::Mode,
     /// `[forward]`.
@@ -181,6 +185,23 @@ pub enum Idle {
     Spin,
     /// Give the core away after some empty polls.
     Yield,
+}
+
+/// Connections that each worker has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Of IPv4.
+    pub ipv4: usize,
+    /// Of IPv6; 0: no port has an IPv6 address.
+    pub ipv6: usize,
+}
+
+impl Capacity {
+    /// Bytes of memory that a worker's connection tables take, IPv4's and IPv6's, but for the rounding to pages.
+    pub fn table_bytes(self) -> [usize; 2] {
+        let ipv6 = if self.ipv6 == 0 { 0 } else { Table::<V6>::bytes_for(self.ipv6) };
+        [Table::<V4>::bytes_for(self.ipv4), ipv6]
+    }
 }
 
 /// Mempools, one for each port and worker.

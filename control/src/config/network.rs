@@ -4,7 +4,7 @@ use super::problem::Problems;
 use super::section::{self, At, Section};
 use super::{EthPort, Interface, StaticNeighbour, StaticRoute};
 use crate::model::rules;
-use crate::text::{links, supported};
+use crate::text::{addresses, links};
 use dataplane::names::ids::{InterfaceId, MAX_INTERFACES};
 use dataplane::names::side::Side;
 use ipnet::IpNet;
@@ -68,8 +68,29 @@ impl Topology {
         self.complete
     }
 
-    fn is_own(&self, address: IpAddr) -> bool {
-        rules::is_own(self.prefixes(), address)
+    /// Whether a host on the link of the port at `on`, if that is known, would have an own address. A link-local one is
+    /// that port's alone: on the link of another it may be another host's.
+    fn is_own(&self, address: IpAddr, on: Option<usize>) -> bool {
+        match on.filter(|_| rules::is_link_local(address)) {
+            Some(port) => rules::is_own(self.eth_ports[port].interface.addresses.iter(), address),
+            None => rules::is_own(self.prefixes(), address),
+        }
+    }
+
+    /// What is wrong with a next hop on the link of the port at `on`, if that port has no address of its family: it
+    /// neither asks for the host nor takes packets of it.
+    fn why_not_spoken(&self, host: IpAddr, on: usize) -> Option<String> {
+        let port = &self.eth_ports[on];
+        let is_spoken = port.interface.addresses.iter().any(|own| own.addr().is_ipv4() == host.is_ipv4());
+        let family = if host.is_ipv4() { "IPv4" } else { "IPv6" };
+        let (name, is_known) = (&port.name, self.complete);
+        (is_known && !is_spoken)
+            .then(|| format!("is an {family} address, and port {name:?} has none; add one to its addresses"))
+    }
+
+    /// Whether some port has an IPv6 address.
+    pub(super) fn speaks_ipv6(&self) -> bool {
+        self.prefixes().any(|prefix| prefix.addr().is_ipv6())
     }
 
     fn is_link_broadcast(&self, address: IpAddr) -> bool {
@@ -182,12 +203,13 @@ impl Topology {
         for value in array.value {
             let text = section::text("addresses", value, problems);
             let address =
-                text.and_then(|text| section::parsed("addresses", text, supported::own_address, problems));
+                text.and_then(|text| section::parsed("addresses", text, links::own_address, problems));
             let Some(At { value: address, at }) = address else {
                 self.complete = false;
                 continue;
             };
-            if read.iter().any(|other| other.addr() == address.addr()) || self.is_own(address.addr()) {
+            let is_elsewhere = !rules::is_link_local(address.addr()) && self.is_own(address.addr(), None);
+            if is_elsewhere || read.iter().any(|other| other.addr() == address.addr()) {
                 problems.add(at, format!("addresses: {} is listed twice", address.addr()));
             } else if let Some((other, name)) = self.same_network(address) {
                 let remedy = "a network is on the link of one port";
@@ -230,8 +252,10 @@ impl Topology {
         let others = self.eth_ports.iter().filter(|other| other.name != port.name);
         let mut elsewhere = others.filter_map(|other| Some((other, prefix_of(other, *gateway)?)));
         let own = prefix_of(port, *gateway).map(IpNet::prefix_len);
-        if self.is_own(*gateway) {
+        if self.is_own(*gateway, Some(index)) {
             problems.add(gateway.at, format!("gateway: {} is an own address", *gateway));
+        } else if let Some(why) = self.why_not_spoken(*gateway, index) {
+            problems.add(gateway.at, format!("gateway: {} {why}", *gateway));
         } else if self.is_link_broadcast(*gateway) {
             problems.add(
                 gateway.at,
@@ -252,8 +276,8 @@ impl Topology {
     fn read_route(&mut self, mut section: Section<'_>, problems: &mut Problems) {
         section.require("to", "\"172.16.0.0/12\"", problems);
         section.require("via", "\"10.0.0.1\"", problems);
-        let to = section.parsed("to", supported::network, problems);
-        let via = section.parsed("via", supported::host, problems);
+        let to = section.parsed("to", links::network, problems);
+        let via = section.parsed("via", addresses::host, problems);
         let named = self.named_port(&mut section, problems);
         section.finish(problems);
         let link = via.zip(named).and_then(|(via, named)| self.on_link("via", via, named, problems));
@@ -285,7 +309,7 @@ impl Topology {
     fn read_neighbour(&mut self, mut section: Section<'_>, problems: &mut Problems) {
         section.require("address", "\"10.0.0.7\"", problems);
         section.require("mac", "\"02:00:00:00:00:07\"", problems);
-        let address = section.parsed("address", supported::host, problems);
+        let address = section.parsed("address", addresses::host, problems);
         let mac = section.parsed("mac", links::mac, problems);
         let named = self.named_port(&mut section, problems);
         section.finish(problems);
@@ -334,17 +358,20 @@ impl Topology {
             problems.add(host.at, format!("{key}: {} {why}", *host));
             None
         };
-        if self.is_own(*host) {
-            return wrong("is an own address".into());
-        }
         let gateways =
             self.eth_ports.iter().enumerate().filter(|(_, port)| port.interface.gateways.contains(&host));
         let gateways: Vec<usize> = gateways.map(|(index, _)| index).collect();
+        let likely = named.or(if let &[port] = &gateways[..] { Some(port) } else { None });
+        if self.is_own(*host, likely) {
+            return wrong("is an own address".into());
+        }
         match (named, self.link(*host), &gateways[..]) {
             (Some(named), Some(link), _) if named != link && !gateways.contains(&named) => {
                 wrong(format!("is on the link of port {:?}, not of the one that is named", self.eth_ports[link].name))
             }
-            (Some(port), ..) | (None, Some(port), _) | (None, None, &[port]) => Some(port),
+            (Some(port), ..) | (None, Some(port), _) | (None, None, &[port]) => {
+                self.why_not_spoken(*host, port).map_or(Some(port), wrong)
+            }
             (None, None, []) if self.complete => wrong(
                 "is on no port's link; expected an address in a prefix of some port's addresses, or its port beside it, as \
                  in port = \"dip0\""
@@ -367,7 +394,7 @@ fn gateways_of(section: &mut Section<'_>, problems: &mut Problems) -> Vec<At<IpA
     let key = "gateway";
     let mut gateways: Vec<At<IpAddr>> = Vec::new();
     for text in section.texts(key, problems) {
-        let Some(gateway) = section::parsed(key, text, supported::host, problems) else { continue };
+        let Some(gateway) = section::parsed(key, text, addresses::host, problems) else { continue };
         match gateways.iter().find(|other| other.is_ipv4() == gateway.is_ipv4()) {
             Some(other) => {
                 let right = "expected one of each family at most";

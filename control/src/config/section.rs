@@ -1,9 +1,7 @@
 //! Reads the keys of one table; what is wrong is noted and the reading goes on.
 
 use super::problem::Problems;
-use crate::model::rules;
 use crate::text::addresses::Fault;
-use std::net::Ipv6Addr;
 use std::ops::{Deref, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -164,11 +162,11 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A string, or the strings of an array where that can be more than one: of IPv6 beside IPv4.
+    /// A string, or the strings of an array where that can be more than one.
     pub(super) fn texts(&mut self, key: &'static str, problems: &mut Problems) -> Vec<At<&'a str>> {
         let Some(value) = self.get(key) else { return Vec::new() };
         let several = match value.get_ref() {
-            DeValue::Array(array) if rules::is_supported(Ipv6Addr::UNSPECIFIED.into()) => &array[..],
+            DeValue::Array(array) => &array[..],
             _ => std::slice::from_ref(value),
         };
         several.iter().filter_map(|value| text(key, value, problems)).collect()

@@ -8,11 +8,10 @@ use crate::model::{
     Draft, LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, MAX_REALS, MAX_SERVICES, Network, Real,
     Settings,
 };
-use crate::text::addresses::RealAddress;
+use crate::text::addresses::{self, RealAddress};
 use crate::text::algorithms;
 use crate::text::service_options::ServiceOptions;
-use crate::text::services::Listen;
-use crate::text::supported;
+use crate::text::services::{self, Listen};
 use dataplane::connection::Timeouts;
 use dataplane::names::ids::ServiceKey;
 use dataplane::snapshot::Thresholds;
@@ -91,9 +90,9 @@ struct WrittenReal {
 fn service(mut section: Section<'_>, problems: &mut Problems) -> Written {
     let places = Places::of(&section, &SETTINGS);
     section.require("listen", "\"tcp://192.168.10.100:80\"", problems);
-    let key = section.parsed("listen", supported::listen, problems);
+    let key = section.parsed("listen", services::listen, problems);
     // The settings of a service that is not known are judged as those of some UDP service, which can have all of them.
-    let assumed = || supported::listen("udp://192.0.2.1:1").map(Listen);
+    let assumed = || services::listen("udp://192.0.2.1:1").map(Listen);
     let listen = key.map(|key| Listen(key.value)).or(assumed().ok());
     let settings = listen.map(|listen| settings(&mut section, listen, &places, problems));
     let settings = settings.unwrap_or(Settings::new(algorithms::DEFAULT));
@@ -140,7 +139,7 @@ fn settings(
 fn real(mut section: Section<'_>, problems: &mut Problems) -> Option<At<WrittenReal>> {
     let places = Places::of(&section, &OF_REAL);
     section.require("address", "\"10.0.0.7:80\"", problems);
-    let address = section.parsed("address", supported::real, problems);
+    let address = section.parsed("address", addresses::real, problems);
     let weight = section.number("weight", 0..=LARGEST_WEIGHT, problems).map_or(1, |weight| weight.value);
     let mut threshold = |key| {
         let threshold = section.number(key, 0..=LARGEST_THRESHOLD, problems);
@@ -174,6 +173,11 @@ impl Judge<'_> {
             }
             Unfit::Address { why: Unsuitable::OtherHost, .. } => {
                 format!("{vip} is the address of a gateway or neighbour; {right}")
+            }
+            Unfit::Address { why: Unsuitable::NotSpoken, .. } if !self.topology.is_complete() => return,
+            Unfit::Address { why: Unsuitable::NotSpoken, .. } => {
+                let right = "add one to the addresses of one with side = \"vip\" or \"both\"";
+                format!("no port towards clients has an IPv6 address; {right}")
             }
             Unfit::TooMany { .. } if std::mem::replace(&mut self.is_full, true) => return,
             Unfit::TooMany { .. } => format!("at most {MAX_SERVICES} [[service]]"),

@@ -2,13 +2,14 @@
 
 use super::problem::Problems;
 use super::section::{self, Section};
-use super::{Buffers, Control, Eal, Hugepages, Idle};
+use super::{Buffers, Capacity, Control, Eal, Hugepages, Idle};
 use crate::model::Forward;
 use crate::nic_steering::Mode;
 use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::snapshot::{IpOptions, Unmatched};
 use dataplane::steering::MOST_WORKERS;
 use nix::unistd::Group;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use toml::de::DeValue;
 
@@ -146,12 +147,23 @@ pub(super) fn control(section: Option<Section<'_>>, problems: &mut Problems) -> 
     control
 }
 
-/// Connections per worker.
-pub(super) fn capacity(section: Option<Section<'_>>, problems: &mut Problems) -> usize {
-    let Some(mut section) = section else { return 1 << 20 };
-    let capacity = section.number("capacity", 16..=1 << 28, problems);
-    section.finish(problems);
-    capacity.map_or(1 << 20, |capacity| capacity.value as usize)
+/// Connections that a worker can be asked to have room for, of each family.
+const CAPACITIES: RangeInclusive<u32> = 16..=1 << 28;
+/// Connections that a worker has room for, if the file does not say.
+const USUAL_CAPACITY: usize = 1 << 20;
+
+/// Connections per worker. `speaks_ipv6`: some port has an IPv6 address. Without one there are no connections of IPv6,
+/// and no memory is taken for them; with one there are as many as of IPv4, unless the file says otherwise.
+pub(super) fn capacity(section: Option<Section<'_>>, speaks_ipv6: bool, problems: &mut Problems) -> Capacity {
+    let (mut ipv4, mut ipv6) = (None, None);
+    if let Some(mut section) = section {
+        ipv4 = section.number("capacity", CAPACITIES, problems);
+        ipv6 = section.number("capacity_ipv6", CAPACITIES, problems);
+        section.finish(problems);
+    }
+    let ipv4 = ipv4.map_or(USUAL_CAPACITY, |capacity| capacity.value as usize);
+    let ipv6 = ipv6.map_or(ipv4, |capacity| capacity.value as usize);
+    Capacity { ipv4, ipv6: if speaks_ipv6 { ipv6 } else { 0 } }
 }
 
 pub(super) fn steering(section: Option<Section<'_>>, problems: &mut Problems) -> Mode {

@@ -103,7 +103,7 @@ fn the_values_given_are_taken() {
     let config = parse(&format!(
         "{LEAST}mtu = 9000\n[eal]\nmain_lcore = 2\nworkers = [3]\nhugepages = \"never\"\nmemory_mb = 0x80\n\
          idle = \"spin\"\nargs = [\"-a\", \"0000:3b:00.0\"]\n[buffers]\ncount = 1024\ncache = 0\nsize = 9_216\n\
-         [control]\nsocket = \"lbd.sock\"\n[connections]\ncapacity = 64\n[steering]\nmode = \"software\"\n[forward]\nunmatched = \"drop\"\nip_options = \"pass\"\nsloppy_tcp = true\nsecure_tcp = true\n\
+         [control]\nsocket = \"lbd.sock\"\n[connections]\ncapacity = 64\ncapacity_ipv6 = 32\n[steering]\nmode = \"software\"\n[forward]\nunmatched = \"drop\"\nip_options = \"pass\"\nsloppy_tcp = true\nsecure_tcp = true\n\
          keep_quiescent_templates = true\n\
          [timeouts]\ntcp = 10\ntcp_fin = 20\nudp = 30\n[[service]]\nlisten = \"tcp://192.168.10.100:80\"\n\
          scheduler = \"rr\"\nreal = [{{ address = \"10.0.0.7:8080\", weight = 65535 }}, {{ address = \"10.0.0.7\" }}]\n"
@@ -120,7 +120,7 @@ fn the_values_given_are_taken() {
     assert_eq!(config.eal, eal);
     assert_eq!(config.buffers, Buffers { count: 1024, cache: 0, size: 9216 });
     assert_eq!(config.control.socket, Path::new("lbd.sock"));
-    assert_eq!(config.capacity, 64);
+    assert_eq!(config.capacity, Capacity { ipv4: 64, ipv6: 0 }, "no port has an IPv6 address");
     let (unmatched, ip_options) = (Unmatched::Drop, IpOptions::Pass);
     assert_eq!(
         config.forward,

@@ -111,6 +111,13 @@ impl Network {
         rules::is_link_broadcast(self.prefixes(), address)
     }
 
+    /// Whether packets to a VIP can come from clients: those of IPv6 where an interface has an address of it, those of
+    /// IPv4 everywhere.
+    pub fn is_spoken_to_clients(&self, vip: IpAddr) -> bool {
+        let mut towards_clients = self.interfaces.iter().filter(|interface| interface.side != Side::Dip);
+        vip.is_ipv4() || towards_clients.any(Interface::speaks_ipv6)
+    }
+
     /// What an operator should hear of a VIP that lies in the network of no port that answers clients: that it is in
     /// one of the reals' side (by its index), or in none at all (`None`). Both can be right, if routers lead to it.
     pub fn misplaced(&self, vip: IpAddr) -> Option<Option<usize>> {

@@ -53,6 +53,8 @@ pub enum Unsuitable {
     Own,
     /// A real has it.
     Real,
+    /// No interface towards clients has an address of its family, so that none takes its packets.
+    NotSpoken,
 }
 
 /// Why a service or a real cannot be.
@@ -110,9 +112,6 @@ pub enum Unfit {
     /// The service is of the other family.
     #[error("Different address family is allowed only for tunneling servers")]
     Family,
-    /// Addresses of this family are not supported yet.
-    #[error("not supported yet: IPv6")]
-    NotSupported,
     /// No more fit.
     #[error("too many {what}: {most} at most")]
     TooMany {
@@ -194,6 +193,9 @@ pub fn check_service(network: &Network, configured: &impl Configured, key: &Serv
     check_host(network, address, role)?;
     if network.is_other_host(address) {
         return Err(Unfit::Address { address, role, why: Unsuitable::OtherHost });
+    }
+    if !network.is_spoken_to_clients(address) {
+        return Err(Unfit::Address { address, role, why: Unsuitable::NotSpoken });
     }
     if let Some(other) = configured.overlapping(key) {
         return Err(Unfit::Overlapping { first: other.listen.port(), last: other.last_port });
@@ -280,9 +282,6 @@ pub fn check_numbers(real: &Real) -> Result<(), Unfit> {
 }
 
 fn check_host(network: &Network, address: IpAddr, role: Role) -> Result<(), Unfit> {
-    if !is_supported(address) {
-        return Err(Unfit::NotSupported);
-    }
     let on_link = || network.is_link_broadcast(address).then_some(Unsuitable::LinkBroadcast);
     let unfit = why_no_host(address).or_else(|| why_on_one_link(address));
     match unfit.map(Unsuitable::NoHost).or_else(on_link) {
@@ -290,19 +289,6 @@ fn check_host(network: &Network, address: IpAddr, role: Role) -> Result<(), Unfi
         None => Ok(()),
     }
 }
-
-/// Whether packets of this address's family are balanced and routed. Everything that names an address asks here.
-pub fn is_supported(address: IpAddr) -> bool {
-    address.is_ipv4() || is_ipv6_tested()
-}
-
-#[cfg(not(test))]
-const fn is_ipv6_tested() -> bool {
-    false
-}
-
-#[cfg(test)]
-pub(crate) use tests::{is_ipv6_tested, with_ipv6};
 
 /// Why an address cannot belong to one host on a network (RFC 6890, 2.2.2 and 2.2.3); `None` if it can.
 pub fn why_no_host(address: IpAddr) -> Option<&'static str> {
@@ -391,6 +377,7 @@ impl fmt::Display for Unsuitable {
             Self::OtherHost => "it is the address of a gateway or neighbour",
             Self::Own => "it is an own address or VIP",
             Self::Real => "it is the address of a real",
+            Self::NotSpoken => "no port towards clients has an IPv6 address",
         })
     }
 }

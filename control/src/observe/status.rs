@@ -130,6 +130,7 @@ fn worker_views(inputs: &Inputs<'_>) -> Vec<WorkerView> {
             cycles_per_packet: busy_nanoseconds * cycles,
             packets_per_burst,
             capacity: info.capacity,
+            capacity_ipv6: info.capacity_ipv6,
             counted: counters.each().map(|listed| (listed.name, listed.counters[0].get())).collect(),
         }
     });

@@ -6,7 +6,7 @@ use dataplane::names::ids::{Protocol, ServiceKey};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Why a text is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,10 +85,8 @@ impl RealAddress {
 /// # Errors
 /// Anything else.
 pub fn host(text: &str) -> Result<IpAddr, Fault> {
-    let address = text.parse().ok();
-    let address =
-        address.ok_or_else(|| malformed(format!("expected an IPv4 address as 10.0.0.7, found {text:?}")))?;
-    of_host(address)
+    let expected = "expected an address as 10.0.0.7 or 2001:db8::7";
+    of_host(text.parse().map_err(|_| malformed(format!("{expected}, found {text:?}")))?)
 }
 
 fn of_host(address: IpAddr) -> Result<IpAddr, Fault> {
@@ -187,9 +185,13 @@ fn split<'a>(text: &'a str, illegal: &str, expected: &str) -> Result<(IpAddr, Op
     if let Ok(address) = text.parse::<Ipv6Addr>() {
         return Ok((of_host(address.into())?, None));
     }
-    let (address, ports) =
-        text.split_once(':').map_or((text, None), |(address, ports)| (address, Some(ports)));
-    Ok((host(address)?, ports))
+    let (before, ports) = text.split_once(':').map_or((text, None), |(before, ports)| (before, Some(ports)));
+    let address = before.parse::<Ipv4Addr>().map_err(|_| {
+        // With several colons it was meant to be of IPv6.
+        let found = if ports.is_some_and(|ports| ports.contains(':')) { text } else { before };
+        malformed(format!("expected an address as 10.0.0.7 or [2001:db8::7], found {found:?}"))
+    })?;
+    Ok((of_host(address.into())?, ports))
 }
 
 /// Of a text that begins with a bracket: the address in it, and what stands behind `]:`; no address if either is
@@ -267,12 +269,12 @@ mod tests {
         }
         for (found, expected) in [
             ("192.168.10.100", "expected VIP:PORT, found \"192.168.10.100\" without a port"),
-            ("300.1.1.1:80", "expected an IPv4 address as 10.0.0.7, found \"300.1.1.1\""),
+            ("300.1.1.1:80", "expected an address as 10.0.0.7 or [2001:db8::7], found \"300.1.1.1\""),
             ("224.0.0.1:80", "expected the address of a host, found 224.0.0.1"),
             ("0.0.0.0:80", "expected the address of a host, found 0.0.0.0"),
             ("0.1.2.3:80", "expected the address of a host, found 0.1.2.3"),
             ("240.0.0.1:80", "expected the address of a host, found 240.0.0.1"),
-            (":80", "expected an IPv4 address as 10.0.0.7, found \"\""),
+            (":80", "expected an address as 10.0.0.7 or [2001:db8::7], found \"\""),
         ] {
             assert_eq!(text(service(found)), expected);
         }

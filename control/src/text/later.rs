@@ -1,10 +1,9 @@
-//! Parts of LVS that are not built yet, as they are named after "not supported yet: ". Those that everything but the
-//! packet path knows already are among [the model's rules](crate::model::rules).
+//! Parts of LVS that are not built yet, as they are named after "not supported yet: ".
 
-/// IPv6 addresses.
-pub const IPV6: &str = "IPv6";
 /// SCTP services.
 pub const SCTP: &str = "SCTP";
+/// The family of a firewall mark's addresses.
+pub const FIREWALL_MARK_OF_IPV6: &str = "-6 (firewall mark of IPv6)";
 /// A service named by a firewall mark.
 pub const FIREWALL_MARK: &str = "-f (firewall mark)";
 
@@ -24,7 +23,7 @@ pub fn option(name: &str) -> Option<&'static str> {
     Some(match name {
         "--pe" => PERSISTENCE_ENGINE,
         "-f" | "--fwmark-service" => FIREWALL_MARK,
-        "-6" | "--ipv6" => IPV6,
+        "-6" | "--ipv6" => FIREWALL_MARK_OF_IPV6,
         "--sctp-service" => SCTP,
         "-g" | "--gatewaying" => DIRECT_ROUTING,
         "-i" | "--ipip" => TUNNELLING,

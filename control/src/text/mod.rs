@@ -1,7 +1,6 @@
 //! What people type and read.
 //!
 //! ```text
-//! supported        addresses, links and services, of families that are supported
 //! ipvsadm_lines    what `save` writes and `restore` reads
 //! service_options  what is set of a service
 //!   scheduler_flags  sh-port, mh-fallback
@@ -27,5 +26,4 @@ pub mod service_options;
 pub mod services;
 pub mod sort_order;
 pub mod state_timeouts;
-pub mod supported;
 pub mod table;

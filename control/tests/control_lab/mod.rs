@@ -290,7 +290,8 @@ impl Lab {
         let reals = Arc::<Reals>::default();
         let (worker_ends, control_ends): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| channel(Arc::clone(&next_hops), Arc::clone(&reals))).unzip();
-        let infos = (0..workers).map(|core| WorkerInfo { core, capacity: 1024 }).collect();
+        let infos =
+            (0..workers).map(|core| WorkerInfo { core, capacity: 1024, capacity_ipv6: 1024 }).collect();
         let hops = Arc::clone(&next_hops);
         let stop = Arc::new(AtomicBool::new(false));
         let (said, says) = std::sync::mpsc::channel();

@@ -34,6 +34,9 @@ pub trait Family: Copy + Debug + Default + Eq + 'static {
 
 /// The rests of all entries, by bucket and way.
 pub trait Rests<Rest>: Sized {
+    /// Bytes of memory that those of a bucket take.
+    const BYTES_OF_BUCKET: usize;
+
     /// For so many buckets.
     ///
     /// # Errors
@@ -77,6 +80,8 @@ impl Family for V4 {
 
 /// No rests.
 impl Rests<()> for () {
+    const BYTES_OF_BUCKET: usize = 0;
+
     fn new(_: usize, _: memory::Huge) -> Result<Self, memory::Error> {
         Ok(())
     }

@@ -56,6 +56,8 @@ impl ClientKey<V6> {
 pub struct Addresses(HugeSlice<[u128; WAYS]>);
 
 impl Rests<u128> for Addresses {
+    const BYTES_OF_BUCKET: usize = size_of::<[u128; WAYS]>();
+
     fn new(buckets: usize, huge: Huge) -> Result<Self, memory::Error> {
         let mut addresses = HugeSlice::zeroed(buckets, huge)?;
         addresses.populate()?;

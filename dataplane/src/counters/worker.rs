@@ -72,6 +72,8 @@ counters! {
             "Nanoseconds since the first turn.",
         connections: gauge
             "Connections in the tables.",
+        connections_ipv6: gauge
+            "Of these, connections of IPv6.",
         connections_created as "created": counter
             "Connections made.",
         connections_expired as "expired": counter

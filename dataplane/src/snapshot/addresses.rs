@@ -9,7 +9,7 @@ use std::net::IpAddr;
 /// What an own address is.
 #[derive(Clone, Copy, Debug)]
 pub struct Local {
-    /// Bit set of the interfaces that answer ARP for it.
+    /// Bit set of the interfaces that answer ARP, or neighbour solicitations, for it.
     pub interfaces: u16,
 }
 
@@ -25,8 +25,8 @@ pub(super) enum Claim {
 /// Own addresses and link broadcasts.
 ///
 /// An interface's addresses answer on it. A VIP that is named by a service alone answers on the interfaces towards
-/// clients whose prefixes contain it, or on all of them where none does. A VIP of removed services is ours as long as
-/// they have connections, but no interface answers for it any more.
+/// clients whose prefixes contain it, or on all of them where none does; one of IPv6 on those that speak it. A VIP of
+/// removed services is ours as long as they have connections, but no interface answers for it any more.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
     own: HashMap<IpAddr, Own>,
@@ -128,9 +128,10 @@ impl Addresses {
     }
 }
 
-/// The interfaces that answer for a VIP that is none of their addresses.
+/// The interfaces that answer for a VIP that is none of their addresses. Of IPv6 only those that speak it do.
 fn answering(interfaces: &[Interface], vip: IpAddr) -> u16 {
-    let towards_clients = |interface: &Interface| interface.side != Side::Dip;
+    let towards_clients =
+        |interface: &Interface| interface.side != Side::Dip && (vip.is_ipv4() || interface.speaks_ipv6());
     let is_on_link = |interface: &Interface| interface.addresses.iter().any(|prefix| prefix.contains(&vip));
     match interfaces_where(interfaces, |interface| towards_clients(interface) && is_on_link(interface)) {
         0 => interfaces_where(interfaces, towards_clients),

@@ -39,6 +39,14 @@ pub struct Interface {
     pub addresses: Vec<IpNet>,
 }
 
+impl Interface {
+    /// Whether packets of IPv6 are taken from its link and sent there: that is what an IPv6 address of its own says.
+    /// Those of IPv4 always are.
+    pub fn speaks_ipv6(&self) -> bool {
+        self.addresses.iter().any(|prefix| prefix.addr().is_ipv6())
+    }
+}
+
 /// A virtual service.
 #[derive(Clone, Debug)]
 pub struct Service {

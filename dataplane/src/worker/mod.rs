@@ -174,6 +174,11 @@ impl<Io: FrameIo> Worker<Io> {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Bytes of memory that the connection tables take: IPv4's and IPv6's.
+    pub fn table_bytes(&self) -> [usize; 2] {
+        [self.flows.tables.v4.bytes(), self.flows.tables.v6.bytes()]
+    }
+
     /// The connection table, to look at.
     pub const fn table(&self) -> &Table {
         &self.flows.tables.v4

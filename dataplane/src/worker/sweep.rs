@@ -34,6 +34,7 @@ impl Flows {
         sweep(&mut tables.v4, &mut swept_until.v4, counters, snapshot, now, idle);
         if tables.serve_both() {
             sweep(&mut tables.v6, &mut swept_until.v6, counters, snapshot, now, idle);
+            counters.connections_ipv6.set(tables.v6.len() as u64);
         }
     }
 }

@@ -67,7 +67,8 @@ fn ports(status: &Status) -> Table<11> {
     Table { head, rows: rows.collect() }
 }
 
-fn workers(status: &Status) -> Table<10> {
+/// The last column is for IPv6, which has tables where some port has an address of it.
+fn workers(status: &Status) -> Table<11> {
     let head = [
         ("id", Right),
         ("core", Right),
@@ -79,6 +80,7 @@ fn workers(status: &Status) -> Table<10> {
         ("cycles/packet", Right),
         ("packets/burst", Right),
         ("connections", Right),
+        ("of IPv6", Right),
     ];
     let rows = status.workers.iter().map(|worker| {
         // Of nothing there is no average.
@@ -87,8 +89,14 @@ fn workers(status: &Status) -> Table<10> {
             value => format!("{value:.decimals$}"),
         };
         let counted = |name| worker.counted.get(name).to_string();
-        let connections = worker.counted.get("connections");
-        let used = 100.0 * connections as f64 / worker.capacity.max(1) as f64;
+        let of_ipv6 = worker.counted.get("connections_ipv6");
+        let of_ipv4 = worker.counted.get("connections").saturating_sub(of_ipv6);
+        let share = |connections: u64, capacity: u64| match capacity {
+            0 => "-".to_owned(),
+            _ => {
+                format!("{connections} of {capacity} ({:.1}%)", 100.0 * connections as f64 / capacity as f64)
+            }
+        };
         [
             worker.id.to_string(),
             worker.core.to_string(),
@@ -99,7 +107,8 @@ fn workers(status: &Status) -> Table<10> {
             format!("{:.1}%", 100.0 * worker.busy_share),
             average(worker.cycles_per_packet, 0),
             average(worker.packets_per_burst, 1),
-            format!("{connections} of {} ({used:.1}%)", worker.capacity),
+            share(of_ipv4, worker.capacity),
+            share(of_ipv6, worker.capacity_ipv6),
         ]
     });
     Table { head, rows: rows.collect() }

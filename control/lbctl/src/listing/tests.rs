@@ -330,6 +330,7 @@ fn status_lays_out_what_there_is() {
         cycles_per_packet: 412.6,
         packets_per_burst: 3.25,
         capacity: 1_048_576,
+        capacity_ipv6: 0,
         counted: [
             ("rx_packets", 60),
             ("tx_packets", 60),
@@ -358,8 +359,8 @@ Ports
   vip0  vip   net_af_packet  02:00:00:00:10:64  1500  up    software          36          24          0  3 of 8192
 
 Workers
-  id  core  rx packets  tx packets  handed over  taken over   busy  cycles/packet  packets/burst          connections
-   0     1          60          60            8           9  12.5%            413            3.2  6 of 1048576 (0.0%)
+  id  core  rx packets  tx packets  handed over  taken over   busy  cycles/packet  packets/burst          connections  of IPv6
+   0     1          60          60            8           9  12.5%            413            3.2  6 of 1048576 (0.0%)        -
 
 Drops
   reason      packets  meaning
@@ -379,6 +380,10 @@ Notes
     assert!(!text.contains("Drops") && !text.contains("Notes"));
     let idle = "           8           9  0.0%              -              -  6 of 1048576";
     assert!(text.contains(idle), "there were no packets: {text}");
+    view.workers[0].capacity_ipv6 = 512;
+    view.workers[0].counted = [("connections", 261), ("connections_ipv6", 256)].into_iter().collect();
+    let both = "  5 of 1048576 (0.0%)  256 of 512 (50.0%)\n";
+    assert!(status(&view).contains(both), "of each family: {}", status(&view));
 }
 
 /// Services of both families as recorded, but for SCTP and firewall marks.

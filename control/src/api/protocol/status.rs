@@ -93,8 +93,11 @@ pub struct WorkerView {
     /// Packets handled at once, on average.
     #[serde(default)]
     pub packets_per_burst: f64,
-    /// Connections that its table holds.
+    /// Connections of IPv4 that its table holds.
     pub capacity: u64,
+    /// Likewise of IPv6; 0: no port has an IPv6 address.
+    #[serde(default)]
+    pub capacity_ipv6: u64,
     /// [`WorkerCounters`](dataplane::counters::WorkerCounters).
     #[serde(flatten)]
     pub counted: Counted,

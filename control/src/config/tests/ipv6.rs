@@ -1,7 +1,6 @@
 //! Files with IPv6, where it is supported.
 
 use super::*;
-use crate::model::rules::with_ipv6;
 
 /// Two ports that carry both families.
 fn both(vip_port: &str, dip_port: &str, rest: &str) -> String {
@@ -20,7 +19,7 @@ const LINES: usize = 12;
 
 #[track_caller]
 fn wrong(vip_port: &str, rest: &str, expected: &str) {
-    let found = with_ipv6(|| parse(&both(vip_port, "", rest))).unwrap_err();
+    let found = parse(&both(vip_port, "", rest)).unwrap_err();
     let found: Vec<_> = found
         .iter()
         .map(|problem| format!("{}: {}", problem.line.unwrap_or_default(), problem.message))
@@ -56,7 +55,7 @@ listen = "udp://192.168.10.100:8000-8100"
 address = "10.0.0.7"
 "#;
     let gateways = "gateway = [\"192.168.10.1\", \"fe80::1\"]";
-    let config = with_ipv6(|| parse(&both(gateways, "gateway = \"fd00:20::1\"", rest))).unwrap();
+    let config = parse(&both(gateways, "gateway = \"fd00:20::1\"", rest)).unwrap();
     let of = |text: &str| text.parse::<IpAddr>().unwrap();
     assert_eq!(config.eth_ports[0].interface.gateways, [of("192.168.10.1"), of("fe80::1")]);
     assert_eq!(config.eth_ports[1].interface.gateways, [of("fd00:20::1")]);
@@ -78,7 +77,7 @@ address = "10.0.0.7"
 #[test]
 fn a_gateway_is_the_default_of_its_family() {
     let text = both("gateway = [\"fe80::1\", \"192.168.10.1\"]", "gateway = \"10.0.0.1\"", "");
-    let config = with_ipv6(|| parse(&text)).unwrap();
+    let config = parse(&text).unwrap();
     let network =
         config.network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, dataplane::snapshot::Steering::Software));
     let defaults = network.routes.iter().filter(|route| route.prefix.prefix_len() == 0);
@@ -105,7 +104,7 @@ fn addresses_of_a_whole_length_have_gateways_too() {
         + &port("dip0", "dip", "2001:db8:2::5/128", "2001:db8:2::1")
         + "[[route]]\nto = \"2001:db8:100::/48\"\nvia = \"2001:db8:2::1\"\n[[service]]\nlisten = \
            \"tcp://[2001:db8:1::5]:80\"\n[[service.real]]\naddress = \"[2001:db8:100::7]:80\"\n";
-    let config = with_ipv6(|| parse(&text)).unwrap();
+    let config = parse(&text).unwrap();
     assert_eq!(config.routes[0].interface.0, 1, "its gateway tells the port");
     assert_eq!(service_of(&config).reals.len(), 1);
 }
@@ -180,10 +179,63 @@ fn link_local_next_hops_are_named_with_their_port() {
         with(text, "\"fd00:20::8/64\"", "fe80::b/64")
     };
     let route = "[[route]]\nto = \"2001:db8::/32\"\nvia = \"fe80::9\"\n";
-    let config = with_ipv6(|| parse(&ports(&format!("{route}port = \"dip0\"\n")))).unwrap();
+    let config = parse(&ports(&format!("{route}port = \"dip0\"\n"))).unwrap();
     assert_eq!(config.routes[0].interface.0, 1);
-    let found = with_ipv6(|| parse(&ports(route))).unwrap_err();
+    let found = parse(&ports(route)).unwrap_err();
     assert!(found[0].message.starts_with("via: fe80::9 is on no port's link"), "{found:?}");
-    let found = with_ipv6(|| parse(&ports(&route.replace("fe80::9", "fe80::1")))).unwrap_err();
+    let found =
+        parse(&ports(&format!("{route}port = \"dip0\"\n").replace("fe80::9", "fe80::b"))).unwrap_err();
+    assert!(found[0].message.starts_with("via: fe80::b is an own address"), "{found:?}");
+    let other = ports(&format!("{route}port = \"dip0\"\n").replace("fe80::9", "fe80::a"));
+    assert!(parse(&other).is_ok(), "what vip0 has may be another's on the link of dip0");
+    let found = parse(&ports(&route.replace("fe80::9", "fe80::1"))).unwrap_err();
     assert!(found[0].message.starts_with("via: fe80::1 is the gateway of several ports"), "{found:?}");
+}
+
+#[test]
+fn ports_may_have_one_link_local_address_in_common() {
+    let text = both("gateway = \"fe80::1\"", "", "");
+    let text = text.replace("\"fd00:", "\"fe80::8/64\", \"fd00:");
+    let config = parse(&text).unwrap();
+    assert_eq!(config.eth_ports[0].interface.addresses[1], config.eth_ports[1].interface.addresses[1]);
+    let found = parse(&text.replace("\"fe80::1\"", "\"fe80::8\"")).unwrap_err();
+    assert!(found[0].message.starts_with("gateway: fe80::8 is an own address"), "{found:?}");
+    let twice = text.replacen("\"fe80::8/64\"", "\"fe80::8/64\", \"fe80::8/64\"", 1);
+    assert_eq!(parse(&twice).unwrap_err()[0].message, "addresses: fe80::8 is listed twice");
+    // Any other address is one host's.
+    let twice = text.replace("fd00:20::8/64", "fd00:10::100/64");
+    assert_eq!(parse(&twice).unwrap_err()[0].message, "addresses: fd00:10::100 is listed twice");
+}
+
+#[test]
+fn a_next_hop_needs_a_port_that_speaks_its_family() {
+    let alone = |rest: &str| both("", "", rest).replace(", \"fd00:20::8/64\"", "");
+    let right = "is an IPv6 address, and port \"dip0\" has none; add one to its addresses";
+    let route = "[[route]]\nto = \"2001:db8::/32\"\nvia = \"fe80::1\"\nport = \"dip0\"\n";
+    assert_eq!(parse(&alone(route)).unwrap_err()[0].message, format!("via: fe80::1 {right}"));
+    let neighbour = "[[neighbour]]\naddress = \"fe80::1\"\nmac = \"02:00:00:00:00:07\"\nport = \"dip0\"\n";
+    assert_eq!(parse(&alone(neighbour)).unwrap_err()[0].message, format!("address: fe80::1 {right}"));
+    let six = both("", "gateway = \"10.0.0.1\"", "").replace("\"10.0.0.8/24\", ", "");
+    let right = "is an IPv4 address, and port \"dip0\" has none; add one to its addresses";
+    assert_eq!(parse(&six).unwrap_err()[0].message, format!("gateway: 10.0.0.1 {right}"));
+    assert!(parse(&six.replace("gateway = \"10.0.0.1\"", "gateway = \"fe80::1\"")).is_ok());
+}
+
+#[test]
+fn ipv6_has_as_much_room_as_ipv4_unless_the_file_says_otherwise() {
+    let capacity = |text: &str| parse(&both("", "", text)).unwrap().capacity;
+    assert_eq!(capacity(""), Capacity { ipv4: 1 << 20, ipv6: 1 << 20 });
+    assert_eq!(capacity("[connections]\ncapacity = 64\n"), Capacity { ipv4: 64, ipv6: 64 });
+    let of_its_own = "[connections]\ncapacity = 64\ncapacity_ipv6 = 4096\n";
+    assert_eq!(capacity(of_its_own), Capacity { ipv4: 64, ipv6: 4096 });
+    let expected = "capacity_ipv6: expected a number from 16 to 268435456, found 15";
+    wrong("", "[connections]\ncapacity_ipv6 = 15\n", &format!("{}: {expected}", LINES + 2));
+}
+
+#[test]
+fn tables_take_40_and_72_bytes_for_each_connection() {
+    let capacity = Capacity { ipv4: 1 << 20, ipv6: 1 << 20 };
+    let each = capacity.table_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20));
+    assert!(each[0] > 39.0 && each[0] < 41.0 && each[1] > 71.0 && each[1] < 73.5, "{each:?}");
+    assert_eq!(Capacity { ipv6: 0, ..capacity }.table_bytes()[1], 0);
 }

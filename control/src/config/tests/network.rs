@@ -74,7 +74,10 @@ fn options_of_ports_that_are_wrong_are_named() {
     expect("gateway = \"192.168.10.1\"", &message);
     expect("gateway = \"10.0.0.255\"", "1: gateway: 10.0.0.255 is a network's own or its broadcast address");
     expect("gateway = \"10.0.0.8\"", "1: gateway: 10.0.0.8 is an own address");
-    expect("gateway = \"2001:db8::1\"", "1: not supported yet: IPv6");
+    expect(
+        "gateway = \"2001:db8::1\"",
+        "1: gateway: 2001:db8::1 is an IPv6 address, and port \"dip0\" has none; add one to its addresses",
+    );
 }
 
 #[test]
@@ -90,7 +93,10 @@ fn addresses_that_are_wrong_are_named() {
         "addresses = [\"10.1.0.0/24\"]",
         "5: addresses: 10.1.0.0/24 is the network's own or its broadcast address",
     );
-    expect_of_port("addresses = [\n\"2001:db8::1/64\"]", "6: not supported yet: IPv6");
+    expect_of_port(
+        "addresses = [\n\"2001:db8::/64\"]",
+        "6: addresses: 2001:db8::/64 is the network's own or its broadcast address",
+    );
     expect_of_port(
         "addresses = [\"127.0.0.1/8\"]",
         "5: addresses: expected the address of a host, found 127.0.0.1",

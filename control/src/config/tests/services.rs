@@ -18,7 +18,10 @@ fn where_a_service_listens_must_be_plain() {
             "2: listen: expected VIP:PORT, found \"192.168.10.100\" without a port",
         ),
         ("[[service]]\nlisten = \"sctp://192.168.10.100:80\"", "2: not supported yet: SCTP"),
-        ("[[service]]\nlisten = \"tcp://[2001:db8::1]:80\"", "2: not supported yet: IPv6"),
+        (
+            "[[service]]\nlisten = \"tcp://[2001:db8::1]:80\"",
+            "2: listen: no port towards clients has an IPv6 address; add one to the addresses of one with side = \"vip\" or \"both\"",
+        ),
     ] {
         assert_eq!(problems_of(addition).join("|"), expected, "{addition}");
     }

@@ -1,22 +1,4 @@
 use super::*;
-use std::cell::Cell;
-
-thread_local! {
-    static IPV6: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this test takes IPv6 as supported.
-pub(crate) fn is_ipv6_tested() -> bool {
-    IPV6.get()
-}
-
-/// What `run` gives where IPv6 is supported.
-pub(crate) fn with_ipv6<T>(run: impl FnOnce() -> T) -> T {
-    let before = IPV6.replace(true);
-    let result = run();
-    IPV6.set(before);
-    result
-}
 
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -82,11 +64,4 @@ fn links_have_broadcast_and_network_addresses() {
     ] {
         assert!(!is(prefix, host), "{host} of {prefix}");
     }
-}
-
-#[test]
-fn every_address_of_ipv6_is_refused_by_name() {
-    assert!(is_supported(address("10.0.0.7")));
-    assert!(!is_supported(address("2001:db8::7")));
-    assert_eq!(Unfit::NotSupported.to_string(), "not supported yet: IPv6");
 }

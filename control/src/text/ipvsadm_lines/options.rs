@@ -3,10 +3,10 @@
 use super::Line;
 use super::words::Words;
 use crate::model::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, Real, Settings};
-use crate::text::addresses::{Fault, RealAddress};
+use crate::text::addresses::{self, Fault, RealAddress};
 use crate::text::service_options::{DEFAULT_PERSISTENCE, ServiceOptions};
 use crate::text::services::Listen;
-use crate::text::{later, state_timeouts, supported};
+use crate::text::{later, state_timeouts};
 use dataplane::connection::Timeouts;
 use dataplane::names::ids::{Protocol, ServiceKey};
 use dataplane::snapshot::Thresholds;
@@ -70,7 +70,7 @@ impl<'a> Options<'a> {
             }
             "-r" | "--real-server" => {
                 let text = words.value(name)?;
-                let real = supported::real(text).map_err(|fault| explained(&fault, text))?;
+                let real = addresses::real(text).map_err(|fault| explained(&fault, text))?;
                 once(&mut self.real, name, real)
             }
             "-m" | "--masquerading" => {
@@ -249,7 +249,7 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
 
 /// The service of `-t` or `-u`.
 pub(super) fn service(protocol: Protocol, text: &str) -> Result<ServiceKey, String> {
-    let listener = supported::service(text).map_err(|fault| explained(&fault, text))?;
+    let listener = addresses::service(text).map_err(|fault| explained(&fault, text))?;
     Ok(listener.of(protocol))
 }
 

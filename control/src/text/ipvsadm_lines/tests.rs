@@ -196,7 +196,7 @@ fn faulty_lines_say_what_is_wrong() {
         ("-A -t 10.0.0.1:80 - s", "unknown option \"-\""),
         ("-At # 10.0.0.1:80", "-t needs a value"),
         ("-a -bt 10.0.0.1:80 -r 10.0.0.7:80", "not supported yet: -b (full NAT)"),
-        ("-A --tcp-service= -s rr", "expected an IPv4 address as 10.0.0.7, found \"\""),
+        ("-A --tcp-service= -s rr", "expected an address as 10.0.0.7 or [2001:db8::7], found \"\""),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7 --masquerading=yes", "--masquerading takes no value, found \"yes\""),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7 -mé", "unknown option \"-é\""),
         ("-Z -t 10.0.0.1:80", "expected -A, -a or --set, found \"-Z\""),
@@ -261,12 +261,13 @@ fn faulty_lines_say_what_is_wrong() {
         ("-A -t 10.0.0.1:80 --pe sip", "not supported yet: --pe (persistence engine)"),
         ("-A -f 7 -s rr", "not supported yet: -f (firewall mark)"),
         ("-A --sctp-service 10.0.0.1:80", "not supported yet: SCTP"),
-        ("-A -t [2001:db8::1]:80 -s rr", "not supported yet: IPv6"),
+        ("-A -f 7 -6 -s rr", "not supported yet: -f (firewall mark)"),
+        ("-A -6 -f 7 -s rr", "not supported yet: -6 (firewall mark of IPv6)"),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7:80 -b", "not supported yet: -b (full NAT)"),
         ("-a -b -t 10.0.0.1:80 -r 10.0.0.7:80 -m", "not supported yet: -b (full NAT)"),
         (
             "-A -t MasterRouter:https -s rr",
-            "expected an IPv4 address as 10.0.0.7, found \"MasterRouter\" (a name: save numbers, with ipvsadm-save -n \
+            "expected an address as 10.0.0.7 or [2001:db8::7], found \"MasterRouter\" (a name: save numbers, with ipvsadm-save -n \
              or ipvsadm -Sn)",
         ),
         (
@@ -276,7 +277,7 @@ fn faulty_lines_say_what_is_wrong() {
         ),
         (
             "-a -t 10.0.0.1:80 -r web7:http -m",
-            "expected an IPv4 address as 10.0.0.7, found \"web7\" (a name: save numbers, with ipvsadm-save -n or \
+            "expected an address as 10.0.0.7 or [2001:db8::7], found \"web7\" (a name: save numbers, with ipvsadm-save -n or \
              ipvsadm -Sn)",
         ),
         ("-a -r 10.0.0.7 -m", "-a needs a service: -t VIP:PORT or -u VIP:PORT"),

@@ -174,6 +174,12 @@ impl<F: Family> Table<F> {
         memory::addresses_of(&self.buckets[..])
     }
 
+    /// Bytes of memory that a table for `capacity` connections takes, but for the rounding to pages.
+    pub fn bytes_for(capacity: usize) -> usize {
+        let buckets = Extent::new(capacity, F::BUCKETS_PER_16_CONNECTIONS).most();
+        buckets * (size_of::<Bucket>() + F::Rests::BYTES_OF_BUCKET) + buckets / REGION * size_of::<Further>()
+    }
+
     /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
         self.buckets.memory() + self.rests.bytes() + size_of_val(&*self.further)
