@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part")]
 
 pub mod cluster;
+pub mod over_ipv6;
 pub mod packet;
 pub mod persistent;
 
@@ -116,6 +117,11 @@ impl Lab {
     /// Bursts are kept only where the table is large.
     pub fn with_near_table(capacity: usize) -> Self {
         Self::of(capacity, |worker| worker)
+    }
+
+    /// With room for connections of IPv6, too.
+    pub fn of_both_families() -> Self {
+        Self::of(1024, |worker| worker.keeping_bursts().with_ipv6(1024, memory::Huge::Never).unwrap())
     }
 
     /// Its worker holds no more frames than so many.
