@@ -37,7 +37,7 @@ pub fn decode_burst(
         (lengths[index], totals[index]) = (length_of(frame), total);
         into[index] = (key, V4::remote(frame.head(), direction));
     }
-    let plain_lengths = have_plain_lengths(&lengths[..count], &totals[..count], V4::LEAST_TCP, expected);
+    let plain_lengths = have_plain_lengths(&lengths, &totals, count, V4::LEAST_TCP, expected);
     (V4::are_plain(&faults) && plain_lengths) || frames.iter().all(|frame| is_plain(frame, expected))
 }
 

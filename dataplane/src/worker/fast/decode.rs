@@ -25,30 +25,32 @@ impl<V: Plain> Expected<V> {
     }
 }
 
-/// True if every packet, of these lengths, fits its frame, of these lengths in bytes (see
-/// [`link`](crate::wire::link)), holds a transport header (`least`), and fits the MTU. With [`Plain::LEAST_TCP`], UDP
-/// datagrams under 12 bytes are rejected here, which are few, and checked again one by one. Eight are compared at
-/// once.
+/// Zero if a packet of this length fits its frame, of this length in bytes (see [`link`](crate::wire::link)), holds a
+/// transport header (`least`), and fits the MTU.
+#[inline(always)]
+fn wrong_length<V: Plain>(frame: u16, packet: u16, least: u16, expected: Expected<V>) -> u16 {
+    packet.saturating_add(ethernet::HEADER as u16).max(ethernet::LEAST as u16) ^ frame
+        | least.saturating_sub(packet)
+        | packet.saturating_sub(expected.smallest_mtu)
+}
+
+/// True if the first `count` packets, of these lengths, have right ones, as have their frames. With
+/// [`Plain::LEAST_TCP`], UDP datagrams under 12 bytes are rejected here, which are few, and checked again one by one.
+/// All of a burst are compared, 16 at once, however few count: a loop over those would take six instructions for each.
 #[inline(always)]
 pub(in crate::worker) fn have_plain_lengths<V: Plain>(
-    frames: &[u16],
-    packets: &[u16],
+    frames: &[u16; BURST],
+    packets: &[u16; BURST],
+    count: usize,
     least: u16,
     expected: Expected<V>,
 ) -> bool {
-    let wrong = |frames: &[u16], packets: &[u16]| {
-        frames.iter().zip(packets).fold(0, |wrong, (frame, packet)| {
-            wrong
-                | packet.saturating_add(ethernet::HEADER as u16).max(ethernet::LEAST as u16) ^ *frame
-                | least.saturating_sub(*packet)
-                | packet.saturating_sub(expected.smallest_mtu)
-        })
-    };
-    // A full burst is of a known number, and so needs no loop.
-    match (frames.first_chunk::<BURST>(), packets.first_chunk::<BURST>()) {
-        (Some(frames), Some(packets)) => wrong(frames, packets) == 0,
-        _ => wrong(frames, packets) == 0,
+    let wrong = |index: usize| wrong_length(frames[index], packets[index], least, expected);
+    if count == BURST {
+        return (0..BURST).fold(0, |all, index| all | wrong(index)) == 0;
     }
+    let counts = |index: usize| if index < count { u16::MAX } else { 0 };
+    (0..BURST).fold(0, |all, index| all | wrong(index) & counts(index)) == 0
 }
 
 /// As much of a frame's length as counts: no packet is longer.
@@ -64,7 +66,7 @@ pub(in crate::worker) fn is_plain<V: Plain>(frame: &impl Frame, expected: Expect
     let (_, length) = V::decode(frame, Direction::Forward, expected, &mut faults);
     let is_udp = V::protocol(frame.head()) == Protocol::Udp.number();
     let least = if is_udp { V::LEAST_UDP } else { V::LEAST_TCP };
-    V::are_plain(&faults) && have_plain_lengths(&[length_of(frame)], &[length], least, expected)
+    V::are_plain(&faults) && wrong_length(length_of(frame), length, least, expected) == 0
 }
 
 /// Whether the header checksum of a plain frame is wrong: as the device says, else by its sum.

@@ -46,8 +46,9 @@ impl<Io: FrameIo> Turn<'_, Io> {
                 directions[index] = direction;
             }
         }
-        let (frames, totals) = (&burst.frame_lengths[..count], &burst.lengths[..count]);
-        let are_plain = V::are_plain(&faults) && have_plain_lengths(frames, totals, V::LEAST_TCP, expected);
+        let (frames, totals) = (&burst.frame_lengths, &burst.lengths);
+        let are_plain =
+            V::are_plain(&faults) && have_plain_lengths(frames, totals, count, V::LEAST_TCP, expected);
         burst.others = 0;
         if !are_plain && self.decode_mended(burst, expected) {
             return;
