@@ -272,7 +272,7 @@ fn next_hops_are_asked_for_resolved_and_told() {
     until("own addresses are announced twice", || announced([192, 168, 10, 100]) >= 2);
     let key = NeighbourKey { interface: InterfaceId(1), address: "10.0.0.17".parse().unwrap() };
     let mac = Mac([2, 0, 0, 0, 0, 0x17]);
-    worker.says.lock().unwrap().push(NeighbourEvent::Heard { key, mac, reply: true });
+    worker.says.lock().unwrap().push(NeighbourEvent::Heard { key, mac, reply: true, replaces: true });
     for worker in &lab.workers {
         until("it is told", || worker.told.lock().unwrap().reachable.contains(&key.address));
     }

@@ -142,7 +142,7 @@ fn a_known_neighbours_new_mac_is_taken_from_any_message() {
         let mut lab = Lab::serving();
         lab.arrive(VIP0, &frame(NEW_MAC, Mac::BROADCAST, message));
         let key = NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(CLIENT) };
-        let heard = NeighbourEvent::Heard { key, mac: NEW_MAC, reply: is_answer };
+        let heard = NeighbourEvent::Heard { key, mac: NEW_MAC, reply: is_answer, replaces: true };
         assert_eq!(events(&mut lab), [heard], "{what}");
     }
 }
@@ -161,7 +161,7 @@ fn what_a_stranger_says_of_itself_is_not_told_unless_it_is_awaited() {
     let key = NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(STRANGER) };
     assert_eq!(events(&mut lab), [NeighbourEvent::Wanted(key)]);
     lab.arrive(VIP0, &announces);
-    assert_eq!(events(&mut lab), [NeighbourEvent::Heard { key, mac: NEW_MAC, reply: false }]);
+    assert_eq!(events(&mut lab), [NeighbourEvent::Heard { key, mac: NEW_MAC, reply: false, replaces: true }]);
 }
 
 #[test]
@@ -227,7 +227,12 @@ fn a_flood_of_claims_takes_nothing_from_neighbours() {
     let events = events(&mut lab);
     assert!((2..40).contains(&events.len()), "{}", events.len());
     let key = |address| NeighbourKey { interface: VIP0, address };
-    let heard = NeighbourEvent::Heard { key: key(std::net::IpAddr::V4(CLIENT)), mac: NEW_MAC, reply: false };
+    let heard = NeighbourEvent::Heard {
+        key: key(std::net::IpAddr::V4(CLIENT)),
+        mac: NEW_MAC,
+        reply: false,
+        replaces: true,
+    };
     assert_eq!(
         events[events.len() - 2..],
         [NeighbourEvent::Wanted(key(std::net::IpAddr::V4(STRANGER))), heard]

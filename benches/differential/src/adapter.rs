@@ -201,12 +201,13 @@ impl Build {
         while let Ok(event) = self.controls[worker].neighbour_events.pop() {
             lines.push(match event {
                 NeighbourEvent::Wanted(key) => format!("wanted {} {}", key.interface, key.address),
-                NeighbourEvent::Heard { key, mac, reply } => {
+                NeighbourEvent::Heard { key, mac, reply, .. } => {
                     format!("heard {} {} {mac} {reply}", key.interface, key.address)
                 }
                 NeighbourEvent::Conflict { key, mac } => {
                     format!("conflict {} {} {mac}", key.interface, key.address)
                 }
+                NeighbourEvent::GroupsAsked { interface, query } => format!("groups {interface} {query:?}"),
             });
         }
         lines

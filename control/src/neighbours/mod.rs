@@ -196,8 +196,9 @@ impl Neighbours {
     pub fn event(&mut self, event: NeighbourEvent, now: Moment) {
         match event {
             NeighbourEvent::Wanted(key) => self.wanted(key, now),
-            NeighbourEvent::Heard { key, mac, reply } => self.heard(key, mac, reply, now),
+            NeighbourEvent::Heard { key, mac, reply, .. } => self.heard(key, mac, reply, now),
             NeighbourEvent::Conflict { key, mac } => self.claimed(key, mac, now),
+            NeighbourEvent::GroupsAsked { .. } => {}
         }
     }
 

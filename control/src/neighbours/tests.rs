@@ -34,7 +34,7 @@ fn neighbours() -> Neighbours {
 }
 
 fn heard(key: NeighbourKey, mac: Mac, reply: bool) -> NeighbourEvent {
-    NeighbourEvent::Heard { key, mac, reply }
+    NeighbourEvent::Heard { key, mac, reply, replaces: true }
 }
 
 /// Destination MACs of the requests among what is to be done.
@@ -96,7 +96,7 @@ fn a_request_is_a_complete_frame() {
     ];
     assert_eq!(frame.bytes[..42], expected);
     assert_eq!((frame.interface, frame.length), (InterfaceId(0), 60));
-    assert_eq!(frame.bytes[42..], [0; 22]);
+    assert_eq!(frame.bytes[42..], [0; 54]);
 }
 
 #[test]

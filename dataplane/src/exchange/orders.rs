@@ -10,6 +10,7 @@ use crate::names::ids::{EthPortId, InterfaceId, NeighbourKey, NextHopId};
 use crate::names::mac::Mac;
 use crate::persistence::CopiedTemplate;
 use crate::snapshot::Snapshot;
+use crate::wire::mld::Query;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,15 +21,15 @@ pub const ORDERS: usize = 1024;
 pub const RETURNS: usize = 64;
 /// Neighbour events that a ring holds; more are not reported (hosts ask again).
 pub const NEIGHBOUR_EVENTS: usize = 256;
-/// Longest frame that the control thread can have sent: an ARP message is 42 bytes.
-pub const SMALL_FRAME: usize = 64;
+/// Longest frame that the control thread can have sent, in bytes: a report that a group is listened to has 90.
+pub const SMALL_FRAME: usize = 96;
 
 /// What the control thread tells a worker.
 #[derive(Debug)]
 pub enum Order {
     /// Run on this from the next burst on; give the old one back.
     Adopt(Arc<Snapshot>),
-    /// Send a frame (ARP request, gratuitous ARP), complete from the Ethernet header on.
+    /// Send a frame (of ARP, neighbour discovery or listener discovery), complete from the Ethernet header on.
     Send {
         /// Out of this interface.
         interface: InterfaceId,
@@ -113,7 +114,7 @@ pub enum Return {
 pub enum NeighbourEvent {
     /// Packets wait for it.
     Wanted(NeighbourKey),
-    /// It said by ARP what its MAC is.
+    /// It said by ARP or neighbour discovery what its MAC is.
     Heard {
         /// Who.
         key: NeighbourKey,
@@ -121,13 +122,23 @@ pub enum NeighbourEvent {
         mac: Mac,
         /// Whether it answered a request of ours (a reply addressed to us), which proves that it lives.
         reply: bool,
+        /// Whether the MAC replaces another that is known. If not, another one stays, and is only to be checked
+        /// (RFC 4861 §7.2.5); all that is said by ARP replaces.
+        replaces: bool,
     },
-    /// Another station said by ARP that an own address is its (RFC 5227 §2.4).
+    /// Another station said by ARP or neighbour discovery that an own address is its (RFC 5227 §2.4, RFC 4862 §5.4).
     Conflict {
         /// The address, and the port whose link it was said on.
         key: NeighbourKey,
         /// The other's MAC.
         mac: Mac,
+    },
+    /// A router or switch asked which multicast groups are listened to (RFC 3810).
+    GroupsAsked {
+        /// The interface whose link it asked on.
+        interface: InterfaceId,
+        /// What it asked.
+        query: Query,
     },
 }
 

@@ -1,10 +1,13 @@
-//! Our own addresses, and those that stand for a whole link.
+//! Our own addresses, those that stand for a whole link, and the multicast groups that we listen to.
 
 use super::Interface;
+use super::counts::Counts;
 use crate::names::family::V6;
+use crate::names::ids::InterfaceId;
 use crate::names::side::Side;
+use crate::wire::ndp::{ALL_NODES, solicited_node};
 use hashbrown::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// What an own address is.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +34,8 @@ pub(super) enum Claim {
 pub(super) struct Addresses {
     own: HashMap<IpAddr, Own>,
     broadcast: HashSet<IpAddr>,
+    /// The groups of IPv6 that each interface listens to: those of its own addresses, and that of all nodes.
+    groups: Counts<(InterfaceId, Ipv6Addr)>,
     /// The [marks](mark) of all these addresses, as a set of bits.
     marks: [u64; 4],
     /// By mark, how many addresses have it.
@@ -48,8 +53,13 @@ impl Addresses {
     /// Those of the interfaces.
     pub(super) fn new(interfaces: &[Interface]) -> Self {
         let broadcast = link_broadcasts(interfaces);
-        let mut addresses =
-            Self { own: HashMap::new(), broadcast, marks: [0; 4], marked: Box::new([0; 256]) };
+        let mut addresses = Self {
+            own: HashMap::new(),
+            broadcast,
+            groups: Counts::default(),
+            marks: [0; 4],
+            marked: Box::new([0; 256]),
+        };
         for address in addresses.broadcast.clone() {
             addresses.mark(address);
         }
@@ -82,6 +92,10 @@ impl Addresses {
             0 => 0,
             _ => answering(interfaces, address),
         };
+        if let IpAddr::V6(address) = address {
+            let before = known.map_or(0, |known| known.local.interfaces);
+            self.follow_groups(address, before, own.local.interfaces);
+        }
         match (known.is_some(), listed != 0 || own.services > 0 || own.reals > 0) {
             (false, true) => self.mark(address),
             (true, false) => self.unmark(address),
@@ -91,6 +105,19 @@ impl Addresses {
             self.own.insert(address, own);
         } else {
             self.own.remove(&address);
+        }
+    }
+
+    /// The interfaces of these bit sets answered for an address, and do so now.
+    fn follow_groups(&mut self, address: Ipv6Addr, before: u16, now: u16) {
+        for interface in InterfaceId::all() {
+            for group in [ALL_NODES, solicited_node(address)] {
+                if now & !before & interface.bit() != 0 {
+                    self.groups.add((interface, group));
+                } else if before & !now & interface.bit() != 0 {
+                    self.groups.take(&(interface, group));
+                }
+            }
         }
     }
 
@@ -121,6 +148,10 @@ impl Addresses {
 
     pub(super) fn all(&self) -> impl Iterator<Item = (IpAddr, Local)> + '_ {
         self.own.iter().map(|(address, own)| (*address, own.local))
+    }
+
+    pub(super) fn listens(&self, interface: InterfaceId, group: Ipv6Addr) -> bool {
+        self.groups.has(&(interface, group))
     }
 
     pub(super) fn is_link_broadcast(&self, address: IpAddr) -> bool {

@@ -9,7 +9,7 @@
 //! policy       what applies to a service's connections
 //! compile      from a description, or an edit, to what is looked up
 //! family       what is looked up for each address family by itself
-//! addresses    own addresses, and those that stand for a link
+//! addresses    own addresses, those that stand for a link, and the groups that are listened to
 //! many_ports   services on several ports
 //! origin       which interface a source address belongs on
 //! route        the routing table
@@ -49,7 +49,7 @@ use ipnet::IpNet;
 use many_ports::ManyPorts;
 use origin::Origins;
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// See the module's text.
 #[derive(Clone, Debug)]
@@ -379,6 +379,12 @@ impl Snapshot {
     /// address (RFC 1812 §4.2.3.1).
     pub fn is_link_broadcast(&self, address: IpAddr) -> bool {
         self.addresses.is_link_broadcast(address)
+    }
+
+    /// Whether an interface listens to this multicast group of IPv6: as those that hold an own address of it do, or, if
+    /// it has an address of IPv6 at all, all nodes (RFC 4291 §2.8).
+    pub fn listens(&self, interface: InterfaceId, group: Ipv6Addr) -> bool {
+        self.addresses.listens(interface, group)
     }
 
     /// The address that speaks for us on an interface: its first.

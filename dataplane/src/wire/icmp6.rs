@@ -1,6 +1,7 @@
 //! The ICMPv6 header (RFC 4443; types 133 to 137 RFC 4861).
 
-use super::{be_u16, be_u32, checksum, ipv6};
+use super::ipv6::Packet;
+use super::{be_u16, be_u32, checksum, ipv6, ipv6_extensions};
 use std::net::Ipv6Addr;
 
 /// Offsets of the fields.
@@ -87,6 +88,15 @@ pub const fn may_cause_error(kind: u8) -> bool {
 /// the highest it is ignored (RFC 4861 §6.1, §7.1, §8.1), so that passing it on is of no use.
 pub const fn is_neighbour_discovery(kind: u8) -> bool {
     matches!(kind, ROUTER_SOLICITATION..=REDIRECT)
+}
+
+/// The type of the message that a packet has as its upper layer: `None` if that is not ICMPv6, cut short, or in a
+/// fragment other than the first.
+pub fn kind(packet: &Packet<'_>) -> Option<u8> {
+    let upper = ipv6_extensions::upper_layer(packet).ok()?;
+    let is_message =
+        upper.protocol == ipv6::ICMP && upper.fragment.is_none_or(|fragment| fragment.offset == 0);
+    packet.bytes().get(upper.offset + field::KIND).copied().filter(|_| is_message)
 }
 
 /// A message whose header is complete.

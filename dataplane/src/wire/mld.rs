@@ -32,6 +32,8 @@ mod field {
 const QUERY: u8 = 130;
 /// ICMPv6 type of a report of MLDv1.
 const REPORT_V1: u8 = 131;
+/// ICMPv6 type by which a host of MLDv1 says that it has left a group.
+const DONE: u8 = 132;
 /// ICMPv6 type of a report of MLDv2.
 const REPORT: u8 = 143;
 
@@ -65,6 +67,11 @@ pub const MOST_GROUPS: usize = (PACKET + ipv6::LEAST_MTU - MESSAGE - icmp6::HEAD
 const LONGEST: usize = MESSAGE + icmp6::HEADER + MOST_GROUPS * RECORD;
 /// A frame with a report.
 pub type Report = ArrayVec<u8, LONGEST>;
+
+/// Whether an ICMPv6 message of this type is one of listener discovery.
+pub const fn is_listener_discovery(kind: u8) -> bool {
+    matches!(kind, QUERY | REPORT_V1 | DONE | REPORT)
+}
 
 /// What a report says of its groups (RFC 3810 §5.2.12), all of them without a choice of sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

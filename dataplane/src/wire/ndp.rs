@@ -147,8 +147,7 @@ fn solicitation_of(
     options: &[u8],
 ) -> Option<Message> {
     let source_mac = told_mac(options, SOURCE_MAC).ok()?;
-    let is_valid =
-        !source.is_unspecified() || destination.octets().starts_with(&SOLICITED_NODE) && source_mac.is_none();
+    let is_valid = !source.is_unspecified() || is_solicited_node(destination) && source_mac.is_none();
     is_valid.then_some(Message::Solicitation(Solicitation { source, target, source_mac }))
 }
 
@@ -188,6 +187,19 @@ pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     let mut group = address.octets();
     put(&mut group, 0, SOLICITED_NODE);
     group.into()
+}
+
+/// Whether an address is such a group.
+pub fn is_solicited_node(address: Ipv6Addr) -> bool {
+    address.octets().starts_with(&SOLICITED_NODE)
+}
+
+/// The link-local address of the interface with this MAC: `fe80::` and the MAC with `ff:fe` in its middle and the bit
+/// for locally administered ones inverted (RFC 4862 §5.3, RFC 2464 §4, §5).
+pub const fn link_local(mac: Mac) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    let interface = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Ipv6Addr::from_bits(0xfe80 << 112 | interface as u128)
 }
 
 /// The MAC that packets to the multicast group go to: `33:33` and the group's last four bytes (RFC 2464 §7).

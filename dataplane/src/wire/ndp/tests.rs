@@ -39,6 +39,18 @@ fn groups_and_their_macs() {
 }
 
 #[test]
+fn a_macs_link_local_address() {
+    let of = |mac| link_local(Mac(mac)).to_string();
+    assert_eq!(
+        of([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde]),
+        "fe80::3656:78ff:fe9a:bcde",
+        "the example of RFC 2464 §4"
+    );
+    assert_eq!(of([2, 0, 0, 0, 0x10, 0x64]), "fe80::ff:fe00:1064");
+    assert!(is_solicited_node(solicited_node(link_local(OURS))) && !is_solicited_node(ALL_NODES));
+}
+
+#[test]
 fn a_solicitation_byte_by_byte() {
     let expected = [
         0x33, 0x33, 0xff, 0x34, 0x56, 0x78, 2, 0, 0, 0, 0, 8, 0x86, 0xdd, // Ethernet

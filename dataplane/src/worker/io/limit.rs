@@ -54,11 +54,15 @@ pub(in crate::worker) struct Limits {
 #[derive(Debug)]
 pub(in crate::worker) struct Answers {
     pub(in crate::worker) arp: TokenBucket,
+    /// Neighbour advertisements that are asked for.
+    pub(in crate::worker) advertisements: TokenBucket,
     pub(in crate::worker) echo: TokenBucket,
-    /// Reports of what next hops, and hosts that packets wait for, say by ARP.
+    /// Reports of what next hops, and hosts that packets wait for, say by ARP or neighbour discovery.
     pub(in crate::worker) heard: TokenBucket,
-    /// Reports of what others answer by ARP.
+    /// Reports of what others answer.
     pub(in crate::worker) heard_of_others: TokenBucket,
+    /// Reports that somebody asks which groups are listened to.
+    pub(in crate::worker) groups_asked: TokenBucket,
     resets: [TokenBucket; DropReason::ALL.len()],
     icmp_errors: [TokenBucket; DropReason::ALL.len()],
 }
@@ -67,9 +71,11 @@ impl Answers {
     fn new() -> Self {
         Self {
             arp: TokenBucket::new(10_000, 1_000),
+            advertisements: TokenBucket::new(10_000, 1_000),
             echo: TokenBucket::new(10_000, 1_000),
             heard: TokenBucket::new(10_000, 128),
             heard_of_others: TokenBucket::new(5_000, 64),
+            groups_asked: TokenBucket::new(10, 10),
             resets: std::array::from_fn(|_| TokenBucket::new(10_000, 1_000)),
             icmp_errors: std::array::from_fn(|_| TokenBucket::new(1_000, 100)),
         }

@@ -1,33 +1,31 @@
-//! ARP (RFC 826): answering for own addresses, and reporting to the control thread what others say.
+//! ARP (RFC 826): answering for own addresses, and hearing what others say.
 
 use super::Slow;
-use crate::exchange::orders::NeighbourEvent;
+use super::heard::Said;
 use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
-use crate::names::ids::NeighbourKey;
 use crate::wire::arp::{self, Operation};
 use crate::wire::ethernet;
 use crate::worker::fate::{Fate, Judged};
 
-/// Slots of the ring that what neighbours say leaves free for what is wanted of them.
-const KEPT_FOR_WANTED: usize = 64;
-/// Slots that answers of hosts which no packet waits for leave free for those of next hops: anybody can send some.
-const KEPT_FOR_KNOWN: usize = 128;
-
 impl<F: Frame> Slow<'_, F> {
     pub(in crate::worker) fn arp(&mut self, frame: &mut F) -> Judged {
-        let Self { snapshot, arrival, .. } = *self;
         let message =
             frame.bytes().get(ethernet::HEADER..).and_then(arp::Message::parse).ok_or(DropReason::Arp)?;
-        let is_ours =
-            |address| snapshot.local(address).is_some_and(|local| local.interfaces & arrival.bit() != 0);
-        let for_us = is_ours(message.target.into());
-        if is_ours(message.sender.into()) {
-            return self.claimed(&message);
+        let for_us = self.is_ours_here(message.target.into());
+        if self.is_ours_here(message.sender.into()) {
+            let reported = self.claimed(message.sender.into(), message.sender_mac);
+            return if reported { Ok(Fate::Consumed) } else { Err(DropReason::Arp) };
         }
-        let heard = self.heard(&message, for_us);
+        let heard = self.heard(Said {
+            address: message.sender.into(),
+            mac: message.sender_mac,
+            reply: message.operation == Operation::Reply && for_us,
+            replaces: true,
+        });
 
         if message.operation == Operation::Request && for_us {
+            let Self { snapshot, arrival, .. } = *self;
             let limit = &mut self.limits.on(arrival).arp;
             if !limit.take(self.now) {
                 self.counters.answers_suppressed.add(1);
@@ -46,49 +44,5 @@ impl<F: Frame> Slow<'_, F> {
             };
         }
         if heard { Ok(Fate::Consumed) } else { Err(DropReason::Arp) }
-    }
-
-    /// Another host says that an own address of this link is its. That is reported to the control thread, and not
-    /// answered; an own message that a link sends back is neither (RFC 5227 §2.1.1, §2.4).
-    fn claimed(&mut self, message: &arp::Message) -> Judged {
-        let is_own_message = self.snapshot.interfaces.iter().any(|own| own.mac == message.sender_mac);
-        let key = NeighbourKey { interface: self.arrival, address: message.sender.into() };
-        let event = NeighbourEvent::Conflict { key, mac: message.sender_mac };
-        let reported = !is_own_message
-            && self.reach.can_report(KEPT_FOR_WANTED)
-            && self.limits.claimed.take(self.now)
-            && self.reach.report(event);
-        if reported { Ok(Fate::Consumed) } else { Err(DropReason::Arp) }
-    }
-
-    /// Reports to the control thread what a sender says of itself, where that may matter: it is a next
-    /// hop, packets wait for it, or it answers us. Hosts that nothing is sent to are not listened to,
-    /// so that what they say cannot fill the ring.
-    fn heard(&mut self, message: &arp::Message, for_us: bool) -> bool {
-        if message.sender.is_unspecified()
-            || message.sender_mac.is_group()
-            || self.snapshot.local(message.sender.into()).is_some()
-        {
-            return false;
-        }
-        let key = NeighbourKey { interface: self.arrival, address: message.sender.into() };
-        let reply = message.operation == Operation::Reply && for_us;
-        let id = self.reach.id(key);
-        let is_known = id.is_some() || self.held.waiting.is_awaited(key);
-        let worth_reporting = match id {
-            Some(id) => {
-                let known = self.reach.next_hops.get(id);
-                reply || !known.is_resolved() || known.mac() != message.sender_mac
-            }
-            None => reply || is_known,
-        };
-        let limits = self.limits.on(self.arrival);
-        let (limit, kept) = if is_known {
-            (&mut limits.heard, KEPT_FOR_WANTED)
-        } else {
-            (&mut limits.heard_of_others, KEPT_FOR_KNOWN)
-        };
-        let event = NeighbourEvent::Heard { key, mac: message.sender_mac, reply };
-        worth_reporting && self.reach.can_report(kept) && limit.take(self.now) && self.reach.report(event)
     }
 }

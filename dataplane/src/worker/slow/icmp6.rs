@@ -6,8 +6,9 @@ use super::packet::Ip;
 use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
 use crate::wire::ipv6_extensions::Routing;
-use crate::wire::{answer6, icmp6};
+use crate::wire::{answer6, icmp6, ipv6, mld};
 use crate::worker::fate::{Fate, Judged};
+use std::net::IpAddr;
 
 impl<F: Frame> Slow<'_, F> {
     /// To an own address: ping, or an error about a reply that went out under that address.
@@ -35,18 +36,21 @@ impl<F: Frame> Slow<'_, F> {
         self.route(frame, ip)
     }
 
-    /// To a group that we are in.
-    pub(in crate::worker) fn to_group(&mut self, _: &mut F, _: Ip) -> Judged {
+    /// To a group, which may be one that the interface listens to.
+    pub(in crate::worker) fn to_group(&mut self, frame: &mut F, ip: Ip) -> Judged {
+        if let IpAddr::V6(group) = ip.destination
+            && self.snapshot.listens(self.arrival, group)
+            && ip.protocol == ipv6::ICMP
+            && ip.fragment.is_none()
+            && frame.bytes().get(ip.payload).is_some_and(|kind| mld::is_listener_discovery(*kind))
+        {
+            return self.listener_discovery(frame);
+        }
         Err(DropReason::Broadcast)
     }
 
     /// To an own address, to be sent on to another by a routing header: no type is known (RFC 8200 §4.4, RFC 5095).
     pub(in crate::worker) fn unknown_routing(&mut self, _: &mut F, _: Ip, _: Routing) -> Judged {
         Err(DropReason::IpOptions)
-    }
-
-    /// Neighbour discovery.
-    pub(in crate::worker) fn neighbour_discovery(&mut self, _: &mut F, _: Ip) -> Judged {
-        Err(DropReason::Arp)
     }
 }

@@ -20,7 +20,7 @@ impl<F: Frame> Slow<'_, F> {
         let local = snapshot.local(ip.destination).is_some();
         // Before anything that is said of sources: one that has no address yet may ask.
         if (local || is_group) && is_neighbour_discovery(frame.bytes(), &ip) {
-            return self.neighbour_discovery(frame, ip);
+            return self.neighbour_discovery(frame);
         }
         if addresses::is_martian(ip.source)
             || snapshot.local(ip.source).is_some()

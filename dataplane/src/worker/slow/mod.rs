@@ -4,6 +4,9 @@
 //! ```text
 //! link        which protocol, and is the frame for us?
 //! arp         answering for own addresses, and hearing neighbours
+//! ndp         likewise, in IPv6
+//! heard       what hosts of the link say of themselves, in either family
+//! mld         which multicast groups are listened to
 //! ip          is the packet to us, or through us? And how it leaves
 //! ip6         likewise of IPv6
 //! fragments   which connection a fragment belongs to
@@ -25,11 +28,14 @@ pub(super) mod answers;
 pub(super) mod arp;
 pub(super) mod echo;
 pub(super) mod fragments;
+mod heard;
 pub(super) mod icmp;
 pub(super) mod icmp6;
 pub(super) mod ip;
 pub(super) mod ip6;
 pub(super) mod link;
+pub(super) mod mld;
+pub(super) mod ndp;
 pub(super) mod openings;
 pub(super) mod packet;
 pub(super) mod removal;
