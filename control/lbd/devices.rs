@@ -307,6 +307,8 @@ fn start_port(
         // Frames to other MACs are not wanted: they would only be dropped, and counted as such. But an interface of the
         // host stays as it is: drivers switch this off, too.
         promiscuous: interface.is_some_and(|interface| interface.is_promiscuous),
+        // Neighbours ask for addresses of IPv6 by multicast.
+        all_multicast: port.interface.addresses.iter().any(|prefix| prefix.addr().is_ipv6()),
         rss,
     };
     loop {

@@ -6,7 +6,7 @@
 //! daemon          the control thread's loop: what a request leads to
 //! persist         what outlives the process: the state file
 //! observe         what is counted, at which rates, and how it is shown
-//! neighbours      next hops: asking by ARP, ageing
+//! neighbours      next hops: asking by ARP or neighbour discovery, ageing
 //! publish         model → what the workers run on, and its way to them
 //! change          model + request → new model, or a refusal (pure)
 //! api             a request and its answer, and the Unix socket that they cross

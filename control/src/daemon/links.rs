@@ -92,7 +92,8 @@ impl ControlThread {
     /// Then, when no worker uses what was withdrawn, its frames come from this MAC.
     pub(super) fn restore(&mut self, interface: InterfaceId, mac: Mac, now: Moment) {
         self.next_hops.set_source(interface, mac);
-        self.neighbours.restore(interface, mac);
+        let addresses = &self.network.interfaces[interface.index()].addresses;
+        self.neighbours.restore(interface, mac, addresses);
         self.announcer.announce_interface(interface, now);
     }
 }

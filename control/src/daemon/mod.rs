@@ -37,7 +37,7 @@ use crate::persist::state_file::{LoadError, StateFile};
 use crate::publish::compile::Compiler;
 use crate::publish::sums::Sums;
 use crate::publish::workers::{PATIENCE, Workers};
-use dataplane::exchange::orders::ControlEnd;
+use dataplane::exchange::orders::{ControlEnd, NeighbourEvent};
 use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::InterfaceId;
 use dataplane::snapshot::{self, Snapshot};
@@ -46,7 +46,9 @@ use mio::Waker;
 use misdirection::Misdirection;
 use preparation::{Desk, Preparation};
 use publication::Publications;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -152,7 +154,7 @@ impl ControlThread {
             id,
             mac: interface.mac,
             addresses: interface.addresses.clone(),
-            vip: None,
+            vips: Vec::new(),
         });
         let neighbours = Neighbours::new(interfaces.collect(), network.fixed(), Moment::ZERO);
         let watch =
@@ -248,8 +250,15 @@ impl ControlThread {
     }
 
     fn meet_neighbours(&mut self, now: Moment) {
-        let Self { workers, neighbours, .. } = self;
-        workers.neighbour_events(|event| neighbours.event(event, now));
+        let Self { workers, neighbours, announcer, .. } = self;
+        workers.neighbour_events(|event| match event {
+            NeighbourEvent::GroupsAsked { interface, query } => {
+                if let Some(interface) = neighbours.interfaces().get(interface.index()) {
+                    announcer.groups_asked(interface, query, now);
+                }
+            }
+            event => neighbours.event(event, now),
+        });
         // A request that finds no room would count as one that nobody answered.
         if workers.can_send(LOOKS) {
             neighbours.turn(now);
@@ -257,7 +266,7 @@ impl ControlThread {
         self.act();
         // Nobody asks for an announcement that finds no room.
         if self.workers.can_send(FRAMES_AT_ONCE) {
-            for frame in self.announcer.turn(self.neighbours.interfaces_mut(), now) {
+            for frame in self.announcer.turn(self.neighbours.interfaces(), now) {
                 self.workers.send(frame.order());
             }
         }
@@ -274,14 +283,27 @@ impl ControlThread {
         }
     }
 
-    /// On links where no port has an address of its own, hosts are asked from a VIP.
-    fn choose_vips(&mut self, snapshot: &Snapshot) {
+    /// On links where no port has an address of its own of a family, hosts of it are asked from a VIP. `changed` are the
+    /// own addresses that came or went, so that the others are looked at only if one of them has to take another's place.
+    fn choose_vips(&mut self, snapshot: &Snapshot, changed: &BTreeMap<IpAddr, u16>) {
         for interface in self.neighbours.interfaces_mut() {
             let answers = |interfaces: u16| interfaces & interface.id.bit() != 0;
-            let is_good = |vip| snapshot.local(vip).is_some_and(|local| answers(local.interfaces));
-            if interface.addresses.is_empty() && !interface.vip.is_some_and(is_good) {
-                let mut vips = snapshot.local_addresses().filter(|(_, local)| answers(local.interfaces));
-                interface.vip = vips.next().map(|(address, _)| address);
+            let is_good = |vip: &IpAddr| snapshot.local(*vip).is_some_and(|local| answers(local.interfaces));
+            let before = interface.vips.len();
+            interface.vips.retain(is_good);
+            let mut vips: Vec<IpAddr> = changed
+                .keys()
+                .copied()
+                .filter(|vip| is_good(vip) && !interface.has_family_of(*vip))
+                .collect();
+            if interface.vips.len() < before {
+                let all = snapshot.local_addresses().filter(|(_, local)| answers(local.interfaces));
+                vips.extend(all.map(|(vip, _)| vip).filter(|vip| !interface.has_family_of(*vip)));
+            }
+            for vip in vips {
+                if interface.vips.iter().all(|known| known.is_ipv4() != vip.is_ipv4()) {
+                    interface.vips.push(vip);
+                }
             }
         }
     }

@@ -403,7 +403,7 @@ impl ControlThread {
             return Step::Following(prepared);
         }
         if prepared.has_others {
-            self.choose_vips(&prepared.snapshot);
+            self.choose_vips(&prepared.snapshot, &prepared.addresses);
         }
         let Prepared { next, snapshot, is_anew, left, addresses, .. } = *prepared;
         let before = (mem::replace(&mut self.model, next), mem::replace(&mut self.snapshot, snapshot));

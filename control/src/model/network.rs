@@ -5,7 +5,8 @@ use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::snapshot::{EthPort, Interface, IpOptions, Route, Routes, Steering, Unmatched};
-use ipnet::IpNet;
+use dataplane::wire::ndp::link_local;
+use ipnet::{IpNet, Ipv6Net};
 use std::net::IpAddr;
 
 /// What happens to packets, whatever service they are of.
@@ -53,12 +54,24 @@ pub struct Layout {
     pub forward: Forward,
 }
 
+/// Gives an interface that has an address of IPv6, but no link-local one, that of its MAC. Whether it needed it.
+fn add_link_local(interface: &mut Interface) -> bool {
+    let of_ipv6 = || interface.addresses.iter().map(IpNet::addr).filter(IpAddr::is_ipv6);
+    let needs_one = of_ipv6().next().is_some() && !of_ipv6().any(rules::is_link_local);
+    if needs_one {
+        let prefix = Ipv6Net::new_assert(link_local(interface.mac), 64);
+        interface.addresses.push(prefix.into());
+    }
+    needs_one
+}
+
 /// The EthPorts, interfaces and routes.
 #[derive(Clone, Debug)]
 pub struct Network {
     /// By `EthPortId`.
     pub eth_ports: Vec<EthPort>,
-    /// By `InterfaceId`.
+    /// By `InterfaceId`. One that has an address of IPv6 has a link-local one (RFC 4291 §2.8): the last, and made of its
+    /// MAC, if none is configured.
     pub interfaces: Vec<Interface>,
     /// Besides those that follow from the interfaces' addresses.
     pub routes: Vec<Route>,
@@ -67,17 +80,30 @@ pub struct Network {
     gateways: Vec<NeighbourKey>,
     fixed: Vec<(NeighbourKey, Mac)>,
     asked_mtu: Vec<Option<u16>>,
+    /// By interface: whether its link-local address is made of its MAC.
+    has_link_local_of_mac: Vec<bool>,
     table: Routes,
 }
 
 impl Network {
     /// With its routing table.
     pub fn new(layout: Layout) -> Self {
-        let Layout { eth_ports, interfaces, routes, fixed, asked_mtu, forward } = layout;
+        let Layout { eth_ports, mut interfaces, routes, fixed, asked_mtu, forward } = layout;
+        let has_link_local_of_mac = interfaces.iter_mut().map(add_link_local).collect();
         let gateway = |route: &Route| Some(NeighbourKey { interface: route.interface, address: route.via? });
         let gateways = routes.iter().filter_map(gateway).collect();
         let table = Routes::new(&interfaces, &routes);
-        Self { eth_ports, interfaces, routes, forward, gateways, fixed, asked_mtu, table }
+        Self {
+            eth_ports,
+            interfaces,
+            routes,
+            forward,
+            gateways,
+            fixed,
+            asked_mtu,
+            has_link_local_of_mac,
+            table,
+        }
     }
 
     /// Software steers this port.
@@ -87,8 +113,13 @@ impl Network {
 
     /// An interface has this MAC, and this MTU in bytes.
     pub fn set_link(&mut self, interface: usize, mac: Mac, mtu: u16) {
+        let has_link_local_of_mac = self.has_link_local_of_mac[interface];
         let interface = &mut self.interfaces[interface];
         (interface.mac, interface.mtu) = (mac, mtu);
+        if has_link_local_of_mac {
+            interface.addresses.pop();
+            add_link_local(interface);
+        }
     }
 
     /// The host that packets to a real are sent to next, as the workers choose it.

@@ -12,7 +12,7 @@ pub enum Action {
     /// Tell every worker.
     Tell(Notice),
     /// Send this frame.
-    Send(ArpFrame),
+    Send(SmallFrame),
 }
 
 /// What every worker is to know of a neighbour.
@@ -34,9 +34,12 @@ impl Notice {
     }
 }
 
-/// An ARP message in a complete frame.
+/// Ethernet's minimum without the frame check sequence, in bytes.
+const MINIMUM: usize = 60;
+
+/// A message in a complete frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ArpFrame {
+pub struct SmallFrame {
     /// Out of this interface.
     pub interface: InterfaceId,
     /// Bytes in use of `bytes`.
@@ -45,7 +48,15 @@ pub struct ArpFrame {
     pub bytes: [u8; SMALL_FRAME],
 }
 
-impl ArpFrame {
+impl SmallFrame {
+    /// With this message, which has an Ethernet header and is no longer than [`SMALL_FRAME`], and zeros up to Ethernet's
+    /// minimum.
+    pub(super) fn new(interface: InterfaceId, message: &[u8]) -> Self {
+        let mut bytes = [0; SMALL_FRAME];
+        bytes[..message.len()].copy_from_slice(message);
+        Self { interface, length: message.len().max(MINIMUM) as u8, bytes }
+    }
+
     /// The order to the worker that sends it.
     pub fn order(self) -> Order {
         let Self { interface, length, bytes } = self;

@@ -1,11 +1,18 @@
-//! Gratuitous ARP: telling the links which addresses are ours when they appear, when a link is back and when an
-//! interface's MAC is another, so that hosts and switches that knew another place for them forget it.
+//! Telling the links which addresses are ours when they appear, when a link is back and when an interface's MAC is
+//! another, so that hosts and switches that knew another place for them forget it.
 //!
-//! Each announcement is two frames, a request and a reply (RFC 5944 §4.6 has both): some devices heed only one of them.
-//! It is repeated, since one that comes while a switch's interface is not forwarding yet is lost.
+//! In IPv4 each announcement is two frames of ARP, a request and a reply (RFC 5944 §4.6 has both): some devices heed only
+//! one of them. In IPv6 it is an unsolicited neighbour advertisement (RFC 4861 §7.2.6), and before the first one a probe
+//! asks whether another has the address (RFC 4862 §5.4). It is used meanwhile: a VIP that moves here from another
+//! balancer is to be in force at once. Who answers the probe is reported as any other claim to an own address.
+//!
+//! An announcement is repeated, since one that comes while a switch's interface is not forwarding yet is lost.
 
-use super::{ArpFrame, Interface, Moment};
+use super::action::SmallFrame;
+use super::groups::Groups;
+use super::{Interface, Moment};
 use dataplane::names::ids::{InterfaceId, MAX_INTERFACES};
+use dataplane::wire::mld::Query;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,8 +27,8 @@ pub(super) const REPEATS: [Duration; 3] =
 pub(super) const PACE: Duration = Duration::from_micros(500);
 /// Addresses that may be announced in a row before the pace counts.
 pub(super) const AT_ONCE: u32 = 16;
-/// Frames that one turn sends at most.
-pub const FRAMES_AT_ONCE: usize = 2 * AT_ONCE as usize;
+/// Frames that one turn sends at most: two for each address, and one for each group that is reported.
+pub const FRAMES_AT_ONCE: usize = 3 * AT_ONCE as usize;
 
 /// An own address on an interface.
 type Place = (InterfaceId, IpAddr);
@@ -38,6 +45,7 @@ pub struct Announcer {
     queue: BTreeSet<(bool, Moment, Place)>,
     /// The next address may be announced [`AT_ONCE`] paces before this.
     paced: Moment,
+    groups: Groups,
 }
 
 /// When an address is announced next.
@@ -66,13 +74,19 @@ impl Announcer {
                 self.announce(place, now);
             } else if !is_wanted && self.known.remove(&place) {
                 self.drop_plan(place);
+            } else {
+                continue;
+            }
+            if let IpAddr::V6(address) = address {
+                self.groups.set_address(interface, address, is_wanted, now);
             }
         }
     }
 
-    /// A interface has a link, or lost it. When one appears, all its addresses are announced.
+    /// An interface has a link, or lost it. When one appears, all its addresses are announced.
     pub fn set_link(&mut self, interface: InterfaceId, up: bool, now: Moment) {
         let before = std::mem::replace(&mut self.link_up[interface.index()], up);
+        self.groups.set_link(interface, up);
         if up && !before {
             self.announce_interface(interface, now);
         }
@@ -85,9 +99,15 @@ impl Announcer {
 
     /// All addresses of an interface are announced anew, if it has a link.
     pub fn announce_interface(&mut self, interface: InterfaceId, now: Moment) {
+        self.groups.tell_all(interface, now);
         for place in self.of_interface(interface) {
             self.announce(place, now);
         }
+    }
+
+    /// Somebody asks which multicast groups we listen to on this interface's link.
+    pub fn groups_asked(&mut self, interface: &Interface, query: Query, now: Moment) {
+        self.groups.asked(interface, query, now);
     }
 
     fn of_interface(&self, interface: InterfaceId) -> Vec<Place> {
@@ -95,22 +115,24 @@ impl Announcer {
         self.known.range((interface, first)..).take_while(|(of, _)| *of == interface).copied().collect()
     }
 
-    /// What is to be sent now: [`FRAMES_AT_ONCE`] at most.
-    pub fn turn(&mut self, interfaces: &[Interface], now: Moment) -> Vec<ArpFrame> {
-        let mut frames = Vec::new();
+    /// What is to be sent now: [`FRAMES_AT_ONCE`] at most. Groups come first: a probe's answer may go to one
+    /// (RFC 4862 §5.4.2).
+    pub fn turn(&mut self, interfaces: &[Interface], now: Moment) -> Vec<SmallFrame> {
+        let mut frames = self.groups.turn(interfaces, now);
         self.paced = self.paced.max(now);
         while self.paced < now + PACE * AT_ONCE
-            && let Some((_, due, place)) = self.queue.first().copied()
+            && let Some((is_repeat, due, place)) = self.queue.first().copied()
             && due <= now
         {
             self.paced += PACE;
             self.plan_next(place, now);
             let (interface, address) = place;
-            frames.extend(
-                interfaces.get(interface.index()).and_then(|interface| interface.announcement(address)),
-            );
+            if let Some(interface) = interfaces.get(interface.index()) {
+                frames.extend(interface.probe(address).filter(|_| !is_repeat));
+                frames.extend(interface.announcement(address));
+            }
         }
-        frames.concat()
+        frames
     }
 
     fn announce(&mut self, place: Place, now: Moment) {

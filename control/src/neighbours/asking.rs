@@ -5,7 +5,7 @@ use super::pace::{
     FAILED, FORGET, KEPT, LONGEST_PAUSE, MAX_ENTRIES, MAX_UNANSWERED, NEW_A_SECOND, RETRY, REVIVALS, REVIVE,
     TRIES, WANTED,
 };
-use super::{Action, Moment, Neighbours, Notice};
+use super::{Action, Moment, Neighbours, Notice, protocol};
 use dataplane::live::next_hops::NextHop;
 use dataplane::names::ids::{NeighbourKey, NextHopId};
 use dataplane::names::mac::Mac;
@@ -16,12 +16,13 @@ impl Neighbours {
     pub(super) fn claimed(&mut self, key: NeighbourKey, mac: Mac, now: Moment) {
         let defence = self.conflicts.claim(key, mac, now);
         if defence.say {
-            log::warn!("{} is ours, but {mac} on the same link says by ARP that it is its", key.address);
+            let (address, protocol) = (key.address, protocol(key.address));
+            log::warn!("{address} is ours, but {mac} on the same link says by {protocol} that it is its");
         }
         if defence.announce
             && let Some(interface) = self.interfaces.get(key.interface.index())
         {
-            self.actions.extend(interface.announcement(key.address).into_iter().flatten().map(Action::Send));
+            self.actions.extend(interface.announcement(key.address).into_iter().map(Action::Send));
         }
     }
 
@@ -75,12 +76,23 @@ impl Neighbours {
         self.ask(key, now);
     }
 
-    pub(super) fn heard(&mut self, key: NeighbourKey, mac: Mac, reply: bool, now: Moment) {
+    /// A host has said where it is: in a `reply` to us or unasked, and in a way that `replaces` another MAC or leaves it
+    /// to be checked.
+    pub(super) fn heard(
+        &mut self,
+        key: NeighbourKey,
+        mac: Mac,
+        (reply, replaces): (bool, bool),
+        now: Moment,
+    ) {
         let Some(entry) = self.entries.get(&key) else { return };
         if matches!(entry.kind, Kind::Static { .. }) || mac.is_group() || mac == Mac([0; 6]) {
             return;
         }
         let known = entry.state.mac();
+        if !replaces && known.is_some_and(|known| known != mac) {
+            return self.doubt(key, now);
+        }
         let state = match entry.state {
             // Only an answer proves that it hears us; an unasked message still shows its MAC.
             _ if reply => State::Reachable { mac, until: now + trusted(key) },
@@ -102,6 +114,16 @@ impl Neighbours {
         if known != Some(mac) {
             self.publish(key, mac);
         }
+    }
+
+    /// Something else than what is known has been said of a host, but not so that it replaces that: an answer counts no
+    /// longer, unless the host has been asked just now (RFC 4861 §7.2.5, whose state STALE this is).
+    fn doubt(&mut self, key: NeighbourKey, now: Moment) {
+        self.alter(key, |entry| {
+            if let State::Reachable { until, .. } = &mut entry.state {
+                *until = (*until).min(now.max(entry.asked + RETRY));
+            }
+        });
     }
 
     /// An entry is due: ask again, or give it up.
@@ -130,7 +152,7 @@ impl Neighbours {
     }
 
     pub(super) fn ask_again(&mut self, key: NeighbourKey, tries: u32, now: Moment) {
-        self.request(key, Mac::BROADCAST);
+        self.request(key, None);
         self.alter(key, |entry| {
             entry.state = State::Asking { tries: tries + 1, next: now + RETRY };
             entry.unanswered.get_or_insert(now);
@@ -139,7 +161,7 @@ impl Neighbours {
 
     /// Asks once for one that was given up.
     pub(super) fn revive(&mut self, key: NeighbourKey, now: Moment) {
-        self.request(key, Mac::BROADCAST);
+        self.request(key, None);
         self.pause(key, now);
     }
 
@@ -156,7 +178,7 @@ impl Neighbours {
 
     /// Asks whether the host still has this MAC: first itself alone, then everybody.
     pub(super) fn check(&mut self, key: NeighbourKey, mac: Mac, tries: u32, now: Moment) {
-        self.request(key, if tries < TRIES { mac } else { Mac::BROADCAST });
+        self.request(key, (tries < TRIES).then_some(mac));
         self.alter(key, |entry| {
             entry.state = State::Checking { mac, tries: tries + 1 };
             entry.asked = now;
@@ -164,9 +186,10 @@ impl Neighbours {
         });
     }
 
-    pub(super) fn request(&mut self, key: NeighbourKey, to: Mac) {
+    /// Asks the host that had the MAC `known`, or everybody.
+    pub(super) fn request(&mut self, key: NeighbourKey, known: Option<Mac>) {
         if let Some(interface) = self.interfaces.get(key.interface.index())
-            && let Some(frame) = interface.request(key, to)
+            && let Some(frame) = interface.request(key, known)
         {
             self.actions.push(Action::Send(frame));
         }

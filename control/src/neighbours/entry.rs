@@ -1,9 +1,10 @@
 //! What is known of one neighbour.
 
 use super::{Moment, REACHABLE, RETRY, SPREAD, TRIES};
-use dataplane::names::family::V4;
+use dataplane::names::family::V6;
 use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Why it is tracked.
@@ -19,9 +20,17 @@ pub(super) enum Kind {
 
 /// How long an answer of this host is trusted.
 pub(super) fn trusted(key: NeighbourKey) -> Duration {
-    // Multiplying by 2^32 over the golden ratio scatters addresses that follow each other (Knuth, TAOCP 3, 6.4).
-    let scattered = V4::bits(key.address).unwrap_or(0).wrapping_mul(0x9e37_79b1) >> 16;
-    REACHABLE - SPREAD * scattered / (1 << 16)
+    REACHABLE - SPREAD * scattered(key.address) / (1 << 16)
+}
+
+/// A number below 2^16 for an address, such that addresses that follow each other have very different ones: from a
+/// product with 2^32 over the golden ratio (Knuth, TAOCP 3, 6.4).
+pub(super) fn scattered(address: IpAddr) -> u32 {
+    let bits = match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => V6::folded(address.to_bits()),
+    };
+    bits.wrapping_mul(0x9e37_79b1) >> 16
 }
 
 /// See the picture of the module.

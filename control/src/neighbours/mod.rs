@@ -1,4 +1,4 @@
-//! Next hops: asking for MACs by ARP, ageing, following a changed MAC.
+//! Next hops: asking for MACs by ARP or neighbour discovery, ageing, following a changed MAC.
 //!
 //! A pure state machine: events and the time go in, [`Action`]s come out.
 //!
@@ -19,11 +19,10 @@
 //!
 //! A neighbour that does not answer is asked less and less often ([`REVIVE`] to [`LONGEST_PAUSE`]), and all of them
 //! together at a limited rate ([`REVIVALS`], and where packets wait, [`WANTED`]): thousands of reals that are down must
-//! not become a storm of broadcasts. An ARP message of one that is back is believed at once.
+//! not become a storm of broadcasts. What one that is back says of itself is believed at once.
 //!
 //! Requests are paced ([`LOOKS`]): thousands of reals that are configured at once must not become a burst
 //! that the ring to the worker, the link's switch or the worker's own limit on replies cuts short.
-
 //!
 //! The files:
 //!
@@ -33,8 +32,10 @@
 //! entry      what is known of one neighbour
 //! hop_ids    the ids of neighbours
 //! pace       how often neighbours are asked, and how many there can be
-//! arp        the messages to send
-//! announce   gratuitous ARP: links learn which addresses are ours
+//! interface  who asks, and says, something on a link
+//! arp  ndp   the messages to send, of either family
+//! announce   links learn which addresses are ours
+//! groups     … and to which multicast groups we listen
 //! conflicts  own addresses that others say are theirs
 //! action     what is wanted of the control thread
 //! ```
@@ -45,14 +46,17 @@ mod arp;
 mod asking;
 mod conflicts;
 mod entry;
+mod groups;
 mod hop_ids;
+mod interface;
+mod ndp;
 mod pace;
 
-pub use action::{Action, ArpFrame, Notice};
+pub use action::{Action, Notice, SmallFrame};
 pub use announce::{Announcer, FRAMES_AT_ONCE};
-pub use arp::Interface;
 pub use conflicts::{Conflict, Conflicts};
 pub use hop_ids::HopIds;
+pub use interface::Interface;
 pub use pace::{
     FORGET, KEPT, LONGEST_PAUSE, LOOKS, MAX_ENTRIES, MAX_UNANSWERED, NEW_A_SECOND, REACHABLE, RETRY,
     REVIVALS, REVIVE, SPREAD, TRIES, WANTED,
@@ -63,9 +67,19 @@ use dataplane::names::ids::{InterfaceId, MAX_INTERFACES, NeighbourKey};
 use dataplane::names::mac::Mac;
 use entry::{Entry, Kind, State};
 use hashbrown::HashMap;
+use ipnet::IpNet;
 use pace::{ASecond, FAILED};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
+
+/// How hosts with addresses like this one are asked for their MACs.
+pub const fn protocol(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "ARP",
+        IpAddr::V6(_) => "neighbour discovery",
+    }
+}
 
 /// A moment: since an arbitrary start.
 pub type Moment = Duration;
@@ -128,6 +142,11 @@ impl Neighbours {
     }
 
     /// The addresses that requests are sent from.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// As [`interfaces`](Self::interfaces), to be changed.
     pub fn interfaces_mut(&mut self) -> &mut [Interface] {
         &mut self.interfaces
     }
@@ -196,8 +215,11 @@ impl Neighbours {
     pub fn event(&mut self, event: NeighbourEvent, now: Moment) {
         match event {
             NeighbourEvent::Wanted(key) => self.wanted(key, now),
-            NeighbourEvent::Heard { key, mac, reply, .. } => self.heard(key, mac, reply, now),
+            NeighbourEvent::Heard { key, mac, reply, replaces } => {
+                self.heard(key, mac, (reply, replaces), now);
+            }
             NeighbourEvent::Conflict { key, mac } => self.claimed(key, mac, now),
+            // The announcer's business.
             NeighbourEvent::GroupsAsked { .. } => {}
         }
     }
@@ -225,11 +247,12 @@ impl Neighbours {
         }
     }
 
-    /// Then the interface's frames, requests included, come from this one.
-    pub fn restore(&mut self, interface: InterfaceId, mac: Mac) {
+    /// Then the interface's frames, requests included, come from this one, and its addresses are these.
+    pub fn restore(&mut self, interface: InterfaceId, mac: Mac, addresses: &[IpNet]) {
         self.withdrawn &= !interface.bit();
         if let Some(interface) = self.interfaces.get_mut(interface.index()) {
             interface.mac = mac;
+            interface.addresses = addresses.to_vec();
         }
         for (key, mac) in self.known_behind(interface) {
             self.publish(key, mac);

@@ -10,7 +10,8 @@ pub const REACHABLE: Duration = Duration::from_secs(30);
 pub const SPREAD: Duration = Duration::from_secs(10);
 /// Entries examined, and so requests sent, in one turn at most: 8,000 a second with a turn each 2 ms.
 pub const LOOKS: usize = 16;
-/// The time between two requests (RFC 1122, 2.3.2.1: at most one a second for each destination).
+/// The time between two requests (RFC 1122, 2.3.2.1: at most one a second for each destination; RFC 4861 §10,
+/// RETRANS_TIMER).
 pub const RETRY: Duration = Duration::from_secs(1);
 /// Requests that must stay unanswered before a neighbour counts as unreachable.
 pub const TRIES: u32 = 3;

@@ -4,7 +4,7 @@
 use super::watch::Watch;
 use crate::devices::DeviceStatus;
 use crate::model::{Model, Network};
-use crate::neighbours::{Conflict, Moment, Neighbours};
+use crate::neighbours::{Conflict, Moment, Neighbours, protocol};
 use dataplane::names::ids::NeighbourKey;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -24,7 +24,8 @@ pub(super) fn conflicts(watch: &Watch, neighbours: &Neighbours, now: Moment) -> 
         let ago = now.saturating_sub(conflict.last).as_secs();
         let Conflict { mac, claims, .. } = conflict;
         format!(
-            "port {name}: {mac} says by ARP that {} is its, too ({claims} times, {ago} s ago)",
+            "port {name}: {mac} says by {} that {} is its, too ({claims} times, {ago} s ago)",
+            protocol(key.address),
             key.address
         )
     };
@@ -37,11 +38,12 @@ pub(super) fn silent_next_hops(watch: &Watch, neighbours: &Neighbours, now: Mome
     let mut silent: Vec<_> = silent.map(|(importance, key)| (Reverse(importance), key)).collect();
     silent.sort_unstable();
     let note = |(_, key): &(Reverse<u32>, NeighbourKey)| {
-        format!("port {}: {} does not answer ARP", watch.name(key.interface.index()), key.address)
+        let (name, protocol) = (watch.name(key.interface.index()), protocol(key.address));
+        format!("port {name}: {} does not answer {protocol}", key.address)
     };
     let mut notes: Vec<String> = silent.iter().take(NAMED).map(note).collect();
     if silent.len() > NAMED {
-        notes.push(format!("{} more next hops do not answer ARP", silent.len() - NAMED));
+        notes.push(format!("{} more next hops do not answer", silent.len() - NAMED));
     }
     notes
 }

@@ -1,7 +1,10 @@
 use super::*;
 use dataplane::names::mac::Mac;
+use dataplane::wire::icmp6;
+use dataplane::wire::ipv6::Packet;
+use dataplane::wire::ndp::solicited_node;
 use proptest::prelude::*;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 8);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
@@ -9,7 +12,7 @@ const MAC: Mac = Mac([2, 0, 0, 0, 0, 8]);
 
 fn interfaces() -> Vec<Interface> {
     let interface =
-        |id| Interface { id, mac: MAC, addresses: vec!["10.0.0.8/8".parse().unwrap()], vip: None };
+        |id| Interface { id, mac: MAC, addresses: vec!["10.0.0.8/8".parse().unwrap()], vips: Vec::new() };
     vec![interface(InterfaceId(0)), interface(InterfaceId(1))]
 }
 
@@ -37,7 +40,7 @@ fn announcer(addresses: &[Ipv4Addr], periods: Vec<Option<Duration>>) -> Announce
 }
 
 /// The addresses that frames announce; each has to come as request and as reply.
-fn announced(frames: &[ArpFrame]) -> Vec<Ipv4Addr> {
+fn announced(frames: &[SmallFrame]) -> Vec<Ipv4Addr> {
     let pairs = frames.chunks(2).map(|pair| {
         let [request, reply] = pair else { panic!("one form alone: {pair:?}") };
         for (frame, operation, target) in [(request, 1, [0; 6]), (reply, 2, MAC.0)] {
@@ -131,6 +134,41 @@ fn thousands_are_paced_and_new_ones_come_before_repeats() {
     let found = run(&mut announcer, seconds(4), seconds(120));
     assert!(found.len() > 2 * 4096, "and all are repeated");
     assert!(announcer.plans.is_empty() && announcer.queue.is_empty());
+}
+
+/// The frames of one turn: the ICMPv6 type, source and destination.
+fn messages(frames: &[SmallFrame]) -> Vec<(u8, Ipv6Addr, Ipv6Addr)> {
+    let of = |frame: &SmallFrame| {
+        let packet = Packet::in_frame(&frame.bytes[..frame.length.into()]).unwrap();
+        (icmp6::kind(&packet).unwrap(), packet.source(), packet.destination())
+    };
+    frames.iter().map(of).collect()
+}
+
+/// In IPv6 the group of an address is reported first, then it is asked whether another has it, once; and it is
+/// announced as often as one of IPv4.
+#[test]
+fn an_address_of_ipv6_is_joined_probed_and_announced() {
+    let own: Ipv6Addr = "fd00:20::8".parse().unwrap();
+    let mut interfaces = interfaces();
+    let link_local: Ipv6Addr = "fe80::ff:fe00:8".parse().unwrap();
+    interfaces[0].addresses.push(format!("{link_local}/64").parse().unwrap());
+    let mut announcer = announcer(&[], Vec::new());
+    announcer.set_address(own.into(), 1, seconds(0));
+    let group = solicited_node(own);
+    let (routers, all) = ("ff02::16".parse().unwrap(), "ff02::1".parse().unwrap());
+    let report = (143, link_local, routers);
+    let announcement = (136, own, all);
+    let probe = (135, Ipv6Addr::UNSPECIFIED, group);
+    assert_eq!(messages(&announcer.turn(&interfaces, seconds(0))), [report, probe, announcement]);
+    for second in [1, 5, 30] {
+        assert_eq!(messages(&announcer.turn(&interfaces, seconds(second))), [report, announcement]);
+    }
+    assert_eq!(announcer.turn(&interfaces, seconds(60)), []);
+    // A link that is back may be another one.
+    announcer.set_link(InterfaceId(0), false, seconds(60));
+    announcer.set_link(InterfaceId(0), true, seconds(61));
+    assert_eq!(messages(&announcer.turn(&interfaces, seconds(61))), [report, probe, announcement]);
 }
 
 proptest! {
