@@ -12,7 +12,7 @@ const FUNCTIONS: &[&str] = &[
     "natlb_.*",
     "rte_eal_(init|cleanup|remote_launch|wait_lcore)",
     "rte_eth_dev_(close|get_mtu|get_port_by_name|set_mtu|socket_id|start|stop)",
-    "rte_eth_promiscuous_enable",
+    "rte_eth_(allmulticast|promiscuous)_enable",
     "rte_eth_random_addr",
     "rte_eth_[rt]x_queue_setup",
     "rte_get_tsc_hz",

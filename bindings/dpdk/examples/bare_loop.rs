@@ -87,6 +87,7 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
             mtu: Some(1500),
             interface_mtu: None,
             promiscuous: true,
+            all_multicast: false,
             rss: None,
         })?;
         port.start()?;

@@ -73,6 +73,7 @@ fn frames_pass_and_come_back_to_their_pools() {
             mtu: Some(1500),
             interface_mtu: None,
             promiscuous: false,
+            all_multicast: false,
             rss: None,
         })
         .is_err()
@@ -89,6 +90,7 @@ fn start(eal: &Eal, device: &str, pool: &Pool) -> EthPort {
         mtu: Some(1500),
         interface_mtu: None,
         promiscuous: true,
+        all_multicast: false,
         rss: None,
     };
     port.configure(config).unwrap();

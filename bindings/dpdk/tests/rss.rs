@@ -74,6 +74,7 @@ fn a_port_tells_and_takes_its_table() {
         mtu: Some(1500),
         interface_mtu: None,
         promiscuous: false,
+        all_multicast: false,
         rss,
     };
 

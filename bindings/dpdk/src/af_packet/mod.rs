@@ -7,6 +7,8 @@
 //! fragments as long as the interface's MTU allows: the packet path gets what was on the wire, as from any other
 //! device.
 //!
+//! And through the driver's sockets the kernel is asked for frames to multicast groups.
+//!
 //! ```text
 //! the ring    ─► a beginning ─┐
 //! the socket  ─► its copy ────┴─► fragments, in order
@@ -73,6 +75,28 @@ fn keeping_copies(descriptor: RawFd) -> io::Result<OwnedFd> {
         setsockopt(&socket, sockopt::RcvBuf, &KEPT)?;
     }
     Ok(socket)
+}
+
+/// Has the kernel give the interface of this socket frames to all multicast groups, until the socket and its copies are
+/// closed: a NIC passes on only those of the groups that the kernel itself listens to.
+pub(crate) fn receive_all_groups(socket: &OwnedFd, interface: &str) -> io::Result<()> {
+    let request = libc::packet_mreq {
+        mr_ifindex: if_nametoindex(interface)?.cast_signed(),
+        mr_type: libc::PACKET_MR_ALLMULTI as libc::c_ushort,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    // SAFETY: the option takes a structure of this kind, which is read before the call returns.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const request).cast(),
+            size_of_val(&request) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 impl Copies for OwnedFd {

@@ -38,6 +38,9 @@ pub struct PortConfig {
     pub interface_mtu: Option<u16>,
     /// Whether frames to other MACs are received too.
     pub promiscuous: bool,
+    /// Whether frames to every multicast group are received too. With thousands of addresses of IPv6 there are as many
+    /// groups, more than filters of NICs have room for.
+    pub all_multicast: bool,
     /// How frames are spread over the receive queues; `None`: as the device likes.
     pub rss: Option<RssConfig>,
 }
@@ -99,6 +102,8 @@ pub struct EthPort {
     descriptors: (u16, u16),
     notes: Vec<String>,
     running: bool,
+    /// Frames to all multicast groups are wanted.
+    wants_groups: bool,
     /// The queues that were handed out: a bit for each.
     taken: AtomicU64,
     /// Of an af_packet device, by queue: where the kernel keeps what does not fit a slot of the ring.
@@ -214,6 +219,7 @@ impl EthPort {
             descriptors: (0, 0),
             notes: Vec::new(),
             running: false,
+            wants_groups: false,
             taken: AtomicU64::new(0),
             sockets: Vec::new(),
         })
@@ -267,7 +273,30 @@ impl EthPort {
                 self.note(format!("promiscuous mode can't be set: {errno}"));
             }
         }
+        self.wants_groups = config.all_multicast;
+        if config.all_multicast && !config.promiscuous {
+            self.let_groups_through();
+        }
         Ok(())
+    }
+
+    /// Has the device receive frames to all groups. One whose driver cannot be told that either filters nothing, as
+    /// virtual devices do, or can be told to receive all frames.
+    fn let_groups_through(&mut self) {
+        let id = self.started.id;
+        // SAFETY: the port exists and is ours.
+        let result = unsafe { dpdk_sys::rte_eth_allmulticast_enable(id) };
+        let Err(refused) = Errno::check(result) else { return };
+        if !matches!(Device::parse(&self.device), Device::Pci { .. }) {
+            return;
+        }
+        // SAFETY: as above.
+        let result = unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) };
+        if Errno::check(result).is_err() {
+            self.note(format!(
+                "frames to multicast groups can't be let through, so that neighbours of IPv6 may not find this port: {refused}"
+            ));
+        }
     }
 
     /// Starts the configured port. Its link need not be up: that may come with the peer.
@@ -280,6 +309,7 @@ impl EthPort {
         Errno::check(result).map_err(|errno| self.fail("start it", errno))?;
         self.running = true;
         self.find_sockets();
+        self.let_groups_through_the_kernel();
         Ok(())
     }
 
@@ -296,6 +326,23 @@ impl EthPort {
             Err(why) => self.note(format!(
                 "what the kernel puts together of fragments is lost where it does not fit a slot of the ring: {why}"
             )),
+        }
+    }
+
+    /// Of an af_packet device: its interface receives frames to all groups as long as the port is open.
+    fn let_groups_through_the_kernel(&mut self) {
+        let Some(interface) = self.packet_interface().filter(|_| self.wants_groups) else { return };
+        let joined = match self.sockets.first() {
+            Some(socket) => {
+                af_packet::receive_all_groups(socket, interface).map_err(|error| error.to_string())
+            }
+            None => Err("its sockets were not found".into()),
+        };
+        if let Err(why) = joined {
+            self.note(format!(
+                "frames to multicast groups may not be let through by {interface}, so that neighbours of IPv6 may not find \
+                 this port: {why}"
+            ));
         }
     }
 

@@ -25,6 +25,7 @@ pub fn config(pools: Vec<Pool>) -> PortConfig {
         mtu: Some(1500),
         interface_mtu: None,
         promiscuous: false,
+        all_multicast: false,
         rss: None,
     }
 }
