@@ -216,3 +216,5 @@ fn protocol_number(name: &str) -> u8 {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transcripts;
