@@ -86,7 +86,7 @@ class Proof:
         count = sum(worker["connections"] for worker in status["workers"])
         self.found[f"connections_{when}"] = count
         if not self.traffic.opens:
-            self.expect(f"{when}: the table holds {count} connections of {self.traffic.flows}", count == self.traffic.flows)
+            self.expect(f"{when}: the table holds {count} connections of {self.traffic.established}", count == self.traffic.established)
 
     def frames(self, when):
         """Verifies a sample of frames, then stops the traffic and accounts for every frame."""

@@ -6,17 +6,19 @@ import struct
 import time
 
 MAGIC = 0x6E61746C62736F75
-VERSION = 1
+VERSION = 2
 SIZE = 4096
+# The address families of the packets that come, in the order of `enum families`.
+FAMILIES = ("ipv4", "ipv6", "half", "alternating")
 FAULTS = ("mac", "ttl", "client", "endpoint", "header_checksum", "transport_checksum", "other")
 
 MAGIC_AT, VERSION_AT, TSC_HZ_AT, THREAD_AT, FLOWS_AT, STRETCHES_AT = 0, 1, 2, 3, 4, 6
-CHECK_EPOCH_AT, CHECK_EVERY_AT, HOLD_AT, NEW_RATE_AT = 8, 9, 10, 11
-FORWARD_AT, REVERSE_AT, RETURNED_AT, WARM_AT, CONNECTIONS_AT, OWN_AT = 16, 17, 18, 19, 20, 21
+CHECK_EPOCH_AT, CHECK_EVERY_AT, HOLD_AT, NEW_RATE_AT, FAMILIES_AT = 8, 9, 10, 11, 12
+FORWARD_AT, REVERSE_AT, RETURNED_AT, WARM_AT, CONNECTIONS_AT, OWN_AT, CHECKED_IPV6_AT = 16, 17, 18, 19, 20, 21, 22
 CHECKED_AT, UNTOUCHED_AT, ANSWERED_AT, FAULTS_AT = 24, 25, 26, 27
 FAULTY_AT = FAULTS_AT + len(FAULTS)
 EXAMPLE_AT = FAULTY_AT + 1
-FRAME = 64
+FRAME = 128
 # 32-bit, behind the example's two frames.
 STRETCH_BYTE, STRETCHES = 8 * (EXAMPLE_AT + 2) + 2 * FRAME, 512
 
@@ -113,6 +115,10 @@ class Page:
         """So many connections a second are opened among uniform traffic from now on, one packet each."""
         self._set(NEW_RATE_AT, rate)
 
+    def send(self, families):
+        """Of which families packets come from now on, one of FAMILIES, where the source has flows of both."""
+        self._set(FAMILIES_AT, FAMILIES.index(families))
+
     def check(self, every):
         """Verifies one frame in `every` from now on; 0: none."""
         if every:
@@ -126,6 +132,7 @@ class Page:
         """What verifying found so far."""
         found = {
             "checked": self._get(CHECKED_AT),
+            "checked_ipv6": self._get(CHECKED_IPV6_AT),
             "untouched": self._get(UNTOUCHED_AT),
             "answered": self._get(ANSWERED_AT),
             "faulty": self._get(FAULTY_AT),

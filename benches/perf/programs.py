@@ -12,7 +12,7 @@ import time
 
 import machine
 from page import Page
-from traffic import BUFFERS, GATEWAY, GATEWAY_MAC, REAL_MAC
+from traffic import BUFFERS
 
 BURST = 32
 DPDK_MB = 64
@@ -207,22 +207,24 @@ class Lbd(Program):
         machine, traffic = self.machine, self.traffic
         arguments = ", ".join(json.dumps(argument) for argument in machine.eal(self.name, traffic))
         vip, dip = traffic.devices()
+        addresses = {side: json.dumps(traffic.own_addresses(side)) for side in ("vip", "dip")}
+        gateways = traffic.gateways()
         hugepages = "auto" if machine.memory == "huge" else "never"
         lines = [
             "[eal]", f"main_lcore = {machine.main_core}", f"workers = {self.cores}", f'hugepages = "{hugepages}"',
             f"memory_mb = {dpdk_mb(traffic)}", 'idle = "spin"', f"args = [{arguments}]",
             "[buffers]", f"count = {self.buffers // 2}", f"cache = {self.cache}", f"size = {self.size}",
             "[control]", f'socket = "{self.socket}"',
-            "[[port]]", 'name = "vip0"', 'side = "vip"', f'device = "{vip}"', 'addresses = ["10.0.0.1/24"]', f'gateway = "{GATEWAY}"',
-            "[[port]]", 'name = "dip0"', 'side = "dip"', f'device = "{dip}"', 'addresses = ["10.2.255.254/16"]',
-            "[[neighbour]]", f'address = "{GATEWAY}"', f'mac = "{GATEWAY_MAC}"',
+            "[[port]]", 'name = "vip0"', 'side = "vip"', f'device = "{vip}"', f"addresses = {addresses['vip']}",
+            f"gateway = {json.dumps(gateways if len(gateways) > 1 else gateways[0])}",
+            "[[port]]", 'name = "dip0"', 'side = "dip"', f'device = "{dip}"', f"addresses = {addresses['dip']}",
             "[connections]", f"capacity = {self.capacity}",
             "[timeouts]", *(f"{name} = {seconds}" for name, seconds in self.timeouts.items()),
         ]  # fmt: skip
         # Builds of before know no such section.
         lines += ["[steering]", f'mode = "{self.steering}"'] if self.steering != "auto" else []
-        for address in dict.fromkeys(real.partition(":")[0] for _, _, real in traffic.endpoints()):
-            lines += ["[[neighbour]]", f'address = "{address}"', f'mac = "{REAL_MAC}"']
+        for address, mac in traffic.neighbours():
+            lines += ["[[neighbour]]", f'address = "{address}"', f'mac = "{mac}"']
         for protocol, listen, real in traffic.endpoints():
             lines += ["[[service]]", f'listen = "{protocol}://{listen}"']
             lines += ["[[service.real]]", f'address = "{real}"', "weight = 1"]

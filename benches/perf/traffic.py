@@ -1,5 +1,6 @@
 """What traffic a run has, and the addresses that the source, the configuration and testpmd share."""
 
+import ipaddress
 from dataclasses import dataclass
 
 VIP = "10.0.0.100"
@@ -8,6 +9,12 @@ REALS = "10.2.0.1"
 REAL_PORT = 80
 CLIENTS = "16.0.0.0"
 GATEWAY = "10.0.0.254"
+VIP6 = "2001:db8:a::100"
+REALS6 = "2001:db8:b::1"
+CLIENTS6 = "2001:db8:c::"
+GATEWAY6 = "2001:db8:a::fe"
+OWN = {"vip": ["10.0.0.1/24"], "dip": ["10.2.255.254/16"]}
+OWN6 = {"vip": ["2001:db8:a::1/64"], "dip": ["2001:db8:b::ffff/64"]}
 GATEWAY_MAC = "02:00:00:00:01:01"
 REAL_MAC = "02:00:00:00:02:01"
 # Addresses times ports that the source has for clients: MOST_FLOWS in traffic_source/frames.h.
@@ -25,6 +32,7 @@ class Traffic:
     protocols: str = "mix"  # mix | udp | tcp
     sizes: str = "64"  # 64 | imix
     services: int = 16  # of each protocol, with one real each
+    families: str = "ipv4"  # ipv4 | both: so many flows of each, services of both
     new_rate: int = 0  # new connections a second among uniform traffic, of one packet each
     trace: str = ""  # a file that net_pcap repeats, instead of the plugin
 
@@ -39,9 +47,22 @@ class Traffic:
         return not self.trace
 
     @property
+    def has_both(self):
+        """Whether there are both address families."""
+        return self.families == "both"
+
+    @property
+    def established(self):
+        """Connections that a table holds after the warm-up."""
+        return self.flows * (2 if self.has_both else 1)
+
+    @property
     def frame_bytes(self):
-        """What net_null delivers, without the frame check sequence: it knows one length only."""
-        return 60 if self.sizes == "64" else 1514
+        """What net_null delivers, without the frame check sequence: it knows one length only. With both families the smallest
+        packets are longer, so that they fill it in both."""
+        if self.sizes != "64":
+            return 1514
+        return 80 if self.has_both else 60
 
     def devices(self):
         if self.trace:
@@ -55,11 +76,25 @@ class Traffic:
     def endpoints(self):
         """(protocol, the service's listening endpoint, its real's endpoint), of all services."""
         protocols = {"mix": ("tcp", "udp"), "tcp": ("tcp",), "udp": ("udp",)}[self.protocols]
+        families = [(VIP, REALS), (f"[{VIP6}]", REALS6)]
         return [
-            (protocol, f"{VIP}:{VIP_PORT + index}", f"{real}:{REAL_PORT}")
+            (protocol, f"{vip}:{VIP_PORT + index}", f"[{real}]:{REAL_PORT}" if real.version == 6 else f"{real}:{REAL_PORT}")
+            for vip, first in families[: 1 + self.has_both]
             for protocol in protocols
-            for index, real in enumerate(self.reals())
+            for index, real in enumerate(ipaddress.ip_address(first) + index for index in range(self.services))
         ]
+
+    def gateways(self):
+        return [GATEWAY, *([GATEWAY6] if self.has_both else [])]
+
+    def own_addresses(self, side):
+        """Of the port on this side, `vip` or `dip`, with their prefixes."""
+        return OWN[side] + (OWN6[side] if self.has_both else [])
+
+    def neighbours(self):
+        """(address, MAC) of every next hop."""
+        reals = dict.fromkeys(real.rpartition(":")[0].strip("[]") for _, _, real in self.endpoints())
+        return [*((gateway, GATEWAY_MAC) for gateway in self.gateways()), *((real, REAL_MAC) for real in reals)]
 
     def environment(self, page):
         return {
@@ -69,20 +104,19 @@ class Traffic:
             "TRAFFIC_DIRECTION": self.direction,
             "TRAFFIC_PROTOCOLS": self.protocols,
             "TRAFFIC_SIZES": self.sizes,
+            "TRAFFIC_FAMILIES": self.families,
             "TRAFFIC_SERVICES": str(self.services),
             "TRAFFIC_CLIENTS": CLIENTS,
             "TRAFFIC_VIP": VIP,
             "TRAFFIC_VIP_PORT": str(VIP_PORT),
             "TRAFFIC_REALS": REALS,
             "TRAFFIC_REAL_PORT": str(REAL_PORT),
+            "TRAFFIC_CLIENTS6": CLIENTS6,
+            "TRAFFIC_VIP6": VIP6,
+            "TRAFFIC_REALS6": REALS6,
             "TRAFFIC_GATEWAY_MAC": GATEWAY_MAC,
             "TRAFFIC_REAL_MAC": REAL_MAC,
         }
-
-    def reals(self):
-        first = [int(part) for part in REALS.split(".")]
-        number = int.from_bytes(bytes(first), "big")
-        return [".".join(str(b) for b in (number + i).to_bytes(4, "big")) for i in range(self.services)]
 
     def name(self):
         """As in a table's first column."""
@@ -93,7 +127,8 @@ class Traffic:
         elif self.pattern == "connections":
             words = ["connections of 7 packets", human(self.flows) + " endpoints"]
         else:
-            words = [human(self.flows) + " flows", *(["Zipf"] if self.pattern == "zipf" else [])]
+            of_each = " of each family" if self.has_both else ""
+            words = [f"{human(self.flows)} flows{of_each}", *(["Zipf"] if self.pattern == "zipf" else [])]
         if self.direction != "mixed" and not self.opens:
             words.append(self.direction + " only")
         if self.new_rate:

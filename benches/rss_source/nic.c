@@ -242,7 +242,7 @@ static inline uint16_t receive(struct queue *queue, struct rte_mbuf **frames, ui
 	checking = source->page->check_epoch != 0;
 	for (uint16_t index = 0; index < count; index++) {
 		struct rte_mbuf *frame = frames[index];
-		struct order order = { queue->flows[random_below(source, queue->count)], (uint8_t)direction, DATA, 0 };
+		struct order order = { queue->flows[random_below(source, queue->count)], (uint8_t)direction, DATA, 0, IPV4 };
 
 		if (unlikely(!source->page->warm))
 			order = warm_up(source, queue);
@@ -364,6 +364,9 @@ EXPORTED int rte_eth_dev_start(uint16_t port)
 		return error;
 	if (!flow_count) {
 		frames_setup();
+		/* Its queues know IPv4's fields alone, and its frames are of one line. */
+		if (both_families)
+			give_up("TRAFFIC_FAMILIES: expected ipv4");
 		flow_count = setting_number("TRAFFIC_FLOWS", 1000, 1, MOST_SPREAD_FLOWS);
 	}
 	/* DPDK puts an answer of its own there when the port stops. */

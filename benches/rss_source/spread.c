@@ -35,7 +35,7 @@ static uint16_t read_table(uint16_t port, uint16_t queues, uint16_t *table)
 /* The fields as the frame has them, in the order in which RSS hashes them, in host byte order. */
 static void fields(uint32_t flow, enum direction direction, uint32_t tuple[3])
 {
-	uint8_t line[LINE];
+	uint8_t line[MOST_WRITTEN];
 	uint16_t ports[2];
 
 	frames_write(line, (struct order){ .flow = flow, .direction = (uint8_t)direction, .kind = DATA });

@@ -57,6 +57,14 @@ uint32_t setting_address(const char *name)
 	return ntohl(address.s_addr);
 }
 
+void setting_address6(const char *name, uint8_t address[16])
+{
+	const char *text = getenv(name);
+
+	if (!text || inet_pton(AF_INET6, text, address) != 1)
+		refuse(name, "an IPv6 address");
+}
+
 void setting_mac(const char *name, uint8_t mac[6])
 {
 	const char *text = getenv(name);

@@ -7,16 +7,19 @@
 #include <stdint.h>
 
 #define PAGE_MAGIC 0x6e61746c62736f75ull
-#define PAGE_VERSION 1
-#define PAGE_FRAME 64
+#define PAGE_VERSION 2
+#define PAGE_FRAME 128
 /* Stretches that are remembered, and turns of the polling thread in one. */
 #define PAGE_STRETCHES 512
 #define PAGE_TURNS 128
 
+/* Which packets come from a source that has flows of both address families. */
+enum families { IPV4_ALONE, IPV6_ALONE, HALF_AND_HALF, ALTERNATING };
+
 /* Why a returned frame is not what the balancer should have made of it. */
 enum fault {
 	FAULT_MAC,
-	FAULT_TTL,
+	FAULT_TTL,		/* of IPv6: the hop limit */
 	FAULT_CLIENT,		/* the client's address or port */
 	FAULT_ENDPOINT,		/* the service's or the real's */
 	FAULT_HEADER_CHECKSUM,
@@ -39,7 +42,8 @@ struct page {
 	uint64_t check_every;	/* one frame in so many */
 	uint64_t hold;		/* not 0: hand out nothing */
 	uint64_t new_rate;	/* new connections a second among uniform traffic */
-	uint64_t wanted[4];
+	uint64_t families;	/* enum families: of the packets of a source that has flows of both */
+	uint64_t wanted[3];
 
 	/* Written by the polling thread. */
 	uint64_t given[2];	/* frames handed out, forward and reverse, the warm-up's included */
@@ -47,7 +51,8 @@ struct page {
 	uint64_t warm;		/* not 0: the warm-up is over */
 	uint64_t connections;	/* begun, where the traffic opens connections */
 	uint64_t own;		/* single buffers taken: for frames of the program's own */
-	uint64_t counts[2];
+	uint64_t checked_ipv6;	/* those of `checked` that are of IPv6 */
+	uint64_t counts[1];
 
 	uint64_t checked;	/* frames verified */
 	uint64_t untouched;	/* came back as they were given: dropped, not sent */

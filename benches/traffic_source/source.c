@@ -210,7 +210,7 @@ static int source_dequeue(struct rte_mempool *mempool, void **buffers, unsigned 
 	struct pool *pool = mempool->pool_data;
 	struct order orders[MOST_BURST];
 	enum direction direction;
-	bool checking;
+	uint64_t epoch;
 
 	if (unlikely(!owner)) {
 		if (owned || rte_lcore_id() == rte_get_main_lcore() || rte_lcore_id() == LCORE_ID_ANY)
@@ -222,6 +222,8 @@ static int source_dequeue(struct rte_mempool *mempool, void **buffers, unsigned 
 		if (pool->tail - pool->head < count)
 			return -ENOBUFS;
 	}
+	/* Read before packets are chosen: what is verified was wanted when verifying began. */
+	epoch = __atomic_load_n(&page->check_epoch, __ATOMIC_ACQUIRE);
 	if (count > 1) {
 		if (unlikely(page->hold || count > MOST_BURST))
 			return -ENOBUFS;
@@ -233,7 +235,6 @@ static int source_dequeue(struct rte_mempool *mempool, void **buffers, unsigned 
 	} else {
 		page->own++;
 	}
-	checking = page->check_epoch != 0;
 	for (unsigned index = 0; index < count; index++) {
 		uint8_t *buffer = pool->ring[pool->head++ & pool->mask];
 
@@ -241,9 +242,8 @@ static int source_dequeue(struct rte_mempool *mempool, void **buffers, unsigned 
 		if (count == 1)
 			break;
 		frames_write(buffer + pool->data, orders[index]);
-		if (unlikely(checking) && is_to_be_checked())
-			*(struct note *)(buffer + pool->data - LINE) =
-				(struct note){ page->check_epoch, orders[index] };
+		if (unlikely(epoch) && is_to_be_checked())
+			*(struct note *)(buffer + pool->data - LINE) = (struct note){ epoch, orders[index] };
 	}
 	return 0;
 }

@@ -48,6 +48,12 @@ static struct {
 	struct zipf zipf;
 } set;
 
+/* Of both families, where there are both. */
+static uint64_t warm_flows(void)
+{
+	return both_families ? FAMILIES * set.flows : set.flows;
+}
+
 void traffic_setup(struct page *page)
 {
 	static const char *const patterns[] = { "uniform", "zipf", "new", "connections", NULL };
@@ -59,9 +65,13 @@ void traffic_setup(struct page *page)
 	set.flows = setting_number("TRAFFIC_FLOWS", 1000, 1, MOST_FLOWS);
 	set.random = setting_number("TRAFFIC_SEED", 1, 0, UINT64_MAX) * 2 + 1;
 	/* New connections are their own warm-up. Else each flow opens (TCP: SYN), and then is established (ACK). */
-	set.warm_frames = set.pattern >= NEW ? 0 : 2 * set.flows;
+	set.warm_frames = set.pattern >= NEW ? 0 : 2 * warm_flows();
 	page->warm = set.warm_frames == 0;
 	zipf_setup(&set.zipf, set.flows);
+	if (both_families && set.pattern != UNIFORM) {
+		fprintf(stderr, "traffic source: TRAFFIC_FAMILIES=both: expected TRAFFIC_PATTERN=uniform\n");
+		exit(2);
+	}
 }
 
 enum direction traffic_next_direction(void)
@@ -95,8 +105,9 @@ static unsigned warm_up(struct order *orders, unsigned count)
 		orders[index] = (struct order){
 			.flow = (uint32_t)(set.warmed % set.flows),
 			.direction = FORWARD,
-			.kind = set.warmed < set.flows ? SYN : ACK,
+			.kind = set.warmed < warm_flows() ? SYN : ACK,
 			.size = 0,
+			.family = set.warmed % warm_flows() < set.flows ? IPV4 : IPV6,
 		};
 	set.page->warm = set.warmed >= set.warm_frames;
 	return count;
@@ -158,6 +169,31 @@ static unsigned next_step(enum direction direction, struct order *orders, unsign
 	return 0;
 }
 
+/*
+ * Packets of the families that are wanted now. Of half and half each packet's family is drawn, so that no branch can
+ * foresee it; alternating, they come in turn. Of each family half of the flows come: as many in all as of one alone.
+ */
+static void draw_families(enum direction direction, struct order *orders, unsigned count)
+{
+	uint64_t wanted = set.page->families, flows = set.flows;
+	uint8_t always = wanted == IPV6_ALONE, drawn = wanted == HALF_AND_HALF, in_turn = wanted == ALTERNATING;
+
+	if ((drawn || in_turn) && flows > 1)
+		flows /= 2;
+	for (unsigned index = 0; index < count; index++) {
+		uint32_t random = random32();
+
+		/* The lowest bit says next to nothing about the flow, which the upper bits choose. */
+		orders[index] = (struct order){
+			.flow = below(random, flows),
+			.direction = (uint8_t)direction,
+			.kind = DATA,
+			.size = draw_size(),
+			.family = always | (drawn & random & 1) | (in_turn & index & 1),
+		};
+	}
+}
+
 unsigned traffic_next(enum direction direction, struct order *orders, unsigned count)
 {
 	if (!set.page->warm)
@@ -166,20 +202,24 @@ unsigned traffic_next(enum direction direction, struct order *orders, unsigned c
 		return 0;
 	switch (set.pattern) {
 	case UNIFORM:
+		if (both_families) {
+			draw_families(direction, orders, count);
+			return count;
+		}
 		for (unsigned index = 0; index < count; index++)
-			orders[index] = (struct order){ below(random32(), set.flows), (uint8_t)direction, DATA, draw_size() };
+			orders[index] = (struct order){ below(random32(), set.flows), (uint8_t)direction, DATA, draw_size(), IPV4 };
 		if (set.page->new_rate && direction == FORWARD && set.flows < MOST_FLOWS)
 			open_some(orders, count);
 		return count;
 	case ZIPF:
 		for (unsigned index = 0; index < count; index++)
-			orders[index] = (struct order){ zipf_draw(&set.zipf, random32()), (uint8_t)direction, DATA, draw_size() };
+			orders[index] = (struct order){ zipf_draw(&set.zipf, random32()), (uint8_t)direction, DATA, draw_size(), IPV4 };
 		return count;
 	case NEW:
 		if (direction == REVERSE)
 			return 0;
 		for (unsigned index = 0; index < count; index++)
-			orders[index] = (struct order){ (uint32_t)(set.next++ % set.flows), (uint8_t)direction, SYN, draw_size() };
+			orders[index] = (struct order){ (uint32_t)(set.next++ % set.flows), (uint8_t)direction, SYN, draw_size(), IPV4 };
 		set.page->connections += count;
 		return count;
 	case CONNECTIONS:
