@@ -10,6 +10,7 @@ import tempfile
 import time
 
 import churn
+import families
 import goals
 import machine
 import measure
@@ -24,10 +25,11 @@ from programs import Failed, Machine, dpdk_mb
 from traffic import Traffic, human, parse_count
 
 GOAL_FLOWS = (1_000, 64_000, 1_000_000, 10_000_000)
-# Bytes of table for each connection, with room for other programs' pages.
+# Bytes of table for each connection, with room for other programs' pages; of IPv6.
 TABLE_BYTES = 40
+TABLE_BYTES_IPV6 = 80
 DPDK_MB = 2 * 112 + 16
-PARTS = ("flows", "kinds", "skew", "stock", "opening", "cost", "changes", "bounds", "full", "traces", "stages", "scaling")
+PARTS = ("flows", "families", "kinds", "skew", "stock", "opening", "cost", "changes", "bounds", "full", "traces", "stages", "scaling")
 # Points of "kinds".
 KINDS = 5
 QUICK_ROUNDS = 9
@@ -45,7 +47,7 @@ def arguments():
     add("--quick", action="store_true", help=f"1k and 1M flows, {QUICK_ROUNDS} rounds, nothing else")
     add("--smoke", action="store_true", help="only whether the instrument works: 1k flows, one short round, ordinary pages and priority")
     add("--only", default=",".join(PARTS),
-        help="what to run: flows; kinds (sides, protocols, sizes); skew (Zipf, against 64k); stock (4,096 frames of net_pcap, no plugin); opening (connections a second); "
+        help="what to run: flows; families (IPv6, and both at once, against IPv4); kinds (sides, protocols, sizes); skew (Zipf, against 64k); stock (4,096 frames of net_pcap, no plugin); opening (connections a second); "
         "cost (of a new connection's packet); changes (of reals meanwhile); bounds (work in one turn); full (a table kept full); traces (those that other "
         "balancers were measured on); stages (cycles by stage, times of turns); scaling (workers on both cores, over a simulated NIC with RSS)")
     add("--flows", help="numbers of flows, as 1k,64k,1M,10M; traces are of 1k,32k,64k,1M")
@@ -74,7 +76,7 @@ def points(options):
     """What is compared, in order."""
     flows = [parse_count(text) for text in options.flows.split(",")] if options.flows else None
     flows = flows or ([1_000] if options.smoke else [1_000, 1_000_000] if options.quick else GOAL_FLOWS)
-    only = ["flows"] if options.quick else ["flows", "traces"] if options.smoke else options.only.split(",")
+    only = ["flows"] if options.quick else ["flows", "families", "traces"] if options.smoke else options.only.split(",")
     if unknown := set(only) - set(PARTS):
         raise SystemExit(f"perf: --only: {', '.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")
     base = {key: getattr(options, key) for key in ("pattern", "direction", "protocols", "sizes", "services")}
@@ -137,6 +139,13 @@ def run(options, result, host):
         point = measure.run_point(host, traffic, options.binaries, count, seconds, lambda *_: None, capacity=options.capacity, against=options.against)
         result["points"].append(point)
         show(point)
+    if "families" in only:
+        print()
+        for flows in family_flows(options):
+            found = families.run(host, options.binaries, flows, rounds, seconds)
+            result["families"].append(found)
+            families.show(found)
+            show_proof(found["proof"])
     if "stock" in only:
         point = stock.run(host, options.binaries, rounds, seconds)
         result["points"].append(point)
@@ -190,6 +199,12 @@ def run(options, result, host):
         print(f"SKIPPED: {skipped}", flush=True)
 
 
+def family_flows(options):
+    if options.smoke and not options.flows:
+        return [1_000]
+    return [parse_count(text) for text in options.flows.split(",")] if options.flows else families.FLOWS
+
+
 def stage_traffic(options):
     counts = [parse_count(text) for text in options.flows.split(",")] if options.flows else GOAL_FLOWS
     return [Traffic(flows=count, services=options.services) for count in counts]
@@ -204,7 +219,7 @@ def scaling_flows(options, result):
 
 
 def all_proofs(result):
-    found = [*result["points"], *result["opening"], *(result[part] for part in SINGLE if result[part]), *result["traces"], *result["stages"], *result["scaling"]]
+    found = [*result["points"], *result["families"], *result["opening"], *(result[part] for part in SINGLE if result[part]), *result["traces"], *result["stages"], *result["scaling"]]
     return [(each["name"], each["proof"]) for each in found]
 
 
@@ -216,7 +231,7 @@ def merged(paths):
             results.append(json.load(file))
     first, *others = results
     for other in others:
-        for key in ("points", "opening", "traces", "stages", "scaling", "skipped"):
+        for key in ("points", "families", "opening", "traces", "stages", "scaling", "skipped"):
             first[key] = first.get(key, []) + other.get(key, [])
         for key in (*SINGLE, "peers"):
             first[key] = first.get(key) or other.get(key)
@@ -239,6 +254,9 @@ def pages_needed(options):
     if "stages" in only and not options.flows:
         most = max(most, GOAL_FLOWS[-1])
     needed = DPDK_MB + TABLE_BYTES * most // 10**6 * (2 if options.against else 1) + 64
+    if "families" in only:
+        of_families = max(measure.DEFAULT_CAPACITY, *family_flows(options))
+        needed = max(needed, DPDK_MB + (TABLE_BYTES + TABLE_BYTES_IPV6) * of_families // 10**6 + 64)
     if "skew" in only:
         needed = max(needed, 2 * DPDK_MB + TABLE_BYTES * (GOAL_FLOWS[-1] + measure.DEFAULT_CAPACITY) // 10**6 + 64)
     if "cost" in only:
@@ -274,7 +292,7 @@ def main():
         "natlb": machine.version(os.path.join(options.binaries, "lbd")),
         "memory": pages.memory, "memory_note": pages.note, "priority": priority,
         "load_before": machine.load(), "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": sys.argv[1:], "points": [], "opening": [], "traces": [], "stages": [], "scaling": [], "skipped": [],
+        "command": sys.argv[1:], "points": [], "families": [], "opening": [], "traces": [], "stages": [], "scaling": [], "skipped": [],
         **dict.fromkeys(SINGLE),
     }  # fmt: skip
     print(f"{result['natlb']}; {result['machine']['cpu']}, {pages.memory} pages ({pages.note}), "

@@ -6,13 +6,15 @@ from peers import compare
 
 FLOWS = {1_000: (0.93, 31), 64_000: (0.85, 39), 1_000_000: (0.76, 49), 10_000_000: (0.67, 63)}
 TABLE_MIB = 384
+# To IPv4's rate.
+TO_IPV4 = {"ipv6": ("IPv6", 0.80), "half": ("half and half", 0.85)}
 UNIFORM = {"pattern": "uniform", "direction": "mixed", "protocols": "mix", "sizes": "64"}
 
 
 def is_uniform(point):
     """Whether a point is of the traffic that the goals are set for."""
     traffic = point["traffic"]
-    return not traffic["trace"] and all(traffic[key] == value for key, value in UNIFORM.items())
+    return not traffic["trace"] and traffic.get("families", "ipv4") == "ipv4" and all(traffic[key] == value for key, value in UNIFORM.items())
 
 
 def human(number):
@@ -45,7 +47,7 @@ def judge(result):
         if flows in uniform:
             found = uniform[flows]["net_cycles"]["natlb"]["median"]
             judged.append(at_most(f"net of io, {human(flows)} flows", net, found, "cycles a packet", 1))
-    judged += table(uniform) + skewed(result) + opened(result) + kept(result) + traced(result) + scaled(result)
+    judged += table(uniform) + of_families(result) + skewed(result) + opened(result) + kept(result) + traced(result) + scaled(result)
     return judged
 
 
@@ -53,6 +55,14 @@ def table(uniform):
     lines = uniform.get(10_000_000, {}).get("memory", [])
     found = [int(mib) for line in lines for mib in re.findall(r"(\d+) MiB of connection table", line)]
     return [at_most("10 M connections, memory of the table", TABLE_MIB, found[0], "MiB", 0)] if found else []
+
+
+def of_families(result):
+    return [
+        at_least(f"{name} : IPv4, {human(found['flows'])} flows", wanted, found["to_ipv4"]["natlb"][kind]["median"])
+        for kind, (name, wanted) in TO_IPV4.items()
+        for found in result.get("families", [])
+    ]
 
 
 def skewed(result):

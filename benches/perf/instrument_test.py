@@ -10,6 +10,7 @@ import unittest
 from collections import Counter
 from xml.etree import ElementTree
 
+import families
 import goals
 import measure
 import peers
@@ -56,6 +57,20 @@ def staged(flows):
     }  # fmt: skip
 
 
+def family_rounds():
+    """Three rounds on a machine that slows down: natlb has 0.82 of its IPv4 rate over IPv6 and 0.84 over both, 5tswap 0.9."""
+    shares = {"io": (1, 1, 1), "5tswap": (0.9, 0.95, 0.96), "natlb": (0.82, 0.84, 0.9)}
+    rounds = []
+    for speed in (1, 0.8, 0.5):
+        rates = {what: dict(zip(families.FAMILIES, (base, *(base * share for share in shares[what])))) for what, base in (("io", 50), ("5tswap", 40), ("natlb", 20))}
+        rounds.append({what: {kind: {"mpps": speed * rate, "cycles": 2600 / rate} for kind, rate in kinds.items()} for what, kinds in rates.items()})
+    return rounds
+
+
+def of_families(flows):
+    return {"name": f"{flows} of each", "flows": flows, **families.judged(family_rounds()), "proof": {"problems": []}}
+
+
 def scaling_rounds():
     """Two starts of two rounds, half of the packets handed over: io scales 2 times, natlb 1.9 times."""
     cycles = {"io 1": 50, "io 2": 50, "5tswap 1": 75, "5tswap 2": 75, "natlb 1": 95, "natlb 2": 100, "natlb 2 software": 220}
@@ -76,7 +91,7 @@ def a_result():
         "natlb": "lbd 1", "machine": {"cpu": "some"}, "memory": "huge", "memory_note": "", "priority": 20, "load_before": [], "began": "now",
         "command": ["--only", "flows"], "skipped": ["stages: why"],
         "points": [point(count, (50, 36, 30)) for count in (1_000, 64_000, 10_000_000)] + [point(1_000_000, (50, 36, 28), direction="forward")],
-        "opening": [], "peers": peers.data(), "traces": [trace(flows, way, 30) for way in peers.WAYS for flows in peers.FLOWS],
+        "families": [of_families(1_000), of_families(64_000)], "opening": [], "peers": peers.data(), "traces": [trace(flows, way, 30) for way in peers.WAYS for flows in peers.FLOWS],
         "stages": [staged(1_000), staged(1_000_000)], "scaling": [scaled(1_000), scaled(64_000)],
         "skew": {**strain, "ratio": spread(0.95), "to_5tswap": {"zipf": spread(0.6), "uniform": spread(0.63)}},
         "cost": {**strain, "cycles": {what: spread(100) for what in ("io", "established", "new")}, "ratio": spread(1.9), "net_ratio": spread(2.1)},
@@ -189,6 +204,8 @@ class Goals(unittest.TestCase):
             "natlb : 5tswap, 10 M flows": True,
             "net of io, 10 M flows": True,
             "10 M connections, memory of the table": True,
+            "IPv6 : IPv4, 1 k flows": True,
+            "half and half : IPv4, 64 k flows": False,
             "Zipf over 10 M flows : uniform over 64 k, each to its 5tswap": True,
             "a new connection's packet : an established one's, 10 M": True,
             "entries examined in one turn": True,
@@ -200,12 +217,45 @@ class Goals(unittest.TestCase):
         for name, met in expected.items():
             self.assertEqual(judged[name]["met"], met, judged[name])
 
+    def test_both_families_are_not_judged_as_ipv4(self):
+        both = point(1_000, (50, 36, 30), families="both")
+        self.assertEqual(goals.judge({"points": [both], "opening": []}), [])
+
     def test_scaling_without_priority_is_not_judged(self):
         self.assertFalse([each for each in goals.judge({**a_result(), "priority": 0}) if "two workers" in each["name"]])
 
     def test_what_was_not_run_is_not_judged(self):
         empty = {"points": [], "opening": []}
         self.assertEqual(goals.judge(empty), [])
+
+
+class Families(unittest.TestCase):
+    def test_ratios_are_of_one_round(self):
+        found = families.judged(family_rounds())
+        for what, kind, expected in (("natlb", "ipv6", 0.82), ("natlb", "half", 0.84), ("5tswap", "ipv6", 0.9), ("io", "half", 1)):
+            ratio = found["to_ipv4"][what][kind]
+            for key in ("least", "median", "most"):
+                self.assertAlmostEqual(ratio[key], expected)
+            self.assertEqual(ratio["rounds"], 3)
+        self.assertAlmostEqual(found["to_5tswap"]["ipv6"]["median"], 0.5 * 0.82 / 0.9)
+        self.assertAlmostEqual(found["net_cycles"]["ipv4"]["median"], 2600 / 20 - 2600 / 50)
+
+    def test_no_kind_always_comes_first_or_follows_the_same_one(self):
+        orders = [families.order(number) for number in range(8)]
+        for kinds in orders:
+            self.assertEqual(set(kinds), set(families.FAMILIES))
+        for place in range(len(families.FAMILIES)):
+            self.assertEqual(Counter(kinds[place] for kinds in orders), dict.fromkeys(families.FAMILIES, 2))
+        for kind in families.FAMILIES:
+            self.assertGreater(len({kinds[kinds.index(kind) - 1] for kinds in orders if kinds[0] != kind}), 1)
+
+    def test_a_source_that_sends_another_family_is_noticed(self):
+        right = {"ipv4": (1000, 0), "ipv6": (1000, 1000), "half": (1000, 530)}
+        wrong = {"ipv4": (1000, 1), "ipv6": (1000, 999), "half": (1000, 600)}
+        for kind in right:
+            self.assertTrue(families.are_of(kind, *right[kind]))
+            self.assertFalse(families.are_of(kind, *wrong[kind]))
+            self.assertFalse(families.are_of(kind, 0, 0))
 
 
 class Scaling(unittest.TestCase):
@@ -247,7 +297,7 @@ class Report(unittest.TestCase):
             with open(report.write(a_result(), directory)) as file:
                 page = file.read()
         pictures = re.findall(r"<svg.*?</svg>", page, re.S)
-        self.assertEqual(len(pictures), 7)
+        self.assertEqual(len(pictures), 8)
         for picture in pictures:
             ElementTree.fromstring(picture)
         for outside in ("http", "src=", "@import", "url("):

@@ -1,7 +1,9 @@
 """The page's pictures, from the figures of perf.json."""
 
 import drawing
+import goals
 from drawing import Plot, bar, human, legend, line, round_steps, svg, text
+from families import NAMES
 from measure import middle_half
 
 PROGRAMS = ("io", "5tswap", "natlb")
@@ -135,6 +137,39 @@ def peers(traces, others, way):
                 plot.value(count, mpps, f"{mpps:.1f}", below=True)
     plot.names_at_end([(points[-1][1], KINDS.get(name) or PEERS[name], name) for name, points in curves.items()])
     return plot.svg(f"Traces that other balancers were measured on, {way}")
+
+
+FAMILIES = {"ipv6": "natlb", "half": "stage4", "alternating": "swap"}
+
+
+def families(found):
+    """For each number of flows, natlb's rates over IPv6 and over both families, as parts of its rate over IPv4: with the quartiles, and the goals."""
+    height, right, top = 320, drawing.WIDTH - 20, 44
+    bottom = height - 48
+    ratios = [(each, each["to_ipv4"]["natlb"]) for each in found]
+    most = max(1.1, max(spread["upper"] for _, ratio in ratios for spread in ratio.values()) * 1.1)
+    step = (right - LEFT) / len(found)
+    y = lambda ratio: bottom - ratio / most * (bottom - top)
+    parts = []
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        parts += [line(LEFT, y(tick), right, y(tick), "grid"), text(LEFT - 8, y(tick) + 4, f"{tick:g}", "end", "faint")]
+    for index, (each, ratio) in enumerate(ratios):
+        width = min(step / (len(FAMILIES) + 1), 90)
+        middle = LEFT + (index + 0.5) * step
+        for number, (kind, colour) in enumerate(FAMILIES.items()):
+            spread, at = ratio[kind], middle + (number - len(FAMILIES) / 2) * width
+            lower, upper = middle_half(spread)
+            said = f"{NAMES[kind]}, {human(each['flows'])} flows: {spread['median']:.3f} of IPv4's rate ({lower:.3f} to {upper:.3f})"
+            parts.append(bar(at + 3, y(spread["median"]), width - 6, bottom - y(spread["median"]), f"fill {colour}", said))
+            parts.append(line(at + width / 2, y(lower), at + width / 2, y(upper), "axis"))
+            if kind in goals.TO_IPV4:
+                goal = y(goals.TO_IPV4[kind][1])
+                parts.append(line(at + 3, goal, at + width - 3, goal, "rate"))
+            parts.append(text(at + width / 2, y(upper) - 6, f"{spread['median']:.2f}", kind="value"))
+        parts.append(text(middle, bottom + 19, f"{human(each['flows'])} flows"))
+    parts += [line(LEFT, bottom, right, bottom, "axis"), text(LEFT, top - 8, "times IPv4's rate; dotted: the goals", "start", "faint")]
+    parts += legend([(colour, f"natlb, {NAMES[kind]}") for kind, colour in FAMILIES.items()], LEFT, 14)
+    return svg(parts, "Rates over IPv6 and both families, against IPv4's", height)
 
 
 SCALED = {"io": "io", "5tswap": "swap", "natlb": "natlb", "software": "stage5"}

@@ -7,6 +7,7 @@ import goals
 import measure
 import pictures
 from drawing import human
+from families import NAMES, PROGRAMS
 from peers import compare
 
 # Frames of 64 bytes a second that fill an Ethernet link: 20 bytes of preamble and gap with each.
@@ -135,6 +136,31 @@ def opening(result):
     return ["<h2>New connections</h2>", table(["traffic", "M connections/s", "Mpps", "cycles a packet", "live"], rows)]
 
 
+def families(result):
+    found = result.get("families")
+    if not found:
+        return []
+    rows = [
+        [
+            f"{human(each['flows'])} flows" if kind == "ipv4" else "", name, *(middle(each["mpps"][what][kind]) for what in PROGRAMS),
+            middle(each["to_5tswap"][kind], 2), middle(each["net_cycles"][kind], 0),
+            "" if kind == "ipv4" else f'<b>{middle(each["to_ipv4"]["natlb"][kind], 3)}</b>',
+            "" if kind == "ipv4" else middle(each["to_ipv4"]["io"][kind], 3),
+        ]
+        for each in found
+        for kind, name in NAMES.items()
+    ]  # fmt: skip
+    return [
+        "<h2>IPv6</h2>",
+        note(
+            "One lbd that serves both families, in turns over IPv4 alone, IPv6 alone, and both in every burst; as many connections each. Half and half: the family "
+            "of each packet is drawn, which no processor foresees; alternating: they come in turn. Frames of 84 bytes in all, about the least that holds TCP over IPv6. To IPv4’s: rates of one round, of the same program."
+        ),
+        pictures.families(found),
+        table(["", "", *(f"{what}, Mpps" for what in PROGRAMS), "natlb : 5tswap", "net cycles", "natlb to IPv4’s", "io to IPv4’s"], rows),
+    ]
+
+
 def scaling(result):
     found = result.get("scaling")
     if not found:
@@ -208,7 +234,7 @@ def sentences(result):
 
 
 def proof(result):
-    named = [(each["name"], each["proof"]) for each in result["points"] + result["opening"] + result.get("traces", []) + result.get("stages", []) + result.get("scaling", [])]
+    named = [(each["name"], each["proof"]) for each in result["points"] + result.get("families", []) + result["opening"] + result.get("traces", []) + result.get("stages", []) + result.get("scaling", [])]
     named += [(result[part]["name"], result[part]["proof"]) for part in ("skew", "cost", "changes", "bounds", "full") if result.get(part)]
     rows = []
     for name, found in named:
@@ -250,7 +276,7 @@ def write(result, output):
             "One polled core, no NIC: it also makes the frames and takes them back. Programs run in turns under the same conditions; Mpps are per second of the "
             "polling thread’s CPU time; medians of the rounds, with their quartiles. Net cycles are natlb’s less those of io."
         ),
-        *reached(result), *throughput(uniform), *stages(result),
+        *reached(result), *throughput(uniform), *families(result), *stages(result),
         *(["<h2>Other kinds of traffic</h2>", table(HEAD, [point_row(point) for point in others])] if others else []),
         *([note("IMIX: IPv4 lengths of 46, 576 and 1500 bytes as 7 : 4 : 1, in frames of 1514 bytes: net_null delivers one length only.")] if others else []),
         *opening(result), *scaling(result), *sentences(result), *peers(result), *proof(result), *machine(result),
