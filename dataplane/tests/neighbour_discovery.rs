@@ -116,7 +116,8 @@ fn a_solicitation_for_an_own_address_is_answered_to_its_sender() {
     assert_eq!(lab.counters().answers.get(), 6);
 }
 
-/// The source's MAC is the one in the option, whoever sent the frame; without the option, the frame's (RFC 4861 §7.2.4).
+/// The source's MAC is the one in the option, whoever sent the frame; without the option, the frame's (RFC 4861
+/// §7.2.4).
 #[test]
 fn an_answer_goes_to_the_mac_in_the_option() {
     let mut lab = lab();
@@ -215,8 +216,8 @@ fn what_routers_say_is_ignored_and_counted() {
     assert_eq!(events(&mut lab), []);
 }
 
-/// RFC 4861 §7.2.3, §7.2.5: a solicitation tells where its sender is; of an advertisement the flags say whether it is an
-/// answer, and whether it replaces what is known.
+/// RFC 4861 §7.2.3, §7.2.5: a solicitation tells where its sender is; of an advertisement the flags say whether it is
+/// an answer, and whether it replaces what is known.
 #[test]
 fn a_known_neighbours_new_mac_is_told_with_what_it_is_worth() {
     let to_us = (VIP_MAC, VIP6);

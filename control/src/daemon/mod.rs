@@ -283,8 +283,9 @@ impl ControlThread {
         }
     }
 
-    /// On links where no port has an address of its own of a family, hosts of it are asked from a VIP. `changed` are the
-    /// own addresses that came or went, so that the others are looked at only if one of them has to take another's place.
+    /// On links where no port has an address of its own of a family, hosts of it are asked from a VIP. `changed` are
+    /// the own addresses that came or went, so that the others are looked at only if one of them has to take another's
+    /// place.
     fn choose_vips(&mut self, snapshot: &Snapshot, changed: &BTreeMap<IpAddr, u16>) {
         for interface in self.neighbours.interfaces_mut() {
             let answers = |interfaces: u16| interfaces & interface.id.bit() != 0;

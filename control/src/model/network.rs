@@ -70,8 +70,8 @@ fn add_link_local(interface: &mut Interface) -> bool {
 pub struct Network {
     /// By `EthPortId`.
     pub eth_ports: Vec<EthPort>,
-    /// By `InterfaceId`. One that has an address of IPv6 has a link-local one (RFC 4291 §2.8): the last, and made of its
-    /// MAC, if none is configured.
+    /// By `InterfaceId`. One that has an address of IPv6 has a link-local one (RFC 4291 §2.8): the last, and made of
+    /// its MAC, if none is configured.
     pub interfaces: Vec<Interface>,
     /// Besides those that follow from the interfaces' addresses.
     pub routes: Vec<Route>,

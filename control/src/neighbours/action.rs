@@ -49,8 +49,8 @@ pub struct SmallFrame {
 }
 
 impl SmallFrame {
-    /// With this message, which has an Ethernet header and is no longer than [`SMALL_FRAME`], and zeros up to Ethernet's
-    /// minimum.
+    /// With this message, which has an Ethernet header and is no longer than [`SMALL_FRAME`], and zeros up to
+    /// Ethernet's minimum.
     pub(super) fn new(interface: InterfaceId, message: &[u8]) -> Self {
         let mut bytes = [0; SMALL_FRAME];
         bytes[..message.len()].copy_from_slice(message);

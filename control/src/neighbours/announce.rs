@@ -1,9 +1,9 @@
 //! Telling the links which addresses are ours when they appear, when a link is back and when an interface's MAC is
 //! another, so that hosts and switches that knew another place for them forget it.
 //!
-//! In IPv4 each announcement is two frames of ARP, a request and a reply (RFC 5944 §4.6 has both): some devices heed only
-//! one of them. In IPv6 it is an unsolicited neighbour advertisement (RFC 4861 §7.2.6), and before the first one a probe
-//! asks whether another has the address (RFC 4862 §5.4). It is used meanwhile: a VIP that moves here from another
+//! In IPv4 each announcement is two frames of ARP, a request and a reply (RFC 5944 §4.6 has both): some devices heed
+//! only one of them. In IPv6 it is an unsolicited neighbour advertisement (RFC 4861 §7.2.6), and before the first one a
+//! probe asks whether another has the address (RFC 4862 §5.4). It is used meanwhile: a VIP that moves here from another
 //! balancer is to be in force at once. Who answers the probe is reported as any other claim to an own address.
 //!
 //! An announcement is repeated, since one that comes while a switch's interface is not forwarding yet is lost.

@@ -76,8 +76,8 @@ impl Neighbours {
         self.ask(key, now);
     }
 
-    /// A host has said where it is: in a `reply` to us or unasked, and in a way that `replaces` another MAC or leaves it
-    /// to be checked.
+    /// A host has said where it is: in a `reply` to us or unasked, and in a way that `replaces` another MAC or leaves
+    /// it to be checked.
     pub(super) fn heard(
         &mut self,
         key: NeighbourKey,

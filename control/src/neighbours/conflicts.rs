@@ -1,6 +1,6 @@
-//! Own addresses that another station on the link says are its (RFC 5227 §2.4, RFC 4862 §5.4). natlb keeps an address whatever
-//! happens, as the clause leaves to routers and well-known hosts: it defends it, seldom enough that two that do so do
-//! not flood the link, and says so.
+//! Own addresses that another station on the link says are its (RFC 5227 §2.4, RFC 4862 §5.4). natlb keeps an address
+//! whatever happens, as the clause leaves to routers and well-known hosts: it defends it, seldom enough that two that
+//! do so do not flood the link, and says so.
 
 use super::Moment;
 use dataplane::names::ids::NeighbourKey;

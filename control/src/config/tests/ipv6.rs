@@ -239,3 +239,32 @@ fn tables_take_40_and_72_bytes_for_each_connection() {
     assert!(each[0] > 39.0 && each[0] < 41.0 && each[1] > 71.0 && each[1] < 73.5, "{each:?}");
     assert_eq!(Capacity { ipv6: 0, ..capacity }.table_bytes()[1], 0);
 }
+
+/// RFC 4291 §2.8: an interface with an address of IPv6 has a link-local one, of its MAC unless one is configured, and
+/// it goes with the MAC.
+#[test]
+fn interfaces_with_ipv6_have_link_local_addresses() {
+    let configured = both("", "", "").replace("\"fd00:20::8/64\"", "\"fd00:20::8/64\", \"fe80::8/64\"");
+    let config = parse(&configured).unwrap();
+    let mac = |last: u8| Mac([2, 0, 0, 0, 0, last]);
+    let mut network =
+        config.network(|port| (mac(port as u8 + 1), 1500, dataplane::snapshot::Steering::Software));
+    let addresses = |network: &crate::model::Network, interface: usize| -> Vec<String> {
+        network.interfaces[interface].addresses.iter().map(ToString::to_string).collect()
+    };
+    let of_vip0 = |link_local: &str| ["192.168.10.100/24", "fd00:10::100/64", link_local].map(str::to_owned);
+    let of_dip0 = ["10.0.0.8/24", "fd00:20::8/64", "fe80::8/64"].map(str::to_owned);
+    assert_eq!(addresses(&network, 0), of_vip0("fe80::ff:fe00:1/64"));
+    assert_eq!(addresses(&network, 1), of_dip0);
+    for interface in 0..2 {
+        network.set_link(interface, mac(9), 1400);
+    }
+    assert_eq!(addresses(&network, 0), of_vip0("fe80::ff:fe00:9/64"));
+    assert_eq!(addresses(&network, 1), of_dip0, "it is configured");
+    assert!(network.is_own("fe80::ff:fe00:9".parse().unwrap()));
+
+    let only_ipv4 = both("", "", "").replace(", \"fd00:20::8/64\"", "");
+    let network =
+        parse(&only_ipv4).unwrap().network(|_| (mac(1), 1500, dataplane::snapshot::Steering::Software));
+    assert_eq!(addresses(&network, 1), ["10.0.0.8/24"]);
+}
