@@ -9,7 +9,7 @@ from .testbed import Testbed, Unavailable
 
 # Importing a module registers its tests.
 from . import test_scheduling, test_listing, test_connections, test_transfer, test_wire  # noqa: F401
-from . import test_changes, test_gateway, test_icmp, test_path_mtu, test_neighbours  # noqa: F401
+from . import test_changes, test_gateway, test_icmp, test_path_mtu, test_neighbours, test_neighbours6  # noqa: F401
 from . import test_fragments, test_lifecycle, test_devices, test_interfaces, test_offloads, test_noise  # noqa: F401
 from . import test_persistence, test_one_packet, test_thresholds, test_removal, test_ports  # noqa: F401
 from . import test_workers, test_readme  # noqa: F401
