@@ -8,14 +8,13 @@ use crate::nic_steering::Steering;
 use crate::placement::{QueuePlan, hand_over_buffers, numa_node};
 use crate::rings::{self, PortShape, Sizes, TooFew, Wanted};
 use crate::starting::Starting;
-use control::config::{Config, Hugepages};
+use control::config::{self, Config, Hugepages};
 use control::devices::{DeviceStatus, Devices};
 use control::host_interface::{Footing, HostInterface};
-use control::nic_steering::Way;
 use dataplane::counters::PortCounters;
 use dataplane::exchange::peers::Peers;
+use dataplane::names::family::IpVersion;
 use dataplane::names::mac::Mac;
-use dataplane::snapshot;
 use dataplane::steering::OwnerMap;
 use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues};
 use std::net::IpAddr;
@@ -59,6 +58,8 @@ pub(crate) struct DpdkDevices {
     interfaces: Interfaces,
     plans: Vec<QueuePlan>,
     steering: Steering<EthPort>,
+    /// By port: whether it has addresses of IPv4, and of IPv6.
+    families: Vec<[bool; 2]>,
     sizes: Sizes,
     /// Every port's pools. They go after all ports (fields are dropped in order): a port's transmit
     /// ring holds frames of the others' pools until it is closed.
@@ -73,6 +74,7 @@ impl DpdkDevices {
         // All ports follow one map, so all must be known before the first is configured.
         let sides: Vec<_> = config.eth_ports.iter().map(|port| port.interface.side).collect();
         let mut steering = Steering::choose(&sides, &ports, config.eal.workers.len(), config.steering)?;
+        let families = config.eth_ports.iter().map(families).collect();
         let interfaces = Interfaces::find(&ports)?;
         let plans = plan_queues(config, &ports, &mut steering);
         let shapes: Vec<_> = ports.iter().zip(&plans).map(|(port, plan)| shape(port, plan)).collect();
@@ -92,7 +94,7 @@ impl DpdkDevices {
         let most = (0..ports.len()).map(needed).max().unwrap_or(0);
         warn_of_few_buffers(config, &sizes, &shapes, most, &steering);
         let pools = ports.iter().flat_map(|port| port.pools().iter().cloned()).collect();
-        Ok(Self { ports, interfaces, plans, steering, sizes, _pools: pools })
+        Ok(Self { ports, interfaces, plans, steering, families, sizes, _pools: pools })
     }
 
     /// Frames that each worker may hold.
@@ -169,6 +171,12 @@ fn plan_queues(config: &Config, ports: &[EthPort], steering: &mut Steering<EthPo
     ports.iter().enumerate().map(plan).collect()
 }
 
+/// Whether a port has addresses of IPv4, and of IPv6.
+fn families(port: &config::EthPort) -> [bool; 2] {
+    let has = |of: fn(&IpAddr) -> bool| port.interface.addresses.iter().any(|prefix| of(&prefix.addr()));
+    [has(IpAddr::is_ipv4), has(IpAddr::is_ipv6)]
+}
+
 fn shape(port: &EthPort, plan: &QueuePlan) -> PortShape {
     let (rx, tx) = port.ring_limits();
     PortShape { uses: port.ring_use(), rx, tx, tx_queues: plan.tx }
@@ -211,7 +219,12 @@ fn warn_of_few_buffers(
             sizes.enough
         );
     }
-    let software = (0..shapes.len()).find(|index| workers > 1 && steering.is_software(*index));
+    let hands_over = |index: &usize| {
+        let is_by_device = |version| steering.steered_by(*index).is_by_device(version);
+        let of_ipv6 = families(&config.eth_ports[*index])[1] && !is_by_device(IpVersion::Six);
+        !is_by_device(IpVersion::Four) || of_ipv6
+    };
+    let software = (0..shapes.len()).find(|index| workers > 1 && hands_over(index));
     let needed = taken + hand_over_buffers(workers);
     if let Some(index) = software.filter(|_| needed > buffers.count) {
         log::warn!(
@@ -328,7 +341,8 @@ fn start_port(
     }
     log::info!("{}: {} ({}), MAC {}", port.name, port.device, device.driver(), Mac(device.mac()));
     if workers > 1 {
-        let (way, rx, tx) = (&steering.ways[index], plan.rx, plan.tx);
+        let way = steering.line(index, families(port));
+        let (rx, tx) = (plan.rx, plan.tx);
         log::info!(
             "{}: packets find their worker {way}; {rx} queues to receive, {tx} to transmit",
             port.name
@@ -367,11 +381,8 @@ impl Devices for DpdkDevices {
             // Every link carries packets of 68 bytes (RFC 791, 3.2).
             mtu: interface.map_or(port.mtu(), |interface| interface.mtu.min(port.mtu()).max(68)),
             link_up: interface.map_or_else(|| port.link().up, |interface| interface.is_running),
-            steered_by: match self.steering.ways[index] {
-                Way::ZeroWindow { .. } | Way::ClientAlone { .. } => snapshot::Steering::Device,
-                Way::OneWorker | Way::Software { .. } => snapshot::Steering::Software,
-            },
-            steering: self.steering.ways[index].to_string(),
+            steered_by: self.steering.steered_by(index),
+            steering: self.steering.line(index, self.families[index]),
             counted: port.stats().ok().map(|stats| PortCounters {
                 rx_packets: Some(stats.rx_packets),
                 tx_packets: Some(stats.tx_packets),

@@ -1,16 +1,20 @@
 //! Sets the ports' NICs up (hash keys, redirection tables, flow rules), so that packets reach their connection's owner.
 
 use crate::Failure;
-use control::nic_steering::{Abilities, Client, Mode, Narrowing, Plan, Way, plan};
-use dataplane::names::family::V4;
+use control::nic_steering::{Abilities, Client, Mode, Narrowing, Plan, Preferred, Way, plan};
 use dataplane::names::side::Side;
-use dataplane::steering::{
-    ClientBits, Family, Indirection, LARGEST_TABLE, OwnerMap, Unsuitable, ZeroWindow, free_key,
-};
+use dataplane::snapshot;
+use dataplane::steering::{Family, Indirection, LARGEST_TABLE, OwnerMap, Unsuitable, ZeroWindow, free_key};
 use dpdk::{Errno, EthPort, HashType, HashTypes, RssCapabilities, RssConfig, RssRule, RuleRefused};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+
+/// Bytes of a key that IPv4 packets are hashed by: 12 bytes of addresses and ports, and 32 bits.
+const KEY_OF_IPV4: usize = 16;
+
+/// Bytes of the longest key of a NIC: ice's and i40e's.
+const LONGEST_KEY: usize = 52;
 
 /// Drivers that narrow a hash to the source or the destination by flow rules alone.
 const BY_RULES: [&str; 3] = ["net_ice", "net_i40e", "net_iavf"];
@@ -71,10 +75,10 @@ impl Nic for EthPort {
         rss: &RssConfig,
         table: &[u16],
     ) -> Result<RssRule, RuleRefused> {
-        let Some(address) = V4::address(address) else {
-            return Err(RuleRefused { errno: Errno::NOT_SUPPORTED, why: "IPv6".to_owned() });
-        };
-        self.add_rss_rule_to(address, rss, table)
+        match address {
+            IpAddr::V4(address) => self.add_rss_rule_to(address, rss, table),
+            IpAddr::V6(_) => Err(RuleRefused { errno: Errno::NOT_SUPPORTED, why: "IPv6".to_owned() }),
+        }
     }
 }
 
@@ -102,34 +106,62 @@ struct Rules<R> {
 /// The way of each port, and the one map that all of them follow.
 pub(crate) struct Steering<N: Nic> {
     pub(crate) ways: Vec<Way>,
+    preferred: Preferred,
     map: OwnerMap,
     key: Key,
+    /// What a key has behind the bytes that count for IPv4.
+    behind_ipv4: Vec<u8>,
     /// By port.
     rules: Vec<Rules<N::Rule>>,
 }
 
 impl<N: Nic> Steering<N> {
     /// Chooses for ports with these sides, and draws the secrets.
-    pub(crate) fn choose(sides: &[Side], nics: &[N], workers: usize, mode: Mode) -> Result<Self, Failure> {
-        let abilities: Vec<_> = sides.iter().zip(nics).map(|(side, nic)| abilities(*side, nic)).collect();
-        let Plan { ways, entries, zero_window } = plan(&abilities, workers, mode);
+    pub(crate) fn choose(
+        sides: &[Side],
+        nics: &[N],
+        workers: usize,
+        (mode, preferred): (Mode, Preferred),
+    ) -> Result<Self, Failure> {
+        let abilities = sides.iter().zip(nics).map(|(side, nic)| abilities(*side, nic, preferred));
+        let Plan { ways, entries, zero_window } =
+            plan(&abilities.collect::<Vec<_>>(), workers, mode, preferred);
         let rules = ways.iter().map(|_| Rules { narrowing: Vec::new(), to: HashMap::new() }).collect();
         let chosen = Indirection::shuffled(entries, workers, random).and_then(|table| {
             let alone = ways.iter().any(|way| matches!(way, Way::ClientAlone { .. }));
+            let software = OwnerMap::random(table.clone(), random)?;
+            let family = preferred.family();
             let (key, map) = match zero_window {
                 Some(hashed) => {
-                    let pair = ZeroWindow::random(Family::V4, hashed, &table, random)?;
-                    (Key::ZeroWindow(pair), pair.owner_map(table)?)
+                    let pair = ZeroWindow::random(family, hashed, &table, random)?;
+                    (Key::ZeroWindow(pair), pair.owner_map(software)?)
                 }
-                None if !alone => (Key::None, OwnerMap::random(table, random)?),
+                None if !alone => (Key::None, software),
                 None => {
                     let key = free_key(&table, random)?;
-                    (Key::Free(key), OwnerMap::from_key(&key, ClientBits::ALONE, table)?)
+                    // A family that no NIC steers keeps the map of software, of which more is secret.
+                    let both = ways.iter().any(|way| matches!(way, Way::ClientAlone { both: true, .. }));
+                    let mut families =
+                        [Family::V4, Family::V6].into_iter().filter(|of| both || *of == family);
+                    let map = families.try_fold(software, |map, of| map.with_key(of, &key, of.alone()))?;
+                    (Key::Free(key), map)
                 }
             };
-            Ok(Self { ways, map, key, rules })
+            let random_bytes = std::iter::repeat_with(|| random().to_le_bytes()).flatten();
+            let behind_ipv4 = random_bytes.take(LONGEST_KEY).collect();
+            Ok(Self { ways, preferred, map, key, behind_ipv4, rules })
         });
         chosen.map_err(no_map)
+    }
+
+    /// What steers packets of which family on a port.
+    pub(crate) fn steered_by(&self, index: usize) -> snapshot::Steering {
+        self.ways[index].steering(self.preferred)
+    }
+
+    /// How packets of a port find their worker, in a line. See [`Way::of_families`].
+    pub(crate) fn line(&self, index: usize, families: [bool; 2]) -> String {
+        self.ways[index].of_families(self.preferred, families)
     }
 
     /// Which worker owns a client's connections.
@@ -157,10 +189,11 @@ impl<N: Nic> Steering<N> {
     /// How packets are hashed of which the client is the source, or else the destination.
     fn config(&self, index: usize, nic: &N, source: bool) -> Result<RssConfig, Unsuitable> {
         let told = nic.rss_capabilities();
-        let client = if source { ClientBits::SOURCE } else { ClientBits::DESTINATION };
+        let family = self.preferred.family();
+        let client = if source { family.source() } else { family.destination() };
         let mut key = match &self.key {
             Key::ZeroWindow(pair) if matches!(self.ways[index], Way::ClientAlone { .. }) => {
-                pair.key(ClientBits::ALONE, told.key_length)?
+                pair.key(family.alone(), told.key_length)?
             }
             Key::ZeroWindow(pair) => pair.key(client, told.key_length)?,
             Key::Free(key) => key.to_vec(),
@@ -168,6 +201,11 @@ impl<N: Nic> Steering<N> {
             Key::None => return Err(Unsuitable::KeyLength(0)),
         };
         key.resize(told.key_length, 0);
+        if family == Family::V4 && matches!(self.key, Key::ZeroWindow(_)) {
+            // No field of IPv4 reaches these bytes, and most of those of IPv6 do: it is spread over the queues.
+            let behind = key.iter_mut().zip(&self.behind_ipv4).skip(KEY_OF_IPV4);
+            behind.for_each(|(byte, random)| *byte = *random);
+        }
         let mut types: Vec<_> = whole(&told).collect();
         if let Way::ClientAlone { rules: false, .. } = self.ways[index] {
             types.extend(narrowed(source));
@@ -178,7 +216,8 @@ impl<N: Nic> Steering<N> {
     /// Sets what can only be set on a started port, with rules for its `own` addresses if it needs them, and reads it
     /// back. A port that does not take it is steered by software, by this map, and has no rules.
     pub(crate) fn complete(&mut self, index: usize, nic: &N, rss: &RssConfig, own: &HashSet<IpAddr>) {
-        if let Err(because) = self.try_complete(index, nic, rss, own) {
+        let own = own.iter().copied().filter(IpAddr::is_ipv4).collect();
+        if let Err(because) = self.try_complete(index, nic, rss, &own) {
             self.rules[index] = Rules { narrowing: Vec::new(), to: HashMap::new() };
             if self.ways[index].has_rules_for_addresses() {
                 // By the key for packets from reals one queue would get all that comes for a VIP.
@@ -235,7 +274,7 @@ impl<N: Nic> Steering<N> {
         let driver = nic.driver();
         let table = self.table(nic);
         nic.set_redirection(&table).map_err(|errno| format!("{driver} refuses the RSS table: {errno}"))?;
-        if let Way::ClientAlone { client, rules: true } = self.ways[index] {
+        if let Way::ClientAlone { client, rules: true, .. } = self.ways[index] {
             let types: HashTypes = narrowed(client == Client::Source).into_iter().collect();
             let rules = nic.add_rss_rules(&RssConfig { key: rss.key.clone(), types });
             let rules = rules.map_err(|why| format!("{driver} refuses the RSS rules: {why}"))?;
@@ -254,14 +293,14 @@ impl<N: Nic> Steering<N> {
         Ok(())
     }
 
-    /// Has every port that needs rules have one for each `own` address, and no other. Returns the ports that
+    /// Has every port that needs rules have one for each `own` address of IPv4, and no other. Returns the ports that
     /// refuse one: these are steered by software from now on, and keep the rules that they have.
     pub(crate) fn follow(&mut self, nics: &[N], own: &mut dyn Iterator<Item = IpAddr>) -> Vec<usize> {
         let mut refusing = Vec::new();
         if !self.ways.iter().any(Way::has_rules_for_addresses) {
             return refusing;
         }
-        let own: HashSet<_> = own.collect();
+        let own: HashSet<_> = own.filter(IpAddr::is_ipv4).collect();
         for (index, nic) in nics.iter().enumerate() {
             if self.ways[index].has_rules_for_addresses()
                 && let Err(because) = self.follow_on(index, nic, &own)
@@ -296,11 +335,16 @@ fn no_map(why: Unsuitable) -> Failure {
     Failure::Other(format!("no map from clients to workers: {why}"))
 }
 
-/// What it can hash of IPv4 packets.
+/// What it can hash of packets, whichever family they are of: those that it steers must reach their worker's queue, the
+/// others should not all come to one.
 fn whole(told: &RssCapabilities) -> impl Iterator<Item = HashType> {
     use HashType::{Ipv4, Ipv4Fragment, Ipv4Other, Ipv4Tcp, Ipv4Udp};
-    let all = [Ipv4, Ipv4Fragment, Ipv4Tcp, Ipv4Udp, Ipv4Other];
-    all.into_iter().filter(|kind| told.types.contains(*kind))
+    use HashType::{Ipv6, Ipv6Fragment, Ipv6Other, Ipv6Tcp, Ipv6Udp};
+    let all = [
+        [Ipv4, Ipv4Fragment, Ipv4Tcp, Ipv4Udp, Ipv4Other],
+        [Ipv6, Ipv6Fragment, Ipv6Tcp, Ipv6Udp, Ipv6Other],
+    ];
+    all.into_iter().flatten().filter(|kind| told.types.contains(*kind))
 }
 
 /// What lets a NIC that software steers spread packets: without it all of them come to the first queue of most NICs.
@@ -318,7 +362,7 @@ fn narrowed(source: bool) -> [HashType; 2] {
     }
 }
 
-fn abilities(side: Side, nic: &impl Nic) -> Abilities {
+fn abilities(side: Side, nic: &impl Nic, preferred: Preferred) -> Abilities {
     let told = nic.rss_capabilities();
     let has = |kind| told.types.contains(kind);
     let driver = nic.driver();
@@ -330,13 +374,22 @@ fn abilities(side: Side, nic: &impl Nic) -> Abilities {
     } else {
         Narrowing::None
     };
+    let hashes = [
+        (has(HashType::Ipv4), has(HashType::Ipv4Tcp) && has(HashType::Ipv4Udp)),
+        (has(HashType::Ipv6), has(HashType::Ipv6Tcp) && has(HashType::Ipv6Udp)),
+    ];
+    let (this, other) = match preferred {
+        Preferred::Ipv4 => (hashes[0], hashes[1]),
+        Preferred::Ipv6 => (hashes[1], hashes[0]),
+    };
     Abilities {
         driver,
         side,
         table_size: told.table_size,
         key_length: told.key_length,
-        hashes_addresses: has(HashType::Ipv4),
-        hashes_ports: has(HashType::Ipv4Tcp) && has(HashType::Ipv4Udp),
+        hashes_addresses: this.0,
+        hashes_ports: this.1,
+        hashes_other_ports: other.1,
         narrowing,
     }
 }

@@ -17,6 +17,11 @@ fn table(entries: usize, workers: usize, random: &mut Random) -> Indirection {
     Indirection::shuffled(entries, workers, || random.next()).unwrap()
 }
 
+/// The map of software alone.
+fn software(table: &Indirection, random: &mut Random) -> OwnerMap {
+    OwnerMap::random(table.clone(), || random.next()).unwrap()
+}
+
 fn pair(family: Family, hashed: Hashed, table: &Indirection, random: &mut Random) -> ZeroWindow {
     ZeroWindow::random(family, hashed, table, || random.next()).unwrap()
 }
@@ -45,9 +50,11 @@ proptest! {
         let length = if long { 52 } else { 40 };
         let vip_key = pair.key(ClientBits::SOURCE, length).unwrap();
         let dip_key = pair.key(ClientBits::DESTINATION, length).unwrap();
-        let map = pair.owner_map(table.clone()).unwrap();
-        prop_assert_eq!(&OwnerMap::from_key(&vip_key, ClientBits::SOURCE, table.clone()).unwrap(), &map);
-        prop_assert_eq!(&OwnerMap::from_key(&dip_key, ClientBits::DESTINATION, table.clone()).unwrap(), &map);
+        let software = software(&table, &mut random);
+        let map = pair.owner_map(software.clone()).unwrap();
+        for (key, client) in [(&vip_key, ClientBits::SOURCE), (&dip_key, ClientBits::DESTINATION)] {
+            prop_assert_eq!(&software.clone().with_key(Family::V4, key, client).unwrap(), &map);
+        }
         let owner = map.owner(endpoint_bits(client));
         // A NIC with a larger table gets copies of this one.
         for copies in [1, 4] {
@@ -90,9 +97,12 @@ proptest! {
         let pair = pair(Family::V6, hashed, &table, &mut random);
         let vip_key = pair.key(ClientBits::SOURCE_V6, 40).unwrap();
         let dip_key = pair.key(ClientBits::DESTINATION_V6, 40).unwrap();
-        let alone = pair.key(ClientBits { address: 0, port: Some(128) }, 40).unwrap();
+        let alone = pair.key(ClientBits::ALONE_V6, 40).unwrap();
         let hash = |key: &[u8], parts: &[&[u8]]| toeplitz(key, &parts.concat()) % entries as u32;
         let expected = hash(&alone, &[&client.0, &client.1]);
+        let map = pair.owner_map(software(&table, &mut random)).unwrap();
+        let owner = map.owner_v6(u128::from_le_bytes(client.0), u16::from_le_bytes(client.1));
+        prop_assert_eq!(owner, table.worker(expected));
         for other in others {
             prop_assert_eq!(hash(&vip_key, &[&client.0, &other.0, &client.1, &other.1]), expected);
             prop_assert_eq!(hash(&dip_key, &[&other.0, &client.0, &other.1, &client.1]), expected);
@@ -203,12 +213,18 @@ fn clients_spread_as_evenly_as_the_table_allows() {
     for entries in TABLES {
         for workers in (2..=16).step_by(if cfg!(debug_assertions) { 7 } else { 1 }) {
             let table = table(entries, workers, &mut random);
-            let mut maps: Vec<_> = BOTH
-                .map(|hashed| pair(Family::V4, hashed, &table, &mut random).owner_map(table.clone()).unwrap())
-                .into();
+            let mut of_software = || software(&table, &mut random);
+            let software = [(); 4].map(|()| of_software());
+            let [addresses_alone, both, free, software] = software;
+            let mut zero_window =
+                |hashed, map| pair(Family::V4, hashed, &table, &mut random).owner_map(map).unwrap();
+            let mut maps = vec![
+                zero_window(Hashed::Addresses, addresses_alone),
+                zero_window(Hashed::AddressesAndPorts, both),
+            ];
             let key = free_key(&table, || random.next()).unwrap();
-            maps.push(OwnerMap::from_key(&key, ClientBits::ALONE, table.clone()).unwrap());
-            maps.push(OwnerMap::random(table.clone(), || random.next()).unwrap());
+            maps.push(free.with_key(Family::V4, &key, ClientBits::ALONE).unwrap());
+            maps.push(software);
             for (map, ports_count) in maps.iter().zip([false, true, true, true]) {
                 let best = entries.div_ceil(workers) as f64 / entries as f64;
                 for population in [&anyone, &addresses, &ports] {
@@ -257,7 +273,7 @@ fn what_does_not_fit_is_refused() {
     let mut random = Random(4);
     let (small, large) = (table(128, 2, &mut random), table(512, 2, &mut random));
     let generated = pair(Family::V4, Hashed::AddressesAndPorts, &small, &mut random);
-    assert_eq!(generated.owner_map(large), Err(Unsuitable::Table(512)));
+    assert_eq!(generated.owner_map(software(&large, &mut random)), Err(Unsuitable::Table(512)));
     assert_eq!(generated.key(ClientBits::DESTINATION, 14), Err(Unsuitable::KeyLength(14)));
     assert_eq!(generated.key(ClientBits::DESTINATION, 16).unwrap().len(), 16);
 }

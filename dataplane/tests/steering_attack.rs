@@ -46,17 +46,18 @@ type Start = (OwnerMap, Vec<u8>);
 
 fn start(kind: Key, entries: usize, workers: usize, random: &mut Random) -> Start {
     let table = Indirection::shuffled(entries, workers, || random.next()).unwrap();
+    let software = OwnerMap::random(table.clone(), || random.next()).unwrap();
     match kind {
         Key::Free => {
             let key = free_key(&table, || random.next()).unwrap();
-            (OwnerMap::from_key(&key, ClientBits::ALONE, table).unwrap(), key.into())
+            (software.with_key(Family::V4, &key, ClientBits::ALONE).unwrap(), key.into())
         }
         Key::ZeroWindow => {
             let hashed = Hashed::AddressesAndPorts;
             let pair = ZeroWindow::random(Family::V4, hashed, &table, || random.next()).unwrap();
-            (pair.owner_map(table).unwrap(), pair.key(ClientBits::ALONE, 40).unwrap())
+            (pair.owner_map(software).unwrap(), pair.key(ClientBits::ALONE, 40).unwrap())
         }
-        Key::Software => (OwnerMap::random(table, || random.next()).unwrap(), vec![0; 40]),
+        Key::Software => (software, vec![0; 40]),
     }
 }
 

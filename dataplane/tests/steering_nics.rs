@@ -51,7 +51,8 @@ impl Kind {
                 let key = pair.key(client, self.key_bytes).unwrap();
                 Nic::new(&key, table.repeated(self.nic_entries), input)
             };
-            let map = pair.owner_map(table.clone()).unwrap();
+            let software = OwnerMap::random(table.clone(), || random.next()).unwrap();
+            let map = pair.owner_map(software).unwrap();
             let (vip, dip) = (nic(self.vip), nic(self.dip));
             assert_eq!(received_by_the_wrong_worker(&map, &vip, &dip, &mut random), 0, "{queues} queues");
         }
@@ -94,7 +95,8 @@ fn a_nic_that_disagrees_is_noticed() {
     let mut random = Random(6);
     let table = Indirection::shuffled(128, 4, || random.next()).unwrap();
     let pair = ZeroWindow::random(Family::V4, Hashed::AddressesAndPorts, &table, || random.next()).unwrap();
-    let map = pair.owner_map(table.clone()).unwrap();
+    let software = OwnerMap::random(table.clone(), || random.next()).unwrap();
+    let map = pair.owner_map(software).unwrap();
     let nic = |key: &[u8], input| Nic::new(key, table.repeated(128), input);
     let right = nic(&pair.key(ClientBits::DESTINATION, 40).unwrap(), Input::All);
     let mut own = [0; 40];

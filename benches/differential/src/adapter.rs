@@ -17,7 +17,7 @@ use dataplane::names::side::Side;
 use dataplane::names::time::Now;
 use dataplane::schedule::{Algorithm, Candidate, Change, Schedule};
 use dataplane::snapshot::{self, Description, IpOptions, Snapshot, Steering, Unmatched};
-use dataplane::steering::{ClientBits, Indirection, OwnerMap};
+use dataplane::steering::{ClientBits, Family, Indirection, OwnerMap};
 use dataplane::worker::Worker;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -304,11 +304,12 @@ fn schedule(service: &Service) -> Schedule {
 /// An owner map with a fixed key.
 fn owners(workers: usize) -> Arc<OwnerMap> {
     let mut state = 7u64;
-    let random = || {
+    let mut random = || {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         state
     };
-    let table = Indirection::shuffled(64, workers, random).expect("a table");
+    let table = Indirection::shuffled(64, workers, &mut random).expect("a table");
     let key = [0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67];
-    Arc::new(OwnerMap::from_key(&key, ClientBits::ALONE, table).expect("a key"))
+    let map = OwnerMap::random(table, random).expect("random enough");
+    Arc::new(map.with_key(Family::V4, &key, ClientBits::ALONE).expect("a key"))
 }

@@ -15,7 +15,7 @@ use dataplane::snapshot::{
     Description, EthPort, Interface, IpOptions, Policy, Real, Route, Service, Snapshot, Steering, Thresholds,
     Unmatched,
 };
-use dataplane::steering::{ClientBits, Indirection, OwnerMap};
+use dataplane::steering::{ClientBits, Family, Indirection, OwnerMap};
 use dataplane::worker::Worker;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -129,13 +129,14 @@ fn neighbours(reals: u8) -> impl Iterator<Item = (NextHopId, InterfaceId, IpAddr
 /// If that is no size of a table.
 pub fn owners(workers: usize, entries: usize) -> Arc<OwnerMap> {
     let mut state = 3u64;
-    let random = || {
+    let mut random = || {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         state
     };
-    let table = Indirection::shuffled(entries, workers, random).expect("a size of a table");
+    let table = Indirection::shuffled(entries, workers, &mut random).expect("a size of a table");
     let key = [0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67];
-    Arc::new(OwnerMap::from_key(&key, ClientBits::ALONE, table).expect("ten bytes"))
+    let map = OwnerMap::random(table, random).expect("random enough");
+    Arc::new(map.with_key(Family::V4, &key, ClientBits::ALONE).expect("ten bytes"))
 }
 
 fn real_address(index: u8) -> Ipv4Addr {

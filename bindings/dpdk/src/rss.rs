@@ -19,6 +19,16 @@ pub enum HashType {
     Ipv4Udp,
     /// Addresses of other IPv4 packets.
     Ipv4Other,
+    /// Addresses of IPv6 packets.
+    Ipv6,
+    /// Addresses of IPv6 fragments.
+    Ipv6Fragment,
+    /// Addresses and ports of TCP over IPv6.
+    Ipv6Tcp,
+    /// Addresses and ports of UDP over IPv6.
+    Ipv6Udp,
+    /// Addresses of other IPv6 packets.
+    Ipv6Other,
     /// Of the addresses, the source alone.
     SourceAddressOnly,
     /// Of the addresses, the destination alone.
@@ -39,6 +49,11 @@ impl HashType {
                 Self::Ipv4Tcp => dpdk_sys::natlb_rss_ipv4_tcp,
                 Self::Ipv4Udp => dpdk_sys::natlb_rss_ipv4_udp,
                 Self::Ipv4Other => dpdk_sys::natlb_rss_ipv4_other,
+                Self::Ipv6 => dpdk_sys::natlb_rss_ipv6,
+                Self::Ipv6Fragment => dpdk_sys::natlb_rss_frag_ipv6,
+                Self::Ipv6Tcp => dpdk_sys::natlb_rss_ipv6_tcp,
+                Self::Ipv6Udp => dpdk_sys::natlb_rss_ipv6_udp,
+                Self::Ipv6Other => dpdk_sys::natlb_rss_ipv6_other,
                 Self::SourceAddressOnly => dpdk_sys::natlb_rss_l3_src_only,
                 Self::DestinationAddressOnly => dpdk_sys::natlb_rss_l3_dst_only,
                 Self::SourcePortOnly => dpdk_sys::natlb_rss_l4_src_only,

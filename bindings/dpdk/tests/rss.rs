@@ -35,12 +35,14 @@ fn dpdk_computes_the_same_owner() {
         let queue = |key: &[u8], input: &[u8]| reta[softrss(key, input) as usize % entries];
 
         let free = free_key(&table, || random(&mut state)).unwrap();
-        let free_map = OwnerMap::from_key(&free, ClientBits::ALONE, table.clone()).unwrap();
+        let software = OwnerMap::random(table.clone(), || random(&mut state)).unwrap();
+        let free_map = software.clone().with_key(Family::V4, &free, ClientBits::ALONE).unwrap();
+        let free_map = free_map.with_key(Family::V6, &free, ClientBits::ALONE_V6).unwrap();
         let hashed = Hashed::AddressesAndPorts;
         let pair = ZeroWindow::random(Family::V4, hashed, &table, || random(&mut state)).unwrap();
         let vip_key = pair.key(ClientBits::SOURCE, length).unwrap();
         let dip_key = pair.key(ClientBits::DESTINATION, length).unwrap();
-        let map = pair.owner_map(table.clone()).unwrap();
+        let map = pair.owner_map(software).unwrap();
         for _ in 0..2000 {
             let [client, vip, real] = [(); 3].map(|()| endpoint(&mut state));
             let owner = map.owner(endpoint_bits(client));
@@ -49,6 +51,10 @@ fn dpdk_computes_the_same_owner() {
             // rte_softrss takes whole words: the port with two zero bytes behind it, which add nothing.
             let alone = endpoint_bits(client).to_le_bytes();
             assert_eq!(queue(&free, &alone), free_map.owner(endpoint_bits(client)));
+            let address = u128::from(random(&mut state)) << 64 | u128::from(random(&mut state));
+            let port = random(&mut state) as u16;
+            let alone = [&address.to_le_bytes()[..], &port.to_le_bytes(), &[0; 2]].concat();
+            assert_eq!(queue(&free, &alone), free_map.owner_v6(address, port));
         }
     }
 }

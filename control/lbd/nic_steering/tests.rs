@@ -1,6 +1,7 @@
 //! Simulated NICs, whose hash is DPDK's `rte_softrss`: their keys and rules lead every packet to its owner's queue.
 
 use super::*;
+use dataplane::names::family::IpVersion;
 use dataplane::translation::endpoint_bits;
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -44,7 +45,11 @@ impl Simulated {
     /// With what its driver in DPDK 22.11 says of itself, by its source.
     fn new(driver: &'static str) -> Self {
         use HashType::*;
-        let whole = [Ipv4, Ipv4Fragment, Ipv4Tcp, Ipv4Udp, Ipv4Other];
+        let whole = [
+            [Ipv4, Ipv4Fragment, Ipv4Tcp, Ipv4Udp, Ipv4Other],
+            [Ipv6, Ipv6Fragment, Ipv6Tcp, Ipv6Udp, Ipv6Other],
+        ]
+        .concat();
         let ends = [SourceAddressOnly, DestinationAddressOnly, SourcePortOnly, DestinationPortOnly];
         let (table_size, key_length, narrowing, room) = match driver {
             "mlx5_pci" => (512, 40, &ends[..], usize::MAX),
@@ -172,7 +177,10 @@ const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 8));
 
 /// An IPv4 address and port.
 fn at(address: IpAddr, port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(V4::address(address).unwrap(), port)
+    match address {
+        IpAddr::V4(address) => SocketAddrV4::new(address, port),
+        IpAddr::V6(_) => unreachable!("{address}"),
+    }
 }
 
 fn vip(number: u8) -> IpAddr {
@@ -181,7 +189,9 @@ fn vip(number: u8) -> IpAddr {
 
 /// Does with the NICs what `lbd` does with ports.
 fn set_up(sides: &[Side], nics: &[Simulated], workers: usize, mode: Mode) -> Steering<Simulated> {
-    let Ok(mut steering) = Steering::choose(sides, nics, workers, mode) else { panic!("no map") };
+    let Ok(mut steering) = Steering::choose(sides, nics, workers, (mode, Preferred::Ipv4)) else {
+        panic!("no map")
+    };
     for (index, nic) in nics.iter().enumerate() {
         let rss = steering.rss(index, nic);
         nic.0.borrow_mut().configured.clone_from(&rss);
@@ -320,7 +330,9 @@ fn a_device_with_one_key_for_all_rules_is_left_to_software() {
 #[test]
 fn a_device_that_no_key_fits_is_left_to_software() {
     let nics = [Simulated::new("net_ixgbe")];
-    let Ok(mut steering) = Steering::choose(&[Side::Vip], &nics, 2, Mode::Auto) else { panic!("no map") };
+    let Ok(mut steering) = Steering::choose(&[Side::Vip], &nics, 2, (Mode::Auto, Preferred::Ipv4)) else {
+        panic!("no map")
+    };
     nics[0].0.borrow_mut().told.key_length = 12; // it was longer when it was asked first
     assert!(steering.rss(0, &nics[0]).unwrap().key.is_empty());
     assert_eq!(steering.ways[0].to_string(), "by software: a hash key of 12 bytes is too short");
@@ -340,4 +352,91 @@ fn a_nic_that_software_steers_spreads_by_a_key_of_its_own() {
     nics[0].0.borrow_mut().told = RssCapabilities { types: HashTypes::default(), ..told };
     assert!(steering.rss(0, &nics[0]).is_none());
     assert!(set_up(&[Side::Vip], &nics, 1, Mode::Software).rss(0, &nics[0]).is_none());
+}
+
+/// The queue of an IPv6 packet from this client or to it, on a port without rules.
+fn queue_v6(nic: &Simulated, [from, to]: [(u128, u16); 2]) -> usize {
+    let state = nic.0.borrow();
+    let rss = state.configured.as_ref().unwrap();
+    let [source, destination] = [from.0.to_le_bytes(), to.0.to_le_bytes()];
+    let [from_port, to_port] = [from.1.to_le_bytes(), to.1.to_le_bytes()];
+    let input = if rss.types.contains(HashType::SourceAddressOnly) {
+        [&source[..], &from_port, &[0; 2]].concat()
+    } else if rss.types.contains(HashType::DestinationAddressOnly) {
+        [&destination[..], &to_port, &[0; 2]].concat()
+    } else {
+        [&source[..], &destination, &from_port, &to_port].concat()
+    };
+    assert!(rss.types.contains(HashType::Ipv6Tcp) && rss.types.contains(HashType::Ipv6Udp));
+    usize::from(state.table[dpdk::softrss(&rss.key, &input) as usize % state.table.len()])
+}
+
+/// Packets of random IPv6 connections, both directions, that came to another worker than their owner's; and by queue,
+/// how many came.
+fn wrong_v6(map: &OwnerMap, [vip, dip]: [&Simulated; 2], random: &mut Random) -> (usize, Vec<usize>) {
+    let (mut wrong, mut came) = (0, vec![0; map.workers()]);
+    let prefix = u128::from_le_bytes([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for _ in 0..CONNECTIONS {
+        // Many clients, one VIP and a few reals.
+        let host = |bits: u64| prefix | u128::from(bits) << 64;
+        let client = (host(random.next()), (random.next() >> 8) as u16);
+        let (service, real) = ((host(1 << 56), 80), (host((random.next() % 4 + 7) << 56), 80));
+        let owner = map.owner_v6(client.0, client.1);
+        for queue in [queue_v6(vip, [client, service]), queue_v6(dip, [real, client])] {
+            wrong += usize::from(queue != owner);
+            came[queue] += 1;
+        }
+    }
+    (wrong, came)
+}
+
+/// By the NIC or by software: where the NIC steers a family, each of its packets comes to its owner. Where it does not,
+/// they come to all queues alike, whichever hands them over.
+#[test]
+fn each_family_goes_its_way() {
+    let mut random = Random(11);
+    for (driver, mode, preferred, [four, six]) in [
+        ("mlx5_pci", Mode::Auto, Preferred::Ipv4, [true, false]),
+        ("mlx5_pci", Mode::Auto, Preferred::Ipv6, [false, true]),
+        ("mlx5_pci", Mode::SourceOnly, Preferred::Ipv4, [true, true]),
+        ("mlx5_pci", Mode::SourceOnly, Preferred::Ipv6, [true, true]),
+        ("net_ixgbe", Mode::Auto, Preferred::Ipv4, [true, false]),
+        ("net_ice", Mode::Auto, Preferred::Ipv6, [false, true]),
+    ] {
+        let nics = [Simulated::new(driver), Simulated::new(driver)];
+        let sides = [Side::Vip, Side::Dip];
+        let Ok(mut steering) = Steering::choose(&sides, &nics, 5, (mode, preferred)) else {
+            panic!("no map")
+        };
+        for (index, nic) in nics.iter().enumerate() {
+            let rss = steering.rss(index, nic).unwrap();
+            nic.0.borrow_mut().configured = Some(rss.clone());
+            steering.complete(index, nic, &rss, &HashSet::from([OWN, "2001:db8::8".parse().unwrap()]));
+            let by = steering.steered_by(index);
+            assert_eq!((by.is_by_device(IpVersion::Four), by.is_by_device(IpVersion::Six)), (four, six));
+        }
+        let both = [&nics[0], &nics[1]];
+        let counted = wrong(steering.owner_map(), both, &[vip(1)], &mut random, CONNECTIONS);
+        assert_eq!(counted == 0, four, "{driver}, {mode:?}, {preferred:?}: {counted} of IPv4");
+        let (counted, came) = wrong_v6(steering.owner_map(), both, &mut random);
+        assert_eq!(counted == 0, six, "{driver}, {mode:?}, {preferred:?}: {counted} of IPv6");
+        let most = came.iter().max().unwrap();
+        assert!(*most < 2 * CONNECTIONS * 3 / 5, "{driver}, {mode:?}, {preferred:?}: {came:?}");
+    }
+}
+
+/// Own addresses of IPv6 have no rules, and are no reason to leave the port to software.
+#[test]
+fn own_addresses_of_ipv6_are_none_of_the_rules() {
+    let nics = [Simulated::new("mlx5_pci")];
+    let mut steering = set_up(&[Side::Both], &nics, 4, Mode::Auto);
+    let six: IpAddr = "2001:db8::8".parse().unwrap();
+    assert!(steering.follow(&nics, &mut [OWN, vip(1), six].into_iter()).is_empty());
+    assert_eq!(nics[0].rules(), 2);
+    assert_eq!(steering.steered_by(0), snapshot::Steering::DeviceForIpv4);
+    let line = steering.line(0, [true; 2]);
+    assert!(
+        line.ends_with("; IPv6 by software: one RSS key can't serve both, and IPv4 is preferred"),
+        "{line}"
+    );
 }

@@ -132,8 +132,8 @@ pub struct Config {
     pub neighbours: Vec<StaticNeighbour>,
     /// `[connections]`.
     pub capacity: Capacity,
-    /// `[steering] mode`.
-    pub steering: nic_steering::Mode,
+    /// `[steering] mode` and `prefer`.
+    pub steering: (nic_steering::Mode, nic_steering::Preferred),
     /// `[forward]`.
     pub forward: Forward,
     /// `[timeouts]` and `[[service]]`.

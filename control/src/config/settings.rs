@@ -4,7 +4,7 @@ use super::problem::Problems;
 use super::section::{self, Section};
 use super::{Buffers, Capacity, Control, Eal, Hugepages, Idle};
 use crate::model::Forward;
-use crate::nic_steering::Mode;
+use crate::nic_steering::{Mode, Preferred};
 use dataplane::connection::{TimeoutSeconds, Timeouts};
 use dataplane::snapshot::{IpOptions, Unmatched};
 use dataplane::steering::MOST_WORKERS;
@@ -166,12 +166,14 @@ pub(super) fn capacity(section: Option<Section<'_>>, speaks_ipv6: bool, problems
     Capacity { ipv4, ipv6: if speaks_ipv6 { ipv6 } else { 0 } }
 }
 
-pub(super) fn steering(section: Option<Section<'_>>, problems: &mut Problems) -> Mode {
-    let Some(mut section) = section else { return Mode::Auto };
+pub(super) fn steering(section: Option<Section<'_>>, problems: &mut Problems) -> (Mode, Preferred) {
+    let Some(mut section) = section else { return Default::default() };
     let words = [("auto", Mode::Auto), ("source-only", Mode::SourceOnly), ("software", Mode::Software)];
     let mode = section.word("mode", &words, problems);
+    let words = [("ipv4", Preferred::Ipv4), ("ipv6", Preferred::Ipv6)];
+    let preferred = section.word("prefer", &words, problems);
     section.finish(problems);
-    mode.map_or(Mode::Auto, |mode| mode.value)
+    (mode.map_or(Mode::Auto, |mode| mode.value), preferred.map_or(Preferred::Ipv4, |word| word.value))
 }
 
 /// What happens to packets, whatever service they are of.

@@ -5,7 +5,7 @@ mod services;
 
 use super::*;
 use crate::model::{Real, Service};
-use crate::nic_steering::Mode;
+use crate::nic_steering::{Mode, Preferred};
 use dataplane::schedule::Algorithm;
 use dataplane::snapshot::{IpOptions, Unmatched};
 
@@ -81,7 +81,7 @@ fn what_is_absent_has_the_values_of_the_example() {
     assert_eq!(least.control.socket, example.control.socket);
     assert_eq!(least.capacity, example.capacity);
     assert_eq!(least.forward, example.forward);
-    assert_eq!(least.steering, Mode::Auto);
+    assert_eq!(least.steering, (Mode::Auto, Preferred::Ipv4));
     assert_eq!(least.model.timeouts, example.model.timeouts);
     assert_eq!(
         (least.eth_ports[0].interface.mtu, example.eth_ports[0].interface.mtu),
@@ -103,7 +103,7 @@ fn the_values_given_are_taken() {
     let config = parse(&format!(
         "{LEAST}mtu = 9000\n[eal]\nmain_lcore = 2\nworkers = [3]\nhugepages = \"never\"\nmemory_mb = 0x80\n\
          idle = \"spin\"\nargs = [\"-a\", \"0000:3b:00.0\"]\n[buffers]\ncount = 1024\ncache = 0\nsize = 9_216\n\
-         [control]\nsocket = \"lbd.sock\"\n[connections]\ncapacity = 64\ncapacity_ipv6 = 32\n[steering]\nmode = \"software\"\n[forward]\nunmatched = \"drop\"\nip_options = \"pass\"\nsloppy_tcp = true\nsecure_tcp = true\n\
+         [control]\nsocket = \"lbd.sock\"\n[connections]\ncapacity = 64\ncapacity_ipv6 = 32\n[steering]\nmode = \"software\"\nprefer = \"ipv6\"\n[forward]\nunmatched = \"drop\"\nip_options = \"pass\"\nsloppy_tcp = true\nsecure_tcp = true\n\
          keep_quiescent_templates = true\n\
          [timeouts]\ntcp = 10\ntcp_fin = 20\nudp = 30\n[[service]]\nlisten = \"tcp://192.168.10.100:80\"\n\
          scheduler = \"rr\"\nreal = [{{ address = \"10.0.0.7:8080\", weight = 65535 }}, {{ address = \"10.0.0.7\" }}]\n"
@@ -126,7 +126,7 @@ fn the_values_given_are_taken() {
         config.forward,
         Forward { unmatched, ip_options, sloppy_tcp: true, secure_tcp: true, keep_quiescent_templates: true }
     );
-    assert_eq!(config.steering, Mode::Software);
+    assert_eq!(config.steering, (Mode::Software, Preferred::Ipv6));
     assert_eq!((config.model.timeouts, config.eth_ports[1].interface.mtu), ([10, 20, 30].into(), Some(9000)));
     let reals: Vec<_> = service_of(&config).reals.iter().map(|r| (r.endpoint.port(), r.weight)).collect();
     assert_eq!(reals, [(80, 1), (8080, 65535)], "newest first");

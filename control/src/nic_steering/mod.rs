@@ -5,7 +5,8 @@
 //! can stand in for a NIC with the same map.
 
 use dataplane::names::side::Side;
-use dataplane::steering::{Hashed, LARGEST_TABLE, SMALLEST_TABLE};
+use dataplane::snapshot::Steering;
+use dataplane::steering::{Family, Hashed, LARGEST_TABLE, SMALLEST_TABLE};
 use std::fmt;
 
 /// `[steering] mode`.
@@ -18,6 +19,26 @@ pub enum Mode {
     SourceOnly,
     /// Software on every port.
     Software,
+}
+
+/// The family that a NIC steers where it can steer one alone, since a zero-window key is for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preferred {
+    /// IPv4 by the NIC, IPv6 by software.
+    #[default]
+    Ipv4,
+    /// IPv6 by the NIC, IPv4 by software.
+    Ipv6,
+}
+
+impl Preferred {
+    /// The family.
+    pub const fn family(self) -> Family {
+        match self {
+            Self::Ipv4 => Family::V4,
+            Self::Ipv6 => Family::V6,
+        }
+    }
 }
 
 /// How a device can be made to hash the source's, or the destination's, fields alone.
@@ -42,10 +63,12 @@ pub struct Abilities {
     pub table_size: usize,
     /// Bytes of its hash key; 0: it can't be set.
     pub key_length: usize,
-    /// Whether addresses of all IPv4 packets can be hashed.
+    /// Whether addresses of all packets of the [`Preferred`] family can be hashed.
     pub hashes_addresses: bool,
-    /// Whether addresses and ports of TCP and UDP over IPv4 can be hashed.
+    /// Whether addresses and ports of TCP and UDP over that can be hashed.
     pub hashes_ports: bool,
+    /// Whether those of the other family can, too.
+    pub hashes_other_ports: bool,
     /// Whether the hash can be narrowed to one end.
     pub narrowing: Narrowing,
 }
@@ -62,7 +85,7 @@ pub enum Client {
     Either,
 }
 
-/// How packets of a port find their worker. Its text is what `status` shows.
+/// How packets of a port find their worker. Its text is what `status` shows of a port with addresses of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// There is one.
@@ -80,6 +103,8 @@ pub enum Way {
         client: Client,
         /// Whether flow rules are needed for it.
         rules: bool,
+        /// Whether it does so for both families.
+        both: bool,
     },
     /// Whichever worker receives a packet hands it to its owner.
     Software {
@@ -89,6 +114,39 @@ pub enum Way {
 }
 
 impl Way {
+    /// What steers packets of which family, if a NIC that can steer one alone does so for this one.
+    pub const fn steering(&self, preferred: Preferred) -> Steering {
+        match (self, preferred) {
+            (Self::OneWorker | Self::Software { .. }, _) => Steering::Software,
+            (Self::ClientAlone { both: true, .. }, _) => Steering::Device,
+            (Self::ZeroWindow { .. } | Self::ClientAlone { .. }, Preferred::Ipv4) => Steering::DeviceForIpv4,
+            (Self::ZeroWindow { .. } | Self::ClientAlone { .. }, Preferred::Ipv6) => Steering::DeviceForIpv6,
+        }
+    }
+
+    /// Its text, on a port that has addresses of IPv4, of IPv6 or of both: what becomes of each.
+    pub fn of_families(&self, preferred: Preferred, [ipv4, ipv6]: [bool; 2]) -> String {
+        let steering = self.steering(preferred);
+        let because = match (self, preferred) {
+            (Self::ZeroWindow { .. }, Preferred::Ipv4) => {
+                "one RSS key can't serve both, and IPv4 is preferred"
+            }
+            (Self::ZeroWindow { .. }, Preferred::Ipv6) => {
+                "one RSS key can't serve both, and IPv6 is preferred"
+            }
+            _ => "its RSS can't hash the client of that alone",
+        };
+        match (ipv4 && ipv6, steering) {
+            (_, Steering::Software) => self.to_string(),
+            (true, Steering::Device) => format!("IPv4 and IPv6 {self}"),
+            (true, Steering::DeviceForIpv4) => format!("IPv4 {self}; IPv6 by software: {because}"),
+            (true, Steering::DeviceForIpv6) => format!("IPv6 {self}; IPv4 by software: {because}"),
+            (false, Steering::DeviceForIpv4) if ipv6 => format!("by software: {because}"),
+            (false, Steering::DeviceForIpv6) if ipv4 => format!("by software: {because}"),
+            (false, _) => self.to_string(),
+        }
+    }
+
     /// Whether the device needs a flow rule for each own address.
     pub fn has_rules_for_addresses(&self) -> bool {
         matches!(self, Self::ZeroWindow { client, .. } | Self::ClientAlone { client, .. } if *client == Client::Either)
@@ -107,7 +165,7 @@ impl fmt::Display for Way {
                 })?;
                 f.write_str(if *client == Client::Either { "; a rule for each VIP" } else { "" })
             }
-            Self::ClientAlone { client, rules } => {
+            Self::ClientAlone { client, rules, .. } => {
                 f.write_str(match client {
                     Client::Source => "by the NIC: source-only RSS",
                     Client::Destination => "by the NIC: destination-only RSS",
@@ -147,22 +205,27 @@ const WITHOUT_RSS: [&str; 10] = [
     "net_tun",
 ];
 
-/// Bytes of a key that are used if addresses and ports of both ends are hashed: 12 bytes of fields, and 32 bits.
-const KEY_OF_ALL_FIELDS: usize = 16;
-/// Bytes of a key that are used if the client's fields are hashed alone: 6 bytes of fields, and 32 bits.
-const KEY_OF_CLIENT: usize = 10;
+/// Bytes of a key that are used if addresses and ports of both ends are hashed: the fields, and 32 bits.
+const fn key_of_all_fields(family: Family) -> usize {
+    2 * (family.address_bits() / 8 + 2) + 4
+}
+
+/// Bytes of a key that are used if the client's fields are hashed alone: these, and 32 bits.
+const fn key_of_client(family: Family) -> usize {
+    family.address_bits() / 8 + 2 + 4
+}
 
 /// The smallest table for zero-window keys, if the NIC has so small a one: the smaller the table, the more
 /// of such a key is secret.
 const ENOUGH_ENTRIES: usize = 128;
 
 /// Chooses for `workers` workers.
-pub fn plan(ports: &[Abilities], workers: usize, mode: Mode) -> Plan {
+pub fn plan(ports: &[Abilities], workers: usize, mode: Mode, preferred: Preferred) -> Plan {
     if workers <= 1 {
         let ways = vec![Way::OneWorker; ports.len()];
         return Plan { ways, entries: SMALLEST_TABLE, zero_window: None };
     }
-    let mut ways: Vec<_> = ports.iter().map(|port| way(port, workers, mode)).collect();
+    let mut ways: Vec<_> = ports.iter().map(|port| way(port, workers, mode, preferred)).collect();
     let in_use = |way: &Way| !matches!(way, Way::Software { .. });
     let tables = ports.iter().zip(&ways).filter(|(_, way)| in_use(way)).map(|(port, _)| port.table_size);
     let room = tables.fold(LARGEST_TABLE, usize::min);
@@ -175,8 +238,11 @@ pub fn plan(ports: &[Abilities], workers: usize, mode: Mode) -> Plan {
     let zero_window = hashed.reduce(|all, one| if one == Hashed::Addresses { one } else { all });
     if let Some(common) = zero_window {
         for way in &mut ways {
-            if let Way::ZeroWindow { hashed, .. } = way {
-                *hashed = common;
+            match way {
+                Way::ZeroWindow { hashed, .. } => *hashed = common,
+                // The map is then made of that key's patterns, which are for one family.
+                Way::ClientAlone { both, .. } => *both = false,
+                Way::OneWorker | Way::Software { .. } => {}
             }
         }
     }
@@ -191,7 +257,9 @@ fn even_enough(workers: usize) -> usize {
     sizes.find(|size| *size >= LARGEST_TABLE || even(size)).unwrap_or(LARGEST_TABLE)
 }
 
-fn way(port: &Abilities, workers: usize, mode: Mode) -> Way {
+fn way(port: &Abilities, workers: usize, mode: Mode, preferred: Preferred) -> Way {
+    let family = preferred.family();
+    let name = if family == Family::V4 { "IPv4" } else { "IPv6" };
     let software = |because: String| Way::Software { because };
     if mode == Mode::Software {
         return software("[steering] mode says so".into());
@@ -210,7 +278,7 @@ fn way(port: &Abilities, workers: usize, mode: Mode) -> Way {
         return software("its RSS key can't be set".into());
     }
     if !port.hashes_ports && !port.hashes_addresses {
-        return software("its RSS does not hash TCP and UDP over IPv4".into());
+        return software(format!("its RSS does not hash TCP and UDP over {name}"));
     }
     let hashed = if port.hashes_ports { Hashed::AddressesAndPorts } else { Hashed::Addresses };
     let client = match port.side {
@@ -218,20 +286,30 @@ fn way(port: &Abilities, workers: usize, mode: Mode) -> Way {
         Side::Dip => Client::Destination,
         Side::Both => Client::Either,
     };
-    let alone = port.narrowing != Narrowing::None && port.hashes_ports && port.key_length >= KEY_OF_CLIENT;
-    if alone && (mode == Mode::SourceOnly || port.key_length < KEY_OF_ALL_FIELDS) {
-        let rules = port.narrowing == Narrowing::Rules;
+    let rules = port.narrowing == Narrowing::Rules;
+    let has_rules = rules || client == Client::Either;
+    let key_of_all_fields = key_of_all_fields(family);
+    let alone =
+        port.narrowing != Narrowing::None && port.hashes_ports && port.key_length >= key_of_client(family);
+    if has_rules && family == Family::V6 && (client == Client::Either || mode == Mode::SourceOnly) {
+        return software("its rules are for IPv4 alone".into());
+    }
+    if alone
+        && !(rules && family == Family::V6)
+        && (mode == Mode::SourceOnly || port.key_length < key_of_all_fields)
+    {
         if rules && client == Client::Either {
             return software("one-arm, and its RSS is narrowed by rules that take no address".into());
         }
-        return Way::ClientAlone { client, rules };
+        let both = !has_rules && port.hashes_other_ports && port.key_length >= key_of_client(Family::V6);
+        return Way::ClientAlone { client, rules, both };
     }
     if mode == Mode::SourceOnly {
         return software("its RSS can't hash the source or the destination alone".into());
     }
-    if port.key_length < KEY_OF_ALL_FIELDS {
+    if port.key_length < key_of_all_fields {
         return software(format!(
-            "its RSS key has {} bytes; {KEY_OF_ALL_FIELDS} are needed",
+            "its RSS key has {} bytes; {key_of_all_fields} are needed",
             port.key_length
         ));
     }

@@ -14,11 +14,20 @@ fn device(driver: &str, side: Side) -> Abilities {
         _ => unreachable!("{driver}"),
     };
     let driver = driver.into();
-    Abilities { driver, side, table_size, key_length, hashes_addresses, hashes_ports, narrowing }
+    Abilities {
+        driver,
+        side,
+        table_size,
+        key_length,
+        hashes_addresses,
+        hashes_ports,
+        hashes_other_ports: hashes_ports,
+        narrowing,
+    }
 }
 
 fn lines(ports: &[Abilities], workers: usize, mode: Mode) -> Vec<String> {
-    plan(ports, workers, mode).ways.iter().map(ToString::to_string).collect()
+    plan(ports, workers, mode, Preferred::Ipv4).ways.iter().map(ToString::to_string).collect()
 }
 
 const BY_KEY: &str = "by the NIC: RSS by client address and port";
@@ -46,7 +55,7 @@ fn each_kind_of_device_goes_its_way() {
         assert_eq!(lines(&port, 2, Mode::SourceOnly), [expected[1].clone()], "{driver}");
         assert_eq!(lines(&port, 2, Mode::Software), ["by software: [steering] mode says so"], "{driver}");
         assert_eq!(lines(&port, 1, Mode::Auto), ["one worker: all packets are its own"], "{driver}");
-        assert_eq!(plan(&port, 2, Mode::Auto).entries, entries, "{driver}");
+        assert_eq!(plan(&port, 2, Mode::Auto, Preferred::Ipv4).entries, entries, "{driver}");
     }
     assert_eq!(
         lines(&[device("mlx5_pci", Side::Dip)], 2, Mode::SourceOnly),
@@ -71,7 +80,7 @@ fn one_arm_takes_a_rule_for_each_vip() {
     );
     for (side, one_arm) in [(Side::Vip, false), (Side::Dip, false), (Side::Both, true)] {
         for mode in [Mode::Auto, Mode::SourceOnly] {
-            let chosen = plan(&[device("mlx5_pci", side)], 2, mode);
+            let chosen = plan(&[device("mlx5_pci", side)], 2, mode, Preferred::Ipv4);
             assert_eq!(chosen.ways[0].has_rules_for_addresses(), one_arm, "{chosen:?}");
         }
     }
@@ -109,25 +118,25 @@ fn what_a_device_lacks_is_said() {
 #[test]
 fn all_ports_agree_on_one_map() {
     let (large, small) = (device("mlx5_pci", Side::Vip), device("net_iavf", Side::Dip));
-    let chosen = plan(&[large.clone(), small.clone()], 4, Mode::Auto);
+    let chosen = plan(&[large.clone(), small.clone()], 4, Mode::Auto, Preferred::Ipv4);
     assert_eq!((chosen.entries, chosen.zero_window), (64, Some(Hashed::AddressesAndPorts)));
 
     // One port that hashes addresses alone: ports count on none.
     let addresses = Abilities { hashes_ports: false, ..small.clone() };
-    let chosen = plan(&[large.clone(), addresses], 4, Mode::Auto);
+    let chosen = plan(&[large.clone(), addresses], 4, Mode::Auto, Preferred::Ipv4);
     assert_eq!(chosen.zero_window, Some(Hashed::Addresses));
     let line = "by the NIC: RSS by client address; ports can't be hashed";
     assert!(chosen.ways.iter().all(|way| way.to_string() == line), "{chosen:?}");
 
     // A port that software steers takes any map.
-    let chosen = plan(&[large.clone(), device("net_af_packet", Side::Dip)], 4, Mode::Auto);
+    let chosen = plan(&[large.clone(), device("net_af_packet", Side::Dip)], 4, Mode::Auto, Preferred::Ipv4);
     assert_eq!((chosen.entries, chosen.zero_window), (128, Some(Hashed::AddressesAndPorts)));
     assert_eq!(chosen.ways[1].to_string(), "by software: net_af_packet has no RSS with a table to set");
 
     // Without a zero window the table is as large as can be.
-    let chosen = plan(&[large, small], 4, Mode::SourceOnly);
+    let chosen = plan(&[large, small], 4, Mode::SourceOnly, Preferred::Ipv4);
     assert_eq!((chosen.entries, chosen.zero_window), (64, None));
-    assert_eq!(plan(&[device("mlx5_pci", Side::Vip)], 4, Mode::Software).entries, 512);
+    assert_eq!(plan(&[device("mlx5_pci", Side::Vip)], 4, Mode::Software, Preferred::Ipv4).entries, 512);
 }
 
 #[test]
@@ -137,4 +146,56 @@ fn the_table_grows_where_workers_would_get_uneven_shares() {
     {
         assert_eq!(even_enough(workers), entries, "{workers}");
     }
+}
+
+/// A zero-window key is for one family; a NIC that hashes the client's fields alone does so for both.
+#[test]
+fn what_becomes_of_each_family_is_said() {
+    let line = |port: &Abilities, mode, preferred| {
+        let way = plan(std::slice::from_ref(port), 2, mode, preferred).ways.remove(0);
+        (way.of_families(preferred, [true; 2]), way.steering(preferred))
+    };
+    let said = |text: &str, steering| (text.to_owned(), steering);
+    let (auto, alone) = (Mode::Auto, Mode::SourceOnly);
+    let nic = device("mlx5_pci", Side::Vip);
+    let expected = "IPv4 by the NIC: RSS by client address and port; IPv6 by software: one RSS key can't serve both, and IPv4 is preferred";
+    assert_eq!(line(&nic, auto, Preferred::Ipv4), said(expected, Steering::DeviceForIpv4));
+    let expected = "IPv6 by the NIC: RSS by client address and port; IPv4 by software: one RSS key can't serve both, and IPv6 is preferred";
+    assert_eq!(line(&nic, auto, Preferred::Ipv6), said(expected, Steering::DeviceForIpv6));
+    for preferred in [Preferred::Ipv4, Preferred::Ipv6] {
+        let expected = "IPv4 and IPv6 by the NIC: source-only RSS";
+        assert_eq!(line(&nic, alone, preferred), said(expected, Steering::Device));
+        let none = device("net_tap", Side::Vip);
+        let expected = "by software: net_tap has no RSS with a table to set";
+        assert_eq!(line(&none, auto, preferred), said(expected, Steering::Software));
+    }
+    let way = plan(std::slice::from_ref(&nic), 2, auto, Preferred::Ipv4).ways.remove(0);
+    assert_eq!(way.of_families(Preferred::Ipv4, [true, false]), BY_KEY);
+    let expected = "by software: one RSS key can't serve both, and IPv4 is preferred";
+    assert_eq!(way.of_families(Preferred::Ipv4, [false, true]), expected);
+    let lacks = "IPv6 by software: its RSS can't hash the client of that alone";
+    let ipv4_only = Abilities { hashes_other_ports: false, ..nic.clone() };
+    let expected = format!("IPv4 by the NIC: source-only RSS; {lacks}");
+    assert_eq!(line(&ipv4_only, alone, Preferred::Ipv4), said(&expected, Steering::DeviceForIpv4));
+    let by_rules = device("net_ice", Side::Vip);
+    let expected = format!("IPv4 by the NIC: source-only RSS (flow rules); {lacks}");
+    assert_eq!(line(&by_rules, alone, Preferred::Ipv4), said(&expected, Steering::DeviceForIpv4));
+    let for_ipv4 = "by software: its rules are for IPv4 alone";
+    for (port, mode) in [(by_rules, alone), (device("mlx5_pci", Side::Both), auto)] {
+        assert_eq!(line(&port, mode, Preferred::Ipv6), said(for_ipv4, Steering::Software));
+    }
+    let short = Abilities { key_length: 39, narrowing: Narrowing::None, ..nic };
+    let expected = "by software: its RSS key has 39 bytes; 40 are needed";
+    assert_eq!(line(&short, auto, Preferred::Ipv6), said(expected, Steering::Software));
+}
+
+/// The map is made of the zero-window key's patterns, which are for one family.
+#[test]
+fn beside_a_zero_window_no_port_steers_both_families() {
+    let short = Abilities { key_length: 36, ..device("mlx5_pci", Side::Vip) };
+    let ports = [short, device("net_ixgbe", Side::Dip)];
+    let chosen = plan(&ports, 2, Mode::Auto, Preferred::Ipv6);
+    assert!(matches!(chosen.ways[0], Way::ClientAlone { both: false, .. }), "{chosen:?}");
+    assert!(matches!(chosen.ways[1], Way::ZeroWindow { .. }), "{chosen:?}");
+    assert_eq!(chosen.ways[0].steering(Preferred::Ipv6), Steering::DeviceForIpv6);
 }

@@ -109,7 +109,7 @@ fn counted(port: usize, device: &DeviceStatus, workers: &Workers) -> Counted {
 /// How a port's packets find their worker, in a line.
 fn steering(device: &DeviceStatus, steered_by: Steering, misdirected: u64) -> String {
     match (device.steered_by, steered_by) {
-        (Steering::Device, Steering::Software) => format!(
+        (by_device, Steering::Software) if by_device != Steering::Software => format!(
             "by software: {misdirected} packets came by the device's way to the wrong worker ({})",
             device.steering
         ),

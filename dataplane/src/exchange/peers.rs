@@ -17,13 +17,13 @@ use crate::counters::WorkerCounters;
 use crate::fragments::Ports;
 use crate::frame::BURST;
 use crate::names::drop_reason::DropReason;
-use crate::names::family::{V6, endpoint_bits};
+use crate::names::family::endpoint_bits;
 use crate::names::ids::{EthPortId, MAX_ETH_PORTS};
-use crate::persistence::{Answer, Note};
+use crate::persistence::{Answer, Note, Who};
 use crate::steering::OwnerMap;
 use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 #[cfg(feature = "testing")]
 use std::ops::Range;
 use std::sync::Arc;
@@ -178,11 +178,18 @@ impl<F> Peers<F> {
         self.lanes.len()
     }
 
-    /// The worker that owns the connections of a client endpoint, given as 48 bits in the order of the
+    /// The worker that owns the connections of an IPv4 client endpoint, given as 48 bits in the order of the
     /// wire.
     #[inline(always)]
     pub fn owner(&self, client_bits: u64) -> usize {
         self.owners.owner(client_bits)
+    }
+
+    /// The worker that owns the connections of an IPv6 client: its address and its port, each in the order of the wire,
+    /// the first byte lowest.
+    #[inline(always)]
+    pub fn owner_v6(&self, address: u128, port: u16) -> usize {
+        self.owners.owner_v6(address, port)
     }
 
     /// The worker that owns the connections of a client.
@@ -191,10 +198,18 @@ impl<F> Peers<F> {
             SocketAddr::V4(client) => self.owner(endpoint_bits(client)),
             SocketAddr::V6(client) => {
                 let port = u16::from_le_bytes(client.port().to_be_bytes());
-                self.owner(
-                    u64::from(V6::folded(u128::from_le_bytes(client.ip().octets()))) | u64::from(port) << 32,
-                )
+                self.owner_v6(u128::from_le_bytes(client.ip().octets()), port)
             }
+        }
+    }
+
+    /// The worker that has a persistent client's template. It is found as the owner of a connection is; in the place of
+    /// the port are bits that differ from service to service.
+    pub fn template_owner(&self, who: &Who) -> usize {
+        match who.client {
+            IpAddr::V4(_) => self.owner(who.bits()),
+            // In so long an address somebody could hide what the bits have in common: all of it counts.
+            IpAddr::V6(client) => self.owner_v6(u128::from_le_bytes(client.octets()), who.bits() as u16),
         }
     }
 

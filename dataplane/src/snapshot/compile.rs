@@ -6,7 +6,7 @@ use super::many_ports::ManyPorts;
 use super::origin::Origins;
 use super::{Description, Edit, Families, IpOptions, Real, Routes, Service, Snapshot, Standing, Unmatched};
 use crate::connection::{OwnTimeouts, Timeouts};
-use crate::names::ids::{MAX_ETH_PORTS, MAX_INTERFACES, RealId, RealKey, ServiceId};
+use crate::names::ids::{InterfaceId, MAX_ETH_PORTS, MAX_INTERFACES, RealId, RealKey, ServiceId};
 use crate::schedule::Candidate;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -44,6 +44,10 @@ impl Snapshot {
             }),
             smallest_mtu: interfaces.iter().map(|interface| interface.mtu).min().unwrap_or(u16::MAX),
             addresses: Addresses::new(&interfaces),
+            speaking_ipv6: InterfaceId::all()
+                .zip(&interfaces)
+                .filter(|(_, interface)| interface.speaks_ipv6())
+                .fold(0, |set, (id, _)| set | id.bit()),
             families: Families::with_room(services.len()),
             many_ports: ManyPorts::default(),
             routes,

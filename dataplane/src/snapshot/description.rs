@@ -2,6 +2,7 @@
 
 use super::{OnRemoval, Policy, Route, Thresholds};
 use crate::connection::Timeouts;
+use crate::names::family::IpVersion;
 use crate::names::ids::{NextHopId, RealId, RealKey, ServiceId, ServiceKey};
 use crate::names::mac::Mac;
 use crate::names::side::Side;
@@ -9,13 +10,29 @@ use crate::schedule::Schedule;
 use ipnet::IpNet;
 use std::sync::Arc;
 
-/// What decides which worker a packet of an `EthPort` belongs to, where there are several workers.
+/// What decides which worker a packet of an `EthPort` belongs to, where there are several workers: the device puts it
+/// into its worker's queue, and what it puts wrong is handed over; or the worker that receives it finds its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steering {
-    /// The device puts them into their workers' queues; what it puts wrong is handed over.
+    /// The device, whichever family a packet is of.
     Device,
-    /// The worker that receives a packet finds its owner.
+    /// The device for IPv4, the workers for IPv6.
+    DeviceForIpv4,
+    /// The device for IPv6, the workers for IPv4.
+    DeviceForIpv6,
+    /// The workers.
     Software,
+}
+
+impl Steering {
+    /// Whether the device steers packets of a family.
+    #[inline(always)]
+    pub const fn is_by_device(self, version: IpVersion) -> bool {
+        match version {
+            IpVersion::Four => matches!(self, Self::Device | Self::DeviceForIpv4),
+            IpVersion::Six => matches!(self, Self::Device | Self::DeviceForIpv6),
+        }
+    }
 }
 
 /// A device with queues.

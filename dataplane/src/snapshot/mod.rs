@@ -96,6 +96,8 @@ pub struct Snapshot {
     on_port_asked: Counts<(Protocol, IpAddr)>,
     servers: Counts<IpAddr>,
     addresses: Addresses,
+    /// The interfaces that have an IPv6 address, as a set of bits.
+    speaking_ipv6: u16,
     origins: Origins,
     /// The services that differ from those of the version before; `None`: any may.
     edited: Option<Vec<ServiceId>>,
@@ -194,9 +196,8 @@ impl Snapshot {
     }
 
     /// Whether an interface has an address of IPv6, and so takes part in it.
-    pub fn speaks_ipv6(&self, interface: InterfaceId) -> bool {
-        let addresses = self.interfaces.get(interface.index()).map(|interface| &interface.addresses);
-        addresses.is_some_and(|addresses| addresses.iter().any(|prefix| prefix.addr().is_ipv6()))
+    pub const fn speaks_ipv6(&self, interface: InterfaceId) -> bool {
+        self.speaking_ipv6 & interface.bit() != 0
     }
 
     /// The service with this key.

@@ -3,11 +3,11 @@
 
 use super::owner::low_bits_of_window;
 use super::spreading::{draw, spreads};
-use super::{ClientBits, Indirection, Unsuitable};
+use super::{Family, Indirection, Unsuitable};
 
 /// A random key, of 52 bytes (of which a NIC may take the first 40), for
-/// [`OwnerMap::from_key`](super::OwnerMap::from_key) with [`ClientBits::ALONE`] and this table. It is
-/// harder to guess than a [`ZeroWindow`](super::ZeroWindow): 47 + L bits of it count.
+/// [`OwnerMap::with_key`](super::OwnerMap::with_key) with [`Family::alone`] and this table, for both families at once.
+/// It is harder to guess than a [`ZeroWindow`](super::ZeroWindow): 47 + L bits of it count, and for IPv6 143 + L.
 ///
 /// # Errors
 /// If `random` is not random.
@@ -19,7 +19,10 @@ pub fn free_key(table: &Indirection, mut random: impl FnMut() -> u64) -> Result<
         key
     };
     draw(bytes, |key| {
-        let adds = |bit| low_bits_of_window(key, ClientBits::ALONE.address + bit, index_bits).unwrap_or(0);
-        spreads(&std::array::from_fn::<_, 48, _>(adds), 32, index_bits)
+        [Family::V4, Family::V6].into_iter().all(|family| {
+            let bits = family.address_bits() + 16;
+            let adds = |bit| low_bits_of_window(key, family.alone().address + bit, index_bits).unwrap_or(0);
+            spreads(&(0..bits).map(adds).collect::<Vec<_>>(), family.address_bits(), index_bits)
+        })
     })
 }

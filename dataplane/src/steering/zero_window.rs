@@ -40,6 +40,30 @@ pub enum Family {
 }
 
 impl Family {
+    /// Where the client is in packets from clients.
+    pub const fn source(self) -> ClientBits {
+        match self {
+            Self::V4 => ClientBits::SOURCE,
+            Self::V6 => ClientBits::SOURCE_V6,
+        }
+    }
+
+    /// Where the client is in packets from reals.
+    pub const fn destination(self) -> ClientBits {
+        match self {
+            Self::V4 => ClientBits::DESTINATION,
+            Self::V6 => ClientBits::DESTINATION_V6,
+        }
+    }
+
+    /// Where the client is if a NIC hashes its fields alone.
+    pub const fn alone(self) -> ClientBits {
+        match self {
+            Self::V4 => ClientBits::ALONE,
+            Self::V6 => ClientBits::ALONE_V6,
+        }
+    }
+
     /// Bits of an address.
     pub const fn address_bits(self) -> usize {
         match self {
@@ -55,6 +79,7 @@ const PORT_BITS: usize = 16;
 /// The patterns of a pair of keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ZeroWindow {
+    family: Family,
     /// Bit `n` is the pattern's bit `n`.
     address: u128,
     port: u128,
@@ -84,7 +109,7 @@ impl ZeroWindow {
         let patterns = || {
             let address = pattern(family.address_bits());
             let port = if hashed == Hashed::Addresses { 0 } else { pattern(PORT_BITS) };
-            Self { address, port, index_bits }
+            Self { family, address, port, index_bits }
         };
         let bits = family.address_bits() + if hashed == Hashed::Addresses { 0 } else { PORT_BITS };
         draw(patterns, |drawn| {
@@ -122,16 +147,18 @@ impl ZeroWindow {
         Ok(key)
     }
 
-    /// The map that NICs with these keys and this table follow, for IPv4. The table may be smaller than
-    /// the one that the patterns were made for.
+    /// The map that NICs with these keys and the table of `map` follow; `map` itself for the other family, whose
+    /// clients no NIC tells apart by them. The table may be smaller than the one that the patterns were made for.
     ///
     /// # Errors
     /// If the table is larger.
-    pub fn owner_map(&self, table: Indirection) -> Result<OwnerMap, Unsuitable> {
+    pub fn owner_map(&self, map: OwnerMap) -> Result<OwnerMap, Unsuitable> {
+        let table = map.indirection();
         if table.bits() as usize > self.index_bits {
             return Err(Unsuitable::Table(table.entries()));
         }
-        OwnerMap::from_key(&self.key(ClientBits::SOURCE, 40)?, ClientBits::SOURCE, table)
+        let client = self.family.source();
+        map.with_key(self.family, &self.key(client, 40)?, client)
     }
 }
 

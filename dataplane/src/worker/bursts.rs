@@ -8,7 +8,7 @@ use super::fast::staged::Staged;
 use super::turn::Turn;
 use crate::connection::family::Family;
 use crate::frame::{BURST, Frame, FrameIo, Stage};
-use crate::names::family::{V4, V6};
+use crate::names::family::{IpVersion, V4, V6};
 use crate::wire::ethernet;
 
 /// The bursts in a worker's hands.
@@ -88,12 +88,27 @@ fn ether_type(frame: &impl Frame) -> u16 {
 }
 
 impl<Io: FrameIo> Turn<'_, Io> {
-    /// Takes the frames of IPv6 out of a burst that has come, and handles them. Out of line, for where there is no IPv6
-    /// the loops are to be as they would be without.
+    /// Takes the frames of IPv6 out of a burst that a device has received, and handles those that are this worker's.
+    /// Out of line, for where there is no IPv6 the loops are to be as they would be without.
     #[inline(never)]
-    pub(super) fn take_ipv6_out(&mut self, burst: &mut Staged<Io::Frame>, v6: &mut Pair<Io::Frame, V6>) {
-        let Pair { decoded, spare } = v6;
-        part(burst, spare);
+    pub(super) fn receive_ipv6(&mut self, burst: &mut Staged<Io::Frame>, v6: &mut Pair<Io::Frame, V6>) {
+        part(burst, &mut v6.spare);
+        let port = burst.arrival.eth_port().index();
+        let is_by_device = self.snapshot.eth_ports[port].steering.is_by_device(IpVersion::Six);
+        if !is_by_device && !self.egress.io.peers.is_alone() {
+            self.egress.steer(&mut v6.spare, self.snapshot);
+        }
+        self.handle_ipv6(v6);
+    }
+
+    /// Takes the frames of IPv6 out of a burst that another worker has handed over, and handles them.
+    #[inline(never)]
+    pub(super) fn take_ipv6_over(&mut self, burst: &mut Staged<Io::Frame>, v6: &mut Pair<Io::Frame, V6>) {
+        part(burst, &mut v6.spare);
+        self.handle_ipv6(v6);
+    }
+
+    fn handle_ipv6(&mut self, Pair { decoded, spare }: &mut Pair<Io::Frame, V6>) {
         if spare.frames.is_empty() {
             return;
         }

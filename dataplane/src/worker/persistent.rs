@@ -1,8 +1,8 @@
 //! Which real the clients of persistent services stay with: found out here, or asked of the worker that knows.
 //!
-//! A client's template lies with the worker that owns its [`bits`](Who::bits). Where that is another than the owner of
-//! the new connection, the packet that opens it goes there and comes back with the answer: two hand-overs. All other
-//! packets of the connection stay where they are. Whatever overtakes the packet meanwhile (it was sent again, or
+//! A client's template lies with [one worker](crate::exchange::peers::Peers::template_owner). Where that is not the
+//! owner of the new connection, the packet that opens it goes there and comes back with the answer: two hand-overs. All
+//! other packets of the connection stay where they are. Whatever overtakes the packet meanwhile (it was sent again, or
 //! another datagram follows) is handled the same way, and the first that comes back opens the connection.
 
 use super::fate::Judged;
@@ -163,7 +163,7 @@ impl<F: Frame> Slow<'_, F> {
             && let Some(persistence) = service.policy.persistence
         {
             let who = Who { client: persistence.masked(ends.source.ip()), service: service.key };
-            let owner = self.peers.owner(who.bits());
+            let owner = self.peers.template_owner(&who);
             if owner != own {
                 return Ok(Err(owner));
             }

@@ -67,7 +67,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
                 spare.frames.iter().for_each(|frame| prefetch(frame.head()));
                 spare.arrival = port.interface();
                 if self.flows.tables.serve_both() {
-                    self.take_ipv6_out(spare, v6);
+                    self.take_ipv6_over(spare, v6);
                 }
                 self.decode_burst(spare);
                 self.resolve_and_prefetch(decoded, spare);

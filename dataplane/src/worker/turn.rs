@@ -14,9 +14,10 @@ use super::slow::Slow;
 use crate::counters::WorkerCounters;
 use crate::frame::{FrameIo, Stage};
 use crate::names::drop_reason::DropReason;
+use crate::names::family::IpVersion;
 use crate::names::ids::{EthPortId, InterfaceId};
 use crate::names::time::{Now, Onward};
-use crate::snapshot::{Snapshot, Steering};
+use crate::snapshot::Snapshot;
 
 /// What frames meet in a turn: the parts of a worker, the configuration that it runs on, and the time.
 ///
@@ -120,9 +121,9 @@ impl<Io: FrameIo> Turn<'_, Io> {
             received += spare.frames.len();
             count += 1;
             if self.flows.tables.serve_both() {
-                self.take_ipv6_out(spare, v6);
+                self.receive_ipv6(spare, v6);
             }
-            if !alone && self.snapshot.eth_ports[port.index()].steering == Steering::Software {
+            if !alone && !self.snapshot.eth_ports[port.index()].steering.is_by_device(IpVersion::Four) {
                 self.egress.steer(spare, self.snapshot);
             }
             if spare.frames.is_empty() {

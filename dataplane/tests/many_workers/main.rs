@@ -5,9 +5,11 @@
 //! steering      which worker gets a packet, and what is counted of it
 //! handing_over  the rings between workers
 //! sending       workers that send for others
+//! ipv6          both families on the same ports
 //! ```
 
 mod handing_over;
+mod ipv6;
 mod sending;
 mod steering;
 #[path = "../support/mod.rs"]

@@ -10,8 +10,8 @@ use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::InterfaceId;
 use dataplane::names::time::Now;
 use dataplane::persistence::CopiedTemplate;
-use dataplane::snapshot::{Snapshot, Steering};
-use dataplane::steering::{ClientBits, Indirection, OwnerMap};
+use dataplane::snapshot::{Interface, Snapshot, Steering};
+use dataplane::steering::{ClientBits, Family, Indirection, OwnerMap};
 use dataplane::translation::endpoint_bits;
 use dataplane::worker::Worker;
 use std::net::SocketAddrV4;
@@ -28,13 +28,14 @@ pub struct Cluster {
 /// An owner map with a fixed key.
 pub fn owners(workers: usize) -> Arc<OwnerMap> {
     let mut state = 7u64;
-    let random = || {
+    let mut random = || {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         state
     };
-    let table = Indirection::shuffled(64, workers, random).unwrap();
+    let table = Indirection::shuffled(64, workers, &mut random).unwrap();
     let key = [0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67];
-    Arc::new(OwnerMap::from_key(&key, ClientBits::ALONE, table).unwrap())
+    let map = OwnerMap::random(table, random).unwrap();
+    Arc::new(map.with_key(Family::V4, &key, ClientBits::ALONE).unwrap())
 }
 
 impl Cluster {
@@ -86,7 +87,9 @@ impl Cluster {
             }
             let (end, control) = channel(Arc::clone(&lab.next_hops), Arc::clone(&lab.control.reals));
             let worker = Worker::new(PlainIo::new(2), end, capacity, key, memory::Huge::Never).unwrap();
-            all.push(worker.with_peers(peers));
+            let has_ipv6 = lab.description.interfaces.iter().any(Interface::speaks_ipv6);
+            let ipv6 = if has_ipv6 { capacity } else { 0 };
+            all.push(worker.with_ipv6(ipv6, memory::Huge::Never).unwrap().with_peers(peers));
             controls.push(control);
         }
         Self { workers: all, controls, owners, now: lab.now().nanoseconds }

@@ -1,13 +1,18 @@
 use super::*;
-use crate::steering::{ClientBits, Indirection};
+use crate::steering::Indirection;
 
 /// Something of a frame's size.
 type Small = Box<u32>;
 
 /// Which of two workers owns what does not matter here.
 fn owners() -> Arc<OwnerMap> {
-    let table = Indirection::shuffled(64, 2, || 0).unwrap();
-    Arc::new(OwnerMap::from_key(&[0x5a; 10], ClientBits::ALONE, table).unwrap())
+    let mut state = 1_u64;
+    let mut random = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        state
+    };
+    let table = Indirection::shuffled(64, 2, &mut random).unwrap();
+    Arc::new(OwnerMap::random(table, random).unwrap())
 }
 
 fn two() -> (Peers<Small>, Peers<Small>) {

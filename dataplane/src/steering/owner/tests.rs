@@ -1,6 +1,6 @@
 use super::*;
 use crate::translation::endpoint_bits;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddrV4, SocketAddrV6};
 
 /// The key of Microsoft's verification suite for RSS.
 const MICROSOFT: [u8; 40] = [
@@ -26,7 +26,8 @@ fn the_hashes_of_the_verification_suite_come_out() {
     ] {
         let bits = |text: &str| endpoint_bits(text.parse::<SocketAddrV4>().unwrap());
         let index = |client, text| {
-            OwnerMap::from_key(&MICROSOFT, client, in_order(512, 1)).unwrap().index(bits(text))
+            let parts = Parts::<BYTES_V4>::of_key(&MICROSOFT, client, &in_order(512, 1)).unwrap();
+            parts.index(&bits(text).to_le_bytes())
         };
         let both = index(ClientBits::SOURCE, source) ^ index(ClientBits::DESTINATION, destination);
         assert_eq!(u32::from(both), with_ports % 512, "{source}");
@@ -36,10 +37,63 @@ fn the_hashes_of_the_verification_suite_come_out() {
     }
 }
 
+/// Likewise, of IPv6.
+#[test]
+fn the_hashes_of_the_verification_suite_come_out_for_ipv6() {
+    for (source, destination, with_ports, without) in [
+        ("[3ffe:2501:200:1fff::7]:2794", "[3ffe:2501:200:3::1]:1766", 0x4020_7d3d, 0x2cc1_8cd5),
+        ("[3ffe:501:8::260:97ff:fe40:efab]:14230", "[ff02::1]:4739", 0xdde5_1bbf, 0x0f0c_461c),
+        (
+            "[3ffe:1900:4545:3:200:f8ff:fe21:67cf]:44251",
+            "[fe80::200:f8ff:fe21:67cf]:38024",
+            0x02d1_feef_u32,
+            0x4b61_e985,
+        ),
+    ] {
+        let bytes = |text: &str| {
+            let endpoint: SocketAddrV6 = text.parse().unwrap();
+            [&endpoint.ip().octets()[..], &endpoint.port().to_be_bytes()].concat()
+        };
+        let index = |client, text| {
+            Parts::<BYTES_V6>::of_key(&MICROSOFT, client, &in_order(512, 1)).unwrap().index(&bytes(text))
+        };
+        let both = index(ClientBits::SOURCE_V6, source) ^ index(ClientBits::DESTINATION_V6, destination);
+        assert_eq!(u32::from(both), with_ports % 512, "{source}");
+        let both = index(ClientBits::SOURCE_V6.without_port(), source)
+            ^ index(ClientBits::DESTINATION_V6.without_port(), destination);
+        assert_eq!(u32::from(both), without % 512, "{source}");
+    }
+}
+
+/// Two clients that differ in one bit of the address or port have owners of their own, for half of all maps or more.
+#[test]
+fn every_bit_of_an_ipv6_client_counts() {
+    let mut state = 1_u64;
+    let mut random = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        state
+    };
+    let (address, port) = (0x0123_4567_89ab_cdef_0011_2233_4455_6677_u128, 0x1234_u16);
+    let mut differ = [0; 144];
+    for _ in 0..64 {
+        let map = OwnerMap::random(in_order(512, 64), &mut random).unwrap();
+        let owner = map.owner_v6(address, port);
+        for (bit, differ) in differ.iter_mut().enumerate() {
+            let other = match bit {
+                0..128 => map.owner_v6(address ^ 1 << bit, port),
+                _ => map.owner_v6(address, port ^ 1 << (bit - 128)),
+            };
+            *differ += u32::from(other != owner);
+        }
+    }
+    assert!(differ.iter().all(|differ| *differ > 32), "{differ:?}");
+}
+
 #[test]
 fn one_worker_owns_everything() {
     let map = OwnerMap::single();
     assert_eq!((map.workers(), map.owner(0), map.owner(u64::MAX >> 16)), (1, 0, 0));
+    assert_eq!((map.owner_v6(0, 0), map.owner_v6(u128::MAX, u16::MAX)), (0, 0));
 }
 
 #[test]
@@ -71,7 +125,10 @@ fn what_can_not_be_is_refused() {
     for (entries, workers) in [(16, 0), (16, 17), (512, 65)] {
         assert_eq!(Indirection::shuffled(entries, workers, || 0), Err(Unsuitable::Workers(workers)));
     }
-    let short = OwnerMap::from_key(&[0; 15], ClientBits::DESTINATION, in_order(16, 2));
-    assert_eq!(short.unwrap_err(), Unsuitable::KeyLength(15));
-    assert!(OwnerMap::from_key(&[0; 16], ClientBits::DESTINATION, in_order(16, 2)).is_ok());
+    let map = || OwnerMap::single();
+    for (family, enough) in [(Family::V4, 16), (Family::V6, 40)] {
+        let of_key = |length: usize| map().with_key(family, &vec![0; length], family.destination());
+        assert_eq!(of_key(enough - 1).unwrap_err(), Unsuitable::KeyLength(enough - 1));
+        assert!(of_key(enough).is_ok());
+    }
 }

@@ -159,6 +159,6 @@ impl Plain for V6 {
 
     #[inline(always)]
     fn owner<F>(key: ClientKey<Self>, peers: &Peers<F>) -> usize {
-        peers.owner(key.endpoint_bits())
+        peers.owner_v6(key.rest(), (key.endpoint_bits() >> 32) as u16)
     }
 }
