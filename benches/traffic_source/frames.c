@@ -22,15 +22,19 @@ enum {
 struct layout {
 	uint8_t ttl;		/* or the hop limit */
 	uint8_t protocol;	/* or the next header */
-	uint8_t of_client;	/* 16 bits that the client's address decides: the header's checksum, or the flow label */
+	uint8_t of_client;	/* 16 bits that the client's address decides: the header's checksum or flow label */
 	uint8_t source;		/* the source's address; behind it is the destination's */
 	uint8_t address;	/* bytes of an address */
 	uint8_t transport;	/* the header of TCP or UDP */
 };
 
 static const struct layout layouts[FAMILIES] = {
-	[IPV4] = { .ttl = 22, .protocol = 23, .of_client = AT_HEADER_CHECKSUM, .source = 26, .address = 4, .transport = 34 },
-	[IPV6] = { .ttl = 21, .protocol = 20, .of_client = AT_FLOW_LABEL, .source = 22, .address = 16, .transport = 54 },
+	[IPV4] = {
+		.ttl = 22, .protocol = 23, .of_client = AT_HEADER_CHECKSUM, .source = 26, .address = 4, .transport = 34,
+	},
+	[IPV6] = {
+		.ttl = 21, .protocol = 20, .of_client = AT_FLOW_LABEL, .source = 22, .address = 16, .transport = 54,
+	},
 };
 
 #define MOST_ADDRESS 16

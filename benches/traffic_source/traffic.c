@@ -98,6 +98,14 @@ static inline uint8_t draw_size(void)
 	return sizes == 1 ? 0 : (uint8_t)below(random32(), sizes);
 }
 
+/* A packet of IPv4 alone. */
+static inline struct order packet(uint32_t flow, enum direction direction, enum kind kind)
+{
+	return (struct order){
+		.flow = flow, .direction = (uint8_t)direction, .kind = (uint8_t)kind, .size = draw_size(), .family = IPV4,
+	};
+}
+
 /* Its last burst may go on with the first flows again. */
 static unsigned warm_up(struct order *orders, unsigned count)
 {
@@ -207,19 +215,19 @@ unsigned traffic_next(enum direction direction, struct order *orders, unsigned c
 			return count;
 		}
 		for (unsigned index = 0; index < count; index++)
-			orders[index] = (struct order){ below(random32(), set.flows), (uint8_t)direction, DATA, draw_size(), IPV4 };
+			orders[index] = packet(below(random32(), set.flows), direction, DATA);
 		if (set.page->new_rate && direction == FORWARD && set.flows < MOST_FLOWS)
 			open_some(orders, count);
 		return count;
 	case ZIPF:
 		for (unsigned index = 0; index < count; index++)
-			orders[index] = (struct order){ zipf_draw(&set.zipf, random32()), (uint8_t)direction, DATA, draw_size(), IPV4 };
+			orders[index] = packet(zipf_draw(&set.zipf, random32()), direction, DATA);
 		return count;
 	case NEW:
 		if (direction == REVERSE)
 			return 0;
 		for (unsigned index = 0; index < count; index++)
-			orders[index] = (struct order){ (uint32_t)(set.next++ % set.flows), (uint8_t)direction, SYN, draw_size(), IPV4 };
+			orders[index] = packet((uint32_t)(set.next++ % set.flows), direction, SYN);
 		set.page->connections += count;
 		return count;
 	case CONNECTIONS:
