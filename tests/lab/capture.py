@@ -1,4 +1,4 @@
-"""Captures frames on a host of the lab, and takes IPv4 packets apart."""
+"""Captures frames on a host of the lab, and takes IPv4 and IPv6 packets apart."""
 
 import re
 import signal
@@ -8,16 +8,23 @@ import subprocess
 import time
 from dataclasses import dataclass
 
+from .families import IPV4, IPV6
 from .testbed import PATIENCE, wait_for
 
-TCP, UDP, ICMP = 6, 17, 1
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+# Types and codes of ICMP and ICMPv6.
+PORT_UNREACHABLE = {IPV4: (3, 3), IPV6: (1, 4)}
+TOO_BIG = {IPV4: (3, 4), IPV6: (2, 0)}
+# Of ICMPv6: neighbour discovery.
+DISCOVERY = range(133, 138)
 PCAP_HEADER, RECORD_HEADER, ETHERNET_HEADER = 24, 16, 14
 
 
 class Capture:
-    """Every frame that passes a device, in both directions, while the block runs; then `frames`."""
+    """Every frame that passes a device, in both directions, while the block runs; then `frames`, and with `keep` the file."""
 
-    def __init__(self, bed, host, device="eth0", *expression):
+    def __init__(self, bed, host, device="eth0", *expression, keep=False):
+        self.keep = keep
         self.bed, self.host, self.device, self.expression = bed, host, device, expression
         self.file = bed.dir / f"{host}-{device}.pcap"
         self.frames = []
@@ -40,7 +47,8 @@ class Capture:
         lost = re.search(r"(\d+) packets? dropped by kernel", summary)
         assert lost and lost[1] == "0", f"the capture is not complete: {summary}"
         self.frames = self.so_far()
-        self.file.unlink()
+        if not self.keep:
+            self.file.unlink()
 
     def is_complete(self):
         """Whether tcpdump has taken all that the kernel counted, and no more comes for a while."""
@@ -86,11 +94,11 @@ def ones_complement_sum(data):
 
 @dataclass(frozen=True)
 class Packet:
-    """An IPv4 packet: what a translation may change, and `rest`, which it must not."""
+    """A packet: what a translation may change, and `rest`, which it must not."""
 
     source_mac: bytes
     target_mac: bytes
-    ttl: int
+    ttl: int  # or the hop limit
     protocol: int
     source: tuple
     target: tuple
@@ -100,9 +108,34 @@ class Packet:
 
 
 def parse(frame):
-    """The packet in a frame, its checksums verified; None where it is not IPv4."""
-    if frame[12:14] != b"\x08\x00":
+    """The packet in a frame, its checksums verified; None where it is none, or neighbour discovery or the like, which IPv6
+    has in place of ARP."""
+    if frame[12:14] == IPV4.ethertype:
+        return parse_ipv4(frame)
+    return parse_ipv6(frame) if frame[12:14] == IPV6.ethertype else None
+
+
+def parse_ipv6(frame):
+    header = frame[ETHERNET_HEADER:ETHERNET_HEADER + IPV6.header]
+    length, protocol = struct.unpack_from("!HB", header, 4)
+    body = frame[ETHERNET_HEADER + IPV6.header:ETHERNET_HEADER + IPV6.header + length]
+    assert len(body) == length, "the packet is longer than its frame"
+    # Reports of groups that are listened to come behind another header.
+    if protocol == 0 or protocol == ICMPV6 and body[0] in DISCOVERY:
         return None
+    addresses, sum_at = header[8:], {TCP: 16, UDP: 6, ICMPV6: 2}[protocol]
+    pseudo = addresses + struct.pack("!II", length, protocol)
+    assert protocol != UDP or body[6:8] != b"\0\0", f"no UDP checksum: {frame.hex()}"
+    assert ones_complement_sum(pseudo + body) == 0xFFFF, f"wrong checksum in protocol {protocol}: {frame.hex()}"
+    ports = struct.unpack_from("!HH", body) if protocol != ICMPV6 else (0, 0)
+    skipped = 4 if protocol != ICMPV6 else 0
+    rest = header[:7] + body[skipped:sum_at] + body[sum_at + 2:]
+    source, target = (socket.inet_ntop(socket.AF_INET6, part) for part in (addresses[:16], addresses[16:]))
+    return Packet(frame[6:12], frame[:6], header[7], protocol, (source, ports[0]), (target, ports[1]), rest,
+                  IPV6.header + length, tuple(body[:2]) if protocol == ICMPV6 else None)
+
+
+def parse_ipv4(frame):
     header_length = (frame[14] & 15) * 4
     total = struct.unpack_from("!H", frame, 16)[0]
     header = frame[ETHERNET_HEADER:ETHERNET_HEADER + header_length]

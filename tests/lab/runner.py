@@ -9,6 +9,8 @@ import traceback
 from dataclasses import dataclass
 from typing import Callable
 
+from .families import IPV4, Family
+
 TESTS = []
 
 
@@ -21,6 +23,7 @@ class Test:
     name: str
     function: Callable
     timeout: float
+    family: Family = IPV4
 
 
 @dataclass
@@ -30,12 +33,15 @@ class Result:
     detail: str = ""
 
 
-def test(timeout=300):
-    """Registers the function below as a test that gets the testbed; `timeout` in seconds."""
+def test(timeout=300, families=(IPV4,)):
+    """Registers the function below as a test that gets the testbed, once for each family, which is the testbed's `ip`
+    meanwhile; `timeout` in seconds."""
 
     def register(function):
         module = function.__module__.rsplit(".", 1)[-1].removeprefix("test_")
-        TESTS.append(Test(f"{module}.{function.__name__}", function, timeout))
+        for family in families:
+            suffix = "" if family is families[0] else f"_over_{family.name.lower()}"
+            TESTS.append(Test(f"{module}.{function.__name__}{suffix}", function, timeout, family))
         return function
 
     return register
@@ -71,6 +77,7 @@ def run(test, bed):
 def in_child(test, bed, write_end):
     os.setsid()
     try:
+        bed.speak(test.family)
         test.function(bed)
         report = "ok\n"
     except Skip as reason:

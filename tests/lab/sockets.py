@@ -8,9 +8,12 @@ import struct
 import threading
 import time
 
+from .families import IPV4, IPV6
 from .testbed import PATIENCE, REALS, background
 
-IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0
+# The level and the name of what says whether a packet may be cut, and its value for "yes".
+MTU_DISCOVER = {IPV4: (socket.IPPROTO_IP, 10), IPV6: (socket.IPPROTO_IPV6, 23)}
+PMTUDISC_DONT = 0
 # After how many seconds without an answer a request is given up.
 HANGS = 20
 
@@ -18,7 +21,7 @@ HANGS = 20
 def tcp_listener(bed, host, port, backlog=64):
     """A listening socket on `host`."""
     with bed.inside(host):
-        listener = socket.create_server(("", port), backlog=backlog)
+        listener = socket.create_server(("", port), family=bed.ip.domain, backlog=backlog)
     listener.settimeout(PATIENCE)
     return listener
 
@@ -26,7 +29,7 @@ def tcp_listener(bed, host, port, backlog=64):
 def connect(bed, host, address, port=None, seconds=PATIENCE, source=None):
     """A TCP connection from `host`; `port` is the source port, `source` the address."""
     with bed.inside(host):
-        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        client = socket.socket(bed.ip.domain, socket.SOCK_STREAM)
     client.settimeout(seconds)
     if port or source:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,10 +44,18 @@ def connect(bed, host, address, port=None, seconds=PATIENCE, source=None):
 
 def udp_socket(bed, host, port=0, seconds=PATIENCE):
     with bed.inside(host):
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp = socket.socket(bed.ip.domain, socket.SOCK_DGRAM)
+    if bed.ip is IPV6:
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
     udp.bind(("", port))
     udp.settimeout(seconds)
     return udp
+
+
+def receive(udp, size=65535):
+    """A datagram, and the address and port that it comes from."""
+    data, peer = udp.recvfrom(size)
+    return data, peer[:2]
 
 
 def reset(connection):
@@ -79,13 +90,13 @@ class Greeters:
         while True:
             connection, peer = listener.accept()
             connection.settimeout(PATIENCE)
-            self.accepted[peer] = connection
+            self.accepted[peer[:2]] = connection
             with contextlib.suppress(OSError):
                 connection.sendall(name.encode() + b"\n")
 
     def reals(self, weights):
         """The servers as the reals of a service."""
-        return [(f"{address}:{self.port}", weight) for address, weight in zip(REALS.values(), weights)]
+        return self.bed.ip.pool(weights, self.port)
 
     def greeted(self, address, port=None, source=None):
         """A new connection, and the name of the real that it is with."""
@@ -108,12 +119,13 @@ class Greeters:
 
     def other_end(self, client):
         """The server's socket of a client's connection."""
-        return self.accepted[client.getsockname()]
+        return self.accepted[client.getsockname()[:2]]
 
 
 def may_be_cut(udp):
-    """What the socket sends leaves without DF."""
-    udp.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+    """What the socket sends leaves without DF; over IPv6, only the host that sends it cuts it."""
+    family = IPV6 if udp.family == socket.AF_INET6 else IPV4
+    udp.setsockopt(*MTU_DISCOVER[family], PMTUDISC_DONT)
 
 
 @contextlib.contextmanager
@@ -150,8 +162,13 @@ def http_server(bed, host, port, text):
         def log_message(self, *_):
             pass
 
+    class Server(socketserver.ThreadingTCPServer):
+        address_family = bed.ip.domain
+        # Connections of the test before may still be in TIME_WAIT.
+        allow_reuse_address = True
+
     with bed.inside(host):
-        server = socketserver.ThreadingTCPServer(("", port), Handler)
+        server = Server(("", port), Handler)
     background(server.serve_forever)
     try:
         yield
@@ -178,7 +195,7 @@ class Load:
     def request(self):
         port = 0
         try:
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+            with socket.socket(self.bed.ip.domain, socket.SOCK_STREAM) as client:
                 client.settimeout(HANGS)
                 client.connect(self.address)
                 port = client.getsockname()[1]

@@ -2,11 +2,19 @@
 
 import socket
 
+from .families import BOTH
 from .runner import test
-from .sockets import connect, reset, tcp_listener, udp_echo, udp_socket
-from .testbed import PATIENCE, REALS, VIP, wait_for
+from .sockets import connect, receive, reset, tcp_listener, udp_echo, udp_socket
+from .testbed import PATIENCE, wait_for
 
-RS1 = REALS["rs1"]
+
+def service(bed, protocol, port, real_port):
+    return protocol, bed.ip.at(bed.ip.vip, port), [(bed.ip.real("rs1", real_port), 1)]
+
+
+def named(bed, port, real_port):
+    """The words by which a command names the only real of a TCP service."""
+    return "-t", bed.ip.at(bed.ip.vip, port), "-r", bed.ip.real("rs1", real_port)
 
 
 def state_becomes(lbd, port, state, longest):
@@ -22,12 +30,12 @@ def counts(lbd):
     return real["active"], real["inactive"]
 
 
-@test()
+@test(families=BOTH)
 def the_client_closes_first(bed):
-    with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd(services=[("tcp", f"{VIP}:7400", [(f"{RS1}:7000", 1)])]) as lbd:
-        client = connect(bed, "client", (VIP, 7400), 41002)
+    with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd(services=[service(bed, "tcp", 7400, 7000)]) as lbd:
+        client = connect(bed, "client", (bed.ip.vip, 7400), 41002)
         server, peer = listener.accept()
-        assert peer == ("192.168.10.6", 41002)
+        assert peer[:2] == (bed.ip.client, 41002)
         state_becomes(lbd, 41002, "ESTABLISHED", 900)
         assert wait_for(lambda: counts(lbd) == (1, 0)), counts(lbd)
         client.shutdown(socket.SHUT_WR)
@@ -38,10 +46,10 @@ def the_client_closes_first(bed):
         client.close()
 
 
-@test()
+@test(families=BOTH)
 def the_server_closes_first(bed):
-    with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd(services=[("tcp", f"{VIP}:7400", [(f"{RS1}:7000", 1)])]) as lbd:
-        client = connect(bed, "client", (VIP, 7400), 41003)
+    with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd(services=[service(bed, "tcp", 7400, 7000)]) as lbd:
+        client = connect(bed, "client", (bed.ip.vip, 7400), 41003)
         server, _ = listener.accept()
         server.close()
         state_becomes(lbd, 41003, "FIN_WAIT", 120)
@@ -50,15 +58,15 @@ def the_server_closes_first(bed):
         state_becomes(lbd, 41003, "TIME_WAIT", 120)
 
 
-@test()
+@test(families=BOTH)
 def either_side_resets(bed):
-    with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd(services=[("tcp", f"{VIP}:7400", [(f"{RS1}:7000", 1)])]) as lbd:
-        client = connect(bed, "client", (VIP, 7400), 41004)
+    with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd(services=[service(bed, "tcp", 7400, 7000)]) as lbd:
+        client = connect(bed, "client", (bed.ip.vip, 7400), 41004)
         server, _ = listener.accept()
         reset(client)
         state_becomes(lbd, 41004, "CLOSE", 10)
         server.close()
-        client = connect(bed, "client", (VIP, 7400), 41005)
+        client = connect(bed, "client", (bed.ip.vip, 7400), 41005)
         server, _ = listener.accept()
         reset(server)
         state_becomes(lbd, 41005, "CLOSE", 10)
@@ -69,25 +77,26 @@ def either_side_resets(bed):
             client.close()
 
 
-@test()
+@test(families=BOTH)
 def the_real_refuses(bed):
-    with bed.lbd(services=[("tcp", f"{VIP}:7402", [(f"{RS1}:9999", 1)])]) as lbd:
+    with bed.lbd(services=[service(bed, "tcp", 7402, 9999)]) as lbd:
         try:
-            connect(bed, "client", (VIP, 7402), 41006)
+            connect(bed, "client", (bed.ip.vip, 7402), 41006)
             raise AssertionError("connected to a closed port")
         except ConnectionRefusedError:
             pass
         state_becomes(lbd, 41006, "CLOSE", 10)
 
 
-@test()
+@test(families=BOTH)
 def a_silent_real_leaves_syn_recv(bed):
     config = bed.config()
     # Nobody has this MAC: the SYN leaves and is lost.
-    config["neighbour"] = [{"address": "10.0.0.99", "mac": "02:00:00:00:00:99"}]
-    with bed.lbd(config, services=[("tcp", f"{VIP}:7403", [("10.0.0.99:80", 1)])]) as lbd:
+    nobody = {"IPv4": "10.0.0.99", "IPv6": "fd00:20::99"}[bed.ip.name]
+    config["neighbour"] = [{"address": nobody, "mac": "02:00:00:00:00:99"}]
+    with bed.lbd(config, services=[("tcp", bed.ip.at(bed.ip.vip, 7403), [(bed.ip.at(nobody, 80), 1)])]) as lbd:
         try:
-            connect(bed, "client", (VIP, 7403), 41007, seconds=0.5)
+            connect(bed, "client", (bed.ip.vip, 7403), 41007, seconds=0.5)
             raise AssertionError("connected to nobody")
         except TimeoutError:
             pass
@@ -95,32 +104,31 @@ def a_silent_real_leaves_syn_recv(bed):
         assert counts(lbd) == (1, 0)
 
 
-@test()
+@test(families=BOTH)
 def a_udp_connection(bed):
-    with udp_echo(bed, "rs1", 5000), bed.lbd(services=[("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]) as lbd:
+    with udp_echo(bed, "rs1", 5000), bed.lbd(services=[service(bed, "udp", 5000, 5000)]) as lbd:
         with udp_socket(bed, "client", 41008) as client:
-            client.sendto(b"hello", (VIP, 5000))
-            assert client.recvfrom(100) == (b"hello", (VIP, 5000))
+            client.sendto(b"hello", (bed.ip.vip, 5000))
+            assert receive(client) == (b"hello", (bed.ip.vip, 5000))
         state_becomes(lbd, 41008, "UDP", 300)
 
 
-@test()
+@test(families=BOTH)
 def timeouts_are_changed_while_running(bed):
-    with bed.lbd(services=[("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)])]) as lbd:
+    with bed.lbd(services=[service(bed, "tcp", 80, 80)]) as lbd:
         assert lbd.ctl("timeouts").strip() == "Timeout (tcp tcpfin udp): 900 120 300"
         lbd.ctl("timeouts", "--set", 60, 0, 0)
         assert lbd.ctl("timeouts").strip() == "Timeout (tcp tcpfin udp): 60 120 300"
-        client = connect(bed, "client", (VIP, 80), 41009)
+        client = connect(bed, "client", (bed.ip.vip, 80), 41009)
         state_becomes(lbd, 41009, "ESTABLISHED", 60)
         client.close()
 
 
-@test()
+@test(families=BOTH)
 def draining_waits_for_the_last_connection(bed):
-    service = ("tcp", f"{VIP}:7400", [(f"{RS1}:7000", 1)])
-    real = ("-t", f"{VIP}:7400", "-r", f"{RS1}:7000")
-    with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd(services=[service]) as lbd:
-        client = connect(bed, "client", (VIP, 7400), 41010)
+    real = named(bed, 7400, 7000)
+    with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd(services=[service(bed, "tcp", 7400, 7000)]) as lbd:
+        client = connect(bed, "client", (bed.ip.vip, 7400), 41010)
         server, _ = listener.accept()
         assert "1" in lbd.ctl("drain", *real)
         assert lbd.service()["reals"][0]["weight"] == 0
@@ -129,7 +137,7 @@ def draining_waits_for_the_last_connection(bed):
         client.sendall(b"still here")
         assert server.recv(100) == b"still here"
         try:
-            connect(bed, "client", (VIP, 7400), 41011)
+            connect(bed, "client", (bed.ip.vip, 7400), 41011)
             raise AssertionError("a drained real got a new connection")
         except ConnectionRefusedError:
             pass
@@ -138,12 +146,11 @@ def draining_waits_for_the_last_connection(bed):
         assert lbd.lbctl("drain", *real, "--wait", PATIENCE).returncode == 0
 
 
-@test()
+@test(families=BOTH)
 def a_removed_reals_connection_comes_back_with_it(bed):
-    service = ("tcp", f"{VIP}:7400", [(f"{RS1}:7000", 1)])
-    real = ("-t", f"{VIP}:7400", "-r", f"{RS1}:7000")
-    with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd(services=[service]) as lbd:
-        client = connect(bed, "client", (VIP, 7400), 41012)
+    real = named(bed, 7400, 7000)
+    with tcp_listener(bed, "rs1", 7000) as listener, bed.lbd(services=[service(bed, "tcp", 7400, 7000)]) as lbd:
+        client = connect(bed, "client", (bed.ip.vip, 7400), 41012)
         server, _ = listener.accept()
         lbd.ctl("del-real", *real)
         # Replies are still translated ...

@@ -2,16 +2,15 @@
 
 import re
 
-from .capture import Capture, packets
+from .capture import PORT_UNREACHABLE, Capture, packets
+from .families import BOTH
 from .runner import test
 from .sockets import connect, udp_socket
-from .test_gateway import FAR, FAR_ROUTER, far_client, far_config, route_to_the_reals
+from .test_gateway import far_client, far_config, route_to_the_reals
 from .test_fragments import on_pcap
 from .test_noise import buffers
-from .testbed import CLIENT, PATIENCE, REALS, VIP, wait_for
-
-RS1, DIP = REALS["rs1"], "10.0.0.8"
-SERVICES = [("tcp", f"{VIP}:80", [(f"{RS1}:80", 1)]), ("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]
+from .test_path_mtu import services
+from .testbed import PATIENCE, wait_for
 
 
 def hops(bed, host, *words):
@@ -40,84 +39,87 @@ def is_refused(call, error):
     raise AssertionError("not refused")
 
 
-@test()
+@test(families=BOTH)
 def own_addresses_answer_ping(bed):
-    with route_to_the_reals(bed), bed.lbd(services=SERVICES):
-        for host, address in (("client", VIP), ("client", DIP), ("rs1", DIP), ("rs2", DIP), ("rs1", VIP)):
+    with route_to_the_reals(bed), bed.lbd(services=services(bed.ip)):
+        vip, dip = bed.ip.vip, bed.ip.dip
+        for host, address in (("client", vip), ("client", dip), ("rs1", dip), ("rs2", dip), ("rs1", vip)):
             # One at a time: for the last of several ping waits twice as long as the others took, and no longer.
             for _ in range(2):
                 out = bed.run(host, "ping", "-c", 1, "-W", PATIENCE, address).stdout
                 assert "ttl=64" in out, out
-        for size in (0, 1, 55, 1472):
-            bed.run("client", "ping", "-c", 1, "-W", PATIENCE, "-s", size, VIP)
+        for size in (0, 1, 55, bed.ip.largest()):
+            bed.run("client", "ping", "-c", 1, "-W", PATIENCE, "-s", size, vip)
 
 
-@test()
+@test(families=BOTH)
 def pings_longer_than_the_mtu_are_answered(bed):
     # On a device that hands over fragments as they are, and one whose kernel puts them together.
     for config in (None, on_pcap(bed)):
-        with bed.lbd(config, services=SERVICES) as lbd:
-            for host, address in (("client", VIP), ("rs1", DIP)):
-                for size in (1473, 2000, 65_507):
+        with bed.lbd(config, services=services(bed.ip)) as lbd:
+            for host, address in (("client", bed.ip.vip), ("rs1", bed.ip.dip)):
+                for size in (bed.ip.largest() + 1, 2000, 65_507):
                     bed.run(host, "ping", "-c", 1, "-W", PATIENCE, "-s", size, address)
             assert wait_for(lambda: set(buffers(lbd)) == {0}), buffers(lbd)
 
 
-@test()
+@test(families=BOTH)
 def closed_ports_are_refused(bed):
-    with bed.lbd(services=SERVICES):
-        is_refused(lambda: connect(bed, "client", (VIP, 81)), ConnectionRefusedError)
+    with bed.lbd(services=services(bed.ip)):
+        is_refused(lambda: connect(bed, "client", (bed.ip.vip, 81)), ConnectionRefusedError)
         with udp_socket(bed, "client") as client:
-            client.connect((VIP, 81))
+            client.connect((bed.ip.vip, 81))
             client.send(b"anyone?")
             is_refused(lambda: client.recv(1), ConnectionRefusedError)
 
 
-@test()
+@test(families=BOTH)
 def a_service_without_reals_is_unreachable(bed):
     with bed.lbd() as lbd:
-        lbd.ctl("add-service", "-t", f"{VIP}:80")
-        lbd.ctl("add-service", "-u", f"{VIP}:5000")
-        with Capture(bed, "client", "eth0", "icmp") as capture:
-            is_refused(lambda: connect(bed, "client", (VIP, 80)), ConnectionRefusedError)
+        lbd.ctl("add-service", "-t", bed.ip.at(bed.ip.vip, 80))
+        lbd.ctl("add-service", "-u", bed.ip.at(bed.ip.vip, 5000))
+        with Capture(bed, "client", "eth0", bed.ip.icmp) as capture:
+            is_refused(lambda: connect(bed, "client", (bed.ip.vip, 80)), ConnectionRefusedError)
         # More than one where the client's kernel drops the first: see is_refused.
         answers = {(p.source[0], p.icmp) for p in packets(capture.frames)}
-        assert answers == {(VIP, (3, 3))}, answers
+        assert answers == {(bed.ip.vip, PORT_UNREACHABLE[bed.ip])}, answers
         with udp_socket(bed, "client") as client:
-            client.connect((VIP, 5000))
+            client.connect((bed.ip.vip, 5000))
             client.send(b"anyone?")
             is_refused(lambda: client.recv(1), ConnectionRefusedError)
         assert lbd.json("status")["drops"]["no_real"] >= 2
 
 
-@test()
+@test(families=BOTH)
 def a_segment_without_connection_is_reset(bed):
-    with bed.lbd(services=SERVICES) as lbd:
-        client = connect(bed, "client", (VIP, 80))
+    with bed.lbd(services=services(bed.ip)) as lbd:
+        client = connect(bed, "client", (bed.ip.vip, 80))
         client.sendall(b"GET / HTTP/1.0\r\n")
         # The connection is forgotten with the daemon; the next segment meets a new one.
         lbd.kill()
         lbd.start()
-        lbd.add_service(*SERVICES[0])
+        lbd.add_service(*services(bed.ip)[0])
         is_refused(lambda: (client.sendall(b"\r\n"), client.recv(1)), ConnectionResetError)
 
 
-@test()
+@test(families=BOTH)
 def traceroute_to_the_service(bed):
-    with bed.lbd(services=SERVICES):
-        # Probes do not wait for ARP as TCP does. A time exceeded goes back to where its probe came from and needs no
-        # ARP, but the real's answers wait until the client's MAC is known.
+    with bed.lbd(services=services(bed.ip)):
+        # Probes do not wait for a MAC as TCP does. A time exceeded goes back to where its probe came from and needs none,
+        # but the real's answers wait until the client's MAC is known.
         bed.curl()
-        expect(hops(bed, "client", "-T", "-p", 80, VIP), [VIP, VIP])
-        expect(hops(bed, "client", "-U", "-p", 5000, VIP), [VIP, VIP])
+        vip = bed.ip.vip
+        expect(hops(bed, "client", "-T", "-p", 80, vip), [vip, vip])
+        expect(hops(bed, "client", "-U", "-p", 5000, vip), [vip, vip])
 
 
-@test()
+@test(families=BOTH)
 def traceroute_through_the_balancer(bed):
-    with route_to_the_reals(bed), far_client(bed), bed.lbd(far_config(bed), services=SERVICES):
+    with route_to_the_reals(bed), far_client(bed), bed.lbd(far_config(bed), services=services(bed.ip)):
+        ip, rs1 = bed.ip, bed.ip.reals["rs1"]
         for kind in ([], ["-I"]):
-            expect(hops(bed, "client", *kind, RS1), [VIP, RS1])
-            expect(hops(bed, "rs1", *kind, CLIENT), [DIP, CLIENT])
-            expect(hops(bed, "rs1", *kind, FAR), [DIP, CLIENT, FAR])
-            expect(hops(bed, "far", *kind, RS1), [FAR_ROUTER, VIP, RS1])
-        expect(hops(bed, "far", "-T", "-p", 80, VIP), [FAR_ROUTER, VIP, VIP])
+            expect(hops(bed, "client", *kind, rs1), [ip.vip, rs1])
+            expect(hops(bed, "rs1", *kind, ip.client), [ip.dip, ip.client])
+            expect(hops(bed, "rs1", *kind, ip.far), [ip.dip, ip.client, ip.far])
+            expect(hops(bed, "far", *kind, rs1), [ip.far_router, ip.vip, rs1])
+        expect(hops(bed, "far", "-T", "-p", 80, ip.vip), [ip.far_router, ip.vip, ip.vip])

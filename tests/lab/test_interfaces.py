@@ -57,7 +57,7 @@ def the_mtu_of_an_interface_is_taken_over(bed):
             assert {name: interface(bed, name) for name in before} == before, "lbd changed an interface"
             with udp_socket(bed, "client") as client:
                 # As large as may come in, too large to go out.
-                assert udp_path_mtu(client, (VIP, 5000), 1400) == 1300, "ICMP did not say it"
+                assert udp_path_mtu(bed, client, (VIP, 5000), 1400) == 1300, "ICMP did not say it"
             bed.expect(["rs1"])
         forget_path_mtu(bed)
         assert {name: interface(bed, name) for name in before} == before, "lbd left an interface changed"

@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from .families import BOTH
 from .runner import test
 from .testbed import PATIENCE, REALS, ROOT, VIP, Daemon, binary, to_toml, wait_for
 
@@ -24,9 +25,10 @@ def lbd(*words):
     return subprocess.run([binary("lbd"), *map(str, words)], capture_output=True, text=True, timeout=2 * PATIENCE)
 
 
-@test()
+@test(families=BOTH)
 def a_killed_daemon_comes_back_with_its_services(bed):
-    with bed.lbd(with_state(bed), services=[SERVICE]) as daemon:
+    service = ("tcp", bed.ip.at(bed.ip.vip, 80), bed.ip.pool())
+    with bed.lbd(with_state(bed), services=[service]) as daemon:
         bed.expect(["rs2", "rs1"])
         saved = daemon.ctl("save")
         times = []

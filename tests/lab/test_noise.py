@@ -3,6 +3,7 @@
 import random
 import socket
 
+from .families import IPV6
 from .runner import test
 from .testbed import VIP, wait_for
 
@@ -14,7 +15,7 @@ def buffers(lbd):
 
 
 def sane_frames(seed):
-    """Ethernet frames of TCP, UDP, ICMP and ARP to the VIP, to be damaged."""
+    """Ethernet frames of TCP, UDP, ICMP and ARP to the VIP of each family, to be damaged."""
     vip_mac, client_mac = bytes.fromhex("020000001064"), bytes.fromhex("020000001006")
     header = vip_mac + client_mac
     addresses = socket.inet_aton("192.168.10.6") + socket.inet_aton(VIP)
@@ -25,6 +26,14 @@ def sane_frames(seed):
         check = 0xFFFF - ((total & 0xFFFF) + (total >> 16))
         ip = ip[:10] + check.to_bytes(2, "big") + ip[12:]
         yield header + b"\x08\x00" + ip + seed.randbytes(2) + (80).to_bytes(2, "big") + seed.randbytes(payload - 4)
+    addresses = IPV6.bytes(IPV6.client) + IPV6.bytes(IPV6.vip)
+    # Also pieces of datagrams, options, and headers that route a packet on.
+    for protocol, payload in ((6, 20), (17, 28), (58, 36), (44, 16), (0, 16), (60, 16), (43, 24), (47, 8)):
+        ip = (6 << 28).to_bytes(4, "big") + payload.to_bytes(2, "big") + bytes([protocol, 64]) + addresses
+        yield header + IPV6.ethertype + ip + seed.randbytes(2) + (80).to_bytes(2, "big") + seed.randbytes(payload - 4)
+    for kind in (128, 129, 133, 134, 135, 136, 137):
+        ip = (6 << 28).to_bytes(4, "big") + (32).to_bytes(2, "big") + bytes([58, 255]) + addresses
+        yield header + IPV6.ethertype + ip + bytes([kind, 0]) + seed.randbytes(6) + IPV6.bytes(IPV6.vip) + bytes([1, 1]) + client_mac
     yield b"\xff" * 6 + client_mac + b"\x08\x06" + bytes([0, 1, 8, 0, 6, 4, 0, 1]) + client_mac + seed.randbytes(20)
 
 

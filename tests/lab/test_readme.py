@@ -3,6 +3,7 @@
 import re
 import subprocess
 
+from .families import IPV6
 from .runner import test
 from .testbed import LAB, ROOT, binary
 
@@ -34,7 +35,7 @@ def normal(command, lines):
         while lines and not lines[-1]:
             lines.pop()
     lines = [re.sub(r"  +# .*", "", line) for line in lines]
-    lines = [re.sub(r"192\.168\.10\.6:\d+", "CLIENT", line) for line in lines]
+    lines = [re.sub(r"(192\.168\.10\.6|\[fd00:10::6\]):\d+", "CLIENT", line) for line in lines]
     if command.startswith(COUNTS):
         lines = [re.sub(r"(?<![\d.])\d\d(:\d\d)+", "TIME", line) for line in lines]
         # Addresses and names hold digits too: these are compared.
@@ -45,6 +46,7 @@ def normal(command, lines):
 
 @test()
 def the_tour_can_be_typed(bed):
+    bed.speak(IPV6)
     steps = tour()
     # The first ones make a lab: here it is there.
     own = [command for command, _ in steps[:4]]

@@ -6,13 +6,22 @@ from collections import Counter
 from dataclasses import replace
 
 from .capture import Capture, mac, packets
+from .families import BOTH, IPV4
 from .runner import test
-from .sockets import udp_echo, udp_socket
-from .testbed import CLIENT, MACS, PATIENCE, REALS, VIP
+from .sockets import receive, udp_echo, udp_socket
+from .testbed import MACS, PATIENCE
 
 SO_NO_CHECK = 11
-SERVICES = [("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:8080", 1), (f"{REALS['rs2']}:80", 1)]),
-            ("udp", f"{VIP}:5000", [(f"{REALS['rs1']}:5000", 1), (f"{REALS['rs2']}:5001", 1)])]
+
+
+def services(ip):
+    return [("tcp", ip.at(ip.vip, 80), [(ip.real("rs1", 8080), 1), (ip.real("rs2", 80), 1)]),
+            ("udp", ip.at(ip.vip, 5000), [(ip.real("rs1", 5000), 1), (ip.real("rs2", 5001), 1)])]
+
+
+def captured(bed, host, device):
+    """The packets of this family, without what IPv6 has in place of ARP."""
+    return Capture(bed, host, device, "ip" if bed.ip is IPV4 else "ip6")
 
 
 def traffic(bed):
@@ -23,21 +32,22 @@ def traffic(bed):
     for _ in range(20):
         bed.curl()
     for _ in range(4):
-        bed.run("client", "curl", "-sSf", "--max-time", PATIENCE, "-o", "/dev/null", f"http://{VIP}/files/payload")
-        bed.run("client", "curl", "-sSf", "--max-time", PATIENCE, "-H", "Expect:", "-T", payload, f"http://{VIP}/files/put")
-    for checksums in (True, False):
-        for size in (0, 1, 2, 3, 17, 18, 19, 20, 511, 1471, 1472):
+        bed.run("client", "curl", "-sSf", "--max-time", PATIENCE, "-o", "/dev/null", bed.ip.url("/files/payload"))
+        bed.run("client", "curl", "-sSf", "--max-time", PATIENCE, "-H", "Expect:", "-T", payload, bed.ip.url("/files/put"))
+    # UDP over IPv6 has a checksum always.
+    for checksums in (True, False) if bed.ip is IPV4 else (True,):
+        for size in (0, 1, 2, 3, 17, 18, 19, 20, 511, bed.ip.largest() - 1, bed.ip.largest()):
             with udp_socket(bed, "client") as client:
                 client.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, not checksums)
                 sent = os.urandom(size)
-                client.sendto(sent, (VIP, 5000))
+                client.sendto(sent, (bed.ip.vip, 5000))
                 assert client.recvfrom(2000)[0] == sent
 
 
-@test()
+@test(families=BOTH)
 def checksums_ttl_and_bytes_of_every_packet(bed):
-    with udp_echo(bed, "rs1", 5000), udp_echo(bed, "rs2", 5001), bed.lbd(services=SERVICES) as lbd:
-        with Capture(bed, "client", "eth0", "ip") as outside, Capture(bed, "sw", "p0", "ip") as inside:
+    with udp_echo(bed, "rs1", 5000), udp_echo(bed, "rs2", 5001), bed.lbd(services=services(bed.ip)) as lbd:
+        with captured(bed, "client", "eth0") as outside, captured(bed, "sw", "p0") as inside:
             traffic(bed)
         stats = lbd.json("stats")["services"]
     from_client = [p for p in packets(outside.frames) if p.source_mac == mac(MACS["client"])]
@@ -46,7 +56,7 @@ def checksums_ttl_and_bytes_of_every_packet(bed):
     from_reals = [p for p in packets(inside.frames) if p.source_mac != mac(MACS["dip0"])]
     assert len(from_client) > 1000 and len(from_reals) > 1000, "the traffic was not captured"
 
-    host = {address: name for name, address in REALS.items()}
+    host = {address: name for name, address in bed.ip.reals.items()}
     real_of = {(p.protocol, p.source): p.target for p in to_reals}
     # Hosts may still send for connections of the test before, which this lbd does not know. Traffic of this
     # test that does not reach a real at all fails in traffic() itself.
@@ -59,7 +69,7 @@ def checksums_ttl_and_bytes_of_every_packet(bed):
         return replace(packet, source_mac=mac(MACS["dip0"]), target_mac=mac(MACS[host[real[0]]]), ttl=packet.ttl - 1, target=real)
 
     def outwards(packet):
-        vip = (VIP, {6: 80, 17: 5000}[packet.protocol])
+        vip = (bed.ip.vip, {6: 80, 17: 5000}[packet.protocol])
         return replace(packet, source_mac=mac(MACS["vip0"]), target_mac=mac(MACS["client"]), ttl=packet.ttl - 1, source=vip)
 
     same("towards the reals", [inwards(p) for p in from_client], to_reals)
@@ -76,27 +86,28 @@ def same(direction, expected, found):
                                          f"expected but not seen: {list(missing)[:2]}, seen but not expected: {list(surplus)[:2]}")
 
 
-@test()
+@test(families=BOTH)
 def icmp_errors_are_translated_with_what_they_quote(bed):
-    services = [("udp", f"{VIP}:5001", [(f"{REALS['rs1']}:5999", 1)]), ("udp", f"{VIP}:5002", [(f"{REALS['rs1']}:5998", 1)])]
-    with bed.lbd(services=services), Capture(bed, "client", "eth0", "ip") as outside, Capture(bed, "sw", "p0", "ip") as inside:
+    ip, rs1 = bed.ip, bed.ip.reals["rs1"]
+    services = [("udp", ip.at(ip.vip, 5001), [(ip.at(rs1, 5999), 1)]), ("udp", ip.at(ip.vip, 5002), [(ip.at(rs1, 5998), 1)])]
+    with bed.lbd(services=services), captured(bed, "client", "eth0") as outside, captured(bed, "sw", "p0") as inside:
         # The real's port is closed: its port unreachable reaches the client's socket.
         with udp_socket(bed, "client") as client:
-            client.connect((VIP, 5001))
+            client.connect((ip.vip, 5001))
             client.send(b"anyone?")
             refused(lambda: client.recv(1))
         # The client's port is closed by the time of the answer: the real's socket hears of it.
         with udp_socket(bed, "rs1", 5998) as server:
             with udp_socket(bed, "client") as client:
-                client.sendto(b"question", (VIP, 5002))
-                _, peer = server.recvfrom(100)
+                client.sendto(b"question", (ip.vip, 5002))
+                _, peer = receive(server)
             server.connect(peer)
             server.send(b"answer")
             refused(lambda: server.recv(1))
     # Their own checksums were verified in parsing; the quoted headers name the receiver's own view.
-    quoted = [(p.source[0], p.target[0]) for p in packets(outside.frames + inside.frames) if p.protocol == 1]
-    assert Counter(quoted) == Counter({(VIP, CLIENT): 1, (CLIENT, VIP): 1, (REALS["rs1"], CLIENT): 1,
-                                       (CLIENT, REALS["rs1"]): 1}), quoted
+    quoted = [(p.source[0], p.target[0]) for p in packets(outside.frames + inside.frames) if p.icmp]
+    assert Counter(quoted) == Counter({(ip.vip, ip.client): 1, (ip.client, ip.vip): 1, (rs1, ip.client): 1,
+                                       (ip.client, rs1): 1}), quoted
 
 
 def refused(call):

@@ -5,14 +5,21 @@ import struct
 import threading
 import time
 
+from .families import BOTH
 from .runner import test
-from .sockets import connect, udp_echo, udp_socket
-from .testbed import PATIENCE, REALS, VIP, background, wait_for
+from .sockets import connect, receive, udp_echo, udp_socket
+from .testbed import PATIENCE, background, wait_for
 
-RS1 = REALS["rs1"]
-WEB = ("tcp", f"{VIP}:80", [(f"{address}:80", 1) for address in REALS.values()])
 # What would be counted, for about half of all packets, if a worker met packets of a connection that is another's.
 STRAYS = ("no_connection", "real_without_connection", "no_service")
+
+
+def web(ip):
+    return "tcp", ip.at(ip.vip, 80), ip.pool([1, 1, 1])
+
+
+def echoed(ip):
+    return "udp", ip.at(ip.vip, 5000), ip.pool([1], 5000)
 
 
 def total(status, key):
@@ -26,9 +33,9 @@ def nothing_strays(status):
     assert stray <= 20 and stray < total(status, "rx_packets") / 10 and "hand_over_full" not in drops, status
 
 
-@test()
+@test(families=BOTH)
 def every_connection_is_one_workers(bed):
-    with bed.lbd(bed.config(workers=2), services=[WEB]) as lbd:
+    with bed.lbd(bed.config(workers=2), services=[web(bed.ip)]) as lbd:
         assert len(bed.curls(60)) == 60
         status, entries = lbd.json("status"), lbd.json("connections")["connections"]
         clients = [entry["client"] for entry in entries]
@@ -46,13 +53,13 @@ def every_connection_is_one_workers(bed):
         assert all("by software" in port["steering"] for port in status["ports"]), status
 
 
-@test()
+@test(families=BOTH)
 def a_client_port_has_the_same_worker_each_time(bed):
-    with bed.lbd(bed.config(workers=2), services=[WEB]) as lbd:
+    with bed.lbd(bed.config(workers=2), services=[web(bed.ip)]) as lbd:
         workers = {}
         for _ in range(3):
             for port in range(42000, 42010):
-                client = connect(bed, "client", (VIP, 80), port)
+                client = connect(bed, "client", (bed.ip.vip, 80), port)
                 # RST: the port is free again at once.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.close()
@@ -61,13 +68,12 @@ def a_client_port_has_the_same_worker_each_time(bed):
         assert len(workers) == 10 and all(len(of_client) == 1 for of_client in workers.values()), workers
 
 
-@test()
+@test(families=BOTH)
 def nothing_is_reordered_at_speed(bed):
     """Sequence-numbered datagrams of many clients, echoed: in order there, and in order back."""
     # Enough clients that both workers have some; all windows together fit the rings between the workers.
     flows, numbers, window = 24, 3000, 16
     deadline = time.monotonic() + 200
-    services = [("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]
     there, back, misplaced = {}, {}, []
 
     def follows(last, key, number):
@@ -75,7 +81,7 @@ def nothing_is_reordered_at_speed(bed):
             misplaced.append((key, last[key], number))
         last[key] = number
 
-    with bed.lbd(bed.config(workers=2), services=services) as lbd, udp_socket(bed, "rs1", 5000, seconds=None) as server:
+    with bed.lbd(bed.config(workers=2), services=[echoed(bed.ip)]) as lbd, udp_socket(bed, "rs1", 5000, seconds=None) as server:
         def echo():
             try:
                 while True:
@@ -102,7 +108,7 @@ def nothing_is_reordered_at_speed(bed):
         background(echo)
         sockets = [udp_socket(bed, "client", seconds=0.2) for _ in range(flows)]
         for udp in sockets:
-            udp.connect((VIP, 5000))
+            udp.connect((bed.ip.vip, 5000))
         threads = [threading.Thread(target=client, args=(udp,)) for udp in sockets]
         for thread in threads:
             thread.start()
@@ -119,18 +125,18 @@ def nothing_is_reordered_at_speed(bed):
         nothing_strays(status)
 
 
-@test()
+@test(families=BOTH)
 def two_workers_share_devices_with_one_queue(bed):
     config = bed.config(workers=2)
     for port in config["port"]:
         port["device"] = port["device"].removesuffix(",qpairs=2")
-    with udp_echo(bed, "rs1", 5000), bed.lbd(config, services=[WEB, ("udp", f"{VIP}:5000", [(f"{RS1}:5000", 1)])]) as lbd:
+    with udp_echo(bed, "rs1", 5000), bed.lbd(config, services=[web(bed.ip), echoed(bed.ip)]) as lbd:
         for _ in range(20):
             with udp_socket(bed, "client") as client:
-                client.sendto(b"x" * 1000, (VIP, 5000))
-                assert client.recvfrom(2000) == (b"x" * 1000, (VIP, 5000))
+                client.sendto(b"x" * 1000, (bed.ip.vip, 5000))
+                assert receive(client) == (b"x" * 1000, (bed.ip.vip, 5000))
         assert len(bed.curls(20)) == 20
-        assert bed.run("client", "ping", "-c", 2, "-i", "0.2", "-W", PATIENCE, VIP)
+        assert bed.run("client", "ping", "-c", 2, "-i", "0.2", "-W", PATIENCE, bed.ip.vip)
         status = lbd.json("status")
         # One receives what clients send, the other what reals send; both have connections, and each sends by the other.
         assert all(worker["rx_packets"] > 0 and worker["connections"] > 0 for worker in status["workers"]), status
@@ -138,30 +144,30 @@ def two_workers_share_devices_with_one_queue(bed):
         nothing_strays(status)
 
 
-@test()
+@test(families=BOTH)
 def commands_hold_on_every_worker(bed):
-    with bed.lbd(bed.config(workers=2), services=[WEB]) as lbd:
+    with bed.lbd(bed.config(workers=2), services=[web(bed.ip)]) as lbd:
         bed.curls(30)
         assert lbd.service("stats")["conns"] == 30
         zeros = lambda stats: (stats["conns"], stats["in_packets"], stats["out_bytes"]) == (0, 0, 0)
         # Again where the last connection's last packet came after it.
         assert wait_for(lambda: lbd.ctl("zero") == "" and zeros(lbd.service("stats"))), lbd.service("stats")
         for name in ("rs1", "rs2"):
-            assert lbd.lbctl("drain", "-t", f"{VIP}:80", "-r", f"{REALS[name]}:80", "--wait", PATIENCE).returncode == 0
+            assert lbd.lbctl("drain", "-t", bed.ip.at(bed.ip.vip, 80), "-r", bed.ip.real(name, 80), "--wait", PATIENCE).returncode == 0
         # No worker picks a drained real from the next packet on.
         assert set(bed.curls(20)) == {"rs3"}
         lbd.ctl("timeouts", "--set", 60, 0, 0)
-        clients = [connect(bed, "client", (VIP, 80)) for _ in range(24)]
+        clients = [connect(bed, "client", (bed.ip.vip, 80)) for _ in range(24)]
         ports = {client.getsockname()[1] for client in clients}
-        entries = [e for e in lbd.json("connections")["connections"] if int(e["client"].split(":")[1]) in ports]
+        entries = [e for e in lbd.json("connections")["connections"] if int(e["client"].rsplit(":", 1)[1]) in ports]
         assert {entry["worker"] for entry in entries} == {0, 1} and len(entries) == len(clients), entries
         assert all(20 < entry["expires_s"] <= 60 for entry in entries), entries
         assert wait_for(lambda: lbd.service()["reals"][-1]["active"] == len(clients)), lbd.service()
         for client in clients:
             client.close()
-        lbd.ctl("del-service", "-t", f"{VIP}:80")
+        lbd.ctl("del-service", "-t", bed.ip.at(bed.ip.vip, 80))
         try:
-            connect(bed, "client", (VIP, 80))
+            connect(bed, "client", (bed.ip.vip, 80))
             raise AssertionError("connected to a service that is gone")
         except ConnectionRefusedError:
             pass

@@ -13,13 +13,12 @@ import time
 import tomllib
 from pathlib import Path
 
+from .families import IPV4, IPV6
 from .runner import Skip
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "scripts" / "lab"
-VIP = "192.168.10.100"
-CLIENT = "192.168.10.6"
-REALS = {"rs1": "10.0.0.7", "rs2": "10.0.0.17", "rs3": "10.0.0.27"}
+VIP, CLIENT, REALS = IPV4.vip, IPV4.client, IPV4.reals
 MACS = {"client": "02:00:00:00:10:06", "vip0": "02:00:00:00:10:64", "dip0": "02:00:00:00:00:08",
         "rs1": "02:00:00:00:00:01", "rs2": "02:00:00:00:00:02", "rs3": "02:00:00:00:00:03"}
 
@@ -46,6 +45,7 @@ class Testbed:
 
     def __init__(self, workers=1):
         self.workers = workers
+        self.ip = IPV4
         if os.geteuid() != 0:
             raise Unavailable("namespaces need root")
         for name in ("lbd", "lbctl"):
@@ -58,6 +58,12 @@ class Testbed:
         if up.returncode != 0:
             raise SystemExit(up.stderr)
         self.dir = Path(up.stdout.strip())
+
+    def speak(self, family):
+        """Makes this the family of `ip`, of sockets, and of requests that name no address."""
+        if family is IPV6 and not has_ipv6():
+            raise Skip("this kernel has no IPv6")
+        self.ip = family
 
     def remove(self):
         subprocess.run([LAB, "down", self.dir], check=True, timeout=2 * PATIENCE)
@@ -87,11 +93,11 @@ class Testbed:
     def spawn(self, host, *words, **options):
         return subprocess.Popen(self.command(host, *words), text=True, **options)
 
-    def curl(self, url=f"http://{VIP}/", *options, host="client"):
-        """One request over a connection of its own; returns the body."""
-        return self.run(host, "curl", "-sS", "--max-time", PATIENCE, *options, url).stdout
+    def curl(self, url=None, *options, host="client"):
+        """One request over a connection of its own, to the VIP's port 80 where no other URL is given; returns the body."""
+        return self.run(host, "curl", "-sS", "--max-time", PATIENCE, *options, url or self.ip.url()).stdout
 
-    def curls(self, count, url=f"http://{VIP}/"):
+    def curls(self, count, url=None):
         """The names of the reals that answer `count` requests, one after the other."""
         return [self.curl(url).split()[1] for _ in range(count)]
 
@@ -149,6 +155,10 @@ class Testbed:
             lines = log.read_text(errors="replace").splitlines()[-40:]
             parts.append(f"--- {log.name}\n" + "\n".join(lines) + "\n")
         return "".join(parts)
+
+
+def has_ipv6():
+    return os.path.exists("/proc/sys/net/ipv6")
 
 
 class Daemon:
