@@ -4,6 +4,7 @@
 //! state  TCP's and UDP's states, what changes them, and their timeouts
 //! sctp   SCTP's likewise
 //! clock  whether a connection is alive
+//! digest 128 bits in place of what is longer
 //! table  the entries of one worker
 //! family what differs between address families
 //! row    connections on their way out of a table, or into one
@@ -11,6 +12,7 @@
 //! ```
 
 mod clock;
+pub(crate) mod digest;
 pub mod family;
 mod row;
 pub mod sctp;

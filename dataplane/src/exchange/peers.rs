@@ -18,7 +18,7 @@ use crate::fragments::Ports;
 use crate::frame::BURST;
 use crate::names::drop_reason::DropReason;
 use crate::names::family::endpoint_bits;
-use crate::names::ids::{EthPortId, MAX_ETH_PORTS};
+use crate::names::ids::{EthPortId, MAX_ETH_PORTS, Protocol};
 use crate::persistence::{Answer, Note, Who};
 use crate::steering::OwnerMap;
 use arrayvec::ArrayVec;
@@ -42,9 +42,9 @@ pub const NOTES: usize = 1024;
 pub enum Purpose {
     /// They were received on a port, and their connection is the other's.
     Received,
-    /// They are fragments of a datagram with these ports, which their worker has found, and their connection is the
-    /// other's.
-    Fragment(Ports),
+    /// They are fragments of a datagram of this protocol with these ports, which their worker has found, and their
+    /// connection is the other's.
+    Fragment(Protocol, Ports),
     /// They open connections of persistent services that are the giver's, and the other has the clients' templates.
     Question,
     /// They are given back with an [`Answer`] each.
@@ -325,7 +325,7 @@ impl<F> Lane<F> {
         }
         let parcel = std::mem::take(&mut self.open);
         let counter = match parcel.purpose {
-            Purpose::Received | Purpose::Fragment(_) => &counters.handed_over,
+            Purpose::Received | Purpose::Fragment(..) => &counters.handed_over,
             Purpose::ToSend => &counters.sent_by_others,
             Purpose::Question => &counters.templates_asked,
             Purpose::Answer if self.send_answers() => &counters.templates_answered,

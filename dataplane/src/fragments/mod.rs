@@ -1,4 +1,4 @@
-//! Fragments of IPv4 datagrams, followed without putting them together.
+//! Fragments of datagrams, followed without putting them together. (IPv6 calls a datagram a packet, too.)
 //!
 //! Only the first fragment of a datagram has its TCP or UDP ports. A [`Tracker`] remembers them, so
 //! that each later fragment gets to the connection that the first one belongs to; and it holds, within
@@ -28,7 +28,7 @@ pub use gathered::{
     ALL_PIECES, Address, GATHERED, GATHERED_NANOSECONDS, Gathering, Kept, Misfits, PIECES, Pieces,
 };
 pub use held::{HELD, HELD_BYTES, HELD_NANOSECONDS, PER_DATAGRAM};
-pub(crate) use piece::least_header;
+pub(crate) use piece::{LONGEST_V4, LONGEST_V6, least_header};
 pub use piece::{Piece, Ports};
 pub use seen::RANGES;
-pub use tracker::{DATAGRAMS, Key, Outcome, Released, SILENCE_NANOSECONDS, Tracker};
+pub use tracker::{DATAGRAMS, Fields, Key, Outcome, Released, SILENCE_NANOSECONDS, Tracker};

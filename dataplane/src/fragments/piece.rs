@@ -2,8 +2,10 @@
 
 use crate::names::ids::Protocol;
 
-/// The longest payload of a datagram, in bytes: with the shortest header it is 65,535 long (RFC 791).
-const LONGEST: u32 = 65_515;
+/// The longest payload of an IPv4 datagram, in bytes: with the shortest header it is 65,535 long (RFC 791).
+pub(crate) const LONGEST_V4: u32 = 65_515;
+/// Likewise, of an IPv6 packet, extension headers included (RFC 8200 §4.5).
+pub(crate) const LONGEST_V6: u32 = 65_535;
 
 /// A fragment's part of its datagram's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,21 +28,21 @@ pub struct Ports {
 }
 
 impl Piece {
-    /// The part of `length` bytes at `offset`. `None` if no sender in good faith makes such a fragment:
+    /// The part of `length` bytes at `offset`, in IPv4. `None` if no sender in good faith makes such a fragment:
     ///
     /// - empty, or beyond the longest datagram;
     /// - not the last, and no multiple of 8 bytes long (RFC 791 §3.2);
     /// - the first, and without a whole transport header (RFC 1858 §3.1, RFC 3128);
     /// - a later one that begins in the transport header (RFC 1858 §3.2).
     pub fn new(offset: u16, length: usize, more: bool, protocol: Protocol) -> Option<Self> {
-        Self::behind(least_header(protocol), offset, length, more)
+        Self::within(LONGEST_V4, least_header(protocol), offset, length, more)
     }
 
-    /// A piece behind a transport header of at least `header` bytes.
-    pub fn behind(header: usize, offset: u16, length: usize, more: bool) -> Option<Self> {
+    /// A part of at most `longest` bytes that begin with headers of at least `header` bytes.
+    pub fn within(longest: u32, header: usize, offset: u16, length: usize, more: bool) -> Option<Self> {
         let end = u32::from(offset) + length as u32;
         let right = length > 0
-            && end <= LONGEST
+            && end <= longest
             && (!more || length.is_multiple_of(8))
             && if offset == 0 { length >= header } else { usize::from(offset) >= header };
         right.then_some(Self { start: offset, end: end as u16, is_last: !more })

@@ -3,9 +3,9 @@
 use super::held::{HELD_NANOSECONDS, Held, List, PER_DATAGRAM};
 use super::seen::{Misfit, Seen};
 use super::{Piece, Ports};
+use crate::connection::digest;
 use crate::connection::table::HashKey;
 use crate::frame::Frame;
-use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, Protocol};
 use crate::names::side::Side;
 use crate::names::time::Now;
@@ -24,16 +24,48 @@ pub const SILENCE_NANOSECONDS: u64 = 5_000_000_000;
 /// Steps of giving up what has been held too long, in one call.
 const EXPIRED_AT_ONCE: usize = 32;
 
-/// What a datagram's fragments share (RFC 791 §3.2), and the side that they come in on. Never zero.
+/// What a datagram's fragments share, and the side that they come in on. Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(u128);
 
-impl Key {
-    /// The key of IPv4 fragments with these fields.
-    pub fn new(source: IpAddr, destination: IpAddr, protocol: Protocol, id: u32, side: Side) -> Option<Self> {
-        let addresses = u128::from(V4::bits(source)?) << 32 | u128::from(V4::bits(destination)?);
-        let rest = u128::from(id) << 16 | u128::from(protocol.number()) << 8 | side as u128;
-        Some(Self(rest << 64 | addresses))
+/// In a [`Key`]: it is a digest of IPv6's fields. IPv4's keys have no bit that high.
+const IS_DIGEST: u128 = 1 << 127;
+
+/// What a datagram's fragments say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// Who sends it.
+    pub source: IpAddr,
+    /// To whom.
+    pub destination: IpAddr,
+    /// The number of its protocol. Not looked at in IPv6, where a fragment may name an extension header instead, and ids
+    /// are not counted by protocol (RFC 8200 §4.5).
+    pub protocol: u8,
+    /// Identification: 16 bits in IPv4, 32 in IPv6.
+    pub id: u32,
+    /// Where it comes in.
+    pub side: Side,
+}
+
+impl Fields {
+    /// The fields themselves in IPv4 (RFC 791 §3.2), a digest in IPv6: the keys of both have one size.
+    fn key(&self, secret: HashKey) -> Key {
+        let &Self { source, destination, protocol, id, side } = self;
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let addresses = u128::from(source.to_bits()) << 32 | u128::from(destination.to_bits());
+                let rest = u128::from(id) << 16 | u128::from(protocol) << 8 | side as u128;
+                Key(rest << 64 | addresses)
+            }
+            _ => {
+                let mut bytes = [0; 37];
+                bytes[..16].copy_from_slice(&digest::octets(source));
+                bytes[16..32].copy_from_slice(&digest::octets(destination));
+                bytes[32..36].copy_from_slice(&id.to_be_bytes());
+                bytes[36] = side as u8;
+                Key(digest::of(secret, &bytes) | IS_DIGEST)
+            }
+        }
     }
 }
 
@@ -42,8 +74,8 @@ impl Key {
 pub enum Outcome {
     /// It is the first, that has not passed yet: its ports are its own.
     Begins,
-    /// It follows a first one with these ports, or is to.
-    Follows(Ports),
+    /// It follows a first one of this protocol with these ports, or is to.
+    Follows(Protocol, Ports),
     /// It came before the first one: see [`Tracker::hold`].
     Early,
     /// The datagram was [refused](Tracker::refuse).
@@ -63,7 +95,7 @@ pub type Released<F> = ArrayVec<(InterfaceId, F), PER_DATAGRAM>;
 enum Fate {
     /// The first has not come yet.
     Unknown,
-    Known(Ports),
+    Known(Protocol, Ports),
     Refused,
 }
 
@@ -110,6 +142,11 @@ impl<F: Frame> Tracker<F> {
         self.held.len() + self.released.len()
     }
 
+    /// What the fragments with these fields are known by.
+    pub fn key(&self, fields: &Fields) -> Key {
+        fields.key(self.hash_key)
+    }
+
     /// What is known of this fragment. Nothing is noted: see [`pass`](Self::pass).
     pub fn resolve(&self, key: Key, piece: Piece, now: Now) -> Outcome {
         let known = self.find(key, now).map(|index| &self.datagrams[index]);
@@ -118,21 +155,21 @@ impl<F: Frame> Tracker<F> {
         };
         match (datagram.fate, datagram.seen.check(piece)) {
             (Fate::Refused, _) => Outcome::Refused,
-            (Fate::Unknown, _) | (Fate::Known(_), Ok(())) if piece.is_first() => Outcome::Begins,
+            (Fate::Unknown, _) | (Fate::Known(..), Ok(())) if piece.is_first() => Outcome::Begins,
             (Fate::Unknown, _) => Outcome::Early,
-            (Fate::Known(_), Err(Misfit::Repeated)) => Outcome::Repeats,
-            (Fate::Known(_), Err(Misfit::Contradicts)) => Outcome::Overlaps,
-            (Fate::Known(_), Err(Misfit::TooManyGaps)) => Outcome::TooManyGaps,
-            (Fate::Known(ports), Ok(())) => Outcome::Follows(ports),
+            (Fate::Known(..), Err(Misfit::Repeated)) => Outcome::Repeats,
+            (Fate::Known(..), Err(Misfit::Contradicts)) => Outcome::Overlaps,
+            (Fate::Known(..), Err(Misfit::TooManyGaps)) => Outcome::TooManyGaps,
+            (Fate::Known(protocol, ports), Ok(())) => Outcome::Follows(protocol, ports),
         }
     }
 
-    /// Notes the ports of a first fragment. Those that waited for it are released, to go wherever it goes.
+    /// Notes the protocol and ports of a first fragment. Those that waited for it are released, to go wherever it goes.
     /// Returns how many held fragments of another datagram were given up for it.
-    pub fn learn(&mut self, key: Key, ports: Ports, now: Now) -> usize {
+    pub fn learn(&mut self, key: Key, (protocol, ports): (Protocol, Ports), now: Now) -> usize {
         let (index, given_up) = self.find_or_begin(key, now);
         self.datagrams[index].heard = now.nanoseconds;
-        self.datagrams[index].fate = Fate::Known(ports);
+        self.datagrams[index].fate = Fate::Known(protocol, ports);
         self.release(index);
         given_up
     }

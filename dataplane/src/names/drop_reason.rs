@@ -40,6 +40,7 @@ drop_reasons! {
     RouterDiscovery "router_discovery" "a router solicitation or advertisement or a redirect of ICMPv6: addresses and routes are configured"
     Mld "mld" "a message of multicast listener discovery that is no valid query about a group that is listened to"
     IpOptions "ip_options" "the packet has an IPv4 option that RFC 7126 advises to drop"
+    RoutingHeader "routing_header" "an IPv6 packet that an own address is to send on to another: no routing header is done (RFC 5095)"
     Martian "martian" "source or destination is an address that must not be on the wire, or the source belongs on another interface than the one it came by"
     Broadcast "broadcast" "a broadcast or multicast packet"
     Fragment "fragment" "a fragment of an ICMP message to an own address that is no ping, or of an ICMP error: these are not put together"

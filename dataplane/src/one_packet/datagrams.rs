@@ -1,8 +1,7 @@
 //! Which real the fragments of a datagram go to: that of its first.
 
-use super::places::{Key, Places};
+use super::places::{self, Key, Places};
 use crate::connection::table::HashKey;
-use crate::names::family::V4;
 use crate::names::ids::RealId;
 use crate::names::time::Now;
 use std::net::SocketAddr;
@@ -12,14 +11,14 @@ const DATAGRAMS: usize = 4096;
 /// How long the next fragment may take, in nanoseconds.
 const SILENCE_NANOSECONDS: u64 = 5_000_000_000;
 
-/// What all fragments of one datagram have in common: the client, the service, and the IPv4 identification.
+/// What all fragments of one datagram have in common: the client, the service, and the identification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram(Key);
 
 impl Datagram {
-    /// `None`: not IPv4.
-    pub fn new(client: SocketAddr, service: SocketAddr, id: u16) -> Option<Self> {
-        Some(Self([V4::endpoint_bits(client)? | u64::from(id) << 48, V4::endpoint_bits(service)?]))
+    /// By both ends, the identification, and a secret of the worker.
+    pub fn new(client: SocketAddr, service: SocketAddr, id: u32, secret: HashKey) -> Self {
+        Self(places::key([client, service], id, secret))
     }
 }
 
@@ -52,12 +51,18 @@ impl Datagrams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     #[test]
     fn fragments_follow_their_first_for_as_long_as_they_come() {
-        let mut datagrams = Datagrams::new(HashKey { mask: 7, multiplier: 9 });
-        let end = |port| SocketAddr::new([192, 168, 10, 6].into(), port);
-        let of = |id| Datagram::new(end(5000), end(53), id).unwrap();
+        let secret = HashKey { mask: 7, multiplier: 9 };
+        for address in [IpAddr::from([192, 168, 10, 6]), IpAddr::from([0xfd00, 0x10, 0, 0, 0, 0, 0, 6])] {
+            let end = |port| SocketAddr::new(address, port);
+            follow(Datagrams::new(secret), |id| Datagram::new(end(5000), end(53), id, secret));
+        }
+    }
+
+    fn follow(mut datagrams: Datagrams, of: impl Fn(u32) -> Datagram) {
         let at = |nanoseconds| Now { nanoseconds };
         datagrams.begin(of(1), RealId(3), at(0));
         datagrams.begin(of(2), RealId(4), at(0));
@@ -67,6 +72,5 @@ mod tests {
         assert_eq!(datagrams.follow(of(1), at(2 * SILENCE_NANOSECONDS - 2)), Some(RealId(3)));
         datagrams.begin(of(1), RealId(5), at(2 * SILENCE_NANOSECONDS));
         assert_eq!(datagrams.follow(of(1), at(2 * SILENCE_NANOSECONDS)), Some(RealId(5)), "the id again");
-        assert_eq!(Datagram::new("[::1]:5".parse().unwrap(), end(53), 1), None);
     }
 }

@@ -5,11 +5,10 @@
 //! for the UDP timeout of the real's service without a datagram of either side. Each is counted on its real, which is
 //! known to workers for as long as there is one, even if it has been removed.
 
-use super::places::{Key, Places, Put, Value};
+use super::places::{self, Key, Places, Put, Value};
 use crate::connection::table::HashKey;
 use crate::connection::{Clock, State};
 use crate::counters::WorkerCounters;
-use crate::names::family::V4;
 use crate::names::ids::{NextHopId, RealId};
 use crate::names::time::{Now, Tick};
 use crate::persistence::Sweep;
@@ -20,9 +19,10 @@ use std::net::SocketAddr;
 pub struct Pair(Key);
 
 impl Pair {
-    /// `None`: not IPv4.
-    pub fn new(client: SocketAddr, server: SocketAddr) -> Option<Self> {
-        Some(Self([V4::endpoint_bits(client)?, V4::endpoint_bits(server)?]))
+    /// By both ends and a secret of the worker.
+    #[inline(always)]
+    pub fn new(client: SocketAddr, server: SocketAddr, secret: HashKey) -> Self {
+        Self(places::key([client, server], 0, secret))
     }
 }
 
@@ -222,7 +222,27 @@ mod tests {
 
     fn pair(client: u16, server: u16) -> Pair {
         let end = |host, port| SocketAddr::new([10, 0, 0, host].into(), port);
-        Pair::new(end(1, client), end(2, server)).unwrap()
+        Pair::new(end(1, client), end(2, server), HASH_KEY)
+    }
+
+    #[test]
+    fn all_of_both_ends_tells_pairs_of_ipv6_apart() {
+        let end = |n: u128, port| SocketAddr::new(std::net::Ipv6Addr::from_bits(n).into(), port);
+        let pairs: Vec<_> = (0..128)
+            .flat_map(|bit| [(1u128 << bit, 0), (0, 1u128 << bit)])
+            .map(|(client, server)| Pair::new(end(client, 1), end(server, 1), HASH_KEY))
+            .chain(
+                [(1, 2), (2, 1), (2, 2)].map(|ports| Pair::new(end(1, ports.0), end(0, ports.1), HASH_KEY)),
+            )
+            .collect();
+        for (index, pair) in pairs.iter().enumerate() {
+            assert!(!pairs[..index].contains(pair) && pair.0[0] != 0);
+        }
+        let mut lab = Lab::new(1024);
+        for (real, pair) in (0..).zip(&pairs) {
+            lab.datagram(*pair, real % 4);
+        }
+        assert!((0..).zip(&pairs).all(|(real, pair)| lab.real(*pair) == Some(real % 4)));
     }
 
     #[test]

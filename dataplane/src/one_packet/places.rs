@@ -4,8 +4,11 @@
 //! It takes nothing but the time of eight comparisons, whatever is in it, and its memory is mapped as it comes to be
 //! used.
 
+use crate::connection::digest;
 use crate::connection::table::HashKey;
+use crate::names::family::V4;
 use crate::persistence::Hasher;
+use std::net::SocketAddr;
 
 /// Places that one hash leads to.
 const WAYS: usize = 8;
@@ -14,6 +17,26 @@ const WORDS: usize = 4;
 
 /// What something is remembered by; the first word is not zero.
 pub(super) type Key = [u64; 2];
+
+/// In a key's second word: it is a digest. An IPv4 endpoint has no bit that high.
+const IS_DIGEST: u64 = 1 << 63;
+
+/// What two endpoints and a number are remembered by: themselves if they are of IPv4, else a digest, so that both
+/// families have places of one size.
+pub(super) fn key(ends: [SocketAddr; 2], number: u32, secret: HashKey) -> Key {
+    let [first, second] = ends;
+    if let (Some(first), Some(second)) = (V4::endpoint_bits(first), V4::endpoint_bits(second)) {
+        return [first | u64::from(number) << 48, second];
+    }
+    let mut bytes = [0; 40];
+    for (half, end) in bytes.chunks_exact_mut(18).zip(ends) {
+        half[..16].copy_from_slice(&digest::octets(end.ip()));
+        half[16..].copy_from_slice(&end.port().to_be_bytes());
+    }
+    bytes[36..].copy_from_slice(&number.to_be_bytes());
+    let digest = digest::of(secret, &bytes);
+    [digest as u64 | 1, (digest >> 64) as u64 | IS_DIGEST]
+}
 /// What is remembered.
 pub(super) type Value = [u64; 2];
 

@@ -42,6 +42,7 @@ use crate::names::direction::Direction;
 use crate::names::ids::{InterfaceId, MAX_INTERFACES, Protocol, RealId, RealKey, ServiceId, ServiceKey};
 use crate::names::time::Tick;
 use crate::translation::{Record, RemoteOf};
+use crate::wire::addresses::is_link_local;
 use addresses::Addresses;
 use counts::Counts;
 use hashbrown::HashMap;
@@ -388,9 +389,21 @@ impl Snapshot {
         self.addresses.listens(interface, group)
     }
 
-    /// The address that speaks for us on an interface: its first.
-    pub fn own_address(&self, interface: InterfaceId) -> Option<IpAddr> {
-        self.interfaces.get(interface.index())?.addresses.first().map(IpNet::addr)
+    /// The address that speaks for us on an interface to this host: its first of the host's family. In IPv6, of the
+    /// host's scope if there is one (RFC 6724 §5, rule 2); to a host beyond the link it may be another interface's, as a
+    /// link-local one would mean nothing there.
+    pub fn own_address(&self, interface: InterfaceId, to: IpAddr) -> Option<IpAddr> {
+        let of = |interface: &Interface, of_link: bool| {
+            let addresses = interface.addresses.iter().map(IpNet::addr);
+            let mut fitting = addresses.filter(|own| own.is_ipv4() == to.is_ipv4());
+            fitting.find(|own| is_link_local(*own) == of_link)
+        };
+        let here = self.interfaces.get(interface.index())?;
+        if is_link_local(to) {
+            return of(here, true).or_else(|| of(here, false));
+        }
+        let elsewhere = || self.interfaces.iter().find_map(|interface| of(interface, false));
+        of(here, false).or_else(|| elsewhere().filter(|_| to.is_ipv6())).or_else(|| of(here, true))
     }
 
     /// The services that may differ from those of the snapshot with the version `old`, in time proportional to an edit

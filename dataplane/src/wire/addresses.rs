@@ -21,6 +21,15 @@ pub const fn is_martian_destination(destination: IpAddr) -> bool {
     }
 }
 
+/// Whether the address is of IPv6 and means something on its link alone, which no router passes it beyond (RFC 4291
+/// §2.5.6). Those of IPv4 (RFC 3927) are passed on: transit links have them.
+pub const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
 /// Whether the address stands for all hosts of a link, or for a group.
 pub const fn is_group(destination: IpAddr) -> bool {
     match destination {

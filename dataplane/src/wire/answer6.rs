@@ -8,7 +8,7 @@
 use super::answer::CONGESTION;
 use super::ethernet::{self, swap_addresses};
 use super::ipv6::{self, Packet};
-use super::ipv6_extensions::{self, UpperLayer};
+use super::ipv6_extensions::{self, FRAGMENT_HEADER, UpperLayer};
 use super::tcp::{self, Reset, Segment};
 use super::udp::Datagram;
 use super::{checksum, icmp6, ipv4, put};
@@ -148,27 +148,81 @@ fn write_reset(reset: &Reset, header: &ipv6::Header, segment: &mut [u8]) {
 pub fn echo_reply<F: Frame>(frame: &mut F) -> bool {
     let Some(packet) = answerable(frame.bytes()) else { return false };
     let Some(upper) = whole_upper_layer(&packet) else { return false };
-    if upper.protocol != ipv6::ICMP {
-        return false;
-    }
     let (start, end) = (PACKET + upper.offset, PACKET + packet.bytes().len());
-    let header = ipv6::Header {
-        traffic_class: packet.traffic_class(),
-        flow_label: 0,
-        payload_length: (end - start) as u16,
-        next_header: ipv6::ICMP,
-        hop_limit: ipv6::HOP_LIMIT,
-        source: packet.destination(),
-        destination: packet.source(),
-    };
+    let header = echo_header(&packet, packet.destination(), end - start);
     let bytes = frame.bytes_mut();
-    if !icmp6::echo_reply_in_place(&mut bytes[start..end]) {
+    if upper.protocol != ipv6::ICMP || !icmp6::echo_reply_in_place(&mut bytes[start..end]) {
         return false;
     }
     bytes.copy_within(start..end, PAYLOAD);
     send_back(bytes, &header);
     // It is no longer than before, so this cannot fail.
     frame.set_length(PAYLOAD + end - start)
+}
+
+/// As [`echo_reply`], of a request to a group that we are in: from this own address and MAC.
+pub fn echo_reply_of_group<F: Frame>(frame: &mut F, from: Ipv6Addr, from_mac: Mac) -> bool {
+    let Some(asked) = ethernet::Header::parse(frame.bytes()) else { return false };
+    let Some(packet) = Packet::in_frame(frame.bytes()).ok().filter(|packet| is_from_one_host(&asked, packet))
+    else {
+        return false;
+    };
+    let Some(upper) = whole_upper_layer(&packet) else { return false };
+    let (start, end) = (PACKET + upper.offset, PACKET + packet.bytes().len());
+    let header = echo_header(&packet, from, end - start);
+    // The reply's checksum covers our address in place of the group's.
+    let delta = checksum::delta(&packet.destination().octets(), &from.octets());
+    let bytes = frame.bytes_mut();
+    if upper.protocol != ipv6::ICMP || !icmp6::echo_reply_in_place(&mut bytes[start..end]) {
+        return false;
+    }
+    let place = start + icmp6::field::CHECKSUM;
+    let check = checksum::adjust(checksum::read(bytes, place), delta);
+    checksum::write(bytes, place, check);
+    bytes.copy_within(start..end, PAYLOAD);
+    let ether_type = ethernet::IPV6;
+    ethernet::Header { destination: asked.source, source: from_mac, ether_type }.write(bytes);
+    header.write(&mut bytes[PACKET..]);
+    frame.set_length(PAYLOAD + end - start)
+}
+
+/// Turns a fragment of a request, of which the caller has all fragments, into one of the reply, at its place in the
+/// packet and with the identification of the request. Not made where extension headers follow the fragment header: the
+/// reply has none, and its parts would lie elsewhere.
+pub fn echo_reply_fragment<F: Frame>(frame: &mut F) -> bool {
+    let Some(packet) = answerable(frame.bytes()) else { return false };
+    let upper = ipv6_extensions::upper_layer(&packet).ok().filter(|upper| upper.routing.is_none());
+    let Some((upper, fragment)) = upper.and_then(|upper| Some((upper, upper.fragment?))) else {
+        return false;
+    };
+    if upper.protocol != ipv6::ICMP || upper.offset != fragment.header + FRAGMENT_HEADER {
+        return false;
+    }
+    let (start, end) = (PACKET + fragment.header, PACKET + packet.bytes().len());
+    let header = ipv6::Header {
+        next_header: ipv6_extensions::FRAGMENT,
+        ..echo_header(&packet, packet.destination(), end - start)
+    };
+    let bytes = frame.bytes_mut();
+    if fragment.is_first() && !icmp6::echo_reply_in_place(&mut bytes[PACKET + upper.offset..end]) {
+        return false;
+    }
+    bytes.copy_within(start..end, PAYLOAD);
+    send_back(bytes, &header);
+    frame.set_length(PAYLOAD + end - start)
+}
+
+/// The header of the reply to an echo request, from this own address, with so many bytes behind it.
+fn echo_header(request: &Packet<'_>, from: Ipv6Addr, payload_length: usize) -> ipv6::Header {
+    ipv6::Header {
+        traffic_class: request.traffic_class(),
+        flow_label: 0,
+        payload_length: payload_length as u16,
+        next_header: ipv6::ICMP,
+        hop_limit: ipv6::HOP_LIMIT,
+        source: from,
+        destination: request.source(),
+    }
 }
 
 /// Turns a packet into the ICMPv6 error about itself, sent by `from`, an own address. It quotes at most [`MOST_QUOTED`]
@@ -242,12 +296,13 @@ fn whole_upper_layer(packet: &Packet<'_>) -> Option<UpperLayer> {
 fn answerable(frame: &[u8]) -> Option<Packet<'_>> {
     let header = ethernet::Header::parse(frame)?;
     let packet = Packet::in_frame(frame).ok()?;
-    let right = header.ether_type == ethernet::IPV6
-        && !header.destination.is_group()
-        && !header.source.is_group()
-        && !ipv6::is_martian(packet.source())
-        && !packet.destination().is_multicast();
-    right.then_some(packet)
+    let is_to_one_host = !header.destination.is_group() && !packet.destination().is_multicast();
+    (is_to_one_host && is_from_one_host(&header, &packet)).then_some(packet)
+}
+
+/// Whether a packet of IPv6 comes from one host.
+fn is_from_one_host(header: &ethernet::Header, packet: &Packet<'_>) -> bool {
+    header.ether_type == ethernet::IPV6 && !header.source.is_group() && !ipv6::is_martian(packet.source())
 }
 
 /// Whether `check` is the right checksum of a TCP segment or UDP datagram, or the mere sum of its pseudo-header.

@@ -73,6 +73,9 @@ pub const UNKNOWN_OPTION: u8 = 2;
 /// Code of [`PARAMETER_PROBLEM`]: the first fragment does not have all headers (RFC 7112).
 pub const INCOMPLETE_HEADERS: u8 = 3;
 
+/// Code of [`PARAMETER_PROBLEM`]: more extension headers than are processed (RFC 8883).
+pub const TOO_MANY_HEADERS: u8 = 8;
+
 /// Whether a message of this type is about another packet, which it quotes (RFC 4443 §2.1).
 pub const fn is_error(kind: u8) -> bool {
     kind < 128

@@ -41,6 +41,8 @@ pub const NO_NEXT_HEADER: u8 = 59;
 
 /// Length of the fragment header, and the unit of every header's length.
 pub const FRAGMENT_HEADER: usize = 8;
+/// Where in the fragment header its offset stands.
+pub const FRAGMENT_OFFSET: usize = field::FRAGMENT;
 /// The routing header's type 0, with which a packet can be sent to and fro between two nodes; deprecated by RFC 5095.
 pub const ROUTING_TYPE_0: u8 = 0;
 /// Extension headers in a packet at most; the recommended order has five (RFC 8200 §4.1). RFC 8883 lets nodes have such
@@ -57,6 +59,8 @@ const MORE_FRAGMENTS: u16 = 0x0001;
 pub enum Flaw {
     /// A header reaches beyond the packet.
     Truncated,
+    /// A header reaches beyond a first fragment, which must have them all (RFC 7112).
+    Incomplete,
     /// Hop-by-hop options that are not the first header (RFC 8200 §4.1).
     MisplacedHopByHop {
         /// Where the number of the misplaced header stands, in bytes from the start of the IPv6 header.
@@ -65,7 +69,10 @@ pub enum Flaw {
     /// A fragment header within a fragment.
     NestedFragment,
     /// More headers than [`MOST_HEADERS`].
-    TooMany,
+    TooMany {
+        /// Where the first one begins that is too many, in bytes from the start of the IPv6 header.
+        pointer: usize,
+    },
 }
 
 /// A part of a packet, as the fragment header says.
@@ -165,14 +172,19 @@ pub(super) fn walk(bytes: &[u8]) -> Result<UpperLayer, Flaw> {
         }
         at.pass(bytes)?;
     }
-    Err(Flaw::TooMany)
+    Err(Flaw::TooMany { pointer: at.offset })
 }
 
 impl UpperLayer {
+    /// What is wrong if the header that it stands at is not all there.
+    fn cut_short(&self) -> Flaw {
+        if self.is_fragment() { Flaw::Incomplete } else { Flaw::Truncated }
+    }
+
     /// Goes past the extension header that it stands at.
     fn pass(&mut self, bytes: &[u8]) -> Result<(), Flaw> {
         let start = self.offset;
-        let header = bytes.get(start..start + FRAGMENT_HEADER).ok_or(Flaw::Truncated)?;
+        let header = bytes.get(start..start + FRAGMENT_HEADER).ok_or(self.cut_short())?;
         let mut length = (usize::from(header[field::LENGTH]) + 1) * 8;
         match self.protocol {
             HOP_BY_HOP if start != ipv6::HEADER => {
@@ -188,7 +200,7 @@ impl UpperLayer {
             _ => (),
         }
         if start + length > bytes.len() {
-            return Err(Flaw::Truncated);
+            return Err(self.cut_short());
         }
         self.protocol = header[field::NEXT_HEADER];
         self.pointer = start + field::NEXT_HEADER;
@@ -338,7 +350,14 @@ mod tests {
         let most = vec![(DESTINATION_OPTIONS, options(1)); MOST_HEADERS];
         assert_eq!(walked(&packet(&most, 6, &[])).map(|upper| upper.offset), Ok(40 + MOST_HEADERS * 8));
         let more = vec![(DESTINATION_OPTIONS, options(1)); MOST_HEADERS + 1];
-        assert_eq!(walked(&packet(&more, 6, &[])), Err(Flaw::TooMany));
+        let pointer = 40 + MOST_HEADERS * 8;
+        assert_eq!(walked(&packet(&more, 6, &[])), Err(Flaw::TooMany { pointer }));
+        let mut first =
+            packet(&[(FRAGMENT, part(0, true, 1)), (DESTINATION_OPTIONS, options(2))], 6, &[0; 7]);
+        first[40 + 8 + 1] = 2;
+        assert_eq!(walked(&first), Err(Flaw::Incomplete));
+        first[40 + 3] = 0;
+        assert_eq!(walked(&first), Err(Flaw::Truncated), "an atomic one");
     }
 
     #[test]
@@ -407,6 +426,7 @@ mod tests {
             match walked(&bytes) {
                 Ok(upper) => prop_assert!(upper.offset <= bytes.len() && upper.offset % 8 == 0),
                 Err(Flaw::MisplacedHopByHop { pointer }) => prop_assert_eq!(bytes[pointer], HOP_BY_HOP),
+                Err(Flaw::TooMany { pointer }) => prop_assert!(pointer <= bytes.len()),
                 Err(_) => (),
             }
         }

@@ -1,5 +1,6 @@
 //! The frames that a worker keeps beyond their turn: those that wait for a next hop, or for other fragments.
 
+use super::slow::removal::Reset;
 use super::slow::waiting::{self, Waiting};
 use crate::connection::table::HashKey;
 use crate::counters::WorkerCounters;
@@ -8,7 +9,6 @@ use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
 use crate::names::ids::InterfaceId;
 use crate::names::time::Now;
-use crate::wire::answer;
 use std::sync::Arc;
 
 /// Frames that a worker holds at most, besides those of its bursts: packets that wait until their next hop is
@@ -21,7 +21,7 @@ pub(super) struct Held<F> {
     pub(super) fragments: Tracker<F>,
     pub(super) pings: Gathering<F>,
     /// A frame that is to be sent, and where, besides what becomes of the one that is being judged.
-    pub(super) besides: Option<(InterfaceId, answer::ResetFrame)>,
+    pub(super) besides: Option<(InterfaceId, Reset)>,
     counters: Arc<WorkerCounters>,
 }
 

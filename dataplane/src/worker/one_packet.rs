@@ -84,7 +84,7 @@ impl Flows {
         let (_, service) = snapshot.service_for(ends.protocol, ends.destination)?;
         let reals = service.schedule.candidates().iter().take(REALS_ASKED).map(|of| of.real);
         let endpoints = reals.filter_map(|real| snapshot.connection_key(real, ends.destination.port()));
-        let pairs = endpoints.filter_map(|key| Pair::new(ends.source, key.endpoint));
+        let pairs = endpoints.map(|key| Pair::new(ends.source, key.endpoint, self.hash_key));
         let kept = one_packet.pairs.answered_last(pairs, snapshot.clock(tick))?;
         Some(course(kept, Direction::Forward))
     }
@@ -97,17 +97,17 @@ const fn course(Kept { real, port, next_hop, .. }: Kept, direction: Direction) -
 
 impl Ends {
     /// The pair of a datagram that takes this course.
-    pub(super) fn pair(&self, course: Course, snapshot: &Snapshot) -> Option<Pair> {
+    pub(super) fn pair(&self, course: Course, snapshot: &Snapshot, secret: HashKey) -> Option<Pair> {
         let server = snapshot.connection_key(course.real, course.port)?.endpoint;
         match course.direction {
-            Direction::Forward => Pair::new(self.source, server),
-            Direction::Reverse => self.pair_back(),
+            Direction::Forward => Some(Pair::new(self.source, server, secret)),
+            Direction::Reverse => self.pair_back(secret),
         }
     }
 
     /// The pair of a datagram from a real; `None`: it is not UDP.
-    pub(super) fn pair_back(&self) -> Option<Pair> {
-        if self.protocol == Protocol::Udp { Pair::new(self.destination, self.source) } else { None }
+    pub(super) fn pair_back(&self, secret: HashKey) -> Option<Pair> {
+        (self.protocol == Protocol::Udp).then(|| Pair::new(self.destination, self.source, secret))
     }
 }
 
@@ -143,7 +143,7 @@ impl<F: Frame> Slow<'_, F> {
     /// What a datagram leaves behind that is translated.
     pub(super) fn note_one_packet(&mut self, course: Course, ends: &Ends) {
         let (snapshot, tick) = (self.snapshot, self.now.tick());
-        let Some(pair) = ends.pair(course, snapshot) else { return };
+        let Some(pair) = ends.pair(course, snapshot, self.flows.hash_key) else { return };
         match course.direction {
             Direction::Forward => self.flows.note_datagram(pair, course, snapshot, tick),
             Direction::Reverse => self.flows.note_reply(pair, course, tick),
@@ -152,7 +152,8 @@ impl<F: Frame> Slow<'_, F> {
 
     /// The course of a real's datagram that is of no connection, or of an error about a datagram to it.
     pub(super) fn course_back(&self, ends: &Ends) -> Option<Course> {
-        self.flows.course_back(ends.pair_back()?, self.snapshot, self.now.tick())
+        self.flows.one_packet.as_ref()?; // only then is there anything to look for
+        self.flows.course_back(ends.pair_back(self.flows.hash_key)?, self.snapshot, self.now.tick())
     }
 
     /// The course of an error about a reply that is of no connection.
@@ -169,7 +170,8 @@ impl<F: Frame> Slow<'_, F> {
 
     /// What all fragments of a datagram have in common; `None`: it comes in one.
     fn datagram(&self, ip: &Ip, segment: &Segment) -> Option<Datagram> {
-        Datagram::new(segment.ends.source, segment.ends.destination, ip.fragment?.id as u16)
+        let Ends { source, destination, .. } = segment.ends;
+        Some(Datagram::new(source, destination, ip.fragment?.id, self.flows.hash_key))
     }
 }
 

@@ -56,10 +56,10 @@ impl<Io: FrameIo> Turn<'_, Io> {
                 }
                 taken += spare.frames.len();
                 bursts += 1;
-                if let Purpose::Fragment(ports) = purpose {
+                if let Purpose::Fragment(protocol, ports) = purpose {
                     self.resolve_kept(decoded, v6); // nor here
                     for frame in spare.frames.drain(..) {
-                        self.slow_fragment(frame, ports, port.interface());
+                        self.slow_fragment(frame, (protocol, ports), port.interface());
                     }
                     continue;
                 }

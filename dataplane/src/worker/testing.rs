@@ -32,6 +32,11 @@ impl<Io: FrameIo> Worker<Io> {
         &mut self.egress.io.io
     }
 
+    /// Connections of both families.
+    pub const fn connections(&self) -> usize {
+        self.flows.tables.len()
+    }
+
     /// Frames that the worker holds between two turns: those that wait for a next hop, for other
     /// fragments of their datagram, or for a device.
     pub fn frames_held(&self) -> usize {

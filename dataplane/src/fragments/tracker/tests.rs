@@ -40,7 +40,8 @@ impl Lab {
     }
 
     fn pass(&mut self, key: Key, piece: Piece) -> usize {
-        let given_up = if piece.is_first() { self.tracker.learn(key, PORTS, self.now) } else { 0 };
+        let given_up =
+            if piece.is_first() { self.tracker.learn(key, (Protocol::Udp, PORTS), self.now) } else { 0 };
         self.tracker.pass(key, piece, self.now);
         given_up
     }
@@ -57,7 +58,8 @@ fn key(id: u16) -> Key {
 
 fn key_from(client: u32, id: u16) -> Key {
     let client = std::net::Ipv4Addr::from_bits(0xc0a8_0000 + client);
-    Key::new(client.into(), [192, 168, 10, 100].into(), Protocol::Udp, id.into(), Side::Vip).unwrap()
+    let (source, destination) = (client.into(), [192, 168, 10, 100].into());
+    Fields { source, destination, protocol: 17, id: id.into(), side: Side::Vip }.key(SECRET)
 }
 
 fn piece(start: u16, end: u16) -> Piece {
@@ -73,7 +75,7 @@ fn later_fragments_follow_the_first_and_a_complete_datagram_leaves_nothing() {
     let mut lab = Lab::new();
     assert_eq!(lab.resolve(key(1), piece(0, 1480)), Outcome::Begins);
     lab.pass(key(1), piece(0, 1480));
-    assert_eq!(lab.resolve(key(1), piece(1480, 2960)), Outcome::Follows(PORTS));
+    assert_eq!(lab.resolve(key(1), piece(1480, 2960)), Outcome::Follows(Protocol::Udp, PORTS));
     assert_eq!(lab.resolve(key(1), piece(0, 1480)), Outcome::Repeats);
     assert_eq!(lab.resolve(key(1), piece(8, 1488)), Outcome::Overlaps);
     assert_eq!(lab.resolve(key(2), piece(1480, 2960)), Outcome::Early, "another datagram");
@@ -84,18 +86,29 @@ fn later_fragments_follow_the_first_and_a_complete_datagram_leaves_nothing() {
 
 #[test]
 fn every_field_of_the_key_tells_datagrams_apart() {
-    let address = |last| IpAddr::from([10, 0, 0, last]);
-    let all = [
-        Key::new(address(1), address(2), Protocol::Udp, 7, Side::Vip),
-        Key::new(address(3), address(2), Protocol::Udp, 7, Side::Vip),
-        Key::new(address(1), address(3), Protocol::Udp, 7, Side::Vip),
-        Key::new(address(2), address(1), Protocol::Udp, 7, Side::Vip),
-        Key::new(address(1), address(2), Protocol::Tcp, 7, Side::Vip),
-        Key::new(address(1), address(2), Protocol::Udp, 8, Side::Vip),
-        Key::new(address(1), address(2), Protocol::Udp, 7, Side::Dip),
-    ];
-    for (index, key) in all.iter().enumerate() {
-        assert!(all[..index].iter().all(|other| other != key), "{index}");
+    let v4 = |last| IpAddr::from([10, 0, 0, last]);
+    let v6 = |last: u8| IpAddr::from([0xfd00, 0x10, 0, 0, 0, 0, 0, last.into()]);
+    let mut all = Vec::new();
+    for address in [v4 as fn(u8) -> IpAddr, v6] {
+        let (source, destination) = (address(1), address(2));
+        let fields = Fields { source, destination, protocol: 17, id: 7, side: Side::Vip };
+        all.extend([
+            fields,
+            Fields { source: address(3), ..fields },
+            Fields { destination: address(3), ..fields },
+            Fields { source: destination, destination: source, ..fields },
+            Fields { id: 8, ..fields },
+            Fields { side: Side::Dip, ..fields },
+        ]);
+        let other_protocol = Fields { protocol: 6, ..fields };
+        assert_eq!(other_protocol.key(SECRET) == fields.key(SECRET), source.is_ipv6(), "RFC 8200 §4.5");
+    }
+    let high = Fields { id: 7 << 16, ..all[6] };
+    all.push(high);
+    for (index, fields) in all.iter().enumerate() {
+        assert_ne!(fields.key(SECRET).0, 0);
+        let is_other = |other: &Fields| other.key(SECRET) != fields.key(SECRET);
+        assert!(all[..index].iter().all(is_other), "{index}");
     }
 }
 
@@ -126,9 +139,9 @@ fn early_ones_are_released_by_the_first_in_their_order() {
 fn a_first_that_waits_elsewhere_begins_again_and_the_others_are_not_kept_here() {
     let mut lab = Lab::new();
     lab.hold(key(1), 100);
-    lab.tracker.learn(key(1), PORTS, lab.now);
+    lab.tracker.learn(key(1), (Protocol::Udp, PORTS), lab.now);
     assert_eq!(lab.tracker.take_released().unwrap().len(), 1);
-    assert_eq!(lab.resolve(key(1), piece(8, 16)), Outcome::Follows(PORTS));
+    assert_eq!(lab.resolve(key(1), piece(8, 16)), Outcome::Follows(Protocol::Udp, PORTS));
     assert_eq!(lab.resolve(key(1), piece(0, 8)), Outcome::Begins);
     lab.pass(key(1), piece(0, 8));
     assert_eq!(lab.resolve(key(1), piece(0, 8)), Outcome::Repeats);
@@ -222,7 +235,7 @@ fn a_flood_of_first_fragments_pushes_out_the_silent_ones() {
     }
     let followed = lab.tracker.keys.iter().flatten().filter(|key| **key != 0).count();
     assert_eq!(followed, DATAGRAMS, "all room is used, and there is no more");
-    assert_eq!(lab.resolve(key_from(99_999, 7), piece(8, 16)), Outcome::Follows(PORTS));
+    assert_eq!(lab.resolve(key_from(99_999, 7), piece(8, 16)), Outcome::Follows(Protocol::Udp, PORTS));
     assert_eq!(lab.resolve(key_from(0, 7), piece(8, 16)), Outcome::Early);
     assert_eq!(lab.tracker.held(), 0, "what gave way takes what it holds along");
     assert_eq!(lab.io.live_frames(), 0);
@@ -275,7 +288,7 @@ proptest! {
             let piece = Piece { start, end: start + length, is_last };
             match lab.resolve(key(id), piece) {
                 Outcome::Begins if refused => given_up += lab.tracker.refuse(key(id), lab.now),
-                outcome @ (Outcome::Begins | Outcome::Follows(_)) => {
+                outcome @ (Outcome::Begins | Outcome::Follows(..)) => {
                     if outcome == Outcome::Begins {
                         passed.retain(|(other, _)| *other != id); // the one before is over
                     }

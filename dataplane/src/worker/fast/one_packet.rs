@@ -48,7 +48,8 @@ impl<F: Frame> Fast<'_, F> {
             return Ok(Fate::Slow); // it is refused there
         };
         let server = snapshot.connection_key(real, 0).map(|key| key.endpoint);
-        let pair = server.and_then(|server| Pair::new(V::client(decoded.key), server));
+        let secret = self.flows.hash_key;
+        let pair = server.map(|server| Pair::new(V::client(decoded.key), server, secret));
         let next_hop = self.reach.next_hops.get(snapshot.rewrite::<V>(real).next_hop());
         let (Some(pair), true) = (pair, next_hop.is_resolved()) else { return Ok(Fate::SlowTo(real)) };
         let back = self.reach.way_back(opening.source, arrival, snapshot);
@@ -64,7 +65,7 @@ impl<F: Frame> Fast<'_, F> {
             return Ok(Fate::Slow);
         }
         let server = SocketAddr::new(V::source(head).into(), be_u16(head, V::TRANSPORT));
-        let Some(pair) = Pair::new(V::client(decoded.key), server) else { return Ok(Fate::Slow) };
+        let pair = Pair::new(V::client(decoded.key), server, self.flows.hash_key);
         let Some(course) = self.flows.course_back(pair, snapshot, tick) else { return Ok(Fate::Slow) };
         let next_hop = self.reach.next_hops.get(course.back);
         // Those of services on several ports do not match: they are the slow path's.

@@ -1,26 +1,55 @@
-//! Pings in fragments (RFC 1122 §3.2.2.6, §3.3.2): answered when all fragments are there, each by one of the answer.
-//! A ping is short-lived, so no buffer is needed to put it together, nor one for the answer.
+//! Answers to pings, of either family. Those in fragments (RFC 1122 §3.2.2.6, §3.3.2; RFC 4443 §4.2) are answered when
+//! all fragments are there, each by one of the answer. A ping is short-lived, so no buffer is needed to put it together,
+//! nor one for the answer.
 
 use super::Slow;
-use super::packet::{Fragment, Ip};
+use super::fragments::piece;
+use super::packet::{Fragment, Ip, read_ip};
 use crate::fragments::{Address, Kept, Misfits, Piece, Pieces};
 use crate::frame::{Frame, FrameIo};
 use crate::names::drop_reason::DropReason;
+use crate::names::family::IpVersion;
 use crate::names::ids::InterfaceId;
 use crate::wire::plain::at;
-use crate::wire::{answer, checksum, icmp, ipv4};
+use crate::wire::{answer, answer6, checksum, icmp, icmp6, ipv6};
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::turn::Turn;
+use std::net::IpAddr;
 
 impl<F: Frame> Slow<'_, F> {
+    /// Answers a ping, with what `answer` makes of it, under the limit of pings.
+    pub(in crate::worker) fn answer_echo(
+        &mut self,
+        frame: &mut F,
+        answer: impl Fn(&mut F) -> bool,
+    ) -> Judged {
+        let limit = &mut self.limits.on(self.arrival).echo;
+        if !limit.take(self.now) {
+            self.counters.answers_suppressed.add(1);
+            return Err(DropReason::IcmpUnmatched);
+        }
+        let answered = answer(frame);
+        if !answered {
+            limit.give_back();
+        }
+        if answered { Ok(self.echo_fate(frame)) } else { Err(DropReason::Malformed) }
+    }
+
     /// A fragment of an ICMP message to an own address: of a ping, or nothing that is put together.
-    pub(in crate::worker) fn fragment_to_us(&mut self, frame: &F, ip: &Ip, fragment: Fragment) -> Judged {
-        let Fragment { id, offset, more } = fragment;
-        let piece = Piece::behind(icmp::HEADER, offset, ip.payload_length(), more);
-        let piece = piece.ok_or(DropReason::FragmentMalformed)?;
+    pub(in crate::worker) fn fragment_to_us(&mut self, frame: &mut F, ip: &Ip, fragment: Fragment) -> Judged {
+        let piece = match piece(ip, &fragment, icmp::HEADER) {
+            Ok(piece) => piece,
+            Err(wrong) => return self.wrong_fragment(frame, ip, wrong),
+        };
         let &Ip { source, destination, .. } = ip;
-        let address = Address { source, destination, id, arrival: self.arrival };
-        if piece.is_first() && frame.bytes()[ip.payload] != icmp::ECHO_REQUEST {
+        let address = Address { source, destination, id: fragment.id, arrival: self.arrival };
+        let echo_request = match ip.version() {
+            IpVersion::Four => icmp::ECHO_REQUEST,
+            IpVersion::Six => icmp6::ECHO_REQUEST,
+        };
+        // Extension headers behind the fragment header would not be in the answer, whose parts then lie elsewhere.
+        let is_ping = frame.bytes()[ip.payload] == echo_request && ip.payload == fragment.at;
+        if piece.is_first() && !is_ping {
             let given_up = self.held.pings.refuse(address);
             self.held.count_given_up(DropReason::Fragment, given_up);
             return Err(DropReason::Fragment);
@@ -81,7 +110,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
         for (_, mut frame) in pieces {
             let judged = match refused {
                 Some(reason) => Err(reason),
-                None if answer::echo_reply_fragment(&mut frame) => Ok(self.slow(arrival).echo_fate(&frame)),
+                None if echo_reply_fragment(&mut frame) => Ok(self.slow(arrival).echo_fate(&frame)),
                 None => Err(DropReason::Malformed),
             };
             self.egress.dispose(frame, judged);
@@ -89,10 +118,27 @@ impl<Io: FrameIo> Turn<'_, Io> {
     }
 }
 
+fn echo_reply_fragment<F: Frame>(frame: &mut F) -> bool {
+    match read_ip(frame.bytes()).map(|ip| ip.version()) {
+        Ok(IpVersion::Four) => answer::echo_reply_fragment(frame),
+        Ok(IpVersion::Six) => answer6::echo_reply_fragment(frame),
+        Err(_) => false,
+    }
+}
+
 /// Of all of the message: each fragment but the last is a multiple of eight bytes long.
 fn has_right_checksum<F: Frame>(pieces: &Pieces<F>) -> bool {
-    let sums = pieces.iter().map(|(_, frame)| {
-        ipv4::Packet::in_frame(frame.bytes()).map_or(0, |packet| checksum::sum(packet.payload()))
-    });
-    sums.fold(0, checksum::add) == 0xffff
+    let (mut sum, mut length) = (0, 0);
+    for (_, frame) in pieces {
+        let Ok(ip) = read_ip(frame.bytes()) else { return false };
+        let part = &frame.bytes()[ip.payload..ip.end()];
+        sum = checksum::add(sum, checksum::sum(part));
+        length += part.len();
+    }
+    let first = pieces.first().and_then(|(_, frame)| read_ip(frame.bytes()).ok());
+    if let Some(Ip { source: IpAddr::V6(source), destination: IpAddr::V6(destination), .. }) = first {
+        let pseudo_header = checksum::pseudo_header_v6(source, destination, ipv6::ICMP, length as u32);
+        sum = checksum::add(sum, pseudo_header);
+    }
+    sum == 0xffff
 }

@@ -4,37 +4,51 @@
 //! [`transport_layer`](Slow::transport_layer) does with a packet of known ports what is to be done.
 
 use super::Slow;
+use super::answers::Said;
 use super::packet::{Fragment, Ip, Segment, read_ip, read_segment};
 use crate::exchange::peers::Purpose;
-use crate::fragments::{Key, Outcome, Piece, Ports};
+use crate::fragments::{Fields, Key, LONGEST_V4, LONGEST_V6, Outcome, Piece, Ports, least_header};
 use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
+use crate::names::family::IpVersion;
 use crate::names::ids::Protocol;
-use crate::wire::icmp;
+use crate::wire::plain::at;
+use crate::wire::{icmp, icmp6, ipv6, ipv6_extensions};
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::flows::Ends;
 
 impl<F: Frame> Slow<'_, F> {
-    /// A fragment of TCP or UDP.
+    /// A fragment of TCP or UDP; `None`: a later one of IPv6 that does not say what it is of.
     pub(in crate::worker) fn fragment(
         &mut self,
         frame: &mut F,
         ip: Ip,
         fragment: Fragment,
-        protocol: Protocol,
+        protocol: Option<Protocol>,
     ) -> Judged {
         let Self { snapshot, arrival, now, .. } = *self;
         // Neither to a service nor from a real: no connection's, whatever its ports.
         if snapshot.local(ip.destination).is_none() && !snapshot.is_server(ip.source) {
             return self.route(frame, ip);
         }
-        let piece = Piece::new(fragment.offset, ip.payload_length(), fragment.more, protocol)
-            .ok_or(DropReason::FragmentMalformed)?;
-        let side = snapshot.interfaces[arrival.index()].side;
-        let key = Key::new(ip.source, ip.destination, protocol, fragment.id, side).ok_or(DropReason::Ipv6)?;
+        // Every transport header has eight bytes.
+        let header = protocol.map_or(8, least_header);
+        let piece = match piece(&ip, &fragment, header) {
+            Ok(piece) => piece,
+            Err(wrong) => return self.wrong_fragment(frame, &ip, wrong),
+        };
+        let key = self.held.fragments.key(&Fields {
+            source: ip.source,
+            destination: ip.destination,
+            protocol: ip.protocol,
+            id: fragment.id,
+            side: snapshot.interfaces[arrival.index()].side,
+        });
         let segment = match self.held.fragments.resolve(key, piece, now) {
-            Outcome::Begins => read_segment(frame.bytes(), &ip, protocol)?,
-            Outcome::Follows(ports) => Segment::later(&ip, protocol, ports),
+            Outcome::Begins => {
+                read_segment(frame.bytes(), &ip, protocol.ok_or(DropReason::FragmentMalformed)?)?
+            }
+            Outcome::Follows(protocol, ports) => Segment::later(&ip, protocol, ports),
             Outcome::Early => return Ok(Fate::AwaitFirstFragment(key)),
             Outcome::Refused => return Err(DropReason::FragmentRefused),
             Outcome::Repeats => return Err(DropReason::FragmentOverlap),
@@ -44,28 +58,28 @@ impl<F: Frame> Slow<'_, F> {
             }
             Outcome::TooManyGaps => return Err(DropReason::FragmentQueueFull),
         };
-        let ports = segment.ends.ports();
+        let found = (segment.ends.protocol, segment.ends.ports());
         let judged = match self.owner_elsewhere(&segment.ends) {
-            Some(to) => Ok(Fate::HandOver { to, arrival, purpose: Purpose::Fragment(ports) }),
+            Some(to) => Ok(Fate::HandOver { to, arrival, purpose: Purpose::Fragment(found.0, found.1) }),
             None => self.transport_layer(frame, ip, segment),
         };
         match judged {
             Ok(Fate::Sent(_) | Fate::SentInFragments { .. } | Fate::HandOver { .. }) => {
-                self.learn_first(key, piece, ports);
+                self.learn_first(key, piece, found);
                 self.held.fragments.pass(key, piece, now);
             }
             // It comes this way again, and the others wait behind it.
-            Ok(Fate::Await(_) | Fate::AwaitTo(..)) => self.learn_first(key, piece, ports),
+            Ok(Fate::Await(_) | Fate::AwaitTo(..)) => self.learn_first(key, piece, found),
             // Without one fragment the datagram is worth nothing to anybody.
             _ => self.refuse_datagram(key),
         }
         judged
     }
 
-    /// Remembers the ports of a first fragment, for the others of its datagram.
-    fn learn_first(&mut self, key: Key, piece: Piece, ports: Ports) {
+    /// Remembers the protocol and ports of a first fragment, for the others of its datagram.
+    fn learn_first(&mut self, key: Key, piece: Piece, found: (Protocol, Ports)) {
         if piece.is_first() {
-            let given_up = self.held.fragments.learn(key, ports, self.now);
+            let given_up = self.held.fragments.learn(key, found, self.now);
             self.held.count_given_up(DropReason::FragmentQueueFull, given_up);
         }
     }
@@ -88,10 +102,13 @@ impl<F: Frame> Slow<'_, F> {
         (owner != self.peers.own()).then_some(owner)
     }
 
-    /// A fragment that another worker has found the ports of.
-    pub(in crate::worker) fn fragment_with_ports(&mut self, frame: &mut F, ports: Ports) -> Judged {
+    /// A fragment that another worker has found the protocol and ports of.
+    pub(in crate::worker) fn fragment_with_ports(
+        &mut self,
+        frame: &mut F,
+        (protocol, ports): (Protocol, Ports),
+    ) -> Judged {
         let ip = read_ip(frame.bytes())?;
-        let protocol = Protocol::from_number(ip.protocol).ok_or(DropReason::Protocol)?;
         let segment = if ip.is_later_fragment() {
             Segment::later(&ip, protocol, ports)
         } else {
@@ -100,14 +117,63 @@ impl<F: Frame> Slow<'_, F> {
         self.transport_layer(frame, ip, segment)
     }
 
+    /// A fragment that no sender in good faith makes. Of IPv6 its receiver says so (RFC 8200 §4.5).
+    pub(in crate::worker) fn wrong_fragment(
+        &mut self,
+        frame: &mut F,
+        ip: &Ip,
+        wrong: Option<Said>,
+    ) -> Judged {
+        let reason = DropReason::FragmentMalformed;
+        let is_ours = ip.version() == IpVersion::Six && self.snapshot.local(ip.destination).is_some();
+        match wrong.filter(|_| is_ours) {
+            Some(said) => self.complain(frame, ip, said, reason),
+            None => Err(reason),
+        }
+    }
+
     /// A fragment of an ICMP message. Pings to own addresses are put together. An error that comes in fragments,
-    /// which none needs to (RFC 1812 §4.3.2.3), would leave untranslated. Others are routed.
+    /// which none needs to (RFC 1812 §4.3.2.3, RFC 4443 §2.4 (c)), would leave untranslated. Others are routed.
     pub(in crate::worker) fn icmp_fragment(&mut self, frame: &mut F, ip: Ip, fragment: Fragment) -> Judged {
         if self.snapshot.local(ip.destination).is_some() {
             return self.fragment_to_us(frame, &ip, fragment);
         }
+        let is_error = |kind: u8| match ip.version() {
+            IpVersion::Four => icmp::is_error(kind),
+            IpVersion::Six => icmp6::is_error(kind),
+        };
         let is_error =
-            !ip.is_later_fragment() && frame.bytes().get(ip.payload).is_none_or(|kind| icmp::is_error(*kind));
+            !ip.is_later_fragment() && frame.bytes().get(ip.payload).is_none_or(|kind| is_error(*kind));
         if is_error { Err(DropReason::Fragment) } else { self.route(frame, ip) }
     }
+}
+
+/// Which part of its datagram a fragment is, whose first begins with a transport header of at least `header` bytes.
+///
+/// # Errors
+/// What is wrong with it, if there is a word for it.
+pub(in crate::worker) fn piece(ip: &Ip, fragment: &Fragment, header: usize) -> Result<Piece, Option<Said>> {
+    let &Fragment { offset, more, at, .. } = fragment;
+    let length = ip.end() - at;
+    // Headers of IPv6 before the fragment header are part of what a packet may have.
+    let (longest, before) = match ip.version() {
+        IpVersion::Four => (LONGEST_V4, 0),
+        IpVersion::Six => {
+            let before = at - at::IPV4 - ipv6::HEADER - ipv6_extensions::FRAGMENT_HEADER;
+            (LONGEST_V6 - before as u32, ip.payload - at)
+        }
+    };
+    let header = if offset == 0 { before + header } else { header };
+    Piece::within(longest, header, offset, length, more).ok_or({
+        if more && !length.is_multiple_of(8) {
+            Some(Said::WrongField { pointer: ipv6::field::PAYLOAD_LENGTH })
+        } else if u32::from(offset) + length as u32 > longest {
+            let fragment_header = at - at::IPV4 - ipv6_extensions::FRAGMENT_HEADER;
+            Some(Said::WrongField { pointer: fragment_header + ipv6_extensions::FRAGMENT_OFFSET })
+        } else if offset == 0 && length < header {
+            Some(Said::IncompleteHeaders)
+        } else {
+            None
+        }
+    })
 }

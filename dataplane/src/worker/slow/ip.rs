@@ -42,7 +42,7 @@ impl<F: Frame> Slow<'_, F> {
         }
         let local = snapshot.local(ip.destination).is_some();
         match (Protocol::from_number(ip.protocol), ip.fragment) {
-            (Some(protocol), Some(fragment)) => self.fragment(frame, ip, fragment, protocol),
+            (Some(protocol), Some(fragment)) => self.fragment(frame, ip, fragment, Some(protocol)),
             (Some(protocol), None) => {
                 let segment = read_segment(frame.bytes(), &ip, protocol)?;
                 self.transport_layer(frame, ip, segment)

@@ -5,9 +5,9 @@ use super::packet::{Ip, read_segment};
 use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
 use crate::names::ids::Protocol;
+use crate::wire::ipv6_extensions::{DESTINATION_OPTIONS, ROUTING};
 use crate::wire::{addresses, icmp6, ipv6};
 use crate::worker::fate::Judged;
-use std::net::IpAddr;
 
 impl<F: Frame> Slow<'_, F> {
     /// `to_group`: the frame is addressed to several hosts.
@@ -17,7 +17,11 @@ impl<F: Frame> Slow<'_, F> {
         if addresses::is_martian_destination(ip.destination) {
             return Err(DropReason::Martian);
         }
-        let local = snapshot.local(ip.destination).is_some();
+        let is_here = |interfaces: u16| interfaces & self.arrival.bit() != 0;
+        let local = match snapshot.local(ip.destination) {
+            Some(local) if addresses::is_link_local(ip.destination) => is_here(local.interfaces),
+            local => local.is_some(),
+        };
         // Before anything that is said of sources: one that has no address yet may ask.
         if (local || is_group) && is_neighbour_discovery(frame.bytes(), &ip) {
             return self.neighbour_discovery(frame);
@@ -35,20 +39,27 @@ impl<F: Frame> Slow<'_, F> {
         if to_group {
             return Err(DropReason::Broadcast);
         }
-        // What is of one link stays on it (RFC 4291 §2.5.6), and no connection of a VIP is.
-        let is_link_local =
-            |address| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-        if (is_link_local(ip.source) || is_link_local(ip.destination))
-            && !(local && ip.protocol == ipv6::ICMP)
-        {
+        // No connection of a VIP is of one link alone. Errors about one may come from a router that has no other
+        // address there, and answers to them go back.
+        let is_of_link = |address| addresses::is_link_local(address);
+        if (is_of_link(ip.source) || is_of_link(ip.destination)) && ip.protocol != ipv6::ICMP {
             return Err(DropReason::Martian);
         }
-        if local && let Some(routing) = ip.upper.and_then(|upper| upper.routing) {
-            return self.unknown_routing(frame, ip, routing);
+        let upper = match ip.upper {
+            Some(Ok(upper)) => upper,
+            // Extension headers are the receiver's business (RFC 8200 §4), and there is no telling whose it is.
+            Some(Err(_)) | None if !local => return self.route(frame, ip),
+            Some(Err(flaw)) => return self.wrong_headers(frame, &ip, flaw),
+            None => return Err(DropReason::Malformed),
+        };
+        if local && let Some(routing) = upper.routing {
+            return self.unknown_routing(frame, &ip, routing);
         }
         match (Protocol::from_number(ip.protocol), ip.fragment) {
-            (Some(protocol), Some(fragment)) => self.fragment(frame, ip, fragment, protocol),
-            (Some(protocol), None) => {
+            (protocol, Some(fragment)) if protocol.is_some() || is_headers_later_part(&ip) => {
+                self.fragment(frame, ip, fragment, protocol)
+            }
+            (Some(protocol), _) => {
                 let segment = read_segment(frame.bytes(), &ip, protocol)?;
                 self.transport_layer(frame, ip, segment)
             }
@@ -59,6 +70,11 @@ impl<F: Frame> Slow<'_, F> {
             (None, _) => self.route(frame, ip),
         }
     }
+}
+
+/// Whether a later fragment is of a packet whose first has more extension headers: so its protocol is not known.
+const fn is_headers_later_part(ip: &Ip) -> bool {
+    ip.is_later_fragment() && matches!(ip.protocol, DESTINATION_OPTIONS | ROUTING)
 }
 
 /// Whether a packet is a whole message of neighbour discovery.

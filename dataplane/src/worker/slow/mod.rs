@@ -13,8 +13,9 @@
 //! transport   TCP and UDP: packets of connections, and those that open one
 //! removal     packets of connections whose real has been removed, or takes no new ones
 //! openings    which packets open a connection, and which real it gets
-//! icmp        ping, and errors about packets of connections
+//! icmp        ping, and which messages are errors about packets
 //! icmp6       likewise of IPv6
+//! errors      the errors of both that are about packets of connections
 //! echo        pings in fragments
 //! route       packets of no connection
 //! answers     RST and ICMP errors, each kind under a limit of its own
@@ -27,6 +28,7 @@
 pub(super) mod answers;
 pub(super) mod arp;
 pub(super) mod echo;
+pub(super) mod errors;
 pub(super) mod fragments;
 mod heard;
 pub(super) mod icmp;
@@ -55,7 +57,7 @@ use crate::exchange::peers::Peers;
 use crate::fragments::Ports;
 use crate::frame::{Frame, FrameIo};
 use crate::names::drop_reason::DropReason;
-use crate::names::ids::{InterfaceId, NeighbourKey, RealId};
+use crate::names::ids::{InterfaceId, NeighbourKey, Protocol, RealId};
 use crate::names::time::Now;
 use crate::snapshot::Snapshot;
 
@@ -102,10 +104,15 @@ impl<Io: FrameIo> Turn<'_, Io> {
         }
     }
 
-    /// Handles a fragment whose ports another worker has found. One that has to wait for its next hop walks the whole
+    /// Handles a fragment whose protocol and ports another worker has found. One that has to wait for its next hop walks the whole
     /// way again then, and is dropped there.
-    pub(super) fn slow_fragment(&mut self, mut frame: Io::Frame, ports: Ports, arrival: InterfaceId) {
-        let judged = self.slow(arrival).fragment_with_ports(&mut frame, ports);
+    pub(super) fn slow_fragment(
+        &mut self,
+        mut frame: Io::Frame,
+        found: (Protocol, Ports),
+        arrival: InterfaceId,
+    ) {
+        let judged = self.slow(arrival).fragment_with_ports(&mut frame, found);
         self.settle(frame, judged, arrival);
     }
 
@@ -126,9 +133,9 @@ impl<Io: FrameIo> Turn<'_, Io> {
             Ok(Fate::Gather(address, piece)) => self.gather(address, piece, frame, arrival),
             judged => self.egress.dispose(frame, judged),
         }
-        if let Some((out, bytes)) = self.held.besides.take() {
+        if let Some((out, reset)) = self.held.besides.take() {
             self.counters.answers.add(1);
-            self.egress.send(out, &bytes);
+            self.egress.send(out, reset.bytes());
         }
     }
 

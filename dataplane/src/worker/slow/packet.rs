@@ -5,7 +5,7 @@ use crate::fragments::{Ports, least_header};
 use crate::names::drop_reason::DropReason;
 use crate::names::family::IpVersion;
 use crate::names::ids::Protocol;
-use crate::wire::ipv6_extensions::{self, UpperLayer};
+use crate::wire::ipv6_extensions::{self, FRAGMENT_HEADER, Flaw, UpperLayer};
 use crate::wire::plain::at;
 use crate::wire::{ethernet, ipv4, ipv6, tcp};
 use crate::worker::flows::Ends;
@@ -26,8 +26,9 @@ pub(in crate::worker) struct Ip {
     pub(in crate::worker) dont_fragment: bool,
     /// `None`: it is whole.
     pub(in crate::worker) fragment: Option<Fragment>,
-    /// What IPv6's extension headers lead to.
-    pub(in crate::worker) upper: Option<UpperLayer>,
+    /// What IPv6's extension headers lead to, or what is wrong with them: then the payload begins with the first, and
+    /// its protocol is not known.
+    pub(in crate::worker) upper: Option<Result<UpperLayer, Flaw>>,
     /// Offset of the payload in the frame.
     pub(in crate::worker) payload: usize,
 }
@@ -41,6 +42,9 @@ pub(in crate::worker) struct Fragment {
     pub(in crate::worker) offset: u16,
     /// Whether it is not the last.
     pub(in crate::worker) more: bool,
+    /// Offset of that payload's part in the frame: before what the packet's payload is counted from, if the first
+    /// fragment has extension headers.
+    pub(in crate::worker) at: usize,
 }
 
 impl Ip {
@@ -51,7 +55,12 @@ impl Ip {
 
     /// Whether its header has options of IPv4.
     pub(in crate::worker) const fn has_options(&self) -> bool {
-        self.upper.is_none() && self.payload > at::IPV4 + ipv4::HEADER
+        self.source.is_ipv4() && self.payload > at::IPV4 + ipv4::HEADER
+    }
+
+    /// What IPv6's extension headers lead to, if nothing is wrong with them.
+    pub(in crate::worker) fn upper_layer(&self) -> Option<UpperLayer> {
+        self.upper?.ok()
     }
 
     /// Whether the transport header is in another fragment.
@@ -62,11 +71,6 @@ impl Ip {
     /// Offset of the packet's end in the frame.
     pub(in crate::worker) const fn end(&self) -> usize {
         at::IPV4 + self.length as usize
-    }
-
-    /// Bytes behind the header, and behind extension headers.
-    pub(in crate::worker) const fn payload_length(&self) -> usize {
-        self.end() - self.payload
     }
 }
 
@@ -108,8 +112,9 @@ fn read_ipv4(bytes: &[u8]) -> Result<Ip, DropReason> {
     if !packet.has_right_checksum() {
         return Err(DropReason::HeaderChecksum);
     }
-    let fragment =
-        Fragment { id: packet.id().into(), offset: packet.fragment_offset(), more: packet.more_fragments() };
+    let payload = at::IPV4 + packet.header_length();
+    let (id, offset, more) = (packet.id().into(), packet.fragment_offset(), packet.more_fragments());
+    let fragment = Fragment { id, offset, more, at: payload };
     Ok(Ip {
         source: packet.source().into(),
         destination: packet.destination().into(),
@@ -119,7 +124,7 @@ fn read_ipv4(bytes: &[u8]) -> Result<Ip, DropReason> {
         dont_fragment: packet.dont_fragment(),
         fragment: (fragment.offset != 0 || fragment.more).then_some(fragment),
         upper: None,
-        payload: at::IPV4 + packet.header_length(),
+        payload,
     })
 }
 
@@ -128,19 +133,25 @@ fn read_ipv6(bytes: &[u8]) -> Result<Ip, DropReason> {
         ipv6::Flaw::Truncated => DropReason::Truncated,
         ipv6::Flaw::Malformed => DropReason::Malformed,
     })?;
-    let upper = ipv6_extensions::upper_layer(&packet).map_err(|_| DropReason::Malformed)?;
-    let fragment = upper.fragment.filter(|fragment| !fragment.is_atomic());
-    let fragment = fragment.map(|of| Fragment { id: of.id, offset: of.offset, more: of.more });
+    let upper = ipv6_extensions::upper_layer(&packet);
+    let (protocol, payload, fragment) = match &upper {
+        Ok(upper) => (upper.protocol, upper.offset, upper.fragment.filter(|fragment| !fragment.is_atomic())),
+        Err(_) => (packet.next_header(), ipv6::HEADER, None),
+    };
+    let fragment = fragment.map(|of| {
+        let at = at::IPV4 + of.header + FRAGMENT_HEADER;
+        Fragment { id: of.id, offset: of.offset, more: of.more, at }
+    });
     Ok(Ip {
         source: packet.source().into(),
         destination: packet.destination().into(),
-        protocol: upper.protocol,
+        protocol,
         ttl: packet.hop_limit(),
         length: packet.bytes().len().try_into().map_err(|_| DropReason::Malformed)?,
         dont_fragment: true,
         fragment,
         upper: Some(upper),
-        payload: at::IPV4 + upper.offset,
+        payload: at::IPV4 + payload,
     })
 }
 

@@ -22,12 +22,12 @@ use super::packet::Segment;
 use crate::connection::{TcpEvent, Transport};
 use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
-use crate::names::family::V4;
 use crate::names::ids::{InterfaceId, Protocol};
 use crate::snapshot::OnRemoval;
-use crate::wire::answer::{self, ResetFrame};
+use crate::wire::{answer, answer6};
 use crate::worker::fate::Judged;
 use crate::worker::flows::Found;
+use std::net::SocketAddr;
 
 /// How a connection stands when a packet of its client has come.
 pub(in crate::worker) enum Standing {
@@ -48,6 +48,21 @@ pub(in crate::worker) enum Ending {
     ToClient,
     /// Both sides are told.
     ToBoth,
+}
+
+/// The frame of a RST, of either family.
+pub(in crate::worker) enum Reset {
+    Four(answer::ResetFrame),
+    Six(answer6::ResetFrame),
+}
+
+impl Reset {
+    pub(in crate::worker) const fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Four(bytes) => bytes,
+            Self::Six(bytes) => bytes,
+        }
+    }
 }
 
 impl<F: Frame> Slow<'_, F> {
@@ -101,13 +116,16 @@ impl<F: Frame> Slow<'_, F> {
     }
 
     /// The RST to the real, as from the client whose segment this is; `None` if there is no way to the real any more.
-    fn reset_onward(&self, frame: &F, segment: &Segment, found: Found) -> Option<(InterfaceId, ResetFrame)> {
+    fn reset_onward(&self, frame: &F, segment: &Segment, found: Found) -> Option<(InterfaceId, Reset)> {
         let real = self.snapshot.connection_key(found.real, found.port)?;
         let way = self.reach.way(found.course(), segment.ends.destination.ip(), self.snapshot)?;
         let (_, destination) = self.reach.resolved(way.hop, way.known)?;
         let source = self.snapshot.interfaces.get(way.hop.interface.index())?.mac;
-        let endpoint = V4::socket(real.endpoint)?;
-        let reset = answer::reset_onward(frame.bytes(), endpoint, (source, destination))?;
+        let macs = (source, destination);
+        let reset = match real.endpoint {
+            SocketAddr::V4(endpoint) => Reset::Four(answer::reset_onward(frame.bytes(), endpoint, macs)?),
+            SocketAddr::V6(endpoint) => Reset::Six(answer6::reset_onward(frame.bytes(), endpoint, macs)?),
+        };
         Some((way.hop.interface, reset))
     }
 }

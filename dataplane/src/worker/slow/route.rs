@@ -9,7 +9,7 @@ use crate::names::family::IpVersion;
 use crate::names::ids::NextHopId;
 use crate::names::mac::Mac;
 use crate::snapshot::Unmatched;
-use crate::wire::ethernet;
+use crate::wire::{addresses, ethernet};
 use crate::worker::fast::rewrite;
 use crate::worker::fate::{Fate, Judged};
 
@@ -19,12 +19,15 @@ impl<F: Frame> Slow<'_, F> {
         if snapshot.unmatched == Unmatched::Drop {
             return Err(DropReason::Unrouted);
         }
-        let speaker = snapshot.own_address(arrival);
+        // What is of one link stays on it (RFC 4291 §2.5.6).
+        if addresses::is_link_local(ip.source) || addresses::is_link_local(ip.destination) {
+            return Err(DropReason::Martian);
+        }
         let routes = &snapshot.routes;
         let is_server = snapshot.is_server(ip.destination);
         let hop = if is_server { routes.to_real(ip.destination) } else { routes.next(ip.destination) };
         let Some(hop) = hop else {
-            return self.obstructed(frame, Obstacle::NoRoute, speaker);
+            return self.obstructed(frame, &ip, Obstacle::NoRoute);
         };
         let resolved = self.reach.resolved(hop, NextHopId::UNKNOWN);
         let sender = ethernet::Header::parse(frame.bytes()).map(|header| header.source);
@@ -35,7 +38,7 @@ impl<F: Frame> Slow<'_, F> {
             return Err(DropReason::SentBack);
         }
         if let Some(obstacle) = self.obstacle(&ip, hop.interface) {
-            return self.obstructed(frame, obstacle, speaker);
+            return self.obstructed(frame, &ip, obstacle);
         }
         let Some((_, destination)) = resolved else { return Ok(Fate::Await(hop)) };
         let bytes = frame.bytes_mut();

@@ -111,20 +111,16 @@ impl<F: Frame> Slow<'_, F> {
     /// A packet of a connection, or one that makes none: TTL and MTU, the next hop, then the translation. The
     /// connection takes note of the packet even if it goes no further, as in IPVS.
     fn translate(&mut self, frame: &mut F, ip: Ip, segment: &Segment, mut whose: Whose) -> Judged {
-        let Self { snapshot, arrival, .. } = *self;
+        let snapshot = self.snapshot;
         let course = whose.course();
-        let speaker = match course.direction {
-            Direction::Forward => Some(ip.destination),
-            Direction::Reverse => snapshot.own_address(arrival),
-        };
         let Some(way) = self.reach.way(course, ip.destination, snapshot) else {
-            return self.obstructed(frame, Obstacle::NoRoute, speaker);
+            return self.obstructed(frame, &ip, Obstacle::NoRoute);
         };
         let out = way.hop.interface;
 
         if let Some(obstacle) = self.obstacle(&ip, out) {
             self.note_packet(whose, segment, &ip);
-            return self.obstructed(frame, obstacle, speaker);
+            return self.obstructed(frame, &ip, obstacle);
         }
         let Some((id, destination)) = self.reach.resolved(way.hop, way.known) else {
             // Nothing is done yet: it walks this path again.
