@@ -3,7 +3,6 @@
 mod support;
 
 use dataplane::connection::{Copied, TimeoutSeconds, Timeouts};
-use dataplane::exchange::orders::Order;
 use dataplane::frame::BURST;
 use dataplane::live::next_hops::NextHop;
 use dataplane::names::drop_reason::DropReason;
@@ -237,7 +236,7 @@ fn run(setting: Setting, steps: Vec<Step>) {
                         let (key, _) = neighbour(*which, is_one_arm);
                         let hop = lab.next_hop_id(key);
                         lab.next_hops.set(hop, NextHop::UNRESOLVED);
-                        lab.control.orders.push(Order::Unreachable(key)).unwrap();
+                        lab.unreachable(key);
                         left.extend(lab.turn());
                     }
                     Step::Reach(which) => {
@@ -301,7 +300,7 @@ fn a_full_burst_is_kept_for_the_next_turn_where_the_table_is_large_alone() {
         }
         for port in 0..BURST as u16 {
             let packet = Packet::udp(at(CLIENT, 40_000 + port), at(VIP, 53), b"a").macs(CLIENT_MAC, VIP_MAC);
-            lab.worker.io().arrive(VIP0, &packet.frame());
+            lab.queue(VIP0, &packet.frame());
         }
         let now = lab.turn().len();
         (now, lab.turn().len())

@@ -3,7 +3,6 @@
 
 mod support;
 
-use dataplane::exchange::orders::Order;
 use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::NeighbourKey;
 use dataplane::names::mac::Mac;
@@ -70,10 +69,7 @@ fn meets(obstacle: Obstacle, packet: Packet) -> (Vec<u8>, Vec<Sent>) {
     let mut sent = lab.arrive(DIP0, &frame);
     if matches!(obstacle, Obstacle::NextHop) {
         assert_eq!((sent.len(), lab.worker.frames_held()), (0, 1));
-        lab.control
-            .orders
-            .push(Order::Unreachable(NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(silent) }))
-            .unwrap();
+        lab.unreachable(NeighbourKey { interface: VIP0, address: std::net::IpAddr::V4(silent) });
         sent = lab.turn();
     }
     (frame, sent)
@@ -89,7 +85,8 @@ fn whatever_keeps_a_packet_from_going_on_is_said_to_its_sender() {
         assert_eq!((*seen.source.ip(), *seen.destination.ip()), (DIP, RS1), "{obstacle:?}");
         assert_eq!((answer.port, seen.to_mac, seen.ttl), (DIP0, RS1_MAC, 64), "{obstacle:?}");
         let packet = &frame[14..];
-        let quoted = packet.len().min(576 - 28);
+        let most = if support::family::is_ipv6() { 1280 - 48 } else { 576 - 28 };
+        let quoted = packet.len().min(most);
         assert_eq!(seen.payload[8..], packet[..quoted], "{obstacle:?}: as it came");
         let next_mtu = u16::from_be_bytes([seen.payload[6], seen.payload[7]]);
         assert_eq!(next_mtu, if matches!(obstacle, Obstacle::TooBig) { 700 } else { 0 });
@@ -308,4 +305,14 @@ fn source_quench_and_redirect_are_discarded_wherever_they_go() {
         }
     }
     assert_eq!(lab.dropped(DropReason::IcmpType), discarded);
+}
+
+over_ipv6! {
+    whatever_keeps_a_packet_from_going_on_is_said_to_its_sender,
+    a_reply_to_a_client_that_no_route_leads_to_is_told_to_the_real,
+    no_error_is_sent_about_fragments_to_an_own_address,
+    no_error_is_sent_to_a_group_of_stations,
+    errors_come_from_the_address_that_was_asked_or_from_the_port_they_leave_on,
+    an_echo_reply_has_all_that_the_request_had,
+    messages_that_are_unknown_or_obsolete_are_discarded_silently,
 }

@@ -190,3 +190,13 @@ fn both_directions_refresh_and_no_error_does() {
     }
     assert_eq!(lab.connections(), [], "three errors in 300 s keep nothing alive");
 }
+
+over_ipv6! {
+    a_segment_of_no_connection_is_reset_as_rfc_9293_says,
+    a_reset_goes_back_in_the_class_of_its_cause,
+    an_error_without_connection_or_with_a_wrong_checksum_goes_nowhere,
+    a_reset_is_translated_and_its_connection_stays_for_its_time,
+    a_computed_udp_checksum_of_zero_is_sent_as_all_ones,
+    client_ports_are_preserved_whatever_they_are,
+    both_directions_refresh_and_no_error_does,
+}

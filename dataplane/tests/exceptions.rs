@@ -365,7 +365,7 @@ fn no_probe_of_a_traceroute_is_lost_while_next_hops_are_asked_for() {
                 true => Packet::tcp(from, at(VIP, 80), SYN),
                 false => Packet::udp(from, at(VIP, 80), b"probe"),
             };
-            lab.worker.io().arrive(VIP0, &probe.ttl(ttl).macs(client_mac, VIP_MAC).frame());
+            lab.queue(VIP0, &probe.ttl(ttl).macs(client_mac, VIP_MAC).frame());
         }
         // The first probe ends here, and is answered to where it came from.
         let mut to_client = lab.turn();
@@ -406,7 +406,7 @@ fn the_wait_is_bounded_and_its_end_is_told() {
     assert_eq!(lab.worker.frames_held(), 64);
     assert_eq!(lab.dropped(DropReason::NextHopQueueFull), 36);
     let key = NeighbourKey { interface: DIP0, address: std::net::IpAddr::V4(rs3) };
-    lab.control.orders.push(dataplane::exchange::orders::Order::Unreachable(key)).unwrap();
+    lab.unreachable(key);
     let sent = lab.turn();
     assert_eq!(sent.len(), 64);
     let seen = read(&sent[0].bytes);
@@ -436,4 +436,18 @@ fn only_neighbours_that_matter_are_told_of() {
         NeighbourEvent::Heard { key, reply: false, .. } if known.contains(&key.address)
     )));
     assert_eq!(told.len(), 2, "changed MACs of known neighbours, and nothing else");
+}
+
+over_ipv6! {
+    refusals_are_answered_like_a_hosts,
+    answers_are_limited_in_rate,
+    ping_is_answered_by_every_own_address,
+    packets_of_no_connection_are_routed_or_dropped_as_configured,
+    a_services_endpoint_speaks_only_within_connections,
+    ttl_ends_here_and_the_address_that_was_asked_says_so,
+    too_big_is_said_with_the_mtu_by_the_right_address,
+    icmp_errors_are_translated_with_the_packet_they_quote,
+    icmp_errors_that_belong_to_nothing_or_are_wrong_go_nowhere,
+    no_probe_of_a_traceroute_is_lost_while_next_hops_are_asked_for,
+    the_wait_is_bounded_and_its_end_is_told,
 }

@@ -353,3 +353,14 @@ proptest! {
         }
     }
 }
+
+over_ipv6! {
+    any_port_of_the_vip_reaches_that_port_of_a_real_and_back,
+    a_service_on_the_port_comes_before_one_on_a_range_and_that_before_any,
+    live_connections_stay_with_their_reals_whatever_services_come_and_go,
+    one_client_port_on_two_ports_with_one_endpoint_gets_another_real_or_none,
+    icmp_errors_and_fragments_are_translated_as_the_connection_is,
+    connections_of_a_removed_real_fare_as_their_service_says,
+    reals_on_any_port_speak_for_themselves_elsewhere,
+    a_client_of_any_port_stays_with_its_real_on_all_of_them,
+}

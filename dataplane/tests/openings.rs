@@ -1,7 +1,6 @@
 //! Connections opened several in a burst.
 
 mod support;
-use dataplane::exchange::orders::Order;
 use dataplane::live::reals::Reals;
 use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::*;
@@ -27,7 +26,7 @@ fn syn(port: u16) -> Packet {
 /// Frames of one burst; what leaves.
 fn burst(lab: &mut Lab, frames: &[Vec<u8>]) -> Vec<Seen> {
     for frame in frames {
-        lab.worker.io().arrive(VIP0, frame);
+        lab.queue(VIP0, frame);
     }
     lab.turn().iter().map(|sent| read(&sent.bytes)).collect()
 }
@@ -248,7 +247,7 @@ fn the_way_back_through_a_router_follows_its_id() {
     let first = Mac([2, 0, 0, 0, 0x10, 1]);
     assert_eq!(opened(&mut lab, 1), Some(first));
     assert_eq!(opened(&mut lab, 2), Some(first));
-    lab.control.orders.push(Order::Unreachable(key)).unwrap();
+    lab.unreachable(key);
     lab.turn();
     assert_eq!(opened(&mut lab, 3), None, "waits for the router");
     // Under another id, as if the first had been given away; the first is now somebody else's.
@@ -291,4 +290,16 @@ fn reals_that_take_no_connections_now_are_passed_over() {
     assert_eq!(lab.dropped(DropReason::NoReal), 2);
     ids.iter().for_each(|id| lab.control.reals.set_unavailable(*id, false));
     assert_eq!(opened(&mut lab, 5000..5008), HashSet::from([RS1, RS2]));
+}
+
+over_ipv6! {
+    a_burst_of_openings_makes_each_once_also_in_one_bucket,
+    packets_of_a_connection_opened_in_the_same_burst_follow_in_order,
+    clients_that_half_a_key_does_not_tell_apart_are_told_apart,
+    a_client_that_half_a_key_does_not_tell_apart_has_no_part_in_a_connection,
+    one_client_opens_two_services_in_one_burst,
+    retransmitted_and_reopening_syns_make_no_second_connection,
+    openings_among_refusals_are_made,
+    the_way_back_through_a_router_follows_its_id,
+    reals_that_take_no_connections_now_are_passed_over,
 }

@@ -107,7 +107,7 @@ fn a_syn_that_is_sent_again_goes_elsewhere_when_its_real_has_weight_0() {
             // Of a full burst, too.
             for other in 0..others {
                 let packet = Packet::tcp(at(CLIENT, 50000 + other), at(VIP, 80), SYN);
-                lab.worker.io().arrive(VIP0, &packet.macs(CLIENT_MAC, VIP_MAC).frame());
+                lab.queue(VIP0, &packet.macs(CLIENT_MAC, VIP_MAC).frame());
             }
             let sent = send(&mut lab, &tcp(SYN));
             let mine = |(_, seen): &&(u8, Seen)| seen.source == at(CLIENT, 40000);
@@ -201,7 +201,7 @@ fn resets_are_limited_and_what_is_not_answered_stays() {
     let packet = |port| Packet::tcp(at(CLIENT, port), at(VIP, 80), SYN).macs(CLIENT_MAC, VIP_MAC);
     let ports = 20_000..21_024;
     for port in ports.clone() {
-        lab.worker.io().arrive(VIP0, &packet(port).frame());
+        lab.queue(VIP0, &packet(port).frame());
         lab.turn();
     }
     lab.configure(&services(&[RS2]));
@@ -209,7 +209,7 @@ fn resets_are_limited_and_what_is_not_answered_stays() {
     assert_eq!(opened, 1024);
     lab.skip(1_000_000_000);
     for port in ports {
-        lab.worker.io().arrive(VIP0, &Packet { flags: ACK, ..packet(port) }.frame());
+        lab.queue(VIP0, &Packet { flags: ACK, ..packet(port) }.frame());
     }
     for _ in 0..64 {
         lab.turn();
@@ -290,4 +290,15 @@ fn a_real_that_is_emptied_loses_its_connections_and_has_new_ones_when_it_has_wei
     assert!(opened.contains(&real));
     lab.pass(10);
     assert_eq!(lab.connections().len(), 6, "they live as long as any");
+}
+
+over_ipv6! {
+    a_syn_that_is_sent_again_goes_elsewhere_when_its_real_is_removed,
+    a_connection_of_a_removed_real_is_dropped_and_revived,
+    both_sides_are_reset_with_the_numbers_that_they_wait_for,
+    a_client_that_resets_is_not_answered_and_its_server_hears_of_it,
+    a_segment_with_a_wrong_checksum_resets_nothing,
+    resets_are_limited_and_what_is_not_answered_stays,
+    tcp_that_is_not_rescheduled_is_reset_towards_its_client_alone,
+    a_datagram_goes_elsewhere_is_refused_or_dropped_as_the_service_says,
 }

@@ -228,3 +228,17 @@ fn secured_timeouts_are_those_of_openings_until_the_real_has_confirmed() {
         assert_eq!(left(&mut lab), seconds);
     }
 }
+
+over_ipv6! {
+    client_closes_first,
+    server_closes_first,
+    a_reset_of_either_side_closes,
+    a_real_that_refuses_closes_and_a_clients_early_reset_does_not,
+    a_new_syn_reopens_time_wait,
+    a_syn_ack_without_connection_is_scheduled_and_an_ack_fin_or_rst_is_not,
+    udp_has_one_state_that_both_sides_refresh,
+    a_connection_ends_at_its_timeout_and_not_before,
+    changed_timeouts_hold_from_the_next_snapshot_on,
+    with_sloppy_tcp_any_segment_but_a_rst_opens_a_connection,
+    secured_timeouts_are_those_of_openings_until_the_real_has_confirmed,
+}

@@ -129,7 +129,7 @@ fn what_finds_no_room_takes_no_place() {
         let reply = Packet::tcp(at(RS1, 80), at(CLIENT, client), ACK).macs(RS1_MAC, DIP_MAC).frame();
         lab.arrive(DIP0, &reply);
     }
-    assert_eq!((lab.dropped(DropReason::TableFull), lab.worker.table().len()), (3, 16));
+    assert_eq!((lab.dropped(DropReason::TableFull), lab.worker.connections()), (3, 16));
     assert_eq!(held(&mut lab, RS1), (16, false));
 }
 
@@ -402,4 +402,13 @@ fn eight_at_once_get_what_is_left_whatever_ends_and_is_edited_meanwhile() {
             is_closed &= upper != 0 && upper <= before;
         }
     }
+}
+
+over_ipv6! {
+    without_a_lower_threshold_a_real_opens_again_below_three_quarters,
+    with_a_lower_threshold_it_opens_again_below_that,
+    a_higher_upper_threshold_or_none_opens_and_a_lower_one_closes_with_the_next_connection,
+    others_get_what_a_closed_real_does_not,
+    what_finds_no_room_takes_no_place,
+    a_removed_real_that_comes_back_counts_what_it_has,
 }

@@ -106,7 +106,7 @@ fn a_burst_keeps_each_connections_packets_in_order() {
         let flags = if n == 0 { SYN } else { ACK };
         let mut packet = Packet::tcp(at(CLIENT, 40000), at(VIP, 80), flags).macs(CLIENT_MAC, VIP_MAC);
         packet.sequence = n;
-        lab.worker.io().arrive(VIP0, &packet.frame());
+        lab.queue(VIP0, &packet.frame());
     }
     assert_eq!(lab.turn(), [], "a full burst waits for the next turn, behind its prefetches");
     assert_eq!(lab.worker.frames_held(), 32);
@@ -248,4 +248,18 @@ fn one_arm_does_both_directions_on_one_port() {
         assert_eq!(read(&out[0].bytes).to_mac, CLIENT_MAC);
     }
     assert_eq!(lab.connections()[0].state, State::Established);
+}
+
+over_ipv6! {
+    a_tcp_connection_is_translated_both_ways,
+    new_connections_alternate_beginning_with_the_real_added_last,
+    a_wrong_checksum_stays_wrong_by_the_same_amount,
+    every_length_from_none_to_the_mtu_passes,
+    a_burst_keeps_each_connections_packets_in_order,
+    a_syn_on_a_closed_connection_is_scheduled_anew,
+    a_syn_on_an_open_connection_stays_with_its_real,
+    a_removed_reals_clients_are_dropped_its_replies_translated_and_it_comes_back,
+    replies_that_would_collide_go_to_another_real_or_are_refused,
+    clients_behind_a_router_are_answered_through_it,
+    one_arm_does_both_directions_on_one_port,
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part")]
 
 pub mod cluster;
+pub mod family;
 pub mod over_ipv6;
 pub mod packet;
 pub mod persistent;
@@ -135,7 +136,12 @@ impl Lab {
         let next_hops = Arc::new(NextHops::new([VIP_MAC, DIP_MAC, VIP1_MAC]));
         let (end, control) = channel(Arc::clone(&next_hops), Arc::default());
         let key = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c15 };
-        let worker = prepared(Worker::new(PlainIo::new(3), end, capacity, key, memory::Huge::Never).unwrap());
+        let never = memory::Huge::Never;
+        // Next to none, so that what is sized by both tables is not much larger.
+        let of_ipv4 = if family::is_ipv6() { 1 } else { capacity };
+        let worker = Worker::new(PlainIo::new(3), end, of_ipv4, key, never).unwrap();
+        let worker = if family::is_ipv6() { worker.with_ipv6(capacity, never).unwrap() } else { worker };
+        let worker = prepared(worker);
         let description = Description {
             version: 0,
             eth_ports: Vec::new(),
@@ -285,7 +291,7 @@ impl Lab {
         self.description.version += 1;
         let interfaces = self.description.interfaces.len();
         self.description.eth_ports = vec![EthPort { steering: Steering::Software }; interfaces];
-        let snapshot = Arc::new(Snapshot::compile(self.description.clone()));
+        let snapshot = Arc::new(Snapshot::compile(family::description(&self.description)));
         self.control.orders.push(Order::Adopt(snapshot)).unwrap();
         self.turn();
         let version = self.control.counters.snapshot_version.get();
@@ -310,7 +316,7 @@ impl Lab {
     pub fn reachable(&mut self, key: NeighbourKey, mac: Mac) -> Vec<Sent> {
         let id = self.next_hop_id(key);
         self.next_hops.set(id, NextHop::resolved(key.interface, mac));
-        self.control.orders.push(Order::Reachable(key, id)).unwrap();
+        self.control.orders.push(Order::Reachable(family::neighbour(key), id)).unwrap();
         self.turn()
     }
 
@@ -326,14 +332,24 @@ impl Lab {
         let mut sent = Vec::new();
         for port in InterfaceId::all().take(self.description.interfaces.len()) {
             let frames = self.worker.io().take_sent(port);
-            sent.extend(frames.into_iter().map(|bytes| Sent { port, bytes }));
+            sent.extend(frames.into_iter().map(|bytes| Sent { port, bytes: family::frame_out(bytes) }));
         }
         sent
     }
 
+    /// Has a frame come with the next turn.
+    pub fn queue(&mut self, port: InterfaceId, bytes: &[u8]) {
+        self.worker.io().arrive(port, &family::frame_in(bytes));
+    }
+
+    /// Has the control thread say that this neighbour does not answer.
+    pub fn unreachable(&mut self, key: NeighbourKey) {
+        self.control.orders.push(Order::Unreachable(family::neighbour(key))).unwrap();
+    }
+
     /// Lets a frame arrive; what leaves.
     pub fn arrive(&mut self, port: InterfaceId, bytes: &[u8]) -> Vec<Sent> {
-        self.worker.io().arrive(port, bytes);
+        self.queue(port, bytes);
         self.turn()
     }
 
@@ -369,7 +385,8 @@ impl Lab {
             let Ok(Return::Exported(exported)) = self.control.returns.pop() else {
                 panic!("the worker gives the slice back");
             };
-            rows.extend(exported.rows.iter().map(|row| Copied { state: row.state.shown(), ..*row }));
+            let shown = |row: &Copied| Copied { state: row.state.shown(), ..family::row_back(*row) };
+            rows.extend(exported.rows.iter().map(shown));
             if exported.position.is_none() {
                 return rows;
             }
