@@ -288,6 +288,7 @@ fn connections_list_as_recorded() {
         view("TCP", 108, "TIME_WAIT", "192.168.10.6:48066", "192.168.10.100:80", "10.0.0.7:80"),
         view("TCP", 899, "ESTABLISHED", "10.0.1.2:40000", "10.0.1.100:80", "192.168.1.11:8080"),
         view("UDP", 279, "UDP", "10.0.1.2:20854", "10.0.1.100:1011", "192.168.1.12:1011"),
+        view("TCP", 119, "TIME_WAIT", "[fd00:10::6]:42249", "[fd00:10::100]:80", "[fd00:20::7]:7000"),
         view("TCP", 7_200, "ESTABLISHED", "192.168.100.200:65535", "192.168.10.100:443", "10.0.0.17:443"),
     ];
     let rows = CONNECTIONS_HEAD.to_owned() + &views.iter().map(connection).collect::<String>();
@@ -296,6 +297,7 @@ pro expire state       source             virtual            destination
 TCP 01:48  TIME_WAIT   192.168.10.6:48066 192.168.10.100:80  10.0.0.7:80
 TCP 14:59  ESTABLISHED 10.0.1.2:40000     10.0.1.100:80      192.168.1.11:8080
 UDP 04:39  UDP         10.0.1.2:20854     10.0.1.100:1011    192.168.1.12:1011
+TCP 01:59  TIME_WAIT   [fd00:10::6]:42249 [fd00:10::100]:80  [fd00:20::7]:7000
 TCP 120:00 ESTABLISHED 192.168.100.200:65535 192.168.10.100:443 10.0.0.17:443
 ";
     assert_eq!(rows, expected);

@@ -268,3 +268,15 @@ fn interfaces_with_ipv6_have_link_local_addresses() {
         parse(&only_ipv4).unwrap().network(|_| (mac(1), 1500, dataplane::snapshot::Steering::Software));
     assert_eq!(addresses(&network, 1), ["10.0.0.8/24"]);
 }
+
+#[test]
+fn the_manuals_example_of_both_families_is_read() {
+    let manual = include_str!("../../../../docs/manual.md");
+    let example = manual.split("Both families on the same ports:").nth(1).unwrap();
+    let example = example.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let config = parse(example).unwrap();
+    assert_eq!(config.capacity, Capacity { ipv4: 1 << 20, ipv6: 1 << 18 });
+    let mib = config.capacity.table_bytes().map(|bytes| bytes >> 20);
+    assert_eq!(mib, [40, 18], "as the example says");
+    assert_eq!(config.model.services().len(), 2);
+}

@@ -3,7 +3,7 @@ use crate::api::protocol::Command;
 use crate::change;
 use crate::config;
 use crate::model::StateTimeouts;
-use dataplane::names::family::V4;
+use dataplane::names::family::{V4, V6};
 use dataplane::names::ids::{InterfaceId, Protocol};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::{OnRemoval, Policy, Steering};
@@ -16,20 +16,20 @@ const FILE: &str = r#"
 name = "vip0"
 side = "vip"
 device = "a"
-addresses = ["192.0.2.1/28"]
-gateway = "192.0.2.14"
+addresses = ["192.0.2.1/28", "2001:db8:1::1/64"]
+gateway = ["192.0.2.14", "fe80::1"]
 
 [[port]]
 name = "vip1"
 side = "vip"
 device = "b"
-addresses = ["198.51.100.1/28", "203.0.113.1/32"]
+addresses = ["198.51.100.1/28", "203.0.113.1/32", "2001:db8:2::1/64"]
 
 [[port]]
 name = "dip0"
 side = "dip"
 device = "c"
-addresses = ["10.0.0.1/29"]
+addresses = ["10.0.0.1/29", "fd00:20::1/64"]
 
 [[port]]
 name = "dip1"
@@ -40,14 +40,37 @@ addresses = ["10.0.0.9/29"]
 [[route]]
 to = "172.16.0.0/24"
 via = "10.0.0.2"
+
+[[route]]
+to = "fd00:172::/32"
+via = "fe80::2"
+port = "dip0"
 "#;
 
 /// VIPs on links, on none, and a port's own address.
-const VIPS: [[u8; 4]; 5] =
-    [[192, 0, 2, 2], [192, 0, 2, 3], [198, 51, 100, 2], [203, 0, 113, 77], [203, 0, 113, 1]];
+const VIPS: [&str; 8] = [
+    "192.0.2.2",
+    "192.0.2.3",
+    "198.51.100.2",
+    "203.0.113.77",
+    "203.0.113.1",
+    "2001:db8:1::2",
+    "2001:db8:77::2",
+    "2001:db8:2::1",
+];
 /// Reals on links of either side, behind a route, and behind the gateway of clients.
-const HOSTS: [[u8; 4]; 6] =
-    [[10, 0, 0, 3], [10, 0, 0, 4], [10, 0, 0, 12], [172, 16, 0, 9], [192, 0, 2, 9], [100, 64, 0, 1]];
+const HOSTS: [&str; 10] = [
+    "10.0.0.3",
+    "10.0.0.4",
+    "10.0.0.12",
+    "172.16.0.9",
+    "192.0.2.9",
+    "100.64.0.1",
+    "fd00:20::3",
+    "fd00:172::9",
+    "2001:db8:1::9",
+    "2001:db8:f::1",
+];
 
 /// What is set of services.
 const SETTINGS: [&str; 6] = [
@@ -103,9 +126,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 impl Step {
     fn command(self) -> Option<Command> {
-        let service =
-            |vip: usize, port: u16| format!(r#""service":"tcp://{}:{port}""#, IpAddr::from(VIPS[vip]));
-        let real = |host: usize, port: u16| format!(r#""real":"{}:{port}""#, IpAddr::from(HOSTS[host]));
+        let service = |vip: usize, port| format!(r#""service":"tcp://{}""#, endpoint(VIPS[vip], port));
+        let real = |host: usize, port| format!(r#""real":"{}""#, endpoint(HOSTS[host], port));
         let text = match self {
             Self::AddService(vip, port) => format!(r#""command":"add-service",{}"#, service(vip, port)),
             Self::EditService(vip, port, setting) => {
@@ -134,17 +156,17 @@ impl Step {
     }
 }
 
-/// An IPv4 address as a number.
-fn bits(address: IpAddr) -> u32 {
-    match address {
-        IpAddr::V4(address) => address.to_bits(),
-        IpAddr::V6(_) => 0,
-    }
+fn endpoint(address: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(address.parse().unwrap(), port)
 }
 
+/// An id that tells the hosts of this test apart.
 fn way(key: NeighbourKey) -> NextHopId {
-    let host = bits(key.address);
-    NextHopId(u32::from(key.interface.0) << 8 | host & 0xff)
+    let (family, host) = match key.address {
+        IpAddr::V4(address) => (0, address.to_bits()),
+        IpAddr::V6(address) => (1, address.to_bits() as u32),
+    };
+    NextHopId(family << 16 | u32::from(key.interface.0) << 8 | host & 0xff)
 }
 
 fn new_compiler() -> Compiler {
@@ -185,9 +207,10 @@ fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
         assert_eq!(edited.service_of(id), anew.service_of(id));
         assert_eq!(edited.on_removal(id), anew.on_removal(id));
         assert_eq!(format!("{:?}", edited.rewrite::<V4>(id)), format!("{:?}", anew.rewrite::<V4>(id)));
+        assert_eq!(format!("{:?}", edited.rewrite::<V6>(id)), format!("{:?}", anew.rewrite::<V6>(id)));
     }
     for (vip, port) in VIPS.into_iter().flat_map(|vip| (0..4).map(move |port| (vip, port))) {
-        let key = ServiceKey::new(Protocol::Tcp, SocketAddr::new(vip.into(), port));
+        let key = ServiceKey::new(Protocol::Tcp, endpoint(vip, port));
         let found = |snapshot: &Snapshot| {
             let (id, service) = snapshot.service(&key)?;
             let snapshot::Service { key, policy, timeouts, schedule } = service;
@@ -199,7 +222,7 @@ fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
         snapshot.local_addresses().map(|(address, local)| (address, local.interfaces)).collect()
     };
     assert_eq!(own(edited), own(anew));
-    for address in VIPS.into_iter().chain(HOSTS).map(IpAddr::from).flat_map(around) {
+    for address in VIPS.into_iter().chain(HOSTS).flat_map(around) {
         assert_eq!(edited.is_own_or_broadcast(address), anew.is_own_or_broadcast(address));
         assert_eq!(edited.is_server(address), anew.is_server(address));
         for port in 0..5 {
@@ -221,8 +244,12 @@ fn assert_alike(edited: &Snapshot, anew: &Snapshot) {
     }
 }
 
-fn around(address: IpAddr) -> impl Iterator<Item = IpAddr> {
-    (0..3).map(move |step| IpAddr::from((bits(address) + step).to_be_bytes()))
+fn around(address: &str) -> impl Iterator<Item = IpAddr> {
+    let address = address.parse().unwrap();
+    (0..3).map(move |step| match address {
+        IpAddr::V4(address) => IpAddr::from((address.to_bits() + step).to_be_bytes()),
+        IpAddr::V6(address) => IpAddr::from((address.to_bits() + u128::from(step)).to_be_bytes()),
+    })
 }
 
 proptest! {
@@ -341,4 +368,45 @@ fn thresholds_go_to_the_reals_that_have_others() {
         model = done(&model, &compiler, &edit(of, set));
         assert_eq!(told(&mut compiler, &model), expected, "{of} {set}");
     }
+}
+
+#[test]
+fn services_of_both_families_are_looked_up_with_the_ways_to_their_reals() {
+    let mut compiler = new_compiler();
+    let lines = [
+        "-A -t 192.0.2.2:1 -s rr",
+        "-a -t 192.0.2.2:1 -r 10.0.0.3:1 -m",
+        "-A -t [2001:db8:1::2]:1 -s rr",
+        "-a -t [2001:db8:1::2]:1 -r [fd00:20::3]:1 -m",
+        "-a -t [2001:db8:1::2]:1 -r [fd00:172::9]:1 -m",
+        "-A -t [2001:db8:77::2]:1-9 -s rr",
+    ];
+    let model = change::restore(&Model::new([1; 3].into()), compiler.network(), lines).unwrap();
+    let mut asked = Vec::new();
+    let snapshot = compiler.compile(&model, |key| {
+        asked.push(key);
+        way(key)
+    });
+    let hop = |interface, address: &str| NeighbourKey {
+        interface: InterfaceId(interface),
+        address: address.parse().unwrap(),
+    };
+    asked.sort();
+    assert_eq!(asked, [hop(2, "10.0.0.3"), hop(2, "fd00:20::3"), hop(2, "fe80::2")]);
+    for (vip, port, is_there) in [
+        ("192.0.2.2", 1, true),
+        ("2001:db8:1::2", 1, true),
+        ("2001:db8:1::2", 2, false),
+        ("2001:db8:77::2", 9, true),
+        ("2001:db8:77::2", 10, false),
+    ] {
+        let found = snapshot.service_for(Protocol::Tcp, endpoint(vip, port));
+        assert_eq!(found.is_some(), is_there, "{vip} {port}");
+    }
+    // In the network of one port towards clients, and in none: then all of those that speak the family answer.
+    let answering = |vip: &str| snapshot.local(vip.parse().unwrap()).unwrap().interfaces;
+    assert_eq!((answering("2001:db8:1::2"), answering("2001:db8:77::2")), (0b01, 0b11));
+    assert!(snapshot.is_endpoint(Protocol::Tcp, endpoint("fd00:20::3", 1)));
+    assert!([0, 1, 2].iter().all(|port| snapshot.speaks_ipv6(InterfaceId(*port))));
+    assert!(!snapshot.speaks_ipv6(InterfaceId(3)));
 }
