@@ -16,6 +16,7 @@ use dataplane::exchange::peers::Peers;
 use dataplane::names::family::IpVersion;
 use dataplane::names::mac::Mac;
 use dataplane::steering::OwnerMap;
+use dataplane::worker::{BURSTS_IN_HAND, BURSTS_IN_HAND_OF_IPV6};
 use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues};
 use std::net::IpAddr;
 use std::path::Path;
@@ -185,7 +186,9 @@ fn shape(port: &EthPort, plan: &QueuePlan) -> PortShape {
 /// Rings, caches and what is held, so that no pool runs dry.
 fn fit_rings(config: &Config, shapes: &[PortShape]) -> Result<Sizes, Failure> {
     let (buffers, workers) = (&config.buffers, config.eal.workers.len());
-    let wanted = Wanted { count: buffers.count, cache: buffers.cache, workers };
+    let of_ipv6 = if config.capacity.ipv6 > 0 { BURSTS_IN_HAND_OF_IPV6 } else { 0 };
+    let bursts = BURSTS_IN_HAND + of_ipv6;
+    let wanted = Wanted { count: buffers.count, cache: buffers.cache, workers, bursts };
     rings::fit(shapes, wanted).map_err(|TooFew { port, least }| {
         Failure::Other(format!(
             "port {}: [buffers] count = {} is too few: with the smallest rings and caches {least} are needed, or nothing would be \

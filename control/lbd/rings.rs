@@ -6,7 +6,7 @@
 //! is not received pushes nothing out of a ring to transmit. So it would stay for good.
 
 use dataplane::frame::BURST;
-use dataplane::worker::{BURSTS_IN_HAND, MOST_HELD};
+use dataplane::worker::MOST_HELD;
 use dpdk::{RingLimits, RingUse};
 
 /// Slots of a ring that a burst fits into, and that drivers give back from in time (they do so by 32).
@@ -36,6 +36,8 @@ pub(crate) struct Wanted {
     pub(crate) count: usize,
     pub(crate) cache: usize,
     pub(crate) workers: usize,
+    /// That each worker has in its hands at once.
+    pub(crate) bursts: usize,
 }
 
 /// What fits.
@@ -46,6 +48,8 @@ pub(crate) struct Sizes {
     pub(crate) cache: usize,
     /// Frames that each worker holds at most.
     pub(crate) held: usize,
+    /// Bursts that each worker has in its hands at once.
+    pub(crate) bursts: usize,
     /// The `count` with which nothing had to be smaller than it would be; no more than the present one if nothing is.
     pub(crate) enough: usize,
 }
@@ -73,6 +77,7 @@ pub(crate) fn fit(ports: &[PortShape], wanted: Wanted) -> Result<Sizes, TooFew> 
         rings: ports.iter().map(preferred).collect(),
         cache: wanted.cache,
         held: MOST_HELD,
+        bursts: wanted.bursts,
         enough: 0,
     };
     let most = (0..ports.len()).map(|port| sizes.taken(ports, port, wanted.workers)).max().unwrap_or(0);
@@ -108,7 +113,7 @@ impl Sizes {
         let fixed = ports[port].uses.rx_fixed as usize
             + ports.iter().map(|other| other.tx_queues * other.uses.tx_fixed as usize).sum::<usize>();
         // Each worker has one burst more for each port, of what the device did not take.
-        let in_hand = workers * (BURSTS_IN_HAND + ports.len()) * BURST;
+        let in_hand = workers * (self.bursts + ports.len()) * BURST;
         let parts = [Part::Rx(port), Part::Cache, Part::Held].map(|part| self.part(ports, part, workers));
         sent + fixed + in_hand + parts.iter().sum::<usize>()
     }

@@ -1,4 +1,5 @@
 use super::*;
+use dataplane::worker::{BURSTS_IN_HAND, BURSTS_IN_HAND_OF_IPV6};
 
 const USUAL: RingUse = RingUse { rx_for_each: 1, rx_fixed: 0, tx_for_each: 1, tx_fixed: 0 };
 
@@ -37,7 +38,7 @@ const DRIVERS: [&str; 9] = ["em", "igb", "ixgbe", "ice", "i40e", "vmxnet3", "vir
 
 fn fit_ports(drivers: &[&str], count: usize, cache: usize, workers: usize) -> Result<Sizes, TooFew> {
     let ports: Vec<_> = drivers.iter().map(|driver| port(driver, workers)).collect();
-    fit(&ports, Wanted { count, cache, workers })
+    fit(&ports, Wanted { count, cache, workers, bursts: BURSTS_IN_HAND })
 }
 
 #[test]
@@ -110,11 +111,16 @@ fn what_fits_leaves_room_and_what_is_named_suffices() {
 fn holds(names: &[&str], count: usize, cache: usize, workers: usize) -> bool {
     let what = || format!("{names:?} with {count}, {cache} and {workers} workers");
     let ports: Vec<_> = names.iter().map(|driver| port(driver, workers)).collect();
-    let sizes = match fit(&ports, Wanted { count, cache, workers }) {
+    let bursts = BURSTS_IN_HAND + BURSTS_IN_HAND_OF_IPV6;
+    let sizes = match fit(&ports, Wanted { count, cache, workers, bursts }) {
         Ok(sizes) => sizes,
         Err(TooFew { least, .. }) => {
             assert!(least > count, "{}: {least}", what());
-            assert!(fit(&ports, Wanted { count: least, cache, workers }).is_ok(), "{}: {least}", what());
+            assert!(
+                fit(&ports, Wanted { count: least, cache, workers, bursts }).is_ok(),
+                "{}: {least}",
+                what()
+            );
             return false;
         }
     };
@@ -125,7 +131,7 @@ fn holds(names: &[&str], count: usize, cache: usize, workers: usize) -> bool {
         assert!(rx >= LEAST_SLOTS && tx >= LEAST_SLOTS, "{}: {sizes:?}", what());
     }
     assert!(sizes.cache <= cache && sizes.cache >= cache.min(LEAST_CACHE) && sizes.held >= LEAST_HELD);
-    let same = fit(&ports, Wanted { count: sizes.enough, cache, workers }).unwrap();
+    let same = fit(&ports, Wanted { count: sizes.enough, cache, workers, bursts }).unwrap();
     assert_eq!((same.cache, same.held), (cache, MOST_HELD), "{}", what());
     true
 }

@@ -89,9 +89,11 @@ use turn::Before;
 /// Tables up to this number of buckets (512 KiB) fit the core's own cache: bursts are resolved at once, without
 /// prefetching. Staging them would evict the frames.
 const FITS_CORE_CACHE: usize = 8192;
-/// Frames of the bursts that are in a worker's hands at once, besides those that wait for a device: one that is
-/// received, one that is decoded for each family, and one that is taken over.
-pub const BURSTS_IN_HAND: usize = 4;
+/// Bursts that are in a worker's hands at once, besides those that wait for a device: one that is received, one that is
+/// decoded, and one that is taken over.
+pub const BURSTS_IN_HAND: usize = 3;
+/// As many more where it has [room for IPv6](Worker::with_ipv6): one that is decoded of that family.
+pub const BURSTS_IN_HAND_OF_IPV6: usize = 1;
 
 /// See the module's text. `Io` is where its frames come from. It shares its cache lines with nothing else.
 #[repr(align(128))]
