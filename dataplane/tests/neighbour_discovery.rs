@@ -292,6 +292,21 @@ fn own_messages_that_come_back_are_no_claim() {
 }
 
 #[test]
+fn a_flood_of_claims_and_made_up_hosts_takes_nothing_from_neighbours() {
+    let mut lab = lab();
+    let claim = tells(NEW_MAC, VIP6, to_all(), OVERRIDE);
+    for number in 0..2000 {
+        let host = Ipv6Addr::from_bits(STRANGER6.to_bits() + 0x1_0000 + number);
+        lab.arrive(VIP0, &claim);
+        lab.arrive(VIP0, &tells(NEW_MAC, host, (VIP_MAC, VIP6), SOLICITED | OVERRIDE));
+        lab.arrive(VIP0, &asks(NEW_MAC, host, VIP6));
+    }
+    lab.arrive(VIP0, &tells(NEW_MAC, CLIENT6, (VIP_MAC, VIP6), SOLICITED | OVERRIDE));
+    let heard = NeighbourEvent::Heard { key: key(VIP0, CLIENT6), mac: NEW_MAC, reply: true, replaces: true };
+    assert_eq!(events(&mut lab).last(), Some(&heard));
+}
+
+#[test]
 fn answers_are_limited_on_each_port() {
     let mut lab = lab();
     let asked = asks(CLIENT_MAC, CLIENT6, VIP6);

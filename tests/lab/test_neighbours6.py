@@ -19,7 +19,7 @@ SERVICE = ("udp", f"[{VIP}]:{PORT}", [(f"[{REALS['rs2']}]:{PORT}", 1)])
 ALL_NODES = "ff02::1"
 HEADERS, ICMP = 14 + 40, 58
 KERNEL = "/proc/sys/net/ipv6/conf/eth0"
-SOLICITATION, ADVERTISEMENT, REPORT = 135, 136, 143
+SOLICITATION, ADVERTISEMENT, REPORT_V1, REPORT, LISTENED = 135, 136, 131, 143, 2
 ROUTER, SOLICITED, OVERRIDE = 0x80, 0x40, 0x20
 # Seconds after which a silent change has been found: an answer is trusted for half a minute.
 FOUND = 150
@@ -70,14 +70,14 @@ def announces(address, port_mac):
                      from_mac=mac(port_mac))
 
 
-def reports(address, port_mac):
+def reports(address, port_mac, kind=REPORT):
     """Whether a frame is a report that the address's group is listened to (behind hop-by-hop options)."""
 
     def matches(frame):
         if frame[12:14] != b"\x86\xdd" or frame[20] != 0 or frame[HEADERS] != ICMP:
             return False
         report = frame[HEADERS + 8:]
-        return report[0] == REPORT and frame[6:12] == mac(port_mac) and packed(solicited_node(address)) in report
+        return report[0] == kind and frame[6:12] == mac(port_mac) and packed(solicited_node(address)) in report
 
     return matches
 
@@ -306,3 +306,56 @@ def an_own_address_that_another_has_already_is_noted(bed):
                 assert wait_for(lambda: MACS["rs2"] in notes(lbd)), notes(lbd)
         finally:
             bed.run("rs2", "ip", "-6", "address", "del", f"{DIP}/64", "dev", "eth0")
+
+
+def set_bridge(bed, **options):
+    words = [word for name, value in options.items() for word in (name, value)]
+    bed.run("sw", "ip", "link", "set", "br0", "type", "bridge", *words)
+
+
+@contextlib.contextmanager
+def snooping(bed):
+    """The switch passes a group's frames on only to where somebody listens, and asks who does, meanwhile."""
+    kernel = "/proc/sys/net/ipv6/conf/br0/disable_ipv6"
+
+    def has_address():
+        shown = bed.run("sw", "ip", "-6", "address", "show", "br0").stdout
+        return "fe80:" in shown and "tentative" not in shown
+
+    try:
+        # It asks from a link-local address of its own.
+        bed.run("sw", "sh", "-c", f"echo 0 >{kernel}")
+        assert wait_for(has_address), "the bridge has no link-local address"
+        set_bridge(bed, mcast_snooping=1, mcast_querier=1)
+        yield
+    finally:
+        set_bridge(bed, mcast_snooping=0, mcast_querier=0, mcast_mld_version=1)
+        bed.run("sw", "sh", "-c", f"echo 1 >{kernel}")
+
+
+@test()
+def a_switch_that_passes_groups_on_selectively_knows_ours(bed):
+    def listeners():
+        shown = json.loads(bed.run("sw", "bridge", "-json", "mdb", "show", "dev", "br0").stdout)
+        return {(entry["port"], entry["grp"]) for table in shown for entry in table["mdb"]}
+
+    def answers(version):
+        # In the second version a record that a group is listened to is said only when somebody asks.
+        kind, record = {1: (REPORT_V1, None), 2: (REPORT, LISTENED)}[version]
+
+        def matches(frame):
+            return reports(DIP, MACS["dip0"], kind)(frame) and record in (None, frame[HEADERS + 8 + 8])
+
+        return matches
+
+    with hosts(bed), snooping(bed), Capture(bed, "sw", "p0", "ip6") as seen:
+        with bed.lbd(config_of(bed)):
+            for own in (DIP, link_local(MACS["dip0"])):
+                assert wait_for(lambda own=own: ("p0", solicited_node(own)) in listeners()), listeners()
+            bed.run("rs1", "ip", "-6", "neigh", "flush", "dev", "eth0")
+            bed.run("rs1", "ping", "-6", "-c", 1, "-W", PATIENCE, DIP)
+            # The second first: once one of the first version has asked, answers are of that for minutes.
+            for version in (2, 1):
+                set_bridge(bed, mcast_snooping=0)
+                set_bridge(bed, mcast_mld_version=version, mcast_snooping=1)
+                assert seen.wait(answers(version)), f"a query of version {version} was not answered"
