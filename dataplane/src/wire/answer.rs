@@ -6,6 +6,7 @@
 
 use super::ethernet::{self, swap_addresses};
 use super::ipv4::{self, Packet};
+use super::sctp::{self, Control};
 use super::tcp::{self, Reset, Segment};
 use super::udp::Datagram;
 use super::{checksum, icmp, put};
@@ -132,12 +133,17 @@ pub fn reset_onward(frame: &[u8], to: SocketAddrV4, (from_mac, to_mac): (Mac, Ma
 /// The header of a packet with a RST, but for the addresses, where the segment that it is about has this type of
 /// service.
 const fn reset_header(tos: u8) -> ipv4::Header {
+    control_header(tos, ipv4::TCP, tcp::HEADER)
+}
+
+/// As [`reset_header`], of a packet of this protocol with so many bytes of payload.
+const fn control_header(tos: u8, protocol: u8, payload: usize) -> ipv4::Header {
     ipv4::Header {
         tos: tos & !CONGESTION,
-        total_length: (ipv4::HEADER + tcp::HEADER) as u16,
+        total_length: (ipv4::HEADER + payload) as u16,
         id: 0,
         dont_fragment: true,
-        protocol: ipv4::TCP,
+        protocol,
         source: Ipv4Addr::UNSPECIFIED,
         destination: Ipv4Addr::UNSPECIFIED,
     }
@@ -148,6 +154,57 @@ fn write_reset(reset: &Reset, header: &ipv4::Header, segment: &mut [u8]) {
     reset.write(segment);
     let check = checksum::transport(header.source, header.destination, ipv4::TCP, segment);
     checksum::write(segment, tcp::field::CHECKSUM, check);
+}
+
+/// Turns an SCTP packet that is of no connection into the answer to its sender, ABORT as a rule
+/// ([`Control::out_of_the_blue`]). Not made for a fragment, and for a packet whose checksum is wrong.
+pub fn sctp_abort<F: Frame>(frame: &mut F) -> bool {
+    let Some((packet, received)) = acceptable_sctp(frame.bytes()) else { return false };
+    let Some(control) = Control::out_of_the_blue(&received) else { return false };
+    let header = ipv4::Header {
+        source: packet.destination(),
+        destination: packet.source(),
+        ..control_header(packet.tos(), sctp::PROTOCOL_NUMBER, sctp::CONTROL)
+    };
+    if !frame.set_length(ABORT_FRAME) {
+        return false;
+    }
+    let bytes = frame.bytes_mut();
+    control.write(&mut bytes[PAYLOAD..]);
+    send_back(bytes, &header);
+    true
+}
+
+/// Length of a frame with an ABORT.
+const ABORT_FRAME: usize = PAYLOAD + sctp::CONTROL;
+/// A frame with an ABORT.
+pub type AbortFrame = [u8; ABORT_FRAME];
+
+/// The ABORT to whom an SCTP packet is on its way, as [`reset_onward`] makes the RST of TCP.
+pub fn abort_onward(frame: &[u8], to: SocketAddrV4, (from_mac, to_mac): (Mac, Mac)) -> Option<AbortFrame> {
+    let (packet, received) = acceptable_sctp(frame)?;
+    let control = Control { destination_port: to.port(), ..Control::abort_onward(&received) };
+    let header = ipv4::Header {
+        source: packet.source(),
+        destination: *to.ip(),
+        ..control_header(packet.tos(), sctp::PROTOCOL_NUMBER, sctp::CONTROL)
+    };
+    let mut bytes = [0; ABORT_FRAME];
+    let ether_type = ethernet::IPV4;
+    ethernet::Header { destination: to_mac, source: from_mac, ether_type }.write(&mut bytes);
+    header.write(&mut bytes[PACKET..]);
+    control.write(&mut bytes[PAYLOAD..]);
+    Some(bytes)
+}
+
+/// The SCTP packet in a frame, if it is whole and its checksum is right or left out.
+fn acceptable_sctp(frame: &[u8]) -> Option<(Packet<'_>, sctp::Packet<'_>)> {
+    let packet = answerable(frame)?;
+    if packet.protocol() != sctp::PROTOCOL_NUMBER || packet.is_fragment() {
+        return None;
+    }
+    let received = sctp::Packet::parse(packet.payload()).filter(sctp::Packet::has_acceptable_checksum)?;
+    Some((packet, received))
 }
 
 /// Turns an ICMP echo request into its reply. Options of the IPv4 header are left out; a wrong
@@ -190,10 +247,10 @@ pub fn echo_reply_fragment<F: Frame>(frame: &mut F) -> bool {
 /// Turns a packet into the ICMP error about itself, sent by `from`, an own address. It quotes the
 /// packet as far as [`LARGEST_ERROR`] allows.
 ///
-/// Not made where RFC 1122 §3.2.2 forbids it: about an ICMP error, a fragment other than the first,
-/// a broadcast or multicast (of IPv4 or Ethernet; a link's own broadcast address is for the caller to
-/// know), or a source that is not one host. That a port is unreachable is not said of a datagram that its receiver
-/// would discard silently: one whose checksum or length is wrong (RFC 1122 §4.1.3.4).
+/// Not made where RFC 1122 §3.2.2 forbids it: about an ICMP error, a fragment other than the first, a broadcast or
+/// multicast (of IPv4 or Ethernet; a link's own broadcast address is for the caller to know), or a source that is not
+/// one host. That a port is unreachable is not said of a datagram or SCTP packet that its receiver would discard
+/// silently: one whose checksum or length is wrong (RFC 1122 §4.1.3.4, RFC 9260 §6.8).
 pub fn icmp_error<F: Frame>(frame: &mut F, kind: IcmpError, from: Ipv4Addr) -> bool {
     let Some(packet) = answerable(frame.bytes()) else { return false };
     if packet.fragment_offset() != 0 {
@@ -247,9 +304,16 @@ fn answerable(frame: &[u8]) -> Option<Packet<'_>> {
     right.then_some(packet)
 }
 
-/// Whether a packet is not a UDP datagram that a host discards silently. Of a fragment there is no telling.
+/// Whether a packet is not a UDP datagram or SCTP packet that a host discards silently. Of a fragment there is no
+/// telling.
 fn may_be_received(packet: &Packet<'_>) -> bool {
-    if packet.protocol() != ipv4::UDP || packet.is_fragment() {
+    if packet.is_fragment() {
+        return true;
+    }
+    if packet.protocol() == sctp::PROTOCOL_NUMBER {
+        return sctp::Packet::parse(packet.payload()).is_some_and(|packet| packet.has_acceptable_checksum());
+    }
+    if packet.protocol() != ipv4::UDP {
         return true;
     }
     Datagram::parse(packet.payload()).is_some_and(|datagram| {

@@ -9,6 +9,7 @@ use super::answer::CONGESTION;
 use super::ethernet::{self, swap_addresses};
 use super::ipv6::{self, Packet};
 use super::ipv6_extensions::{self, FRAGMENT_HEADER, UpperLayer};
+use super::sctp::{self, Control};
 use super::tcp::{self, Reset, Segment};
 use super::udp::Datagram;
 use super::{checksum, icmp6, ipv4, put};
@@ -126,11 +127,16 @@ fn acceptable_segment(frame: &[u8]) -> Option<(Packet<'_>, Segment<'_>)> {
 
 /// The header of a packet with a RST, but for the addresses, where the segment that it is about has this traffic class.
 const fn reset_header(traffic_class: u8) -> ipv6::Header {
+    control_header(traffic_class, ipv4::TCP, tcp::HEADER)
+}
+
+/// As [`reset_header`], of a packet of this protocol with so many bytes of payload.
+const fn control_header(traffic_class: u8, protocol: u8, payload: usize) -> ipv6::Header {
     ipv6::Header {
         traffic_class: traffic_class & !CONGESTION,
         flow_label: 0,
-        payload_length: tcp::HEADER as u16,
-        next_header: ipv4::TCP,
+        payload_length: payload as u16,
+        next_header: protocol,
         hop_limit: ipv6::HOP_LIMIT,
         source: Ipv6Addr::UNSPECIFIED,
         destination: Ipv6Addr::UNSPECIFIED,
@@ -142,6 +148,58 @@ fn write_reset(reset: &Reset, header: &ipv6::Header, segment: &mut [u8]) {
     reset.write(segment);
     let check = checksum::transport_v6(header.source, header.destination, ipv4::TCP, segment);
     checksum::write(segment, tcp::field::CHECKSUM, check);
+}
+
+/// Turns an SCTP packet that is of no connection into the answer to its sender, ABORT as a rule
+/// ([`Control::out_of_the_blue`]). Not made for a fragment, and for a packet whose checksum is wrong.
+pub fn sctp_abort<F: Frame>(frame: &mut F) -> bool {
+    let Some((packet, received)) = acceptable_sctp(frame.bytes()) else { return false };
+    let Some(control) = Control::out_of_the_blue(&received) else { return false };
+    let header = ipv6::Header {
+        source: packet.destination(),
+        destination: packet.source(),
+        ..control_header(packet.traffic_class(), sctp::PROTOCOL_NUMBER, sctp::CONTROL)
+    };
+    if !frame.set_length(ABORT_FRAME) {
+        return false;
+    }
+    let bytes = frame.bytes_mut();
+    control.write(&mut bytes[PAYLOAD..]);
+    send_back(bytes, &header);
+    true
+}
+
+/// Length of a frame with an ABORT.
+const ABORT_FRAME: usize = PAYLOAD + sctp::CONTROL;
+/// A frame with an ABORT.
+pub type AbortFrame = [u8; ABORT_FRAME];
+
+/// The ABORT to whom an SCTP packet is on its way, as [`reset_onward`] makes the RST of TCP.
+pub fn abort_onward(frame: &[u8], to: SocketAddrV6, (from_mac, to_mac): (Mac, Mac)) -> Option<AbortFrame> {
+    let (packet, received) = acceptable_sctp(frame)?;
+    let control = Control { destination_port: to.port(), ..Control::abort_onward(&received) };
+    let header = ipv6::Header {
+        source: packet.source(),
+        destination: *to.ip(),
+        ..control_header(packet.traffic_class(), sctp::PROTOCOL_NUMBER, sctp::CONTROL)
+    };
+    let mut bytes = [0; ABORT_FRAME];
+    let ether_type = ethernet::IPV6;
+    ethernet::Header { destination: to_mac, source: from_mac, ether_type }.write(&mut bytes);
+    header.write(&mut bytes[PACKET..]);
+    control.write(&mut bytes[PAYLOAD..]);
+    Some(bytes)
+}
+
+/// The SCTP packet in a frame, if it is whole and its checksum is right or left out.
+fn acceptable_sctp(frame: &[u8]) -> Option<(Packet<'_>, sctp::Packet<'_>)> {
+    let packet = answerable(frame)?;
+    let upper = whole_upper_layer(&packet)?;
+    if upper.protocol != sctp::PROTOCOL_NUMBER {
+        return None;
+    }
+    let received = sctp::Packet::parse(packet.bytes().get(upper.offset..)?)?;
+    received.has_acceptable_checksum().then_some((packet, received))
 }
 
 /// Turns an ICMPv6 echo request that is no fragment into its reply (RFC 4443 §4.2). A wrong checksum stays wrong.
@@ -231,8 +289,8 @@ fn echo_header(request: &Packet<'_>, from: Ipv6Addr, payload_length: usize) -> i
 /// Not made where RFC 4443 §2.4 (e) forbids it: about an ICMPv6 error or redirect, a multicast (of IPv6 or Ethernet),
 /// or a source that is not one host; nor where there is no telling, as with a fragment of an ICMPv6 message other than
 /// the first. Of a packet whose extension headers cannot be walked over, only a parameter problem is reported. That a
-/// port is unreachable is not said of a datagram that its receiver would discard silently: one whose checksum or length
-/// is wrong, or that has no checksum (RFC 8200 §8.1).
+/// port is unreachable is not said of a datagram or SCTP packet that its receiver would discard silently: one whose
+/// checksum or length is wrong, or a datagram that has no checksum (RFC 8200 §8.1).
 pub fn icmp_error<F: Frame>(frame: &mut F, kind: Icmp6Error, from: Ipv6Addr) -> bool {
     let Some(packet) = answerable(frame.bytes()) else { return false };
     if !may_cause(&packet, kind) {
@@ -275,6 +333,10 @@ fn may_cause(packet: &Packet<'_>, error: Icmp6Error) -> bool {
 /// Whether a packet is not one that a host discards silently before it looks at the port. Of a first fragment there is
 /// no telling; others have no port.
 fn may_be_received(packet: &Packet<'_>, upper: &UpperLayer) -> bool {
+    if upper.protocol == sctp::PROTOCOL_NUMBER && !upper.is_fragment() {
+        let received = packet.bytes().get(upper.offset..).and_then(sctp::Packet::parse);
+        return received.is_some_and(|received| received.has_acceptable_checksum());
+    }
     if upper.protocol != ipv4::UDP || upper.is_fragment() {
         return !upper.is_later_fragment();
     }

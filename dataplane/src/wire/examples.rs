@@ -4,6 +4,7 @@ use crate::names::ids::EthPortId;
 
 use super::ethernet;
 use super::ipv4::Packet;
+use super::sctp;
 use crate::frame::plain::{PlainFrame, PlainIo, ROOM};
 use crate::frame::{Frame, FrameIo};
 use crate::names::mac::Mac;
@@ -37,6 +38,17 @@ pub(super) fn udp(from: SocketAddrV4, to: SocketAddrV4, data: &[u8]) -> Vec<u8> 
         .udp(from.port(), to.port());
     let mut bytes = Vec::new();
     builder.write(&mut bytes, data).unwrap();
+    bytes
+}
+
+/// An SCTP packet with one DATA chunk, without the headers before it.
+pub(super) fn sctp_packet(ports: [u16; 2], data: &[u8]) -> Vec<u8> {
+    let [[a, b], [c, d]] = ports.map(u16::to_be_bytes);
+    let [high, low] = (4 + data.len() as u16).to_be_bytes();
+    let mut bytes = vec![a, b, c, d, 1, 2, 3, 4, 0, 0, 0, 0, sctp::chunk_type::DATA, 3, high, low];
+    bytes.extend(data);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    sctp::set_checksum(&mut bytes);
     bytes
 }
 

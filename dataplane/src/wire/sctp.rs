@@ -159,6 +159,11 @@ impl<'a> Packet<'a> {
         self.checksum() == checksum(self.bytes)
     }
 
+    /// Whether its checksum is right, or zero: see [`replace_port`].
+    pub fn has_acceptable_checksum(&self) -> bool {
+        self.checksum() == 0 || self.has_right_checksum()
+    }
+
     /// Header and chunks.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
@@ -248,13 +253,129 @@ pub fn checksum(packet: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&header), chunks)
 }
 
-/// Gives a packet its right checksum, whatever it had: as IPVS does where it has changed a port, so that a packet that
-/// came with a wrong one goes on with a right one.
+/// Gives a packet its right checksum, whatever it had.
 ///
 /// # Panics
 /// If `packet` is shorter than [`HEADER`].
 pub fn set_checksum(packet: &mut [u8]) {
     put(packet, field::CHECKSUM, checksum(packet).to_le_bytes());
+}
+
+/// Sets the port at `offset` of a packet of `length` bytes, of which `packet` is all or the beginning, and at least the
+/// ports. The checksum, if it is there, changes by what that changes it by, so that a wrong one stays wrong: corruption
+/// on the way here is not hidden from the receiver. One of zero stays, as no sender computes it but one in 2^32 times:
+/// it says that there is none (RFC 9653), or that a device is to fill it in.
+///
+/// # Panics
+/// If the port does not lie within `packet`.
+pub fn replace_port(packet: &mut [u8], length: usize, offset: usize, port: u16) {
+    let [high, low] = port.to_be_bytes();
+    let before = [packet[offset], packet[offset + 1]];
+    put(packet, offset, [high, low]);
+    let behind = length.saturating_sub(offset + 2);
+    let Some(check) = packet.get_mut(field::CHECKSUM..).and_then(<[u8]>::first_chunk_mut) else { return };
+    if *check == [0; 4] {
+        return;
+    }
+    let change = change_of_checksum([before[0] ^ high, before[1] ^ low], behind);
+    *check = (u32::from_le_bytes(*check) ^ change).to_le_bytes();
+}
+
+/// What a checksum is exclusive-ored with when this is exclusive-ored to two bytes that have `behind` bytes after them.
+/// A CRC is linear: that depends on nothing else in the packet, and is the CRC of the change followed by zeros, without
+/// the complements at either end of it.
+fn change_of_checksum(bytes: [u8; 2], behind: usize) -> u32 {
+    /// So many at once: within the processor's nearest cache.
+    const ZEROS: [u8; 512] = [0; 512];
+    if bytes == [0; 2] {
+        return 0;
+    }
+    let mut check = crc32c::crc32c_append(!0, &bytes);
+    let mut left = behind;
+    while left > 0 {
+        let zeros = &ZEROS[..left.min(ZEROS.len())];
+        check = crc32c::crc32c_append(check, zeros);
+        left -= zeros.len();
+    }
+    !check
+}
+
+/// Length of a packet with a [`Control`] chunk.
+pub const CONTROL: usize = HEADER + CHUNK_HEADER;
+
+/// Set in a chunk whose packet has the tag that its receiver sends, not the one that it expects: the sender knows no
+/// other (RFC 9260 §8.5.1).
+const REFLECTED: u8 = 1;
+
+/// A packet of one chunk without a value: ABORT or SHUTDOWN COMPLETE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Source L4 port.
+    pub source_port: u16,
+    /// Destination L4 port.
+    pub destination_port: u16,
+    /// The tag by which the receiver knows its peer, or knows that it is meant.
+    pub verification_tag: u32,
+    /// [`chunk_type::ABORT`] or [`chunk_type::SHUTDOWN_COMPLETE`].
+    pub chunk_type: u8,
+    /// Which of the two tags it has.
+    pub flags: u8,
+}
+
+impl Control {
+    /// The answer to a packet that is of no connection (RFC 9260 §8.4). `None` where there is to be none: to ABORT
+    /// anywhere in the packet, SHUTDOWN COMPLETE, COOKIE ACK and the ERROR that says that a cookie is stale. To COOKIE
+    /// ECHO there is one, as from Linux: nobody here could have made the cookie.
+    pub fn out_of_the_blue(packet: &Packet<'_>) -> Option<Self> {
+        /// Of an ERROR chunk: the cookie is stale.
+        const STALE_COOKIE: u16 = 3;
+        let first = packet.chunks().next()?;
+        if packet.chunks().any(|chunk| chunk.chunk_type() == chunk_type::ABORT) {
+            return None;
+        }
+        let reflected = (chunk_type::ABORT, packet.verification_tag(), REFLECTED);
+        let (chunk_type, verification_tag, flags) = match first.chunk_type() {
+            // The tag that the sender expects stands in its INIT.
+            chunk_type::INIT => {
+                let tag = first.value().first_chunk().filter(|_| packet.verification_tag() == 0)?;
+                (chunk_type::ABORT, u32::from_be_bytes(*tag), 0)
+            }
+            chunk_type::SHUTDOWN_ACK => (chunk_type::SHUTDOWN_COMPLETE, packet.verification_tag(), REFLECTED),
+            chunk_type::SHUTDOWN_COMPLETE | chunk_type::COOKIE_ACK => return None,
+            chunk_type::ERROR if first.value().starts_with(&STALE_COOKIE.to_be_bytes()) => return None,
+            _ => reflected,
+        };
+        Some(Self {
+            source_port: packet.destination_port(),
+            destination_port: packet.source_port(),
+            verification_tag,
+            chunk_type,
+            flags,
+        })
+    }
+
+    /// The ABORT that ends the connection of a packet at its receiver, as from its sender.
+    pub fn abort_onward(packet: &Packet<'_>) -> Self {
+        Self {
+            source_port: packet.source_port(),
+            destination_port: packet.destination_port(),
+            verification_tag: packet.verification_tag(),
+            chunk_type: chunk_type::ABORT,
+            flags: 0,
+        }
+    }
+
+    /// Writes the packet, with its checksum, at the start of `packet`.
+    ///
+    /// # Panics
+    /// If `packet` is shorter than [`CONTROL`].
+    pub fn write(&self, packet: &mut [u8]) {
+        put(packet, field::SOURCE, self.source_port.to_be_bytes());
+        put(packet, field::DESTINATION, self.destination_port.to_be_bytes());
+        put(packet, field::VERIFICATION_TAG, self.verification_tag.to_be_bytes());
+        put(packet, HEADER, [self.chunk_type, self.flags, 0, CHUNK_HEADER as u8]);
+        set_checksum(&mut packet[..CONTROL]);
+    }
 }
 
 #[cfg(test)]

@@ -318,3 +318,71 @@ proptest! {
         prop_assert_eq!(&ports[..4], &[0x97, 0x86, 0, 81]);
     }
 }
+
+/// The frame of an SCTP packet with one chunk.
+fn sctp_frame(tag: u32, chunk_type: u8, value: &[u8]) -> Vec<u8> {
+    let mut packet = sctp_packet([CLIENT.port(), VIP.port()], value);
+    packet[4..8].copy_from_slice(&tag.to_be_bytes());
+    packet[sctp::HEADER] = chunk_type;
+    sctp::set_checksum(&mut packet);
+    raw(CLIENT.ip().octets(), VIP.ip().octets(), sctp::PROTOCOL_NUMBER, &packet)
+}
+
+#[test]
+fn an_sctp_packet_out_of_the_blue_becomes_an_abort() {
+    let init =
+        sctp_frame(0, sctp::chunk_type::INIT, &[0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0]);
+    let data = sctp_frame(77, sctp::chunk_type::DATA, b"some data");
+    for (bytes, tag, flags) in [(&init, 0xdead_beef, 0), (&data, 77, 1)] {
+        let mut frame = frame(bytes);
+        assert!(sctp_abort(&mut frame));
+        let header = ethernet::Header::parse(frame.bytes()).unwrap();
+        assert_eq!((header.destination, header.source), (CLIENT_MAC, OUR_MAC));
+        let packet = Packet::in_frame(frame.bytes()).unwrap();
+        assert!(packet.has_right_checksum());
+        assert_eq!((packet.protocol(), packet.source()), (sctp::PROTOCOL_NUMBER, *VIP.ip()));
+        assert_eq!((packet.destination(), frame.length()), (*CLIENT.ip(), PACKET + packet.bytes().len()));
+        let received = sctp::Packet::parse(packet.payload()).unwrap();
+        assert!(received.has_right_checksum());
+        assert_eq!((received.source_port(), received.destination_port()), (VIP.port(), CLIENT.port()));
+        let chunks: Vec<_> = received.chunks().map(|chunk| (chunk.chunk_type(), chunk.flags())).collect();
+        assert_eq!((received.verification_tag(), chunks), (tag, vec![(sctp::chunk_type::ABORT, flags)]));
+    }
+}
+
+#[test]
+fn no_abort_and_no_error_for_an_sctp_packet_that_is_discarded_silently() {
+    let good = sctp_frame(77, sctp::chunk_type::DATA, b"some data");
+    let refused = |bytes: &[u8]| {
+        let mut frame = frame(bytes);
+        !sctp_abort(&mut frame) && frame.bytes() == bytes
+    };
+    assert!(!refused(&good));
+    let mut wrong = good.clone();
+    wrong[PAYLOAD + sctp::field::CHECKSUM] ^= 1;
+    assert!(refused(&wrong));
+    assert!(!icmp_error(&mut frame(&wrong), IcmpError::PortUnreachable, *VIP.ip()));
+    assert!(icmp_error(&mut frame(&good), IcmpError::PortUnreachable, *VIP.ip()));
+    assert!(refused(&sctp_frame(77, sctp::chunk_type::ABORT, b"")));
+    assert!(refused(&with_header(good.clone(), |header| header.more_fragments = true)));
+    assert!(refused(&tcp(CLIENT, VIP, 7, true, b"data")));
+    // Where a device was to fill it in.
+    let mut none = good;
+    none[PAYLOAD + sctp::field::CHECKSUM..][..4].fill(0);
+    assert!(!refused(&none));
+}
+
+#[test]
+fn an_abort_onward_is_for_the_servers_end() {
+    let server = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 7), 9001);
+    let bytes = sctp_frame(77, sctp::chunk_type::DATA, b"some data");
+    let abort = abort_onward(&bytes, server, (OUR_MAC, CLIENT_MAC)).unwrap();
+    let packet = Packet::in_frame(&abort).unwrap();
+    assert_eq!((packet.source(), packet.destination()), (*CLIENT.ip(), *server.ip()));
+    assert!(packet.has_right_checksum());
+    let received = sctp::Packet::parse(packet.payload()).unwrap();
+    assert!(received.has_right_checksum());
+    assert_eq!((received.source_port(), received.destination_port()), (CLIENT.port(), 9001));
+    assert_eq!((received.verification_tag(), received.event()), (77, sctp::Event::Abort));
+    assert!(abort_onward(&tcp(CLIENT, VIP, 7, true, b"data"), server, (OUR_MAC, CLIENT_MAC)).is_none());
+}

@@ -1,4 +1,4 @@
-use super::super::examples::{CLIENT_MAC, OUR_MAC, frame};
+use super::super::examples::{CLIENT_MAC, OUR_MAC, frame, sctp_packet};
 use super::*;
 use etherparse::{Icmpv6Type, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
@@ -276,4 +276,56 @@ proptest! {
             prop_assert_eq!(frame.bytes(), &bytes[..]);
         }
     }
+}
+
+/// The frame of an SCTP packet with one chunk.
+fn sctp_frame(tag: u32, chunk_type: u8, value: &[u8]) -> Vec<u8> {
+    let mut packet = sctp_packet([CLIENT.port(), VIP.port()], value);
+    packet[4..8].copy_from_slice(&tag.to_be_bytes());
+    packet[sctp::HEADER] = chunk_type;
+    sctp::set_checksum(&mut packet);
+    let mut bytes = Vec::new();
+    builder().write(&mut bytes, sctp::PROTOCOL_NUMBER.into(), &packet).unwrap();
+    bytes
+}
+
+#[test]
+fn an_sctp_packet_out_of_the_blue_becomes_an_abort() {
+    let data = sctp_frame(77, sctp::chunk_type::DATA, b"some data");
+    for bytes in [data.clone(), options(data.clone())] {
+        let mut frame = frame(&bytes);
+        assert!(sctp_abort(&mut frame));
+        let packet = Packet::in_frame(frame.bytes()).unwrap();
+        assert_eq!((packet.source(), packet.destination()), (*VIP.ip(), *CLIENT.ip()));
+        let received = sctp::Packet::parse(&packet.bytes()[ipv6::HEADER..]).unwrap();
+        assert_eq!(received.bytes().len(), sctp::CONTROL);
+        assert!(received.has_right_checksum());
+        assert_eq!((received.source_port(), received.destination_port()), (VIP.port(), CLIENT.port()));
+        assert_eq!((received.verification_tag(), received.event()), (77, sctp::Event::Abort));
+        assert!(!sctp_abort(&mut frame), "an ABORT is not answered");
+    }
+    let refused = |bytes: &[u8]| {
+        let mut frame = frame(bytes);
+        !sctp_abort(&mut frame) && frame.bytes() == bytes
+    };
+    assert!(refused(&first_fragment(data.clone())));
+    assert!(refused(&tcp(7, true, b"data")));
+    let mut wrong = data.clone();
+    wrong[PAYLOAD + sctp::field::CHECKSUM] ^= 1;
+    assert!(refused(&wrong));
+    assert!(!icmp_error(&mut frame(&wrong), Icmp6Error::PortUnreachable, *VIP.ip()));
+    assert!(icmp_error(&mut frame(&data), Icmp6Error::PortUnreachable, *VIP.ip()));
+}
+
+#[test]
+fn an_abort_onward_is_for_the_servers_end() {
+    let bytes = sctp_frame(77, sctp::chunk_type::DATA, b"some data");
+    let abort = abort_onward(&bytes, REAL, (OUR_MAC, CLIENT_MAC)).unwrap();
+    let packet = Packet::in_frame(&abort).unwrap();
+    assert_eq!((packet.source(), packet.destination()), (*CLIENT.ip(), *REAL.ip()));
+    let received = sctp::Packet::parse(&packet.bytes()[ipv6::HEADER..]).unwrap();
+    assert!(received.has_right_checksum());
+    assert_eq!((received.source_port(), received.destination_port()), (CLIENT.port(), REAL.port()));
+    assert_eq!((received.verification_tag(), received.event()), (77, sctp::Event::Abort));
+    assert!(abort_onward(&tcp(7, true, b"data"), REAL, (OUR_MAC, CLIENT_MAC)).is_none());
 }

@@ -233,7 +233,129 @@ fn translated_packets_differ_from_those_before_by_their_ports() {
     }
 }
 
+/// What was answered to packets of no association, and what was not: by the lines of a transcript between two headings
+/// that say so.
+#[test]
+fn what_comes_out_of_the_blue_is_answered_as_by_linux() {
+    for transcript in TRANSCRIPTS {
+        let (mut refused, mut silent, mut asked) = (0, 0, None::<Shown>);
+        let sections = transcript.split("\n## ").filter(|section| section.contains("sloppy_sctp=0)"));
+        for line in sections.flat_map(|section| section.lines().chain([""])) {
+            let expected = match (asked.take(), Shown::of(line)) {
+                (Some(asked), answer) => Some((asked, answer)),
+                (None, found) => {
+                    asked = found;
+                    continue;
+                }
+            };
+            let Some((asked, answer)) = expected else { continue };
+            let name = asked.chunks.split('(').next().unwrap();
+            let of_name = |number: &u8| NAMES.iter().any(|(of, known)| of == number && *known == name);
+            let chunk_type = (0..=u8::MAX).find(of_name).unwrap();
+            let value = vec![0; asked.length() - CHUNK_HEADER];
+            let bytes = packet(asked.ports, asked.tag, &[(chunk_type, 0, &value)]);
+            let control = Control::out_of_the_blue(&Packet::parse(&bytes).unwrap());
+            let Some(answer) = answer else {
+                assert_eq!(control, None, "{asked:?}");
+                silent += 1;
+                continue;
+            };
+            let mut written = [0; CONTROL];
+            control.unwrap().write(&mut written);
+            let parsed = Packet::parse(&written).unwrap();
+            assert_eq!(([parsed.source_port(), parsed.destination_port()]), answer.ports, "{asked:?}");
+            assert_eq!((parsed.verification_tag(), written.len()), (answer.tag, HEADER + answer.length()));
+            assert_eq!(written[field::CHECKSUM..][..4], answer.checksum.to_be_bytes(), "{asked:?}");
+            refused += 1;
+        }
+        assert_eq!((refused, silent), (8, 3));
+    }
+}
+
+/// Chunks by the names that transcripts give them.
+const NAMES: [(u8, &str); 12] = [
+    (chunk_type::DATA, "DATA"),
+    (chunk_type::INIT, "INIT"),
+    (chunk_type::INIT_ACK, "INIT ACK"),
+    (chunk_type::SACK, "SACK"),
+    (chunk_type::HEARTBEAT, "HEARTBEAT"),
+    (chunk_type::ABORT, "ABORT"),
+    (chunk_type::SHUTDOWN, "SHUTDOWN"),
+    (chunk_type::SHUTDOWN_ACK, "SHUTDOWN ACK"),
+    (chunk_type::ERROR, "ERROR"),
+    (chunk_type::COOKIE_ECHO, "COOKIE ECHO"),
+    (chunk_type::COOKIE_ACK, "COOKIE ACK"),
+    (chunk_type::SHUTDOWN_COMPLETE, "SHUTDOWN COMPLETE"),
+];
+
+#[test]
+fn an_init_is_refused_with_the_tag_that_its_sender_expects() {
+    let init = |tag, value: &[u8]| packet([1234, 9000], tag, &[(chunk_type::INIT, 0, value)]);
+    let answer = |bytes: &[u8]| Control::out_of_the_blue(&Packet::parse(bytes).unwrap());
+    let [mut value, tag] = [[0; 16], [0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]];
+    value[..4].copy_from_slice(&tag[..4]);
+    let refusal = Control {
+        source_port: 9000,
+        destination_port: 1234,
+        verification_tag: 0xdead_beef,
+        chunk_type: chunk_type::ABORT,
+        flags: 0,
+    };
+    assert_eq!(answer(&init(0, &value)), Some(refusal));
+    assert_eq!(answer(&init(7, &value)), None, "an INIT has no tag (RFC 9260 §8.5.1)");
+    assert_eq!(answer(&init(0, &value[..3])), None, "no tag to answer with");
+    let stale = packet([1, 2], 3, &[(chunk_type::ERROR, 0, &[0, 3, 0, 8, 0, 0, 0, 1])]);
+    assert_eq!(answer(&stale), None);
+    let bundled = packet([1, 2], 3, &[(chunk_type::SACK, 0, &[0; 12]), (chunk_type::ABORT, 0, &[])]);
+    assert_eq!(answer(&bundled), None, "an ABORT is never answered");
+}
+
+#[test]
+fn an_abort_onward_is_as_from_the_sender() {
+    let bytes = packet([1234, 9000], 77, &[(chunk_type::DATA, 3, b"hello")]);
+    let abort = Control::abort_onward(&Packet::parse(&bytes).unwrap());
+    let mut written = [0; CONTROL];
+    abort.write(&mut written);
+    let mut expected = packet([1234, 9000], 77, &[(chunk_type::ABORT, 0, &[])]);
+    set_checksum(&mut expected);
+    assert_eq!(written[..], expected);
+}
+
 proptest! {
+    /// Of a whole packet, and where only its beginning is at hand.
+    #[test]
+    fn a_port_that_is_replaced_changes_the_checksum_as_computed_anew(
+        mut bytes in proptest::collection::vec(any::<u8>(), 16..3000),
+        port in prop_oneof![Just(0u16), any::<u16>()],
+        source: bool,
+        wrong in prop_oneof![Just(0u32), any::<u32>()],
+        shown in 12usize..60,
+    ) {
+        let offset = if source { field::SOURCE } else { field::DESTINATION };
+        let right = checksum(&bytes);
+        put(&mut bytes, field::CHECKSUM, (right ^ wrong).to_le_bytes());
+        prop_assume!(right != wrong);
+        let length = bytes.len();
+        let mut beginning = bytes[..shown.min(length)].to_vec();
+        replace_port(&mut bytes, length, offset, port);
+        replace_port(&mut beginning, length, offset, port);
+        prop_assert_eq!(be_u16(&bytes, offset), port);
+        let parsed = Packet::parse(&bytes).unwrap();
+        prop_assert_eq!(parsed.checksum(), checksum(&bytes) ^ wrong, "wrong by as much as before");
+        prop_assert_eq!(&beginning[..], &bytes[..beginning.len()]);
+    }
+
+    #[test]
+    fn no_checksum_stays_none(mut bytes in proptest::collection::vec(any::<u8>(), 16..200), port: u16) {
+        put(&mut bytes, field::CHECKSUM, [0; 4]);
+        let length = bytes.len();
+        replace_port(&mut bytes, length, field::SOURCE, port);
+        prop_assert_eq!(Packet::parse(&bytes).unwrap().checksum(), 0);
+        // Of a packet that is quoted up to its tag.
+        replace_port(&mut bytes[..8], length, field::DESTINATION, port);
+        prop_assert_eq!(be_u16(&bytes, field::DESTINATION), port);
+    }
+
     #[test]
     fn a_checksum_is_that_of_the_definition(mut bytes in proptest::collection::vec(any::<u8>(), HEADER..2000)) {
         let given = checksum(&bytes);
