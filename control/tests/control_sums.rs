@@ -70,6 +70,7 @@ fn compiled(version: u64, services: Vec<Option<Service>>, reals: Vec<Real>) -> S
         unmatched: Unmatched::Drop,
         ip_options: IpOptions::Filter,
         sloppy_tcp: false,
+        sloppy_sctp: false,
         keep_quiescent_templates: false,
     })
 }

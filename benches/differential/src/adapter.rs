@@ -108,6 +108,7 @@ impl Build {
             unmatched: if configuration.route_unmatched { Unmatched::Route } else { Unmatched::Drop },
             ip_options: if configuration.filter_options { IpOptions::Filter } else { IpOptions::Pass },
             sloppy_tcp: false,
+            sloppy_sctp: false,
             keep_quiescent_templates: false,
         }
     }

@@ -231,6 +231,7 @@ fn snapshot_of(reals: u8, algorithm: Algorithm, kind: Kind, steering: Steering) 
         unmatched: Unmatched::Route,
         ip_options: IpOptions::Filter,
         sloppy_tcp: false,
+        sloppy_sctp: false,
         keep_quiescent_templates: false,
     })
 }

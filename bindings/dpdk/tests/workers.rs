@@ -254,6 +254,7 @@ fn snapshot(steering: Steering) -> Snapshot {
         unmatched: Unmatched::Route,
         ip_options: IpOptions::Filter,
         sloppy_tcp: false,
+        sloppy_sctp: false,
         keep_quiescent_templates: false,
     })
 }

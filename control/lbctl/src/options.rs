@@ -202,8 +202,9 @@ pub(super) struct ServiceAddress {
     /// A UDP service, likewise
     #[arg(short, long, value_name = "VIP:PORT", value_parser = addresses::service)]
     pub(super) udp_service: Option<Listener>,
-    #[arg(long, value_name = "VIP:PORT", hide = true)]
-    pub(super) sctp_service: Option<String>,
+    /// An SCTP service, likewise
+    #[arg(long, value_name = "VIP:PORT", value_parser = addresses::service)]
+    pub(super) sctp_service: Option<Listener>,
     #[arg(short, long, value_name = "MARK", hide = true)]
     pub(super) fwmark_service: Option<String>,
 }

@@ -97,16 +97,13 @@ fn edited_service_options(edited: &EditedServiceOptions) -> Result<ServiceOption
 }
 
 fn service(address: &ServiceAddress) -> Result<Listen, Failure> {
-    let later = [
-        (address.sctp_service.is_some(), later::SCTP),
-        (address.fwmark_service.is_some(), later::FIREWALL_MARK),
-    ];
-    refuse(&later)?;
+    refuse(&[(address.fwmark_service.is_some(), later::FIREWALL_MARK)])?;
     let tcp = address.tcp_service.map(|listen| (Protocol::Tcp, listen));
     let udp = address.udp_service.map(|listen| (Protocol::Udp, listen));
-    let (protocol, listen) = tcp
-        .or(udp)
-        .ok_or_else(|| Failure::Usage("a service is needed: -t VIP:PORT or -u VIP:PORT".into()))?;
+    let sctp = address.sctp_service.map(|listen| (Protocol::Sctp, listen));
+    let (protocol, listen) = tcp.or(udp).or(sctp).ok_or_else(|| {
+        Failure::Usage("a service is needed: -t VIP:PORT, -u VIP:PORT or --sctp-service VIP:PORT".into())
+    })?;
     Ok(Listen(listen.of(protocol)))
 }
 

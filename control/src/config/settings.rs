@@ -185,6 +185,7 @@ pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> 
     let words = [("filter", IpOptions::Filter), ("pass", IpOptions::Pass)];
     let ip_options = section.word("ip_options", &words, problems);
     let sloppy_tcp = section.truth("sloppy_tcp", problems);
+    let sloppy_sctp = section.truth("sloppy_sctp", problems);
     let secure_tcp = section.truth("secure_tcp", problems);
     let keep = section.truth("keep_quiescent_templates", problems);
     section.finish(problems);
@@ -192,6 +193,7 @@ pub(super) fn forward(section: Option<Section<'_>>, problems: &mut Problems) -> 
         unmatched: unmatched.map_or(usual.unmatched, |unmatched| unmatched.value),
         ip_options: ip_options.map_or(usual.ip_options, |ip_options| ip_options.value),
         sloppy_tcp: sloppy_tcp.map_or(usual.sloppy_tcp, |sloppy_tcp| sloppy_tcp.value),
+        sloppy_sctp: sloppy_sctp.map_or(usual.sloppy_sctp, |sloppy_sctp| sloppy_sctp.value),
         secure_tcp: secure_tcp.map_or(usual.secure_tcp, |secure_tcp| secure_tcp.value),
         keep_quiescent_templates: keep.map_or(usual.keep_quiescent_templates, |keep| keep.value),
     }

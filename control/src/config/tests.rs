@@ -103,7 +103,7 @@ fn the_values_given_are_taken() {
     let config = parse(&format!(
         "{LEAST}mtu = 9000\n[eal]\nmain_lcore = 2\nworkers = [3]\nhugepages = \"never\"\nmemory_mb = 0x80\n\
          idle = \"spin\"\nargs = [\"-a\", \"0000:3b:00.0\"]\n[buffers]\ncount = 1024\ncache = 0\nsize = 9_216\n\
-         [control]\nsocket = \"lbd.sock\"\n[connections]\ncapacity = 64\ncapacity_ipv6 = 32\n[steering]\nmode = \"software\"\nprefer = \"ipv6\"\n[forward]\nunmatched = \"drop\"\nip_options = \"pass\"\nsloppy_tcp = true\nsecure_tcp = true\n\
+         [control]\nsocket = \"lbd.sock\"\n[connections]\ncapacity = 64\ncapacity_ipv6 = 32\n[steering]\nmode = \"software\"\nprefer = \"ipv6\"\n[forward]\nunmatched = \"drop\"\nip_options = \"pass\"\nsloppy_tcp = true\nsloppy_sctp = true\nsecure_tcp = true\n\
          keep_quiescent_templates = true\n\
          [timeouts]\ntcp = 10\ntcp_fin = 20\nudp = 30\n[[service]]\nlisten = \"tcp://192.168.10.100:80\"\n\
          scheduler = \"rr\"\nreal = [{{ address = \"10.0.0.7:8080\", weight = 65535 }}, {{ address = \"10.0.0.7\" }}]\n"
@@ -124,7 +124,14 @@ fn the_values_given_are_taken() {
     let (unmatched, ip_options) = (Unmatched::Drop, IpOptions::Pass);
     assert_eq!(
         config.forward,
-        Forward { unmatched, ip_options, sloppy_tcp: true, secure_tcp: true, keep_quiescent_templates: true }
+        Forward {
+            unmatched,
+            ip_options,
+            sloppy_tcp: true,
+            sloppy_sctp: true,
+            secure_tcp: true,
+            keep_quiescent_templates: true
+        }
     );
     assert_eq!(config.steering, (Mode::Software, Preferred::Ipv6));
     assert_eq!((config.model.timeouts, config.eth_ports[1].interface.mtu), ([10, 20, 30].into(), Some(9000)));

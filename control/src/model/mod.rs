@@ -286,7 +286,7 @@ impl rules::Configured for Model {
     }
 
     fn is_vip(&self, address: IpAddr) -> bool {
-        [Protocol::Tcp, Protocol::Udp].into_iter().any(|protocol| {
+        Protocol::ALL.into_iter().any(|protocol| {
             let least = ServiceKey::new(protocol, SocketAddr::new(address, 0));
             let most = ServiceKey::new(protocol, SocketAddr::new(address, u16::MAX));
             self.services.range(least..=most).next().is_some()

@@ -18,6 +18,8 @@ pub struct Forward {
     pub ip_options: IpOptions,
     /// Whether a TCP segment other than a SYN may open a connection.
     pub sloppy_tcp: bool,
+    /// Whether an SCTP packet other than INIT may open a connection.
+    pub sloppy_sctp: bool,
     /// Whether a TCP connection that the real has not confirmed lives no longer than one that is being opened.
     pub secure_tcp: bool,
     /// Whether clients of a persistent service stay with a real whose weight is 0.
@@ -31,6 +33,7 @@ impl Default for Forward {
             unmatched: Unmatched::Route,
             ip_options: IpOptions::Filter,
             sloppy_tcp: false,
+            sloppy_sctp: false,
             secure_tcp: false,
             keep_quiescent_templates: false,
         }

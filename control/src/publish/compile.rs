@@ -175,6 +175,7 @@ impl Compiler {
             unmatched: self.network.forward.unmatched,
             ip_options: self.network.forward.ip_options,
             sloppy_tcp: self.network.forward.sloppy_tcp,
+            sloppy_sctp: self.network.forward.sloppy_sctp,
             keep_quiescent_templates: self.network.forward.keep_quiescent_templates,
         };
         Snapshot::compile_after(description, self.pair.current())

@@ -1,7 +1,5 @@
 //! Parts of LVS that are not built yet, as they are named after "not supported yet: ".
 
-/// SCTP services.
-pub const SCTP: &str = "SCTP";
 /// The family of a firewall mark's addresses.
 pub const FIREWALL_MARK_OF_IPV6: &str = "-6 (firewall mark of IPv6)";
 /// A service named by a firewall mark.
@@ -24,7 +22,6 @@ pub fn option(name: &str) -> Option<&'static str> {
         "--pe" => PERSISTENCE_ENGINE,
         "-f" | "--fwmark-service" => FIREWALL_MARK,
         "-6" | "--ipv6" => FIREWALL_MARK_OF_IPV6,
-        "--sctp-service" => SCTP,
         "-g" | "--gatewaying" => DIRECT_ROUTING,
         "-i" | "--ipip" => TUNNELLING,
         "--tun-type" | "--tun-port" | "--tun-nocsum" | "--tun-csum" | "--tun-remcsum" => TUNNEL_OPTIONS,

@@ -1,16 +1,15 @@
 //! Services as people name them: `tcp://192.168.10.100:80`, `udp://[2001:db8::10]:8000-8100`.
 
 use super::addresses::{self, Fault, Listener, malformed};
-use super::later;
 use dataplane::names::ids::{Protocol, ServiceKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// `tcp://VIP:PORT` or `udp://VIP:PORT`; a port is a number, 0 (any), or a range.
+/// `tcp://VIP:PORT`, `udp://VIP:PORT` or `sctp://VIP:PORT`; a port is a number, 0 (any), or a range.
 ///
 /// # Errors
-/// As [`addresses::service`]; another scheme. SCTP is reported as not supported.
+/// As [`addresses::service`]; another scheme.
 pub fn listen(text: &str) -> Result<ServiceKey, Fault> {
     let (protocol, address) = scheme(text)?;
     Ok(addresses::service(address)?.of(protocol))
@@ -18,16 +17,22 @@ pub fn listen(text: &str) -> Result<ServiceKey, Fault> {
 
 /// The protocol that stands before `://`, and what follows.
 fn scheme(text: &str) -> Result<(Protocol, &str), Fault> {
-    match text.split_once("://") {
-        Some(("tcp", address)) => Ok((Protocol::Tcp, address)),
-        Some(("udp", address)) => Ok((Protocol::Udp, address)),
-        Some(("sctp", _)) => Err(Fault::NotSupported(later::SCTP)),
-        _ => Err(not_a_service(text)),
+    let (found, address) = text.split_once("://").ok_or_else(|| not_a_service(text))?;
+    let protocol = Protocol::ALL.into_iter().find(|protocol| scheme_of(*protocol) == found);
+    Ok((protocol.ok_or_else(|| not_a_service(text))?, address))
+}
+
+/// What stands before `://`.
+pub(super) const fn scheme_of(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
     }
 }
 
 fn not_a_service(text: &str) -> Fault {
-    malformed(format!("expected tcp://VIP:PORT or udp://VIP:PORT, found {text:?}"))
+    malformed(format!("expected tcp://VIP:PORT, udp://VIP:PORT or sctp://VIP:PORT, found {text:?}"))
 }
 
 /// Names a service: `"tcp://192.168.10.100:80"` in JSON and in messages.
@@ -38,11 +43,7 @@ pub struct Listen(pub ServiceKey);
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.0.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        };
-        write!(f, "{scheme}://{}", Listener::from(&self.0))
+        write!(f, "{}://{}", scheme_of(self.0.protocol), Listener::from(&self.0))
     }
 }
 
@@ -97,18 +98,17 @@ mod tests {
         let any = "tcp://[ff02::1]:80".parse::<Listen>().unwrap();
         assert_eq!(any.to_string(), "tcp://[ff02::1]:80", "whether it can be a VIP is judged later");
         for found in ["tcp://2001:db8::10:80", "tcp://[2001:db8::10]", "tcp://[fe80::1%2]:80"] {
-            let expected = "expected tcp://VIP:PORT or udp://VIP:PORT, found";
+            let expected = "expected tcp://VIP:PORT, udp://VIP:PORT or sctp://VIP:PORT, found";
             assert_eq!(text(found.parse::<Listen>()), format!("{expected} {found:?}"));
         }
     }
 
     #[test]
     fn what_is_malformed_or_for_later_is_named() {
-        let expected = "expected tcp://VIP:PORT or udp://VIP:PORT, found";
+        let expected = "expected tcp://VIP:PORT, udp://VIP:PORT or sctp://VIP:PORT, found";
         for found in ["http://10.0.0.7:80", "10.0.0.7:80", "tcp://", ""] {
             assert_eq!(text(found.parse::<Listen>()), format!("{expected} {found:?}"));
         }
         assert_eq!(text(listen("http://10.0.0.7:80")), format!("{expected} \"http://10.0.0.7:80\""));
-        assert_eq!(text(listen("sctp://10.0.0.7:80")), "not supported yet: SCTP");
     }
 }

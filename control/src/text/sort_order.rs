@@ -157,7 +157,7 @@ mod tests {
         ];
         let listed = listed.map(|line| {
             let (protocol, listen) = line.split_once(' ').unwrap();
-            let protocol = if protocol == "TCP" { Protocol::Tcp } else { Protocol::Udp };
+            let protocol = Protocol::ALL.into_iter().find(|of| of.to_string() == protocol).unwrap();
             ServiceKey::new(protocol, listen.parse().unwrap())
         });
         for turned in 0..listed.len() {

@@ -2,19 +2,27 @@
 
 use crate::model::StateTimeouts;
 use dataplane::connection::State;
+use dataplane::names::ids::Protocol;
 use std::collections::BTreeMap;
 
 /// States that have the name of a timeout of all services.
-const GENERAL: [(State, &str); 3] =
-    [(State::Established, "tcp"), (State::FinWait, "tcp_fin"), (State::Udp, "udp")];
+const GENERAL: [(State, &str); 4] = [
+    (State::Established, "tcp"),
+    (State::FinWait, "tcp_fin"),
+    (State::Udp, "udp"),
+    (State::SctpEstablished, "sctp"),
+];
 
-/// What this state is called.
+/// What this state is called. Some of SCTP's are shown with the name that another has in TCP.
 pub fn name(state: State) -> String {
-    let general = GENERAL.iter().find(|(of, _)| *of == state.shown());
-    general.map_or_else(|| state.name().to_ascii_lowercase(), |(_, name)| (*name).to_owned())
+    if let Some((_, name)) = GENERAL.iter().find(|(of, _)| *of == state.shown()) {
+        return (*name).to_owned();
+    }
+    let name = state.name().to_ascii_lowercase().replace('-', "_");
+    if state.protocol() == Protocol::Sctp { format!("sctp_{name}") } else { name }
 }
 
-/// The state with this name, or with the one that listings show.
+/// The state with this name, or with the one that listings show: TCP's, where both TCP and SCTP have one.
 ///
 /// # Errors
 /// There is none; the text names all.
@@ -67,11 +75,18 @@ mod tests {
         let names: Vec<String> = StateTimeouts::states().map(name).collect();
         assert_eq!(
             names.join(","),
-            "none,tcp,syn_sent,syn_recv,tcp_fin,time_wait,close,close_wait,last_ack,listen,synack,udp"
+            "none,tcp,syn_sent,syn_recv,tcp_fin,time_wait,close,close_wait,last_ack,listen,synack,udp,sctp_none,\
+             sctp_init1,sctp_init,sctp_c_sent,sctp_c_replied,sctp_c_wait,sctp_cookie,sctp_c_echoed,sctp,sctp_s_sent,\
+             sctp_s_received,sctp_s_ack_sent,sctp_rejected,sctp_closed"
         );
         for of in StateTimeouts::states() {
             assert_eq!(state(&name(of)), Ok(of));
-            assert_eq!(state(of.name()), Ok(of));
+            let shown = match of {
+                State::SctpNone => State::None,
+                State::SctpEstablished => State::Established,
+                other => other,
+            };
+            assert_eq!(state(of.name()), Ok(shown));
         }
         let refused = state("open").unwrap_err();
         assert_eq!(refused, format!("unknown state \"open\" (known: {})", names.join(", ")));

@@ -9,9 +9,8 @@
 //!
 //! Neither depends on the secret, the capacity or the number of workers of the table that it comes from.
 
-use super::{State, TcpEvent};
+use super::State;
 use crate::live::next_hops::NextHops;
-use crate::names::direction::Direction;
 use crate::names::ids::{InterfaceId, NextHopId, Protocol, RealId, RealKey};
 use crate::names::time::Tick;
 use std::net::SocketAddr;
@@ -20,7 +19,7 @@ use std::net::SocketAddr;
 /// alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// TCP or UDP.
+    /// Its protocol.
     pub protocol: Protocol,
     /// Its state.
     pub state: State,
@@ -136,16 +135,6 @@ impl Imported {
         };
         *counter += 1;
     }
-}
-
-/// Whether a connection of this protocol can be in this state.
-pub(super) fn is_state_of(protocol: Protocol, state: State) -> bool {
-    // UDP has no events: whatever comes, its states stay among themselves.
-    let is_udp = state.shown() as u8 == State::Udp as u8;
-    debug_assert!(
-        !is_udp || state.after(Direction::Reverse, TcpEvent::Reset).shown() as u8 == State::Udp as u8
-    );
-    is_udp == (protocol == Protocol::Udp)
 }
 
 #[cfg(test)]

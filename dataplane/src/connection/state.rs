@@ -1,9 +1,16 @@
-//! Connection states and their timeouts, as in Linux IPVS (NAT mode, `secure_tcp` off).
+//! Connection states and their timeouts, as in Linux IPVS (NAT mode, `secure_tcp` off). What leads from one of SCTP's
+//! to another is in [`sctp`].
+//!
+//! An entry has four bits for its state. TCP and UDP share their values, SCTP has all of them to itself: which of the
+//! two an entry's bits mean, its protocol tells.
 
+use super::sctp;
 use crate::names::direction::Direction;
+use crate::names::ids::Protocol;
 use crate::names::time::Tick;
 
-/// The state of a connection. The discriminants are what an entry holds.
+/// The state of a connection. The lower four bits of the discriminants are what an entry holds; the fifth is set in
+/// SCTP's. Those of SCTP are as seen by the real, so that a client's INIT ACK answers an INIT of the real's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum State {
@@ -41,12 +48,52 @@ pub enum State {
     EstablishedByClient = 14,
     /// TCP, opened as `EstablishedByClient`, and closed by the client. Shown and timed as `CloseWait`.
     CloseWaitByClient = 15,
+    /// SCTP, before its first packet was judged.
+    SctpNone = 16,
+    /// SCTP: the client's first INIT was seen.
+    SctpInit1 = 17,
+    /// SCTP: the client's INIT was seen again.
+    SctpInit = 18,
+    /// SCTP: the real's INIT ACK was seen: the client has its cookie.
+    SctpCookieSent = 19,
+    /// SCTP: the client's COOKIE ECHO was seen: it has returned the cookie.
+    SctpCookieReplied = 20,
+    /// SCTP: the real's INIT was seen.
+    SctpCookieWait = 21,
+    /// SCTP: the client's INIT ACK was seen: the real has its cookie.
+    SctpCookie = 22,
+    /// SCTP: the real's COOKIE ECHO was seen.
+    SctpCookieEchoed = 23,
+    /// SCTP: open.
+    SctpEstablished = 24,
+    /// SCTP: the real closes.
+    SctpShutdownSent = 25,
+    /// SCTP: the client closes.
+    SctpShutdownReceived = 26,
+    /// SCTP: the real has acknowledged that, or closes too.
+    SctpShutdownAckSent = 27,
+    /// SCTP, aborted before it was open: by the real after the first INIT, or by the client after an INIT of the
+    /// real's.
+    SctpRejected = 28,
+    /// SCTP: over.
+    SctpClosed = 29,
+    /// SCTP, open by the client's word alone, where its first packet was no INIT: the real has sent nothing yet. Shown
+    /// and timed as `SctpEstablished`.
+    SctpEstablishedByClient = 30,
+    /// SCTP, likewise open or not, and closed by the client. Shown and timed as `SctpShutdownReceived`.
+    SctpShutdownReceivedByClient = 31,
 }
 
 use State::{
     Close as CL, CloseWait as CW, CloseWaitByClient as CC, Established as ES, EstablishedByClient as EC,
     FinWait as FW, LastAck as LA, Listen as LI, None as NO, SynAck as SA, SynRecv as SR, SynSent as SS,
     TimeWait as TW, Udp as UD, UdpAnswered as UA, UdpUnanswered as UU,
+};
+
+use State::{
+    SctpClosed, SctpCookie, SctpCookieEchoed, SctpCookieReplied, SctpCookieSent, SctpCookieWait,
+    SctpEstablished, SctpEstablishedByClient, SctpInit, SctpInit1, SctpNone, SctpRejected,
+    SctpShutdownAckSent, SctpShutdownReceived, SctpShutdownReceivedByClient, SctpShutdownSent,
 };
 
 /// What a TCP segment's flags mean for the state, RST before SYN before FIN before ACK.
@@ -113,6 +160,15 @@ pub enum Transport {
     Tcp(TcpEvent),
     /// A UDP datagram: only its direction counts.
     Udp,
+    /// An SCTP packet that is this.
+    Sctp(sctp::Event),
+}
+
+impl Transport {
+    /// Whether it begins a connection, also where there is one that is over: SYN and INIT.
+    pub const fn begins(self) -> bool {
+        matches!(self, Self::Tcp(TcpEvent::Syn) | Self::Sctp(sctp::Event::Init))
+    }
 }
 
 /// The kernel's two tables: for each state the next one on SYN, FIN, ACK, RST; by direction. Where the kernel's lead to
@@ -184,46 +240,95 @@ const CHANGES: [[u32; State::ROWS]; 2] = {
 
 impl State {
     /// How many there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 32;
 
-    /// Values that four bits have.
+    /// Values that an entry's four bits have.
     pub(in crate::connection) const ROWS: usize = 16;
 
-    /// The state of an entry's four bits.
+    /// The state with this discriminant; bits above its five are left out.
     #[inline(always)]
-    pub(super) const fn of_bits(bits: u8) -> Self {
-        State::ALL[bits as usize % State::ROWS]
+    pub(super) const fn of_index(index: usize) -> Self {
+        State::ALL[index % State::COUNT]
     }
 
     /// Every state, in the order of their discriminants.
-    pub const ALL: [Self; Self::COUNT] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA, UD, UU, UA, EC, CC];
+    pub const ALL: [Self; Self::COUNT] = [
+        NO,
+        ES,
+        SS,
+        SR,
+        FW,
+        TW,
+        CL,
+        CW,
+        LA,
+        LI,
+        SA,
+        UD,
+        UU,
+        UA,
+        EC,
+        CC,
+        SctpNone,
+        SctpInit1,
+        SctpInit,
+        SctpCookieSent,
+        SctpCookieReplied,
+        SctpCookieWait,
+        SctpCookie,
+        SctpCookieEchoed,
+        SctpEstablished,
+        SctpShutdownSent,
+        SctpShutdownReceived,
+        SctpShutdownAckSent,
+        SctpRejected,
+        SctpClosed,
+        SctpEstablishedByClient,
+        SctpShutdownReceivedByClient,
+    ];
 
-    /// The state after a segment with these events.
-    #[inline(always)]
-    pub const fn after(self, direction: Direction, event: TcpEvent) -> Self {
-        TRANSITIONS[direction as usize][self as usize][event as usize]
+    /// The protocol whose connections can be in it.
+    pub const fn protocol(self) -> Protocol {
+        match self {
+            UD | UU | UA => Protocol::Udp,
+            _ if self.is_sctp() => Protocol::Sctp,
+            _ => Protocol::Tcp,
+        }
     }
 
-    /// The state after a packet.
+    const fn is_sctp(self) -> bool {
+        self as usize >= Self::ROWS
+    }
+
+    /// The state after a TCP segment with these events, of a connection of TCP's.
+    #[inline(always)]
+    pub const fn after(self, direction: Direction, event: TcpEvent) -> Self {
+        TRANSITIONS[direction as usize][self as usize % Self::ROWS][event as usize]
+    }
+
+    /// The state after a packet of the state's protocol.
     #[inline(always)]
     pub const fn after_packet(self, direction: Direction, transport: Transport) -> Self {
         match transport {
             Transport::Tcp(event) => self.after(direction, event),
             // The rows of UDP are equal all along.
             Transport::Udp => self.after(direction, TcpEvent::Ack),
+            Transport::Sctp(event) => sctp::after(self, direction, event),
         }
     }
 
-    /// The state that a connection begins in, with its first packet from the client.
+    /// The state that a connection begins in, before its first packet from the client is noted. Noted twice, that of
+    /// TCP or UDP leads no further than once, and so is in it already; SCTP's would.
     #[inline(always)]
     pub const fn first(transport: Transport) -> Self {
         match transport {
             Transport::Tcp(event) => NO.after(Direction::Forward, event),
             Transport::Udp => UU,
+            Transport::Sctp(_) => SctpNone,
         }
     }
 
-    /// Whether a segment with these flags changes the state of these four bits, or is a client's SYN.
+    /// Whether a segment with these flags changes the state of these four bits of TCP's or UDP's, or is a client's SYN.
     #[inline(always)]
     pub(super) const fn changes(bits: u8, direction: Direction, flags: u8) -> bool {
         CHANGES[direction as usize][bits as usize % Self::ROWS] >> (flags as usize % TcpEvent::FLAGS) & 1 != 0
@@ -244,6 +349,20 @@ impl State {
             LI => "LISTEN",
             SA => "SYNACK",
             UD | UU | UA => "UDP",
+            SctpNone => "NONE",
+            SctpInit1 => "INIT1",
+            SctpInit => "INIT",
+            SctpCookieSent => "C-SENT",
+            SctpCookieReplied => "C-REPLIED",
+            SctpCookieWait => "C-WAIT",
+            SctpCookie => "COOKIE",
+            SctpCookieEchoed => "C-ECHOED",
+            SctpEstablished | SctpEstablishedByClient => "ESTABLISHED",
+            SctpShutdownSent => "S-SENT",
+            SctpShutdownReceived | SctpShutdownReceivedByClient => "S-RECEIVED",
+            SctpShutdownAckSent => "S-ACK-SENT",
+            SctpRejected => "REJECTED",
+            SctpClosed => "CLOSED",
         }
     }
 
@@ -253,6 +372,8 @@ impl State {
             UU | UA => UD,
             EC => ES,
             CC => CW,
+            SctpEstablishedByClient => SctpEstablished,
+            SctpShutdownReceivedByClient => SctpShutdownReceived,
             other => other,
         }
     }
@@ -260,42 +381,48 @@ impl State {
     /// Tests a bit rather than branching: which state it is cannot be predicted.
     #[inline(always)]
     const fn is_among(self, states: &[Self]) -> bool {
-        let (mut set, mut index) = (0u16, 0);
+        let (mut set, mut index) = (0u32, 0);
         while index < states.len() {
-            set |= 1 << states[index] as u16;
+            set |= 1 << states[index] as u32;
             index += 1;
         }
-        set >> self as u16 & 1 != 0
+        set >> self as u32 & 1 != 0
     }
 
-    /// Whether it counts as `ActiveConn`.
+    /// Whether it counts as `ActiveConn`: unlike TCP, SCTP only while it is open.
     #[inline(always)]
     pub const fn is_active(self) -> bool {
-        self.is_among(&[ES, EC, SS, SR, SA])
+        self.is_among(&[ES, EC, SS, SR, SA, SctpEstablished, SctpEstablishedByClient])
     }
 
-    /// Whether the connection is over but for stragglers: TIME_WAIT and CLOSE. A new SYN on one of
-    /// these opens a new connection.
+    /// Whether the connection is over but for stragglers: TIME_WAIT, CLOSE, and SCTP's CLOSED. A new SYN or INIT on one
+    /// of these opens a new connection.
     #[inline(always)]
     pub const fn is_closing(self) -> bool {
-        self.is_among(&[TW, CL])
+        self.is_among(&[TW, CL, SctpClosed])
     }
 
-    /// Whether no one has proved yet that it is more than a first packet.
+    /// Whether no one has proved yet that it is more than a first packet. In SCTP that takes both, up to the
+    /// acknowledged cookie.
     pub const fn is_half_open(self) -> bool {
-        matches!(self, NO | SS | SR | LI | SA | UU)
+        let is_opening = self.is_sctp() && (self as u8) < SctpEstablished as u8;
+        is_opening || matches!(self, NO | SS | SR | LI | SA | UU)
     }
 
     /// Whether its real has taken part in it, as far as the state tells: what makes a persistence template assured. TCP
-    /// has been ESTABLISHED, UDP has been answered; CLOSE also follows on a refusal.
+    /// has been ESTABLISHED, UDP has been answered; CLOSE also follows on a refusal. SCTP has been open, or the real
+    /// has closed it; its CLOSED also follows on a refusal.
     pub const fn is_proven(self) -> bool {
-        !self.is_half_open() && !matches!(self, CL)
+        match self {
+            CL | SctpRejected | SctpClosed => false,
+            _ => !(self.is_half_open() || self.is_sctp() && self.is_one_sided()),
+        }
     }
 
     /// Whether only one of the two has shown that it takes part, the real or the client: what answers made-up clients,
     /// and what these say at random, comes to no more than that.
     pub const fn is_one_sided(self) -> bool {
-        matches!(self, UA | EC | CC)
+        matches!(self, UA | EC | CC | SctpEstablishedByClient | SctpShutdownReceivedByClient)
     }
 }
 
@@ -327,20 +454,24 @@ impl From<[u32; 3]> for TimeoutSeconds {
 /// How long a connection lives without a packet, by its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    ticks: [u32; State::ROWS],
+    /// By state.
+    ticks: [u32; State::COUNT],
 }
 
 impl Timeouts {
     /// The longest that can be set: 31 days, as in `ipvsadm`.
     pub const LONGEST_SECONDS: u32 = 2_678_400;
 
-    /// ESTABLISHED, FIN_WAIT and UDP as given; the others are the kernel's.
+    /// TCP's ESTABLISHED and FIN_WAIT and UDP as given; the others are the kernel's.
     pub const fn new(TimeoutSeconds { tcp, fin, udp }: TimeoutSeconds) -> Self {
         let seconds = [2, tcp, 120, 60, fin, 120, 10, 60, 30, 120, 120, udp];
-        let mut ticks = [0; State::ROWS];
+        let mut ticks = [0; State::COUNT];
         let mut index = 0;
         while index < State::COUNT {
-            ticks[index] = seconds[State::ALL[index].shown() as usize] * Tick::PER_SECOND;
+            let shown = State::ALL[index].shown();
+            let seconds =
+                if shown.is_sctp() { sctp::timeout_seconds(shown) } else { seconds[shown as usize] };
+            ticks[index] = seconds * Tick::PER_SECOND;
             index += 1;
         }
         Self { ticks }
@@ -383,10 +514,10 @@ impl Timeouts {
         self.ticks[state as usize]
     }
 
-    /// As [`ticks`](Self::ticks), of a state's four bits.
+    /// As [`ticks`](Self::ticks), of the state with this discriminant; bits above its five are left out.
     #[inline(always)]
-    pub(super) const fn ticks_of_bits(&self, bits: u8) -> u32 {
-        self.ticks[bits as usize % State::ROWS]
+    pub(super) const fn ticks_of_index(&self, index: usize) -> u32 {
+        self.ticks[index % State::COUNT]
     }
 
     /// The timeout in seconds.

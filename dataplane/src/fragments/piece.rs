@@ -59,6 +59,7 @@ pub(crate) const fn least_header(protocol: Protocol) -> usize {
     match protocol {
         Protocol::Tcp => crate::wire::tcp::HEADER,
         Protocol::Udp => crate::wire::udp::HEADER,
+        Protocol::Sctp => crate::wire::sctp::HEADER + crate::wire::sctp::CHUNK_HEADER,
     }
 }
 

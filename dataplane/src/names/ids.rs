@@ -10,22 +10,29 @@ pub enum Protocol {
     Tcp,
     /// RFC 768.
     Udp,
+    /// RFC 9260.
+    Sctp,
 }
 
 impl Protocol {
-    /// The number in the IPv4 header's protocol field.
+    /// Every protocol that is balanced.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// The number in the IPv4 header's protocol field, and in IPv6's of the next header.
     pub const fn number(self) -> u8 {
         match self {
             Self::Tcp => 6,
             Self::Udp => 17,
+            Self::Sctp => 132,
         }
     }
 
-    /// The protocol with this number in the IPv4 header, if it is balanced.
+    /// The protocol with this number, if it is balanced.
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             6 => Some(Self::Tcp),
             17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -36,6 +43,7 @@ impl fmt::Display for Protocol {
         f.pad(match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
         })
     }
 }
@@ -43,7 +51,7 @@ impl fmt::Display for Protocol {
 /// What identifies a virtual service: protocol, VIP and ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey {
-    /// TCP or UDP.
+    /// Its protocol.
     pub protocol: Protocol,
     /// The VIP and the first of the ports; port 0: any port.
     pub listen: SocketAddr,

@@ -31,6 +31,7 @@ impl Snapshot {
             unmatched,
             ip_options,
             sloppy_tcp,
+            sloppy_sctp,
             keep_quiescent_templates,
         } = description;
         assert!(eth_ports.len() <= MAX_ETH_PORTS, "{} EthPorts, {MAX_ETH_PORTS} at most", eth_ports.len());
@@ -59,6 +60,7 @@ impl Snapshot {
             unmatched,
             ip_options,
             sloppy_tcp,
+            sloppy_sctp,
             keep_quiescent_templates,
             keys: Vec::new(),
             standings: Vec::new(),
@@ -109,6 +111,7 @@ impl Snapshot {
             unmatched: Unmatched::Drop,
             ip_options: IpOptions::Filter,
             sloppy_tcp: false,
+            sloppy_sctp: false,
             keep_quiescent_templates: false,
         })
     }

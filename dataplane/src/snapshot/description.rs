@@ -137,6 +137,8 @@ pub struct Description {
     pub ip_options: IpOptions,
     /// Whether a TCP segment other than a SYN may open a connection.
     pub sloppy_tcp: bool,
+    /// Whether an SCTP packet other than INIT may open a connection.
+    pub sloppy_sctp: bool,
     /// Whether clients of a persistent service stay with a real whose weight is 0, as in the kernel, rather than get
     /// another one with their next connection.
     pub keep_quiescent_templates: bool,

@@ -74,6 +74,8 @@ pub struct Snapshot {
     pub ip_options: IpOptions,
     /// Whether a TCP segment other than a SYN may open a connection.
     pub sloppy_tcp: bool,
+    /// Whether an SCTP packet other than INIT may open a connection.
+    pub sloppy_sctp: bool,
     /// Whether clients of a persistent service stay with a real whose weight is 0.
     pub keep_quiescent_templates: bool,
     /// The smallest MTU of all interfaces: what is no larger fits wherever it goes.

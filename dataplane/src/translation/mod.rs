@@ -63,7 +63,8 @@ pub trait Record: Clone + Debug + 'static {
     /// The next hop to the real.
     fn next_hop(&self) -> NextHopId;
 
-    /// The offset of the checksum in the transport header of its packets, in bytes.
+    /// The offset of the checksum in the transport header of its packets, in bytes; 0 for SCTP, which the fast path
+    /// leaves alone.
     fn checksum_offset(&self) -> usize;
 
     /// What to add to the TCP or UDP checksum for the new address and port.

@@ -92,7 +92,7 @@ impl Record for Rewrite {
             least: [header, header_back].map(at_header_checksum),
             transport_delta: [transport, transport_back],
             next_hop_and_offset: next_hop.0 << NEXT_HOP_SHIFT
-                | checksum::offset_in(key.service.protocol) as u32,
+                | checksum::offset_in(key.service.protocol).unwrap_or_default() as u32,
         }
     }
 

@@ -74,7 +74,7 @@ impl Record for Rewrite {
             transport_delta: [delta(vip, server), delta(server, vip)],
             next_hop,
             protocol: if removed { NO_PROTOCOL } else { protocol.number() },
-            checksum_offset: checksum::offset_in(protocol) as u8,
+            checksum_offset: checksum::offset_in(protocol).unwrap_or_default() as u8,
         }
     }
 

@@ -8,11 +8,12 @@ use super::{tcp, udp};
 use crate::names::ids::Protocol;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Offset of the checksum in the transport header.
-pub const fn offset_in(protocol: Protocol) -> usize {
+/// Offset of such a checksum in the transport header; `None` for SCTP, whose checksum is [another](super::sctp).
+pub const fn offset_in(protocol: Protocol) -> Option<usize> {
     match protocol {
-        Protocol::Tcp => tcp::field::CHECKSUM,
-        Protocol::Udp => udp::field::CHECKSUM,
+        Protocol::Tcp => Some(tcp::field::CHECKSUM),
+        Protocol::Udp => Some(udp::field::CHECKSUM),
+        Protocol::Sctp => None,
     }
 }
 

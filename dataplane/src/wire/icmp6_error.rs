@@ -1,12 +1,12 @@
 //! ICMPv6 errors about packets that were translated: whose connection they belong to, and their translation.
 //!
 //! ```text
-//! IPv6 header │ ICMPv6 header │ quoted IPv6 header │ at least 8 bytes of TCP or UDP
+//! IPv6 header │ ICMPv6 header │ quoted IPv6 header │ at least 8 bytes of TCP, UDP or SCTP
 //!   outer                       quoted
 //! ```
 //! Behind either IPv6 header there may be extension headers.
 
-use super::icmp_error::{Quoted, adjust_checksum, replace_port};
+use super::icmp_error::{Quoted, replace_ports};
 use super::ipv6::{self, Packet, address_at};
 use super::ipv6_extensions::{self, UpperLayer};
 use super::{be_u16, checksum, ethernet, icmp6, ports, tcp};
@@ -19,8 +19,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 const LEAST_TRANSPORT: usize = 8;
 
 /// What the ICMPv6 error in `packet` quotes. `None` if `packet` is a fragment or no error, or if the quoted packet is
-/// not the beginning of a TCP segment or UDP datagram. Errors of unknown types count (RFC 4443 §2.4 (a)). The ICMPv6
-/// checksum is not looked at: see [`icmp6::Message::has_right_checksum`].
+/// not the beginning of a TCP segment, UDP datagram or SCTP packet. Errors of unknown types count (RFC 4443 §2.4 (a)).
+/// The ICMPv6 checksum is not looked at: see [`icmp6::Message::has_right_checksum`].
 pub fn quoted(packet: &Packet<'_>) -> Option<Quoted> {
     let quote = Quote::find(packet)?;
     let quoted = packet.bytes().get(quote.header..)?;
@@ -35,7 +35,7 @@ pub fn quoted(packet: &Packet<'_>) -> Option<Quoted> {
 }
 
 /// Where the packet was going that the ICMPv6 error in `packet` quotes, if it is a fragment other than the first. Its
-/// ports are not in it, and whether it is of TCP or UDP is not always known.
+/// ports are not in it, and its protocol is not always known.
 pub fn later_fragments_destination(packet: &Packet<'_>) -> Option<IpAddr> {
     let (_, header, upper) = quoted_headers(packet)?;
     let quoted = packet.bytes().get(header..)?;
@@ -49,10 +49,11 @@ struct Quote {
     message: usize,
     header: usize,
     transport: usize,
+    is_fragment: bool,
 }
 
 impl Quote {
-    /// The beginning of a TCP segment or UDP datagram.
+    /// The beginning of a TCP segment, UDP datagram or SCTP packet.
     fn find(packet: &Packet<'_>) -> Option<Self> {
         let (message, header, upper) = quoted_headers(packet)?;
         let protocol = Protocol::from_number(upper.protocol)?;
@@ -60,7 +61,8 @@ impl Quote {
         let complete = packet.bytes().len() >= transport + LEAST_TRANSPORT;
         // Where a routing header was not done, the checksum covers another destination than the header's.
         let is_plain = !upper.is_later_fragment() && upper.routing.is_none();
-        (complete && is_plain).then_some(Self { protocol, message, header, transport })
+        let is_fragment = upper.is_fragment();
+        (complete && is_plain).then_some(Self { protocol, message, header, transport, is_fragment })
     }
 }
 
@@ -83,7 +85,8 @@ fn quoted_headers(packet: &Packet<'_>) -> Option<(usize, usize, UpperLayer)> {
 
 /// Translates the ICMPv6 error in a frame: the addresses of the outer packet, and addresses and ports of the quoted.
 /// Both checksums that cover a change are updated: the quoted segment's or datagram's, if it is quoted, and ICMPv6's;
-/// one that was wrong stays wrong. False, and nothing done, if [`quoted`] finds nothing.
+/// one that was wrong stays wrong. SCTP's is if the quoted headers tell how long the packet was, which those of a
+/// fragment do not. False, and nothing done, if [`quoted`] finds nothing.
 pub fn translate<F: Frame>(
     frame: &mut F,
     outer_new_source: Option<Ipv6Addr>,
@@ -119,16 +122,17 @@ pub fn translate<F: Frame>(
 /// Rewrites the quoted packet, which begins `bytes`.
 fn rewrite(bytes: &mut [u8], quote: Quote, source: Option<SocketAddrV6>, destination: Option<SocketAddrV6>) {
     let transport = quote.transport - quote.header;
+    let total = ipv6::HEADER + usize::from(be_u16(bytes, ipv6::field::PAYLOAD_LENGTH));
+    let length = total.checked_sub(transport).filter(|_| !quote.is_fragment);
     let mut delta = 0;
     if let Some(endpoint) = source {
         delta = checksum::add(delta, ipv6::replace_source(bytes, *endpoint.ip()));
-        delta = checksum::add(delta, replace_port(bytes, transport + ports::SOURCE, endpoint.port()));
     }
     if let Some(endpoint) = destination {
         delta = checksum::add(delta, ipv6::replace_destination(bytes, *endpoint.ip()));
-        delta = checksum::add(delta, replace_port(bytes, transport + ports::DESTINATION, endpoint.port()));
     }
-    adjust_checksum(&mut bytes[transport..], quote.protocol, delta);
+    let ports = [source, destination].map(|endpoint| endpoint.map(|endpoint| endpoint.port()));
+    replace_ports(&mut bytes[transport..], (quote.protocol, length), ports, delta);
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! ICMP errors about packets that were translated: whose connection they belong to, and their translation.
 //!
 //! ```text
-//! IPv4 header │ ICMP header │ quoted IPv4 header │ at least 8 bytes of TCP or UDP
+//! IPv4 header │ ICMP header │ quoted IPv4 header │ at least 8 bytes of TCP, UDP or SCTP
 //!   outer                     quoted
 //! ```
 
 use super::ipv4::{self, Packet};
-use super::{be_u16, checksum, ethernet, icmp, ports, put, tcp};
+use super::{be_u16, checksum, ethernet, icmp, ports, put, sctp, tcp};
 use crate::frame::Frame;
 use crate::names::ids::Protocol;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -17,7 +17,7 @@ const LEAST_TRANSPORT: usize = 8;
 /// The packet that an ICMP error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quoted {
-    /// TCP or UDP.
+    /// Its protocol.
     pub protocol: Protocol,
     /// Where it came from.
     pub source: SocketAddr,
@@ -27,7 +27,7 @@ pub struct Quoted {
 
 impl Quoted {
     /// What the ICMP error in `packet` quotes. `None` if `packet` is a fragment or no error of the types
-    /// 3, 11 and 12, or if the quoted packet is not the beginning of a TCP segment or UDP datagram.
+    /// 3, 11 and 12, or if the quoted packet is not the beginning of a TCP segment, UDP datagram or SCTP packet.
     /// The ICMP checksum is not looked at: see [`icmp::Message::has_right_checksum`].
     pub fn parse(packet: &Packet<'_>) -> Option<Self> {
         let quote = Quote::find(packet)?;
@@ -44,7 +44,7 @@ impl Quoted {
     }
 }
 
-/// Where the packet was going that the ICMP error in `packet` quotes, if it is a TCP or UDP fragment other
+/// Where the packet was going that the ICMP error in `packet` quotes, if it is a fragment of TCP, UDP or SCTP other
 /// than the first. Its ports are not in it; no router should send such an error (RFC 1812 §4.3.2.7).
 pub fn later_fragments_destination(packet: &Packet<'_>) -> Option<IpAddr> {
     let quote = Quote::of_any_fragment(packet)?;
@@ -61,7 +61,7 @@ struct Quote {
 }
 
 impl Quote {
-    /// The beginning of a TCP segment or UDP datagram.
+    /// The beginning of a TCP segment, UDP datagram or SCTP packet.
     fn find(packet: &Packet<'_>) -> Option<Self> {
         let quote = Self::of_any_fragment(packet)?;
         let complete = packet.bytes().len() >= quote.transport + LEAST_TRANSPORT;
@@ -91,7 +91,8 @@ impl Quote {
 
 /// Translates the ICMP error in a frame: the addresses of the outer packet, and addresses and ports of
 /// the quoted one. Every checksum that covers a change is updated: both IPv4 headers', the quoted
-/// segment's or datagram's if it is quoted, and ICMP's; one that was wrong stays wrong.
+/// segment's or datagram's if it is quoted, and ICMP's; one that was wrong stays wrong. SCTP's is if the quoted header
+/// tells how long the packet was, which that of a fragment does not.
 /// False, and nothing done, if [`Quoted::parse`] finds nothing.
 pub fn translate<F: Frame>(
     frame: &mut F,
@@ -127,37 +128,50 @@ pub fn translate<F: Frame>(
 /// Rewrites the quoted packet, which begins `bytes`.
 fn rewrite(bytes: &mut [u8], quote: Quote, source: Option<SocketAddrV4>, destination: Option<SocketAddrV4>) {
     let transport = quote.transport - quote.header;
+    let is_fragment = be_u16(bytes, ipv4::field::FRAGMENT) & (ipv4::OFFSET | ipv4::MORE_FRAGMENTS) != 0;
+    let length = usize::from(be_u16(bytes, ipv4::field::TOTAL_LENGTH)).checked_sub(transport);
     let mut delta = 0;
     if let Some(endpoint) = source {
         delta = checksum::add(delta, ipv4::replace_source(bytes, *endpoint.ip()));
-        delta = checksum::add(delta, replace_port(bytes, transport + ports::SOURCE, endpoint.port()));
     }
     if let Some(endpoint) = destination {
         delta = checksum::add(delta, ipv4::replace_destination(bytes, *endpoint.ip()));
-        delta = checksum::add(delta, replace_port(bytes, transport + ports::DESTINATION, endpoint.port()));
     }
-    adjust_checksum(&mut bytes[transport..], quote.protocol, delta);
+    let ports = [source, destination].map(|endpoint| endpoint.map(|endpoint| endpoint.port()));
+    let length = length.filter(|_| !is_fragment);
+    replace_ports(&mut bytes[transport..], (quote.protocol, length), ports, delta);
 }
 
-/// Updates the checksum of the quoted segment or datagram that begins `transport`, if it is quoted.
-pub(super) fn adjust_checksum(transport: &mut [u8], protocol: Protocol, delta: u16) {
-    let place = checksum::offset_in(protocol);
+/// Sets the source's and the destination's port of the quoted segment, datagram or packet that begins `transport`, if
+/// they are given, and updates its checksum, if it is quoted. `delta` is what the new addresses add to a checksum that
+/// covers these; `length` that of all that the quoted packet had there, if it is known.
+pub(super) fn replace_ports(
+    transport: &mut [u8],
+    (protocol, length): (Protocol, Option<usize>),
+    ports: [Option<u16>; 2],
+    mut delta: u16,
+) {
+    let places = [ports::SOURCE, ports::DESTINATION].into_iter().zip(ports);
+    let new = places.filter_map(|(offset, port)| Some((offset, port?)));
+    let Some(place) = checksum::offset_in(protocol) else {
+        return new.for_each(|(offset, port)| match length {
+            Some(length) => sctp::replace_port(transport, length, offset, port),
+            None => put(transport, offset, port.to_be_bytes()),
+        });
+    };
+    for (offset, port) in new {
+        delta = checksum::add(delta, checksum::delta(&transport[offset..offset + 2], &port.to_be_bytes()));
+        put(transport, offset, port.to_be_bytes());
+    }
     if transport.len() < place + 2 {
         return;
     }
     let check = checksum::read(transport, place);
     let check = match protocol {
-        Protocol::Tcp => checksum::adjust(check, delta),
         Protocol::Udp => checksum::adjust_udp(check, delta),
+        _ => checksum::adjust(check, delta),
     };
     checksum::write(transport, place, check);
-}
-
-/// Sets the port at `offset`; what to add to the transport checksum.
-pub(super) fn replace_port(bytes: &mut [u8], offset: usize, port: u16) -> u16 {
-    let delta = checksum::delta(&bytes[offset..offset + 2], &port.to_be_bytes());
-    put(bytes, offset, port.to_be_bytes());
-    delta
 }
 
 #[cfg(test)]

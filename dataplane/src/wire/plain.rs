@@ -63,7 +63,8 @@ impl Head<'_> {
         self.loaded_u32(at::ETHER_TYPE) << 8 == EXPECTED << 8
     }
 
-    /// Whether it is TCP or UDP over IPv4, without options and no fragment. Its lengths and checksum are not looked at.
+    /// Whether it is TCP, UDP or SCTP over IPv4, without options and no fragment. Its lengths and checksum are not
+    /// looked at.
     #[inline(always)]
     pub fn is_plain_ipv4(self) -> bool {
         let fragment = u64::from(self.loaded_u16(at::FRAGMENT)) & FRAGMENT_BITS;
@@ -82,7 +83,7 @@ impl Head<'_> {
         self.0[at::PROTOCOL]
     }
 
-    /// TCP or UDP, if it is one of them.
+    /// TCP, UDP or SCTP, if it is one of them.
     #[inline(always)]
     pub const fn transport_protocol(self) -> Option<Protocol> {
         Protocol::from_number(self.protocol())
@@ -136,8 +137,8 @@ impl Head<'_> {
     /// Whether a plain packet of this total length has only the pseudo-header's sum for a checksum: its sender leaves
     /// that to a device, and on a veth there is none.
     pub fn has_partial_checksum(self, total: u16) -> bool {
-        let Some(protocol) = self.transport_protocol() else { return false };
-        let check = checksum::read(self.0, at::TRANSPORT + checksum::offset_in(protocol));
+        let Some(offset) = self.transport_protocol().and_then(checksum::offset_in) else { return false };
+        let check = checksum::read(self.0, at::TRANSPORT + offset);
         let length = total - ipv4::HEADER as u16;
         let (source, destination) = (self.source(), self.destination());
         checksum::is_pseudo_header_only(check, source, destination, self.protocol(), length)

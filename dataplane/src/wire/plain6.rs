@@ -79,8 +79,10 @@ impl Head<'_> {
     /// Whether a plain packet of this length, header included, has only the pseudo-header's sum for a checksum: its
     /// sender leaves that to a device, and on a veth there is none.
     pub fn has_partial_checksum(self, length: u16) -> bool {
-        let Some(protocol) = Protocol::from_number(self.protocol()) else { return false };
-        let check = checksum::read(self.0, at::TRANSPORT + checksum::offset_in(protocol));
+        let Some(offset) = Protocol::from_number(self.protocol()).and_then(checksum::offset_in) else {
+            return false;
+        };
+        let check = checksum::read(self.0, at::TRANSPORT + offset);
         let length = length - ipv6::HEADER as u16;
         check == checksum::pseudo_header_v6(self.source(), self.destination(), self.protocol(), length.into())
     }

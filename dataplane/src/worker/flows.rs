@@ -67,7 +67,7 @@ pub(super) struct Flows {
 }
 
 /// What decides which connection a packet belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Ends {
     pub(super) protocol: Protocol,
     pub(super) source: SocketAddr,

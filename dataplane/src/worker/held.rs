@@ -1,6 +1,5 @@
 //! The frames that a worker keeps beyond their turn: those that wait for a next hop, or for other fragments.
 
-use super::slow::removal::Reset;
 use super::slow::waiting::{self, Waiting};
 use crate::connection::table::HashKey;
 use crate::counters::WorkerCounters;
@@ -9,11 +8,16 @@ use crate::frame::Frame;
 use crate::names::drop_reason::DropReason;
 use crate::names::ids::InterfaceId;
 use crate::names::time::Now;
+use crate::wire::answer6;
+use arrayvec::ArrayVec;
 use std::sync::Arc;
 
 /// Frames that a worker holds at most, besides those of its bursts: packets that wait until their next hop is
 /// resolved, and fragments that wait for the first of their datagram.
 pub const MOST_HELD: usize = waiting::CAPACITY + crate::fragments::HELD;
+
+/// A frame with the longest RST or ABORT, or a shorter one.
+pub(super) type Besides = ArrayVec<u8, { size_of::<answer6::ResetFrame>() }>;
 
 /// See the module's text.
 pub(super) struct Held<F> {
@@ -21,7 +25,7 @@ pub(super) struct Held<F> {
     pub(super) fragments: Tracker<F>,
     pub(super) pings: Gathering<F>,
     /// A frame that is to be sent, and where, besides what becomes of the one that is being judged.
-    pub(super) besides: Option<(InterfaceId, Reset)>,
+    pub(super) besides: Option<(InterfaceId, Besides)>,
     counters: Arc<WorkerCounters>,
 }
 

@@ -170,6 +170,7 @@ impl Lab {
             unmatched: Unmatched::Route,
             ip_options: IpOptions::Filter,
             sloppy_tcp: false,
+            sloppy_sctp: false,
             keep_quiescent_templates: false,
         };
         let mut lab = Self {

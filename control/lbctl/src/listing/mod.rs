@@ -210,6 +210,7 @@ fn protocol_number(name: &str) -> u8 {
     match name {
         "TCP" => 6,
         "UDP" => 17,
+        "SCTP" => 132,
         _ => u8::MAX,
     }
 }

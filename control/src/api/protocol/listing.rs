@@ -13,7 +13,7 @@ pub struct Services {
 /// A service in a listing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceView {
-    /// `"TCP"` or `"UDP"`.
+    /// `"TCP"`, `"UDP"` or `"SCTP"`.
     pub protocol: String,
     /// VIP.
     pub address: String,
@@ -102,7 +102,7 @@ pub struct Connections {
 /// A connection in the dump; addresses as `"a.b.c.d:port"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionView {
-    /// `"TCP"` or `"UDP"`.
+    /// `"TCP"`, `"UDP"` or `"SCTP"`.
     pub protocol: String,
     /// `"ESTABLISHED"` and so on.
     pub state: String,

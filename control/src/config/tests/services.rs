@@ -17,7 +17,10 @@ fn where_a_service_listens_must_be_plain() {
             "[[service]]\nlisten = \"tcp://192.168.10.100\"",
             "2: listen: expected VIP:PORT, found \"192.168.10.100\" without a port",
         ),
-        ("[[service]]\nlisten = \"sctp://192.168.10.100:80\"", "2: not supported yet: SCTP"),
+        (
+            "[[service]]\nlisten = \"dccp://192.168.10.100:80\"",
+            "2: listen: expected tcp://VIP:PORT, udp://VIP:PORT or sctp://VIP:PORT, found \"dccp://192.168.10.100:80\"",
+        ),
         (
             "[[service]]\nlisten = \"tcp://[2001:db8::1]:80\"",
             "2: listen: no port towards clients has an IPv6 address; add one to the addresses of one with side = \"vip\" or \"both\"",
@@ -112,8 +115,9 @@ fn settings_of_services_that_are_wrong_are_named_where_they_stand() {
         "4: One-Packet Scheduling is only for UDP virtual services",
     );
     expect("one_packet = 1", "3: one_packet: expected true or false, found a number");
-    let known =
-        "none, tcp, syn_sent, syn_recv, tcp_fin, time_wait, close, close_wait, last_ack, listen, synack, udp";
+    let known = "none, tcp, syn_sent, syn_recv, tcp_fin, time_wait, close, close_wait, last_ack, listen, synack, udp, \
+         sctp_none, sctp_init1, sctp_init, sctp_c_sent, sctp_c_replied, sctp_c_wait, \
+         sctp_cookie, sctp_c_echoed, sctp, sctp_s_sent, sctp_s_received, sctp_s_ack_sent, sctp_rejected, sctp_closed";
     expect("timeouts = { open = 5 }", &format!("3: unknown state \"open\" (known: {known})"));
     expect("timeouts = { tcp = 5, established = 6 }", "3: tcp: given twice");
     expect("timeouts = { tcp = 0 }", "3: timeouts: tcp: expected a number from 1 to 2678400, found 0");

@@ -147,11 +147,12 @@ pub fn del_real_line(service: &ServiceKey, endpoint: SocketAddr) -> String {
 }
 
 fn service_option(key: &ServiceKey) -> String {
-    let letter = match key.protocol {
-        Protocol::Tcp => 't',
-        Protocol::Udp => 'u',
+    let option = match key.protocol {
+        Protocol::Tcp => "-t",
+        Protocol::Udp => "-u",
+        Protocol::Sctp => "--sctp-service",
     };
-    format!("-{letter} {}", Listener::from(key))
+    format!("{option} {}", Listener::from(key))
 }
 
 /// Each line with its number, from 1; those that are blank, or a comment from `#` on, are left out.
@@ -214,6 +215,7 @@ pub fn added_service(line: &str) -> Option<ServiceKey> {
         let protocol = match &*name {
             "-t" | "--tcp-service" => Protocol::Tcp,
             "-u" | "--udp-service" => Protocol::Udp,
+            "--sctp-service" => Protocol::Sctp,
             _ => continue,
         };
         return options::service(protocol, words.value(&name).ok()?).ok();

@@ -68,6 +68,7 @@ impl<'a> Options<'a> {
             "-u" | "--udp-service" => {
                 once(&mut self.service, name, service(Protocol::Udp, words.value(name)?)?)
             }
+            "--sctp-service" => once(&mut self.service, name, service(Protocol::Sctp, words.value(name)?)?),
             "-r" | "--real-server" => {
                 let text = words.value(name)?;
                 let real = addresses::real(text).map_err(|fault| explained(&fault, text))?;
@@ -172,7 +173,7 @@ impl<'a> Options<'a> {
         if let Some((name, _)) = of_real.into_iter().find(|(_, given)| *given) {
             return Err(format!("{name} is an option of a real (-a), not of a service ({command})"));
         }
-        self.service.ok_or_else(|| format!("{command} needs a service: -t VIP:PORT or -u VIP:PORT"))
+        self.service.ok_or_else(|| format!("{command} needs a service: -t, -u or --sctp-service VIP:PORT"))
     }
 
     /// The first option that is there and sets something of a service.
@@ -229,7 +230,7 @@ impl<'a> Options<'a> {
             return Err(format!("{name} is an option of a service (-A), not of a real ({command})"));
         }
         let needs = |what: &str| format!("{command} needs {what}");
-        let service = self.service.ok_or_else(|| needs("a service: -t VIP:PORT or -u VIP:PORT"))?;
+        let service = self.service.ok_or_else(|| needs("a service: -t, -u or --sctp-service VIP:PORT"))?;
         let real = self.real.as_ref().ok_or_else(|| needs("a real: -r RIP[:PORT]"))?;
         Ok((service, real.of(&service)))
     }
@@ -247,7 +248,7 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
     }
 }
 
-/// The service of `-t` or `-u`.
+/// The service of `-t`, `-u` or `--sctp-service`.
 pub(super) fn service(protocol: Protocol, text: &str) -> Result<ServiceKey, String> {
     let listener = addresses::service(text).map_err(|fault| explained(&fault, text))?;
     Ok(listener.of(protocol))

@@ -200,7 +200,7 @@ fn faulty_lines_say_what_is_wrong() {
         ("-a -t 10.0.0.1:80 -r 10.0.0.7 --masquerading=yes", "--masquerading takes no value, found \"yes\""),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7 -mé", "unknown option \"-é\""),
         ("-Z -t 10.0.0.1:80", "expected -A, -a or --set, found \"-Z\""),
-        ("-A", "-A needs a service: -t VIP:PORT or -u VIP:PORT"),
+        ("-A", "-A needs a service: -t, -u or --sctp-service VIP:PORT"),
         ("-A -t", "-t needs a value"),
         ("-A -t 10.0.0.1", "expected VIP:PORT, found \"10.0.0.1\" without a port"),
         ("-A -t 10.0.0.1:80 -t 10.0.0.1:81", "-t: given twice"),
@@ -240,7 +240,8 @@ fn faulty_lines_say_what_is_wrong() {
         (
             "-A -t 10.0.0.1:80 --timeouts open=5",
             "--timeouts: unknown state \"open\" (known: none, tcp, syn_sent, syn_recv, tcp_fin, time_wait, close, \
-             close_wait, last_ack, listen, synack, udp)",
+             close_wait, last_ack, listen, synack, udp, sctp_none, sctp_init1, sctp_init, sctp_c_sent, sctp_c_replied, sctp_c_wait, \
+             sctp_cookie, sctp_c_echoed, sctp, sctp_s_sent, sctp_s_received, sctp_s_ack_sent, sctp_rejected, sctp_closed)",
         ),
         (
             "-A -t 10.0.0.1:80 --timeouts tcp=2678401",
@@ -260,7 +261,8 @@ fn faulty_lines_say_what_is_wrong() {
         ("-e -t 10.0.0.1:80 -r 10.0.0.7", "-e needs -m (masquerading)"),
         ("-A -t 10.0.0.1:80 --pe sip", "not supported yet: --pe (persistence engine)"),
         ("-A -f 7 -s rr", "not supported yet: -f (firewall mark)"),
-        ("-A --sctp-service 10.0.0.1:80", "not supported yet: SCTP"),
+        ("-A --sctp-service 10.0.0.1:80 -u 10.0.0.1:80", "-u: given twice"),
+        ("-A --sctp-service 10.0.0.1", "expected VIP:PORT, found \"10.0.0.1\" without a port"),
         ("-A -f 7 -6 -s rr", "not supported yet: -f (firewall mark)"),
         ("-A -6 -f 7 -s rr", "not supported yet: -6 (firewall mark of IPv6)"),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7:80 -b", "not supported yet: -b (full NAT)"),
@@ -280,7 +282,7 @@ fn faulty_lines_say_what_is_wrong() {
             "expected an address as 10.0.0.7 or [2001:db8::7], found \"web7\" (a name: save numbers, with ipvsadm-save -n or \
              ipvsadm -Sn)",
         ),
-        ("-a -r 10.0.0.7 -m", "-a needs a service: -t VIP:PORT or -u VIP:PORT"),
+        ("-a -r 10.0.0.7 -m", "-a needs a service: -t, -u or --sctp-service VIP:PORT"),
         ("-a -t 10.0.0.1:80 -m", "-a needs a real: -r RIP[:PORT]"),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7", "-a needs -m (masquerading)"),
         ("-a -t 10.0.0.1:80 -r 10.0.0.7 -g", "not supported yet: -g (direct routing)"),

@@ -1,9 +1,17 @@
 use super::*;
+use crate::connection::{Timeouts, Transport};
+use crate::names::ids::Protocol;
+use crate::names::time::Tick;
 use crate::wire::sctp::{CHUNK_HEADER, HEADER, Packet, chunk_type};
 use Direction::{Forward, Reverse};
 
 /// The kernel's states, in its order.
 const KERNELS: [State; 14] = [NO, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL];
+
+/// The state that a client's packet leads to that opens a connection, if it does.
+fn first(event: Event, sloppy: bool) -> Option<State> {
+    opens(event, sloppy).then(|| after(State::first(Transport::Sctp(event)), Forward, event))
+}
 
 /// What the kernel does, told another way than by lists: by what a state is.
 fn expected(state: State, direction: Direction, event: Event) -> State {
@@ -53,7 +61,7 @@ fn every_packet_leads_where_the_kernel_is_led() {
     for direction in [Forward, Reverse] {
         for event in Event::ALL {
             for state in KERNELS {
-                let after = state.after(direction, event);
+                let after = after(state, direction, event);
                 let told = expected(state, direction, event);
                 assert_eq!(after.shown(), told, "{state:?}, {direction:?}, {event:?}");
             }
@@ -63,13 +71,13 @@ fn every_packet_leads_where_the_kernel_is_led() {
 
 #[test]
 fn no_word_of_the_real_leaves_a_connection_one_sided_and_none_else_begins_so() {
-    for state in State::ALL {
+    for state in ALL {
         for event in Event::ALL {
-            let reals = state.after(Reverse, event);
+            let reals = after(state, Reverse, event);
             assert!(!reals.is_one_sided(), "{state:?}, {event:?}");
-            assert_eq!(reals, state.shown().after(Reverse, event), "{state:?}, {event:?}");
-            let clients = state.after(Forward, event);
-            assert_eq!(clients.shown(), state.shown().after(Forward, event).shown(), "{state:?}, {event:?}");
+            assert_eq!(reals, after(state.shown(), Reverse, event), "{state:?}, {event:?}");
+            let clients = after(state, Forward, event);
+            assert_eq!(clients.shown(), after(state.shown(), Forward, event).shown(), "{state:?}, {event:?}");
             assert!(!clients.is_one_sided() || state == NO || state.is_one_sided(), "{state:?}, {event:?}");
             let proves = clients.is_proven() && !state.is_proven();
             assert!(!proves || state == CE, "{state:?}, {event:?}: the client proves nothing alone");
@@ -81,12 +89,11 @@ fn no_word_of_the_real_leaves_a_connection_one_sided_and_none_else_begins_so() {
 #[test]
 fn a_client_alone_gets_nowhere() {
     for sloppy in [false, true] {
-        let mut reached: Vec<_> =
-            Event::ALL.iter().filter_map(|event| State::first(*event, sloppy)).collect();
+        let mut reached: Vec<_> = Event::ALL.iter().filter_map(|event| first(*event, sloppy)).collect();
         let mut index = 0;
         while index < reached.len() {
             for event in Event::ALL {
-                let next = reached[index].after(Forward, event);
+                let next = after(reached[index], Forward, event);
                 if !reached.contains(&next) {
                     reached.push(next);
                 }
@@ -102,27 +109,28 @@ fn a_client_alone_gets_nowhere() {
 #[test]
 fn only_init_opens_a_connection_and_all_but_abort_where_that_is_set() {
     for event in Event::ALL {
-        let strictly = State::first(event, false);
+        let strictly = first(event, false);
         assert_eq!(strictly, (event == Event::Init).then_some(I1), "{event:?}");
-        let sloppily = State::first(event, true).map(State::shown);
+        let sloppily = first(event, true).map(State::shown);
         assert_eq!(sloppily, (event != Event::Abort).then(|| expected(NO, Forward, event)), "{event:?}");
     }
-    assert_eq!(State::first(Event::Data, true), Some(EC));
-    assert_eq!(EC.after(Forward, Event::Data), EC);
-    assert_eq!(EC.after(Reverse, Event::Data), ES);
-    assert_eq!(EC.after(Forward, Event::Shutdown), RC);
-    assert_eq!(RC.after(Reverse, Event::ShutdownAck), SA);
+    assert_eq!(first(Event::Data, true), Some(EC));
+    assert_eq!(after(EC, Forward, Event::Data), EC);
+    assert_eq!(after(EC, Reverse, Event::Data), ES);
+    assert_eq!(after(EC, Forward, Event::Shutdown), RC);
+    assert_eq!(after(RC, Reverse, Event::ShutdownAck), SA);
 }
 
 #[test]
 fn a_state_is_of_the_kernels_or_shown_and_timed_as_one() {
-    for (index, state) in State::ALL.into_iter().enumerate() {
-        assert_eq!((state as usize, State::of_bits(index as u8)), (index, state));
-        assert_eq!(State::of_bits(index as u8 | 0xf0), state, "higher bits are not its");
+    let timeouts = Timeouts::default();
+    for (index, state) in ALL.into_iter().enumerate() {
+        assert_eq!((state as usize, State::of_index(16 + index)), (16 + index, state));
+        assert_eq!(State::of_index(16 + index | 0xe0), state, "higher bits are not its");
         assert_eq!(KERNELS.contains(&state), state.shown() == state);
-        assert_eq!(state.name(), state.shown().name());
-        assert_eq!(state.timeout_seconds(), state.shown().timeout_seconds());
-        assert_eq!(state.timeout_ticks(), state.timeout_seconds() * Tick::PER_SECOND);
+        assert_eq!((state.name(), state.protocol()), (state.shown().name(), Protocol::Sctp));
+        assert_eq!(timeout_seconds(state), timeout_seconds(state.shown()));
+        assert_eq!(timeouts.ticks(state), timeout_seconds(state) * Tick::PER_SECOND);
         assert_eq!(state.is_active(), state.shown() == ES);
         let kinds = [state.is_half_open(), state.is_proven(), state.is_one_sided(), matches!(state, RJ | CL)];
         assert_eq!(kinds.into_iter().filter(|is| *is).count(), 1, "{state:?}");
@@ -172,8 +180,8 @@ impl Replay {
         let event = Packet::parse(&bytes).unwrap().event();
         let opens_anew = |state: State| state.is_closing() && direction == Forward && event == Event::Init;
         self.connection = match self.connection {
-            Some(state) if !opens_anew(state) => Some(state.after(direction, event)),
-            _ if direction == Forward => State::first(event, self.sloppy),
+            Some(state) if !opens_anew(state) => Some(after(state, direction, event)),
+            _ if direction == Forward => first(event, self.sloppy),
             other => other,
         };
     }
@@ -187,7 +195,7 @@ impl Replay {
         };
         self.packet(direction, chunk.trim());
         // A moment has passed since the packet, and the rest of the second is cut off.
-        let found = self.connection.map(|state| (minutes(state.timeout_seconds() - 1), state.name()));
+        let found = self.connection.map(|state| (minutes(timeout_seconds(state) - 1), state.name()));
         let words: Option<Vec<_>> = entry.map(|entry| entry.split_whitespace().collect());
         let listed = words.map(|words| (words[0].to_owned(), words[1]));
         assert_eq!(found.as_ref().map(|(left, name)| (left.clone(), *name)), listed, "{rest}");

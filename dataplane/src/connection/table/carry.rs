@@ -3,7 +3,6 @@
 use super::entry::WAYS;
 use super::{Entry, New, REGION, Slot, Table};
 use crate::connection::family::Family;
-use crate::connection::row::is_state_of;
 use crate::connection::{Clock, Copied, NotImported};
 use crate::counters::WorkerCounters;
 use crate::names::ids::RealId;
@@ -61,7 +60,7 @@ impl<F: Family> Table<F> {
         counters: &WorkerCounters,
     ) -> Result<Slot, NotImported> {
         let &Copied { protocol, state, ticks_left, client, real, port, next_hop } = copied;
-        let key = F::key(client, protocol).filter(|_| is_state_of(protocol, state));
+        let key = F::key(client, protocol).filter(|_| state.protocol() == protocol);
         let key = key.ok_or(NotImported::Malformed)?;
         let timeout = clock.timeouts(real).ticks(state);
         let ticks_left = ticks_left.min(timeout);

@@ -1,14 +1,15 @@
 //! How many connections a real has, by kind of state.
 
 use super::Entry;
+use super::entry::state_index;
 use crate::connection::State;
 use crate::connection::family::Family;
 use crate::counters::{Records, StateGauges, WorkerCounters, note_count};
 use crate::names::ids::{REAL_IDS, RealId};
 
-/// What a connection adds to its real's gauges, by the four bits of its state.
-const GAUGES: [u64; State::ROWS] = {
-    let mut gauges = [StateGauges::NONE; State::ROWS];
+/// What a connection adds to its real's gauges, by its state.
+const GAUGES: [u64; State::COUNT] = {
+    let mut gauges = [StateGauges::NONE; State::COUNT];
     let mut index = 0;
     while index < State::COUNT {
         let state = State::ALL[index];
@@ -46,14 +47,19 @@ pub(super) fn count_new(counters: &WorkerCounters, real: RealId, state: State) {
 /// Takes a connection off the counts.
 #[inline(always)]
 pub(super) fn uncount<F: Family>(counters: &WorkerCounters, entry: Entry<F>) {
-    uncount_at(counters.reals(), counters, entry);
+    uncount_at::<F, true>(counters.reals(), counters, entry);
 }
 
-/// As [`uncount`], for a caller with many, which has looked up the reals' counters once.
+/// As [`uncount`], for a caller with many, which has looked up the reals' counters once, and knows whether there may be
+/// SCTP among them.
 #[inline(always)]
-pub(super) fn uncount_at<F: Family>(records: &Records, counters: &WorkerCounters, entry: Entry<F>) {
+pub(super) fn uncount_at<F: Family, const SCTP: bool>(
+    records: &Records,
+    counters: &WorkerCounters,
+    entry: Entry<F>,
+) {
     let of_real = &records[entry.real_index()];
-    of_real.states.subtract(GAUGES[entry.key as usize % State::ROWS]);
+    of_real.states.subtract(GAUGES[state_index::<SCTP>(entry.key)]);
     of_real.total.subtract(1);
     counters.note_ended(of_real, entry.real());
 }

@@ -130,6 +130,8 @@ pub struct Table<F: Family = V4> {
     buckets: HugeSlice<Bucket>,
     rests: F::Rests,
     ports: Ports,
+    /// Whether there has ever been a connection of SCTP's.
+    has_sctp: bool,
     hash_key: HashKey,
     capacity: usize,
     nearly_full: usize,
@@ -156,6 +158,7 @@ impl<F: Family> Table<F> {
             buckets,
             rests: F::Rests::new(extent.most(), huge)?,
             ports: Ports::new(extent.most())?,
+            has_sctp: false,
             hash_key: HashKey { multiplier: hash_key.multiplier | 1, ..hash_key },
             capacity,
             nearly_full: capacity - capacity / 8,

@@ -6,7 +6,7 @@ use super::{ClientKey, Entry, Hash, Home, New, REGION, Slot, Table, region_of};
 use crate::connection::Clock;
 use crate::connection::family::{Family, Rests};
 use crate::counters::WorkerCounters;
-use crate::names::ids::RealId;
+use crate::names::ids::{Protocol, RealId};
 use crate::names::time::Tick;
 use memory::equal_under_mask;
 use std::cmp::{Ordering, Reverse};
@@ -105,6 +105,7 @@ impl<F: Family> Table<F> {
         clock: Clock<'_>,
         counters: &WorkerCounters,
     ) -> Result<Slot, NoRoom> {
+        self.has_sctp |= new.state.protocol() == Protocol::Sctp;
         let places = self.places(hash);
         if self.free_slot(&places[..1]).is_none() {
             self.expire_in(places[0], clock, counters);
@@ -175,7 +176,8 @@ impl<F: Family> Table<F> {
     }
 
     /// Makes an entry as [`insert`](Self::insert) does, where room for it has been found: nothing may have been
-    /// done to the table since.
+    /// done to the table since. It is of TCP or UDP: those of SCTP are told to the table as they are
+    /// [inserted](Self::insert_beside).
     #[inline(always)]
     pub fn insert_at_home(
         &mut self,
@@ -184,6 +186,7 @@ impl<F: Family> Table<F> {
         tick: Tick,
         counters: &WorkerCounters,
     ) {
+        debug_assert!(new.state.protocol() != Protocol::Sctp);
         self.fill(slot, false, new, tick, counters);
     }
 

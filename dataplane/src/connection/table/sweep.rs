@@ -1,6 +1,6 @@
 //! Passing over the table to take dead entries out.
 
-use super::entry::{AWAY, Bucket, SPILL_MASK, WAYS};
+use super::entry::{AWAY, Bucket, SPILL_MASK, WAYS, state_index};
 use super::gauges::uncount_at;
 use super::{Entry, Table};
 use crate::connection::Clock;
@@ -16,26 +16,38 @@ const STRETCH: usize = u32::BITS as usize / WAYS;
 impl<F: Family> Table<F> {
     /// Examines the next `buckets` buckets and takes dead entries out. Returns how many.
     pub fn sweep(&mut self, buckets: usize, clock: Clock<'_>, counters: &WorkerCounters) -> usize {
-        if clock.is_one_for_all() {
-            self.sweep_by(buckets, clock, counters, |keys, _| {
-                keys.map(|key| clock.usual().ticks_of_bits(key as u8))
-            })
-        } else {
-            self.sweep_by(buckets, clock, counters, |keys, values| {
+        if !clock.is_one_for_all() {
+            self.sweep_by::<true>(buckets, clock, counters, |keys, values| {
                 let limit = |way| {
                     let entry: Entry = Entry { key: keys[way], value: values[way], rest: () };
-                    clock.timeouts(entry.real()).ticks_of_bits(keys[way] as u8)
+                    clock.timeouts(entry.real()).ticks_of_index(state_index::<true>(keys[way]))
                 };
                 std::array::from_fn(limit)
             })
+        } else if self.has_sctp {
+            self.sweep_with_usual::<true>(buckets, clock, counters)
+        } else {
+            self.sweep_with_usual::<false>(buckets, clock, counters)
         }
     }
 
+    /// As [`sweep`](Self::sweep), where all reals' connections have the same timeouts.
+    fn sweep_with_usual<const SCTP: bool>(
+        &mut self,
+        buckets: usize,
+        clock: Clock<'_>,
+        counters: &WorkerCounters,
+    ) -> usize {
+        self.sweep_by::<SCTP>(buckets, clock, counters, |keys, _| {
+            keys.map(|key| clock.usual().ticks_of_index(state_index::<SCTP>(key)))
+        })
+    }
+
     /// As [`sweep`](Self::sweep), where `limits` gives the timeouts, in ticks, of a bucket's entries by their keys and
-    /// values. It is called once a turn and not inlined there, for its loop needs all registers: one instruction fewer
-    /// for each entry.
+    /// values, and `SCTP` says whether there may be any. It is called once a turn and not inlined there, for its loop
+    /// needs all registers: one instruction fewer for each entry.
     #[inline(never)]
-    fn sweep_by(
+    fn sweep_by<const SCTP: bool>(
         &mut self,
         buckets: usize,
         clock: Clock<'_>,
@@ -59,7 +71,7 @@ impl<F: Family> Table<F> {
             }
             examined += u64::from(all_taken.count_ones());
             expired += all_dead.count_ones() as usize;
-            self.vacate_all(first, first + stretch, all_dead, counters);
+            self.vacate_all::<SCTP>(first, first + stretch, all_dead, counters);
         }
         self.live -= expired;
         counters.entries_swept.add(examined);
@@ -69,7 +81,13 @@ impl<F: Family> Table<F> {
 
     /// Takes out these entries of the buckets from `first` to before `end`: a bit for each way.
     #[inline(always)]
-    fn vacate_all(&mut self, first: usize, end: usize, mut entries: u32, counters: &WorkerCounters) {
+    fn vacate_all<const SCTP: bool>(
+        &mut self,
+        first: usize,
+        end: usize,
+        mut entries: u32,
+        counters: &WorkerCounters,
+    ) {
         let words: &mut [u64] = bytemuck::cast_slice_mut(&mut self.buckets[first..end]);
         let records = counters.reals();
         let mut away = 0;
@@ -86,7 +104,7 @@ impl<F: Family> Table<F> {
             let entry: Entry<F> = Entry { key: words[key], value, rest: F::Rest::default() };
             words[key] &= SPILL_MASK;
             words[key + WAYS] = 0;
-            uncount_at(records, counters, entry);
+            uncount_at::<F, SCTP>(records, counters, entry);
         }
         // Few. Each is taken off the counts of its home as well.
         while away != 0 {

@@ -57,7 +57,7 @@ impl<F: Family> Words<'_, F> {
     #[inline(always)]
     pub fn set_state(self, probed: Probed, state: State) {
         let key = &self.words[probed.0 as usize];
-        key.set(key.get() & !STATE_MASK | state as u64);
+        key.set(key.get() & !STATE_MASK | state as u64 & STATE_MASK);
     }
 
     /// Brings a bucket close, and the rests of its keys.

@@ -1,5 +1,5 @@
-use super::super::examples::{CLIENT_MAC, OUR_MAC, frame};
-use super::super::{ipv4, udp};
+use super::super::examples::{CLIENT_MAC, OUR_MAC, frame, sctp_packet};
+use super::super::{ipv4, sctp, udp};
 use super::*;
 use etherparse::{Icmpv6Type, IpFragOffset, Ipv6FragmentHeader, Ipv6RawExtHeader, PacketBuilder};
 use proptest::prelude::*;
@@ -22,6 +22,10 @@ fn packet(protocol: Protocol, from: SocketAddrV6, to: SocketAddrV6, data: &[u8])
     match protocol {
         Protocol::Tcp => builder.tcp(from.port(), to.port(), 1, 1000).write(&mut bytes, data).unwrap(),
         Protocol::Udp => builder.udp(from.port(), to.port()).write(&mut bytes, data).unwrap(),
+        Protocol::Sctp => {
+            let packet = sctp_packet([from.port(), to.port()], data);
+            builder.write(&mut bytes, sctp::PROTOCOL_NUMBER.into(), &packet).unwrap();
+        }
     }
     bytes
 }
@@ -75,13 +79,18 @@ fn a_routers_error_about_a_reply_reaches_the_real() {
 
 #[test]
 fn a_reals_error_about_a_request_reaches_the_client() {
-    let request = |to| packet(Protocol::Tcp, CLIENT, to, &[7; 90]);
-    for length in [48, 49, 58, 59, 60, 61, 80, 1232] {
-        let bytes = error(&request(REAL), length, *REAL.ip(), *CLIENT.ip());
-        assert_eq!(quote_in(&bytes), about(Protocol::Tcp, CLIENT, REAL), "{length} bytes");
-        let mut frame = frame(&bytes);
-        assert!(translate(&mut frame, Some(*VIP.ip()), None, None, Some(VIP)));
-        assert_eq!(frame.bytes(), error(&request(VIP), length, *VIP.ip(), *CLIENT.ip()), "{length} bytes");
+    // SCTP's checksum is quoted from the 12th byte of its header on.
+    let lengths = [[48, 49, 58, 59, 60, 61, 80, 1232], [48, 52, 53, 58, 60, 61, 80, 1232]];
+    for (protocol, lengths) in [Protocol::Tcp, Protocol::Sctp].into_iter().zip(lengths) {
+        let request = |to| packet(protocol, CLIENT, to, &[7; 90]);
+        for length in lengths {
+            let bytes = error(&request(REAL), length, *REAL.ip(), *CLIENT.ip());
+            assert_eq!(quote_in(&bytes), about(protocol, CLIENT, REAL), "{length} bytes");
+            let mut frame = frame(&bytes);
+            assert!(translate(&mut frame, Some(*VIP.ip()), None, None, Some(VIP)));
+            let sent = error(&request(VIP), length, *VIP.ip(), *CLIENT.ip());
+            assert_eq!(frame.bytes(), sent, "{length} bytes");
+        }
     }
 }
 
@@ -122,7 +131,7 @@ fn wrong_checksums_stay_wrong() {
 }
 
 #[test]
-fn what_is_not_the_start_of_tcp_or_udp_is_left_alone() {
+fn what_is_not_the_start_of_tcp_udp_or_sctp_is_left_alone() {
     let datagram = packet(Protocol::Udp, VIP, CLIENT, b"some data");
     let about_packet = |quoted: &[u8]| error(quoted, 1232, *CLIENT.ip(), *VIP.ip());
     let with = |number: u8, headers: &[u8]| about_packet(&with_headers(datagram.clone(), number, headers));
@@ -149,7 +158,7 @@ fn what_is_not_the_start_of_tcp_or_udp_is_left_alone() {
         changed(message, 136),
         changed(header, 0x45),
         changed(header + ipv6::field::NEXT_HEADER, ipv6::ICMP),
-        changed(header + ipv6::field::NEXT_HEADER, 132),
+        changed(header + ipv6::field::NEXT_HEADER, 33),
         changed(ethernet::HEADER + ipv6::field::NEXT_HEADER, ipv4::ICMP),
         with(44, &part(17, 1, false)),
         with(43, &[17, 0, 0, 1, 0, 0, 0, 0]),

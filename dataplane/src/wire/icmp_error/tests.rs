@@ -54,6 +54,30 @@ fn a_reals_error_about_a_request_reaches_the_client() {
     }
 }
 
+/// As far as it is quoted: of the checksum too, from the 12th byte of the header on.
+#[test]
+fn a_quoted_sctp_packet_gets_the_checksum_that_its_receiver_sent() {
+    let packet = |from: SocketAddrV4, to: SocketAddrV4| {
+        let bytes = sctp_packet([from.port(), to.port()], &[7; 90]);
+        raw(from.ip().octets(), to.ip().octets(), sctp::PROTOCOL_NUMBER, &bytes)
+    };
+    for length in [28, 32, 35, 60, 576] {
+        let bytes = error(&packet(CLIENT, REAL), length, *REAL.ip(), *CLIENT.ip());
+        assert_eq!(quoted(&bytes).map(|quoted| quoted.protocol), Some(Protocol::Sctp), "{length} bytes");
+        let mut frame = frame(&bytes);
+        assert!(translate(&mut frame, Some(*VIP.ip()), None, None, Some(VIP)));
+        let sent = error(&packet(CLIENT, VIP), length, *VIP.ip(), *CLIENT.ip());
+        assert_eq!(frame.bytes(), sent, "{length} bytes");
+    }
+    let first = with_header(packet(CLIENT, REAL), |header| header.more_fragments = true);
+    let mut frame = frame(&error(&first, 60, *REAL.ip(), *CLIENT.ip()));
+    assert!(translate(&mut frame, Some(*VIP.ip()), None, None, Some(VIP)));
+    assert!(checksums_are_right(frame.bytes()));
+    let header = &frame.bytes()[TRANSPORT..][..sctp::HEADER];
+    assert_eq!(header[2..4], VIP.port().to_be_bytes());
+    assert_eq!(header[8..], first[ethernet::HEADER + 20 + 8..][..4], "how long the packet was is not known");
+}
+
 #[test]
 fn no_udp_checksum_stays_none() {
     let mut datagram = udp(VIP, CLIENT, b"data");
@@ -82,7 +106,7 @@ fn wrong_checksums_stay_wrong() {
 }
 
 #[test]
-fn what_is_not_the_start_of_tcp_or_udp_is_left_alone() {
+fn what_is_not_the_start_of_tcp_udp_or_sctp_is_left_alone() {
     let good = udp(VIP, CLIENT, b"data");
     let changed = |change: fn(&mut etherparse::Ipv4Header)| {
         error(&with_header(good.clone(), change), 576, *CLIENT.ip(), *VIP.ip())
@@ -105,7 +129,7 @@ fn what_is_not_the_start_of_tcp_or_udp_is_left_alone() {
         of_kind(0),
         changed(|header| header.fragment_offset = 1u16.try_into().unwrap()),
         changed(|header| header.protocol = 1.into()),
-        changed(|header| header.protocol = 132.into()),
+        changed(|header| header.protocol = 33.into()),
         error(&good, 27, *CLIENT.ip(), *VIP.ip()),
         error(&good, 19, *CLIENT.ip(), *VIP.ip()),
         error(&good, 0, *CLIENT.ip(), *VIP.ip()),

@@ -235,7 +235,8 @@ impl<V: Plain> Opening<V> {
     const fn first_state(&self) -> State {
         match self.protocol {
             Protocol::Tcp => const { State::first(Transport::Tcp(TcpEvent::Syn)) },
-            Protocol::Udp => const { State::first(Transport::Udp) },
+            // Nothing else is plain.
+            Protocol::Udp | Protocol::Sctp => const { State::first(Transport::Udp) },
         }
     }
 }

@@ -27,9 +27,9 @@ pub(in crate::worker) fn decrement_ttl(bytes: &mut [u8]) {
     store(bytes, at::HEADER_CHECKSUM, checksum::adjust(check, checksum::TTL_DELTA));
 }
 
-/// Translates a fragment other than the first, which has no ports and no transport checksum: one address
-/// and one off the TTL, with the header checksum.
-pub(in crate::worker) fn translate_later_fragment(bytes: &mut [u8], direction: Direction, rewrite: &Rewrite) {
+/// Translates one address, and takes one off the TTL, with the header checksum. That is all of a fragment other than
+/// the first, which has neither ports nor a transport checksum, and all that covers the addresses in an SCTP packet.
+pub(in crate::worker) fn translate_address(bytes: &mut [u8], direction: Direction, rewrite: &Rewrite) {
     let index = direction as usize;
     let address = at::DESTINATION - 4 * index;
     bytes[address..address + 4].copy_from_slice(&rewrite.becomes(direction).to_le_bytes()[..4]);
@@ -98,12 +98,8 @@ pub(in crate::worker) fn translate_v6(
     adjust_transport(bytes, transport, check_at, rewrite.transport_delta(direction));
 }
 
-/// As [`translate_later_fragment`], for IPv6.
-pub(in crate::worker) fn translate_later_fragment_v6(
-    bytes: &mut [u8],
-    direction: Direction,
-    rewrite: &RewriteV6,
-) {
+/// As [`translate_address`], for IPv6.
+pub(in crate::worker) fn translate_address_v6(bytes: &mut [u8], direction: Direction, rewrite: &RewriteV6) {
     let (address, _) = rewrite.becomes(direction);
     bytes[at6::ADDRESSES[1 - direction as usize]..][..16].copy_from_slice(&address.to_le_bytes());
     decrement_hop_limit(bytes);
@@ -198,7 +194,7 @@ mod tests {
             let is_of_it = direction == Direction::Reverse || !removed;
             prop_assert_eq!(rewrite.has(direction, V4::fields(&head, direction)), is_of_it);
             prop_assert_eq!(rewrite.matches(direction, endpoint_bits(far)), is_of_it);
-            let check_at = at::TRANSPORT + checksum::offset_in(protocol);
+            let check_at = at::TRANSPORT + checksum::offset_in(protocol).unwrap();
             let mut expected = head;
             translate(&mut expected, at::TRANSPORT, check_at, direction, &rewrite);
             let before = V4::fields(&head, direction);
@@ -234,7 +230,7 @@ mod tests {
                 (Protocol::Udp, checksum::adjust_udp(check, delta)),
             ] {
                 let mut bytes = [1; HEAD];
-                let check_at = at::TRANSPORT + checksum::offset_in(protocol);
+                let check_at = at::TRANSPORT + checksum::offset_in(protocol).unwrap();
                 store(&mut bytes, check_at, check);
                 adjust_transport(&mut bytes, at::TRANSPORT, check_at, delta);
                 prop_assert_eq!(load(&bytes, check_at), expected);

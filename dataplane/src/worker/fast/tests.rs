@@ -92,6 +92,7 @@ fn snapshot() -> Snapshot {
         unmatched: Unmatched::Drop,
         ip_options: IpOptions::Filter,
         sloppy_tcp: false,
+        sloppy_sctp: false,
         keep_quiescent_templates: false,
     })
 }
@@ -128,6 +129,7 @@ fn packet(
             let segment = builder.tcp(from.port(), to.port(), 7, 1000);
             if flags == SYN { segment.syn() } else { segment.ack(1) }.write(&mut bytes, &payload)
         }
+        Protocol::Sctp => unreachable!("it is never plain"),
     }
     .unwrap();
     bytes

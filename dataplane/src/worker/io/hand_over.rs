@@ -47,9 +47,9 @@ struct Claimed {
     source: SocketAddr,
     destination: SocketAddr,
     is_fragment: bool,
-    /// Whether every NIC's hash can find its queue: sound and not a fragment, without options or extension headers,
-    /// with a whole transport header. Any other is in the wrong queue by no fault of the device: a flood of such must
-    /// not make steering look broken.
+    /// Whether every NIC's hash can find its queue: TCP or UDP, sound and not a fragment, without options or extension
+    /// headers, with a whole transport header. Any other is in the wrong queue by no fault of the device: a flood of
+    /// such must not make steering look broken.
     by_ports: bool,
 }
 
@@ -170,6 +170,7 @@ fn claim(frame: &impl Frame, arrival: InterfaceId, snapshot: &Snapshot) -> Optio
         Direction::Forward => (source, None),
         Direction::Reverse => (destination, protocol.map(|protocol| (protocol, source))),
     };
+    let by_ports = by_ports && protocol != Some(Protocol::Sctp);
     Some(Claim { client, direction, far: far.filter(|_| !is_fragment), by_ports })
 }
 

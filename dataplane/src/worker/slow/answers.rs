@@ -76,6 +76,7 @@ impl Said {
 }
 
 impl<F: Frame> Slow<'_, F> {
+    /// Says that there is no such connection: by RST in TCP, by ABORT or what answers the packet instead in SCTP.
     pub(in crate::worker) fn answer_with_reset(&mut self, frame: &mut F, reason: DropReason) -> Judged {
         let limit = self.limits.on(self.arrival).reset(reason);
         if !limit.take(self.now) {
@@ -83,8 +84,8 @@ impl<F: Frame> Slow<'_, F> {
             return Err(reason);
         }
         let answered = match version_of(frame) {
-            IpVersion::Four => answer::tcp_reset(frame),
-            IpVersion::Six => answer6::tcp_reset(frame),
+            IpVersion::Four => answer::tcp_reset(frame) || answer::sctp_abort(frame),
+            IpVersion::Six => answer6::tcp_reset(frame) || answer6::sctp_abort(frame),
         };
         if !answered {
             limit.give_back();

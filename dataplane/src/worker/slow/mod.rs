@@ -133,9 +133,9 @@ impl<Io: FrameIo> Turn<'_, Io> {
             Ok(Fate::Gather(address, piece)) => self.gather(address, piece, frame, arrival),
             judged => self.egress.dispose(frame, judged),
         }
-        if let Some((out, reset)) = self.held.besides.take() {
+        if let Some((out, bytes)) = self.held.besides.take() {
             self.counters.answers.add(1);
-            self.egress.send(out, reset.bytes());
+            self.egress.send(out, &bytes);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Slow;
 use crate::connection::table::{Entry, MOST_OF_ENDPOINT, New, Table};
-use crate::connection::{State, TcpEvent, Transport};
+use crate::connection::{State, TcpEvent, Transport, sctp};
 use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
@@ -65,6 +65,7 @@ impl<F: Frame> Slow<'_, F> {
             Transport::Tcp(TcpEvent::Syn) | Transport::Udp => true,
             Transport::Tcp(TcpEvent::Reset) => false,
             Transport::Tcp(TcpEvent::Ack | TcpEvent::Fin) => snapshot.sloppy_tcp,
+            Transport::Sctp(event) => sctp::opens(event, snapshot.sloppy_sctp),
         };
         if !opens {
             return Err(DropReason::NoConnection);
@@ -166,10 +167,10 @@ impl<F: Frame> Slow<'_, F> {
         Ok(Opening::Made(Found::new((slot, entry), port, Direction::Forward)))
     }
 
-    /// What a refused opening is answered with, as IPVS and the host's stack do: RST where TCP finds nothing, ICMP port
-    /// unreachable where a service has no real or UDP finds nothing. Also RST where replies to this client port would
-    /// collide: after ICMP a client may try the same port again for minutes, after RST it can try another address or
-    /// port at once.
+    /// What a refused opening is answered with, as IPVS and the host's stack do: RST where TCP finds nothing, ABORT
+    /// where SCTP does, ICMP port unreachable where a service has no real or UDP finds nothing. Also RST or ABORT where
+    /// replies to this client port would collide: after ICMP a client may try the same port again for minutes, after
+    /// these it can try another address or port at once.
     pub(in crate::worker) fn refuse(&mut self, frame: &mut F, ends: &Ends, reason: DropReason) -> Judged {
         if reason == DropReason::ReplyCollision {
             self.counters.collided_endpoint.note(ends.source);
@@ -178,7 +179,7 @@ impl<F: Frame> Slow<'_, F> {
             DropReason::NoConnection
             | DropReason::NoService
             | DropReason::FtpDataPort
-            | DropReason::ReplyCollision => ends.protocol == Protocol::Tcp,
+            | DropReason::ReplyCollision => ends.protocol != Protocol::Udp,
             DropReason::NoReal => false,
             _ => return Err(reason),
         };

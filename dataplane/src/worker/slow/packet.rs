@@ -7,7 +7,7 @@ use crate::names::family::IpVersion;
 use crate::names::ids::Protocol;
 use crate::wire::ipv6_extensions::{self, FRAGMENT_HEADER, Flaw, UpperLayer};
 use crate::wire::plain::at;
-use crate::wire::{ethernet, ipv4, ipv6, tcp};
+use crate::wire::{ethernet, ipv4, ipv6, sctp, tcp};
 use crate::worker::flows::Ends;
 use std::net::{IpAddr, SocketAddr};
 
@@ -74,7 +74,7 @@ impl Ip {
     }
 }
 
-/// A TCP or UDP packet.
+/// A packet of TCP, UDP or SCTP.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::worker) struct Segment {
     pub(in crate::worker) ends: Ends,
@@ -90,9 +90,9 @@ impl Segment {
         Self { ends: Ends { protocol, source, destination }, transport: None }
     }
 
-    /// Whether it is a SYN.
-    pub(in crate::worker) fn is_syn(&self) -> bool {
-        self.transport == Some(Transport::Tcp(TcpEvent::Syn))
+    /// Whether it begins a connection, as SYN and INIT do.
+    pub(in crate::worker) fn begins(&self) -> bool {
+        self.transport.is_some_and(Transport::begins)
     }
 }
 
@@ -171,6 +171,7 @@ pub(in crate::worker) fn read_segment(
     let transport = match protocol {
         Protocol::Tcp => Transport::Tcp(TcpEvent::of(header[tcp::field::FLAGS])),
         Protocol::Udp => Transport::Udp,
+        Protocol::Sctp => Transport::Sctp(sctp::Packet::parse(header).ok_or(DropReason::Malformed)?.event()),
     };
     Ok(Segment { ends: Ends { protocol, source, destination }, transport: Some(transport) })
 }

@@ -49,6 +49,7 @@ impl Parts {
             unmatched: Unmatched::Route,
             ip_options: IpOptions::Filter,
             sloppy_tcp: false,
+            sloppy_sctp: false,
             keep_quiescent_templates: false,
         });
         let reals = Arc::new(Reals::default());

@@ -1,18 +1,19 @@
-//! TCP and UDP: packets of connections, and those that open one.
+//! TCP, UDP and SCTP: packets of connections, and those that open one.
 
 use super::Slow;
 use super::ip::{Obstacle, leaving};
 use super::openings::Opening;
 use super::packet::{Ip, Segment};
 use super::removal::Standing;
+use crate::connection::Transport;
 use crate::exchange::peers::Purpose;
 use crate::frame::Frame;
 use crate::names::direction::Direction;
 use crate::names::drop_reason::DropReason;
 use crate::names::family::{IpVersion, V4, V6};
-use crate::names::ids::{Protocol, RealId};
+use crate::names::ids::{Protocol, RealId, RealKey};
 use crate::snapshot::Snapshot;
-use crate::wire::{checksum, tcp};
+use crate::wire::{checksum, sctp, tcp};
 use crate::worker::fast::rewrite;
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::flows::{Ends, Found};
@@ -20,7 +21,7 @@ use crate::worker::persistent::Stays;
 use crate::worker::reach::Course;
 
 impl<F: Frame> Slow<'_, F> {
-    /// TCP or UDP, or a fragment of it whose ports are known.
+    /// TCP, UDP or SCTP, or a fragment of it whose ports are known.
     pub(in crate::worker) fn transport_layer(&mut self, frame: &mut F, ip: Ip, segment: Segment) -> Judged {
         if self.snapshot.local(ip.destination).is_some() {
             self.client_side(frame, ip, segment, None)
@@ -76,8 +77,12 @@ impl<F: Frame> Slow<'_, F> {
             return self.route(frame, ip);
         }
         match ends.protocol {
-            Protocol::Tcp if self.is_reals_own(frame.bytes(), &ip, &ends) => self.route(frame, ip),
-            Protocol::Tcp => self.answer_with_reset(frame, DropReason::RealWithoutConnection),
+            Protocol::Tcp | Protocol::Sctp if self.is_reals_own(frame.bytes(), &ip, &segment) => {
+                self.route(frame, ip)
+            }
+            Protocol::Tcp | Protocol::Sctp => {
+                self.answer_with_reset(frame, DropReason::RealWithoutConnection)
+            }
             // To a client that has a connection it would not come from the address that the client knows.
             Protocol::Udp if self.flows.is_client(&ends, self.snapshot, self.now.tick()) => {
                 Err(DropReason::RealWithoutConnection)
@@ -87,14 +92,19 @@ impl<F: Frame> Slow<'_, F> {
     }
 
     /// Whether a segment from a port of a service is of a connection that the real itself has opened: it begins with a
-    /// SYN. Any other is of a client's that has been forgotten.
-    fn is_reals_own(&mut self, bytes: &[u8], ip: &Ip, ends: &Ends) -> bool {
-        let flags = bytes.get(ip.payload + tcp::field::FLAGS).copied().unwrap_or_default();
-        let opens = flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN && !ip.is_later_fragment();
+    /// SYN or an INIT. Any other is of a client's that has been forgotten.
+    fn is_reals_own(&mut self, bytes: &[u8], ip: &Ip, segment: &Segment) -> bool {
+        let opens = match segment.transport {
+            Some(Transport::Tcp(_)) => {
+                let flags = bytes.get(ip.payload + tcp::field::FLAGS).copied().unwrap_or_default();
+                flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN
+            }
+            transport => transport.is_some_and(Transport::begins),
+        };
         if opens {
-            self.flows.own.open(ends.source, ends.destination, self.now);
+            self.flows.own.open(segment.ends, self.now);
         }
-        opens || self.flows.own.has(ends.source, ends.destination, self.now)
+        opens || self.flows.own.has(segment.ends, self.now)
     }
 
     /// The live connection of a packet that goes in this direction, even of a removed real.
@@ -143,6 +153,9 @@ impl<F: Frame> Slow<'_, F> {
             IpVersion::Four => rewrite_v4(bytes, &ip, segment.ends.protocol, course, snapshot),
             IpVersion::Six => rewrite_v6(bytes, &ip, segment.ends.protocol, course, snapshot),
         }
+        if segment.ends.protocol == Protocol::Sctp && !ip.is_later_fragment() {
+            rewrite_sctp(&mut bytes[ip.payload..ip.end()], course, snapshot);
+        }
         rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(out));
         Ok(leaving(&ip, out, snapshot))
     }
@@ -163,20 +176,32 @@ impl<F: Frame> Slow<'_, F> {
 
 fn rewrite_v4(bytes: &mut [u8], ip: &Ip, protocol: Protocol, course: Course, snapshot: &Snapshot) {
     let record = &*snapshot.rewrite_at::<V4>(course.real, course.port);
-    if ip.is_later_fragment() {
-        return rewrite::translate_later_fragment(bytes, course.direction, record);
+    match checksum::offset_in(protocol).filter(|_| !ip.is_later_fragment()) {
+        Some(offset) => {
+            rewrite::translate(bytes, ip.payload, ip.payload + offset, course.direction, record);
+        }
+        None => rewrite::translate_address(bytes, course.direction, record),
     }
-    let check_at = ip.payload + checksum::offset_in(protocol);
-    rewrite::translate(bytes, ip.payload, check_at, course.direction, record);
 }
 
 fn rewrite_v6(bytes: &mut [u8], ip: &Ip, protocol: Protocol, course: Course, snapshot: &Snapshot) {
     let record = &*snapshot.rewrite_at::<V6>(course.real, course.port);
-    if ip.is_later_fragment() {
-        return rewrite::translate_later_fragment_v6(bytes, course.direction, record);
+    match checksum::offset_in(protocol).filter(|_| !ip.is_later_fragment()) {
+        Some(offset) => {
+            rewrite::translate_v6(bytes, ip.payload, ip.payload + offset, course.direction, record);
+        }
+        None => rewrite::translate_address_v6(bytes, course.direction, record),
     }
-    let check_at = ip.payload + checksum::offset_in(protocol);
-    rewrite::translate_v6(bytes, ip.payload, check_at, course.direction, record);
+}
+
+/// The port of an SCTP packet, and its checksum, which covers no address.
+fn rewrite_sctp(packet: &mut [u8], Course { real, port, direction, .. }: Course, snapshot: &Snapshot) {
+    let Some(RealKey { service, endpoint }) = snapshot.connection_key(real, port) else { return };
+    let (offset, port) = match direction {
+        Direction::Forward => (sctp::field::DESTINATION, endpoint.port()),
+        Direction::Reverse => (sctp::field::SOURCE, service.listen.port()),
+    };
+    sctp::replace_port(packet, packet.len(), offset, port);
 }
 
 /// What a packet belongs to that is translated.

@@ -62,7 +62,7 @@ proptest! {
         let mut bench = Bench::new(600);
         for (client, real, state, age) in flows {
             let state = State::ALL[state];
-            let protocol = if state.shown() == State::Udp { 17 } else { 6 };
+            let protocol = state.protocol().number();
             if bench.find(client, protocol, real).is_none() {
                 let key = ClientKey::new(client, protocol);
                 let new = New { key, real: RealId(real), port: 0, next_hop: NextHopId(9), state };
@@ -88,8 +88,9 @@ fn what_cannot_be_taken_is_counted_by_reason() {
     let short = Copied { ticks_left: 0, ..row(1, 1) };
     let udp_as_tcp = Copied { state: State::UdpAnswered, ..row(1, 1) };
     let of_other_family = Copied { client: "[2001:db8::1]:80".parse().unwrap(), ..row(1, 1) };
-    let rows = [short, udp_as_tcp, of_other_family, row(2, 1), row(2, 1), row(2, 2)];
-    let expected = Imported { made: 2, malformed: 2, expired: 1, duplicate: 1, ..Imported::default() };
+    let sctp_as_tcp = Copied { state: State::SctpEstablished, ..row(1, 1) };
+    let rows = [short, udp_as_tcp, sctp_as_tcp, of_other_family, row(2, 1), row(2, 1), row(2, 2)];
+    let expected = Imported { made: 2, malformed: 3, expired: 1, duplicate: 1, ..Imported::default() };
     assert_eq!(import(&mut bench, &rows, NOW), expected);
     let many: Vec<_> = (10..40).map(|client| row(client, 1)).collect();
     let expected = Imported { made: 14, no_room: 16, ..Imported::default() };

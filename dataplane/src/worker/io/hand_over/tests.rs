@@ -37,6 +37,7 @@ fn snapshot(addresses: &[&str]) -> Snapshot {
         unmatched: Unmatched::Drop,
         ip_options: IpOptions::Filter,
         sloppy_tcp: false,
+        sloppy_sctp: false,
         keep_quiescent_templates: false,
     })
 }
