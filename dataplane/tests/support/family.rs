@@ -162,7 +162,7 @@ pub fn real(key: RealKey) -> RealKey {
 }
 
 pub fn row_back(row: Copied) -> Copied {
-    Copied { client: end_back(row.client), ..row }
+    if is_ipv6() { Copied { client: end_back(row.client), ..row } } else { row }
 }
 
 /// The description that a worker gets.
