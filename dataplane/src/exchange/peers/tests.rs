@@ -1,4 +1,5 @@
 use super::*;
+use crate::names::ids::{Protocol, ServiceKey};
 use crate::steering::Indirection;
 
 /// Something of a frame's size.
@@ -211,4 +212,20 @@ fn notes_come_in_order_and_whoever_finds_no_room_hears_so() {
         );
     }
     assert!(!first.tell(0, made) && first.note_from(1).is_none(), "nothing to itself");
+}
+
+/// Of an IPv6 client every bit of the address counts, also for where its template is.
+#[test]
+fn templates_of_ipv6_clients_are_shared_out() {
+    let (peers, _other) = two();
+    let service = ServiceKey::new(Protocol::Tcp, "[fd00:10::100]:80".parse().unwrap());
+    let owner = |address: u128| {
+        peers.template_owner(&Who { client: std::net::Ipv6Addr::from_bits(address).into(), service })
+    };
+    let client = 0x2001_0db8_0000_0000_0123_4567_89ab_cdef;
+    let moved = (0..128).filter(|bit| owner(client ^ 1 << bit) != owner(client)).count();
+    assert!((32..96).contains(&moved), "{moved} of 128");
+    // Clients whose words add up alike, too.
+    let of_first = (0..1_000).filter(|n| owner(client ^ n ^ n << 32) == 0).count();
+    assert!((250..750).contains(&of_first), "{of_first} of 1,000");
 }
