@@ -29,8 +29,8 @@ const LEFT_OUT: [(&str, &str); 5] = [
     ("quoted port changed by one", "likewise"),
 ];
 
-/// Of errors from the reals' side: the kernel drops them, because it takes their checksum for wrong, unless a device has
-/// vouched for it, as in another of the transcripts. natlb translates them always.
+/// Of errors from the reals' side: the kernel drops them, because it takes their checksum for wrong, unless a device
+/// has vouched for it, as in another of the transcripts. natlb translates them always.
 const DROPPED_BY_THE_KERNEL: [&str; 2] = ["from the real server", "from a router behind lb"];
 
 /// What is behind the IPv6 header, as far as it is compared.

@@ -1,6 +1,6 @@
-//! `ipvsadm`'s commands as they were typed on a real kernel with services of both families, given to `lbctl` and a control
-//! thread: the transcripts in `control/testdata/ipv6`. What `ipvsadm` took is taken, and saved as it saved it; what it
-//! refused is refused.
+//! `ipvsadm`'s commands as they were typed on a real kernel with services of both families, given to `lbctl` and a
+//! control thread: the transcripts in `control/testdata/ipv6`. What `ipvsadm` took is taken, and saved as it saved it;
+//! what it refused is refused.
 //!
 //! Each line that is left out, or for which natlb differs on purpose, falls under one of the reasons below.
 
