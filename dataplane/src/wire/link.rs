@@ -2,7 +2,7 @@
 
 use super::be_u16;
 use super::ethernet;
-use super::ipv4;
+use super::{ipv4, ipv6};
 use crate::frame::Frame;
 
 /// Bytes of a VLAN tag: EtherType and tag control information (IEEE 802.1Q §9.6).
@@ -42,7 +42,7 @@ fn untag(frame: &mut impl Frame) -> bool {
     frame.set_length(length)
 }
 
-/// Makes the frame of an IPv4 packet as long as that, but never shorter than a link allows: what follows a packet (a
+/// Makes the frame of an IPv4 or IPv6 packet as long as that, but never shorter than a link allows: what follows a packet (a
 /// frame check sequence, a switch's timestamp) would be sent on otherwise, and could make a full-size frame longer
 /// than the next link takes.
 fn fit(frame: &mut impl Frame) -> bool {
@@ -56,7 +56,7 @@ fn fit(frame: &mut impl Frame) -> bool {
     true
 }
 
-/// Where an IPv4 packet ends in its frame, and how long the frame has to be.
+/// Where a packet ends in its frame, and how long the frame has to be.
 struct Right {
     end: usize,
     frame: usize,
@@ -64,12 +64,21 @@ struct Right {
 
 /// `None` if there is no such packet, or only a part of it.
 fn right_length(frame: &[u8]) -> Option<Right> {
-    let is_ipv4 = frame.len() >= ethernet::HEADER + ipv4::HEADER
-        && be_u16(frame, ethernet::field::ETHER_TYPE) == ethernet::IPV4
-        && frame[ethernet::HEADER] >> 4 == 4;
-    let total = is_ipv4.then(|| usize::from(be_u16(frame, ethernet::HEADER + ipv4::field::TOTAL_LENGTH)))?;
+    let is_of = |ether_type, version, header| {
+        frame.len() >= ethernet::HEADER + header
+            && be_u16(frame, ethernet::field::ETHER_TYPE) == ether_type
+            && frame[ethernet::HEADER] >> 4 == version
+    };
+    let length_at = |field| usize::from(be_u16(frame, ethernet::HEADER + field));
+    let (header, total) = if is_of(ethernet::IPV4, 4, ipv4::HEADER) {
+        (ipv4::HEADER, length_at(ipv4::field::TOTAL_LENGTH))
+    } else if is_of(ethernet::IPV6, ipv6::VERSION, ipv6::HEADER) {
+        (ipv6::HEADER, ipv6::HEADER + length_at(ipv6::field::PAYLOAD_LENGTH))
+    } else {
+        return None;
+    };
     let end = ethernet::HEADER + total;
-    let is_there = total >= ipv4::HEADER && end <= frame.len();
+    let is_there = total >= header && end <= frame.len();
     is_there.then_some(Right { end, frame: end.max(ethernet::LEAST) })
 }
 

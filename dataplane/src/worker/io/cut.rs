@@ -22,7 +22,8 @@ pub(in crate::worker) fn cut<Io: FrameIo>(
     mtu: u16,
     frame: &mut Io::Frame,
 ) -> Result<ArrayVec<Io::Frame, MOST_FRAGMENTS>, DropReason> {
-    let original = Packet::in_frame(frame.bytes()).map_err(|_| DropReason::Malformed)?;
+    // One of IPv6 is an answer to a ping that was longer than our MTU.
+    let original = Packet::in_frame(frame.bytes()).map_err(|_| DropReason::WouldFragment)?;
     let plan = Plan::new(&original, mtu).ok_or(DropReason::WouldFragment)?;
     if plan.count() > MOST_FRAGMENTS {
         return Err(DropReason::WouldFragment);

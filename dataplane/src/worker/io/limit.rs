@@ -38,9 +38,10 @@ impl TokenBucket {
 /// The limits of one worker. A flood of one kind silences no other: each kind of answer has a bucket of its own on each
 /// interface, and RST and ICMP errors one for each cause.
 ///
-/// ICMP "fragmentation needed" has none: a connection whose sender does not hear it hangs (Linux limits all ICMP errors
-/// but this one, too). It is bounded by what causes it: one for each packet longer than the MTU, which is at least 576
-/// bytes, and never longer than 576 bytes, so that a sender who makes natlb send some has sent more.
+/// ICMP "fragmentation needed" has none, nor has ICMPv6 "packet too big": a connection whose sender does not hear it
+/// hangs (Linux limits all ICMP errors but these, too). It is bounded by what causes it: one for each packet longer
+/// than the MTU, which is at least 576 bytes, of IPv6 1,280, and never longer than that, so that a sender who makes
+/// natlb send some has sent more.
 #[derive(Debug)]
 pub(in crate::worker) struct Limits {
     answers: Box<[Answers; MAX_INTERFACES]>,
