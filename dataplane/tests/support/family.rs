@@ -134,7 +134,7 @@ pub fn end(end: SocketAddr) -> SocketAddr {
 
 fn end_back(end: SocketAddr) -> SocketAddr {
     match end {
-        SocketAddr::V6(end) => SocketAddrV4::new(four(*end.ip()), end.port()).into(),
+        SocketAddr::V6(end) if is_ipv6() => SocketAddrV4::new(four(*end.ip()), end.port()).into(),
         end => end,
     }
 }

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod family;
 pub mod over_ipv6;
 pub mod packet;
+pub mod packet6;
 pub mod persistent;
 
 use dataplane::connection::table::HashKey;
