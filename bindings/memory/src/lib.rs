@@ -4,6 +4,7 @@
 //! huge      a slice in huge pages
 //! bytes     sixteen bytes at once
 //! compare   the four words of half a cache line at once
+//! parting   parting the elements of an array in two, without branches
 //! level     code compiled twice: for every processor, and for those with AVX2
 //! heap      how the C library's heap treats large arrays
 //! counting  an allocator that counts, for tests that show that code does not allocate
@@ -15,6 +16,7 @@ mod counting;
 mod heap;
 mod huge;
 mod level;
+mod parting;
 
 pub use bytes::Bytes16;
 pub use compare::{aged, equal_under_mask, equal_upper_halves};
@@ -22,6 +24,7 @@ pub use counting::CountingAllocator;
 pub use heap::{give_back, map_large_arrays};
 pub use huge::{Backing, Error, Huge, HugeSlice};
 pub use level::{V3, Work};
+pub use parting::part;
 
 /// Bytes of a cache line.
 const CACHE_LINE: usize = 64;

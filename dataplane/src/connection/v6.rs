@@ -1,13 +1,15 @@
 //! IPv6 in a connection table. A key's word has the address's four words exclusive-ored in the place of an IPv4
-//! address. The address itself, which alone tells entries apart for certain, lies in a second array beside the buckets:
-//! a cache line for each bucket, which is read only where the word is the right one.
+//! address. The address itself, which alone tells entries apart for certain, lies in a second cache line beside each
+//! bucket, which is read only where the word is the right one.
 
-use super::family::{Family, Rests};
-use super::table::{ClientKey, HashKey, WAYS, multiply_and_fold};
+use super::family::{Family, Line};
+use super::table::{Bucket, ClientKey, HashKey, WAYS, multiply_and_fold};
 use crate::names::family::V6;
 use crate::names::ids::Protocol;
-use memory::{Huge, HugeSlice};
+use bytemuck::{Pod, Zeroable};
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 
 /// What the address's upper half is multiplied by besides the secret: any odd constant, so that the halves are not
 /// treated alike.
@@ -16,7 +18,7 @@ const UPPER: u64 = 0xa076_1d64_78bd_642f;
 impl Family for V6 {
     /// The address as it lies on the wire, first byte lowest.
     type Rest = u128;
-    type Rests = Addresses;
+    type Line = Wide;
 
     /// At 72 bytes a connection, with the addresses.
     const BUCKETS_PER_16_CONNECTIONS: usize = 9;
@@ -51,35 +53,50 @@ impl ClientKey<V6> {
     }
 }
 
-/// The addresses of all entries.
-#[derive(Debug)]
-pub struct Addresses(HugeSlice<[u128; WAYS]>);
+/// A bucket, and beside it the addresses of its entries' keys. As two arrays, at a million connections a packet cost
+/// twice as many page walks.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C, align(128))]
+pub struct Wide {
+    bucket: Bucket,
+    addresses: [u128; WAYS],
+}
 
-impl Rests<u128> for Addresses {
-    const BYTES_OF_BUCKET: usize = size_of::<[u128; WAYS]>();
+/// Where the addresses begin, in words.
+const ADDRESSES: usize = size_of::<Bucket>() / size_of::<u64>();
 
-    fn new(buckets: usize, huge: Huge) -> Result<Self, memory::Error> {
-        let mut addresses = HugeSlice::zeroed(buckets, huge)?;
-        addresses.populate()?;
-        Ok(Self(addresses))
+impl Deref for Wide {
+    type Target = Bucket;
+    #[inline(always)]
+    fn deref(&self) -> &Bucket {
+        &self.bucket
     }
+}
 
-    fn bytes(&self) -> usize {
-        self.0.memory()
+impl DerefMut for Wide {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Bucket {
+        &mut self.bucket
+    }
+}
+
+impl Line<u128> for Wide {
+    #[inline(always)]
+    fn rest(&self, way: usize) -> u128 {
+        self.addresses[way % WAYS]
     }
 
     #[inline(always)]
-    fn get(&self, bucket: usize, way: usize) -> u128 {
-        self.0[bucket][way % WAYS]
+    fn set_rest(&mut self, way: usize, rest: u128) {
+        self.addresses[way % WAYS] = rest;
     }
 
     #[inline(always)]
-    fn set(&mut self, bucket: usize, way: usize, rest: u128) {
-        self.0[bucket][way % WAYS] = rest;
-    }
-
-    #[inline(always)]
-    fn prefetch(&self, bucket: usize) {
-        self.0.prefetch(bucket);
+    fn entry_in(words: &[Cell<u64>], at: usize) -> Option<(u64, u64, u128)> {
+        // One comparison tells that all of the line is there.
+        let line: &[Cell<u64>; Self::WORDS] = words.get(at / Self::WORDS * Self::WORDS..)?.first_chunk()?;
+        let way = at % WAYS;
+        let half = |half: usize| u128::from(line[ADDRESSES + 2 * way + half].get());
+        Some((line[way].get(), line[WAYS + way].get(), half(0) | half(1) << 64))
     }
 }

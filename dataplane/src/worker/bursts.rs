@@ -67,14 +67,8 @@ fn part<F: Frame>(from: &mut Staged<F>, to: &mut Staged<F, V6>) {
 #[inline(never)]
 fn part_mixed<F: Frame>(from: &mut Staged<F>, to: &mut Staged<F, V6>) {
     let is_full = from.frames.is_full();
-    for frame in std::mem::take(&mut from.frames) {
-        if ether_type(&frame) == IPV6 {
-            to.frames.push(frame);
-        } else {
-            from.frames.push(frame);
-        }
-    }
     (from.is_part_of_full, to.is_part_of_full) = (is_full, is_full);
+    memory::part(&mut from.frames, &mut to.frames, |frame| ether_type(frame) == IPV6);
 }
 
 /// IPv6, as [`ether_type`] gives it.

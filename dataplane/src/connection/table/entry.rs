@@ -58,7 +58,7 @@ const _: () = assert!(REAL_IDS <= 1 << 19 && REAL_MASK & AWAY == 0);
 /// A cache line of entries.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C, align(64))]
-pub(super) struct Bucket {
+pub struct Bucket {
     pub(super) keys: [u64; WAYS],
     pub(super) values: [u64; WAYS],
 }

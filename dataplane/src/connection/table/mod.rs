@@ -37,20 +37,20 @@ mod sweep;
 mod words;
 
 pub(in crate::connection) use entry::WAYS;
-pub use entry::{ClientKey, Entry, New, Slot};
+pub use entry::{Bucket, ClientKey, Entry, New, Slot};
 pub(crate) use gauges::recount_state;
 pub use room::{NoRoom, Standing, Vacancy};
 pub use spill::MOST_OF_ENDPOINT;
 pub use words::Words;
 
 use crate::connection::State;
-use crate::connection::family::{Family, Rests};
+use crate::connection::family::{Family, Line};
 use crate::names::family::V4;
 use crate::names::ids::NextHopId;
 use crate::names::time::Tick;
-use entry::{Bucket, ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK};
+use entry::{ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK};
 use extent::Extent;
-use memory::{HugeSlice, equal_under_mask, equal_upper_halves, prefetch};
+use memory::{HugeSlice, equal_under_mask, equal_upper_halves};
 use ports::Ports;
 use spill::Further;
 
@@ -58,9 +58,6 @@ use spill::Further;
 pub const PLACES: usize = 4;
 /// Buckets among which those are: within a page, and what is moved at once when a table changes its size.
 pub const REGION: usize = 16;
-
-/// Words of a bucket: its keys, and then its values.
-const WORDS: u32 = 2 * WAYS as u32;
 
 /// The keyed hash of a [`ClientKey`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +81,7 @@ impl Home {
 pub struct Probed(u32);
 
 impl Probed {
-    /// Not at home. No table has so many words: the largest, of 2^28 connections, has 1.3 · 2^30.
+    /// Not at home. No table has so many words: the largest, of 2^28 connections of IPv6, has 2.3 · 2^30.
     const NOT_HOME: Self = Self(u32::MAX);
     /// Neither at home nor anywhere else.
     const NOWHERE: Self = Self(u32::MAX - 1);
@@ -93,20 +90,6 @@ impl Probed {
     #[inline(always)]
     pub const fn is_nowhere(self) -> bool {
         self.0 == Self::NOWHERE.0
-    }
-}
-
-impl From<Probed> for Slot {
-    #[inline(always)]
-    fn from(probed: Probed) -> Self {
-        Self { bucket: probed.0 / WORDS, way: (probed.0 % WORDS) as u8 }
-    }
-}
-
-impl From<Slot> for Probed {
-    #[inline(always)]
-    fn from(slot: Slot) -> Self {
-        Self(slot.bucket * WORDS + u32::from(slot.way))
     }
 }
 
@@ -127,8 +110,7 @@ pub struct HashKey {
 
 /// See the module's text.
 pub struct Table<F: Family = V4> {
-    buckets: HugeSlice<Bucket>,
-    rests: F::Rests,
+    buckets: HugeSlice<F::Line>,
     ports: Ports,
     /// Whether there has ever been a connection of SCTP's.
     has_sctp: bool,
@@ -156,7 +138,6 @@ impl<F: Family> Table<F> {
         buckets.populate()?;
         Ok(Self {
             buckets,
-            rests: F::Rests::new(extent.most(), huge)?,
             ports: Ports::new(extent.most())?,
             has_sctp: false,
             hash_key: HashKey { multiplier: hash_key.multiplier | 1, ..hash_key },
@@ -180,12 +161,12 @@ impl<F: Family> Table<F> {
     /// Bytes of memory that a table for `capacity` connections takes, but for the rounding to pages.
     pub fn bytes_for(capacity: usize) -> usize {
         let buckets = Extent::new(capacity, F::BUCKETS_PER_16_CONNECTIONS).most();
-        buckets * (size_of::<Bucket>() + F::Rests::BYTES_OF_BUCKET) + buckets / REGION * size_of::<Further>()
+        buckets * size_of::<F::Line>() + buckets / REGION * size_of::<Further>()
     }
 
     /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
-        self.buckets.memory() + self.rests.bytes() + size_of_val(&*self.further)
+        self.buckets.memory() + size_of_val(&*self.further)
     }
 
     /// Connections in the table, dead ones that are not swept yet included.
@@ -243,10 +224,12 @@ impl<F: Family> Table<F> {
         Home(self.home(self.hash(key)) as u32)
     }
 
-    /// Brings a bucket close.
+    /// Brings a bucket close, and the rests of its keys.
     #[inline(always)]
     pub fn prefetch(&self, home: Home) {
-        self.buckets.prefetch(home.0 as usize);
+        if let Some(line) = self.buckets.get(home.0 as usize) {
+            memory::prefetch_all(std::slice::from_ref(line));
+        }
     }
 
     /// The home of a key, if the table is not [between two sizes](Self::is_between_sizes): a few instructions less.
@@ -264,7 +247,7 @@ impl<F: Family> Table<F> {
     #[cold]
     fn prefetch_away(&self, key: ClientKey<F>) {
         for place in &self.places(self.hash(key))[1..] {
-            prefetch(&self.buckets[*place]);
+            memory::prefetch_all(std::slice::from_ref(&self.buckets[*place]));
         }
     }
 
@@ -306,7 +289,7 @@ impl<F: Family> Table<F> {
         let mut candidates = equal_under_mask(&line.keys, KEY_MASK, key.word);
         while candidates != 0 {
             let way = candidates.trailing_zeros() as usize % WAYS;
-            let rest = self.rests.get(bucket, way);
+            let rest = line.rest(way);
             let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way], rest };
             let slot = Slot { bucket: bucket as u32, way: way as u8 };
             if rest == key.rest && belongs(slot, entry) {
@@ -345,19 +328,25 @@ impl<F: Family> Table<F> {
     pub fn taken(&self, slot: Slot) -> Entry<F> {
         let line = &self.buckets[slot.bucket as usize];
         let way = usize::from(slot.way) % WAYS;
-        let rest = self.rests.get(slot.bucket as usize, way);
+        let rest = line.rest(way);
         Entry { key: line.keys[way], value: line.values[way], rest }
+    }
+
+    /// What is in a slot, as if it had been found at home.
+    #[inline(always)]
+    pub const fn probed(slot: Slot) -> Probed {
+        Probed(slot.bucket * F::Line::WORDS as u32 + slot.way as u32)
     }
 
     /// Notes the tick of a packet.
     #[inline(always)]
     pub fn touch(&mut self, slot: Slot, tick: Tick) {
-        self.words().touch(slot.into(), tick);
+        self.words().touch(Self::probed(slot), tick);
     }
 
     /// Notes the state that a packet led to.
     pub fn set_state(&mut self, slot: Slot, state: State) {
-        self.words().set_state(slot.into(), state);
+        self.words().set_state(Self::probed(slot), state);
     }
 
     /// Sets the way back to the client.
@@ -371,20 +360,14 @@ impl<F: Family> Table<F> {
     pub fn entry(&self, slot: Slot) -> Option<Entry<F>> {
         let line = &self.buckets[slot.bucket as usize];
         let way = usize::from(slot.way) % WAYS;
-        let rest = self.rests.get(slot.bucket as usize, way);
+        let rest = line.rest(way);
         let entry = Entry { key: line.keys[way] & ENTRY_MASK, value: line.values[way], rest };
         (entry.key & KEY_MASK != 0).then_some(entry)
     }
 
     /// What the slots of a bucket hold that are taken.
     fn entries_in(&self, bucket: usize) -> impl Iterator<Item = Entry<F>> + '_ {
-        self.buckets[bucket].entries(self.rests_in(bucket))
-    }
-
-    /// The rests of the keys in a bucket, by way.
-    #[inline(always)]
-    fn rests_in(&self, bucket: usize) -> [F::Rest; WAYS] {
-        std::array::from_fn(|way| self.rests.get(bucket, way))
+        self.buckets[bucket].entries(rests_of::<F>(&self.buckets[bucket]))
     }
 
     fn free_slot(&self, places: &[usize]) -> Option<Slot> {
@@ -410,6 +393,12 @@ pub(in crate::connection) fn multiply_and_fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+/// The rests of the keys in a bucket, by way.
+#[inline(always)]
+fn rests_of<F: Family>(line: &F::Line) -> [F::Rest; WAYS] {
+    std::array::from_fn(|way| line.rest(way))
+}
+
 /// The region that a bucket is in.
 fn region_of(bucket: usize) -> std::ops::Range<usize> {
     let first = bucket / REGION * REGION;
@@ -420,10 +409,12 @@ fn region_of(bucket: usize) -> std::ops::Range<usize> {
 #[derive(Debug)]
 pub struct Homes<'a, F: Family = V4> {
     table: &'a Table<F>,
-    buckets: &'a [Bucket],
+    buckets: &'a [F::Line],
 }
 
 impl<F: Family> Homes<'_, F> {
+    const WORDS: u32 = F::Line::WORDS as u32;
+
     /// Looks for the key in its home bucket, which has been prefetched, by its upper half, which alone is loaded: what
     /// is found nearly always [has it](Entry::has_key), but may be another's or, for an upper half of zero, a free
     /// slot. If it is not there but may lie elsewhere, the other places are brought close until [`find`](Table::find)
@@ -443,7 +434,7 @@ impl<F: Family> Homes<'_, F> {
     fn at_home(&self, home: Home, key: &ClientKey<F>) -> Option<Probed> {
         let line = &self.buckets[home.0 as usize];
         let candidates = equal_upper_halves(&line.keys, key.upper_half());
-        (candidates != 0).then(|| Probed(home.0 * WORDS + candidates.trailing_zeros()))
+        (candidates != 0).then(|| Probed(home.0 * Self::WORDS + candidates.trailing_zeros()))
     }
 
     /// Out of line, so that nothing is kept at hand for it.

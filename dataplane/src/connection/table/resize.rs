@@ -1,9 +1,9 @@
 //! Moving entries from one layout to the other, region by region, as the table changes its size.
 
-use super::entry::{AWAY, Bucket, KEY_MASK, WAYS};
+use super::entry::{AWAY, KEY_MASK, WAYS};
 use super::extent::Step;
 use super::{Entry, Hash, REGION, Slot, Table};
-use crate::connection::family::Family;
+use crate::connection::family::{Family, Line};
 use crate::counters::WorkerCounters;
 use arrayvec::ArrayVec;
 use bytemuck::Zeroable;
@@ -54,7 +54,7 @@ impl<F: Family> Table<F> {
         let smaller = step.smaller..step.smaller + REGION;
         let larger = 2 * step.smaller..2 * (step.smaller + REGION);
         let (from, to) = if step.grows { (smaller, larger) } else { (larger, smaller) };
-        let mut kept = ArrayVec::<Bucket, { 2 * REGION }>::new();
+        let mut kept = ArrayVec::<F::Line, { 2 * REGION }>::new();
         kept.try_extend_from_slice(&self.buckets[from.clone()]).expect("one region, or two");
         if !step.grows
             && kept.iter().map(|bucket| bucket.taken().count_ones() as usize).sum::<usize>() > REGION * WAYS
@@ -62,26 +62,25 @@ impl<F: Family> Table<F> {
             self.extent.give_up_shrinking(self.live);
             return;
         }
-        let rests: ArrayVec<_, { 2 * REGION }> = from.clone().map(|bucket| self.rests_in(bucket)).collect();
         let ports: ArrayVec<_, { 2 * REGION }> =
             from.clone().filter(|_| PORTS).map(|bucket| self.ports.of(bucket)).collect();
         // Nearly always there is none in the whole table.
         let has_further = self.further_entries > 0;
         let further = if has_further { self.further_in(from.clone()) } else { ArrayVec::new() };
         // Now all of where they go to is empty: it is in the hole, or, the first region's, has just been cleared.
-        self.buckets[from].fill(Bucket::zeroed());
+        self.buckets[from].fill(F::Line::zeroed());
         self.extent.take(step);
         if has_further {
             to.for_each(|home| self.note_further(home));
         }
         let mut moved = 0;
-        for (index, (bucket, rests)) in kept.iter().zip(&rests).enumerate() {
-            let mut taken = bucket.taken();
+        for (index, line) in kept.iter().enumerate() {
+            let mut taken = line.taken();
             moved += u64::from(taken.count_ones());
             while taken != 0 {
                 let way = taken.trailing_zeros() as usize % WAYS;
                 taken &= taken - 1;
-                let entry = bucket.entry(way, rests[way]);
+                let entry = line.entry(way, line.rest(way));
                 let port = if PORTS { ports[index][way] } else { 0 };
                 if further.is_empty() || further.iter().all(|further| !further.is(entry, port)) {
                     self.put::<PORTS>(entry, port);

@@ -4,7 +4,7 @@ use super::entry::{AWAY, KEY_MASK, SPILL_MASK, WAYS};
 use super::gauges::{count_new, uncount};
 use super::{ClientKey, Entry, Hash, Home, New, REGION, Slot, Table, region_of};
 use crate::connection::Clock;
-use crate::connection::family::{Family, Rests};
+use crate::connection::family::{Family, Line};
 use crate::counters::WorkerCounters;
 use crate::names::ids::{Protocol, RealId};
 use crate::names::time::Tick;
@@ -272,7 +272,7 @@ impl<F: Family> Table<F> {
         let way = usize::from(slot.way) % WAYS;
         line.keys[way] = line.keys[way] & SPILL_MASK | entry.key;
         line.values[way] = entry.value;
-        self.rests.set(slot.bucket as usize, way, entry.rest);
+        line.set_rest(way, entry.rest);
     }
 
     /// The table holds its capacity: looks for an entry that may give way, in a bounded stretch of
@@ -364,8 +364,9 @@ impl<F: Family> Table<F> {
     /// Takes out what lies in this way of a bucket, and off its real's counts, but not yet off the table's.
     #[inline(always)]
     pub(super) fn vacate(&mut self, bucket: usize, way: usize, counters: &WorkerCounters) {
-        let rest = self.rests.get(bucket, way);
-        let entry: Entry<F> = self.buckets[bucket].take(way, rest);
+        let line = &mut self.buckets[bucket];
+        let rest = line.rest(way);
+        let entry: Entry<F> = line.take(way, rest);
         if entry.value & AWAY != 0 {
             self.forget_spill(bucket, entry);
         }

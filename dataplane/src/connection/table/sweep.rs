@@ -4,7 +4,7 @@ use super::entry::{AWAY, Bucket, SPILL_MASK, WAYS, state_index};
 use super::gauges::uncount_at;
 use super::{Entry, Table};
 use crate::connection::Clock;
-use crate::connection::family::Family;
+use crate::connection::family::{Family, Line};
 use crate::counters::WorkerCounters;
 use memory::aged;
 
@@ -94,8 +94,8 @@ impl<F: Family> Table<F> {
         while entries != 0 {
             let at = entries.trailing_zeros() as usize;
             entries &= entries - 1;
-            // A bucket's keys come before its values.
-            let key = at + (at & !(WAYS - 1));
+            // A bucket's keys come before its values, and those before what else is in its lines.
+            let key = at + (at & !(WAYS - 1)) * (F::Line::WORDS / WAYS - 1);
             let value = words[key + WAYS];
             if value & AWAY != 0 {
                 away |= 1 << at;

@@ -1,17 +1,21 @@
 //! The entries as the loop over a burst has them: a bare slice of words, which it keeps in registers.
 
 use super::entry::{STATE_MASK, TICK_SHIFT, WAYS};
-use super::{Entry, Home, Probed, Slot, Table, WORDS};
+use super::{Entry, Home, Probed, Table};
 use crate::connection::State;
-use crate::connection::family::{Family, Rests};
+use crate::connection::family::{Family, Line};
 use crate::names::family::V4;
 use crate::names::time::Tick;
 use std::cell::Cell;
+use std::marker::PhantomData;
 
-/// The keys and values of all buckets, to be read and changed in place, and the rests of the keys.
+/// Words that are brought close at once.
+const WORDS_OF_CACHE_LINE: usize = 64 / size_of::<u64>();
+
+/// The keys and values of all buckets, to be read and changed in place, with the rests of the keys.
 pub struct Words<'a, F: Family = V4> {
     words: &'a [Cell<u64>],
-    rests: &'a F::Rests,
+    family: PhantomData<F>,
 }
 
 impl<F: Family> Clone for Words<'_, F> {
@@ -28,7 +32,7 @@ impl<F: Family> Table<F> {
     #[inline(always)]
     pub fn words(&mut self) -> Words<'_, F> {
         let words = Cell::from_mut(bytemuck::cast_slice_mut(&mut self.buckets)).as_slice_of_cells();
-        Words { words, rests: &self.rests }
+        Words { words, family: PhantomData }
     }
 }
 
@@ -37,13 +41,8 @@ impl<F: Family> Words<'_, F> {
     /// [`find`](Table::find) looks at all.
     #[inline(always)]
     pub fn entry(self, probed: Probed) -> Option<Entry<F>> {
-        // Of as many keys as values, so that one comparison tells that both are there.
-        let values = self.words.get(WAYS..)?;
-        let keys = &self.words[..values.len()];
-        let at = probed.0 as usize;
-        let (key, value) = (keys.get(at)?.get(), values.get(at)?.get());
-        let Slot { bucket, way } = probed.into();
-        Some(Entry { key, value, rest: self.rests.get(bucket as usize, way.into()) })
+        let (key, value, rest) = F::Line::entry_in(self.words, probed.0 as usize)?;
+        Some(Entry { key, value, rest })
     }
 
     /// Notes the tick of a packet.
@@ -63,7 +62,9 @@ impl<F: Family> Words<'_, F> {
     /// Brings a bucket close, and the rests of its keys.
     #[inline(always)]
     pub fn prefetch(self, home: Home) {
-        memory::prefetch_in(self.words, home.0 as usize * WORDS as usize);
-        self.rests.prefetch(home.0 as usize);
+        let first = home.0 as usize * F::Line::WORDS;
+        for line in (0..F::Line::WORDS).step_by(WORDS_OF_CACHE_LINE) {
+            memory::prefetch_in(self.words, first + line);
+        }
     }
 }

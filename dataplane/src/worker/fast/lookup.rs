@@ -5,7 +5,7 @@ use super::family::Plain;
 use super::rewrite;
 use super::staged::Decoded;
 use crate::connection::TcpEvent;
-use crate::connection::table::{ClientKey, Entry, Probed, Words, recount_state};
+use crate::connection::table::{ClientKey, Entry, Probed, Table, Words, recount_state};
 use crate::counters::Records;
 use crate::frame::{Frame, HEAD};
 use crate::live::next_hops::{self, NextHop};
@@ -174,6 +174,13 @@ impl<'a, F: Frame> Fast<'a, F> {
         table.touch(slot, tick);
         let (fields, rewrite) =
             (V::fields(head, direction), snapshot.translation_at::<V>(entry.real(), || table.port(slot)));
-        self.path(tick).translate(head, fields, (slot.into(), entry), &rewrite, direction, &length)
+        self.path(tick).translate(
+            head,
+            fields,
+            (Table::<V>::probed(slot), entry),
+            &rewrite,
+            direction,
+            &length,
+        )
     }
 }
