@@ -284,6 +284,20 @@ impl<F: Family> Entry<F> {
         clock.tick.since(self.tick()) >= self.timeout(clock)
     }
 
+    /// As [`state`](Self::state), of an entry of TCP's or UDP's, as the packets of the fast path are: told by four bits,
+    /// the loop has a register more.
+    #[inline(always)]
+    pub fn usual_state(self) -> State {
+        State::of_index(state_index::<false>(self.key))
+    }
+
+    /// As [`is_dead`](Self::is_dead), likewise.
+    #[inline(always)]
+    pub fn is_dead_as_usual(self, clock: Clock<'_>) -> bool {
+        let timeout = clock.timeouts(self.real()).ticks_of_index(state_index::<false>(self.key));
+        clock.tick.since(self.tick()) >= timeout
+    }
+
     /// Ticks until it times out if no packet comes.
     #[inline(always)]
     pub fn ticks_left(self, clock: Clock<'_>) -> u32 {

@@ -77,7 +77,7 @@ impl<'a, V: Plain> Path<'a, V> {
     /// connection that has timed out.
     #[inline(always)]
     fn refresh(self, probed: Probed, entry: Entry<V>) -> bool {
-        let lives = !entry.is_dead(self.snapshot.clock(self.tick));
+        let lives = !entry.is_dead_as_usual(self.snapshot.clock(self.tick));
         if lives {
             self.words.touch(probed, self.tick);
         }
@@ -88,7 +88,7 @@ impl<'a, V: Plain> Path<'a, V> {
     /// closed one, or one whose real takes no new connections.
     #[inline(always)]
     fn change_state(self, probed: Probed, entry: Entry<V>, direction: Direction, flags: u8) -> bool {
-        let (before, event) = (entry.state(), TcpEvent::of(flags));
+        let (before, event) = (entry.usual_state(), TcpEvent::of(flags));
         if direction == Direction::Forward
             && event == TcpEvent::Syn
             && (before.is_closing() || self.snapshot.is_quiesced(entry.real()))
