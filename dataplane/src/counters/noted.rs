@@ -40,7 +40,7 @@ impl NotedClient {
         let before = self.revision.observe();
         let [lower, upper, port] = self.words.each_ref().map(Counter::get);
         fence(Ordering::Acquire);
-        if before % 2 != 0 || self.revision.get() != before {
+        if !before.is_multiple_of(2) || self.revision.get() != before {
             return None;
         }
         let address = match port & !0xffff {

@@ -33,7 +33,7 @@ impl<F: Frame> Slow<'_, F> {
 
     /// To a group: of one that we are in, questions about groups, and pings, which are answered from an address of the
     /// interface (RFC 4443 §4.2). Nothing else is for us.
-    pub(in crate::worker) fn to_group(&mut self, frame: &mut F, ip: Ip) -> Judged {
+    pub(in crate::worker) fn icmp6_to_group(&mut self, frame: &mut F, ip: Ip) -> Judged {
         let Self { snapshot, arrival, .. } = *self;
         let IpAddr::V6(group) = ip.destination else { return Err(DropReason::Broadcast) };
         let is_whole_message =

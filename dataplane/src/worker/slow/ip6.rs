@@ -33,7 +33,7 @@ impl<F: Frame> Slow<'_, F> {
             return Err(DropReason::Martian);
         }
         if is_group {
-            return self.to_group(frame, ip);
+            return self.icmp6_to_group(frame, ip);
         }
         // A unicast packet to several hosts would be answered, or passed on, by each of them.
         if to_group {
