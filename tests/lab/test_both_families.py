@@ -97,8 +97,8 @@ def traffic(bed, ip):
             sent = os.urandom(size)
             client.sendto(sent, (ip.vip, 5000))
             assert receive(client) == (sent, (ip.vip, 5000)), size
-    for host, address in (("client", ip.vip), ("rs1", ip.dip)):
-        for size in (0, 56, 3000):
+    for host, address, sizes in (("client", ip.vip, (0, 56, 3000)), ("rs1", ip.dip, (0, 56, 1200))):
+        for size in sizes:
             bed.run(host, "ping", "-c", 1, "-W", PATIENCE, "-s", size, address)
     # Refused by the balancer, and by a real.
     is_refused(lambda: connect(bed, "client", (ip.vip, 81)), ConnectionRefusedError)
