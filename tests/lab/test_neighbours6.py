@@ -207,8 +207,21 @@ def hosts_of_the_link_find_own_addresses(bed):
             bed.run("client", "ping", "-6", "-c", 1, "-W", PATIENCE, address)
             known = entry(bed, "client", address.split("%")[0])
             assert known["lladdr"] == MACS["vip0"] and "router" in known, known
+        port = json.loads(bed.run("lb", "ip", "-details", "-json", "link", "show", "eth1").stdout)[0]
+        assert port.get("allmulti", 1) == 1, f"a NIC would not let all groups through: {port}"
         assert bed.run("client", "ping", "-6", "-c", 1, "-W", 1, "fd00:10::77", check=False).returncode == 1
         reach(bed)
+
+
+@test()
+def all_nodes_are_pinged_and_natlb_is_one_of_them(bed):
+    own = link_local(MACS["vip0"])
+    with both_families(bed):
+        answered = bed.run("client", "ping", "-6", "-c", 2, "-W", PATIENCE, f"{ALL_NODES}%eth0", check=False).stdout
+        assert f"from {own}" in answered, answered
+        group = f"{solicited_node(VIP)}%eth0"
+        answered = bed.run("client", "ping", "-6", "-c", 1, "-W", PATIENCE, group, check=False).stdout
+        assert f"from {own}" in answered, answered
 
 
 @test()
