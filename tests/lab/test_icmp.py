@@ -105,8 +105,8 @@ def a_segment_without_connection_is_reset(bed):
 @test(families=BOTH)
 def traceroute_to_the_service(bed):
     with bed.lbd(services=services(bed.ip)):
-        # Probes do not wait for a MAC as TCP does. A time exceeded goes back to where its probe came from and needs none,
-        # but the real's answers wait until the client's MAC is known.
+        # Probes do not wait for a MAC as TCP does. A time exceeded goes back to where its probe came from and needs
+        # none, but the real's answers wait until the client's MAC is known.
         bed.curl()
         vip = bed.ip.vip
         expect(hops(bed, "client", "-T", "-p", 80, vip), [vip, vip])

@@ -33,7 +33,7 @@ drop_reasons! {
     Segmented "segmented" "the frame came in several buffers: larger than the size of a buffer"
     HeaderChecksum "header_checksum" "the IPv4 header checksum is wrong"
     Vlan "vlan" "the frame has the tag of a VLAN (one with number 0 only carries a priority, and is as none)"
-    Ipv6 "ipv6" "IPv6 is not supported yet"
+    Ipv6 "ipv6" "IPv6, and the port has no IPv6 address"
     EtherType "ethertype" "neither IPv4 nor ARP"
     Arp "arp" "an ARP message that is malformed or concerns nobody we know"
     Ndp "ndp" "a message of neighbour discovery that is malformed, comes from beyond the link or concerns nobody we know"
