@@ -392,8 +392,8 @@ impl Snapshot {
     }
 
     /// The address that speaks for us on an interface to this host: its first of the host's family. In IPv6, of the
-    /// host's scope if there is one (RFC 6724 §5, rule 2); to a host beyond the link it may be another interface's, as a
-    /// link-local one would mean nothing there.
+    /// host's scope if there is one (RFC 6724 §5, rule 2); to a host beyond the link it may be another interface's,
+    /// since a link-local one would mean nothing there.
     pub fn own_address(&self, interface: InterfaceId, to: IpAddr) -> Option<IpAddr> {
         let of = |interface: &Interface, of_link: bool| {
             let addresses = interface.addresses.iter().map(IpNet::addr);

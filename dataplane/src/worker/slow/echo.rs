@@ -1,6 +1,6 @@
-//! Answers to pings, of either family. Those in fragments (RFC 1122 §3.2.2.6, §3.3.2; RFC 4443 §4.2) are answered when
-//! all fragments are there, each by one of the answer. A ping is short-lived, so no buffer is needed to put it together,
-//! nor one for the answer.
+//! Answers to pings, of either family. Those in fragments (RFC 1122 §3.2.2.6, §3.3.2; RFC 4443 §4.2) are answered
+//! when all fragments are there, each by one of the answer. A ping is short-lived, so no buffer is needed to put it
+//! together, nor one for the answer.
 
 use super::Slow;
 use super::fragments::piece;
