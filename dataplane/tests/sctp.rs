@@ -579,6 +579,91 @@ fn clients_of_a_persistent_service_stay_with_their_real() {
     }
 }
 
+/// A frame in fragments of this many bytes of payload, a multiple of eight.
+fn in_fragments(frame: &[u8], size: usize) -> Vec<Vec<u8>> {
+    let is_ipv4 = frame[12..14] == [8, 0];
+    let header = 14 + if is_ipv4 { 20 } else { 40 };
+    let parts = frame[header..].len().div_ceil(size);
+    let fragment = |(index, part): (usize, &[u8])| {
+        let (offset, more) = ((index * size / 8) as u16, index + 1 < parts);
+        let mut bytes = frame[..header].to_vec();
+        if is_ipv4 {
+            bytes[16..18].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+            bytes[18..20].copy_from_slice(&[0x12, 0x34]);
+            bytes[20..22].copy_from_slice(&(offset | u16::from(more) << 13).to_be_bytes());
+            bytes[24..26].fill(0);
+            let check = support::packet::internet_checksum(&bytes[14..34], 0);
+            bytes[24..26].copy_from_slice(&check.to_be_bytes());
+        } else {
+            bytes[18..20].copy_from_slice(&(8 + part.len() as u16).to_be_bytes());
+            bytes[20] = 44;
+            bytes.extend([SCTP, 0]);
+            bytes.extend((offset << 3 | u16::from(more)).to_be_bytes());
+            bytes.extend([0, 0, 0x12, 0x34]);
+        }
+        bytes.extend(part);
+        bytes
+    };
+    frame[header..].chunks(size).enumerate().map(fragment).collect()
+}
+
+/// The SCTP packet in these fragments, which are in order, and where they go.
+fn put_together(frames: &[Vec<u8>]) -> (Packet, [IpAddr; 2]) {
+    let mut payload = Vec::new();
+    let mut addresses = None;
+    for frame in frames {
+        let is_ipv4 = frame[12..14] == [8, 0];
+        let (header, at) = if is_ipv4 { (34, 20) } else { (62, 56) };
+        let word = u16::from_be_bytes([frame[at], frame[at + 1]]);
+        let offset = if is_ipv4 { usize::from(word & 0x1fff) * 8 } else { usize::from(word & 0xfff8) };
+        assert_eq!(offset, payload.len(), "in order");
+        // A short frame is padded.
+        let length = if is_ipv4 { 16 } else { 18 };
+        let length = usize::from(u16::from_be_bytes([frame[length], frame[length + 1]]));
+        payload.extend(&frame[header..if is_ipv4 { 14 } else { 54 } + length]);
+        let seen: [IpAddr; 2] = if is_ipv4 {
+            [26, 30].map(|at| IpAddr::from(<[u8; 4]>::try_from(&frame[at..at + 4]).unwrap()))
+        } else {
+            [22, 38].map(|at| IpAddr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).unwrap()))
+        };
+        assert_eq!(*addresses.get_or_insert(seen), seen);
+    }
+    (Packet::read(&payload), addresses.unwrap())
+}
+
+/// Its checksum depends on how long it is in all, which only the last fragment tells.
+#[test]
+fn a_packet_in_fragments_leaves_with_its_checksum_when_all_are_there() {
+    for at in families() {
+        for backwards in [false, true] {
+            let mut bench = Bench::new(at);
+            let real = bench.open(40000);
+            let mac = [RS1_MAC, RS2_MAC][real];
+            let there = ([at.client, at.vip], [40000, 9000], [CLIENT_MAC, VIP_MAC], VIP0);
+            let back = ([at.reals[real], at.client], [9001, 40000], [mac, DIP_MAC], DIP0);
+            for (ends, ports, macs, port) in [there, back] {
+                let packet = Packet { ports, ..Packet::new(2, DATA, &[9; 2999]) };
+                let mut fragments = in_fragments(&framed(macs, ends, SCTP, &packet.bytes()), 1000);
+                assert_eq!(fragments.len(), 4);
+                if backwards {
+                    fragments.reverse();
+                }
+                let last = fragments.pop().unwrap();
+                for fragment in &fragments {
+                    assert_eq!(bench.lab.arrive(port, fragment), [], "others are missing");
+                }
+                let sent: Vec<_> = bench.lab.arrive(port, &last).into_iter().map(|sent| sent.bytes).collect();
+                let (ends, ports) = if port == VIP0 {
+                    ([at.client, at.reals[real]], [40000, 9001])
+                } else {
+                    ([at.vip, at.client], [9000, 40000])
+                };
+                assert_eq!(put_together(&sent), (Packet { ports, ..packet }, ends));
+            }
+        }
+    }
+}
+
 /// A line of a recording, as `192.168.10.6.44001 > 192.168.10.100.9000: ttl 64, vtag 00000000, crc32c 717c258b
 /// correct: INIT(36)`.
 #[derive(Clone, Debug)]

@@ -1,4 +1,5 @@
-//! Datagrams to ourselves, kept until all of their fragments are there.
+//! Datagrams of which nothing can be done before all of their fragments are there, and that are kept until then: pings
+//! to ourselves, and SCTP packets, whose checksum depends on how long they are.
 
 use super::Piece;
 use super::seen::{Misfit, Seen};
@@ -23,8 +24,10 @@ pub const GATHERED_NANOSECONDS: u64 = 1_000_000_000;
 pub struct Address {
     /// Who sends it.
     pub source: IpAddr,
-    /// An own address.
+    /// To whom: of a ping, an own address.
     pub destination: IpAddr,
+    /// Number of the protocol.
+    pub protocol: u8,
     /// Identification.
     pub id: u32,
     /// Where it comes in.

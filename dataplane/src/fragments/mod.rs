@@ -11,7 +11,7 @@
 //! seen     the parts of a datagram that have passed
 //! held     fragments that wait for the first of their datagram
 //! tracker  the datagrams, found by a keyed hash
-//! gathered datagrams to ourselves: pings, which are put together
+//! gathered datagrams whose fragments are awaited: pings to ourselves, and SCTP packets
 //! ```
 //!
 //! Unlike reassembly this needs no buffer for what comes in order, and none is copied; the receiver puts

@@ -11,7 +11,7 @@ use crate::names::drop_reason::DropReason;
 use crate::names::family::IpVersion;
 use crate::names::ids::InterfaceId;
 use crate::wire::plain::at;
-use crate::wire::{answer, answer6, checksum, icmp, icmp6, ipv6};
+use crate::wire::{answer, answer6, checksum, icmp, icmp6, ipv6, sctp};
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::turn::Turn;
 use std::net::IpAddr;
@@ -41,8 +41,8 @@ impl<F: Frame> Slow<'_, F> {
             Ok(piece) => piece,
             Err(wrong) => return self.wrong_fragment(frame, ip, wrong),
         };
-        let &Ip { source, destination, .. } = ip;
-        let address = Address { source, destination, id: fragment.id, arrival: self.arrival };
+        let &Ip { source, destination, protocol, .. } = ip;
+        let address = Address { source, destination, protocol, id: fragment.id, arrival: self.arrival };
         let echo_request = match ip.version() {
             IpVersion::Four => icmp::ECHO_REQUEST,
             IpVersion::Six => icmp6::ECHO_REQUEST,
@@ -71,7 +71,7 @@ impl<F: Frame> Slow<'_, F> {
 }
 
 impl<Io: FrameIo> Turn<'_, Io> {
-    /// Keeps a fragment of a ping until the others come, and answers if they have.
+    /// Keeps a fragment of a ping or an SCTP packet until the others come, and goes on if they have.
     pub(in crate::worker) fn gather(
         &mut self,
         address: Address,
@@ -83,6 +83,9 @@ impl<Io: FrameIo> Turn<'_, Io> {
         self.held.count_given_up(DropReason::FragmentQueueFull, given_up);
         let (frame, reason) = match kept {
             Kept::Waits => return,
+            Kept::Whole(pieces) if address.protocol == sctp::PROTOCOL_NUMBER => {
+                return self.pass_pieces(pieces, arrival);
+            }
             Kept::Whole(pieces) => return self.answer_ping(pieces, arrival),
             Kept::Repeats(frame) => (frame, DropReason::FragmentOverlap),
             Kept::Refused(frame, misfits) => {

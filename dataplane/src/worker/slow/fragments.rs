@@ -7,18 +7,21 @@ use super::Slow;
 use super::answers::Said;
 use super::packet::{Fragment, Ip, Segment, read_ip, read_segment};
 use crate::exchange::peers::Purpose;
-use crate::fragments::{Fields, Key, LONGEST_V4, LONGEST_V6, Outcome, Piece, Ports, least_header};
-use crate::frame::Frame;
+use crate::fragments::{
+    Address, Fields, Key, LONGEST_V4, LONGEST_V6, Outcome, Piece, Pieces, Ports, least_header,
+};
+use crate::frame::{Frame, FrameIo};
 use crate::names::drop_reason::DropReason;
 use crate::names::family::IpVersion;
-use crate::names::ids::Protocol;
+use crate::names::ids::{InterfaceId, Protocol};
 use crate::wire::plain::at;
 use crate::wire::{icmp, icmp6, ipv6, ipv6_extensions};
 use crate::worker::fate::{Fate, Judged};
 use crate::worker::flows::Ends;
+use crate::worker::turn::Turn;
 
 impl<F: Frame> Slow<'_, F> {
-    /// A fragment of TCP or UDP; `None`: a later one of IPv6 that does not say what it is of.
+    /// A fragment of TCP, UDP or SCTP; `None`: a later one of IPv6 that does not say what it is of.
     pub(in crate::worker) fn fragment(
         &mut self,
         frame: &mut F,
@@ -37,6 +40,9 @@ impl<F: Frame> Slow<'_, F> {
             Ok(piece) => piece,
             Err(wrong) => return self.wrong_fragment(frame, &ip, wrong),
         };
+        if protocol == Some(Protocol::Sctp) {
+            return Ok(self.gathered(&ip, &fragment, piece));
+        }
         let key = self.held.fragments.key(&Fields {
             source: ip.source,
             destination: ip.destination,
@@ -109,12 +115,43 @@ impl<F: Frame> Slow<'_, F> {
         (protocol, ports): (Protocol, Ports),
     ) -> Judged {
         let ip = read_ip(frame.bytes())?;
+        if protocol == Protocol::Sctp {
+            let fragment = ip.fragment.ok_or(DropReason::FragmentMalformed)?;
+            let piece = piece(&ip, &fragment, least_header(protocol));
+            return Ok(self.gathered(&ip, &fragment, piece.map_err(|_| DropReason::FragmentMalformed)?));
+        }
         let segment = if ip.is_later_fragment() {
             Segment::later(&ip, protocol, ports)
         } else {
             read_segment(frame.bytes(), &ip, protocol)?
         };
         self.transport_layer(frame, ip, segment)
+    }
+
+    /// A fragment of an SCTP packet, which goes on with the others when all are there: the checksum in the first
+    /// depends on how long the packet is in all, if a port changes.
+    fn gathered(&self, ip: &Ip, fragment: &Fragment, piece: Piece) -> Fate {
+        let &Ip { source, destination, protocol, .. } = ip;
+        let address = Address { source, destination, protocol, id: fragment.id, arrival: self.arrival };
+        Fate::Gather(address, piece)
+    }
+
+    /// A fragment of an SCTP packet of `whole` bytes, of which all are there.
+    fn pass_piece(&mut self, frame: &mut F, ports: Ports, whole: usize) -> Judged {
+        let ip = read_ip(frame.bytes())?;
+        let segment = if ip.is_later_fragment() {
+            Segment::later(&ip, Protocol::Sctp, ports)
+        } else {
+            Segment { whole: Some(whole), ..read_segment(frame.bytes(), &ip, Protocol::Sctp)? }
+        };
+        match self.owner_elsewhere(&segment.ends) {
+            // It gathers them again: all go there.
+            Some(to) => {
+                let purpose = Purpose::Fragment(Protocol::Sctp, ports);
+                Ok(Fate::HandOver { to, arrival: self.arrival, purpose })
+            }
+            None => self.transport_layer(frame, ip, segment),
+        }
     }
 
     /// A fragment that no sender in good faith makes. Of IPv6 its receiver says so (RFC 8200 §4.5).
@@ -146,6 +183,29 @@ impl<F: Frame> Slow<'_, F> {
             !ip.is_later_fragment() && frame.bytes().get(ip.payload).is_none_or(|kind| is_error(*kind));
         if is_error { Err(DropReason::Fragment) } else { self.route(frame, ip) }
     }
+}
+
+impl<Io: FrameIo> Turn<'_, Io> {
+    /// All fragments of an SCTP packet, in order.
+    pub(in crate::worker) fn pass_pieces(&mut self, pieces: Pieces<Io::Frame>, arrival: InterfaceId) {
+        let found = ports_and_length(&pieces);
+        for (_, mut frame) in pieces {
+            let judged = found
+                .ok_or(DropReason::FragmentMalformed)
+                .and_then(|(ports, whole)| self.slow(arrival).pass_piece(&mut frame, ports, whole));
+            self.settle(frame, judged, arrival);
+        }
+    }
+}
+
+/// The ports of an SCTP packet in these fragments, and its length, in bytes, from its header on. Extension headers that
+/// the first fragment has behind the fragment header come before it.
+fn ports_and_length<F: Frame>(pieces: &Pieces<F>) -> Option<(Ports, usize)> {
+    let ((_, first), (last, _)) = (pieces.first()?, pieces.last()?);
+    let ip = read_ip(first.bytes()).ok()?;
+    let segment = read_segment(first.bytes(), &ip, Protocol::Sctp).ok()?;
+    let before = ip.payload - ip.fragment?.at;
+    Some((segment.ends.ports(), usize::from(last.end).checked_sub(before)?))
 }
 
 /// Which part of its datagram a fragment is, whose first begins with a transport header of at least `header` bytes.

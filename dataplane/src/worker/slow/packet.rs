@@ -80,6 +80,8 @@ pub(in crate::worker) struct Segment {
     pub(in crate::worker) ends: Ends,
     /// What its header says; a later fragment has none.
     pub(in crate::worker) transport: Option<Transport>,
+    /// Bytes of its header and what follows, in all fragments; `None`: this is one, and of others nothing is known.
+    pub(in crate::worker) whole: Option<usize>,
 }
 
 impl Segment {
@@ -87,7 +89,7 @@ impl Segment {
     pub(in crate::worker) const fn later(ip: &Ip, protocol: Protocol, ports: Ports) -> Self {
         let source = SocketAddr::new(ip.source, ports.source);
         let destination = SocketAddr::new(ip.destination, ports.destination);
-        Self { ends: Ends { protocol, source, destination }, transport: None }
+        Self { ends: Ends { protocol, source, destination }, transport: None, whole: None }
     }
 
     /// Whether it begins a connection, as SYN and INIT do.
@@ -173,5 +175,7 @@ pub(in crate::worker) fn read_segment(
         Protocol::Udp => Transport::Udp,
         Protocol::Sctp => Transport::Sctp(sctp::Packet::parse(header).ok_or(DropReason::Malformed)?.event()),
     };
-    Ok(Segment { ends: Ends { protocol, source, destination }, transport: Some(transport) })
+    let ends = Ends { protocol, source, destination };
+    let whole = ip.fragment.is_none().then_some(header.len());
+    Ok(Segment { ends, transport: Some(transport), whole })
 }

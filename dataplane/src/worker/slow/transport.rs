@@ -127,6 +127,9 @@ impl<F: Frame> Slow<'_, F> {
             return self.obstructed(frame, &ip, Obstacle::NoRoute);
         };
         let out = way.hop.interface;
+        // Its checksum depends on how long the packet is in all.
+        let sctp = segment.ends.protocol == Protocol::Sctp && !ip.is_later_fragment();
+        let whole = if sctp { segment.whole.ok_or(DropReason::FragmentRefused)? } else { 0 };
 
         if let Some(obstacle) = self.obstacle(&ip, out) {
             self.note_packet(whose, segment, &ip);
@@ -153,8 +156,8 @@ impl<F: Frame> Slow<'_, F> {
             IpVersion::Four => rewrite_v4(bytes, &ip, segment.ends.protocol, course, snapshot),
             IpVersion::Six => rewrite_v6(bytes, &ip, segment.ends.protocol, course, snapshot),
         }
-        if segment.ends.protocol == Protocol::Sctp && !ip.is_later_fragment() {
-            rewrite_sctp(&mut bytes[ip.payload..ip.end()], course, snapshot);
+        if sctp {
+            rewrite_sctp(&mut bytes[ip.payload..ip.end()], whole, course, snapshot);
         }
         rewrite::address_frame(bytes, destination.bits(), snapshot.mac_bits(out));
         Ok(leaving(&ip, out, snapshot))
@@ -194,14 +197,19 @@ fn rewrite_v6(bytes: &mut [u8], ip: &Ip, protocol: Protocol, course: Course, sna
     }
 }
 
-/// The port of an SCTP packet, and its checksum, which covers no address.
-fn rewrite_sctp(packet: &mut [u8], Course { real, port, direction, .. }: Course, snapshot: &Snapshot) {
+/// The port of an SCTP packet of `whole` bytes, or its first fragment, and its checksum, which covers no address.
+fn rewrite_sctp(
+    packet: &mut [u8],
+    whole: usize,
+    Course { real, port, direction, .. }: Course,
+    snapshot: &Snapshot,
+) {
     let Some(RealKey { service, endpoint }) = snapshot.connection_key(real, port) else { return };
     let (offset, port) = match direction {
         Direction::Forward => (sctp::field::DESTINATION, endpoint.port()),
         Direction::Reverse => (sctp::field::SOURCE, service.listen.port()),
     };
-    sctp::replace_port(packet, packet.len(), offset, port);
+    sctp::replace_port(packet, whole, offset, port);
 }
 
 /// What a packet belongs to that is translated.
