@@ -278,14 +278,14 @@ impl Bench {
     }
 
     /// What comes of a client's packet to a port of the VIP.
-    fn from_client(&mut self, from: u16, to: u16, packet: &Packet) -> Vec<(InterfaceId, Seen)> {
+    fn client_sends(&mut self, from: u16, to: u16, packet: &Packet) -> Vec<(InterfaceId, Seen)> {
         let packet = Packet { ports: [from, to], ..packet.clone() };
         let ends = [self.at.client, self.at.vip];
         self.arrive(VIP0, &framed([CLIENT_MAC, VIP_MAC], ends, SCTP, &packet.bytes()))
     }
 
     /// What comes of a real's packet to a port of the client.
-    fn from_real(&mut self, index: usize, to: u16, packet: &Packet) -> Vec<(InterfaceId, Seen)> {
+    fn real_sends(&mut self, index: usize, to: u16, packet: &Packet) -> Vec<(InterfaceId, Seen)> {
         let packet = Packet { ports: [9001, to], ..packet.clone() };
         let ends = [self.at.reals[index], self.at.client];
         let mac = [RS1_MAC, RS2_MAC][index];
@@ -294,7 +294,7 @@ impl Bench {
 
     /// The real that a client's packet gets to.
     fn reaches(&mut self, from: u16, packet: &Packet) -> usize {
-        let sent = self.from_client(from, 9000, packet);
+        let sent = self.client_sends(from, 9000, packet);
         assert_eq!(sent.len(), 1, "{:?}", self.drops());
         assert_eq!(sent[0].0, DIP0);
         let real = sent[0].1.ends[1];
@@ -303,7 +303,7 @@ impl Bench {
 
     /// Whether a real's packet gets to the client.
     fn returns(&mut self, index: usize, to: u16, packet: &Packet) {
-        let sent = self.from_real(index, to, packet);
+        let sent = self.real_sends(index, to, packet);
         assert_eq!(sent.len(), 1);
         assert_eq!((sent[0].0, sent[0].1.ends[0]), (VIP0, SocketAddr::new(self.at.vip, 9000)));
     }
@@ -370,7 +370,7 @@ fn an_association_is_translated_both_ways() {
         let mut real = None;
         for (by_client, packet) in exchange {
             let (sent, ends, ports, macs, out) = if by_client {
-                let sent = bench.from_client(40000, 9000, &packet);
+                let sent = bench.client_sends(40000, 9000, &packet);
                 let index = *real.get_or_insert_with(|| {
                     let to = sent[0].1.ends[1].ip();
                     at.reals.iter().position(|address| *address == to).unwrap()
@@ -378,7 +378,7 @@ fn an_association_is_translated_both_ways() {
                 let macs = [DIP_MAC, [RS1_MAC, RS2_MAC][index]];
                 (sent, [at.client, at.reals[index]], [40000, 9001], macs, DIP0)
             } else {
-                let sent = bench.from_real(real.unwrap(), 40000, &packet);
+                let sent = bench.real_sends(real.unwrap(), 40000, &packet);
                 (sent, [at.vip, at.client], [9000, 40000], [VIP_MAC, CLIENT_MAC], VIP0)
             };
             assert_eq!((sent.len(), sent[0].0), (1, out));
@@ -397,15 +397,15 @@ fn a_wrong_checksum_stays_wrong_by_as_much_and_one_of_zero_stays() {
         let real = bench.open(40000);
         for wrong_by in [1, 0x8000_0000, 0xdead_beef] {
             let packet = Packet { wrong_by, ..Packet::new(2, DATA, &[9; 77]) };
-            let there = bench.from_client(40000, 9000, &packet);
+            let there = bench.client_sends(40000, 9000, &packet);
             assert_eq!(there[0].1.packet().wrong_by, wrong_by);
-            let back = bench.from_real(real, 40000, &packet);
+            let back = bench.real_sends(real, 40000, &packet);
             assert_eq!(back[0].1.packet().wrong_by, wrong_by);
         }
         let mut packet = Packet { ports: [40000, 9000], ..Packet::new(2, DATA, &[9; 77]) };
         packet.wrong_by = u32::from_le_bytes(packet.bytes()[8..12].try_into().unwrap());
         assert_eq!(packet.bytes()[8..12], [0; 4]);
-        let sent = bench.from_client(40000, 9000, &packet);
+        let sent = bench.client_sends(40000, 9000, &packet);
         assert_eq!(sent[0].1.payload[8..12], [0; 4]);
         assert_eq!(
             bench.states(),
@@ -420,7 +420,7 @@ fn what_is_of_no_association_is_answered_by_abort() {
     for at in families() {
         let mut bench = Bench::new(at);
         let refused = |bench: &mut Bench, to: u16, packet: &Packet| {
-            let sent = bench.from_client(40000, to, packet);
+            let sent = bench.client_sends(40000, to, packet);
             let [(VIP0, seen)] = &sent[..] else { panic!("{sent:?}") };
             assert_eq!(seen.ends, [SocketAddr::new(at.vip, to), SocketAddr::new(at.client, 40000)]);
             assert_eq!((seen.macs, seen.hops, seen.packet().wrong_by), ([VIP_MAC, CLIENT_MAC], 64, 0));
@@ -434,7 +434,7 @@ fn what_is_of_no_association_is_answered_by_abort() {
         assert_eq!(bench.dropped(DropReason::NoConnection), 2);
         let wrong = Packet { wrong_by: 4, ..init() };
         for silent in [Packet::new(17, ABORT, &[]), Packet::new(17, COOKIE_ACK, &[]), wrong] {
-            assert_eq!(bench.from_client(40000, 9011, &silent), []);
+            assert_eq!(bench.client_sends(40000, 9011, &silent), []);
         }
         assert_eq!(bench.dropped(DropReason::NoService), 4);
         assert_eq!(bench.states(), []);
@@ -445,7 +445,7 @@ fn what_is_of_no_association_is_answered_by_abort() {
 fn a_service_without_reals_says_that_the_port_is_unreachable() {
     for at in families() {
         let mut bench = Bench::new(at);
-        let sent = bench.from_client(40000, 9010, &init());
+        let sent = bench.client_sends(40000, 9010, &init());
         let [(VIP0, seen)] = &sent[..] else { panic!("{sent:?}") };
         let (protocol, message) = if at.vip.is_ipv4() { (1, [3, 3]) } else { (58, [1, 4]) };
         assert_eq!((seen.protocol, &seen.payload[..2]), (protocol, &message[..]));
@@ -454,7 +454,7 @@ fn a_service_without_reals_says_that_the_port_is_unreachable() {
         assert!(seen.payload.ends_with(&asked.bytes()), "it quotes the packet as it came");
         assert_eq!(bench.dropped(DropReason::NoReal), 1);
         let wrong = Packet { wrong_by: 4, ..init() };
-        assert_eq!(bench.from_client(40000, 9010, &wrong), [], "its receiver would discard it silently");
+        assert_eq!(bench.client_sends(40000, 9010, &wrong), [], "its receiver would discard it silently");
     }
 }
 
@@ -505,9 +505,9 @@ fn sloppily_all_but_abort_opens_an_association() {
             let mut bench = Bench::new(at);
             bench.lab.description.sloppy_sctp = sloppy;
             bench.lab.apply();
-            bench.from_client(40000, 9000, &Packet::new(1, ABORT, &[]));
+            bench.client_sends(40000, 9000, &Packet::new(1, ABORT, &[]));
             assert_eq!(bench.states(), []);
-            bench.from_client(40000, 9000, &Packet::new(1, SACK, &[0; 12]));
+            bench.client_sends(40000, 9000, &Packet::new(1, SACK, &[0; 12]));
             let expected: &[_] = if sloppy { &[State::SctpEstablished] } else { &[] };
             assert_eq!(bench.states(), expected);
         }
@@ -523,7 +523,7 @@ fn a_removed_reals_association_ends_as_its_service_says() {
             bench.serve(&[0, 1]);
             let real = bench.open(40000);
             bench.serve(&[1 - real]);
-            let sent = bench.from_client(40000, 9000, &Packet::new(2, DATA, &[1; 12]));
+            let sent = bench.client_sends(40000, 9000, &Packet::new(2, DATA, &[1; 12]));
             let ends: Vec<_> = sent
                 .iter()
                 .map(|(out, seen)| (*out, seen.ends[1], seen.chunk(), seen.packet().tag))
@@ -549,7 +549,7 @@ fn a_removed_reals_association_ends_as_its_service_says() {
 fn a_reals_own_association_is_routed_and_what_is_of_none_is_aborted() {
     for at in families() {
         let mut bench = Bench::new(at);
-        let sent = bench.from_real(0, 50000, &Packet::new(3, DATA, &[1; 12]));
+        let sent = bench.real_sends(0, 50000, &Packet::new(3, DATA, &[1; 12]));
         let [(DIP0, seen)] = &sent[..] else { panic!("{sent:?}") };
         assert_eq!(
             (seen.ends[1], seen.chunk(), seen.packet().tag),
@@ -557,7 +557,7 @@ fn a_reals_own_association_is_routed_and_what_is_of_none_is_aborted() {
         );
         assert_eq!(bench.dropped(DropReason::RealWithoutConnection), 1);
         for packet in [init(), Packet::new(3, COOKIE_ECHO, &[1; 20]), Packet::new(3, DATA, &[1; 12])] {
-            let sent = bench.from_real(0, 50000, &packet);
+            let sent = bench.real_sends(0, 50000, &packet);
             let [(VIP0, seen)] = &sent[..] else { panic!("{sent:?}") };
             assert_eq!(seen.ends[0], SocketAddr::new(at.reals[0], 9001), "as it is");
             assert_eq!(seen.packet().wrong_by, 0);
@@ -721,13 +721,15 @@ impl Recorded {
     }
 }
 
+/// Who sent a packet, the expiry and state that it led to, if there was a connection then, and `ActiveConn`.
+type Step = (bool, Option<(String, String)>, u64);
+
 /// What was recorded between two headings.
 #[derive(Debug, Default)]
 struct Section {
     heading: String,
     sloppy: bool,
-    /// Who sent a packet, the expiry and state that it led to, if there was a connection then, and `ActiveConn`.
-    steps: Vec<(bool, Option<(String, String)>, u64)>,
+    steps: Vec<Step>,
     vip: Vec<Recorded>,
     dip: Vec<Recorded>,
 }

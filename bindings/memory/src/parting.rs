@@ -3,8 +3,8 @@
 use arrayvec::ArrayVec;
 
 /// Moves the elements of `from`, from the one at `first` on, that `goes` holds for to the end of `to`; these stay in
-/// order, and so do those that are left. No branch depends on an element, so that an order nobody can predict costs nothing: at random, a branch
-/// for each took some 15 cycles more.
+/// order, and so do those that are left. No branch depends on an element, so that an order nobody can predict costs
+/// nothing: at random, a branch for each took some 15 cycles more.
 ///
 /// # Panics
 /// If there is no room in `to` for all of them. If `goes` panics, the elements of `from` are leaked.
@@ -20,9 +20,9 @@ pub fn part<T, const N: usize>(
     let (mut stay, mut gone) = (first.min(count), 0);
     // SAFETY: `from` has `count` elements, and claims none of them from now on, so that none is dropped twice, whatever
     // happens. Element `index` is read before anything is written at or behind its place, since `stay` is never above
-    // `index`. `to` has room for `before` elements and those from `first` on, and `gone` stays below their number. Each element is written to
-    // both, and counted by one: places that are not counted are written again, or are no elements. At the end the
-    // counted places of both together hold each of the elements once.
+    // `index`. `to` has room for `before` elements and those from `first` on, and `gone` stays below their number.
+    // Each element is written to both, and counted by one: places that are not counted are written again, or are no
+    // elements. At the end the counted places of both together hold each of the elements once.
     unsafe {
         from.set_len(0);
         let (elements, moved) = (from.as_mut_ptr(), to.as_mut_ptr().add(before));

@@ -35,8 +35,8 @@ pub trait Family: Copy + Debug + Default + Eq + 'static {
     fn client(key: ClientKey<Self>) -> SocketAddr;
 }
 
-/// A bucket of a table together with the [rests](Family::Rest) of its entries' keys: whole cache lines, side by side, so
-/// that one look-up in the page tables is enough for both.
+/// A bucket of a table together with the [rests](Family::Rest) of its entries' keys: whole cache lines, side by side,
+/// so that one look-up in the page tables is enough for both.
 pub trait Line<Rest>: Pod + Debug + Deref<Target = Bucket> + DerefMut {
     /// Words of it, of which the bucket comes first.
     const WORDS: usize = size_of::<Self>() / size_of::<u64>();

@@ -38,8 +38,8 @@ pub struct Fields {
     pub source: IpAddr,
     /// To whom.
     pub destination: IpAddr,
-    /// The number of its protocol. Not looked at in IPv6, where a fragment may name an extension header instead, and ids
-    /// are not counted by protocol (RFC 8200 §4.5).
+    /// The number of its protocol. Not looked at in IPv6, where a fragment may name an extension header instead, and
+    /// ids are not counted by protocol (RFC 8200 §4.5).
     pub protocol: u8,
     /// Identification: 16 bits in IPv4, 32 in IPv6.
     pub id: u32,

@@ -42,9 +42,9 @@ fn untag(frame: &mut impl Frame) -> bool {
     frame.set_length(length)
 }
 
-/// Makes the frame of an IPv4 or IPv6 packet as long as that, but never shorter than a link allows: what follows a packet (a
-/// frame check sequence, a switch's timestamp) would be sent on otherwise, and could make a full-size frame longer
-/// than the next link takes.
+/// Makes the frame of an IPv4 or IPv6 packet as long as that, but never shorter than a link allows: what follows a
+/// packet (a frame check sequence, a switch's timestamp) would be sent on otherwise, and could make a full-size frame
+/// longer than the next link takes.
 fn fit(frame: &mut impl Frame) -> bool {
     let length = frame.length();
     let Some(right) = right_length(frame.bytes()) else { return false };

@@ -278,7 +278,8 @@ fn destination_options(options: &[u8]) -> Vec<u8> {
     made
 }
 
-/// An option's number for experiments, whose upper bits have it skipped where it is not known (RFC 4727, RFC 8200 §4.2).
+/// An option's number for experiments, whose upper bits have it skipped where it is not known (RFC 4727, RFC 8200
+/// §4.2).
 const SKIPPED: u8 = 0x1e;
 
 /// The checksum of the message there, or 0 if that has the right one.

@@ -284,8 +284,8 @@ impl<F: Family> Entry<F> {
         clock.tick.since(self.tick()) >= self.timeout(clock)
     }
 
-    /// As [`state`](Self::state), of an entry of TCP's or UDP's, as the packets of the fast path are: told by four bits,
-    /// the loop has a register more.
+    /// As [`state`](Self::state), of an entry of TCP's or UDP's, as the packets of the fast path are: told by four
+    /// bits, the loop has a register more.
     #[inline(always)]
     pub fn usual_state(self) -> State {
         State::of_index(state_index::<false>(self.key))

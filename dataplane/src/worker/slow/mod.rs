@@ -104,8 +104,8 @@ impl<Io: FrameIo> Turn<'_, Io> {
         }
     }
 
-    /// Handles a fragment whose protocol and ports another worker has found. One that has to wait for its next hop walks the whole
-    /// way again then, and is dropped there.
+    /// Handles a fragment whose protocol and ports another worker has found. One that has to wait for its next hop
+    /// walks the whole way again then, and is dropped there.
     pub(super) fn slow_fragment(
         &mut self,
         mut frame: Io::Frame,
