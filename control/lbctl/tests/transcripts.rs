@@ -30,8 +30,6 @@ fn left_out(command: &str) -> Option<&'static str> {
     let has = |word: &str| command.split(' ').any(|found| found == word);
     if has("-f") || has("-6") {
         Some("services by firewall mark are not there")
-    } else if has("--sctp-service") {
-        Some("SCTP services are not there yet")
     } else if has("-i") || has("-g") {
         Some("other ways of forwarding than NAT are not there")
     } else if command.starts_with("-a") && !has("-m") {
@@ -163,7 +161,9 @@ impl Session {
             "-C" => "clear",
             _ => panic!("{command} is not known here"),
         };
-        self.lbctl(format!("{name} {options}").trim_end(), "")
+        // A new service has another scheduler here where none is named.
+        let scheduler = if letter == "-A" && !options.contains("-s ") { " -s wlc" } else { "" };
+        self.lbctl(format!("{name} {options}{scheduler}").trim_end(), "")
     }
 
     /// What `save` prints without the timeouts, which `ipvsadm` does not save.
