@@ -126,7 +126,7 @@ fn a_state_is_of_the_kernels_or_shown_and_timed_as_one() {
     let timeouts = Timeouts::default();
     for (index, state) in ALL.into_iter().enumerate() {
         assert_eq!((state as usize, State::of_index(16 + index)), (16 + index, state));
-        assert_eq!(State::of_index(16 + index | 0xe0), state, "higher bits are not its");
+        assert_eq!(State::of_index((16 + index) | 0xe0), state, "higher bits are not its");
         assert_eq!(KERNELS.contains(&state), state.shown() == state);
         assert_eq!((state.name(), state.protocol()), (state.shown().name(), Protocol::Sctp));
         assert_eq!(timeout_seconds(state), timeout_seconds(state.shown()));
