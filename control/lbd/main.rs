@@ -107,7 +107,7 @@ fn main() -> ExitCode {
     logging::start(options.log_level);
     let result = match config::read(&path) {
         Ok(config) if options.check => {
-            log::info!("nothing wrong with {}; {}", path.display(), fleet::Bill::of(&config));
+            println!("nothing wrong with {}; {}", path.display(), fleet::Bill::of(&config));
             Ok(())
         }
         Ok(config) => run(&config, options.stats_period.map(Duration::from_secs)),
