@@ -5,12 +5,10 @@
 //! one connection are of one family, and stay in order. Everything that is not IPv6 goes the way of IPv4.
 
 use super::fast::staged::Staged;
-use super::io::linked::Linked;
 use super::turn::Turn;
 use crate::connection::family::Family;
 use crate::frame::{BURST, Frame, FrameIo, Stage};
 use crate::names::family::{IpVersion, V4, V6};
-use crate::names::ids::EthPortId;
 use crate::wire::ethernet;
 
 /// The bursts in a worker's hands.
@@ -70,44 +68,9 @@ fn part<F: Frame>(from: &mut Staged<F>, to: &mut Staged<F, V6>) {
 fn part_mixed<F: Frame>(from: &mut Staged<F>, to: &mut Staged<F, V6>) {
     let is_full = from.frames.is_full();
     (from.is_part_of_full, to.is_part_of_full) = (is_full, is_full);
-    memory::part(&mut from.frames, 0, &mut to.frames, |frame| ether_type(frame) == IPV6);
+    memory::part(&mut from.frames, &mut to.frames, |frame| ether_type(frame) == IPV6);
 }
 
-/// Receives more frames where a full burst has been parted in two, so that the parts come to nearly full bursts: each
-/// burst costs some hundred instructions besides those of its frames. Returns how many frames have come.
-fn fill_up<Io: FrameIo>(
-    io: &mut Linked<Io>,
-    port: EthPortId,
-    v4: &mut Staged<Io::Frame>,
-    v6: &mut Staged<Io::Frame, V6>,
-) -> usize {
-    let mut received = 0;
-    for _ in 0..MORE_RECEIVED {
-        if !v4.is_part_of_full {
-            break;
-        }
-        // Into the fuller part, so that the other has room for all that are its.
-        let (of_v4, of_v6) = (v4.frames.len(), v6.frames.len());
-        let is_full = if of_v4 >= of_v6 {
-            io.receive(port, &mut v4.frames);
-            let is_full = v4.frames.is_full();
-            received += v4.frames.len() - of_v4;
-            memory::part(&mut v4.frames, of_v4, &mut v6.frames, |frame| ether_type(frame) == IPV6);
-            is_full
-        } else {
-            io.receive(port, &mut v6.frames);
-            let is_full = v6.frames.is_full();
-            received += v6.frames.len() - of_v6;
-            memory::part(&mut v6.frames, of_v6, &mut v4.frames, |frame| ether_type(frame) != IPV6);
-            is_full
-        };
-        (v4.is_part_of_full, v6.is_part_of_full) = (is_full, is_full);
-    }
-    received
-}
-
-/// How often more frames are received at most: 56 come of full bursts of which half is of either family.
-const MORE_RECEIVED: usize = 2;
 /// IPv6, as [`ether_type`] gives it.
 const IPV6: u16 = ethernet::IPV6.to_be();
 
@@ -120,23 +83,16 @@ fn ether_type(frame: &impl Frame) -> u16 {
 
 impl<Io: FrameIo> Turn<'_, Io> {
     /// Takes the frames of IPv6 out of a burst that a device has received, and handles those that are this worker's.
-    /// Returns how many frames it has received besides. Out of line, for where there is no IPv6 the loops are to be as
-    /// they would be without.
+    /// Out of line, for where there is no IPv6 the loops are to be as they would be without.
     #[inline(never)]
-    pub(super) fn receive_ipv6(
-        &mut self,
-        burst: &mut Staged<Io::Frame>,
-        v6: &mut Pair<Io::Frame, V6>,
-    ) -> usize {
+    pub(super) fn receive_ipv6(&mut self, burst: &mut Staged<Io::Frame>, v6: &mut Pair<Io::Frame, V6>) {
         part(burst, &mut v6.spare);
-        let port = burst.arrival.eth_port();
-        let received = fill_up(&mut self.egress.io, port, burst, &mut v6.spare);
-        let is_by_device = self.snapshot.eth_ports[port.index()].steering.is_by_device(IpVersion::Six);
+        let port = burst.arrival.eth_port().index();
+        let is_by_device = self.snapshot.eth_ports[port].steering.is_by_device(IpVersion::Six);
         if !is_by_device && !self.egress.io.peers.is_alone() {
             self.egress.steer(&mut v6.spare, self.snapshot);
         }
         self.handle_ipv6(v6);
-        received
     }
 
     /// Takes the frames of IPv6 out of a burst that another worker has handed over, and handles them.

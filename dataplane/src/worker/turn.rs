@@ -121,7 +121,7 @@ impl<Io: FrameIo> Turn<'_, Io> {
             received += spare.frames.len();
             count += 1;
             if self.flows.tables.serve_both() {
-                received += self.receive_ipv6(spare, v6);
+                self.receive_ipv6(spare, v6);
             }
             if !alone && !self.snapshot.eth_ports[port.index()].steering.is_by_device(IpVersion::Four) {
                 self.egress.steer(spare, self.snapshot);
