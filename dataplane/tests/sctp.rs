@@ -8,10 +8,11 @@ use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{InterfaceId, NeighbourKey, Protocol, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::schedule::{Algorithm, Candidate, Change, Options, Schedule};
-use dataplane::snapshot::{OnRemoval, Persistence, Policy, Real, Service};
+use dataplane::snapshot::{OnRemoval, Persistence, Policy, Real, Service, Steering};
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use support::cluster::Cluster;
 use support::*;
 
 const SCTP: u8 = 132;
@@ -661,6 +662,87 @@ fn a_packet_in_fragments_leaves_with_its_checksum_when_all_are_there() {
                 assert_eq!(put_together(&sent), (Packet { ports, ..packet }, ends));
             }
         }
+    }
+}
+
+/// The ICMP error "port unreachable" about this packet, or ICMPv6's: it quotes it as far as the sender of the error
+/// does, which is not all.
+fn port_unreachable(from: IpAddr, to: IpAddr, about: [IpAddr; 2], packet: &Packet) -> Vec<u8> {
+    let quoted = framed([CLIENT_MAC; 2], about, SCTP, &packet.bytes());
+    let quoted = &quoted[14..(14 + 76).min(quoted.len())];
+    let (protocol, kind, mut pseudo) = match (from, to) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => (1, [3, 3], Vec::new()),
+        (IpAddr::V6(from), IpAddr::V6(to)) => (58, [1, 4], [from.octets(), to.octets()].concat()),
+        _ => panic!("of one family"),
+    };
+    let mut message = [&kind[..], &[0; 6], quoted].concat();
+    if !pseudo.is_empty() {
+        pseudo.extend((message.len() as u32).to_be_bytes());
+        pseudo.extend([0, 0, 0, protocol]);
+    }
+    let check = support::packet::internet_checksum(&[&pseudo[..], &message[..]].concat(), 0);
+    message[2..4].copy_from_slice(&check.to_be_bytes());
+    framed([CLIENT_MAC, VIP_MAC], [from, to], protocol, &message)
+}
+
+/// The packet that is quoted gets the ports of the other side, and the checksum that it left with there.
+#[test]
+fn errors_about_an_association_reach_whom_they_are_for() {
+    for at in families() {
+        let mut bench = Bench::new(at);
+        let real = bench.open(40000);
+        // As the client had it from the VIP, and as the real has sent it.
+        let packet = Packet::new(1, DATA, &[9; 800]);
+        let [seen, sent] = [[9000, 40000], [9001, 40000]].map(|ports| Packet { ports, ..packet.clone() });
+        let error = port_unreachable(at.client, at.vip, [at.vip, at.client], &seen);
+        let got = bench.lab.arrive(VIP0, &error);
+        let expected = port_unreachable(at.client, at.reals[real], [at.reals[real], at.client], &sent);
+        assert_eq!((got.len(), got[0].port), (1, DIP0), "{:?}", bench.drops());
+        assert_eq!(read(&got[0].bytes).payload, read(&expected).payload);
+        // As the real had it, and as the client has sent it.
+        let packet = Packet::new(2, DATA, &[9; 800]);
+        let [seen, sent] = [[40000, 9001], [40000, 9000]].map(|ports| Packet { ports, ..packet.clone() });
+        let mut error = port_unreachable(at.reals[real], at.client, [at.client, at.reals[real]], &seen);
+        error[..6].copy_from_slice(&DIP_MAC.0);
+        let got = bench.lab.arrive(DIP0, &error);
+        let expected = port_unreachable(at.vip, at.client, [at.client, at.vip], &sent);
+        assert_eq!((got.len(), got[0].port), (1, VIP0), "{:?}", bench.drops());
+        assert_eq!(read(&got[0].bytes).payload, read(&expected).payload);
+        assert_eq!(bench.states(), [State::SctpEstablished], "no error ends it");
+    }
+}
+
+/// Whole packets go to the worker that has their association, and so do all fragments of one.
+#[test]
+fn several_workers_agree_on_whose_an_association_is() {
+    let at = families()[0];
+    for steering in [Steering::Software, Steering::Device] {
+        let bench = Bench::new(at);
+        let mut cluster = Cluster::new(&bench.lab, 2, steering);
+        for port in 40000..40020 {
+            for (number, chunk) in [INIT, DATA].into_iter().enumerate() {
+                let value = vec![7; if chunk == INIT { 16 } else { 2999 }];
+                let packet = Packet { ports: [port, 9000], ..Packet::new(0, chunk, &value) };
+                let frame = framed([CLIENT_MAC, VIP_MAC], [at.client, at.vip], SCTP, &packet.bytes());
+                for (index, fragment) in in_fragments(&frame, 1000).iter().enumerate() {
+                    let whole = chunk == INIT;
+                    cluster.arrive((index + number) % 2, VIP0, if whole { &frame } else { fragment });
+                }
+                let sent: Vec<_> = cluster.settle().into_iter().map(|sent| sent.bytes).collect();
+                let (seen, ends) = if chunk == INIT {
+                    let seen = read(&sent[0]);
+                    (seen.packet(), seen.ends.map(|end| end.ip()))
+                } else {
+                    put_together(&sent)
+                };
+                assert_eq!(seen, Packet { ports: [port, 9001], ..packet });
+                assert!(at.reals.contains(&ends[1]));
+            }
+        }
+        assert_eq!(cluster.sum(|counters| counters.connections_created.get()), 20);
+        assert!((0..2).all(|worker| cluster.counters(worker).connections.get() > 0), "both have some");
+        assert_eq!(cluster.sum(|counters| counters.misdirected[0].get()), 0, "no NIC is known to hash SCTP");
+        assert!(DropReason::ALL.iter().all(|reason| cluster.dropped(*reason) == 0));
     }
 }
 

@@ -28,6 +28,8 @@ fn commands_on_services_ask_with_long_names() {
     let plain = json!({"v": 1, "command": "add-service", "service": "udp://192.168.10.100:53"});
     assert_eq!(request("add-service -u 192.168.10.100:53", ""), plain);
     assert_eq!(request("add-service --udp-service 192.168.10.100:53", ""), plain);
+    let sctp = json!({"v": 1, "command": "add-service", "service": "sctp://[fd00:10::100]:9000"});
+    assert_eq!(request("add-service --sctp-service [fd00:10::100]:9000", ""), sctp);
     let persistent =
         |seconds: u32| json!({"v": 1, "command": "add-service", "service": service, "persistence": seconds});
     assert_eq!(request("add-service -t 192.168.10.100:80 -p", ""), persistent(360));

@@ -79,7 +79,11 @@ mod tests {
 
     #[test]
     fn services_are_named_by_protocol_address_and_port() {
-        assert_eq!(listen("udp://192.168.10.100:53").unwrap().protocol, Protocol::Udp);
+        for protocol in Protocol::ALL {
+            let text = format!("{}://192.168.10.100:53", scheme_of(protocol));
+            assert_eq!(listen(&text).unwrap().protocol, protocol);
+            assert_eq!(Listen(listen(&text).unwrap()).to_string(), text);
+        }
         let web = "tcp://192.168.10.100:80".parse::<Listen>().unwrap();
         assert_eq!(web.to_string(), "tcp://192.168.10.100:80");
         assert_eq!(listen("tcp://192.168.10.100:80"), Ok(web.0));

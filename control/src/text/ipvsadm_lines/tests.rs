@@ -143,6 +143,18 @@ fn long_names_and_a_leading_ipvsadm_are_taken() {
 }
 
 #[test]
+fn sctp_has_its_option_in_every_line() {
+    let of = key(Protocol::Sctp, "192.168.10.100:9000");
+    assert_eq!(del_service_line(&of), "-D --sctp-service 192.168.10.100:9000");
+    assert_eq!(parse(&del_service_line(&of)), Ok(Line::DelService(of)));
+    assert_eq!(parse("-D --sctp-service=192.168.10.100:9000"), Ok(Line::DelService(of)));
+    assert_eq!(added_service("-A --sctp-service 192.168.10.100:9000 -s nothing"), Some(of));
+    let real = "-a --sctp-service 192.168.10.100:9000 -r 10.0.0.7 -m -w 1";
+    let Ok(Line::AddReal { service, real }) = parse(real) else { panic!("{:?}", parse(real)) };
+    assert_eq!((service, real.endpoint), (of, "10.0.0.7:9000".parse().unwrap()));
+}
+
+#[test]
 fn lines_of_scripts_are_taken_in_every_form_that_ipvsadm_takes() {
     let service = parse("-A -t 192.168.10.100:80 -s rr").unwrap();
     for line in [
