@@ -4,7 +4,7 @@ use super::{HashKey, New, Table};
 use crate::connection::family::Family;
 use crate::connection::{Clock, Copied, State, Timeouts};
 use crate::counters::WorkerCounters;
-use crate::names::family::V6;
+use crate::names::family::{V4, V6};
 use crate::names::ids::{NextHopId, Protocol, RealId};
 use crate::names::time::Tick;
 use memory::Huge;
@@ -67,5 +67,15 @@ proptest! {
         prop_assert_eq!((rows.len(), other.len()), (map.len(), map.len()));
         let late = Clock::new(Tick::new(1_000_000), &timeouts);
         prop_assert_eq!(other.sweep(other.buckets(), late, &counters), map.len());
+    }
+}
+
+/// A million connections of each family, in bytes for one; besides, each region of 16 buckets has a few.
+#[test]
+fn connections_take_as_much_memory_as_is_said() {
+    const MANY: usize = 1 << 20;
+    for (bytes, said) in [(Table::<V6>::bytes_for(MANY), 72.0), (Table::<V4>::bytes_for(MANY), 40.0)] {
+        let of_one = bytes as f64 / MANY as f64;
+        assert!(of_one >= said && of_one < said + 0.5, "{of_one} bytes, not {said}");
     }
 }
