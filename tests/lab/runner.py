@@ -68,7 +68,7 @@ def run(test, bed):
     bed.reset()
     outcome, _, detail = report.partition("\n")
     if timed_out:
-        outcome, detail = "FAILED", f"no result after {test.timeout} s\n{bed.logs()}"
+        outcome, detail = "FAILED", f"{bed.logs()}no result after {test.timeout} s"
     elif outcome not in ("ok", "FAILED", "SKIPPED"):
         outcome, detail = "FAILED", "the test's process died\n" + report
     return announce(Result(test, outcome, detail), time.monotonic() - started)
@@ -83,7 +83,7 @@ def in_child(test, bed, write_end):
     except Skip as reason:
         report = f"SKIPPED\n{reason}"
     except BaseException:
-        report = f"FAILED\n{traceback.format_exc()}{bed.logs()}"
+        report = f"FAILED\n{bed.logs()}{traceback.format_exc()}"
     with os.fdopen(write_end, "w") as pipe:
         pipe.write(report)
     # Without the interpreter's clean-up: a thread of the test may hang.
@@ -120,7 +120,13 @@ def announce(result, seconds):
 
 
 def finish(results, in_ci):
-    """Prints the count; the exit code is 0 when all is well. In CI a test that was skipped is a failure."""
+    """Prints the count, and what failed once more: the end of a long log is what is read first.
+
+    The exit code is 0 when all is well. In CI a test that was skipped is a failure.
+    """
+    for result in results:
+        if result.outcome == "FAILED":
+            print(f"{result.test.name}: {result.detail.rstrip().splitlines()[-1]}")
     count = {outcome: sum(r.outcome == outcome for r in results) for outcome in ("ok", "FAILED", "SKIPPED")}
     print(f"{count['ok']} passed, {count['FAILED']} failed, {count['SKIPPED']} skipped")
     return 1 if count["FAILED"] or (in_ci and count["SKIPPED"]) else 0

@@ -140,6 +140,9 @@ class Testbed:
             yield daemon
             if daemon.process.poll() is None:
                 assert daemon.stop() == 0, "lbd's exit code after SIGTERM is not 0"
+        except Exception:
+            daemon.note_counters()
+            raise
         finally:
             daemon.kill()
 
@@ -190,6 +193,12 @@ class Daemon:
 
     def says(self, pattern):
         return re.search(pattern, self.log(), re.MULTILINE)
+
+    def note_counters(self):
+        """Leaves what it has counted for the report of a failed test: what was dropped, and why."""
+        if self.process.poll() is None:
+            status = self.lbctl("status")
+            (self.bed.dir / "counters.log").write_text(status.stdout + status.stderr)
 
     def stop(self):
         """SIGTERM; returns the exit code."""
