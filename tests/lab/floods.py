@@ -258,16 +258,11 @@ def services():
             ("tcp", f"{VIP}:{FLOODED}", both(OPENING))]
 
 
-def buffers(lbd):
-    return [port["buffers_in_use"] for port in lbd.json("status")["ports"]]
-
-
 def measure(bed, kind, seconds):
     """One row, by the names of the columns."""
     needs_fragments = kind is not None and KINDS[kind][1]
     with bed.lbd(config(bed, needs_fragments), services()) as lbd:
         assert opens(bed)
-        idle = buffers(lbd)
         received = lbd.json("status")["ports"][0]["rx_packets"]
         sender, sent = None, multiprocessing.Value("L", 0)
         if kind:
@@ -283,13 +278,13 @@ def measure(bed, kind, seconds):
         beside.stop()
         after = sum(opens(bed) for _ in range(20))
         status = lbd.json("status")
-        back = wait_for(lambda: buffers(lbd) == idle, pause=0.2)
+        back = lbd.has_its_buffers_back()
         share = lambda part, whole: part / max(1, whole)
         return {
             "kind": kind or "none", "sent/s": sent.value / seconds, "received": status["ports"][0]["rx_packets"] - received,
             "asked": beside.asked, "established": share(beside.answered, beside.asked), "new": share(beside.opened, beside.begun),
             "after": share(after, 20), "connections": status["workers"][0]["connections"], "evicted": status["workers"][0]["evicted"],
-            "buffers": "back" if back else f"{buffers(lbd)} of {idle}", "drops": status["drops"], "notes": len(status["notes"]),
+            "buffers": "back" if back else str(lbd.buffers()), "drops": status["drops"], "notes": len(status["notes"]),
         }
 
 

@@ -12,7 +12,6 @@ from .families import BOTH, IPV4
 from .runner import test
 from .sockets import may_be_cut, receive, udp_echo, udp_socket
 from .test_devices import on, on_taps
-from .test_noise import buffers
 from .test_path_mtu import forget_path_mtu, with_mtu
 from .testbed import CLIENT, REALS, VIP, wait_for
 
@@ -129,7 +128,7 @@ def of_every_length_in_order_and_reversed(bed):
                 assert echoes(bed, client, data), length
                 send(reversed(list(fragments(bed.ip, port, data, length))))
                 assert receive(client) == (data, (bed.ip.vip, 5000)), f"{length} reversed"
-        assert wait_for(lambda: set(buffers(lbd)) == {0}), buffers(lbd)
+        assert lbd.has_its_buffers_back(), lbd.buffers()
 
 
 @test(families=BOTH)
@@ -166,7 +165,7 @@ def on_af_packet_whose_kernel_puts_those_of_ipv4_together(bed):
         status = lbd.json("status")
         assert not [reason for reason in status["drops"] if "fragment" in reason or reason == "truncated"], status["drops"]
         assert "gro" not in str(status["notes"]), status["notes"]
-        assert wait_for(lambda: set(buffers(lbd)) == {0}), buffers(lbd)
+        assert lbd.has_its_buffers_back(), lbd.buffers()
 
 
 @test()
@@ -182,7 +181,6 @@ def a_flood_of_first_fragments_exhausts_nothing(bed):
     services = [*SERVICES, ("udp", f"{VIP}:5001", [(f"{REALS['rs2']}:5001", 1)])]
     with udp_echo(bed, "rs1", 5000), bed.lbd(on_pcap(bed), services=services) as lbd, udp_socket(bed, "client") as client:
         assert echoes(bed, client, content(4000))
-        before = buffers(lbd)
 
         def flood(send):
             received, missed = received_and_missed(lbd)
@@ -204,7 +202,7 @@ def a_flood_of_first_fragments_exhausts_nothing(bed):
         client.settimeout(0.5)
         with by_hand(bed) as send:
             assert any(follows(send) for _ in range(3)), "it still follows fragments"
-        assert wait_for(lambda: buffers(lbd) == before, pause=0.2), (before, buffers(lbd))
+        assert lbd.has_its_buffers_back(), lbd.buffers()
 
 
 @test()

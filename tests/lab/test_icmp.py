@@ -8,9 +8,8 @@ from .runner import test
 from .sockets import connect, udp_socket
 from .test_gateway import far_client, far_config, route_to_the_reals
 from .test_fragments import on_pcap
-from .test_noise import buffers
 from .test_path_mtu import services
-from .testbed import PATIENCE, wait_for
+from .testbed import PATIENCE
 
 
 def hops(bed, host, *words):
@@ -60,7 +59,7 @@ def pings_longer_than_the_mtu_are_answered(bed):
             for host, address in (("client", bed.ip.vip), ("rs1", bed.ip.dip)):
                 for size in (bed.ip.largest() + 1, 2000, 65_507):
                     bed.run(host, "ping", "-c", 1, "-W", PATIENCE, "-s", size, address)
-            assert wait_for(lambda: set(buffers(lbd)) == {0}), buffers(lbd)
+            assert lbd.has_its_buffers_back(), lbd.buffers()
 
 
 @test(families=BOTH)

@@ -86,13 +86,16 @@ def a_connection_that_is_there_goes_on_and_a_removed_reals_replies_come_from_the
 def datagrams_in_fragments_arrive_whole(bed):
     with servers(bed) as reals, bed.lbd() as lbd:
         lbd.add_service("udp", LISTEN, reals, "-s", "rr", "-o")
-        with contextlib.closing(udp_socket(bed, "client")) as client:
+        # On a busy machine a kernel may lose a piece of a datagram, here or at the far end: so more are sent than there
+        # are reals. What arrives is whole.
+        with contextlib.closing(udp_socket(bed, "client", seconds=2)) as client:
             reached = set()
-            for number in range(8):
+            for number in range(16):
                 text = f"{number:05d}" * 1200
                 client.sendto(text.encode(), (VIP, 5300))
-                data, source = client.recvfrom(65535)
-                name, echoed = data.decode().split()
-                assert (echoed, source) == (text, (VIP, 5300))
-                reached.add(name)
+                with contextlib.suppress(TimeoutError):
+                    data, source = client.recvfrom(65535)
+                    name, echoed = data.decode().split()
+                    assert (echoed, source) == (text, (VIP, 5300))
+                    reached.add(name)
             assert len(reached) == 4, reached

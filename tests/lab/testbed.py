@@ -224,6 +224,14 @@ class Daemon:
     def json(self, *words):
         return json.loads(self.ctl("--output", "json", *words))
 
+    def buffers(self):
+        """Buffers in use, by port."""
+        return [port["buffers_in_use"] for port in self.json("status")["ports"]]
+
+    def has_its_buffers_back(self):
+        """Whether all are free again: those of frames under way are soon, and one that is lost never is."""
+        return wait_for(lambda: set(self.buffers()) == {0}, pause=0.1)
+
     def add_service(self, protocol, listen, reals, *options):
         letter = {"tcp": "-t", "udp": "-u"}[protocol]
         self.ctl("add-service", letter, listen, *options)
