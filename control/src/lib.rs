@@ -9,6 +9,7 @@
 //! neighbours      next hops: asking by ARP or neighbour discovery, ageing
 //! publish         model → what the workers run on, and its way to them
 //! change          model + request → new model, or a refusal (pure)
+//! ipvs            LVS's own protocol: netlink messages to commands, and what is configured to messages (pure)
 //! api             a request and its answer, and the Unix socket that they cross
 //! config          the file of `lbd`
 //! text            what people type and read: addresses, `ipvsadm`'s lines, names of schedulers, tables
@@ -32,6 +33,7 @@ pub mod config;
 pub mod daemon;
 pub mod devices;
 pub mod host_interface;
+pub mod ipvs;
 mod lock;
 pub mod model;
 pub mod neighbours;

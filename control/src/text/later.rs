@@ -11,6 +11,12 @@ pub const PERSISTENCE_ENGINE: &str = "--pe (persistence engine)";
 pub const DIRECT_ROUTING: &str = "-g (direct routing)";
 /// Packets to the real in packets.
 pub const TUNNELLING: &str = "-i (tunnelling)";
+/// A real that is this host itself.
+pub const LOCAL: &str = "forwarding to the host itself";
+/// Packets that go on to where they are for.
+pub const BYPASS: &str = "forwarding past the reals";
+/// Another balancer is told of connections.
+pub const SYNCHRONIZATION: &str = "--start-daemon (synchronization of connections)";
 /// The options of tunnels.
 pub const TUNNEL_OPTIONS: &str = "tunnelling";
 /// What `-b` is of a real, in DPVS.
