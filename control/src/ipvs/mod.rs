@@ -72,4 +72,3 @@ mod attribute {
     /// One more than the largest.
     pub(super) const COUNT: usize = 7;
 }
-
