@@ -3,7 +3,9 @@
 mod control_lab;
 
 use control::api::protocol::{Command, LONGEST_LINE, Outcome, Refusal};
-use control::api::server::{IDLE, KEPT, MAX_PEERS, PAUSE, PeerId, Server};
+use control::api::server::{
+    Farewell, IDLE, JsonLines, KEPT, MAX_PEERS, Outlet, PAUSE, PeerId, Server, Speech,
+};
 use control_lab::{Client, Lab, PATIENCE, config_in, until};
 use mio::{Events, Poll, Token};
 use proptest::prelude::*;
@@ -70,7 +72,7 @@ fn what_is_no_request_is_answered_so_and_closed() {
         b"{\"v\":2,\"command\":\"list\"}",
         b"{\"v\":1,\"command\":\"list\",\"extra\":1}",
         b"{\"v\":1,\"command\":\"clear\",\"service\":\"tcp://192.168.10.100:80\"}",
-        b"{\"v\":1,\"command\":\"zero\",\"service\":\"tcp://192.168.10.100:80\"}",
+        b"{\"v\":1,\"command\":\"zero\",\"real\":\"10.0.0.7:80\"}",
         b"{\"v\":1,\"command\":\"save\",\"extra\":1}",
         b"{\"v\":1,\"command\":\"status\",\"extra\":1}",
         b"{\"v\":1,\"command\":\"add-real\",\"service\":\"tcp://192.168.10.100:80\",\"real\":\"10.0.0.7\"}",
@@ -310,13 +312,13 @@ fn only_root_and_members_of_the_group_may_speak() {
 }
 
 /// A server without a control thread, on a clock of its own.
-struct Alone {
+struct Alone<S = JsonLines> {
     poll: Poll,
     events: Events,
-    server: Server,
+    server: Server<S>,
 }
 
-impl Alone {
+impl<S: Speech<Request = Command>> Alone<S> {
     /// Waits at most this long for something to do, and does it. Returns the requests that have come.
     fn turn(&mut self, timeout: Duration, now: Instant) -> Vec<(PeerId, Command)> {
         let due = self.server.due(now).map(|due| due.saturating_duration_since(now));
@@ -326,22 +328,22 @@ impl Alone {
     }
 }
 
-impl Deref for Alone {
-    type Target = Server;
+impl<S> Deref for Alone<S> {
+    type Target = Server<S>;
 
-    fn deref(&self) -> &Server {
+    fn deref(&self) -> &Server<S> {
         &self.server
     }
 }
 
-impl DerefMut for Alone {
-    fn deref_mut(&mut self) -> &mut Server {
+impl<S> DerefMut for Alone<S> {
+    fn deref_mut(&mut self) -> &mut Server<S> {
         &mut self.server
     }
 }
 
 /// The first peer is number 1.
-fn server(directory: &tempfile::TempDir) -> (Alone, PathBuf) {
+fn server<S: Speech>(directory: &tempfile::TempDir) -> (Alone<S>, PathBuf) {
     let socket = directory.path().join("lbd.sock");
     let poll = Poll::new().unwrap();
     let server = Server::bind(&socket, None, poll.registry(), Token(0)).unwrap();
@@ -377,11 +379,57 @@ fn who_neither_sends_nor_reads_is_closed_after_a_while() {
     assert_eq!(turn(&mut server, Duration::from_secs(101)), (0, 0));
 }
 
+/// As `JsonLines`, but who speaks so need not speak at all.
+struct Unhurried;
+
+impl Speech for Unhurried {
+    type Request = Command;
+    const LONGEST: usize = JsonLines::LONGEST;
+    const MAY_BE_SILENT: bool = true;
+
+    fn end(input: &[u8], searched: usize) -> Option<usize> {
+        JsonLines::end(input, searched)
+    }
+
+    fn request(bytes: Vec<u8>) -> Result<Command, Vec<u8>> {
+        JsonLines::request(bytes)
+    }
+
+    fn farewell(why: Farewell, message: String) -> Vec<u8> {
+        JsonLines::farewell(why, message)
+    }
+}
+
+#[test]
+fn who_may_be_silent_stays_but_not_with_half_a_request_or_an_answer_unread() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut server, socket) = server::<Unhurried>(&directory);
+    let start = Instant::now();
+    let turn = |server: &mut Alone<Unhurried>, after: Duration| {
+        let requests = server.turn(Duration::from_millis(20), start + after);
+        (requests.len(), server.peer_count())
+    };
+    let _silent = Client::connect(&socket);
+    let mut lazy = Client::connect(&socket);
+    lazy.send(b"{\"v\":1,\"command\":\"list\"}\n");
+    assert_eq!(turn(&mut server, Duration::ZERO), (1, 2));
+    server.push(2, &vec![b'x'; 8 << 20]);
+    server.end(2, start);
+    assert_eq!(turn(&mut server, IDLE), (0, 2));
+    assert_eq!(turn(&mut server, IDLE + Duration::from_millis(1)), (0, 1));
+    let later = Duration::from_secs(100_000);
+    assert_eq!(turn(&mut server, later), (0, 1));
+    let mut half = Client::connect(&socket);
+    half.send(b"x");
+    assert_eq!(turn(&mut server, later), (0, 2));
+    assert_eq!(turn(&mut server, later + Duration::from_secs(61)), (0, 1));
+}
+
 /// Somebody looks at a long answer in a pager: what lbd keeps of it is little, and it waits.
 #[test]
 fn one_that_pauses_in_a_long_answer_is_waited_for() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut server, socket) = server(&directory);
+    let (mut server, socket) = server::<JsonLines>(&directory);
     let start = Instant::now();
     let mut pausing = Client::connect(&socket);
     pausing.send(b"{\"v\":1,\"command\":\"connections\"}\n");

@@ -89,13 +89,14 @@ def datagrams_in_fragments_arrive_whole(bed):
         # On a busy machine a kernel may lose a piece of a datagram, here or at the far end: so more are sent than there
         # are reals. What arrives is whole.
         with contextlib.closing(udp_socket(bed, "client", seconds=2)) as client:
-            reached = set()
+            sent, reached = set(), set()
             for number in range(16):
                 text = f"{number:05d}" * 1200
+                sent.add(text)
                 client.sendto(text.encode(), (VIP, 5300))
                 with contextlib.suppress(TimeoutError):
                     data, source = client.recvfrom(65535)
                     name, echoed = data.decode().split()
-                    assert (echoed, source) == (text, (VIP, 5300))
+                    assert echoed in sent and source == (VIP, 5300)
                     reached.add(name)
             assert len(reached) == 4, reached

@@ -118,7 +118,8 @@ pub(super) enum Order {
     #[command(override_usage = "lbctl timeouts [--set TCP TCPFIN UDP]")]
     Timeouts(TimeoutOptions),
     /// Reset the counters of stats
-    Zero,
+    #[command(override_usage = "lbctl zero [-t VIP:PORT | -u VIP:PORT]")]
+    Zero(Selection),
     /// Remove all services
     Clear,
     /// Print timeouts and services as restore reads them

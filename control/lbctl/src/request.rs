@@ -57,7 +57,7 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
             let set = set.map(TimeoutSeconds::from);
             Command::Timeouts { set }
         }
-        Order::Zero => Command::Zero {},
+        Order::Zero(selection) => Command::Zero { service: selected(selection)? },
         Order::Clear => Command::Clear {},
         Order::Save => Command::Save {},
         Order::Restore(options) => Command::Restore { lines: lines(stdin)?, dry_run: options.dry_run },

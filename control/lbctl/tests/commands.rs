@@ -125,6 +125,8 @@ fn commands_on_reals_ask_with_long_names() {
 #[test]
 fn commands_on_everything_ask_and_are_quiet() {
     assert_eq!(request("zero", ""), json!({"v": 1, "command": "zero"}));
+    let of_one = json!({"v": 1, "command": "zero", "service": "tcp://192.168.10.100:80"});
+    assert_eq!(request("zero -t 192.168.10.100:80", ""), of_one);
     assert_eq!(request("clear", ""), json!({"v": 1, "command": "clear"}));
     let set = json!({"v": 1, "command": "timeouts", "set": [900, 0, 300]});
     assert_eq!(request("timeouts --set 900 0 300", ""), set);

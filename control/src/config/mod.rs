@@ -220,10 +220,23 @@ pub struct Buffers {
 pub struct Control {
     /// Path of the Unix socket.
     pub socket: PathBuf,
+    /// The one for the tools of LVS.
+    pub ipvs_socket: IpvsSocket,
     /// Group whose members may use it; root always may.
     pub group: Option<String>,
     /// Where services and reals are kept.
     pub state: Option<PathBuf>,
+}
+
+/// Where the tools of LVS speak to the daemon, in the kernel's protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IpvsSocket {
+    /// Nowhere.
+    None,
+    /// The file does not say: at `ipvs.sock` in the folder of [`Control::socket`], unless another daemon has that.
+    Beside,
+    /// At this path.
+    At(PathBuf),
 }
 
 /// A device, as a `[[port]]` of the file names it, with the interface on it.

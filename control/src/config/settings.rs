@@ -1,8 +1,8 @@
 //! `[eal]`, `[buffers]`, `[control]`, `[connections]`, `[steering]`, `[forward]` and `[timeouts]`.
 
 use super::problem::Problems;
-use super::section::{self, Section};
-use super::{Buffers, Capacity, Control, Eal, Hugepages, Idle};
+use super::section::{self, At, Section};
+use super::{Buffers, Capacity, Control, Eal, Hugepages, Idle, IpvsSocket};
 use crate::model::Forward;
 use crate::nic_steering::{Mode, Preferred};
 use dataplane::connection::{TimeoutSeconds, Timeouts};
@@ -11,6 +11,7 @@ use dataplane::steering::MOST_WORKERS;
 use nix::unistd::Group;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use toml::Spanned;
 use toml::de::DeValue;
 
 /// The highest number of a core: a Linux CPU set holds 1024.
@@ -118,15 +119,28 @@ pub(super) fn buffers(section: Option<Section<'_>>, problems: &mut Problems) -> 
 }
 
 pub(super) fn control(section: Option<Section<'_>>, problems: &mut Problems) -> Control {
-    let mut control = Control { socket: PathBuf::from(super::DEFAULT_SOCKET), group: None, state: None };
+    let mut control = Control {
+        socket: PathBuf::from(super::DEFAULT_SOCKET),
+        ipvs_socket: IpvsSocket::Beside,
+        group: None,
+        state: None,
+    };
     let Some(mut section) = section else { return control };
-    if let Some(socket) = section.text("socket", problems) {
-        if socket.len() > LONGEST_SOCKET_PATH {
-            let found = socket.len();
-            let expected = format!("expected a path of at most {LONGEST_SOCKET_PATH} bytes, found {found}");
-            problems.add(socket.at, format!("socket: {expected}"));
+    if let Some(path) = socket_path("socket", &mut section, problems) {
+        control.socket = path.value;
+    }
+    let is_empty =
+        |value: &Spanned<DeValue<'_>>| matches!(value.get_ref(), DeValue::String(text) if text.is_empty());
+    if section.any("ipvs_socket").is_some_and(is_empty) {
+        control.ipvs_socket = IpvsSocket::None;
+    } else if let Some(path) = socket_path("ipvs_socket", &mut section, problems) {
+        if path.value == control.socket {
+            problems.add(
+                path.at,
+                "ipvs_socket: the same path as socket; give it one of its own, or \"\" for none",
+            );
         }
-        control.socket = PathBuf::from(socket.value);
+        control.ipvs_socket = IpvsSocket::At(path.value);
     }
     if let Some(group) = section.text("group", problems) {
         if Group::from_name(group.value).ok().flatten().is_none() {
@@ -145,6 +159,16 @@ pub(super) fn control(section: Option<Section<'_>>, problems: &mut Problems) -> 
     section.later("metrics", problems);
     section.finish(problems);
     control
+}
+
+fn socket_path(key: &'static str, section: &mut Section<'_>, problems: &mut Problems) -> Option<At<PathBuf>> {
+    let path = section.text(key, problems)?;
+    if path.len() > LONGEST_SOCKET_PATH {
+        let found = path.len();
+        let expected = format!("expected a path of at most {LONGEST_SOCKET_PATH} bytes, found {found}");
+        problems.add(path.at, format!("{key}: {expected}"));
+    }
+    Some(At { value: PathBuf::from(path.value), at: path.at })
 }
 
 /// Connections that a worker can be asked to have room for, of each family.

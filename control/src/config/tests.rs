@@ -120,6 +120,7 @@ fn the_values_given_are_taken() {
     assert_eq!(config.eal, eal);
     assert_eq!(config.buffers, Buffers { count: 1024, cache: 0, size: 9216 });
     assert_eq!(config.control.socket, Path::new("lbd.sock"));
+    assert_eq!(config.control.ipvs_socket, IpvsSocket::Beside);
     assert_eq!(config.capacity, Capacity { ipv4: 64, ipv6: 0 }, "no port has an IPv6 address");
     let (unmatched, ip_options) = (Unmatched::Drop, IpOptions::Pass);
     assert_eq!(
@@ -191,6 +192,14 @@ fn settings_that_are_wrong_are_named_with_their_line() {
         (
             &format!("[control]\nsocket = \"/{}\"", "x".repeat(103)),
             "2: socket: expected a path of at most 103 bytes, found 104".into(),
+        ),
+        (
+            &format!("[control]\nipvs_socket = \"/{}\"", "x".repeat(103)),
+            "2: ipvs_socket: expected a path of at most 103 bytes, found 104".into(),
+        ),
+        (
+            "[control]\nsocket = \"/run/lbd\"\nipvs_socket = \"/run/lbd\"",
+            "3: ipvs_socket: the same path as socket; give it one of its own, or \"\" for none".into(),
         ),
         ("[control]\nmetrics = \"127.0.0.1:9117\"", "2: not supported yet: metrics".into()),
         (

@@ -1,12 +1,13 @@
 //! From a request to its answer.
 
 use super::ControlThread;
-use crate::api::protocol::{Changed, Command, Drained, Outcome, Saved, Status, TimeoutsView, Tried};
+use crate::api::protocol::{Changed, Command, Drained, Saved, Status, TimeoutsView, Tried};
 use crate::api::refusal::Refused;
 use crate::api::server::PeerId;
 use crate::change;
 use crate::model::Model;
 use crate::model::rules::Unfit;
+use crate::observe::connections::Form;
 use crate::observe::notes::vip_note;
 use crate::observe::services::{self, Columns};
 use crate::observe::status;
@@ -26,8 +27,8 @@ impl ControlThread {
     pub(super) fn command(&mut self, peer: PeerId, command: Command) {
         if let Command::Connections { service } = command {
             match self.filter(service.as_ref().map(|listen| &listen.0)) {
-                Ok(()) => self.dumps.begin(peer, service.map(|listen| listen.0)),
-                Err(refused) => self.server.answer(peer, Outcome::Error(refused.into()), Instant::now()),
+                Ok(()) => self.dumps.begin(peer, Form::Json, service.map(|listen| listen.0)),
+                Err(refused) => self.reply(peer, Err(refused)),
             }
             return;
         }
@@ -35,7 +36,7 @@ impl ControlThread {
             return self.take_trial(peer, command);
         }
         match self.view(&command) {
-            Some(Ok(value)) => self.server.answer(peer, Outcome::Ok(value), Instant::now()),
+            Some(Ok(value)) => self.reply(peer, Ok(value)),
             Some(Err(refused)) => self.refuse(peer, &command, refused),
             None => self.take_change(peer, command),
         }
@@ -49,10 +50,9 @@ impl ControlThread {
             Command::Rate { service } => self.listing(Columns::Rates, service.as_ref()),
             Command::Status {} => Ok(json(self.status())),
             Command::Save {} => Ok(json(Saved { lines: change::save(&self.model) })),
-            Command::Zero {} => {
-                self.statistics.zero(&self.workers);
-                log::info!("counters reset");
-                Ok(self.changed())
+            Command::Zero { service } => {
+                let zeroed = self.zero(service.as_ref().map(|listen| &listen.0));
+                zeroed.inspect(|_| log::info!("counters reset: {}", logged(command)))
             }
             Command::Timeouts { set: None } => Ok(self.timeouts()),
             other => {
@@ -65,7 +65,7 @@ impl ControlThread {
     /// A change is in force, or there was nothing to change.
     pub(super) fn answer_done(&mut self, peer: PeerId, command: &Command) {
         match self.done(command) {
-            Ok(value) => self.server.answer(peer, Outcome::Ok(value), Instant::now()),
+            Ok(value) => self.reply(peer, Ok(value)),
             Err(refused) => self.refuse(peer, command, refused),
         }
     }
@@ -90,12 +90,17 @@ impl ControlThread {
     pub(super) fn refuse(&mut self, peer: PeerId, command: &Command, refused: Refused) {
         let ours = matches!(refused, Refused::StateWrite(_) | Refused::WorkerStuck { .. });
         let level = if ours { log::Level::Error } else { log::Level::Info };
-        log::log!(level, "refused: {}: {refused}", logged(command));
-        self.server.answer(peer, Outcome::Error(refused.into()), Instant::now());
+        log::log!(level, "refused: {}: {refused}{}", logged(command), self.peers.by(peer));
+        self.reply(peer, Err(refused));
     }
 
-    pub(super) fn log_change(&self, command: &Command) {
-        log::info!("version {}: {}", self.snapshot.version, logged(command));
+    /// Answers a request.
+    pub(super) fn reply(&mut self, peer: PeerId, result: Result<Value, Refused>) {
+        self.peers.reply(peer, result, Instant::now());
+    }
+
+    pub(super) fn log_change(&self, peer: PeerId, command: &Command) {
+        log::info!("version {}: {}{}", self.snapshot.version, logged(command), self.peers.by(peer));
     }
 
     /// What a `restore` would lead to.
@@ -104,7 +109,7 @@ impl ControlThread {
             Ok(next) => {
                 let (services, reals) = (next.services().len(), next.real_count());
                 let tried = json(Tried { services, reals, config_version: self.snapshot.version });
-                self.server.answer(peer, Outcome::Ok(tried), Instant::now());
+                self.reply(peer, Ok(tried));
             }
             Err(refused) => self.refuse(peer, command, refused),
         }
@@ -121,6 +126,12 @@ impl ControlThread {
             Some(key) if !self.model.services().contains_key(key) => Err(Unfit::NoSuchService.into()),
             _ => Ok(()),
         }
+    }
+
+    fn zero(&mut self, only: Option<&ServiceKey>) -> Result<Value, Refused> {
+        self.filter(only)?;
+        self.statistics.zero(only, &self.workers);
+        Ok(self.changed())
     }
 
     fn listing(&mut self, columns: Columns, only: Option<&Listen>) -> Result<Value, Refused> {

@@ -3,6 +3,7 @@
 //! A room that has descriptors is told by `ready(token)` that there is something to do; one that has timers says by
 //! `due(now)` when. Nothing in a turn waits for anything else.
 
+use super::peers::Asked;
 use super::{ControlThread, RunError};
 use crate::observe::periodic::Periodic;
 use crate::observe::rates;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The first token of the control socket and its peers, which need ever more of them. Those below are for others.
 pub(super) const CONTROL_SOCKET: Token = Token(64);
+/// Likewise, of the socket for the tools of LVS.
+pub(super) const IPVS_SOCKET: Token = Token(1 << 48);
 /// Something is prepared (`Preparation::take`).
 pub(super) const PREPARED: Token = Token(0);
 /// How often the workers' rings are looked at, and so how late a neighbour's event may be seen. They can only be
@@ -122,7 +125,7 @@ impl ControlThread {
             result = self.turn();
         }
         self.refuse_all();
-        self.server.remove_socket();
+        self.peers.remove_sockets();
         result
     }
 
@@ -131,11 +134,14 @@ impl ControlThread {
         let now = Instant::now();
         let timeout = self.due(now).saturating_duration_since(now);
         for token in self.waiter.wait(timeout)? {
-            self.server.ready(token);
+            self.peers.ready(token);
         }
         let now = Instant::now();
-        for (peer, command) in self.server.turn(now) {
-            self.command(peer, command);
+        for (peer, asked) in self.peers.turn(now) {
+            match asked {
+                Asked::Command(command) => self.command(peer, command),
+                Asked::Message(message) => self.message(peer, &message),
+            }
         }
         self.workers.take_returns();
         self.workers.flush();
@@ -144,7 +150,7 @@ impl ControlThread {
             self.refuse_waiting();
         }
         self.sums.turn(&self.workers, now);
-        self.dumps.turn(&mut self.server, &mut self.workers, &self.snapshot, now);
+        self.dumps.turn(&mut self.peers, &mut self.workers, &self.snapshot, now);
         self.meet_neighbours(self.moment(now));
         if !self.statistics.is_renewing()
             && let Some(elapsed) = self.timers.rates.expired(now)
@@ -163,7 +169,7 @@ impl ControlThread {
     fn due(&self, now: Instant) -> Instant {
         let own = [now + self.rings(now), self.timers.rates.due(), self.timers.watch.due()];
         let rooms = [
-            self.server.due(now),
+            self.peers.due(now),
             self.publications.due(now),
             self.sums.due(now),
             self.statistics.is_renewing().then_some(now),

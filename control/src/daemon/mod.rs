@@ -3,7 +3,9 @@
 //! ```text
 //! mod           what it owns, and starting
 //! event_loop    waiting for sockets and timers, and a turn
-//! commands      a request → its answer
+//! peers         who asks: `lbctl`, and the tools of LVS
+//! commands      a request of lbctl's → its answer
+//! messages      a message of the tools of LVS → its answer
 //! publication   changes on their way into force, one after the other
 //! preparation   carrying out, keeping and compiling changes, on a thread of its own
 //! refusals      what went wrong below → the answer to the operator
@@ -15,14 +17,16 @@
 mod commands;
 mod event_loop;
 mod links;
+mod messages;
 mod misdirection;
+mod peers;
 mod preparation;
 mod publication;
 mod refusals;
 mod transmitting;
 
 use crate::api::refusal::Refused;
-use crate::api::server::{Server, SocketError};
+use crate::api::server::SocketError;
 use crate::config::Config;
 use crate::devices::{DeviceStatus, Devices, WorkerInfo};
 use crate::host_interface;
@@ -41,9 +45,10 @@ use dataplane::exchange::orders::{ControlEnd, NeighbourEvent};
 use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::InterfaceId;
 use dataplane::snapshot::{self, Snapshot};
-use event_loop::{CONTROL_SOCKET, PREPARED, Timers, Waiter};
+use event_loop::{PREPARED, Timers, Waiter};
 use mio::Waker;
 use misdirection::Misdirection;
+use peers::Peers;
 use preparation::{Desk, Preparation};
 use publication::Publications;
 use std::collections::BTreeMap;
@@ -98,7 +103,7 @@ pub enum RunError {
 pub struct ControlThread {
     waiter: Waiter,
     timers: Timers,
-    server: Server,
+    peers: Peers,
     model: Model,
     network: Arc<Network>,
     preparation: Preparation,
@@ -122,6 +127,8 @@ pub struct ControlThread {
     misdirection: Vec<Misdirection>,
     transmitting: Vec<Transmitting>,
     devices: Box<dyn Devices>,
+    /// Connections that there is room for, of both families.
+    table_size: u32,
     started: Instant,
     /// Something was put into force, so that memory was freed, since free memory was last given back.
     has_freed: bool,
@@ -142,8 +149,7 @@ impl ControlThread {
     ) -> Result<Self, StartError> {
         memory::map_large_arrays();
         let waiter = Waiter::new()?;
-        let (socket, group) = (&config.control.socket, config.control.group.as_deref());
-        let server = Server::bind(socket, group, waiter.registry(), CONTROL_SOCKET)?;
+        let peers = Peers::bind(&config.control, waiter.registry())?;
         let network = config.network(|port| {
             let DeviceStatus { mac, mtu, steered_by, .. } = devices.status(port);
             (mac, mtu, steered_by)
@@ -174,7 +180,7 @@ impl ControlThread {
         Ok(Self {
             waiter,
             timers: Timers::starting(now),
-            server,
+            peers,
             model,
             network,
             preparation: Preparation::start(desk, waker)?,
@@ -196,6 +202,10 @@ impl ControlThread {
             misdirection: vec![Misdirection::default(); config.eth_ports.len()],
             transmitting: vec![Transmitting::default(); config.eth_ports.len()],
             devices,
+            table_size: u32::try_from(
+                (config.capacity.ipv4 + config.capacity.ipv6) * config.eal.workers.len(),
+            )
+            .unwrap_or(u32::MAX),
             started: now,
             has_freed: false,
         })

@@ -18,7 +18,7 @@
 
 use super::ControlThread;
 use super::preparation::{Done, Job, Prepared};
-use crate::api::protocol::{Command, Outcome};
+use crate::api::protocol::Command;
 use crate::api::refusal::Refused;
 use crate::api::server::{MAX_PEERS, PeerId};
 use crate::model::Model;
@@ -459,7 +459,7 @@ impl ControlThread {
     fn answer_asked(&mut self, asked: Option<Asked>, result: Result<(), WorkerLate>) {
         match (asked, result) {
             (Some(Asked { peer, command }), Ok(())) => {
-                self.log_change(&command);
+                self.log_change(peer, &command);
                 self.answer_done(peer, &command);
             }
             (Some(Asked { peer, command }), Err(late)) => self.refuse(peer, &command, late.into()),
@@ -509,6 +509,6 @@ impl ControlThread {
     }
 
     fn say_stopping(&mut self, peer: PeerId, refused: Refused) {
-        self.server.answer(peer, Outcome::Error(refused.into()), Instant::now());
+        self.reply(peer, Err(refused));
     }
 }

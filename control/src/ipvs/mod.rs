@@ -1,5 +1,5 @@
-//! LVS's own protocol: the netlink messages of the generic netlink family "IPVS", as `ipvsadm` and `keepalived` exchange
-//! them with the kernel. Pure: bytes become commands, and what is configured and counted becomes bytes.
+//! LVS's own protocol: the netlink messages of the generic netlink family "IPVS", as `ipvsadm` and `keepalived`
+//! exchange them with the kernel. Pure: bytes become commands, and what is configured and counted becomes bytes.
 //!
 //! ```text
 //! request     a message → what it asks for

@@ -2,7 +2,8 @@
 //! millions of connections nor a slow reader occupies memory or the loop.
 
 use crate::api::protocol::{ConnectionView, Outcome, Refusal};
-use crate::api::server::{PeerId, Server};
+use crate::api::server::{Outlet, PeerId, line};
+use crate::ipvs::text::{self, ConnectionFacts};
 use crate::publish::workers::{PATIENCE, Workers};
 use dataplane::connection::Copied;
 use dataplane::exchange::orders::Slice;
@@ -17,6 +18,23 @@ use std::time::Instant;
 const HEAD: &[u8] = br#"{"v":1,"ok":{"connections":["#;
 const TAIL: &[u8] = b"]}}\n";
 
+/// How a dump is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The answer to `lbctl connections`.
+    Json,
+    /// The kernel's file `/proc/net/ip_vs_conn`. Behind its end the peer is closed: nothing else says that it is
+    /// whole.
+    Kernels,
+}
+
+/// A connection, or a persistence template, as it is listed.
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    facts: ConnectionFacts<'static>,
+    worker: usize,
+}
+
 /// All dumps under way. One slice at a time is with the workers, and the dumps take turns.
 #[derive(Debug, Default)]
 pub struct Dumps {
@@ -29,6 +47,7 @@ pub struct Dumps {
 #[derive(Debug)]
 struct Dump {
     peer: PeerId,
+    form: Form,
     only: Option<ServiceKey>,
     worker: usize,
     /// `None`: it is with the worker.
@@ -47,9 +66,9 @@ struct Out {
 
 impl Dumps {
     /// Writes all connections, or those of one service, to a peer that has asked.
-    pub fn begin(&mut self, peer: PeerId, only: Option<ServiceKey>) {
+    pub fn begin(&mut self, peer: PeerId, form: Form, only: Option<ServiceKey>) {
         let slice = Some(Slice::first());
-        self.queue.push_back(Dump { peer, only, worker: 0, slice, rows: 0, begun: false });
+        self.queue.push_back(Dump { peer, form, only, worker: 0, slice, rows: 0, begun: false });
     }
 
     /// Whether the loop should hurry.
@@ -58,15 +77,21 @@ impl Dumps {
     }
 
     /// Goes on as far as the workers have filled slices and the peers have read.
-    pub fn turn(&mut self, server: &mut Server, workers: &mut Workers, snapshot: &Snapshot, now: Instant) {
+    pub fn turn(
+        &mut self,
+        peers: &mut impl Outlet,
+        workers: &mut Workers,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) {
         self.late.resize(workers.len(), 0);
         while let Some((worker, slice)) = workers.exported() {
-            self.take(worker, slice, server, workers.len(), snapshot, now);
+            self.take(worker, slice, peers, workers.len(), snapshot, now);
         }
-        self.give_up(server, now);
-        self.queue.retain(|dump| server.has_room(dump.peer).is_some());
+        self.give_up(peers, now);
+        self.queue.retain(|dump| peers.has_room(dump.peer).is_some());
         if self.out.is_none() {
-            self.ask(server, workers, now);
+            self.ask(peers, workers, now);
         }
     }
 
@@ -75,7 +100,7 @@ impl Dumps {
         &mut self,
         worker: usize,
         slice: Box<Slice>,
-        server: &mut Server,
+        peers: &mut impl Outlet,
         workers: usize,
         snapshot: &Snapshot,
         now: Instant,
@@ -87,7 +112,7 @@ impl Dumps {
         let Some(out) = self.out.take_if(|out| out.worker == worker) else { return };
         let Some(place) = self.queue.iter().position(|dump| dump.peer == out.peer) else { return };
         let Some(mut dump) = self.queue.remove(place) else { return };
-        server.push(dump.peer, &dump.text(&slice, snapshot));
+        peers.push(dump.peer, &dump.text(&slice, snapshot));
         if slice.position.is_some() {
             dump.slice = Some(slice);
         } else {
@@ -97,14 +122,13 @@ impl Dumps {
         if dump.worker < workers {
             self.queue.push_back(dump);
         } else {
-            server.push(dump.peer, TAIL);
-            server.end(dump.peer, now);
+            dump.end(peers, now);
         }
     }
 
     /// Lets the next dump whose peer reads have a slice filled.
-    fn ask(&mut self, server: &Server, workers: &mut Workers, now: Instant) {
-        let ready = |dump: &&mut Dump| dump.slice.is_some() && server.has_room(dump.peer) == Some(true);
+    fn ask(&mut self, peers: &impl Outlet, workers: &mut Workers, now: Instant) {
+        let ready = |dump: &&mut Dump| dump.slice.is_some() && peers.has_room(dump.peer) == Some(true);
         let Some(dump) = self.queue.iter_mut().find(ready) else { return };
         let Some(mut slice) = dump.slice.take() else { return };
         slice.rows.clear();
@@ -116,79 +140,120 @@ impl Dumps {
     }
 
     /// A worker that keeps a slice too long is stuck: the dump ends.
-    fn give_up(&mut self, server: &mut Server, now: Instant) {
+    fn give_up(&mut self, peers: &mut impl Outlet, now: Instant) {
         let Some(out) = self.out.take_if(|out| now.duration_since(out.since) > PATIENCE) else { return };
         self.late[out.worker] += 1;
         let Some(place) = self.queue.iter().position(|dump| dump.peer == out.peer) else { return };
         let Some(dump) = self.queue.remove(place) else { return };
         if dump.begun {
             // An incomplete line tells the peer as much.
-            server.close(dump.peer);
+            peers.close(dump.peer);
             return;
         }
         let message = format!("worker {} does not answer", out.worker);
-        let refusal = Refusal::new("worker_stuck", message);
-        server.answer(dump.peer, Outcome::Error(refusal), now);
+        match dump.form {
+            Form::Json => {
+                peers.push(dump.peer, &line(Outcome::Error(Refusal::new("worker_stuck", message))));
+                peers.end(dump.peer, now);
+            }
+            Form::Kernels => peers.close(dump.peer),
+        }
     }
 }
 
 impl Dump {
     /// The rows of a slice as JSON, with what goes before them.
     fn text(&mut self, slice: &Slice, snapshot: &Snapshot) -> Vec<u8> {
-        let mut text = if self.begun { Vec::new() } else { HEAD.to_vec() };
+        let mut text = if self.begun { Vec::new() } else { self.form.head().to_vec() };
         self.begun = true;
         let (only, worker) = (self.only, self.worker);
         let key = |real| snapshot.real_key(real).filter(|key| only.is_none_or(|only| only == key.service));
-        let rows = slice.rows.iter().filter_map(|row| Some(view(row, &key(row.real)?, worker)));
+        let rows = slice.rows.iter().filter_map(|row| Some(listed(row, &key(row.real)?, worker)));
         let templates = slice.templates.iter();
-        let templates = templates.filter_map(|row| Some(view_of_template(row, &key(row.real)?, worker)));
-        for view in rows.chain(templates) {
-            if self.rows > 0 {
-                text.push(b',');
-            }
+        let templates = templates.filter_map(|row| Some(listed_template(row, &key(row.real)?, worker)));
+        for listed in rows.chain(templates) {
+            self.form.write(&listed, self.rows == 0, &mut text);
             self.rows += 1;
-            // Writing plain fields to memory does not fail.
-            let _ = serde_json::to_writer(&mut text, &view);
         }
         text
+    }
+
+    /// All workers have been asked.
+    fn end(&self, peers: &mut impl Outlet, now: Instant) {
+        match self.form {
+            Form::Json => peers.push(self.peer, TAIL),
+            Form::Kernels => peers.hang_up(self.peer),
+        }
+        peers.end(self.peer, now);
+    }
+}
+
+impl Form {
+    /// What stands before the rows.
+    const fn head(self) -> &'static [u8] {
+        match self {
+            Self::Json => HEAD,
+            Self::Kernels => text::CONNECTIONS_HEAD.as_bytes(),
+        }
+    }
+
+    fn write(self, listed: &Listed, is_first: bool, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => {
+                if !is_first {
+                    out.push(b',');
+                }
+                // Writing plain fields to memory does not fail.
+                let _ = serde_json::to_writer(out, &view(listed));
+            }
+            Self::Kernels => {
+                let mut line = String::new();
+                text::connection(&listed.facts, &mut line);
+                out.extend_from_slice(line.as_bytes());
+            }
+        }
+    }
+}
+
+fn view(Listed { facts, worker }: &Listed) -> ConnectionView {
+    ConnectionView {
+        protocol: facts.protocol.to_string(),
+        state: facts.state.to_owned(),
+        expires_s: facts.seconds,
+        client: facts.client.to_string(),
+        virtual_: facts.virtual_.to_string(),
+        real: facts.real.to_string(),
+        worker: *worker,
     }
 }
 
 /// A persistence template as the kernel lists it: the client has port 0; so has the real if the service is on several
 /// ports; one that is in force no more has port 65535 on the sides of the service and the real.
-fn view_of_template(row: &CopiedTemplate, key: &RealKey, worker: usize) -> ConnectionView {
-    let listed = |mut endpoint: SocketAddr| {
-        if row.spent {
-            endpoint.set_port(u16::MAX);
-        }
-        endpoint.to_string()
-    };
-    let mut real = key.endpoint;
+fn listed_template(row: &CopiedTemplate, key: &RealKey, worker: usize) -> Listed {
+    let (mut virtual_, mut real) = (key.service.listen, key.endpoint);
     if !key.service.is_exact() {
         real.set_port(0);
     }
-    ConnectionView {
-        protocol: row.protocol.to_string(),
-        state: row.state_name().to_owned(),
-        expires_s: row.seconds_left(),
-        client: SocketAddr::new(row.client, 0).to_string(),
-        virtual_: listed(key.service.listen),
-        real: listed(real),
-        worker,
+    if row.spent {
+        virtual_.set_port(u16::MAX);
+        real.set_port(u16::MAX);
     }
+    let (protocol, client) = (row.protocol, SocketAddr::new(row.client, 0));
+    let (state, seconds) = (row.state_name(), row.seconds_left());
+    Listed { facts: ConnectionFacts { protocol, client, virtual_, real, state, seconds }, worker }
 }
 
-fn view(row: &Copied, key: &RealKey, worker: usize) -> ConnectionView {
+fn listed(row: &Copied, key: &RealKey, worker: usize) -> Listed {
     let RealKey { service, endpoint } = key.at_port(row.port);
-    ConnectionView {
-        protocol: row.protocol.to_string(),
-        state: row.state.name().to_owned(),
-        expires_s: row.seconds_left(),
-        client: row.client.to_string(),
-        virtual_: service.listen.to_string(),
-        real: endpoint.to_string(),
-        worker,
-    }
+    let facts = ConnectionFacts {
+        protocol: row.protocol,
+        client: row.client,
+        virtual_: service.listen,
+        real: endpoint,
+        state: row.state.name(),
+        seconds: row.seconds_left(),
+    };
+    Listed { facts, worker }
 }
 
 #[cfg(test)]
@@ -204,7 +269,7 @@ mod tests {
         let (protocol, real, ticks_left) = (Protocol::Tcp, RealId(3), 42 * 4 + 3);
         let template = CopiedTemplate { protocol, client, real, ticks_left, assured: true, spent: false };
         let listed = |template| {
-            let view = view_of_template(&template, &key, 2);
+            let view = view(&listed_template(&template, &key, 2));
             assert_eq!((view.protocol.as_str(), view.expires_s, view.worker), ("TCP", 42, 2));
             [view.state, view.client, view.virtual_, view.real]
         };

@@ -160,9 +160,10 @@ impl Statistics {
     }
 
     /// Everything begins at 0.
-    pub fn zero(&mut self, reader: &impl Reader) {
-        self.collect(None, reader);
-        let accounts = self.services.values_mut().flat_map(ServiceAccount::accounts);
+    pub fn zero(&mut self, only: Option<&ServiceKey>, reader: &impl Reader) {
+        self.collect(only, reader);
+        let services = self.services.iter_mut().filter(|(key, _)| only.is_none_or(|only| *key == only));
+        let accounts = services.flat_map(|(_, service)| service.accounts());
         accounts.for_each(|account| *account = Account::default());
     }
 

@@ -116,9 +116,13 @@ pub enum Command {
         set: Option<TimeoutSeconds>,
     },
     /// Reset the counters.
-    // Braces: serde lets unknown keys of a unit variant pass.
-    Zero {},
+    Zero {
+        /// Only of this one and its reals.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<Listen>,
+    },
     /// Remove all services.
+    // Braces: serde lets unknown keys of a unit variant pass.
     Clear {},
     /// What would bring this state back.
     Save {},
@@ -154,7 +158,7 @@ impl Command {
             | Self::Rate { .. }
             | Self::Connections { .. }
             | Self::Timeouts { set: None }
-            | Self::Zero {}
+            | Self::Zero { .. }
             | Self::Save {}
             | Self::Restore { dry_run: true, .. }
             | Self::Status {} => false,

@@ -1,31 +1,38 @@
-//! The Unix socket: who may speak, and how much.
+//! A Unix socket: who may speak, and how much.
 //!
-//! One object a line comes in ([`Request`]), one goes out ([`Answer`]). Everything is bounded, so that no
-//! peer can disturb another or the control thread: their number, the length of a line, the memory of
-//! unfinished lines and of unread answers, the time they may be silent. A line that is no request is answered
-//! with `bad_request`, and the peer is closed: the two sides no longer agree on where lines begin.
+//! Requests come in, and answers go out, in the form of a [`Speech`]. Everything is bounded, so that no peer can
+//! disturb another or the control thread: their number, the length of a request, the memory of unfinished requests and
+//! of unread answers, the time they may be silent. What is no request is answered so, and the peer is closed: the two
+//! sides no longer agree on where requests begin.
+//!
+//! ```text
+//! mod          the peers: accepting, reading, answering
+//! json_lines   lbctl's speech: a JSON object a line
+//! peer         one peer: bytes in until a request is whole, bytes out as it takes them
+//! permission   who may speak
+//! places       which place a new peer gets
+//! socket       the listening socket: made, guarded and removed
+//! ```
 
+mod json_lines;
 mod peer;
 mod permission;
 mod places;
 mod socket;
 
+pub use json_lines::{JsonLines, line};
 pub use places::{KEPT, ROOT_PLACES};
 pub use socket::SocketError;
 
-use crate::api::protocol::{
-    Answer, Command, LONGEST_LINE, LONGEST_OTHER_LINE, Lines, Outcome, Refusal, Request, VERSION,
-};
 use mio::{Interest, Registry, Token};
 use nix::unistd::Group;
 use peer::{Input, Peer};
 use permission::Permission;
 use places::{Holder, Place};
-use serde::Deserialize;
 use socket::Socket;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::marker::PhantomData;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -35,12 +42,12 @@ pub const MAX_PEERS: usize = 64;
 pub const IDLE: Duration = Duration::from_secs(30);
 /// How long a peer that has little left to take may be silent: somebody reads a long answer in a pager.
 pub const PAUSE: Duration = Duration::from_secs(3600);
-/// How long a line may take from its first byte to its end.
-const LINE_TIME: Duration = Duration::from_secs(60);
-/// An unfinished line up to this length is always kept.
-const SHORT_LINE: usize = LONGEST_OTHER_LINE;
-/// Longer unfinished lines are kept while all peers' together are below this.
-const INPUT_MEMORY: usize = 2 * LONGEST_LINE;
+/// How long a request may take from its first byte to its end.
+const REQUEST_TIME: Duration = Duration::from_secs(60);
+/// An unfinished request up to this length is always kept.
+const SHORT_REQUEST: usize = 64 << 10;
+/// Longer unfinished requests are kept while all peers' together are below this.
+const INPUT_MEMORY: usize = 32 << 20;
 /// While this much waits to be read by peers, no further request is taken.
 const OUTPUT_MEMORY: usize = 32 << 20;
 /// A peer with less than this unread takes more of a long answer. One more slice of it at most follows.
@@ -51,9 +58,57 @@ const ACCEPT_AT_ONCE: usize = 128;
 /// Names a peer as long as it is connected; never given twice. Its token in the loop's `Poll` has this number.
 pub type PeerId = usize;
 
+/// How the peers of a socket speak.
+pub trait Speech {
+    /// What comes in.
+    type Request;
+    /// The longest request, in bytes.
+    const LONGEST: usize;
+    /// Whether a peer that is owed nothing may be silent for as long as it likes.
+    const MAY_BE_SILENT: bool;
+
+    /// Where the first request in `input` ends, of which the first `searched` bytes are known not to end it; `None`:
+    /// it is not whole yet.
+    fn end(input: &[u8], searched: usize) -> Option<usize>;
+
+    /// Reads a whole request.
+    ///
+    /// # Errors
+    /// The answer to what is none, after which the peer is closed.
+    fn request(bytes: Vec<u8>) -> Result<Self::Request, Vec<u8>>;
+
+    /// What a peer is told that is turned away.
+    fn farewell(why: Farewell, message: String) -> Vec<u8>;
+}
+
+/// Why a peer is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It may not speak.
+    NotPermitted,
+    /// Others have all the places, or all the memory.
+    Busy,
+    /// Its request is too long.
+    TooLong,
+}
+
+/// Where answers go.
+pub trait Outlet {
+    /// Whether a peer takes more of a long answer now; `None`: it is gone.
+    fn has_room(&self, peer: PeerId) -> Option<bool>;
+    /// A part of an answer.
+    fn push(&mut self, peer: PeerId, bytes: &[u8]);
+    /// The answer is complete.
+    fn end(&mut self, peer: PeerId, now: Instant);
+    /// Closes a peer as soon as it has taken what is written for it.
+    fn hang_up(&mut self, peer: PeerId);
+    /// Drops a peer whose answer cannot be completed.
+    fn close(&mut self, peer: PeerId);
+}
+
 /// The listening socket and its peers.
 #[derive(Debug)]
-pub struct Server {
+pub struct Server<S = JsonLines> {
     registry: Registry,
     listener: Token,
     socket: Socket,
@@ -61,9 +116,10 @@ pub struct Server {
     peers: BTreeMap<PeerId, Peer>,
     last: PeerId,
     accepting: bool,
+    speech: PhantomData<S>,
 }
 
-impl Server {
+impl<S: Speech> Server<S> {
     /// Binds the socket at `path` with mode 0660; members of `group` may speak too. The tokens from `listener` on are
     /// the server's.
     ///
@@ -88,6 +144,7 @@ impl Server {
             peers: BTreeMap::new(),
             last: listener.0,
             accepting: false,
+            speech: PhantomData,
         })
     }
 
@@ -101,7 +158,7 @@ impl Server {
     }
 
     /// Does what can be done without waiting. Returns the requests that have come; each is to be answered.
-    pub fn turn(&mut self, now: Instant) -> Vec<(PeerId, Command)> {
+    pub fn turn(&mut self, now: Instant) -> Vec<(PeerId, S::Request)> {
         self.accept(now);
         let requests = self.read(now);
         self.write(now);
@@ -115,35 +172,9 @@ impl Server {
         self.peers.values().filter_map(|peer| peer.due(now, is_choked)).chain(accept).min()
     }
 
-    /// Answers a request.
-    pub fn answer(&mut self, peer: PeerId, outcome: Outcome, now: Instant) {
-        self.push(peer, &line(outcome));
-        self.end(peer, now);
-    }
-
-    /// Whether a peer takes more of a long answer now; `None`: it is gone.
-    pub fn has_room(&self, peer: PeerId) -> Option<bool> {
-        Some(self.peers.get(&peer)?.output_held() < STREAM_WINDOW)
-    }
-
-    /// A part of a long answer.
-    pub fn push(&mut self, peer: PeerId, bytes: &[u8]) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.push(bytes);
-        }
-    }
-
-    /// The answer is complete.
-    pub fn end(&mut self, peer: PeerId, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.asking = false;
-            peer.write(now);
-        }
-    }
-
-    /// Drops a peer whose answer cannot be completed.
-    pub fn close(&mut self, peer: PeerId) {
-        self.peers.remove(&peer);
+    /// The process that a peer was when it connected, if it is still connected.
+    pub fn process(&self, peer: PeerId) -> Option<i32> {
+        self.peers.get(&peer)?.process
     }
 
     /// Removes the socket: nobody finds it any more. Dropping does so too.
@@ -172,9 +203,9 @@ impl Server {
                     return;
                 }
             };
-            let admitted = self.permission.check(&stream).map_err(|why| ("not_permitted", why));
+            let admitted = self.permission.check(&stream).map_err(|why| (Farewell::NotPermitted, why));
             let admitted = admitted.and_then(|is_root| match self.place(is_root, now) {
-                Place::None => Err(("busy", format!("{MAX_PEERS} clients are connected; try again"))),
+                Place::None => Err((Farewell::Busy, format!("{MAX_PEERS} clients are connected; try again"))),
                 Place::Of(idle) => {
                     self.dismiss(idle);
                     Ok(is_root)
@@ -183,16 +214,16 @@ impl Server {
             });
             let is_root = match admitted {
                 Ok(is_root) => is_root,
-                Err((code, message)) => {
-                    // An empty socket buffer takes a short line.
-                    let _ = stream.write(&line(error(code, message)));
+                Err((why, message)) => {
+                    // An empty socket buffer takes a short answer.
+                    let _ = stream.write(&S::farewell(why, message));
                     continue;
                 }
             };
             self.last += 1;
             let interests = Interest::READABLE | Interest::WRITABLE;
             if self.registry.register(&mut stream, Token(self.last), interests).is_ok() {
-                self.peers.insert(self.last, Peer::new(stream, is_root, now));
+                self.peers.insert(self.last, Peer::new(stream, is_root, S::MAY_BE_SILENT, now));
             }
         }
     }
@@ -207,14 +238,14 @@ impl Server {
     /// Drops a peer that has been idle, for another one.
     fn dismiss(&mut self, id: PeerId) {
         let Some(mut peer) = self.peers.remove(&id) else { return };
-        // In the middle of an answer a line of its own would be none.
+        // In the middle of an answer another one would be none.
         if peer.output_held() == 0 {
             let why = format!("{MAX_PEERS} clients are connected, and this one has been idle the longest");
-            let _ = peer.stream.write(&line(error("busy", why)));
+            let _ = peer.stream.write(&S::farewell(Farewell::Busy, why));
         }
     }
 
-    fn read(&mut self, now: Instant) -> Vec<(PeerId, Command)> {
+    fn read(&mut self, now: Instant) -> Vec<(PeerId, S::Request)> {
         let mut requests = Vec::new();
         let mut input: usize = self.peers.values().map(Peer::input_held).sum();
         if self.is_choked() {
@@ -226,24 +257,26 @@ impl Server {
                 continue;
             }
             let before = peer.input_held();
-            match peer.read(now) {
-                Input::Line(line) => match request(&line) {
-                    Ok(command) => {
+            match peer.read::<S>(now) {
+                Input::Request(bytes) => match S::request(bytes) {
+                    Ok(request) => {
                         peer.asking = true;
-                        requests.push((*id, command));
+                        requests.push((*id, request));
                     }
-                    Err(why) => refuse(peer, "bad_request", why),
+                    Err(answer) => refuse(peer, &answer),
                 },
                 Input::TooLong => {
-                    refuse(peer, "bad_request", format!("a line is longer than {LONGEST_LINE} bytes"));
+                    let why = format!("longer than {} bytes", S::LONGEST);
+                    refuse(peer, &S::farewell(Farewell::TooLong, why));
                 }
                 Input::End => peer.stop_reading(),
                 Input::Partial => {}
             }
             input = input + peer.input_held() - before;
-            if input > INPUT_MEMORY && peer.input_held() > SHORT_LINE && !peer.closing {
+            if input > INPUT_MEMORY && peer.input_held() > SHORT_REQUEST && !peer.closing {
                 input -= peer.input_held();
-                refuse(peer, "busy", "too many long requests at once; try again".into());
+                let why = "too many long requests at once; try again".to_owned();
+                refuse(peer, &S::farewell(Farewell::Busy, why));
             }
         }
         requests
@@ -266,52 +299,36 @@ fn find_group(name: &str) -> Result<Group, SocketError> {
     Group::from_name(name).ok().flatten().ok_or_else(|| SocketError::NoGroup(name.to_owned()))
 }
 
-fn refuse(peer: &mut Peer, code: &str, message: String) {
-    peer.push(&line(error(code, message)));
-    peer.stop_reading();
-}
-
-fn error(code: &str, message: String) -> Outcome {
-    Outcome::Error(Refusal::new(code, message))
-}
-
-fn line(result: Outcome) -> Vec<u8> {
-    let answer = Answer { v: VERSION, result };
-    // Maps with text keys and numbers always have a JSON form.
-    let mut bytes = serde_json::to_vec(&answer).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
-}
-
-fn request(line: &[u8]) -> Result<Command, String> {
-    let wrong = |error| format!("not a request: {error}");
-    let (v, command) = if line.len() > LONGEST_OTHER_LINE {
-        let long: LongRequest<'_> = serde_json::from_slice(line).map_err(|error| {
-            wrong(format!("longer than {LONGEST_OTHER_LINE} bytes, and no restore: {error}"))
-        })?;
-        if long.command != "restore" {
-            return Err(wrong(format!("longer than {LONGEST_OTHER_LINE} bytes: {:?}", long.command)));
-        }
-        (long.v, Command::Restore { lines: long.lines, dry_run: long.dry_run })
-    } else {
-        let request: Request = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
-        (request.v, request.command)
-    };
-    if v != VERSION {
-        return Err(format!("version {v} of the protocol; this is version {VERSION}"));
+impl<S: Speech> Outlet for Server<S> {
+    fn has_room(&self, peer: PeerId) -> Option<bool> {
+        Some(self.peers.get(&peer)?.output_held() < STREAM_WINDOW)
     }
-    Ok(command)
+
+    fn push(&mut self, peer: PeerId, bytes: &[u8]) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.push(bytes);
+        }
+    }
+
+    fn end(&mut self, peer: PeerId, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.asking = false;
+            peer.write(now);
+        }
+    }
+
+    fn hang_up(&mut self, peer: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.stop_reading();
+        }
+    }
+
+    fn close(&mut self, peer: PeerId) {
+        self.peers.remove(&peer);
+    }
 }
 
-/// A request of megabytes, which is read straight into its place: on the way to a [`Request`] of any kind it would take
-/// many times its bytes.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LongRequest<'a> {
-    v: u32,
-    #[serde(borrow)]
-    command: Cow<'a, str>,
-    lines: Lines,
-    #[serde(default)]
-    dry_run: bool,
+fn refuse(peer: &mut Peer, answer: &[u8]) {
+    peer.push(answer);
+    peer.stop_reading();
 }

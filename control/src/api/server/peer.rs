@@ -1,8 +1,8 @@
-//! One peer: bytes in until a line is whole, bytes out as it takes them.
+//! One peer: bytes in until a request is whole, bytes out as it takes them.
 
-use super::{IDLE, LINE_TIME, PAUSE, STREAM_WINDOW};
-use crate::api::protocol::LONGEST_LINE;
+use super::{IDLE, PAUSE, REQUEST_TIME, STREAM_WINDOW, Speech};
 use mio::net::UnixStream;
+use nix::sys::socket::{getsockopt, sockopt};
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 pub(super) enum Input {
     /// Nothing whole yet.
     Partial,
-    /// A line, without its end.
-    Line(Vec<u8>),
-    /// A line longer than [`LONGEST_LINE`].
+    /// A request.
+    Request(Vec<u8>),
+    /// A request longer than [`Speech::LONGEST`].
     TooLong,
     /// It has closed its side, or is gone.
     End,
@@ -25,8 +25,12 @@ pub(super) struct Peer {
     pub(super) stream: UnixStream,
     /// Root's or the daemon's own user's.
     pub(super) is_root: bool,
+    /// Its number, if the system says it.
+    pub(super) process: Option<i32>,
+    /// Whether it may say nothing for as long as it likes.
+    may_be_silent: bool,
     input: Vec<u8>,
-    /// Bytes of `input` that are known to hold no end of line.
+    /// Bytes of `input` that are known to hold no end of a request.
     searched: usize,
     output: Vec<u8>,
     /// Bytes of `output` that are written.
@@ -34,12 +38,12 @@ pub(super) struct Peer {
     /// When a byte last went either way.
     active: Instant,
     /// When it last connected or took the end of an answer: since then it waits for nothing. Bytes of an unfinished
-    /// line do not count.
+    /// request do not count.
     rests: Instant,
     /// Since when it owes the taking of an answer.
     owing: Option<Instant>,
-    /// When the line that is being received began.
-    line_began: Option<Instant>,
+    /// When the request that is being received began.
+    request_began: Option<Instant>,
     /// There may be something to read.
     pub(super) readable: bool,
     /// A request is with the control thread: no other one is read before it is answered.
@@ -57,10 +61,13 @@ const CHUNK: usize = 16 << 10;
 const LITTLE: usize = 2 * STREAM_WINDOW;
 
 impl Peer {
-    pub(super) fn new(stream: UnixStream, is_root: bool, now: Instant) -> Self {
+    pub(super) fn new(stream: UnixStream, is_root: bool, may_be_silent: bool, now: Instant) -> Self {
+        let process = getsockopt(&stream, sockopt::PeerCredentials).ok().map(|peer| peer.pid());
         Self {
             stream,
             is_root,
+            process,
+            may_be_silent,
             input: Vec::new(),
             searched: 0,
             output: Vec::new(),
@@ -68,7 +75,7 @@ impl Peer {
             active: now,
             rests: now,
             owing: None,
-            line_began: None,
+            request_began: None,
             readable: true,
             asking: false,
             closing: false,
@@ -76,14 +83,14 @@ impl Peer {
         }
     }
 
-    /// Reads what there is, up to a whole line.
-    pub(super) fn read(&mut self, now: Instant) -> Input {
+    /// Reads what there is, up to a whole request.
+    pub(super) fn read<S: Speech>(&mut self, now: Instant) -> Input {
         let mut budget = READ_AT_ONCE;
         loop {
-            if let Some(line) = self.whole_line(now) {
-                return Input::Line(line);
+            if let Some(request) = self.whole::<S>(now) {
+                return Input::Request(request);
             }
-            if self.input.len() > LONGEST_LINE {
+            if self.input.len() > S::LONGEST {
                 return Input::TooLong;
             }
             let mut chunk = [0; CHUNK];
@@ -91,7 +98,7 @@ impl Peer {
                 Ok(0) => return Input::End,
                 Ok(length) => {
                     self.active = now;
-                    self.line_began.get_or_insert(now);
+                    self.request_began.get_or_insert(now);
                     self.input.extend_from_slice(&chunk[..length]);
                     budget = budget.saturating_sub(length);
                 }
@@ -103,24 +110,22 @@ impl Peer {
                 Err(_) => return Input::End,
             }
             if budget == 0 {
-                // The line end may be in the last chunk.
-                return self.whole_line(now).map_or(Input::Partial, Input::Line);
+                // The end may be in the last chunk.
+                return self.whole::<S>(now).map_or(Input::Partial, Input::Request);
             }
         }
     }
 
-    fn whole_line(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let end = self.input[self.searched..].iter().position(|byte| *byte == b'\n');
-        let Some(end) = end.map(|end| self.searched + end) else {
+    fn whole<S: Speech>(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let Some(end) = S::end(&self.input, self.searched) else {
             self.searched = self.input.len();
             return None;
         };
-        let rest = self.input.split_off(end + 1);
-        let mut line = std::mem::replace(&mut self.input, rest);
-        line.pop();
+        let rest = self.input.split_off(end);
+        let request = std::mem::replace(&mut self.input, rest);
         self.searched = 0;
-        self.line_began = (!self.input.is_empty()).then_some(now);
-        Some(line)
+        self.request_began = (!self.input.is_empty()).then_some(now);
+        Some(request)
     }
 
     /// Takes bytes to be written.
@@ -165,7 +170,7 @@ impl Peer {
         self.closing = true;
         self.input = Vec::new();
         self.searched = 0;
-        self.line_began = None;
+        self.request_began = None;
     }
 
     /// How long it has been idle; `None`: its request is being worked on.
@@ -178,7 +183,7 @@ impl Peer {
         Some(now.duration_since(since))
     }
 
-    /// Bytes of a line that is not whole yet.
+    /// Bytes of a request that is not whole yet.
     pub(super) fn input_held(&self) -> usize {
         self.input.len()
     }
@@ -211,11 +216,12 @@ impl Peer {
         self.gone || self.closing && !self.asking && self.output_held() == 0
     }
 
-    /// When it will have been silent, or sending a line, for too long.
+    /// When it will have been silent, or sending a request, for too long.
     fn over_from(&self) -> Option<Instant> {
         let patience = if matches!(self.output_held(), 1..=LITTLE) { PAUSE } else { IDLE };
-        let silent = (!self.asking || self.output_held() > 0).then(|| self.active + patience);
-        silent.into_iter().chain(self.line_began.map(|began| began + LINE_TIME)).min()
+        let may_be_silent = self.asking || self.may_be_silent;
+        let silent = (!may_be_silent || self.output_held() > 0).then(|| self.active + patience);
+        silent.into_iter().chain(self.request_began.map(|began| began + REQUEST_TIME)).min()
     }
 
     /// When something is to be done for it although no event comes. `is_choked`: nothing is read from anyone, and what

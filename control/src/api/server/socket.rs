@@ -14,10 +14,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum SocketError {
     /// Another daemon holds it.
-    #[error("{0}: another lbd runs on this socket; stop it, or set another path as [control] socket")]
+    #[error("{0}: another lbd runs on this socket; stop it, or set another path for it in [control]")]
     InUse(PathBuf),
     /// Something that is not a socket has this name.
-    #[error("{0}: exists and is not a socket; remove it, or set another path as [control] socket")]
+    #[error("{0}: exists and is not a socket; remove it, or set another path for it in [control]")]
     NotASocket(PathBuf),
     /// `[control] group` names none.
     #[error("[control] group: there is no group {0:?}; create it (groupadd), or correct the name")]

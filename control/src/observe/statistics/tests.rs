@@ -1,6 +1,7 @@
 use super::*;
 use crate::text::services::Listen;
 use dataplane::names::family::V4;
+use dataplane::names::ids::Protocol;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -102,7 +103,10 @@ fn zero_is_a_new_beginning() {
     assert!(!statistics.is_renewing());
     assert_eq!(statistics.real(&real(7)).1.in_packets, 1, "a quarter of 5 a second");
     counted.add(17, 3);
-    statistics.zero(&counted);
+    let other = ServiceKey::new(Protocol::Udp, web().listen);
+    statistics.zero(Some(&other), &counted);
+    assert_eq!(totals(&mut statistics, &counted), (13, 10, 3), "another service's");
+    statistics.zero(Some(&web()), &counted);
     assert_eq!(totals(&mut statistics, &counted), (0, 0, 0));
     assert_eq!(statistics.real(&real(7)).1, Traffic::default());
     counted.add(7, 4);

@@ -1,0 +1,208 @@
+//! Who asks: the peers of the control socket, which speak JSON, and those of the socket for the tools of LVS, which
+//! speak the kernel's netlink protocol.
+
+use super::event_loop::{CONTROL_SOCKET, IPVS_SOCKET};
+use crate::api::protocol::{Command, Outcome};
+use crate::api::refusal::Refused;
+use crate::api::server::{Farewell, Outlet, PeerId, Server, SocketError, Speech};
+use crate::config::{Control, IpvsSocket};
+use crate::ipvs::{self, Header, Refusal};
+use mio::{Registry, Token};
+use nix::errno::Errno;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+/// The socket for the tools of LVS in the folder of the control socket.
+const BESIDE: &str = "ipvs.sock";
+
+/// What a peer asks.
+pub(super) enum Asked {
+    Command(Command),
+    /// A netlink message, of the family or not.
+    Message(Vec<u8>),
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Peers {
+    control: Server,
+    ipvs: Option<Server<Netlink>>,
+    /// Messages of the tools of LVS that are carried out as commands, and so answered later.
+    pending: BTreeMap<PeerId, Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    header: Header,
+    /// The program and its process, for the log.
+    by: String,
+}
+
+/// A netlink message after the other, framed by their lengths.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Netlink;
+
+impl Speech for Netlink {
+    /// A message as it came.
+    type Request = Vec<u8>;
+    const LONGEST: usize = ipvs::LONGEST_REQUEST;
+    const MAY_BE_SILENT: bool = true;
+
+    fn end(input: &[u8], _searched: usize) -> Option<usize> {
+        match ipvs::frame_length(input)? {
+            Ok(length) => (input.len() >= length).then_some(length),
+            // Nothing says where the next one begins: what is there is taken, and refused.
+            Err(_) => Some(input.len()),
+        }
+    }
+
+    fn request(bytes: Vec<u8>) -> Result<Vec<u8>, Vec<u8>> {
+        match ipvs::frame_length(&bytes) {
+            Some(Err(refusal)) => Err(turned_away(&refusal)),
+            _ => Ok(bytes),
+        }
+    }
+
+    fn farewell(why: Farewell, message: String) -> Vec<u8> {
+        let errno = match why {
+            Farewell::NotPermitted => Errno::EPERM,
+            Farewell::Busy => Errno::EBUSY,
+            Farewell::TooLong => Errno::EMSGSIZE,
+        };
+        turned_away(&Refusal::new(errno, message))
+    }
+}
+
+fn turned_away(refusal: &Refusal) -> Vec<u8> {
+    let mut out = Vec::new();
+    ipvs::turned_away(refusal, &mut out);
+    out
+}
+
+impl Peers {
+    /// Binds both sockets.
+    pub(super) fn bind(control: &Control, registry: &Registry) -> Result<Self, SocketError> {
+        let group = control.group.as_deref();
+        let of_lbctl = Server::bind(&control.socket, group, registry, CONTROL_SOCKET)?;
+        let beside = control.socket.parent().unwrap_or(Path::new("")).join(BESIDE);
+        let bind = |path: &Path| Server::bind(path, group, registry, IPVS_SOCKET);
+        let ipvs = match &control.ipvs_socket {
+            IpvsSocket::None => None,
+            IpvsSocket::At(path) => Some(bind(path)?),
+            IpvsSocket::Beside => match bind(&beside) {
+                Err(SocketError::InUse(path)) => {
+                    let path = path.display();
+                    log::warn!(
+                        "{path}: another lbd runs on this socket, so ipvsadm and keepalived do not reach this one; name another one as [control] ipvs_socket"
+                    );
+                    None
+                }
+                bound => Some(bound?),
+            },
+        };
+        Ok(Self { control: of_lbctl, ipvs, pending: BTreeMap::new() })
+    }
+
+    /// There is something to do for a socket or a peer with this token.
+    pub(super) fn ready(&mut self, token: Token) {
+        match &mut self.ipvs {
+            Some(ipvs) if token >= IPVS_SOCKET => ipvs.ready(token),
+            _ => self.control.ready(token),
+        }
+    }
+
+    /// Does what can be done without waiting. Returns what has come; each is to be answered.
+    pub(super) fn turn(&mut self, now: Instant) -> Vec<(PeerId, Asked)> {
+        let commands = self.control.turn(now).into_iter();
+        let commands = commands.map(|(peer, command)| (peer, Asked::Command(command)));
+        let messages = self.ipvs.iter_mut().flat_map(|ipvs| ipvs.turn(now));
+        commands.chain(messages.map(|(peer, message)| (peer, Asked::Message(message)))).collect()
+    }
+
+    /// When [`turn`](Self::turn) is to be called next, if nothing becomes ready before.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let ipvs = self.ipvs.as_ref().and_then(|ipvs| ipvs.due(now));
+        self.control.due(now).into_iter().chain(ipvs).min()
+    }
+
+    /// Removes the sockets: nobody finds them any more.
+    pub(super) fn remove_sockets(&mut self) {
+        self.control.remove_socket();
+        if let Some(ipvs) = &mut self.ipvs {
+            ipvs.remove_socket();
+        }
+    }
+
+    /// A message of this header is carried out as a command, whose [`reply`](Self::reply) answers it.
+    pub(super) fn note(&mut self, peer: PeerId, header: Header) {
+        let by = self.program(peer);
+        self.pending.insert(peer, Pending { header, by });
+    }
+
+    /// For the log: which program a peer on the socket for the tools of LVS is.
+    pub(super) fn program(&self, peer: PeerId) -> String {
+        let process = self.ipvs.as_ref().and_then(|ipvs| ipvs.process(peer));
+        process.map(program).unwrap_or_default()
+    }
+
+    /// Likewise, while its command is carried out.
+    pub(super) fn by(&self, peer: PeerId) -> &str {
+        self.pending.get(&peer).map_or("", |pending| &pending.by)
+    }
+
+    /// Answers a command.
+    pub(super) fn reply(&mut self, peer: PeerId, result: Result<Value, Refused>, now: Instant) {
+        let Some(Pending { header, .. }) = self.pending.remove(&peer) else {
+            let outcome = result.map_or_else(|refused| Outcome::Error(refused.into()), Outcome::Ok);
+            self.control.answer(peer, outcome, now);
+            return;
+        };
+        let mut out = Vec::new();
+        match result {
+            Ok(_) => ipvs::ack(&header, &mut out),
+            Err(refused) => ipvs::error(&header, &Refusal::from(&refused), &mut out),
+        }
+        self.push(peer, &out);
+        self.end(peer, now);
+    }
+
+    fn outlet(&mut self, peer: PeerId) -> &mut dyn Outlet {
+        match &mut self.ipvs {
+            Some(ipvs) if peer >= IPVS_SOCKET.0 => ipvs,
+            _ => &mut self.control,
+        }
+    }
+}
+
+impl Outlet for Peers {
+    fn has_room(&self, peer: PeerId) -> Option<bool> {
+        match &self.ipvs {
+            Some(ipvs) if peer >= IPVS_SOCKET.0 => ipvs.has_room(peer),
+            _ => self.control.has_room(peer),
+        }
+    }
+
+    fn push(&mut self, peer: PeerId, bytes: &[u8]) {
+        self.outlet(peer).push(peer, bytes);
+    }
+
+    fn end(&mut self, peer: PeerId, now: Instant) {
+        self.outlet(peer).end(peer, now);
+    }
+
+    fn hang_up(&mut self, peer: PeerId) {
+        self.outlet(peer).hang_up(peer);
+    }
+
+    fn close(&mut self, peer: PeerId) {
+        self.outlet(peer).close(peer);
+    }
+}
+
+/// The name of a process, as far as it still runs, and its number.
+fn program(process: i32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+    format!(" (by {}, process {process})", name.trim_end().escape_debug())
+}
