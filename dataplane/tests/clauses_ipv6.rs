@@ -6,6 +6,7 @@ mod support;
 use dataplane::names::drop_reason::DropReason;
 use dataplane::wire::icmp6::set_checksum;
 use dataplane::wire::ndp::{multicast_mac, solicited_node};
+use std::collections::HashSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use support::over_ipv6::{CLIENT6, DIP6, Side, VIP6, World, address, ours, sender};
 use support::packet6::*;
@@ -178,6 +179,49 @@ fn a_ping_in_fragments_is_answered_in_fragments_in_any_order() {
     let behind = behind.with_later(DESTINATION_OPTIONS, options(1)).fragments(10, 1400);
     assert_eq!(arrive_all(&mut world, Side::Client, &behind[..1]), [] as [Vec<u8>; 0]);
     assert_eq!(world.lab.dropped(DropReason::Fragment), 1);
+}
+
+/// Some devices put fragments together, and other hosts of the link may have a larger MTU.
+#[test]
+fn a_ping_that_is_longer_than_the_ports_mtu_is_answered_in_fragments_of_our_own() {
+    const MTU: u16 = 1280;
+    let mut world = world();
+    world.set_mtu(Side::Client, MTU);
+    let answered = |world: &mut World, ping: &Packet6, frames: &[Vec<u8>]| {
+        let sent = arrive_all(world, Side::Client, frames);
+        assert!(sent.iter().all(|frame| frame.len() <= 14 + usize::from(MTU)));
+        let first = read6(&sent[0]);
+        assert_eq!((first.source, first.destination), (at6(VIP6, 0), at6(CLIENT6, 0)));
+        assert_eq!((first.from_mac, first.to_mac, first.hop_limit), (VIP_MAC.0, CLIENT_MAC.0, 64));
+        let mut whole = reassemble6(&sent);
+        assert_eq!((whole[0], &whole[4..]), (129, &ping.upper[4..]));
+        let check = [whole[2], whole[3]];
+        set_checksum(VIP6, CLIENT6, &mut whole);
+        assert_eq!([whole[2], whole[3]], check);
+        (sent.len(), first.fragment.unwrap().2)
+    };
+    let mut given = HashSet::new();
+    for length in [1233, 1240, 1452, 1900] {
+        let ping = Packet6::ping(Side::Client, [CLIENT6, VIP6], &text(length));
+        for packet in [ping.clone(), ping.clone().with(HOP_BY_HOP, options(2))] {
+            let (count, id) = answered(&mut world, &ping, &[packet.frame()]);
+            assert_eq!(count, 2);
+            assert!(given.insert(id), "each has its own");
+        }
+    }
+    // As parts of the packet that the request's fragments make of the answer.
+    for (id, length) in [(1, 1500), (0x1_0000, 4000), (0xffff_ffff, 60_000)] {
+        let ping = Packet6::ping(Side::Client, [CLIENT6, VIP6], &text(length));
+        let fragments = ping.fragments(id, 1448);
+        let (count, same_id) = answered(&mut world, &ping, &fragments);
+        assert_eq!(same_id, id);
+        assert!(count > fragments.len());
+    }
+    assert_eq!(world.lab.counters().fragmented.get(), 8 + 1 + 2 + 41);
+    let fits = Packet6::ping(Side::Client, [CLIENT6, VIP6], &text(1232));
+    assert_eq!(only(&world.arrive(Side::Client, &fits.frame())).fragment, None);
+    assert_eq!(DropReason::ALL.iter().map(|reason| world.lab.dropped(*reason)).sum::<u64>(), 0);
+    assert_eq!((world.lab.worker.frames_held(), world.lab.worker.io().live_frames()), (0, 0));
 }
 
 #[test]

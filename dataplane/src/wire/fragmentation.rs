@@ -1,4 +1,4 @@
-//! Cutting a packet into fragments (RFC 791 §3.2): where to cut, and the fragments' headers.
+//! Cutting an IPv4 packet into fragments (RFC 791 §3.2): where to cut, and the fragments' headers.
 
 use super::ipv4::{self, MORE_FRAGMENTS, Packet, field};
 use super::{be_u16, checksum, put};
@@ -8,7 +8,29 @@ const COPIED: u8 = 0x80;
 const END_OF_OPTIONS: u8 = 0;
 const NO_OPERATION: u8 = 1;
 
-/// How a packet is cut.
+/// How a packet is cut, of either family.
+pub trait Cut {
+    /// How many fragments that makes.
+    fn count(&self) -> usize;
+
+    /// Bytes of fragment `index`, with its headers.
+    fn length(&self, index: usize) -> usize;
+
+    /// Writes fragment `index`, a later one, of `original`, from its header on.
+    ///
+    /// # Panics
+    /// If `into` is not as long as [`length`](Self::length) says, or `original` not the packet of the plan.
+    fn write_later(&self, index: usize, original: &[u8], into: &mut [u8]);
+
+    /// Makes the first fragment of the packet that `original` begins with, in place: what comes after its
+    /// [`length`](Self::length) is no more part of it.
+    ///
+    /// # Panics
+    /// If `original` does not begin with the packet of the plan.
+    fn cut_first(&self, original: &mut [u8]);
+}
+
+/// How a packet of IPv4 is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     header_length: usize,
@@ -25,35 +47,6 @@ impl Plan {
         let step = usize::from(mtu).saturating_sub(header_length) & !7;
         let possible = step > 0 && !packet.dont_fragment();
         possible.then_some(Self { header_length, payload: packet.payload().len(), step })
-    }
-
-    /// How many fragments that makes.
-    pub fn count(&self) -> usize {
-        self.payload.div_ceil(self.step).max(1)
-    }
-
-    /// Bytes of fragment `index`, with its header.
-    pub fn length(&self, index: usize) -> usize {
-        self.header_length + self.step.min(self.payload - index * self.step)
-    }
-
-    /// Writes fragment `index`, a later one, of `original`, from its header on.
-    ///
-    /// # Panics
-    /// If `into` is not as long as [`length`](Self::length) says, or `original` not the packet of the plan.
-    pub fn write_later(&self, index: usize, original: &[u8], into: &mut [u8]) {
-        let (header, payload) = into.split_at_mut(self.header_length);
-        header.copy_from_slice(&original[..self.header_length]);
-        let start = self.header_length + index * self.step;
-        payload.copy_from_slice(&original[start..start + payload.len()]);
-        blank_options_not_copied(&mut header[ipv4::HEADER..]);
-        self.set_fields(index, header);
-    }
-
-    /// Makes the first fragment of the packet that `original` begins with, in place: what comes after its
-    /// [`length`](Self::length) is no more part of it.
-    pub fn cut_first(&self, original: &mut [u8]) {
-        self.set_fields(0, &mut original[..self.header_length]);
     }
 
     /// Total length, offset, the flag that others follow, and the checksum by what these change.
@@ -80,6 +73,29 @@ impl Plan {
             let check = !checksum::sum(header);
             checksum::write(header, field::CHECKSUM, check);
         }
+    }
+}
+
+impl Cut for Plan {
+    fn count(&self) -> usize {
+        self.payload.div_ceil(self.step).max(1)
+    }
+
+    fn length(&self, index: usize) -> usize {
+        self.header_length + self.step.min(self.payload - index * self.step)
+    }
+
+    fn write_later(&self, index: usize, original: &[u8], into: &mut [u8]) {
+        let (header, payload) = into.split_at_mut(self.header_length);
+        header.copy_from_slice(&original[..self.header_length]);
+        let start = self.header_length + index * self.step;
+        payload.copy_from_slice(&original[start..start + payload.len()]);
+        blank_options_not_copied(&mut header[ipv4::HEADER..]);
+        self.set_fields(index, header);
+    }
+
+    fn cut_first(&self, original: &mut [u8]) {
+        self.set_fields(0, &mut original[..self.header_length]);
     }
 }
 

@@ -10,13 +10,13 @@
 //! (RFC 8200 §4), those for the destination are the server's business.
 
 use super::ipv6::{self, Packet};
-use super::{be_u16, be_u32};
+use super::{be_u16, be_u32, put};
 
 /// Offsets of the fields.
 mod field {
     /// What the header after this one is.
     pub(super) const NEXT_HEADER: usize = 0;
-    /// Length of the header in units of eight bytes, without the first.
+    /// Length of the header in units of eight bytes, without the first; reserved in the fragment header.
     pub(super) const LENGTH: usize = 1;
     /// The type of a routing header.
     pub(super) const ROUTING_TYPE: usize = 2;
@@ -98,6 +98,19 @@ impl Fragment {
     /// Whether it begins the packet, so that the upper layer's header is in it.
     pub const fn is_first(&self) -> bool {
         self.offset == 0
+    }
+
+    /// Writes the fragment header of a fragment in whose packet `next_header` follows.
+    ///
+    /// # Panics
+    /// If `packet`, which begins with the IPv6 header, ends before the place of the fragment header.
+    pub(super) fn write(&self, next_header: u8, packet: &mut [u8]) {
+        let header = &mut packet[self.header..self.header + FRAGMENT_HEADER];
+        header[field::NEXT_HEADER] = next_header;
+        header[field::LENGTH] = 0;
+        let word = self.offset & OFFSET | if self.more { MORE_FRAGMENTS } else { 0 };
+        put(header, field::FRAGMENT, word.to_be_bytes());
+        put(header, field::ID, self.id.to_be_bytes());
     }
 }
 

@@ -14,7 +14,7 @@
 //! ndp                                   neighbour solicitations and advertisements of IPv6
 //! mld                                   the multicast groups that are listened to
 //! checksum                              RFC 1071, 1624
-//! fragmentation                         cutting a packet into fragments
+//! fragmentation  fragmentation6         cutting a packet into fragments
 //! answer  answer6                       RST, echo reply, ICMP errors
 //! icmp_error  icmp6_error               ICMP errors about translated packets
 //! ```
@@ -26,6 +26,7 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod fragmentation;
+pub mod fragmentation6;
 pub mod icmp;
 pub mod icmp6;
 pub mod icmp6_error;

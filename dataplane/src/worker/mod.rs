@@ -133,7 +133,7 @@ impl<Io: FrameIo> Worker<Io> {
             snapshot: Arc::new(Snapshot::empty()),
             flows: Flows::new(capacity, hash_key, huge, (reals, elsewhere), Arc::clone(&counters))?,
             reach: Reach::new(next_hops, neighbour_events),
-            egress: Egress::new(io, Arc::clone(&counters)),
+            egress: Egress::new(io, hash_key, Arc::clone(&counters)),
             held: Held::new(hash_key, Arc::clone(&counters)),
             limits: Limits::new(),
             counters,

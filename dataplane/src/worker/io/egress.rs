@@ -1,7 +1,9 @@
 //! Where frames leave: each is sent, handed over or dropped here, and counted.
 
+use super::identification::Identifications;
 use super::linked::Linked;
 use super::outgoing::Outgoing;
+use crate::connection::table::HashKey;
 use crate::counters::WorkerCounters;
 use crate::frame::{BURST, Frame, FrameIo};
 use crate::names::drop_reason::DropReason;
@@ -16,12 +18,19 @@ use std::sync::Arc;
 pub(in crate::worker) struct Egress<Io: FrameIo> {
     pub(in crate::worker) io: Linked<Io>,
     outgoing: Outgoing<Linked<Io>>,
+    identifications: Identifications,
     counters: Arc<WorkerCounters>,
 }
 
 impl<Io: FrameIo> Egress<Io> {
-    pub(in crate::worker) fn new(io: Io, counters: Arc<WorkerCounters>) -> Self {
-        Self { io: Linked::new(io, Arc::clone(&counters)), outgoing: Outgoing::new(), counters }
+    /// The secret is for identifications of packets that are cut here.
+    pub(in crate::worker) fn new(io: Io, secret: HashKey, counters: Arc<WorkerCounters>) -> Self {
+        Self {
+            io: Linked::new(io, Arc::clone(&counters)),
+            outgoing: Outgoing::new(),
+            identifications: Identifications::new(secret),
+            counters,
+        }
     }
 
     /// Sends, hands over or drops a frame, and counts that. A frame whose fate is to stay is not given here.
@@ -105,7 +114,7 @@ impl<Io: FrameIo> Egress<Io> {
     /// Sends a packet, that is addressed and translated already, in fragments of at most `mtu` bytes: all or none.
     #[cold]
     fn send_in_fragments(&mut self, out: InterfaceId, mtu: u16, mut frame: Io::Frame) {
-        match super::cut::cut(&mut self.io, out, mtu, &mut frame) {
+        match super::cut::cut(&mut self.io, out, mtu, &mut self.identifications, &mut frame) {
             Ok(others) => {
                 self.counters.fragmented.add(1);
                 self.counters.fragments_made.add(1 + others.len() as u64);
@@ -127,7 +136,8 @@ mod tests {
     #[test]
     fn each_fate_is_counted_here_and_once() {
         let counters = Arc::new(WorkerCounters::new());
-        let mut egress = Egress::new(PlainIo::new(1), Arc::clone(&counters));
+        let mut egress =
+            Egress::new(PlainIo::new(1), HashKey { mask: 7, multiplier: 9 }, Arc::clone(&counters));
         let out = InterfaceId(0);
         let reason = DropReason::NoService;
         let totals = || (counters.dropped(reason).get(), counters.answers.get());
