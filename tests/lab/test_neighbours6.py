@@ -224,6 +224,24 @@ def all_nodes_are_pinged_and_natlb_is_one_of_them(bed):
         assert f"from {own}" in answered, answered
 
 
+def asked_by_ndisc6(bed, host, address, *options):
+    """The link-layer address that a host says is that address's, as ndisc6 finds it, which checks what it reads."""
+    return bed.run(host, "ndisc6", "-1", "-q", *options, address, "eth0", check=False).stdout.strip().lower()
+
+
+@test()
+def own_addresses_answer_ndisc6_as_a_host_does(bed):
+    with both_families(bed):
+        for host, address, own in (("client", VIP, "vip0"), ("rs1", DIP, "dip0"), ("rs2", DIP, "dip0"),
+                                   ("client", link_local(MACS["vip0"]), "vip0"), ("rs1", link_local(MACS["dip0"]), "dip0"),
+                                   # A kernel, whose answer is read in the same way.
+                                   ("rs1", REALS["rs2"], "rs2")):
+            found = asked_by_ndisc6(bed, host, address, "-r", 3, "-w", 1000 * PATIENCE)
+            assert found == MACS[own], f"{address}: {found}"
+        for host, address in (("client", "fd00:10::77"), ("client", DIP), ("rs1", VIP)):
+            assert not asked_by_ndisc6(bed, host, address, "-r", 1, "-w", 1000), f"somebody is {address}"
+
+
 @test()
 def a_cached_entry_turns_stale_and_is_confirmed(bed):
     with both_families(bed, [SERVICE]), Capture(bed, "client", "eth0", "icmp6") as seen:
