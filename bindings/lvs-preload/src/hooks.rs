@@ -26,6 +26,11 @@ const NAME: socklen_t = 12;
 /// Arguments of a program that are searched for the kernel's module.
 const ARGUMENTS: usize = 16;
 
+/// What this library is known by: `natlb-lvs` preloads no other.
+#[used]
+#[unsafe(no_mangle)]
+static natlb_lvs_preload: u8 = 1;
+
 /// The shortest look-up of a family: two headers, an attribute's header and its name.
 const SHORTEST_LOOK_UP: usize = 28;
 
