@@ -6,8 +6,8 @@
  *
  *   -d DIR/libtraffic_source.so --mbuf-pool-ops-name traffic_source --vdev net_null0,size=60 --vdev net_null1,size=60
  *
- * with a mempool cache of 0 (a cache would hand out old frames) and with bursts of more than one: a request for a
- * single buffer counts as the program's own, and gets no frame. One thread polls, and owns the pools.
+ * with a mempool cache of 0 (a cache would hand out old frames). A request for a single buffer, unless net_null makes it
+ * to receive, counts as the program's own, and gets no frame. One thread polls, and owns the pools.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -53,6 +53,9 @@ struct pool {
 static struct page *page;
 /* Set in the thread that polls. */
 static __thread bool owner __attribute__((tls_model("initial-exec")));
+/* While net_null receives in this thread: whatever it takes then is a frame, be it a single one. */
+static __thread bool receiving __attribute__((tls_model("initial-exec")));
+static eth_rx_burst_t driver_receive;
 static bool owned;
 static uint64_t until_check;
 
@@ -78,24 +81,41 @@ static void map_page(void)
 	page->magic = PAGE_MAGIC;
 }
 
-static void read_port_mac(const char *device, uint8_t mac[6])
+static uint16_t receive(void *queue, struct rte_mbuf **frames, uint16_t count)
+{
+	uint16_t received;
+
+	receiving = true;
+	received = driver_receive(queue, frames, count);
+	receiving = false;
+	return received;
+}
+
+/* Reads a port's MAC, and is told of its receives from now on. */
+static void watch_port(const char *device, uint8_t mac[6])
 {
 	struct rte_ether_addr address;
+	eth_rx_burst_t *burst;
 	uint16_t port;
 
 	if (rte_eth_dev_get_port_by_name(device, &port) || rte_eth_macaddr_get(port, &address))
 		give_up("there is no net_null0 and net_null1: the vip side has to be the first, the dip side the second");
 	memcpy(mac, address.addr_bytes, 6);
+	burst = &rte_eth_fp_ops[port].rx_pkt_burst;
+	if (driver_receive && *burst != driver_receive)
+		give_up("net_null0 and net_null1 are not of one driver, or one is not started");
+	driver_receive = *burst;
+	*burst = receive;
 }
 
-/* The first thread that receives polls from now on. The ports exist by then. */
+/* The first thread that receives polls from now on, by a burst of more than one. The ports are started by then. */
 static void become_owner(void)
 {
 	uint8_t vip[6], dip[6];
 
 	owner = owned = true;
-	read_port_mac("net_null0", vip);
-	read_port_mac("net_null1", dip);
+	watch_port("net_null0", vip);
+	watch_port("net_null1", dip);
 	frames_set_port_macs(vip, dip);
 }
 
@@ -210,8 +230,11 @@ static int source_dequeue(struct rte_mempool *mempool, void **buffers, unsigned 
 	struct pool *pool = mempool->pool_data;
 	struct order orders[MOST_BURST];
 	enum direction direction;
+	bool are_frames;
 	uint64_t epoch;
 
+	if (unlikely(!count))
+		return 0;
 	if (unlikely(!owner)) {
 		if (owned || rte_lcore_id() == rte_get_main_lcore() || rte_lcore_id() == LCORE_ID_ANY)
 			return take_plain(pool, buffers, count);
@@ -224,7 +247,8 @@ static int source_dequeue(struct rte_mempool *mempool, void **buffers, unsigned 
 	}
 	/* Read before packets are chosen: what is verified was wanted when verifying began. */
 	epoch = __atomic_load_n(&page->check_epoch, __ATOMIC_ACQUIRE);
-	if (count > 1) {
+	are_frames = receiving || count > 1;
+	if (are_frames) {
 		if (unlikely(page->hold || count > MOST_BURST))
 			return -ENOBUFS;
 		direction = pool->direction == BOTH ? traffic_next_direction() : (enum direction)pool->direction;
@@ -239,7 +263,7 @@ static int source_dequeue(struct rte_mempool *mempool, void **buffers, unsigned 
 		uint8_t *buffer = pool->ring[pool->head++ & pool->mask];
 
 		buffers[index] = buffer;
-		if (count == 1)
+		if (!are_frames)
 			break;
 		frames_write(buffer + pool->data, orders[index]);
 		if (unlikely(epoch) && is_to_be_checked())
