@@ -6,8 +6,8 @@
  *
  *   -d DIR/libtraffic_source.so --mbuf-pool-ops-name traffic_source --vdev net_null0,size=60 --vdev net_null1,size=60
  *
- * with a mempool cache of 0 (a cache would hand out old frames). A request for a single buffer, unless net_null makes it
- * to receive, counts as the program's own, and gets no frame. One thread polls, and owns the pools.
+ * with a mempool cache of 0 (a cache would hand out old frames). A request for a single buffer, unless net_null makes
+ * it to receive, counts as the program's own, and gets no frame. One thread polls, and owns the pools.
  */
 #include <fcntl.h>
 #include <stdio.h>
