@@ -137,6 +137,30 @@ mod tests {
         assert!(of_services > 200 && of_reals > 80 && alone > 0, "{of_services}, {of_reals}, {alone}");
     }
 
+    /// Far addresses have no total order, and that in which the kernel gives them to `ipvsadm` is not recorded. But each
+    /// line of a merge sort's result is in order with the next one.
+    #[test]
+    fn each_of_many_is_in_ipvsadms_order_with_the_next() {
+        let (_, all) = PAIRS.split_once("# All of these").unwrap();
+        let service = |line: &str| {
+            let (protocol, listen) = line.split_once(' ')?;
+            let protocol = Protocol::ALL.into_iter().find(|of| of.to_string() == protocol)?;
+            Some(ServiceKey::new(protocol, listen.parse().ok()?))
+        };
+        let recorded: Vec<_> = all.lines().filter_map(service).collect();
+        assert_eq!(recorded.len(), 31);
+        let are_in_order = |services: &[ServiceKey]| {
+            let places: Vec<_> = services.iter().map(Place::of_service).collect();
+            places.windows(2).all(|pair| pair[0].compare(&pair[1]).is_le())
+        };
+        assert!(are_in_order(&recorded));
+        for turned in 0..recorded.len() {
+            let mut services = recorded.clone();
+            services.rotate_left(turned);
+            assert!(are_in_order(&sorted_services(&services)));
+        }
+    }
+
     /// The services of a recorded listing, in its order.
     #[test]
     fn families_come_first_then_protocols_addresses_and_ports() {

@@ -31,6 +31,7 @@ pub struct Served {
     algorithm: Algorithm,
     flags: Flags,
     persistence: Option<Persistence>,
+    one_packet: bool,
 }
 
 pub struct World {
@@ -58,7 +59,7 @@ impl World {
         Self { lab, services: Vec::new(), known: Vec::new() }
     }
 
-    /// `-A -t [fd00:10::100]:80 -s rr -p 50 -M 64`, and `-a`, `-e`, `-d` and `-C` likewise; others change nothing.
+    /// `-A -t [fd00:10::100]:80 -s rr -p 50 -M 64`, and `-a`, `-e`, `-d`, `-D` and `-C` likewise; others change nothing.
     pub fn command(&mut self, words: &[&str]) {
         let word = |name: &str| words.iter().skip_while(|word| **word != name).nth(1).copied();
         let of = |name, protocol| word(name).map(|listen| ServiceKey::new(protocol, listen.parse().unwrap()));
@@ -82,6 +83,7 @@ impl World {
                     algorithm: word("-s").unwrap().parse().unwrap(),
                     flags: flags.fold(Flags::NONE, |flags, word| flags.with(flag(word))),
                     persistence: seconds.map(|seconds| Persistence { seconds, mask }),
+                    one_packet: words.contains(&"-o"),
                 });
             }
             ("-a", Some(real), Some(reals)) => reals.push((real, weight)),
@@ -89,6 +91,7 @@ impl World {
                 reals.iter_mut().find(|(found, _)| *found == real).unwrap().1 = weight
             }
             ("-d", Some(real), Some(reals)) => reals.retain(|(found, _)| *found != real),
+            ("-D", ..) => self.services.retain(|service| Some(service.key) != key),
             ("-C", ..) => self.services.clear(),
             _ => return,
         }
@@ -122,7 +125,11 @@ impl World {
                 Schedule::with_options(served.algorithm, &options, generation, candidates, (0, changes));
             services.push(Some(Service {
                 key: served.key,
-                policy: Policy { persistence: served.persistence, ..Policy::default() },
+                policy: Policy {
+                    persistence: served.persistence,
+                    one_packet: served.one_packet,
+                    ..Policy::default()
+                },
                 timeouts: None,
                 schedule: Arc::new(schedule),
             }));
