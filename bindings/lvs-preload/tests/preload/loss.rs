@@ -1,0 +1,225 @@
+//! `lbd` is absent, goes away, comes back, turns a tool away.
+
+use crate::scenario::{scenario, scenario_with};
+use crate::tool::{Netlink, request};
+use crate::wire;
+use nix::errno::Errno;
+use nix::sys::socket::MsgFlags;
+use std::time::{Duration, Instant};
+
+const GONE: i32 = -(Errno::ENODEV as i32);
+
+#[test]
+fn without_lbd_every_request_is_answered_and_the_kernel_gets_none() {
+    let said = scenario(
+        |lbd, steps| {
+            steps.wait();
+            lbd.start();
+            steps.reached();
+            let mut peer = lbd.accept();
+            let found = peer.request();
+            assert_eq!(found.sequence, 10, "the ones before have been answered");
+            peer.send(&wire::error(&found, 0));
+        },
+        |steps| {
+            let tool = Netlink::open();
+            tool.send(&wire::look_up("IPVS", 7));
+            assert!(tool.is_readable());
+            assert_eq!(tool.peek_length(), 36);
+            // The kernel would say ENOENT, or know it.
+            let found = tool.receive();
+            assert_eq!((found.error(), found.port), ((GONE, 7), tool.port));
+            for sequence in 8..10 {
+                tool.send(&request(sequence));
+                assert_eq!(tool.receive().error(), (GONE, sequence));
+            }
+            assert_eq!(tool.receive_into(&mut [0; 100], MsgFlags::empty()), Err(Errno::ENODEV));
+            steps.reached();
+            steps.wait();
+            tool.send(&request(10));
+            assert_eq!(tool.receive().error(), (0, 10));
+        },
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.starts_with("natlb: cannot reach lbd at /") && said.ends_with("the socket is missing\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn without_lbd_a_process_waits_once() {
+    scenario_with(
+        &[("NATLB_LVS_WAIT", "2")],
+        |_, _| {},
+        |_| {
+            let began = Instant::now();
+            let first = Netlink::open();
+            first.send(&wire::look_up("IPVS", 7));
+            assert_eq!(first.receive().error(), (GONE, 7));
+            assert!(began.elapsed() >= Duration::from_secs(2));
+            for _ in 0..20 {
+                let tool = Netlink::open();
+                tool.send(&wire::look_up("IPVS", 7));
+                assert_eq!(tool.receive().error(), (GONE, 7));
+            }
+            assert!(began.elapsed() < Duration::from_secs(40), "each of them would wait for 2 s");
+        },
+    );
+}
+
+#[test]
+fn the_first_request_waits_until_lbd_listens() {
+    let said = scenario_with(
+        &[("NATLB_LVS_WAIT", "60")],
+        |lbd, steps| {
+            steps.wait();
+            lbd.start();
+            let mut peer = lbd.accept_tool();
+            assert!(peer.has_ended());
+        },
+        |steps| {
+            steps.reached();
+            Netlink::open_ipvs();
+        },
+    );
+    assert_eq!(said, "");
+}
+
+#[test]
+fn a_request_that_lbd_does_not_answer_any_more_is_answered() {
+    let said = scenario(
+        |lbd, steps| {
+            lbd.start();
+            steps.reached();
+            for half in [0, 30] {
+                let mut peer = lbd.accept_tool();
+                let found = peer.request();
+                let bytes = wire::error(&found, 0).bytes();
+                peer.send_bytes(&bytes[..half]);
+                steps.wait();
+            }
+        },
+        |steps| {
+            steps.wait();
+            for _ in 0..2 {
+                let tool = Netlink::open_ipvs();
+                tool.send(&request(8));
+                steps.reached();
+                assert_eq!(tool.peek_length(), 36);
+                assert_eq!(tool.receive().error(), (GONE, 8));
+                assert_eq!(tool.receive_into(&mut [0; 100], MsgFlags::empty()), Err(Errno::ENODEV), "not 0");
+            }
+        },
+    );
+    assert_eq!(said.lines().count(), 1, "once: {said}");
+    assert!(said.ends_with("went away before it answered\n"), "{said}");
+}
+
+#[test]
+fn the_next_request_connects_anew() {
+    scenario(
+        |lbd, steps| {
+            lbd.start();
+            steps.reached();
+            drop(lbd.accept_tool());
+            lbd.kill();
+            steps.reached();
+            steps.wait();
+            lbd.start();
+            steps.reached();
+            let mut peer = lbd.accept();
+            let found = peer.request();
+            assert_eq!((found.kind, found.sequence), (wire::IPVS, 9), "the number of the family is the same");
+            peer.send(&wire::error(&found, 0));
+        },
+        |steps| {
+            steps.wait();
+            let tool = Netlink::open_ipvs();
+            steps.wait();
+            tool.send(&request(8));
+            assert_eq!(tool.receive().error(), (GONE, 8));
+            steps.reached();
+            steps.wait();
+            tool.send(&request(9));
+            assert_eq!(tool.receive().error(), (0, 9));
+        },
+    );
+}
+
+#[test]
+fn a_connection_that_was_closed_meanwhile_is_made_anew_unseen() {
+    let said = scenario(
+        |lbd, steps| {
+            lbd.start();
+            steps.reached();
+            drop(lbd.accept_tool());
+            steps.reached();
+            let mut peer = lbd.accept();
+            let found = peer.request();
+            peer.send(&wire::error(&found, 0));
+        },
+        |steps| {
+            steps.wait();
+            let tool = Netlink::open_ipvs();
+            steps.wait();
+            tool.send(&request(8));
+            assert_eq!(tool.receive().error(), (0, 8));
+        },
+    );
+    assert_eq!(said, "", "the same lbd has it all");
+}
+
+#[test]
+fn a_tool_that_is_turned_away_gets_the_reason_as_an_answer() {
+    let said = scenario(
+        |lbd, steps| {
+            lbd.start();
+            for _ in 0..2 {
+                steps.reached();
+                let mut peer = lbd.accept();
+                peer.send(&wire::turned_away(-(Errno::EPERM as i32), "not permitted: uid 7"));
+                drop(peer);
+                steps.wait();
+            }
+            assert!(!lbd.is_called(), "it is asked once for a request");
+        },
+        |steps| {
+            let tool = Netlink::open();
+            for sequence in 7..9 {
+                steps.wait();
+                tool.send(&wire::look_up("IPVS", sequence));
+                let found = tool.receive();
+                assert_eq!((found.error(), found.sequence), ((-1, sequence), sequence));
+                assert_eq!(found.port, tool.port);
+                steps.reached();
+            }
+        },
+    );
+    assert_eq!(said, "natlb: not permitted: uid 7\n");
+}
+
+#[test]
+fn what_is_no_message_is_a_loss() {
+    scenario(
+        |lbd, steps| {
+            lbd.start();
+            steps.reached();
+            let mut peer = lbd.accept_tool();
+            peer.request();
+            peer.send_bytes(&[0; 16]);
+            assert!(peer.has_ended());
+            let mut peer = lbd.accept();
+            let found = peer.request();
+            peer.send(&wire::error(&found, 0));
+        },
+        |steps| {
+            steps.wait();
+            let tool = Netlink::open_ipvs();
+            tool.send(&request(8));
+            assert_eq!(tool.receive().error(), (GONE, 8));
+            tool.send(&request(9));
+            assert_eq!(tool.receive().error(), (0, 9));
+        },
+    );
+}
