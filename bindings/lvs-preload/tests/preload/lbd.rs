@@ -23,6 +23,10 @@ impl Lbd {
         Self { socket: socket.into(), listener: None }
     }
 
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     pub(crate) fn start(&mut self) {
         self.stop();
         self.listener = Some(UnixListener::bind(&self.socket).unwrap());

@@ -1,10 +1,17 @@
 //! `lbd` is absent, goes away, comes back, turns a tool away.
 
+use crate::lbd::Lbd;
 use crate::scenario::{scenario, scenario_with};
 use crate::tool::{Netlink, request};
 use crate::wire;
 use nix::errno::Errno;
 use nix::sys::socket::MsgFlags;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{ForkResult, fork};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 const GONE: i32 = -(Errno::ENODEV as i32);
@@ -218,6 +225,108 @@ fn what_is_no_message_is_a_loss() {
             let tool = Netlink::open_ipvs();
             tool.send(&request(8));
             assert_eq!(tool.receive().error(), (GONE, 8));
+            tool.send(&request(9));
+            assert_eq!(tool.receive().error(), (0, 9));
+        },
+    );
+}
+
+#[test]
+fn a_silent_lbd_is_waited_for_without_spinning() {
+    scenario(
+        |lbd, steps| {
+            lbd.start();
+            steps.reached();
+            let mut peer = lbd.accept_tool();
+            let found = peer.request();
+            thread::sleep(Duration::from_secs(2));
+            peer.send(&wire::error(&found, 0));
+            assert!(peer.has_ended());
+        },
+        |steps| {
+            steps.wait();
+            let tool = Netlink::open_ipvs();
+            let used = || Duration::from(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap());
+            let (before, began) = (used(), Instant::now());
+            tool.send(&request(8));
+            assert_eq!(tool.receive().error(), (0, 8));
+            assert!(began.elapsed() > Duration::from_millis(1500));
+            assert!(used() - before < Duration::from_millis(500), "it has slept");
+        },
+    );
+}
+
+/// The variable that makes of this program a daemon at a socket, which answers one look-up and ends.
+const OTHER: &str = "NATLB_TEST_OTHER_LBD";
+
+#[test]
+fn another_lbd_than_before_is_said() {
+    if let Some(socket) = std::env::var_os(OTHER) {
+        let mut lbd = Lbd::at(Path::new(&socket));
+        lbd.start();
+        drop(lbd.accept_tool());
+        return;
+    }
+    let said = scenario_with(
+        &[("NATLB_LVS_WAIT", "60")],
+        |lbd, steps| {
+            let mut other = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "loss::another_lbd_than_before_is_said"])
+                .env(OTHER, lbd.socket())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            assert!(other.wait().unwrap().success());
+            lbd.start();
+            for sequence in 8..10 {
+                steps.reached();
+                let mut peer = lbd.accept();
+                let found = peer.request();
+                assert_eq!(found.sequence, sequence);
+                peer.send(&wire::error(&found, 0));
+            }
+        },
+        |steps| {
+            let tool = Netlink::open_ipvs();
+            for sequence in 8..10 {
+                steps.wait();
+                tool.send(&request(sequence));
+                assert_eq!(tool.receive().error(), (0, sequence));
+            }
+        },
+    );
+    assert!(said.starts_with("natlb: lbd was restarted") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn a_forked_child_may_go_on_with_the_descriptor() {
+    scenario(
+        |lbd, steps| {
+            lbd.start();
+            steps.reached();
+            let mut peer = lbd.accept_tool();
+            for sequence in [8, 9] {
+                let found = peer.request();
+                assert_eq!(found.sequence, sequence);
+                peer.send(&wire::error(&found, 0));
+            }
+            assert!(peer.has_ended());
+        },
+        |steps| {
+            steps.wait();
+            let tool = Netlink::open_ipvs();
+            // SAFETY: the child does what a forked child of a program with threads may do: it uses the C library's
+            // memory, whose locks fork takes care of, and no other thread's locks.
+            match unsafe { fork() }.unwrap() {
+                ForkResult::Child => {
+                    tool.send(&request(8));
+                    let is_right = tool.receive().error() == (0, 8);
+                    std::process::exit(if is_right { 0 } else { 1 });
+                }
+                ForkResult::Parent { child } => {
+                    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+                }
+            }
             tool.send(&request(9));
             assert_eq!(tool.receive().error(), (0, 9));
         },
