@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, Frame};
 use dataplane::wire::ethernet;
-use dataplane::wire::fragmentation::Plan;
+use dataplane::wire::fragmentation::{Cut, Plan};
 use dataplane::wire::ipv4::Packet;
 use std::collections::VecDeque;
 
