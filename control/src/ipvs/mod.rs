@@ -72,3 +72,6 @@ mod attribute {
     /// One more than the largest.
     pub(super) const COUNT: usize = 7;
 }
+
+#[cfg(test)]
+mod tests;
