@@ -24,8 +24,8 @@ static SETTINGS: OnceLock<Settings> = OnceLock::new();
 /// The settings of this process.
 pub(crate) fn get() -> &'static Settings {
     SETTINGS.get_or_init(|| {
-        let socket = variable(c"NATLB_LVS_SOCKET").or_else(|| variable(c"NATLB_IPVS_SOCKET"));
-        Settings::from(socket, variable(c"NATLB_LVS_WAIT"))
+        let socket = variable(c"NATLB_IPVS_SOCKET");
+        Settings::from(socket, variable(c"NATLB_IPVS_WAIT"))
     })
 }
 

@@ -18,9 +18,9 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// The one that `$NATLB_LVS_LIBRARY` names, or the first in the places where it is installed.
+    /// The one that `$NATLB_IPVS_LIBRARY` names, or the first in the places where it is installed.
     pub(crate) fn find() -> Result<Self, Refusal> {
-        if let Some(path) = std::env::var_os("NATLB_LVS_LIBRARY").filter(|path| !path.is_empty()) {
+        if let Some(path) = std::env::var_os("NATLB_IPVS_LIBRARY").filter(|path| !path.is_empty()) {
             return Self::read(Path::new(&path));
         }
         let places = places();

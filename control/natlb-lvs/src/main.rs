@@ -58,8 +58,8 @@ fn prepare(options: &Options) -> Result<Command, Refusal> {
         .arg0(&options.command)
         .args(&options.arguments)
         .env("LD_PRELOAD", before_others(&library))
-        .env("NATLB_LVS_SOCKET", &options.socket)
-        .env("NATLB_LVS_WAIT", options.wait.as_secs().to_string());
+        .env("NATLB_IPVS_SOCKET", &options.socket)
+        .env("NATLB_IPVS_WAIT", options.wait.as_secs().to_string());
     Ok(command)
 }
 

@@ -31,10 +31,10 @@ Exit codes: 2 usage, or COMMAND cannot be run against lbd; 3 lbd cannot be reach
 #[derive(Debug, Parser)]
 #[command(name = "natlb-lvs", version = env!("NATLB_VERSION"), after_help = EXAMPLES, max_term_width = 100)]
 struct Line {
-    /// Socket of lbd for tools of LVS [default: $NATLB_LVS_SOCKET, or /run/natlb/ipvs.sock]
+    /// Socket of lbd for tools of LVS [default: $NATLB_IPVS_SOCKET, or /run/natlb/ipvs.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Seconds to wait for the socket, 0 to 60 [default: $NATLB_LVS_WAIT, or 5]
+    /// Seconds to wait for the socket, 0 to 60 [default: $NATLB_IPVS_WAIT, or 5]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=LONGEST_WAIT))]
     wait: Option<u64>,
     /// The tool, as in a shell
@@ -59,8 +59,8 @@ impl Options {
     /// From this process's arguments and environment. Ends the process with exit code 2 if they are wrong.
     pub(crate) fn read() -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let socket = variable("NATLB_LVS_SOCKET").or_else(|| variable("NATLB_IPVS_SOCKET"));
-        Self::from(Line::parse(), socket, variable("NATLB_LVS_WAIT")).unwrap_or_else(|wrong| wrong.exit())
+        let socket = variable("NATLB_IPVS_SOCKET");
+        Self::from(Line::parse(), socket, variable("NATLB_IPVS_WAIT")).unwrap_or_else(|wrong| wrong.exit())
     }
 
     fn from(line: Line, socket: Option<OsString>, wait: Option<OsString>) -> Result<Self, clap::Error> {
@@ -80,7 +80,7 @@ impl Options {
                 seconds.filter(|&seconds| seconds <= LONGEST_WAIT).ok_or_else(|| {
                     let text = text.to_string_lossy();
                     wrong(format!(
-                        "NATLB_LVS_WAIT is \"{text}\"; seconds, 0 to {LONGEST_WAIT}, would be right"
+                        "NATLB_IPVS_WAIT is \"{text}\"; seconds, 0 to {LONGEST_WAIT}, would be right"
                     ))
                 })?
             }
@@ -137,7 +137,7 @@ mod tests {
         }
         for wait in ["61", "-1", "soon"] {
             let text = read(&["x"], None, Some(wait)).unwrap_err().to_string();
-            assert!(text.contains("NATLB_LVS_WAIT") && text.contains(wait), "{text}");
+            assert!(text.contains("NATLB_IPVS_WAIT") && text.contains(wait), "{text}");
         }
         assert!(read(&["x"], Some(&"/a".repeat(60)), None).is_err());
     }

@@ -12,7 +12,7 @@ pub(crate) enum Refusal {
     #[error("{} is not run, as it would speak with the kernel's IPVS: {why}", program.display())]
     NotPreloadable { program: PathBuf, why: String },
     #[error(
-        "libnatlb_lvs.so is missing; looked for {}. Install it there, or name it in $NATLB_LVS_LIBRARY",
+        "libnatlb_lvs.so is missing; looked for {}. Install it there, or name it in $NATLB_IPVS_LIBRARY",
         places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     NoLibrary { places: Vec<PathBuf> },

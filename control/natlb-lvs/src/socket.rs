@@ -39,7 +39,7 @@ fn attempt(socket: &Path) -> Result<(), Errno> {
 
 fn words(reason: Errno) -> String {
     match reason {
-        Errno::NOENT => "the socket is missing; is lbd running, and is this its lvs_socket?".into(),
+        Errno::NOENT => "the socket is missing; is lbd running, and is this its ipvs_socket?".into(),
         Errno::CONNREFUSED => "refused: nobody listens; is lbd running?".into(),
         Errno::ACCESS => "not permitted; root and the members of its [control] group may".into(),
         _ => std::io::Error::from(reason).to_string(),

@@ -57,7 +57,7 @@ fn without_lbd_every_request_is_answered_and_the_kernel_gets_none() {
 #[test]
 fn without_lbd_a_process_waits_once() {
     scenario_with(
-        &[("NATLB_LVS_WAIT", "2")],
+        &[("NATLB_IPVS_WAIT", "2")],
         |_, _| {},
         |_| {
             let began = Instant::now();
@@ -78,7 +78,7 @@ fn without_lbd_a_process_waits_once() {
 #[test]
 fn the_first_request_waits_until_lbd_listens() {
     let said = scenario_with(
-        &[("NATLB_LVS_WAIT", "60")],
+        &[("NATLB_IPVS_WAIT", "60")],
         |lbd, steps| {
             steps.wait();
             lbd.start();
@@ -268,7 +268,7 @@ fn another_lbd_than_before_is_said() {
         return;
     }
     let said = scenario_with(
-        &[("NATLB_LVS_WAIT", "60")],
+        &[("NATLB_IPVS_WAIT", "60")],
         |lbd, steps| {
             let mut other = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "loss::another_lbd_than_before_is_said"])

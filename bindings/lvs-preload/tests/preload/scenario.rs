@@ -18,7 +18,7 @@ pub(crate) fn scenario<T>(lbd: impl FnOnce(&mut Lbd, &mut Steps), tool: T) -> St
 where
     T: FnOnce(&mut Steps),
 {
-    scenario_with(&[("NATLB_LVS_WAIT", "0")], lbd, tool)
+    scenario_with(&[("NATLB_IPVS_WAIT", "0")], lbd, tool)
 }
 
 /// The scenario with these variables in the tool's environment.
@@ -72,7 +72,7 @@ impl Tool {
         let process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env("LD_PRELOAD", library())
-            .env("NATLB_LVS_SOCKET", socket)
+            .env("NATLB_IPVS_SOCKET", socket)
             .envs(variables.iter().copied())
             .env(STEPS, meeting)
             .stdin(Stdio::null())
