@@ -71,6 +71,8 @@ const fn of_unfit(unfit: &Unfit) -> Errno {
         Unfit::ServiceExists | Unfit::RealExists => Errno::EEXIST,
         Unfit::NoSuchService => Errno::ESRCH,
         Unfit::NoSuchReal => Errno::ENOENT,
+        // As in a kernel without IPv6.
+        Unfit::Address { why: Unsuitable::NotSpoken, .. } => Errno::EAFNOSUPPORT,
         Unfit::Address { .. } | Unfit::Overlapping { .. } | Unfit::NoRoute(_) | Unfit::Family => {
             Errno::EINVAL
         }

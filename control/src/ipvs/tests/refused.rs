@@ -190,7 +190,7 @@ fn what_the_kernel_refuses_too_has_no_words() {
     let no_host = Unsuitable::NoHost("it is not");
     let thresholds = Thresholds { upper: 1, lower: 2 };
     let scheduler = |name| SettingFault::Scheduler(algorithms::by_name(name).unwrap_err());
-    let lists: [(Errno, Vec<Refused>, bool); 13] = [
+    let lists: [(Errno, Vec<Refused>, bool); 14] = [
         (Errno::EEXIST, vec![Unfit::ServiceExists.into(), Unfit::RealExists.into()], false),
         (Errno::ESRCH, vec![Unfit::NoSuchService.into()], false),
         (
@@ -226,6 +226,7 @@ fn what_the_kernel_refuses_too_has_no_words() {
             ],
             true,
         ),
+        (Errno::EAFNOSUPPORT, vec![address(vip, Role::Vip, Unsuitable::NotSpoken).into()], true),
         (Errno::ENOMEM, vec![Unfit::TooMany { what: "services", most: 1 }.into()], true),
         (Errno::ENOMEM, vec![Refused::IdsUsedUp { wanted: 1, replaced: 0, removed: 9 }], true),
         (Errno::EPROTONOSUPPORT, vec![Refused::NotSupported("-g")], true),
