@@ -44,14 +44,19 @@ fn the_bounds_are_the_codes() {
     let (tracker, held, gathered) = ("fragments/tracker", "fragments/held", "fragments/gathered");
     let templates_sweep = "persistence/sweep";
     let rows = [
-        format!("| frames received | {burst} a port |"),
+        format!(
+            "| frames received | {burst} a port, or {} where they are of IPv4 and IPv6 |",
+            2 * burst - constant("frame/mod", "RECEIVE_STEP")
+        ),
         format!("| orders of the control thread | {} |", constant("worker/orders", "ORDERS_IN_A_TURN")),
         format!(
             "| frames taken over | {parcels} parcels ({} frames) from each other worker, {} frames from all of them.",
             parcels * constant("exchange/peers", "FRAMES"),
             constant("worker/take_over", "FRAMES_IN_A_TURN")
         ),
-        format!("| connections made | {burst} a port, and {burst} of a burst that waited |"),
+        format!(
+            "| connections made | of as many frames as are received, and of {burst} of each family that waited |"
+        ),
         format!(
             "| packets that wait for next hops | {}, of which {} for one |",
             waiting("CAPACITY"),

@@ -5,7 +5,7 @@ use crate::mbuf::Mbuf;
 use crate::pool::Pool;
 use crate::port::Started;
 use arrayvec::ArrayVec;
-use dataplane::frame::{BURST, FrameIo};
+use dataplane::frame::{BURST, FrameIo, asked_for};
 use dataplane::names::ids::EthPortId;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ impl PortQueue {
         self
     }
 
-    /// Appends the frames that have arrived, as many as fit. Some drivers deliver nothing where fewer
-    /// than four fit.
+    /// Appends the frames that have arrived, as many as fit, rounded down to a multiple of
+    /// [`RECEIVE_STEP`](dataplane::frame::RECEIVE_STEP).
     #[inline(always)]
     pub fn receive(&mut self, into: &mut ArrayVec<Mbuf, BURST>) {
         if self.cutter.is_some() {
@@ -64,8 +64,8 @@ impl PortQueue {
     fn receive_as_they_are(&mut self, into: &mut ArrayVec<Mbuf, BURST>) {
         let Some(queue) = self.rx else { return };
         let held = into.len();
-        let room = into.remaining_capacity();
-        // SAFETY: the array has room for `room` more, and an `Mbuf` is laid out as the pointer that
+        let room = asked_for(into);
+        // SAFETY: the array has room for at least `room` more, and an `Mbuf` is laid out as the pointer that
         // the driver writes. `&mut self` and the uniqueness of a `PortQueue` make us the queue's only
         // user, as DPDK demands.
         let count = unsafe {

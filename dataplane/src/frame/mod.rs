@@ -12,6 +12,17 @@ use arrayvec::ArrayVec;
 /// Frames that are received, and handled in stages, at once.
 pub const BURST: usize = 32;
 
+/// Devices are asked for a multiple of so many frames at once: drivers that handle several at a time give nothing
+/// beyond such a multiple, and DPDK warrants no other number.
+pub const RECEIVE_STEP: usize = 8;
+
+/// How many frames a device is asked for that may fill the rest of a burst: those that fit, less what is beyond a
+/// multiple of [`RECEIVE_STEP`].
+#[inline(always)]
+pub const fn asked_for<F>(burst: &ArrayVec<F, BURST>) -> usize {
+    burst.remaining_capacity() / RECEIVE_STEP * RECEIVE_STEP
+}
+
 /// Bytes at the start of every buffer that may be read and written whatever the frame's length:
 /// Ethernet (14) + the longest header without options of any family, IPv6's (40) + TCP (20), with room to load whole
 /// words.
@@ -63,7 +74,8 @@ pub trait Frame: Send {
 pub trait FrameIo {
     /// What a frame is held by.
     type Frame: Frame;
-    /// Appends the frames that have arrived on `port`, as many as fit.
+    /// Appends the frames that have arrived on `port`, as many as fit. A device may leave out those beyond
+    /// [`asked_for`]: where fewer have come, it has no more.
     fn receive(&mut self, port: EthPortId, into: &mut ArrayVec<Self::Frame, BURST>);
     /// Sends frames from the front of `from`; those that the device does not take now remain.
     fn transmit(&mut self, port: EthPortId, from: &mut ArrayVec<Self::Frame, BURST>);

@@ -121,7 +121,9 @@ impl<Io: FrameIo> Turn<'_, Io> {
             received += spare.frames.len();
             count += 1;
             if self.flows.tables.serve_both() {
-                self.receive_ipv6(spare, v6);
+                let more = self.receive_ipv6(spare, v6);
+                received += more.frames;
+                count += more.bursts;
             }
             if !alone && !self.snapshot.eth_ports[port.index()].steering.is_by_device(IpVersion::Four) {
                 self.egress.steer(spare, self.snapshot);
