@@ -2,14 +2,14 @@
 
 import re
 
-from .capture import PORT_UNREACHABLE, Capture, packets
+from .capture import ETHERNET_HEADER, PORT_UNREACHABLE, Capture, packets
 from .families import BOTH
 from .runner import test
 from .sockets import connect, udp_socket
 from .test_gateway import far_client, far_config, route_to_the_reals
 from .test_fragments import on_pcap
 from .test_path_mtu import services
-from .testbed import PATIENCE
+from .testbed import MACS, PATIENCE
 
 
 def hops(bed, host, *words):
@@ -60,6 +60,24 @@ def pings_longer_than_the_mtu_are_answered(bed):
                 for size in (bed.ip.largest() + 1, 2000, 65_507):
                     bed.run(host, "ping", "-c", 1, "-W", PATIENCE, "-s", size, address)
             assert lbd.has_its_buffers_back(), lbd.buffers()
+
+
+@test(families=BOTH)
+def pings_longer_than_the_mtu_of_the_port_alone_are_answered(bed):
+    config = on_pcap(bed)
+    for port in config["port"]:
+        port["mtu"] = 1400
+    with bed.lbd(config, services=services(bed.ip)) as lbd:
+        for host, address, own in (("client", bed.ip.vip, "vip0"), ("rs1", bed.ip.dip, "dip0")):
+            with Capture(bed, host, "eth0", f"ether src {MACS[own]}") as capture:
+                for size in (bed.ip.largest(), 4000, 60_000):
+                    bed.run(host, "ping", "-c", 1, "-W", PATIENCE, "-s", size, address)
+            lengths = [len(frame) - ETHERNET_HEADER for frame in capture.frames]
+            # The last ping alone has forty packets of 1,500 bytes.
+            assert max(lengths) <= 1400 and len(lengths) > 80, lengths
+        drops = lbd.json("status")["drops"]
+        assert "would_fragment" not in drops, drops
+        assert lbd.has_its_buffers_back(), lbd.buffers()
 
 
 @test(families=BOTH)
