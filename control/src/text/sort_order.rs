@@ -137,8 +137,8 @@ mod tests {
         assert!(of_services > 200 && of_reals > 80 && alone > 0, "{of_services}, {of_reals}, {alone}");
     }
 
-    /// Far addresses have no total order, and that in which the kernel gives them to `ipvsadm` is not recorded. But each
-    /// line of a merge sort's result is in order with the next one.
+    /// Far addresses have no total order, and that in which the kernel gives them to `ipvsadm` is not recorded. But
+    /// each line of a merge sort's result is in order with the next one.
     #[test]
     fn each_of_many_is_in_ipvsadms_order_with_the_next() {
         let (_, all) = PAIRS.split_once("# All of these").unwrap();

@@ -59,7 +59,8 @@ impl World {
         Self { lab, services: Vec::new(), known: Vec::new() }
     }
 
-    /// `-A -t [fd00:10::100]:80 -s rr -p 50 -M 64`, and `-a`, `-e`, `-d`, `-D` and `-C` likewise; others change nothing.
+    /// `-A -t [fd00:10::100]:80 -s rr -p 50 -M 64`, and `-a`, `-e`, `-d`, `-D` and `-C` likewise; others change
+    /// nothing.
     pub fn command(&mut self, words: &[&str]) {
         let word = |name: &str| words.iter().skip_while(|word| **word != name).nth(1).copied();
         let of = |name, protocol| word(name).map(|listen| ServiceKey::new(protocol, listen.parse().unwrap()));
