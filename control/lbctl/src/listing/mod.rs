@@ -1,29 +1,12 @@
 //! The tables that `lbctl` prints, as `ipvsadm -n` prints them: without its first line and without
-//! trailing blanks, in its sort order.
+//! trailing blanks, in the order in which `lbd` has sorted them, which is `ipvsadm`'s.
 
 mod status;
 
 pub(crate) use status::status;
 
 use control::api::protocol::{ConnectionView, RealView, ServiceView, Services, TimeoutsView, Traffic};
-use control::text::sort_order::{self, Place};
 use std::fmt::Write;
-use std::net::SocketAddr;
-
-/// Services, and the reals of each, in `ipvsadm`'s sort order; those whose address is none come last.
-pub(crate) fn sort(services: Services) -> Services {
-    let mut services = sort_order::sorted(services.services, |service| {
-        let ports = (service.port, service.last_port);
-        let address = service.address.parse().ok()?;
-        Some(Place::of_service_on(protocol_number(&service.protocol), address, ports))
-    });
-    for service in &mut services {
-        let place =
-            |real: &RealView| Some(Place::of_real(SocketAddr::new(real.address.parse().ok()?, real.port)));
-        service.reals = sort_order::sorted(std::mem::take(&mut service.reals), place);
-    }
-    Services { services }
-}
 
 /// Which columns of reals a list has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +52,7 @@ impl Columns {
 /// Services and reals.
 pub(crate) fn list(services: Services, columns: Columns) -> String {
     let mut text = String::from(columns.title());
-    for service in &sort(services).services {
+    for service in &services.services {
         let ServiceView { protocol, scheduler, reals, .. } = service;
         let _ = writeln!(text, "{protocol:<4} {} {scheduler}{}", name(service), settings(service));
         for real in reals {
@@ -177,7 +160,7 @@ type Cells<'a> = &'a dyn Fn(Traffic, Line) -> [String; 5];
 
 fn traffic(services: Services, title: &str, cells: Cells<'_>) -> String {
     let mut text = format!("{title}\n  -> RemoteAddress:Port\n");
-    for service in &sort(services).services {
+    for service in &services.services {
         let name = name(service);
         let numbers = cells(service.traffic.unwrap_or_default(), Line::Service).concat();
         let _ = writeln!(text, "{:<4} {name:<28}{numbers}", service.protocol);
@@ -206,15 +189,8 @@ fn scaled(number: u64) -> String {
     }
 }
 
-fn protocol_number(name: &str) -> u8 {
-    match name {
-        "TCP" => 6,
-        "UDP" => 17,
-        "SCTP" => 132,
-        _ => u8::MAX,
-    }
-}
-
+#[cfg(test)]
+mod sorting;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

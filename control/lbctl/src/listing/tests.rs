@@ -1,5 +1,6 @@
 //! The expected texts are what `ipvsadm` 1.31 printed, less its first line and trailing blanks.
 
+use super::sorting::{list, rate, stats};
 use super::*;
 use control::api::protocol::{ConnectionView, PortView, RealView, Status, WorkerView};
 

@@ -5,6 +5,7 @@
 //! files, which `lbctl` does not print; `--nosort`, whose order is that of the kernel's hash table; and the list of
 //! connections with the columns of persistence engines.
 
+use super::sorting::{list, rate, stats};
 use super::*;
 use std::net::SocketAddr;
 
