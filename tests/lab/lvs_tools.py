@@ -23,7 +23,7 @@ def socket_of(bed):
 def environment(bed, wait=PATIENCE):
     """For natlb-lvs: `wait` is how many seconds it may wait for the socket."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    return {**os.environ, "PATH": path, "LC_ALL": "C", "NATLB_LVS_SOCKET": str(socket_of(bed)), "NATLB_LVS_WAIT": str(wait)}
+    return {**os.environ, "PATH": path, "LC_ALL": "C", "NATLB_IPVS_SOCKET": str(socket_of(bed)), "NATLB_IPVS_WAIT": str(wait)}
 
 
 def under(*words):
