@@ -10,7 +10,7 @@ from .testbed import ROOT
 
 # Where the packages are kept between runs.
 FOLDER = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debian13"
-SOURCE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main\n"
+SOURCE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} trixie main\n"
 # Seconds that the packages may take to come.
 FETCH = 240
 
@@ -26,12 +26,21 @@ def keepalived():
             str(root / "usr/sbin/keepalived")]
 
 
+def mirror():
+    """Where this host's own packages come from."""
+    targets = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian"]
+    done = subprocess.run(targets, capture_output=True, text=True)
+    if done.returncode != 0 or not done.stdout.strip():
+        raise Skip("this host's packages do not come from a mirror of Debian")
+    return done.stdout.split()[0]
+
+
 def fetch(root):
     if os.uname().machine != "x86_64":
         raise Skip("Debian 13's packages are taken for x86-64 only")
     for folder in ("lists/partial", "archives/partial"):
         (FOLDER / folder).mkdir(parents=True, exist_ok=True)
-    (FOLDER / "sources.list").write_text(SOURCE)
+    (FOLDER / "sources.list").write_text(SOURCE.format(mirror=mirror()))
     (FOLDER / "status").write_text("")
     # Nothing of this host's apt is read but its keys, and nothing of it is changed.
     options = {"Dir::State": FOLDER, "Dir::State::lists": FOLDER / "lists", "Dir::State::status": FOLDER / "status",
