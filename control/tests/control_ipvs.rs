@@ -197,6 +197,41 @@ fn any_bytes_are_answered_or_end_the_connection() {
     assert!(!tool.receive().is_empty());
 }
 
+/// The request for one of the kernel's files.
+fn file_request(name: &str) -> Vec<u8> {
+    let name = format!("{name}\0");
+    let mut attribute = ((4 + name.len()) as u16).to_ne_bytes().to_vec();
+    attribute.extend(1_u16.to_ne_bytes());
+    attribute.extend(name.bytes());
+    let mut request = (20 + attribute.len() as u32).to_ne_bytes().to_vec();
+    request.extend([0xf0, 0x03, 1, 0, 1, 0, 0, 0, 2, 0, 0, 0, 64, 1, 0, 0]);
+    request.extend(attribute);
+    request
+}
+
+/// What is not read is not made: the socket's buffer and two slices are all that is held of it.
+#[test]
+fn a_reader_of_a_million_connections_that_stops_holds_nobody_up_and_can_go_on() {
+    let (_directory, lab) = lab(500_000);
+    let mut tool = Tool::connect(&lab);
+    assert_eq!(tool.ask(NEW_SERVICE).0, 0);
+    assert_eq!(tool.ask(NEW_DEST).0, 0);
+    let mut stopping = Tool::connect(&lab);
+    stopping.send(&file_request("ip_vs_conn"));
+    let mut beginning = [0; 1000];
+    stopping.0.read_exact(&mut beginning).unwrap();
+    for _ in 0..100 {
+        tool.send(&bytes(GET_SERVICES));
+        assert!(!tool.receive().is_empty());
+        assert_eq!(tool.receive()[4..6], [3, 0]);
+    }
+    let mut rest = String::new();
+    stopping.0.read_to_string(&mut rest).unwrap();
+    let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(lines(&beginning) + lines(rest.as_bytes()), 1 + 2 * 500_000);
+    assert!(rest.ends_with('\n'));
+}
+
 #[test]
 fn the_kernels_files_end_with_the_connection() {
     let (_directory, lab) = lab(1000);
@@ -204,15 +239,8 @@ fn the_kernels_files_end_with_the_connection() {
     assert_eq!(tool.ask(NEW_SERVICE).0, 0);
     assert_eq!(tool.ask(NEW_DEST).0, 0);
     let file = |name: &str| {
-        let name = format!("{name}\0");
-        let mut attribute = ((4 + name.len()) as u16).to_ne_bytes().to_vec();
-        attribute.extend(1_u16.to_ne_bytes());
-        attribute.extend(name.bytes());
-        let mut request = (20 + attribute.len() as u32).to_ne_bytes().to_vec();
-        request.extend([0xf0, 0x03, 1, 0, 1, 0, 0, 0, 2, 0, 0, 0, 64, 1, 0, 0]);
-        request.extend(attribute);
         let mut tool = Tool::connect(&lab);
-        tool.send(&request);
+        tool.send(&file_request(name));
         let mut text = String::new();
         tool.0.read_to_string(&mut text).unwrap();
         text
