@@ -21,8 +21,12 @@ def main():
     arguments.add_argument("--list", action="store_true", help="only print the tests' names")
     arguments.add_argument("--workers", type=int, default=1, help="run lbd with so many (default: 1)")
     arguments.add_argument("names", nargs="*", help="run the tests whose names contain one of these")
+    arguments.add_argument("--except", action="append", default=[], dest="others", metavar="NAME",
+                           help="do not run the tests whose names contain this")
     options = arguments.parse_args()
-    tests = [t for t in runner.TESTS if not options.names or any(name in t.name for name in options.names)]
+    named = lambda test, names: any(name in test.name for name in names)
+    tests = [t for t in runner.TESTS if not options.names or named(t, options.names)]
+    tests = [t for t in tests if not named(t, options.others)]
     if options.list:
         print("\n".join(test.name for test in tests))
         return 0
