@@ -3,7 +3,7 @@
 //! A room that has descriptors is told by `ready(token)` that there is something to do; one that has timers says by
 //! `due(now)` when. Nothing in a turn waits for anything else.
 
-use super::peers::Asked;
+use super::peers::Incoming;
 use super::{ControlThread, RunError};
 use crate::observe::periodic::Periodic;
 use crate::observe::rates;
@@ -139,8 +139,8 @@ impl ControlThread {
         let now = Instant::now();
         for (peer, asked) in self.peers.turn(now) {
             match asked {
-                Asked::Command(command) => self.command(peer, command),
-                Asked::Message(message) => self.message(peer, &message),
+                Incoming::Command(command) => self.command(peer, command),
+                Incoming::Message(message) => self.message(peer, &message),
             }
         }
         self.workers.take_returns();

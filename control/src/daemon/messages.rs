@@ -1,13 +1,12 @@
 //! From a message of the tools of LVS to its answer, as the kernel's `ip_vs` gives it.
 
 use super::ControlThread;
-use crate::api::protocol::{Command, Traffic};
+use crate::api::protocol::Traffic;
 use crate::api::server::{Outlet, PeerId};
 use crate::ipvs::{self, Asked, File, Header, Message, RealFacts, Refusal, ServiceFacts, text};
 use crate::model::Service;
 use crate::observe::connections::Form;
 use crate::publish::workers::Connections;
-use crate::text::services::Listen;
 use dataplane::names::ids::{RealKey, ServiceKey};
 use nix::errno::Errno;
 use std::sync::Arc;
@@ -21,13 +20,9 @@ impl ControlThread {
         let mut out = Vec::new();
         match asked {
             Err(refusal) => self.refuse_message(peer, &header, &refusal, &mut out),
-            Ok(Asked::Change(command)) => {
+            Ok(Asked::Command(command)) => {
                 self.peers.note(peer, header);
                 return self.command(peer, command);
-            }
-            Ok(Asked::ZeroOf(service)) => {
-                self.peers.note(peer, header);
-                return self.command(peer, Command::Zero { service: service.map(Listen) });
             }
             Ok(Asked::Text(File::Connections)) => return self.dumps.begin(peer, Form::Kernels, None),
             Ok(Asked::Text(File::Services)) => self.services_file(peer, &mut out),

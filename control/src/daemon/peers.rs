@@ -18,7 +18,7 @@ use std::time::Instant;
 const BESIDE: &str = "ipvs.sock";
 
 /// What a peer asks.
-pub(super) enum Asked {
+pub(super) enum Incoming {
     Command(Command),
     /// A netlink message, of the family or not.
     Message(Vec<u8>),
@@ -114,11 +114,11 @@ impl Peers {
     }
 
     /// Does what can be done without waiting. Returns what has come; each is to be answered.
-    pub(super) fn turn(&mut self, now: Instant) -> Vec<(PeerId, Asked)> {
+    pub(super) fn turn(&mut self, now: Instant) -> Vec<(PeerId, Incoming)> {
         let commands = self.control.turn(now).into_iter();
-        let commands = commands.map(|(peer, command)| (peer, Asked::Command(command)));
+        let commands = commands.map(|(peer, command)| (peer, Incoming::Command(command)));
         let messages = self.ipvs.iter_mut().flat_map(|ipvs| ipvs.turn(now));
-        commands.chain(messages.map(|(peer, message)| (peer, Asked::Message(message)))).collect()
+        commands.chain(messages.map(|(peer, message)| (peer, Incoming::Message(message)))).collect()
     }
 
     /// When [`turn`](Self::turn) is to be called next, if nothing becomes ready before.

@@ -33,10 +33,8 @@ pub enum Asked {
     Service(ServiceKey),
     /// A dump of a service's reals. It has no error: `None`, and a service that there is not, have none.
     Reals(Option<ServiceKey>),
-    /// A change, which [is one](Command::is_change).
-    Change(Command),
-    /// Reset the counters of a service and its reals; `None`: of all.
-    ZeroOf(Option<ServiceKey>),
+    /// What `lbctl` can ask for too: a change, or counters that are to be reset.
+    Command(Command),
     /// One of the kernel's files, as text without any header. The connection ends with it.
     Text(File),
 }
@@ -141,20 +139,25 @@ fn of_family(
 ) -> Result<Asked, Refusal> {
     let request = || Request::read(attributes);
     Ok(match command {
-        command::NEW_SERVICE => Asked::Change(request()?.add_service()?),
-        command::SET_SERVICE => Asked::Change(request()?.edit_service(present)?),
-        command::DEL_SERVICE => Asked::Change(Command::DelService { service: Listen(request()?.present()?) }),
+        command::NEW_SERVICE => Asked::Command(request()?.add_service()?),
+        command::SET_SERVICE => Asked::Command(request()?.edit_service(present)?),
+        command::DEL_SERVICE => {
+            Asked::Command(Command::DelService { service: Listen(request()?.present()?) })
+        }
         command::GET_SERVICE => Asked::Service(request()?.present()?),
-        command::NEW_DEST => Asked::Change(request()?.add_real()?),
-        command::SET_DEST => Asked::Change(request()?.edit_real()?),
-        command::DEL_DEST => Asked::Change(request()?.del_real()?),
+        command::NEW_DEST => Asked::Command(request()?.add_real()?),
+        command::SET_DEST => Asked::Command(request()?.edit_real()?),
+        command::DEL_DEST => Asked::Command(request()?.del_real()?),
         command::NEW_DAEMON => return Err(Refused::NotSupported(later::SYNCHRONIZATION).into()),
         command::DEL_DAEMON => return Err(Refusal::plain(Errno::ESRCH)),
-        command::SET_CONFIG => Asked::Change(request()?.timeouts()?),
+        command::SET_CONFIG => Asked::Command(request()?.timeouts()?),
         command::GET_CONFIG => Asked::Timeouts,
         command::GET_INFO => Asked::Info,
-        command::ZERO => Asked::ZeroOf(request()?.present_if_named()?),
-        command::FLUSH => Asked::Change(Command::Clear {}),
+        command::ZERO => {
+            let service = request()?.present_if_named()?.map(Listen);
+            Asked::Command(Command::Zero { service })
+        }
+        command::FLUSH => Asked::Command(Command::Clear {}),
         command::GET_TEXT => Asked::Text(file(attributes)?),
         _ => return Err(not_a_command()),
     })

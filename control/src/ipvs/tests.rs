@@ -144,13 +144,13 @@ fn what_the_tools_send_is_understood() {
     assert_eq!(asked(GET_SERVICES), Asked::Services);
     assert_eq!(asked(GET_REALS), Asked::Reals(Some(web())));
     assert_eq!(asked(GET_TIMEOUTS), Asked::Timeouts);
-    assert_eq!(asked(ADD_SERVICE), Asked::Change(Command::AddService(options())));
+    assert_eq!(asked(ADD_SERVICE), Asked::Command(Command::AddService(options())));
     let set =
-        |[tcp, fin, udp]: [u32; 3]| Asked::Change(Command::Timeouts { set: Some([tcp, fin, udp].into()) });
+        |[tcp, fin, udp]: [u32; 3]| Asked::Command(Command::Timeouts { set: Some([tcp, fin, udp].into()) });
     assert_eq!(asked(SET_TIMEOUTS), set([1, 2, 3]));
     assert_eq!(asked(SET_TIMEOUTS_KEEPALIVED), set([111, 22, 33]));
     let plain = ServiceOptions { persistence: Some(0), persistence_mask: None, ..options() };
-    assert_eq!(asked(ADD_SERVICE_KEEPALIVED), Asked::Change(Command::AddService(plain)));
+    assert_eq!(asked(ADD_SERVICE_KEEPALIVED), Asked::Command(Command::AddService(plain)));
     for (request, real, weight) in
         [(ADD_REAL, "10.0.0.7:8080", 3), (ADD_REAL_KEEPALIVED, "127.0.0.2:8081", 2)]
     {
@@ -161,7 +161,7 @@ fn what_the_tools_send_is_understood() {
             upper_threshold: Some(0),
             lower_threshold: Some(0),
         };
-        assert_eq!(asked(request), Asked::Change(added));
+        assert_eq!(asked(request), Asked::Command(added));
     }
 }
 
@@ -170,15 +170,15 @@ fn the_other_commands_have_the_form_of_those() {
     let asked = |request: &[u8]| read_alone(request).asked.unwrap();
     let (service, real) = (bytes(ADD_SERVICE), bytes(ADD_REAL));
     let key = Some(web());
-    assert_eq!(asked(&as_command(service.clone(), 2)), Asked::Change(Command::EditService(options())));
+    assert_eq!(asked(&as_command(service.clone(), 2)), Asked::Command(Command::EditService(options())));
     assert_eq!(
         asked(&as_command(service.clone(), 3)),
-        Asked::Change(Command::DelService { service: Listen(web()) })
+        Asked::Command(Command::DelService { service: Listen(web()) })
     );
     assert_eq!(asked(&as_command(service.clone(), 4)), Asked::Service(web()));
-    assert_eq!(asked(&as_command(service, 16)), Asked::ZeroOf(key));
-    assert_eq!(asked(&request(16, |_| ())), Asked::ZeroOf(None));
-    assert_eq!(asked(&request(17, |_| ())), Asked::Change(Command::Clear {}));
+    assert_eq!(asked(&as_command(service, 16)), Asked::Command(Command::Zero { service: key.map(Listen) }));
+    assert_eq!(asked(&request(16, |_| ())), Asked::Command(Command::Zero { service: None }));
+    assert_eq!(asked(&request(17, |_| ())), Asked::Command(Command::Clear {}));
     assert_eq!(asked(&request_of(super::FAMILY, 0x305, 11, |_| ())), Asked::Daemons);
     let edited = Command::EditReal {
         service: Listen(web()),
@@ -188,9 +188,9 @@ fn the_other_commands_have_the_form_of_those() {
         lower_threshold: Some(10),
     };
     let limits = [(2, 5, Some(&20u32.to_ne_bytes()[..])), (2, 6, Some(&10u32.to_ne_bytes()))];
-    assert_eq!(asked(&as_command(with(&real, &limits), 6)), Asked::Change(edited));
+    assert_eq!(asked(&as_command(with(&real, &limits), 6)), Asked::Command(edited));
     let removed = Command::DelReal { service: Listen(web()), real: "10.0.0.7:8080".parse().unwrap() };
-    assert_eq!(asked(&as_command(real, 7)), Asked::Change(removed));
+    assert_eq!(asked(&as_command(real, 7)), Asked::Command(removed));
     for (name, file) in [
         ("ip_vs_conn", super::File::Connections),
         ("ip_vs", super::File::Services),
@@ -251,7 +251,7 @@ fn a_real_of_no_family_has_its_services() {
         real: "[2001:db8::7]:8080".parse().unwrap(),
     };
     let request = as_command(with(&bytes(ADD_REAL), &of_ipv6), 7);
-    assert_eq!(read_alone(&request).asked, Ok(Asked::Change(removed)));
+    assert_eq!(read_alone(&request).asked, Ok(Asked::Command(removed)));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn a_mask_leaves_flags_as_they_are() {
         let both = [flags.to_ne_bytes(), mask.to_ne_bytes()].concat();
         let request = with(&bytes(ADD_SERVICE), &[(1, 6, Some(b"sh\0")), (1, 7, Some(&both))]);
         match read(&as_command(request, command), |_| present).asked {
-            Ok(Asked::Change(Command::EditService(options) | Command::AddService(options))) => {
+            Ok(Asked::Command(Command::EditService(options) | Command::AddService(options))) => {
                 (options.flags.unwrap().join(","), options.one_packet.unwrap(), options.persistence.unwrap())
             }
             other => panic!("{other:?}"),

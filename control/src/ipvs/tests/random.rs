@@ -81,7 +81,7 @@ fn answered(request: &[u8]) -> Vec<u8> {
     let Message { header, asked } = read_alone(request);
     let mut out = Vec::new();
     match asked {
-        Ok(Asked::Change(command)) => {
+        Ok(Asked::Command(command)) => {
             assert!(command.is_change());
             ack(&header, &mut out);
         }
@@ -105,11 +105,11 @@ proptest! {
         let mut listed = Vec::new();
         service(&Header::default(), false, &ServiceFacts { key: &key, settings: &settings, totals, rates }, &mut listed);
         let added = read_alone(&as_request(listed.clone(), 1)).asked;
-        let Ok(Asked::Change(Command::AddService(options))) = added else { panic!("{added:?}") };
+        let Ok(Asked::Command(Command::AddService(options))) = added else { panic!("{added:?}") };
         prop_assert_eq!(options.service.0, key);
         prop_assert_eq!(options.settings(None), Ok(of_ipvs(settings)));
         let edited = read_alone(&as_request(listed, 2)).asked;
-        prop_assert_eq!(edited, Ok(Asked::Change(Command::EditService(options))));
+        prop_assert_eq!(edited, Ok(Asked::Command(Command::EditService(options))));
     }
 
     #[test]
@@ -137,7 +137,7 @@ proptest! {
             upper_threshold: Some(upper),
             lower_threshold: Some(lower),
         };
-        prop_assert_eq!(read_alone(&both).asked, Ok(Asked::Change(expected)));
+        prop_assert_eq!(read_alone(&both).asked, Ok(Asked::Command(expected)));
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn numbers_that_cannot_be_are_out_of_range() {
         }
     }
     assert!(
-        matches!(of_ipv6(64, 1), Ok(Asked::Change(Command::AddService(ServiceOptions { persistence_mask, .. })))
+        matches!(of_ipv6(64, 1), Ok(Asked::Command(Command::AddService(ServiceOptions { persistence_mask, .. })))
         if persistence_mask == Some("64".into()))
     );
 }
@@ -260,7 +260,7 @@ fn network() -> Network {
 fn change(model: &mut model::Model, request: &[u8]) -> Result<(), Refusal> {
     let command = match read(request, |key| model.services().get(key).map(|service| service.settings)).asked?
     {
-        Asked::Change(command) => command,
+        Asked::Command(command) => command,
         other => panic!("{other:?}"),
     };
     assert!(command.is_change());
