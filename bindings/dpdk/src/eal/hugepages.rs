@@ -67,8 +67,8 @@ fn missing(sysfs: &Path, mounts: &[Mount], needed_mb: u32, mount_needed: bool) -
             Some((size, size * free.trim().parse::<u64>().ok()?))
         })
         .collect();
-    // The EAL removes what dead programs left before it takes its own.
-    let left = mounts.iter().flat_map(|mount| map_files(&mount.directory, ""));
+    // What dead programs left is removed before the EAL takes its own: see `remove_others`.
+    let left = mounts.iter().flat_map(|mount| map_files(&mount.directory));
     let left_kib = left.filter_map(|file| unused_bytes(&file)).sum::<u64>() / 1024;
     let needed_kib = u64::from(needed_mb) * 1024;
     let free_kib = left_kib + idle.iter().map(|(_, free)| free).sum::<u64>();
@@ -136,14 +136,10 @@ fn default_page_kib() -> Option<u64> {
     size.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// The EAL's files in a directory of huge pages, of all programs or one with this prefix.
-fn map_files(directory: &Path, prefix: &str) -> Vec<DirEntry> {
-    let is_wanted = |entry: &DirEntry| {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if prefix.is_empty() { name.contains("map_") } else { name.starts_with(&format!("{prefix}map_")) }
-    };
-    fs::read_dir(directory).into_iter().flatten().flatten().filter(is_wanted).collect()
+/// The EAL's files in a directory of huge pages, of all programs.
+fn map_files(directory: &Path) -> Vec<DirEntry> {
+    let is_one = |entry: &DirEntry| entry.file_name().to_string_lossy().contains("map_");
+    fs::read_dir(directory).into_iter().flatten().flatten().filter(is_one).collect()
 }
 
 /// The size of a file that no program holds: those that do keep a lock on it.
@@ -155,9 +151,31 @@ fn unused_bytes(entry: &DirEntry) -> Option<u64> {
 
 /// Gives back the huge pages that the EAL leaves behind in files, even when it is cleaned up.
 pub(crate) fn remove_files(prefix: &str) {
-    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    let mounts = Mount::read_all(&mounts, None);
-    for file in mounts.iter().flat_map(|mount| map_files(&mount.directory, prefix)) {
+    remove(&mounted(), |file| is_of(file, prefix));
+}
+
+/// Gives back the huge pages that programs of other prefixes have left behind that are dead. The EAL does so by itself
+/// only where it takes none of its own over, either.
+pub(crate) fn remove_others(prefix: &str) {
+    remove(&mounted(), |file| is_left_by_others(file, prefix));
+}
+
+fn is_of(file: &DirEntry, prefix: &str) -> bool {
+    file.file_name().to_string_lossy().starts_with(&format!("{prefix}map_"))
+}
+
+fn is_left_by_others(file: &DirEntry, prefix: &str) -> bool {
+    !is_of(file, prefix) && unused_bytes(file).is_some()
+}
+
+/// Where hugetlbfs is mounted, whatever the size of its pages.
+fn mounted() -> Vec<Mount> {
+    Mount::read_all(&fs::read_to_string("/proc/mounts").unwrap_or_default(), None)
+}
+
+/// Removes those of all programs' files that are `wanted`.
+fn remove(mounts: &[Mount], wanted: impl Fn(&DirEntry) -> bool) {
+    for file in mounts.iter().flat_map(|mount| map_files(&mount.directory)).filter(wanted) {
         if let Err(why) = fs::remove_file(file.path()) {
             log::debug!("{}: {why}", file.path().display());
         }
@@ -234,7 +252,25 @@ mod tests {
         let lock = Flock::lock(held, FlockArg::LockSharedNonblock).unwrap();
         assert_eq!(missing().unwrap(), "4 MiB of huge pages are free, 6 MiB are needed");
         drop(lock);
-        assert_eq!(map_files(directory.path(), "a").len(), 1);
+    }
+
+    #[test]
+    fn own_files_stay_and_those_of_programs_that_live() {
+        let directory = tempfile::tempdir().unwrap();
+        let mounts =
+            Mount::read_all(&format!("none {} hugetlbfs rw 0 0\n", directory.path().display()), None);
+        let files = ["natlbmap_0", "natlbmap_1", "deadmap_0", "livemap_0", "other"];
+        let [.., live, _] = files.map(|name| File::create(directory.path().join(name)).unwrap());
+        let names = || {
+            let mut names: Vec<_> = fs::read_dir(directory.path()).unwrap().flatten().collect();
+            names.sort_by_key(DirEntry::file_name);
+            names.iter().map(|file| file.file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
+        let _held = Flock::lock(live, FlockArg::LockSharedNonblock).unwrap();
+        remove(&mounts, |file| is_left_by_others(file, "natlb"));
+        assert_eq!(names(), ["livemap_0", "natlbmap_0", "natlbmap_1", "other"]);
+        remove(&mounts, |file| is_of(file, "natlb"));
+        assert_eq!(names(), ["livemap_0", "other"]);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct EalOptions {
     pub memory_mb: u32,
     /// Tells this program's runtime files from those of others on the machine.
     pub file_prefix: String,
+    /// Whether huge pages stay taken at the end, in files, for the next run of this prefix: so its start is shorter.
+    pub keeps_pages: bool,
     /// PCI addresses and virtual device strings; see [`device::Device`].
     pub devices: Vec<String>,
     /// Arguments that are handed over unchanged, after the others.
@@ -58,6 +60,7 @@ impl Default for EalOptions {
             hugepages: Hugepages::Auto,
             memory_mb: 256,
             file_prefix: format!("natlb-{}", std::process::id()),
+            keeps_pages: false,
             devices: Vec::new(),
             extra_arguments: Vec::new(),
             log_level: LogLevel::Warning,
@@ -85,6 +88,8 @@ pub(crate) struct Runtime {
     claimed: Mutex<Vec<u16>>,
     /// Of the files to remove at the end; `None` if the extra arguments named another.
     file_prefix: Option<String>,
+    /// Those with huge pages stay.
+    leaves_pages: AtomicBool,
 }
 
 impl Runtime {
@@ -108,7 +113,9 @@ impl Drop for Runtime {
             log::warn!("DPDK's EAL does not clean up: {errno}");
         }
         if let Some(prefix) = &self.file_prefix {
-            hugepages::remove_files(prefix);
+            if !self.leaves_pages.load(Ordering::Relaxed) {
+                hugepages::remove_files(prefix);
+            }
             let _ = std::fs::remove_dir_all(runtime_directory().join(prefix));
         }
     }
@@ -132,6 +139,9 @@ impl Eal {
         if STARTED.swap(true, Ordering::SeqCst) {
             return Err(Error::EalStartedBefore);
         }
+        if options.leaves_pages(&memory) {
+            hugepages::remove_others(&options.file_prefix);
+        }
         // SAFETY: `pointers` is an array of `arguments.len()` strings ending in 0 and a null pointer, all
         // leaked, so that the EAL may permute the array and keep pointers. The flag above makes this
         // the only call of the process.
@@ -144,6 +154,7 @@ impl Eal {
             runtime: Arc::new(Runtime {
                 claimed: Mutex::default(),
                 file_prefix: options.names_prefix().then(|| options.file_prefix.clone()),
+                leaves_pages: AtomicBool::new(options.leaves_pages(&memory)),
             }),
             memory,
             worker_cores: options.worker_cores.clone(),
@@ -163,6 +174,11 @@ impl Eal {
         let captures = unsafe { dpdk_sys::rte_pdump_init() } == 0;
         log::debug!("packet capture by dpdk-dumpcap: {}", if captures { "possible" } else { "not possible" });
         Ok(eal)
+    }
+
+    /// Gives its huge pages back at the end after all, where they were to [stay](EalOptions::keeps_pages).
+    pub fn give_pages_back(&self) {
+        self.runtime.leaves_pages.store(false, Ordering::Relaxed);
     }
 
     /// The memory that it runs on.
