@@ -1,5 +1,6 @@
 //! A slice in huge pages.
 
+use crate::Area;
 use bytemuck::Zeroable;
 use std::ffi::c_void;
 use std::fmt;
@@ -8,10 +9,11 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 /// Size of a huge page, and the alignment of slices that are at least as large.
-const HUGE_PAGE: usize = 2 << 20;
-const PAGE: usize = 4096;
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
+pub(crate) const PAGE: usize = 4096;
 
 /// Whether huge pages that the system has set aside (`vm.nr_hugepages`) are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,12 @@ pub enum Backing {
     Transparent,
     /// Ordinary pages of 4 KiB.
     Plain,
+    /// As `Hugetlb`, in a file, which outlives the process.
+    KeptHugetlb,
+    /// As `Transparent`, likewise.
+    KeptTransparent,
+    /// As `Plain`, likewise.
+    KeptPlain,
 }
 
 impl fmt::Display for Backing {
@@ -42,6 +50,9 @@ impl fmt::Display for Backing {
             Self::Hugetlb => "huge pages",
             Self::Transparent => "transparent huge pages",
             Self::Plain => "pages of 4 KiB",
+            Self::KeptHugetlb => "huge pages, kept in files",
+            Self::KeptTransparent => "transparent huge pages, kept in files",
+            Self::KeptPlain => "pages of 4 KiB, kept in files",
         })
     }
 }
@@ -78,6 +89,14 @@ pub enum Error {
         /// The system's reason.
         why: io::Error,
     },
+    /// A file can't be the memory, or has not so much.
+    #[error("no {mib} MiB of memory in a file: {why}")]
+    File {
+        /// What was asked for, in MiB.
+        mib: usize,
+        /// The reason, the system's or ours.
+        why: io::Error,
+    },
     /// Less memory is available than would be taken.
     #[error("{mib} MiB of memory are to be taken, {available_mib} MiB are available")]
     NotAvailable {
@@ -89,14 +108,21 @@ pub enum Error {
 }
 
 /// A slice of elements, zeroed at first, in memory of its own: at least 64-byte aligned, and on a
-/// boundary of 2 MiB if it is that large.
+/// boundary of 2 MiB if it is that large. Or [a part of an area](Area::slice).
 pub struct HugeSlice<T> {
     first: NonNull<T>,
     length: usize,
-    /// What is to be unmapped; length 0: nothing is mapped.
-    mapping: Mapping,
+    memory: Memory,
     backing: Backing,
     _owns: PhantomData<T>,
+}
+
+/// What keeps a slice's memory mapped.
+enum Memory {
+    /// It is unmapped with the slice; length 0: nothing is mapped.
+    Own(Mapping),
+    /// So many bytes of an area.
+    Part(Arc<Area>, usize),
 }
 
 // SAFETY: a `HugeSlice` owns its elements as a `Vec` does.
@@ -121,7 +147,7 @@ impl<T: Zeroable> HugeSlice<T> {
             return Ok(Self {
                 first: NonNull::dangling(),
                 length: count,
-                mapping: Mapping::EMPTY,
+                memory: Memory::Own(Mapping::EMPTY),
                 backing: Backing::Plain,
                 _owns: PhantomData,
             });
@@ -130,11 +156,21 @@ impl<T: Zeroable> HugeSlice<T> {
             return Err(too_large());
         }
         let (mapping, backing) = Mapping::new(bytes, huge)?;
-        Ok(Self { first: mapping.start.cast(), length: count, mapping, backing, _owns: PhantomData })
+        let first = mapping.start.cast();
+        Ok(Self { first, length: count, memory: Memory::Own(mapping), backing, _owns: PhantomData })
     }
 }
 
 impl<T> HugeSlice<T> {
+    /// A part of an area, `bytes` in all.
+    ///
+    /// # Safety
+    /// From `first` on, `count` valid elements are in the area's mapping, which nobody else has.
+    pub(crate) unsafe fn in_area(first: NonNull<T>, count: usize, bytes: usize, area: Arc<Area>) -> Self {
+        let backing = area.backing();
+        Self { first, length: count, memory: Memory::Part(area, bytes), backing, _owns: PhantomData }
+    }
+
     /// The memory that it got.
     pub fn backing(&self) -> Backing {
         self.backing
@@ -142,7 +178,10 @@ impl<T> HugeSlice<T> {
 
     /// Bytes of memory that it takes when all of it is used.
     pub fn memory(&self) -> usize {
-        self.mapping.length
+        match &self.memory {
+            Memory::Own(mapping) => mapping.length,
+            Memory::Part(_, bytes) => *bytes,
+        }
     }
 
     /// Takes all the memory now, so that nothing waits for a page later, and nothing is missing then.
@@ -150,7 +189,11 @@ impl<T> HugeSlice<T> {
     /// # Errors
     /// If less is available. A slice whose memory can't be taken stays usable.
     pub fn populate(&mut self) -> Result<(), Error> {
-        let mib = mebibytes(self.mapping.length);
+        let mapping = match &mut self.memory {
+            Memory::Own(mapping) => mapping,
+            Memory::Part(area, bytes) => return area.take_at(self.first.as_ptr().cast(), *bytes),
+        };
+        let mib = mebibytes(mapping.length);
         // The kernel would promise more than it has, and later kill somebody.
         if self.backing != Backing::Hugetlb
             && let Some(available_mib) = available_mib()
@@ -158,7 +201,7 @@ impl<T> HugeSlice<T> {
         {
             return Err(Error::NotAvailable { mib, available_mib });
         }
-        self.mapping.populate().map_err(|why| Error::NoMemory { mib, why })
+        mapping.populate().map_err(|why| Error::NoMemory { mib, why })
     }
 }
 
@@ -297,13 +340,13 @@ fn transparent_possible() -> bool {
 }
 
 /// Memory in MiB that is available without pushing anything out; `None` if the kernel does not say.
-fn available_mib() -> Option<usize> {
+pub(crate) fn available_mib() -> Option<usize> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<usize>().ok()? / 1024)
 }
 
-fn mebibytes(bytes: usize) -> usize {
+pub(crate) fn mebibytes(bytes: usize) -> usize {
     bytes.div_ceil(1 << 20)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! huge      a slice in huge pages
+//! area      memory in files, which outlives the process
 //! bytes     sixteen bytes at once
 //! compare   the four words of half a cache line at once
 //! parting   parting the elements of an array in two, without branches
@@ -10,6 +11,7 @@
 //! counting  an allocator that counts, for tests that show that code does not allocate
 //! ```
 
+mod area;
 mod bytes;
 mod compare;
 mod counting;
@@ -18,6 +20,7 @@ mod huge;
 mod level;
 mod parting;
 
+pub use area::{Area, Words};
 pub use bytes::Bytes16;
 pub use compare::{aged, equal_under_mask, equal_upper_halves};
 pub use counting::CountingAllocator;
@@ -28,6 +31,13 @@ pub use parting::part;
 
 /// Bytes of a cache line.
 const CACHE_LINE: usize = 64;
+
+/// Stores before this stay before those after it, as the compiler leaves them: a process that is killed has made either
+/// none of the later ones or all of the earlier ones. Costs no instruction.
+#[inline(always)]
+pub fn in_order() {
+    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+}
 
 /// The addresses that a value takes.
 pub fn addresses_of<T: ?Sized>(value: &T) -> std::ops::Range<usize> {
