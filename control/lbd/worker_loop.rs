@@ -1,6 +1,7 @@
 //! One worker's polling loop: its clock, and what it does when nothing arrives.
 
 use control::config::{Config, Idle};
+use dataplane::exchange::pace::Phase;
 use dataplane::frame::FrameIo;
 use dataplane::names::time::Now;
 use dataplane::worker::Worker;
@@ -16,6 +17,8 @@ const SLEEP_AFTER: u32 = 512;
 /// How long it sleeps at once: the latency that the first packet after a pause pays at most, and short enough that a
 /// NIC's ring does not run full meanwhile (512 frames at 10 million packets a second).
 const SLEEP: Duration = Duration::from_micros(50);
+/// Likewise while it rests.
+const REST: Duration = Duration::from_millis(1);
 
 /// What a worker does when nothing arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +65,28 @@ pub(crate) fn run<Io: FrameIo>(mut worker: Worker<Io>, idling: Idling, _at_end: 
     let mut clock = Clock::start();
     let mut empty = 0u32;
     while !worker.is_stopped() {
-        if worker.turn(clock.at(dpdk::tsc())) > 0 {
+        if worker.step(clock.at(dpdk::tsc())) > 0 {
             empty = 0;
+            continue;
+        }
+        if let Some(pause) = pause_of(worker.pace().asked()) {
+            thread::sleep(pause);
             continue;
         }
         empty = empty.saturating_add(1);
         if idling == Idling::Yield && empty > YIELD_AFTER {
             if empty > SLEEP_AFTER { thread::sleep(SLEEP) } else { thread::yield_now() }
         }
+    }
+}
+
+/// How long a worker that does not work sleeps between two looks at whether it is to: another process's worker needs
+/// the core.
+const fn pause_of(phase: Phase) -> Option<Duration> {
+    match phase {
+        Phase::Run | Phase::Finish => None,
+        Phase::Rest => Some(REST),
+        Phase::Discard => Some(SLEEP),
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! orders  orders of the control thread, and what a worker gives back
+//! pace    whether a worker works, and how far it has come to rest
 //! peers   frames on their way from one worker to another
 //! ```
 
 pub mod orders;
+pub mod pace;
 pub mod peers;

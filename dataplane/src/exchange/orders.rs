@@ -3,6 +3,7 @@
 
 use crate::connection::{Copied, Imported};
 use crate::counters::WorkerCounters;
+use crate::exchange::pace::Pace;
 use crate::live::elsewhere::Elsewhere;
 use crate::live::next_hops::NextHops;
 use crate::live::reals::Reals;
@@ -161,6 +162,8 @@ pub struct WorkerEnd {
     pub elsewhere: Arc<Elsewhere>,
     /// Set when the worker is to return.
     pub stop: Arc<AtomicBool>,
+    /// Whether it is to work, and whether it does.
+    pub pace: Arc<Pace>,
 }
 
 /// The control thread's ends.
@@ -180,6 +183,8 @@ pub struct ControlEnd {
     pub elsewhere: Arc<Elsewhere>,
     /// Set to make the worker return.
     pub stop: Arc<AtomicBool>,
+    /// Has it work or rest.
+    pub pace: Arc<Pace>,
 }
 
 /// Both ends of the rings of one worker. All workers have the same next hops and reals.
@@ -190,6 +195,7 @@ pub fn channel(next_hops: Arc<NextHops>, reals: Arc<Reals>) -> (WorkerEnd, Contr
     let counters = Arc::new(WorkerCounters::new());
     let elsewhere = Arc::<Elsewhere>::default();
     let stop = Arc::new(AtomicBool::new(false));
+    let pace = Arc::<Pace>::default();
     let worker = WorkerEnd {
         orders: orders_out,
         returns: returns_in,
@@ -199,6 +205,7 @@ pub fn channel(next_hops: Arc<NextHops>, reals: Arc<Reals>) -> (WorkerEnd, Contr
         reals: Arc::clone(&reals),
         elsewhere: Arc::clone(&elsewhere),
         stop: Arc::clone(&stop),
+        pace: Arc::clone(&pace),
     };
     let control = ControlEnd {
         orders: orders_in,
@@ -208,6 +215,7 @@ pub fn channel(next_hops: Arc<NextHops>, reals: Arc<Reals>) -> (WorkerEnd, Contr
         reals,
         elsewhere,
         stop,
+        pace,
     };
     (worker, control)
 }

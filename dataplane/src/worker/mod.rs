@@ -18,6 +18,7 @@
 //! bursts      the bursts in its hands, by address family
 //! orders      carrying out the control thread's orders
 //! take_over   handling what other workers have handed over
+//! rest        what it does instead of a turn, while another process has the devices
 //! slow        everything that is not a plain packet of a connection, one packet at a time
 //! fast        plain packets, a burst at a time
 //! held        the frames that are kept beyond their turn
@@ -53,6 +54,7 @@ mod orders;
 mod own;
 mod persistent;
 mod reach;
+mod rest;
 mod shares;
 mod slow;
 #[cfg(feature = "testing")]
@@ -71,6 +73,7 @@ pub use sweep::{SWEEP_BUSY, SWEEP_IDLE};
 use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
 use crate::exchange::orders::{Order, Return, WorkerEnd};
+use crate::exchange::pace::Pace;
 use crate::exchange::peers::Peers;
 use crate::frame::FrameIo;
 use crate::snapshot::Snapshot;
@@ -81,6 +84,7 @@ use held::Held;
 use io::egress::Egress;
 use io::limit::Limits;
 use reach::Reach;
+use rest::Resting;
 use rtrb::{Consumer, Producer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,6 +114,8 @@ pub struct Worker<Io: FrameIo> {
     fits_core_cache: usize,
     level: Level,
     stop: Arc<AtomicBool>,
+    pace: Arc<Pace>,
+    resting: Resting,
     orders: Consumer<Order>,
     returns: Producer<Return>,
     before: Before,
@@ -127,8 +133,17 @@ impl<Io: FrameIo> Worker<Io> {
         hash_key: HashKey,
         huge: memory::Huge,
     ) -> Result<Self, memory::Error> {
-        let WorkerEnd { orders, returns, neighbour_events, counters, next_hops, reals, elsewhere, stop } =
-            end;
+        let WorkerEnd {
+            orders,
+            returns,
+            neighbour_events,
+            counters,
+            next_hops,
+            reals,
+            elsewhere,
+            stop,
+            pace,
+        } = end;
         Ok(Self {
             snapshot: Arc::new(Snapshot::empty()),
             flows: Flows::new(capacity, hash_key, huge, (reals, elsewhere), Arc::clone(&counters))?,
@@ -141,6 +156,8 @@ impl<Io: FrameIo> Worker<Io> {
             fits_core_cache: FITS_CORE_CACHE,
             level: Level::detect(),
             stop,
+            pace,
+            resting: Resting::default(),
             orders,
             returns,
             before: Before::default(),

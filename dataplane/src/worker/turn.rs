@@ -40,8 +40,8 @@ pub(super) struct Turn<'a, Io: FrameIo> {
 #[derive(Default)]
 pub(super) struct Before {
     /// When the last turn began, and whether it had frames.
-    last: Option<(u64, bool)>,
-    clock: Onward,
+    pub(super) last: Option<(u64, bool)>,
+    pub(super) clock: Onward,
     extremes: Extremes,
 }
 

@@ -106,7 +106,6 @@ impl<Io: FrameIo> Egress<Io> {
     }
 
     /// Frames that no device has taken.
-    #[cfg(feature = "testing")]
     pub(in crate::worker) fn len(&self) -> usize {
         self.outgoing.len()
     }

@@ -84,7 +84,6 @@ impl<Io: FrameIo> Outgoing<Io> {
     }
 
     /// Frames that no device has taken.
-    #[cfg(feature = "testing")]
     pub(in crate::worker) fn len(&self) -> usize {
         self.ports.iter().map(ArrayVec::len).sum()
     }
