@@ -7,9 +7,8 @@
 
 use crate::Failure;
 use control::config::Config;
+use control::lock::Lock;
 use dpdk::Device;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use std::fs::{self, File};
@@ -22,7 +21,7 @@ use std::path::Path;
 /// What is held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct DeviceLocks {
-    _files: Vec<Flock<File>>,
+    _files: Vec<Lock>,
     _sockets: Vec<UnixListener>,
 }
 
@@ -63,11 +62,11 @@ pub(crate) fn take(config: &Config) -> Result<DeviceLocks, Failure> {
 }
 
 /// Locks a file; `None` where there is no such, which others say better. The error names the holder.
-fn lock_file(path: &Path) -> Result<Option<Flock<File>>, String> {
+fn lock_file(path: &Path) -> Result<Option<Lock>, String> {
     let Ok(file) = File::open(path) else { return Ok(None) };
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+    match Lock::take(file) {
         Ok(locked) => Ok(Some(locked)),
-        Err((file, Errno::EWOULDBLOCK)) => Err(holder_of(&file)),
+        Err((file, error)) if error.kind() == io::ErrorKind::WouldBlock => Err(holder_of(&file)),
         Err((_, why)) => {
             log::debug!("{} can't be locked: {why}", path.display());
             Ok(None)

@@ -34,7 +34,7 @@ pub mod daemon;
 pub mod devices;
 pub mod host_interface;
 pub mod ipvs;
-mod lock;
+pub mod lock;
 pub mod model;
 pub mod neighbours;
 pub mod nic_steering;

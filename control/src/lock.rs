@@ -1,25 +1,57 @@
 //! Locks next to files that only one daemon may have: unlike a look at what is there, this leaves no moment for two to
 //! start at once. A lock goes with the process that holds it, however that ends.
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
+use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+/// A lock on a file. It is on the open file, not on the process: one that is handed the descriptor has the lock, too,
+/// and it goes when the last descriptor is closed. So dropping this closes, and does not unlock.
+#[derive(Debug)]
+pub struct Lock(OwnedFd);
+
 /// Why there is no lock.
 #[derive(Debug)]
-pub(crate) enum LockError {
+pub enum LockError {
     /// Another process holds it.
     Held,
     /// This file cannot be made or opened.
     Io(PathBuf, io::Error),
 }
 
+impl Lock {
+    /// Locks a file, if no other open file has the lock.
+    ///
+    /// # Errors
+    /// One has it (`WouldBlock`), or the file system knows no locks; with the file.
+    pub fn take(file: File) -> Result<Self, (File, io::Error)> {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file.into())),
+            Err(error) => Err((file, error.into())),
+        }
+    }
+
+    /// The lock of a process that has handed its descriptor over.
+    pub fn of(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+
+    /// A descriptor for another process.
+    ///
+    /// # Errors
+    /// None is left.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone()
+    }
+}
+
 /// Locks `path` by a file next to it. That file stays: removing it would let two daemons lock two files of one name.
-pub(crate) fn next_to(path: &Path) -> Result<Flock<File>, LockError> {
+pub fn next_to(path: &Path) -> Result<Lock, LockError> {
     let name = with_suffix(path, ".lock");
     let failed = |error| LockError::Io(name.clone(), error);
     // Opening must neither wait (a FIFO) nor lead elsewhere (a symbolic link).
@@ -32,9 +64,9 @@ pub(crate) fn next_to(path: &Path) -> Result<Flock<File>, LockError> {
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(failed(io::Error::other("it is not a regular file; remove it")));
     }
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => LockError::Held,
-        other => failed(other.into()),
+    Lock::take(file).map_err(|(_, error)| match error.kind() {
+        io::ErrorKind::WouldBlock => LockError::Held,
+        _ => failed(error),
     })
 }
 
@@ -43,4 +75,22 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_shared_with_who_has_its_descriptor_and_goes_with_the_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let first = next_to(&path).unwrap();
+        let second = Lock::of(first.share().unwrap());
+        assert!(matches!(next_to(&path), Err(LockError::Held)));
+        drop(first);
+        assert!(matches!(next_to(&path), Err(LockError::Held)), "the second has it still");
+        drop(second);
+        assert!(next_to(&path).is_ok());
+    }
 }

@@ -13,12 +13,12 @@
 use crate::api::protocol::{FaultyLine, FaultyLines};
 use crate::api::refusal::Refused;
 use crate::change;
-use crate::lock::{self, LockError};
+use crate::lock::{self, Lock, LockError};
 use crate::model::{Model, Network};
 use crate::persist::journal::Journal;
 use crate::text::ipvsadm_lines;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, OFlag};
+use nix::fcntl::OFlag;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
@@ -81,7 +81,7 @@ pub struct StateFile {
     /// `None`: the next change replaces the file.
     journal: Option<Journal>,
     /// Held as long as the file is ours. `None`: the file system cannot be written, so nobody's changes are kept.
-    _lock: Option<Flock<File>>,
+    _lock: Option<Lock>,
 }
 
 impl StateFile {

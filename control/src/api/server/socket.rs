@@ -1,10 +1,9 @@
 //! The listening Unix socket: made, guarded and removed.
 
-use crate::lock::{self, LockError};
+use crate::lock::{self, Lock, LockError};
 use mio::net::UnixListener;
-use nix::fcntl::Flock;
 use nix::unistd::Group;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -39,7 +38,7 @@ pub(super) struct Socket {
     path: PathBuf,
     removed: bool,
     /// Held as long as the socket is ours.
-    _lock: Flock<File>,
+    _lock: Lock,
 }
 
 impl Socket {
