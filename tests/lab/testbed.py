@@ -147,7 +147,11 @@ class Testbed:
             daemon.kill()
 
     def reset(self):
-        """Removes the files that a test's daemon may have left."""
+        """Removes what a test's daemon may have left: its files, and the connections that it keeps for its successor."""
+        shutil.rmtree(f"/dev/shm/{self.dir.name}", ignore_errors=True)
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for folder in [folder for folder in mounts if folder.startswith(f"{self.dir}/")]:
+            subprocess.run(["umount", "--lazy", folder], check=True)
         for file in [self.dir / "lbd.sock", self.dir / "state", *self.dir.glob("*.log")]:
             file.unlink(missing_ok=True)
 
@@ -168,25 +172,45 @@ class Daemon:
     """lbd in the lab's lb, and lbctl with its socket."""
 
     def __init__(self, bed, config, name="lbd"):
-        self.bed = bed
+        self.bed, self.name = bed, name
         self.file = bed.dir / f"{name}-test.toml"
-        self.file.write_text(to_toml(config))
         self.log_file = bed.dir / f"{name}.log"
-        self.socket = config["control"]["socket"]
+        self.configure(config)
         self.process = None
+        # What runs it: a command that has it as its last words.
+        self.wrapper = ()
+        self.successors = 0
 
-    def spawn(self):
+    def configure(self, config):
+        """What it reads at its next start."""
+        self.file.write_text(to_toml(config))
+        self.socket = config["control"]["socket"]
+
+    def spawn(self, *options):
         """Starts it without waiting."""
         with open(self.log_file, "w") as log:
-            self.process = self.bed.spawn("lb", binary("lbd"), "--config", self.file, stdin=subprocess.DEVNULL,
-                                          stdout=log, stderr=subprocess.STDOUT)
+            self.process = self.bed.spawn("lb", *self.wrapper, binary("lbd"), "--config", self.file, *options,
+                                          stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
 
-    def start(self):
-        self.spawn()
+    def start(self, *options):
+        self.spawn(*options)
         ready = wait_for(lambda: self.says(r"(^|\s)ready$") or self.process.poll() is not None)
         if not ready or self.process.poll() is not None:
             self.kill()
             raise AssertionError(f"lbd did not become ready (exit code {self.process.poll()})")
+
+    def take_over(self):
+        """Starts another one that takes over from this one, which then ends by itself."""
+        predecessor, log_file = self.process, self.log_file
+        self.successors += 1
+        self.log_file = self.bed.dir / f"{self.name}-successor-{self.successors}.log"
+        try:
+            self.start("--take-over")
+            assert predecessor.wait(PATIENCE) == 0, "the exit code of the one before is not 0"
+        except BaseException:
+            self.kill()
+            self.process, self.log_file = predecessor, log_file
+            raise
 
     def log(self):
         return self.log_file.read_text(errors="replace")
