@@ -7,14 +7,13 @@
 
 use crate::Failure;
 use control::config::Config;
-use control::lock::Lock;
+use control::lock::{self, Lock};
 use dpdk::Device;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 
@@ -74,31 +73,16 @@ fn lock_file(path: &Path) -> Result<Option<Lock>, String> {
     }
 }
 
-/// The process that has locked a file, by /proc/locks.
+/// The process that has locked a file.
 fn holder_of(file: &File) -> String {
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let pid = file.metadata().ok().and_then(|file| holder_in(&locks, file.dev(), file.ino()));
-    pid.map_or_else(|| "another process".into(), named)
-}
-
-/// `1: FLOCK  ADVISORY  WRITE 708 00:13:13548 0 EOF`: the third word from the end is the device (hexadecimal) and
-/// inode.
-fn holder_in(locks: &str, device: u64, inode: u64) -> Option<u32> {
-    let (major, minor) = (libc::major(device), libc::minor(device));
-    let wanted = format!("{major:02x}:{minor:02x}:{inode}");
-    let line = |line: &str| {
-        let words: Vec<_> = line.split_whitespace().collect();
-        (words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&&*wanted)).then(|| words[4].parse().ok())?
-    };
-    locks.lines().find_map(line).filter(|pid| *pid != 0)
+    lock::holder_of(file).map_or_else(|| "another process".into(), named)
 }
 
 fn named(pid: u32) -> String {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     if pid == std::process::id() {
         return "another port of this file".into();
     }
-    format!("process {pid} ({})", name.trim())
+    lock::process(pid)
 }
 
 /// Locks an interface of this network namespace. The error names the holder.
@@ -138,16 +122,6 @@ mod tests {
         drop(first);
         assert!(lock_file(file.path()).unwrap().is_some());
         assert!(lock_file(Path::new("/nowhere/config")).unwrap().is_none());
-    }
-
-    #[test]
-    fn the_holder_is_found_among_the_kernels_locks() {
-        let locks = "1: POSIX  ADVISORY  WRITE 700 00:13:40 0 EOF\n2: FLOCK  ADVISORY  WRITE 708 00:13:41 0 EOF\n\
-                     2: -> FLOCK  ADVISORY  WRITE 709 00:13:42 0 EOF\n3: FLOCK  ADVISORY  WRITE 0 fe:0a:43 0 EOF\n";
-        assert_eq!(holder_in(locks, libc::makedev(0, 0x13), 41), Some(708));
-        assert_eq!(holder_in(locks, libc::makedev(0, 0x13), 40), None, "another kind of lock");
-        assert_eq!(holder_in(locks, libc::makedev(0, 0x13), 42), None, "who waits for it has it not");
-        assert_eq!(holder_in(locks, libc::makedev(0xfe, 0xa), 43), None, "of another PID namespace");
     }
 
     #[test]

@@ -19,7 +19,6 @@ use dataplane::steering::OwnerMap;
 use dataplane::worker::{BURSTS_IN_HAND, BURSTS_IN_HAND_OF_IPV6};
 use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfig, Queues};
 use std::net::IpAddr;
-use std::path::Path;
 
 /// Starts the EAL with all devices of the file.
 pub(crate) fn start_eal(config: &Config, starting: &Starting) -> Result<Eal, Failure> {
@@ -37,20 +36,11 @@ pub(crate) fn start_eal(config: &Config, starting: &Starting) -> Result<Eal, Fai
         devices: config.eth_ports.iter().map(|port| port.device.clone()).collect(),
         extra_arguments: eal.args.clone(),
         log_level,
-        file_prefix: file_prefix(&config.control.socket),
+        file_prefix: config.control.instance(),
         ..EalOptions::default()
     };
     starting.step(format!("starting DPDK, which looks for {}", options.devices.join(" and ")));
     Ok(Eal::start(&options)?)
-}
-
-/// Distinguishes the runtime files of one `lbd` from another's. It does not change with a restart, so that
-/// a killed one leaves nothing that its successor does not take over. FNV-1a of the socket's path.
-fn file_prefix(socket: &Path) -> String {
-    let bytes = socket.as_os_str().as_encoded_bytes();
-    let hash =
-        bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    format!("natlb-{hash:08x}")
 }
 
 /// The `EthPort`s, in the order of the file.

@@ -4,10 +4,10 @@
 use nix::fcntl::OFlag;
 use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A lock on a file. It is on the open file, not on the process: one that is handed the descriptor has the lock, too,
@@ -77,6 +77,30 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// The process that has locked a file, by `/proc/locks`; `None`: the kernel does not say.
+pub fn holder_of(file: &File) -> Option<u32> {
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    file.metadata().ok().and_then(|file| holder_in(&locks, file.dev(), file.ino()))
+}
+
+/// `1: FLOCK  ADVISORY  WRITE 708 00:13:13548 0 EOF`: the third word from the end is the device (hexadecimal) and
+/// inode.
+fn holder_in(locks: &str, device: u64, inode: u64) -> Option<u32> {
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let wanted = format!("{major:02x}:{minor:02x}:{inode}");
+    let line = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        (words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&&*wanted)).then(|| words[4].parse().ok())?
+    };
+    locks.lines().find_map(line).filter(|pid| *pid != 0)
+}
+
+/// A process in words: its number and its name.
+pub fn process(pid: u32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("process {pid} ({})", name.trim())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +116,23 @@ mod tests {
         assert!(matches!(next_to(&path), Err(LockError::Held)), "the second has it still");
         drop(second);
         assert!(next_to(&path).is_ok());
+    }
+
+    #[test]
+    fn the_holder_is_found_among_the_kernels_locks() {
+        let locks = "1: POSIX  ADVISORY  WRITE 700 00:13:40 0 EOF\n2: FLOCK  ADVISORY  WRITE 708 00:13:41 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 709 00:13:42 0 EOF\n3: FLOCK  ADVISORY  WRITE 0 fe:0a:43 0 EOF\n";
+        assert_eq!(holder_in(locks, nix::sys::stat::makedev(0, 0x13), 41), Some(708));
+        assert_eq!(holder_in(locks, nix::sys::stat::makedev(0, 0x13), 40), None, "another kind of lock");
+        assert_eq!(
+            holder_in(locks, nix::sys::stat::makedev(0, 0x13), 42),
+            None,
+            "who waits for it has it not"
+        );
+        assert_eq!(
+            holder_in(locks, nix::sys::stat::makedev(0xfe, 0xa), 43),
+            None,
+            "of another PID namespace"
+        );
     }
 }

@@ -5,10 +5,12 @@
 //! settings   [eal] [buffers] [control] [connections] [steering] [forward] [timeouts]
 //! network    [[port]] [[route]] [[neighbour]], and what they must agree on
 //! services   [[service]] [[service.real]], judged by the model's rules
+//! keep       [connections] keep, and what kind of file system a folder is on
 //! layout     ports and routes as the model has them
 //! problem    what is wrong with the file, and where
 //! ```
 
+pub mod keep;
 mod layout;
 mod network;
 mod problem;
@@ -31,6 +33,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keep::Keep;
 use network::Topology;
 use problem::Problems;
 use section::Section;
@@ -97,7 +100,7 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
     let topology = Topology::read(ports, routes, neighbours, buffers.size, problems);
     let speaks_ipv6 = topology.speaks_ipv6();
     let connections = file.table("connections", "[connections]", problems);
-    let capacity = settings::capacity(connections, speaks_ipv6, problems);
+    let (capacity, keep) = settings::connections(connections, speaks_ipv6, problems);
     let steering = settings::steering(file.table("steering", "[steering]", problems), problems);
     let forward = settings::forward(file.table("forward", "[forward]", problems), problems);
     let timeouts = settings::timeouts(file.table("timeouts", "[timeouts]", problems), problems);
@@ -108,7 +111,7 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
     let mut model = Model::new(timeouts);
     services::read(services, (&topology, &network), problems).finish(&mut model);
     let Topology { eth_ports, routes, neighbours, .. } = topology;
-    Config { eal, buffers, control, eth_ports, routes, neighbours, capacity, steering, forward, model }
+    Config { eal, buffers, control, eth_ports, routes, neighbours, capacity, keep, steering, forward, model }
 }
 
 fn unknown_device(_: usize) -> (Mac, u16, Steering) {
@@ -130,8 +133,10 @@ pub struct Config {
     pub routes: Vec<StaticRoute>,
     /// `[[neighbour]]`, in order.
     pub neighbours: Vec<StaticNeighbour>,
-    /// `[connections]`.
+    /// `[connections] capacity` and `capacity_ipv6`.
     pub capacity: Capacity,
+    /// `[connections] keep`.
+    pub keep: Keep,
     /// `[steering] mode` and `prefer`.
     pub steering: (nic_steering::Mode, nic_steering::Preferred),
     /// `[forward]`.
@@ -226,6 +231,18 @@ pub struct Control {
     pub group: Option<String>,
     /// Where services and reals are kept.
     pub state: Option<PathBuf>,
+}
+
+impl Control {
+    /// A word that tells this `lbd` from others of the machine. It does not change with a restart, so what one leaves
+    /// behind is found by its successor. FNV-1a of the socket's path.
+    pub fn instance(&self) -> String {
+        let bytes = self.socket.as_os_str().as_encoded_bytes();
+        let hash = bytes
+            .iter()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+        format!("natlb-{hash:08x}")
+    }
 }
 
 /// Where the tools of LVS speak to the daemon, in the kernel's protocol.

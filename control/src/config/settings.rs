@@ -1,5 +1,6 @@
 //! `[eal]`, `[buffers]`, `[control]`, `[connections]`, `[steering]`, `[forward]` and `[timeouts]`.
 
+use super::keep::{self, Keep};
 use super::problem::Problems;
 use super::section::{self, At, Section};
 use super::{Buffers, Capacity, Control, Eal, Hugepages, Idle, IpvsSocket};
@@ -176,18 +177,24 @@ const CAPACITIES: RangeInclusive<u32> = 16..=1 << 28;
 /// Connections that a worker has room for, if the file does not say.
 const USUAL_CAPACITY: usize = 1 << 20;
 
-/// Connections per worker. `speaks_ipv6`: some port has an IPv6 address. Without one there are no connections of IPv6,
-/// and no memory is taken for them; with one there are as many as of IPv4, unless the file says otherwise.
-pub(super) fn capacity(section: Option<Section<'_>>, speaks_ipv6: bool, problems: &mut Problems) -> Capacity {
-    let (mut ipv4, mut ipv6) = (None, None);
+/// Connections per worker, and where they are kept. `speaks_ipv6`: some port has an IPv6 address. Without one there are
+/// no connections of IPv6, and no memory is taken for them; with one there are as many as of IPv4, unless the file says
+/// otherwise.
+pub(super) fn connections(
+    section: Option<Section<'_>>,
+    speaks_ipv6: bool,
+    problems: &mut Problems,
+) -> (Capacity, Keep) {
+    let (mut ipv4, mut ipv6, mut kept) = (None, None, Keep::Auto);
     if let Some(mut section) = section {
         ipv4 = section.number("capacity", CAPACITIES, problems);
         ipv6 = section.number("capacity_ipv6", CAPACITIES, problems);
+        kept = keep::keep(&mut section, problems);
         section.finish(problems);
     }
     let ipv4 = ipv4.map_or(USUAL_CAPACITY, |capacity| capacity.value as usize);
     let ipv6 = ipv6.map_or(ipv4, |capacity| capacity.value as usize);
-    Capacity { ipv4, ipv6: if speaks_ipv6 { ipv6 } else { 0 } }
+    (Capacity { ipv4, ipv6: if speaks_ipv6 { ipv6 } else { 0 } }, kept)
 }
 
 pub(super) fn steering(section: Option<Section<'_>>, problems: &mut Problems) -> (Mode, Preferred) {

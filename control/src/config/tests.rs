@@ -142,6 +142,17 @@ fn the_values_given_are_taken() {
 }
 
 #[test]
+fn connections_are_kept_unless_the_file_says_otherwise() {
+    let keep = |text: &str| parse(&format!("{LEAST}[connections]\n{text}\n")).unwrap().keep;
+    assert_eq!(keep(""), Keep::Auto);
+    assert_eq!(keep("keep = \"auto\""), Keep::Auto);
+    assert_eq!(keep("keep = \"off\""), Keep::Off);
+    let folder = "/dev/shm/a folder of natlb's tests that is not there";
+    assert_eq!(keep(&format!("keep = {folder:?}")), Keep::In(PathBuf::from(folder)));
+    assert!(!Path::new(folder).exists(), "nothing is made by reading the file");
+}
+
+#[test]
 fn several_workers_or_all_cores_can_be_named() {
     let workers =
         |text: &str| parse(&format!("{LEAST}[eal]\nmain_lcore = 0\nworkers = {text}\n")).unwrap().eal.workers;
@@ -207,6 +218,25 @@ fn settings_that_are_wrong_are_named_with_their_line() {
             "2: group: there is no group \"no-such-group\"; create it (groupadd), or correct the name".into(),
         ),
         ("[control]\ngroup = \"a\\u0000b\"", "2: group: a NUL is not allowed".into()),
+        ("[connections]\nkeep = true", "2: keep: expected a string, found a truth value".into()),
+        (
+            "[connections]\nkeep = \"no\"",
+            "2: keep: expected \"auto\", \"off\" or the full path of a folder, found \"no\"".into(),
+        ),
+        (
+            "[connections]\nkeep = \"/proc/kept\"",
+            "2: keep: /proc/kept is not in memory (proc): tables would be written to a disk as packets come; name a \
+             folder on a tmpfs, as /dev/shm/natlb, or on a hugetlbfs"
+                .into(),
+        ),
+        (
+            "[connections]\nkeep = \"/proc/self\"",
+            "2: keep: /proc/self is a symbolic link; name the folder that it leads to".into(),
+        ),
+        (
+            "[connections]\nkeep = \"/proc/version\"",
+            "2: keep: /proc/version is not a folder".into(),
+        ),
         ("[connections]\ncapacity = 0", "2: capacity: expected a number from 16 to 268435456, found 0".into()),
         (
             "[steering]\nmode = \"hardware\"",
