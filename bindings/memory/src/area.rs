@@ -168,7 +168,7 @@ impl Area {
 
     fn part(&self, offset: usize, bytes: usize, alignment: usize) -> Option<Range<usize>> {
         let end = offset.checked_add(bytes)?;
-        (end <= self.length && offset % alignment == 0 && alignment <= PAGE).then_some(offset..end)
+        (end <= self.length && offset.is_multiple_of(alignment) && alignment <= PAGE).then_some(offset..end)
     }
 
     fn advise(&self) {
@@ -247,6 +247,16 @@ pub struct Words {
 unsafe impl Send for Words {}
 // SAFETY: as above.
 unsafe impl Sync for Words {}
+
+impl Words {
+    /// Takes all of their memory now: a page that is missing when a word is first written is the end of the process.
+    ///
+    /// # Errors
+    /// If there is not so much.
+    pub fn populate(&self) -> Result<(), Error> {
+        self.area.take_at(self.first.as_ptr().cast(), self.count * size_of::<u64>())
+    }
+}
 
 impl Deref for Words {
     type Target = [AtomicU64];

@@ -62,7 +62,9 @@ fn the_unit_starts_it_again_whatever_ended_it() {
     let unit = page("scripts/nic/lbd.service");
     // Death by SIGHUP is a clean end for systemd, and it gives up after five starts in ten seconds by default. Nothing
     // is forwarded until it starts.
-    for line in ["Restart=always", "RestartSec=100ms", "StartLimitIntervalSec=0", "RestartPreventExitStatus=2"] {
+    for line in
+        ["Restart=always", "RestartSec=100ms", "StartLimitIntervalSec=0", "RestartPreventExitStatus=2"]
+    {
         assert!(unit.lines().any(|other| other == line), "lbd.service lacks {line}");
     }
 }

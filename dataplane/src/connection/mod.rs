@@ -9,11 +9,13 @@
 //! family what differs between address families
 //! row    connections on their way out of a table, or into one
 //! v6     IPv6 in a table
+//! kept   tables in files, which outlive the process
 //! ```
 
 mod clock;
 pub(crate) mod digest;
 pub mod family;
+pub mod kept;
 mod row;
 pub mod sctp;
 mod state;

@@ -9,6 +9,7 @@ use super::shares::Shares;
 use super::sweep::SweptUntil;
 use super::tables::{Tabled, Tables};
 use crate::connection::family::Family;
+use crate::connection::kept::Home as Kept;
 use crate::connection::table::{
     ClientKey, Entry, Hash, HashKey, Home, New, NoRoom, Slot, Vacancy, recount_state,
 };
@@ -46,6 +47,8 @@ const TEMPLATES_PART: usize = 2;
 /// The connections of a worker, and what it needs to open one.
 pub(super) struct Flows {
     pub(super) tables: Tables,
+    /// Files that the tables are in, if they are to outlive the process.
+    pub(super) home: Option<Kept>,
     /// Where this worker stands in each service's list of reals.
     pub(super) positions: Positions,
     /// Which reals take new connections.
@@ -111,19 +114,16 @@ impl Found {
 }
 
 impl Flows {
-    /// No connections yet, and room for `capacity`.
-    ///
-    /// # Errors
-    /// If there is no memory for the tables.
+    /// In tables without connections.
     pub(super) fn new(
-        capacity: usize,
+        tables: Tables,
         hash_key: HashKey,
-        huge: memory::Huge,
         (reals, elsewhere): (Arc<Reals>, Arc<Elsewhere>),
         counters: Arc<WorkerCounters>,
-    ) -> Result<Self, memory::Error> {
-        Ok(Self {
-            tables: Tables::new(capacity, hash_key, huge)?,
+    ) -> Self {
+        Self {
+            tables,
+            home: None,
             positions: Positions::default(),
             reals,
             elsewhere,
@@ -136,7 +136,7 @@ impl Flows {
             hash_key,
             swept_until: SweptUntil::default(),
             counters,
-        })
+        }
     }
 
     /// Changes over from one configuration to another. `worker` is this worker's number: positions that begin at the

@@ -70,6 +70,7 @@ pub use fast::dispatch::MISSES_PAGE_TABLES;
 pub use held::MOST_HELD;
 pub use sweep::{SWEEP_BUSY, SWEEP_IDLE};
 
+use crate::connection::kept::Home;
 use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
 use crate::exchange::orders::{Order, Return, WorkerEnd};
@@ -88,6 +89,7 @@ use rest::Resting;
 use rtrb::{Consumer, Producer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tables::Tables;
 use turn::Before;
 
 /// Tables up to this number of buckets (512 KiB) fit the core's own cache: bursts are resolved at once, without
@@ -133,6 +135,22 @@ impl<Io: FrameIo> Worker<Io> {
         hash_key: HashKey,
         huge: memory::Huge,
     ) -> Result<Self, memory::Error> {
+        Ok(Self::with_tables(io, end, Tables::new(capacity, hash_key, huge)?, hash_key))
+    }
+
+    /// A worker whose tables are in files, with room for as many connections of each family as these have.
+    ///
+    /// # Errors
+    /// If there is no memory for what is beside them.
+    pub fn kept(io: Io, end: WorkerEnd, mut home: Home) -> Result<Self, memory::Error> {
+        let tables = Tables::kept(&mut home)?;
+        let hash_key = home.hash_key();
+        let mut worker = Self::with_tables(io, end, tables, hash_key);
+        worker.flows.home = Some(home);
+        Ok(worker)
+    }
+
+    fn with_tables(io: Io, end: WorkerEnd, tables: Tables, hash_key: HashKey) -> Self {
         let WorkerEnd {
             orders,
             returns,
@@ -144,9 +162,9 @@ impl<Io: FrameIo> Worker<Io> {
             stop,
             pace,
         } = end;
-        Ok(Self {
+        Self {
             snapshot: Arc::new(Snapshot::empty()),
-            flows: Flows::new(capacity, hash_key, huge, (reals, elsewhere), Arc::clone(&counters))?,
+            flows: Flows::new(tables, hash_key, (reals, elsewhere), Arc::clone(&counters)),
             reach: Reach::new(next_hops, neighbour_events),
             egress: Egress::new(io, hash_key, Arc::clone(&counters)),
             held: Held::new(hash_key, Arc::clone(&counters)),
@@ -161,7 +179,7 @@ impl<Io: FrameIo> Worker<Io> {
             orders,
             returns,
             before: Before::default(),
-        })
+        }
     }
 
     /// Has it have room for `capacity` connections of IPv6, besides those of IPv4.

@@ -1,7 +1,8 @@
 //! The connection tables of a worker: one for each address family.
 
 use crate::connection::family::Family;
-use crate::connection::table::{HashKey, Table};
+use crate::connection::kept::Home as Kept;
+use crate::connection::table::{HashKey, Table, TableMemory};
 use crate::counters::WorkerCounters;
 use crate::names::family::{IpVersion, V4, V6};
 
@@ -19,6 +20,20 @@ impl Tables {
     /// If there is no memory.
     pub(super) fn new(capacity: usize, hash_key: HashKey, huge: memory::Huge) -> Result<Self, memory::Error> {
         Ok(Self { v4: Table::new(capacity, hash_key, huge)?, v6: Table::new(0, hash_key, huge)? })
+    }
+
+    /// No connections yet, in files, and room for as many as these have.
+    ///
+    /// # Errors
+    /// If there is no memory for what is beside them.
+    ///
+    /// # Panics
+    /// If other tables have been made in them.
+    pub(super) fn kept(home: &mut Kept) -> Result<Self, memory::Error> {
+        let (shape, hash_key) = (home.shape(), home.hash_key());
+        let v4 = home.take_v4().expect("one worker is made in it");
+        let v6 = home.take_v6().unwrap_or(TableMemory::Own(memory::Huge::Never));
+        Ok(Self { v4: Table::new(shape.v4, hash_key, v4)?, v6: Table::new(shape.v6, hash_key, v6)? })
     }
 
     /// Has it have room for `capacity` connections of IPv6. There must be none yet.

@@ -98,6 +98,9 @@ fn what_is_not_taken_yet_is_taken_by_populating_it() {
     slice[5] = 5;
     assert!(area.has_memory(8 << 20..9 << 20) && !area.has_memory(8 << 20..(9 << 20) + 1));
     assert!(!area.has_memory((8 << 20) - 1..9 << 20));
+    area.words(PAGE, 1).unwrap().populate().unwrap();
+    assert!(area.has_memory(PAGE..2 * PAGE) && !area.has_memory(0..PAGE) && !area.has_memory(PAGE..3 * PAGE));
+    area.words(0, 0).unwrap().populate().unwrap();
 }
 
 #[test]

@@ -47,6 +47,14 @@ impl<F: Family> Table<F> {
         self.extent.position(hash)
     }
 
+    /// Brings the home of a copy close, some copies before it is [put in](Self::import).
+    #[inline]
+    pub fn prefetch_for(&self, copied: &Copied) {
+        if let Some(key) = F::key(copied.client, copied.protocol) {
+            self.prefetch(self.home_of(key));
+        }
+    }
+
     /// Makes an entry of a copy, with the time that it has left, at most the timeout of its state here. `collides` says
     /// of the client endpoint's other connections, by real and port asked for, whether their replies could be its own.
     ///

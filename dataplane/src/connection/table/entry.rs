@@ -91,7 +91,9 @@ impl Bucket {
     pub(super) fn take<F: Family>(&mut self, way: usize, rest: F::Rest) -> Entry<F> {
         let way = way % WAYS;
         let entry = Entry { key: self.keys[way], value: self.values[way], rest };
+        // The key first, by which it is there.
         self.keys[way] = entry.key & SPILL_MASK;
+        memory::in_order();
         self.values[way] = 0;
         entry
     }

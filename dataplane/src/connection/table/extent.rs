@@ -182,6 +182,22 @@ impl Extent {
         }
     }
 
+    /// Uses as many buckets as `live` connections need from now on, if there are none yet. It does not become smaller
+    /// before it [may](Self::may_shrink), or was crowded.
+    pub(super) const fn expect(&mut self, live: usize) {
+        self.front = 0;
+        self.is_short = false;
+        while self.is_crowded(live) {
+            self.buckets *= 2;
+        }
+        self.shrinks_below = 0;
+    }
+
+    /// It may become smaller again.
+    pub(super) const fn may_shrink(&mut self) {
+        self.shrinks_below = usize::MAX;
+    }
+
     /// An entry has found no room beside these `live` connections: grows as soon as may be, and stays so
     /// until half of them are gone.
     pub(super) const fn run_short(&mut self, live: usize) {
@@ -203,7 +219,7 @@ impl Extent {
 
 /// Maps a hash to a bucket by multiplication, so that any number of buckets will do: by its upper bits.
 #[inline(always)]
-fn reduce(Hash(bits): Hash, buckets: usize) -> usize {
+pub(in crate::connection) fn reduce(Hash(bits): Hash, buckets: usize) -> usize {
     ((u128::from(bits) * buckets as u128) >> 64) as usize
 }
 

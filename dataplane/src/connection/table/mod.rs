@@ -6,6 +6,7 @@
 //! belongs to is told by the real's [`Rewrite`](crate::translation::Rewrite) record, which has to match its far end.
 //!
 //! ```text
+//! place  where its memory comes from
 //! entry  the layout of an entry and of a bucket
 //! extent how many of its buckets a table uses
 //! resize moving entries when it comes to use more or fewer
@@ -29,6 +30,7 @@ mod carry;
 mod entry;
 mod extent;
 mod gauges;
+mod place;
 mod ports;
 mod resize;
 mod room;
@@ -39,6 +41,8 @@ mod words;
 pub(in crate::connection) use entry::WAYS;
 pub use entry::{Bucket, ClientKey, Entry, New, Slot};
 pub(crate) use gauges::recount_state;
+pub use place::TableMemory;
+pub(in crate::connection) use place::{JOURNAL, NOTES, Note, Notes, PORTS_KEPT, PORTS_LOST, Parts};
 pub use room::{NoRoom, Standing, Vacancy};
 pub use spill::MOST_OF_ENDPOINT;
 pub use words::Words;
@@ -50,7 +54,9 @@ use crate::names::ids::NextHopId;
 use crate::names::time::Tick;
 use entry::{ENTRY_MASK, HOP_MASK, HOP_SHIFT, KEY_MASK, SPILL_MASK};
 use extent::Extent;
+pub(in crate::connection) use extent::reduce as bucket_of;
 use memory::{HugeSlice, equal_under_mask, equal_upper_halves};
+use place::{Journal, Made};
 use ports::Ports;
 use spill::Further;
 
@@ -108,10 +114,28 @@ pub struct HashKey {
     pub multiplier: u64,
 }
 
+impl HashKey {
+    /// As a table uses it.
+    pub(in crate::connection) const fn made_odd(self) -> Self {
+        Self { multiplier: self.multiplier | 1, ..self }
+    }
+
+    /// A multiply-and-fold with a secret mask and multiplier, so that nobody can tell which clients
+    /// share a bucket, and a second multiplication, since the first alone leaves clients at equal
+    /// distances at equal distances, which fill some buckets and leave others empty.
+    #[inline(always)]
+    pub(in crate::connection) fn hash<F: Family>(self, key: ClientKey<F>) -> Hash {
+        let folded = multiply_and_fold(F::hashed(key, self) ^ self.mask, self.multiplier);
+        Hash(multiply_and_fold(folded, 0xd6e8_feb8_6659_fd93))
+    }
+}
+
 /// See the module's text.
 pub struct Table<F: Family = V4> {
     buckets: HugeSlice<F::Line>,
     ports: Ports,
+    journal: Journal<F>,
+    notes: Notes,
     /// Whether there has ever been a connection of SCTP's.
     has_sctp: bool,
     hash_key: HashKey,
@@ -132,15 +156,24 @@ impl<F: Family> Table<F> {
     ///
     /// # Errors
     /// If there is not that much memory.
-    pub fn new(capacity: usize, hash_key: HashKey, huge: memory::Huge) -> Result<Self, memory::Error> {
+    ///
+    /// # Panics
+    /// If the memory is that of a [`Home`](crate::connection::kept::Home) for another capacity.
+    pub fn new(
+        capacity: usize,
+        hash_key: HashKey,
+        memory: impl Into<TableMemory<F>>,
+    ) -> Result<Self, memory::Error> {
         let extent = Extent::new(capacity, F::BUCKETS_PER_16_CONNECTIONS);
-        let mut buckets = HugeSlice::zeroed(extent.most(), huge)?;
-        buckets.populate()?;
+        let Made { buckets, ports, journal, notes } = memory.into().make(extent.most())?;
+        notes.set_extent(&extent);
         Ok(Self {
             buckets,
-            ports: Ports::new(extent.most())?,
+            ports,
+            journal,
+            notes,
             has_sctp: false,
-            hash_key: HashKey { multiplier: hash_key.multiplier | 1, ..hash_key },
+            hash_key: hash_key.made_odd(),
             capacity,
             nearly_full: capacity - capacity / 8,
             live: 0,
@@ -195,14 +228,10 @@ impl<F: Family> Table<F> {
         self.buckets.backing()
     }
 
-    /// A multiply-and-fold with a secret mask and multiplier, so that nobody can tell which clients
-    /// share a bucket, and a second multiplication, since the first alone leaves clients at equal
-    /// distances at equal distances, which fill some buckets and leave others empty.
+    /// What its bucket follows from, as nobody knows who does not know the secret.
     #[inline(always)]
     pub fn hash(&self, key: ClientKey<F>) -> Hash {
-        let folded =
-            multiply_and_fold(F::hashed(key, self.hash_key) ^ self.hash_key.mask, self.hash_key.multiplier);
-        Hash(multiply_and_fold(folded, 0xd6e8_feb8_6659_fd93))
+        self.hash_key.hash(key)
     }
 
     #[inline(always)]

@@ -3,13 +3,17 @@
 //! nothing looks at it before the first one.
 
 use super::entry::WAYS;
+use super::place::{Note, PORTS_KEPT, PORTS_LOST};
 use super::{Entry, Slot, Table};
 use crate::connection::family::Family;
 use memory::{Huge, HugeSlice};
+use std::ops::Range;
 
 /// By bucket and way. That of an entry whose service is on one port says nothing.
 pub(super) struct Ports {
     ports: HugeSlice<[u16; WAYS]>,
+    /// Of ports in a file: what takes their place if there is no memory for them there.
+    instead: Option<HugeSlice<[u16; WAYS]>>,
     /// Whether some connection has ever had one.
     in_use: bool,
 }
@@ -20,7 +24,24 @@ impl Ports {
     /// # Errors
     /// If there is not that much memory.
     pub(super) fn new(buckets: usize) -> Result<Self, memory::Error> {
-        Ok(Self { ports: HugeSlice::zeroed(buckets, Huge::Never)?, in_use: false })
+        Ok(Self { ports: HugeSlice::zeroed(buckets, Huge::Never)?, instead: None, in_use: false })
+    }
+
+    /// In a file, whose memory is not taken yet; or else in these, for as many buckets.
+    pub(super) fn kept(ports: HugeSlice<[u16; WAYS]>, others: Self) -> Self {
+        Self { ports, instead: Some(others.ports), in_use: false }
+    }
+
+    /// The first connection has one. Takes the memory in a file at once: a page that is missing later would be the end
+    /// of the process. Returns what a reader is to know.
+    fn begin(&mut self) -> u64 {
+        self.in_use = true;
+        let Some(others) = self.instead.take() else { return PORTS_LOST };
+        if self.ports.populate().is_ok() {
+            return PORTS_KEPT;
+        }
+        self.ports = others;
+        PORTS_LOST
     }
 
     /// Whether some connection has ever had one.
@@ -32,6 +53,11 @@ impl Ports {
     #[inline(always)]
     pub(super) fn of(&self, bucket: usize) -> [u16; WAYS] {
         if self.in_use { self.ports[bucket] } else { [0; WAYS] }
+    }
+
+    /// Those of some buckets, once any is in use.
+    pub(super) fn of_all(&self, buckets: Range<usize>) -> &[[u16; WAYS]] {
+        &self.ports[buckets]
     }
 
     /// The entry that comes to lie here has this one.
@@ -52,15 +78,17 @@ impl<F: Family> Table<F> {
     /// The entry in a slot is of a connection whose client asked for this port.
     #[cold]
     pub(super) fn note_port(&mut self, slot: Slot, port: u16) {
-        self.ports.in_use = true;
+        if !self.ports.in_use {
+            self.notes.set(Note::Ports, self.ports.begin());
+        }
         self.ports.set(slot, port);
     }
 
     /// An entry that is moved, with its port, comes to lie here.
     #[inline(always)]
     pub(super) fn put_at(&mut self, slot: Slot, entry: Entry<F>, port: u16) {
-        self.write(slot, entry);
         self.ports.set(slot, port);
+        self.write(slot, entry);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::entry::{AWAY, KEY_MASK, WAYS};
 use super::extent::Step;
+use super::place::Note;
 use super::{Entry, Hash, REGION, Slot, Table};
 use crate::connection::family::{Family, Line};
 use crate::counters::WorkerCounters;
@@ -47,6 +48,21 @@ impl<F: Family> Table<F> {
         self.sweep_position = self.extent.at_or_after(self.sweep_position);
     }
 
+    /// So many connections are about to come: it has the buckets for them at once, if it has no connection yet; else
+    /// nothing is done. Until [`expect_no_more`](Self::expect_no_more) it keeps them.
+    pub fn expect(&mut self, connections: usize) {
+        if self.live == 0 {
+            self.extent.expect(connections.min(self.capacity));
+            self.notes.set_extent(&self.extent);
+            self.sweep_position = self.extent.at_or_after(self.sweep_position);
+        }
+    }
+
+    /// Those that were [expected](Self::expect) have come, or never will.
+    pub fn expect_no_more(&mut self) {
+        self.extent.may_shrink();
+    }
+
     /// Moves the entries of one region of the smaller layout to two of the larger, where each finds room; or those of
     /// two to one, if they all have room there. Compiled twice: where there are `PORTS` to be moved along, each entry
     /// takes 17 instructions more.
@@ -54,34 +70,41 @@ impl<F: Family> Table<F> {
         let smaller = step.smaller..step.smaller + REGION;
         let larger = 2 * step.smaller..2 * (step.smaller + REGION);
         let (from, to) = if step.grows { (smaller, larger) } else { (larger, smaller) };
-        let mut kept = ArrayVec::<F::Line, { 2 * REGION }>::new();
-        kept.try_extend_from_slice(&self.buckets[from.clone()]).expect("one region, or two");
+        let leaving = &self.buckets[from.clone()];
         if !step.grows
-            && kept.iter().map(|bucket| bucket.taken().count_ones() as usize).sum::<usize>() > REGION * WAYS
+            && leaving.iter().map(|bucket| bucket.taken().count_ones() as usize).sum::<usize>()
+                > REGION * WAYS
         {
             self.extent.give_up_shrinking(self.live);
             return;
         }
-        let ports: ArrayVec<_, { 2 * REGION }> =
-            from.clone().filter(|_| PORTS).map(|bucket| self.ports.of(bucket)).collect();
+        let lines = from.len();
+        self.journal.lines[..lines].copy_from_slice(leaving);
+        if PORTS {
+            self.journal.ports[..lines].copy_from_slice(self.ports.of_all(from.clone()));
+        }
+        self.notes.set(Note::Journal, lines as u64);
         // Nearly always there is none in the whole table.
         let has_further = self.further_entries > 0;
         let further = if has_further { self.further_in(from.clone()) } else { ArrayVec::new() };
         // Now all of where they go to is empty: it is in the hole, or, the first region's, has just been cleared.
         self.buckets[from].fill(F::Line::zeroed());
         self.extent.take(step);
+        self.notes.set_extent(&self.extent);
         if has_further {
             to.for_each(|home| self.note_further(home));
         }
         let mut moved = 0;
-        for (index, line) in kept.iter().enumerate() {
+        for index in 0..lines {
+            let line = self.journal.lines[index];
+            let ports = if PORTS { self.journal.ports[index] } else { [0; WAYS] };
             let mut taken = line.taken();
             moved += u64::from(taken.count_ones());
             while taken != 0 {
                 let way = taken.trailing_zeros() as usize % WAYS;
                 taken &= taken - 1;
                 let entry = line.entry(way, line.rest(way));
-                let port = if PORTS { ports[index][way] } else { 0 };
+                let port = ports[way];
                 if further.is_empty() || further.iter().all(|further| !further.is(entry, port)) {
                     self.put::<PORTS>(entry, port);
                 }
@@ -91,6 +114,8 @@ impl<F: Family> Table<F> {
         for entry in further {
             self.put_further(entry, counters);
         }
+        // Now all lie elsewhere.
+        self.notes.set(Note::Journal, 0);
         counters.entries_moved.add(moved);
     }
 

@@ -192,10 +192,10 @@ impl<F: Family> Table<F> {
 
     #[inline(always)]
     fn fill(&mut self, slot: Slot, away: bool, new: New<F>, tick: Tick, counters: &WorkerCounters) {
-        self.write(slot, new.entry(away, tick));
         if new.port != 0 {
             self.note_port(slot, new.port);
         }
+        self.write(slot, new.entry(away, tick));
         self.live += 1;
         counters.connections_created.add(1);
         count_new(counters, new.real, new.state);
@@ -261,18 +261,22 @@ impl<F: Family> Table<F> {
         self.count_spill(hash, 0, to.bucket as usize);
         let away = if to.bucket as usize == home { 0 } else { AWAY };
         let port = self.port(from);
-        self.write(from, Entry { key: 0, value: 0, rest: F::Rest::default() });
+        // In its new place before it leaves the old one.
         self.put_at(to, Entry { value: entry.value & !AWAY | away, ..entry }, port);
+        memory::in_order();
+        self.buckets[from.bucket as usize].take::<F>(usize::from(from.way), entry.rest);
         Some(from)
     }
 
+    /// An entry comes to lie in a free slot: its key last, by which it is there.
     #[inline(always)]
     pub(super) fn write(&mut self, slot: Slot, entry: Entry<F>) {
         let line = &mut self.buckets[slot.bucket as usize];
         let way = usize::from(slot.way) % WAYS;
-        line.keys[way] = line.keys[way] & SPILL_MASK | entry.key;
         line.values[way] = entry.value;
         line.set_rest(way, entry.rest);
+        memory::in_order();
+        line.keys[way] = line.keys[way] & SPILL_MASK | entry.key;
     }
 
     /// The table holds its capacity: looks for an entry that may give way, in a bounded stretch of

@@ -103,6 +103,7 @@ impl<F: Family> Table<F> {
             }
             let entry: Entry<F> = Entry { key: words[key], value, rest: F::Rest::default() };
             words[key] &= SPILL_MASK;
+            memory::in_order();
             words[key + WAYS] = 0;
             uncount_at::<F, SCTP>(records, counters, entry);
         }

@@ -11,6 +11,7 @@ use crate::names::ids::{EthPortId, NeighbourKey};
 use crate::names::mac::Mac;
 use crate::names::side::Side;
 use crate::snapshot::{Description, EthPort, Interface, IpOptions, Steering, Unmatched};
+use crate::worker::tables::Tables;
 use etherparse::PacketBuilder;
 use std::sync::Arc;
 
@@ -55,10 +56,10 @@ impl Parts {
         let reals = Arc::new(Reals::default());
         let (worker, control) = channel(Arc::new(NextHops::new([OURS])), Arc::clone(&reals));
         let (key, counters) = (HashKey { mask: 1, multiplier: 3 }, worker.counters);
-        let never = memory::Huge::Never;
+        let tables = Tables::new(64, key, memory::Huge::Never).unwrap();
         Self {
             snapshot,
-            flows: Flows::new(64, key, never, (reals, Arc::default()), Arc::clone(&counters)).unwrap(),
+            flows: Flows::new(tables, key, (reals, Arc::default()), Arc::clone(&counters)),
             reach: Reach::new(worker.next_hops, worker.neighbour_events),
             held: Held::new(key, Arc::clone(&counters)),
             limits: Limits::new(),
