@@ -8,6 +8,7 @@ use crate::nic_steering::Steering;
 use crate::placement::{QueuePlan, hand_over_buffers, numa_node};
 use crate::rings::{self, PortShape, Sizes, TooFew, Wanted};
 use crate::starting::Starting;
+use control::config::keep::Keep;
 use control::config::{self, Config, Hugepages};
 use control::devices::{DeviceStatus, Devices};
 use control::host_interface::{Footing, HostInterface};
@@ -37,6 +38,7 @@ pub(crate) fn start_eal(config: &Config, starting: &Starting) -> Result<Eal, Fai
         extra_arguments: eal.args.clone(),
         log_level,
         file_prefix: config.control.instance(),
+        keeps_pages: config.keep != Keep::Off,
         ..EalOptions::default()
     };
     starting.step(format!("starting DPDK, which looks for {}", options.devices.join(" and ")));
