@@ -76,6 +76,8 @@ counters! {
             "Of these, connections of IPv6.",
         connections_created as "created": counter
             "Connections made.",
+        connections_inherited as "inherited": counter
+            "Connections taken over from an earlier process, which are not counted as made.",
         connections_expired as "expired": counter
             "Connections that timed out.",
         connections_evicted as "evicted": counter
@@ -84,6 +86,8 @@ counters! {
             "Persistence templates.",
         templates_made: counter
             "Persistence templates made.",
+        templates_inherited: counter
+            "Persistence templates taken over from an earlier process.",
         templates_expired: counter
             "Persistence templates that ran out.",
         templates_evicted: counter

@@ -44,6 +44,16 @@ pub(super) fn count_new(counters: &WorkerCounters, real: RealId, state: State) {
     counters.note_begun(of_real, real);
 }
 
+/// Counts a connection of an earlier process, which is not a new one.
+#[inline(always)]
+pub(super) fn count_inherited(counters: &WorkerCounters, real: RealId, state: State) {
+    let of_real = counters.real(real);
+    of_real.total.add(1);
+    of_real.states.add(GAUGES[state as usize]);
+    counters.connections_inherited.add(1);
+    counters.note_begun(of_real, real);
+}
+
 /// Takes a connection off the counts.
 #[inline(always)]
 pub(super) fn uncount<F: Family>(counters: &WorkerCounters, entry: Entry<F>) {

@@ -14,6 +14,8 @@
 //! spill  entries that lie away from home, and where to look for them
 //! sweep  taking dead entries out
 //! carry  copying live entries out, and putting copies in
+//! clear  forgetting all
+//! inherit  making entries for connections of an earlier process
 //! words  entries in the loop over a burst
 //! ports  the ports that clients asked for, where a service is on several
 //! gauges how many connections each real has
@@ -27,9 +29,11 @@
 //! to be overwritten, and taken out by the [`sweep`](Table::sweep).
 
 mod carry;
+mod clear;
 mod entry;
 mod extent;
 mod gauges;
+mod inherit;
 mod place;
 mod ports;
 mod resize;

@@ -27,7 +27,7 @@ pub enum NoRoom {
 
 /// A free slot in a key's home bucket.
 #[derive(Clone, Copy, Debug)]
-pub struct Vacancy(Slot);
+pub struct Vacancy(pub(super) Slot);
 
 /// How soon an entry gives way to a new connection when there is no other room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +105,20 @@ impl<F: Family> Table<F> {
         clock: Clock<'_>,
         counters: &WorkerCounters,
     ) -> Result<Slot, NoRoom> {
+        let (slot, away) = self.place(standing, hash, new, clock, counters)?;
+        self.fill(slot, away, new, clock.tick, counters);
+        Ok(slot)
+    }
+
+    /// The slot for a new entry, free by now, and whether it is away from home.
+    pub(super) fn place(
+        &mut self,
+        standing: impl Fn(RealId) -> Standing,
+        hash: Hash,
+        new: New<F>,
+        clock: Clock<'_>,
+        counters: &WorkerCounters,
+    ) -> Result<(Slot, bool), NoRoom> {
         self.has_sctp |= new.state.protocol() == Protocol::Sctp;
         let places = self.places(hash);
         if self.free_slot(&places[..1]).is_none() {
@@ -120,8 +134,7 @@ impl<F: Family> Table<F> {
         }
         self.count_spill(hash, choice, slot.bucket as usize);
         let away = slot.bucket as usize != places[0];
-        self.fill(slot, away, new, clock.tick, counters);
-        Ok(slot)
+        Ok((slot, away))
     }
 
     /// Takes out what is dead in a key's home bucket, where it may keep the key from its place.
