@@ -73,6 +73,7 @@ drop_reasons! {
     NextHopQueueFull "next_hop_queue_full" "too many packets wait for next hops"
     HandOverFull "hand_over_full" "the ring to the worker that owns the packet is full"
     PersistenceChanged "persistence_changed" "opens a connection of a persistent service whose reals or settings changed while the worker with the client's template was asked"
+    Inheriting "inheriting" "of no connection that is known yet, while connections and templates of an earlier process are still taken over: no answer, so that it is sent again"
     NoBuffer "no_buffer" "the mempool is used up"
     TransmitFull "transmit_full" "the device did not take the frame in time"
 }

@@ -2,11 +2,12 @@
 //!
 //! The connection table knows nothing of this, and its packets cost nothing for it: whether a connection lives, and has
 //! been proven, is looked up in the table. Those that have not been proven are looked at in each turn, some at a time,
-//! all others in slices ([`Sweep`]). What the owner of the template could not be told is told the next time.
+//! all others in slices ([`Sweep`]). What the owner of the template could not be told is told the next time. Likewise
+//! is asked, until it is answered, which template a connection from an earlier process has.
 
 use super::hash::{Hasher, room};
 use super::sweep::Sweep;
-use super::{Happened, Note, TemplateId};
+use super::{Happened, Note, TemplateId, Unattached};
 use crate::connection::State;
 use crate::connection::table::HashKey;
 use crate::names::ids::{Protocol, RealId};
@@ -56,9 +57,21 @@ pub trait Lives {
     fn state(&self, made: &Made) -> Option<State>;
 }
 
+/// What has become of a note for another worker, or for this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// There is no room for it now.
+    Full,
+    /// It is on its way, or has been taken note of.
+    Taken,
+    /// It was for this worker, and asked for this template.
+    Found(Option<TemplateId>),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Record {
     made: Made,
+    /// Says nothing as long as it is [`Unattached`](Told::Unattached).
     template: TemplateId,
     /// The worker that has the template.
     owner: u8,
@@ -71,6 +84,8 @@ struct Record {
 /// What the owner of the template knows already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Told {
+    /// Which template it is has yet to be found.
+    Unattached,
     Nothing,
     Made,
     Proven,
@@ -133,6 +148,34 @@ impl Controlled {
     /// A connection has been made, for which `owner` gave this template. False: there is no room, and the template is
     /// told nothing of it.
     pub fn insert(&mut self, made: Made, template: TemplateId, owner: usize) -> bool {
+        let Some(at) = self.place(made, template, owner, Told::Nothing) else { return false };
+        self.list(at);
+        true
+    }
+
+    /// A connection has come from an earlier process, whose client's template, if there is one, is this worker's.
+    /// False: there is no room.
+    pub fn inherit(&mut self, made: Made, owner: usize) -> bool {
+        self.place(made, TemplateId::default(), owner, Told::Unattached).is_some()
+    }
+
+    /// The template of a connection from an earlier process has been found, or there is none.
+    pub fn attach(&mut self, of: Unattached, template: Option<TemplateId>) {
+        let Some(record) = self.records.get_mut(of.at as usize) else { return };
+        let is_it = (record.made.client, record.made.real) == (of.client, of.real);
+        if !is_it || record.standing != Standing::InTable || record.told != Told::Unattached {
+            return; // it is over, or has been told before
+        }
+        match template {
+            Some(template) => {
+                (record.template, record.told) = (template, Told::Nothing);
+                self.list(of.at);
+            }
+            None => self.free(of.at),
+        }
+    }
+
+    fn place(&mut self, made: Made, template: TemplateId, owner: usize, told: Told) -> Option<u32> {
         if let Some(before) = self.find(&made) {
             self.take_off_index(before);
             self.records[before as usize].standing = Standing::Replaced;
@@ -140,27 +183,33 @@ impl Controlled {
         let at = match self.free.pop() {
             Some(at) => at,
             None if self.records.len() < self.most => self.records.len() as u32,
-            None => return false,
+            None => return None,
         };
         let listed = self.records.get(at as usize).is_some_and(|record| record.listed);
-        let record = Record {
-            made,
-            template,
-            owner: owner as u8,
-            told: Told::Nothing,
-            standing: Standing::InTable,
-            listed: true,
-        };
+        let standing = Standing::InTable;
+        let record = Record { made, template, owner: owner as u8, told, standing, listed };
         match self.records.get_mut(at as usize) {
             Some(place) => *place = record,
             None => self.records.push(record),
         }
-        if !listed {
-            self.unproven.push_back(at);
-        }
         let Self { index, records, key, .. } = self;
         index.insert_unique(made.hash(*key), at, |at| records[*at as usize].made.hash(*key));
-        true
+        Some(at)
+    }
+
+    /// Has it be among those that have not been proven.
+    fn list(&mut self, at: u32) {
+        let record = &mut self.records[at as usize];
+        if !std::mem::replace(&mut record.listed, true) {
+            self.unproven.push_back(at);
+        }
+    }
+
+    /// Nothing is left to be told of it.
+    fn free(&mut self, at: u32) {
+        self.take_off_index(at);
+        self.records[at as usize].standing = Standing::Vacant;
+        self.free.push(at);
     }
 
     fn take_off_index(&mut self, at: u32) {
@@ -172,13 +221,13 @@ impl Controlled {
         }
     }
 
-    /// Looks at some connections, and tells what has become of them. `tell` says whether a worker could be told.
+    /// Looks at some connections, and tells what has become of them. `tell` says what a worker has heard of it.
     pub fn tend(
         &mut self,
         lives: &impl Lives,
         now: Now,
         idle: bool,
-        mut tell: impl FnMut(usize, Note) -> bool,
+        mut tell: impl FnMut(usize, Note) -> Heard,
     ) {
         for _ in 0..self.unproven.len().min(UNPROVEN_IN_A_TURN) {
             let Some(at) = self.unproven.pop_front() else { break };
@@ -204,14 +253,24 @@ impl Controlled {
     }
 
     /// Tells what the owner of the template does not know, in order.
-    fn look_at(&mut self, at: u32, lives: &impl Lives, tell: &mut impl FnMut(usize, Note) -> bool) {
+    fn look_at(&mut self, at: u32, lives: &impl Lives, tell: &mut impl FnMut(usize, Note) -> Heard) {
         let Record { made, template, owner, told, standing, .. } = self.records[at as usize];
         let state = match standing {
             Standing::Vacant => return,
             Standing::InTable => lives.state(&made),
             Standing::Replaced => None,
         };
-        let mut tell = |what| tell(usize::from(owner), Note { template, what });
+        let mut tell = |note| tell(usize::from(owner), note);
+        if told == Told::Unattached {
+            let of = Unattached { client: made.client, real: made.real, at };
+            if state.is_none() {
+                self.free(at);
+            } else if let Heard::Found(template) = tell(Note::Whose(of)) {
+                self.attach(of, template);
+            }
+            return;
+        }
+        let mut tell = |what| tell(Note::Happened { template, what }) != Heard::Full;
         if told == Told::Nothing {
             if !tell(Happened::Made) {
                 return;
@@ -225,9 +284,7 @@ impl Controlled {
             self.records[at as usize].told = Told::Proven;
         }
         if state.is_none() && tell(Happened::Over) {
-            self.take_off_index(at);
-            self.records[at as usize].standing = Standing::Vacant;
-            self.free.push(at);
+            self.free(at);
         }
     }
 }
@@ -268,10 +325,11 @@ mod tests {
                 assert_eq!(owner, 2);
                 let fits = fails == 0;
                 fails = fails.saturating_sub(1);
+                let Note::Happened { template, what } = note else { panic!("{note:?}") };
                 if fits {
-                    told.push((note.template.slot, note.what));
+                    told.push((template.slot, what));
                 }
-                fits
+                if fits { Heard::Taken } else { Heard::Full }
             });
         }
         told
@@ -326,5 +384,61 @@ mod tests {
             assert_eq!((told.len(), controlled.len()), (200, 0));
             assert!(controlled.unproven.len() <= 100);
         }
+    }
+
+    /// What is asked and told in three seconds from this one on, where questions are answered so.
+    fn asked(controlled: &mut Controlled, table: &Table, from: u64, answer: Heard) -> Vec<Note> {
+        let mut notes = Vec::new();
+        for turn in 0..30 {
+            let now = Now { nanoseconds: from * 1_000_000_000 + turn * 100_000_000 };
+            controlled.tend(table, now, true, |_, note| {
+                notes.push(note);
+                if matches!(note, Note::Whose(_)) { answer } else { Heard::Taken }
+            });
+        }
+        notes
+    }
+
+    #[test]
+    fn a_connection_from_an_earlier_process_asks_for_its_template_until_it_is_answered() {
+        for is_own in [true, false] {
+            let (mut controlled, table) = (Controlled::new(4, KEY), Table::default());
+            table.0.borrow_mut().insert(1, State::Established);
+            assert!(controlled.inherit(made(1), 2));
+            assert!(controlled.has(&made(1)), "a SYN that opens it anew goes to its real");
+            let of = Unattached { client: made(1).client, real: made(1).real, at: 0 };
+            for (heard, from) in [(Heard::Full, 3), (Heard::Taken, 6)] {
+                let notes = asked(&mut controlled, &table, from, heard);
+                assert!(notes.len() > 2 && notes.iter().all(|note| *note == Note::Whose(of)), "{notes:?}");
+            }
+            let found = Some(template(7));
+            let happened = |what| Note::Happened { template: template(7), what };
+            let notes = if is_own {
+                let mut notes = asked(&mut controlled, &table, 9, Heard::Found(found));
+                assert_eq!(notes.remove(0), Note::Whose(of));
+                notes
+            } else {
+                controlled.attach(Unattached { client: made(2).client, ..of }, None);
+                controlled.attach(Unattached { at: 3, ..of }, None);
+                controlled.attach(of, found);
+                controlled.attach(of, Some(template(8)));
+                asked(&mut controlled, &table, 9, Heard::Taken)
+            };
+            assert_eq!(notes, [happened(Happened::Made), happened(Happened::Proven)]);
+            table.0.borrow_mut().clear();
+            assert_eq!(asked(&mut controlled, &table, 12, Heard::Taken), [happened(Happened::Over)]);
+            assert!(controlled.is_empty());
+        }
+    }
+
+    #[test]
+    fn one_that_is_over_or_has_no_template_takes_no_place() {
+        let (mut controlled, table) = (Controlled::new(2, KEY), Table::default());
+        table.0.borrow_mut().insert(2, State::Established);
+        assert!(controlled.inherit(made(1), 2) && controlled.inherit(made(2), 2));
+        assert!(!controlled.inherit(made(3), 2), "no room");
+        let notes = asked(&mut controlled, &table, 3, Heard::Found(None));
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(controlled.is_empty() && !controlled.has(&made(1)) && !controlled.has(&made(2)));
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! templates   which client stays with which real, and for how long
 //! controlled  the connections that templates were asked for
+//! kept        templates in memory that outlives the process
 //! sweep       the pace at which all of them are looked at
 //! hash        the keyed hash by which they are found
 //! ```
@@ -15,20 +16,28 @@
 //!                           ◄─── the packet, with an Answer ──
 //!                           ──── Note: made, proven, over ───►
 //! ```
+//!
+//! A connection that comes from an earlier process knows the worker of its template, but not the template:
+//!
+//! ```text
+//! owner of the connection   ──── Note: whose? ─────────────────► owner of the template
+//!                           ◄─── Note: found ──────────────────
+//! ```
 
 mod controlled;
 mod hash;
+pub(crate) mod kept;
 mod sweep;
 mod templates;
 
-pub use controlled::{Controlled, Lives, Made};
+pub use controlled::{Controlled, Heard, Lives, Made};
 pub(crate) use hash::Hasher;
 pub(crate) use sweep::Sweep;
-pub use templates::{Found, Templates, Who};
+pub use templates::{Found, NotInherited, Templates, Who};
 
 use crate::names::ids::{Protocol, RealId};
 use crate::names::time::Tick;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A template of one worker. Another one later in its place has another generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,13 +55,31 @@ pub struct Answer {
     pub template: Option<TemplateId>,
 }
 
-/// What the owner of a connection tells the owner of its template.
+/// What two workers tell each other, of which one owns a connection and the other its template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// Which template.
-    pub template: TemplateId,
-    /// What has happened.
-    pub what: Happened,
+pub enum Note {
+    /// To the owner of the template: what has happened to the connection.
+    Happened {
+        /// Which template.
+        template: TemplateId,
+        /// What has happened.
+        what: Happened,
+    },
+    /// To the owner of the template: which one is this connection's?
+    Whose(Unattached),
+    /// To the owner of the connection: that one; `None`: there is none that its client stays with its real by.
+    Found(Unattached, Option<TemplateId>),
+}
+
+/// A connection whose template is asked for: one that comes from an earlier process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unattached {
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// Its real.
+    pub real: RealId,
+    /// Where its owner keeps it.
+    at: u32,
 }
 
 /// What has happened to a connection. In this order, each at most once.

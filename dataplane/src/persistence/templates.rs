@@ -6,18 +6,23 @@
 //! found when the template is next looked at, and all are looked at in slices ([`Sweep`]).
 
 use super::hash::{Hasher, room};
+use super::kept::{self, Kept};
 use super::sweep::Sweep;
-use super::{CopiedTemplate, Happened, Note, TemplateId};
+use super::{CopiedTemplate, Happened, TemplateId};
+use crate::connection::Timeouts;
 use crate::connection::table::HashKey;
 use crate::counters::WorkerCounters;
 use crate::names::ids::{Protocol, RealId, ServiceKey};
 use crate::names::time::{Now, Tick};
 use hashbrown::HashTable;
+use memory::Words;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const SECOND: u64 = 1_000_000_000;
 /// How long a template lives on, again and again, while it has connections.
 const WHILE_CONTROLLING: u64 = 60 * SECOND;
+/// The longest time that a template of an earlier process is set to: 31 days, as the longest timeouts of connections.
+const LONGEST: u64 = Timeouts::LONGEST_SECONDS as u64 * SECOND;
 /// Templates looked at to make room for a new one, where one of them may give way.
 const ROOM_SEARCH: usize = 32;
 /// Templates looked at to make room for a new one, at most.
@@ -95,6 +100,19 @@ pub struct Templates {
     sweep: Sweep,
     /// Where to look next for room.
     room_at: usize,
+    /// Where they are kept for the next process, by slot; none where they are not.
+    kept: Option<Words>,
+}
+
+/// Why a template of an earlier process was not taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotInherited {
+    /// Its client has one in force already.
+    Duplicate,
+    /// Its time is over, and it has no connections.
+    Expired,
+    /// There is no room.
+    NoRoom,
 }
 
 /// A template that was found.
@@ -124,6 +142,9 @@ const VACANT: Template = Template {
     assured: false,
 };
 
+/// What a new template has besides its client, real and time.
+const NEW: Template = Template { standing: Standing::InForce, ..VACANT };
+
 impl Templates {
     /// None yet, and room for `most`.
     pub fn new(most: usize, key: HashKey) -> Self {
@@ -135,6 +156,36 @@ impl Templates {
             most,
             sweep: Sweep::default(),
             room_at: 0,
+            kept: None,
+        }
+    }
+
+    /// Keeps them for the next process in these words, a record for each, as many as there is room for.
+    pub fn keep_in(&mut self, kept: Words) {
+        self.kept = Some(kept);
+        (0..self.slots.len()).for_each(|slot| self.keep_new(slot as u32));
+    }
+
+    fn as_kept(&self, slot: u32) -> Kept {
+        let Template { who, real, runs_out, timeout, controlled, standing, assured, .. } =
+            self.slots[slot as usize];
+        let (controls, spent) = (controlled > 0, standing == Standing::Spent);
+        Kept { client: who.client, real: real.0, runs_out, timeout, controls, assured, spent }
+    }
+
+    /// One has come into this slot.
+    fn keep_new(&self, slot: u32) {
+        if let Some(kept) = &self.kept
+            && self.slots[slot as usize].standing != Standing::Vacant
+        {
+            self.as_kept(slot).write(kept, slot as usize);
+        }
+    }
+
+    /// The one in this slot has changed.
+    fn keep(&self, slot: u32) {
+        if let Some(kept) = &self.kept {
+            self.as_kept(slot).change(kept, slot as usize);
         }
     }
 
@@ -166,6 +217,7 @@ impl Templates {
         let Template { timeout, runs_out, place: noted, .. } = &mut self.slots[found.id.slot as usize];
         *runs_out = now.nanoseconds + *timeout;
         *noted = place as u32;
+        self.keep(found.id.slot);
     }
 
     /// Its real takes no more connections: its client gets another one, and another template. This one stays until it
@@ -173,6 +225,7 @@ impl Templates {
     pub fn spend(&mut self, found: Found) {
         self.take_off_index(found.id.slot);
         self.slots[found.id.slot as usize].standing = Standing::Spent;
+        self.keep(found.id.slot);
     }
 
     /// A template for a client that has none in force. `None`: there is no room, for all that was looked at has been
@@ -187,25 +240,87 @@ impl Templates {
     ) -> Option<TemplateId> {
         let slot = self.free_slot(now, counters)?;
         let timeout = u64::from(seconds) * SECOND;
+        let new =
+            Template { who, real, place: place as u32, runs_out: now.nanoseconds + timeout, timeout, ..NEW };
+        counters.templates_made.add(1);
+        Some(self.fill(slot, new, counters))
+    }
+
+    /// Puts a template into a free slot.
+    fn fill(&mut self, slot: u32, new: Template, counters: &WorkerCounters) -> TemplateId {
         let template = &mut self.slots[slot as usize];
         let generation = template.generation.wrapping_add(1);
-        *template = Template {
-            who,
-            real,
-            place: place as u32,
-            runs_out: now.nanoseconds + timeout,
-            timeout,
-            controlled: 0,
-            generation,
-            standing: Standing::InForce,
-            assured: false,
-        };
-        let Self { index, slots, key, .. } = self;
-        index.insert_unique(who.hash(*key), slot, |slot| slots[*slot as usize].who.hash(*key));
+        *template = Template { generation, ..new };
+        if new.standing == Standing::InForce {
+            let Self { index, slots, key, .. } = self;
+            index.insert_unique(new.who.hash(*key), slot, |slot| slots[*slot as usize].who.hash(*key));
+        }
+        self.keep_new(slot);
         counters.templates.set(self.len() as u64);
-        counters.templates_made.add(1);
-        counters.count_template(real, true);
-        Some(TemplateId { slot, generation })
+        counters.count_template(new.real, true);
+        TemplateId { slot, generation }
+    }
+
+    /// The template in force of a client that stays with this real, whether it has run out or not.
+    pub fn of(&self, who: &Who, real: RealId) -> Option<TemplateId> {
+        let slot = *self.index.find(who.hash(self.key), |slot| self.slots[*slot as usize].who == *who)?;
+        let Template { generation, real: of, .. } = self.slots[slot as usize];
+        (of == real).then_some(TemplateId { slot, generation })
+    }
+
+    /// Takes over a template of an earlier process, for a client and a real as they are known here. `passed` is how far
+    /// this worker's clock is ahead of that of the worker that wrote it, in nanoseconds: negative where it is behind.
+    ///
+    /// # Errors
+    /// Why it was not taken over; then nothing is done.
+    pub(crate) fn inherit(
+        &mut self,
+        kept: &Kept,
+        (who, real): (Who, RealId),
+        ahead: i128,
+        now: Now,
+        counters: &WorkerCounters,
+    ) -> Result<TemplateId, NotInherited> {
+        let timeout = kept.timeout.min(LONGEST);
+        let ends = i128::from(kept.runs_out) + ahead;
+        let latest = now.nanoseconds + timeout.max(WHILE_CONTROLLING);
+        let runs_out = u64::try_from(ends.max(0)).unwrap_or(u64::MAX).min(latest);
+        let (runs_out, timeout) = match (runs_out > now.nanoseconds, kept.controls) {
+            (true, false) => (runs_out, timeout),
+            // Its connections have yet to find it, and do so long before that.
+            (true, true) => (runs_out.max(now.nanoseconds + WHILE_CONTROLLING), timeout),
+            // As if its timer had been set anew just now, as often as was due.
+            (false, true) => (now.nanoseconds + WHILE_CONTROLLING, WHILE_CONTROLLING),
+            (false, false) => return Err(NotInherited::Expired),
+        };
+        if !kept.spent
+            && self.index.find(who.hash(self.key), |slot| self.slots[*slot as usize].who == who).is_some()
+        {
+            return Err(NotInherited::Duplicate);
+        }
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.slots.len() < self.most => {
+                self.slots.push(VACANT);
+                self.slots.len() as u32 - 1
+            }
+            None => return Err(NotInherited::NoRoom),
+        };
+        let standing = if kept.spent { Standing::Spent } else { Standing::InForce };
+        let new = Template { who, real, runs_out, timeout, standing, assured: kept.assured, ..NEW };
+        counters.templates_inherited.add(1);
+        Ok(self.fill(slot, new, counters))
+    }
+
+    /// Forgets all in some slots, from this one on, `most` at once. Returns where to go on, or `None` at the end.
+    pub fn clear(&mut self, from: usize, most: usize, counters: &WorkerCounters) -> Option<usize> {
+        let end = self.slots.len().min(from + most);
+        for slot in from..end {
+            if self.slots[slot].standing != Standing::Vacant {
+                self.remove(slot as u32, counters);
+            }
+        }
+        (end < self.slots.len()).then_some(end)
     }
 
     fn free_slot(&mut self, now: Now, counters: &WorkerCounters) -> Option<u32> {
@@ -264,8 +379,10 @@ impl Templates {
             let times = (now.nanoseconds - *runs_out) / WHILE_CONTROLLING + 1;
             *runs_out += times * WHILE_CONTROLLING;
             *timeout = WHILE_CONTROLLING;
+            self.keep(slot);
+            return false;
         }
-        *controlled == 0
+        true
     }
 
     fn take_off_index(&mut self, slot: u32) {
@@ -279,6 +396,9 @@ impl Templates {
 
     fn remove(&mut self, slot: u32, counters: &WorkerCounters) {
         self.take_off_index(slot);
+        if let Some(kept) = &self.kept {
+            kept::forget(kept, slot as usize);
+        }
         let template = &mut self.slots[slot as usize];
         template.standing = Standing::Vacant;
         counters.count_template(template.real, false);
@@ -287,15 +407,19 @@ impl Templates {
     }
 
     /// Takes note of what has happened to a connection. One of a template that is no more is of no interest.
-    pub fn note(&mut self, Note { template: TemplateId { slot, generation }, what }: Note) {
+    pub fn note(&mut self, TemplateId { slot, generation }: TemplateId, what: Happened) {
         let Some(template) = self.slots.get_mut(slot as usize) else { return };
         if template.generation != generation || template.standing == Standing::Vacant {
             return;
         }
+        let before = (template.controlled > 0, template.assured);
         match what {
             Happened::Made => template.controlled += 1,
             Happened::Proven => template.assured = true,
             Happened::Over => template.controlled = template.controlled.saturating_sub(1),
+        }
+        if before != (template.controlled > 0, template.assured) {
+            self.keep(slot);
         }
     }
 
@@ -377,7 +501,7 @@ mod tests {
         }
 
         fn note(&mut self, template: TemplateId, what: Happened) {
-            self.templates.note(Note { template, what });
+            self.templates.note(template, what);
         }
 
         fn evicted(&self) -> u64 {
@@ -490,5 +614,83 @@ mod tests {
         assert_eq!((seen.len(), slices), (6000, 12), "what has run out is not listed");
         assert_eq!((seen[0].seconds_left(), seen[0].state_name()), (1, "NONE"));
         assert_eq!(seen.iter().filter(|row| row.spent).count(), 1);
+    }
+
+    /// Of a process that comes after this one, with another clock: a second has passed that both count.
+    fn inherited(kept: &Words, most: usize, ahead: i128, now: Now) -> (Lab, Vec<Result<(), NotInherited>>) {
+        let mut lab = Lab::new(most);
+        let all = (0..kept.len() / kept::WORDS).filter_map(|place| Kept::read(kept, place));
+        let results = all.collect::<Vec<_>>().into_iter().map(|kept| {
+            let IpAddr::V4(client) = kept.client else { panic!("{kept:?}") };
+            let whose = (who(client.to_bits()), RealId(kept.real + 10));
+            lab.templates.inherit(&kept, whose, ahead, now, &lab.counters).map(|_| ())
+        });
+        let results = results.collect();
+        (lab, results)
+    }
+
+    #[test]
+    fn the_next_process_goes_on_with_them() {
+        let file = tempfile();
+        let area = memory::Area::create(&file, 4096, true).unwrap();
+        let kept = area.words(0, 4 * kept::WORDS).unwrap();
+        let mut lab = Lab::new(4);
+        let first = lab.make(1, at(0)).unwrap();
+        lab.templates.keep_in(kept.clone());
+        let second = lab.make(2, at(4)).unwrap();
+        lab.note(second, Happened::Made);
+        lab.note(second, Happened::Proven);
+        let spent = lab.find(1, at(4)).unwrap();
+        assert_eq!(spent.id, first);
+        lab.templates.spend(spent);
+        lab.make(1, at(4)).unwrap();
+        let found = lab.find(1, at(6)).unwrap();
+        lab.templates.renew(found, 0, at(6));
+
+        let ahead = 7000 * i128::from(SECOND);
+        let here = |seconds| Now { nanoseconds: at(seconds).nanoseconds + 7000 * SECOND };
+        let (mut next, results) = inherited(&kept, 4, ahead, here(7));
+        assert_eq!(results, [Ok(()); 3]);
+        let mut rows = Vec::with_capacity(4);
+        next.templates.export(0, here(7), &mut rows);
+        let seen: Vec<_> = rows.iter().map(|row| (row.seconds_left(), row.assured, row.spent)).collect();
+        // The second has connections, which have yet to find it.
+        assert_eq!(seen, [(3, false, true), (60, true, false), (9, false, false)]);
+        assert!(rows.iter().all(|row| row.real.0 >= 10));
+        let of = next.templates.of(&who(2), RealId(12)).expect("by its client and real");
+        assert_eq!(
+            (next.templates.of(&who(2), RealId(11)), next.templates.of(&who(3), RealId(12))),
+            (None, None)
+        );
+        next.note(of, Happened::Made);
+        assert!(next.find(2, here(200)).is_some(), "as long as it has connections");
+        next.note(of, Happened::Over);
+        assert!(next.find(2, here(300)).is_none());
+
+        // What has run out meanwhile, what is there already, and what there is no room for.
+        let (next, results) = inherited(&kept, 1, ahead, here(15));
+        assert_eq!(results, [Err(NotInherited::Expired), Ok(()), Err(NotInherited::NoRoom)]);
+        assert_eq!(next.counters.templates.get(), 1);
+        let (mut next, _) = inherited(&kept, 4, ahead, here(5));
+        let again = Kept::read(&kept, 1).unwrap();
+        let again = next.templates.inherit(&again, (who(2), RealId(3)), ahead, here(5), &next.counters);
+        assert_eq!(again, Err(NotInherited::Duplicate));
+        assert_eq!(next.templates.clear(0, 2, &next.counters), Some(2));
+        assert_eq!(next.templates.clear(2, 2, &next.counters), None);
+        assert!(next.templates.is_empty() && next.find(2, here(5)).is_none());
+        assert_eq!((0..3).map(|real| next.counters.templates_of(RealId(real + 10))).sum::<u64>(), 0);
+        // What goes is not kept.
+        lab.templates.sweep(at(1000), true, &lab.counters);
+        lab.templates.sweep(at(1001), true, &lab.counters);
+        let left: Vec<_> = (0..4).filter_map(|place| Kept::read(&kept, place)).collect();
+        assert!(left.len() == 1 && left[0].controls && left[0].assured, "{left:?}");
+    }
+
+    fn tempfile() -> std::fs::File {
+        let path = std::path::PathBuf::from(format!("/dev/shm/natlb-templates-{}", std::process::id()));
+        let file =
+            std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        file
     }
 }

@@ -18,9 +18,9 @@ use crate::names::drop_reason::DropReason;
 use crate::names::family::{IpVersion, V4, V6};
 use crate::names::ids::{InterfaceId, Protocol, RealId, ServiceId};
 use crate::names::time::Now;
-use crate::persistence::{Answer, Controlled, Found, Lives, Made, Templates, Who};
+use crate::persistence::{Answer, Controlled, Found, Heard, Lives, Made, Note, Templates, Who};
 use crate::snapshot::{Service, Snapshot};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Templates of a worker: as many as connections, but at least this many, ...
 const LEAST_TEMPLATES: usize = 1024;
@@ -44,12 +44,23 @@ pub(super) struct Stays {
     pub(super) owner: usize,
 }
 
+/// Templates that a worker has room for, if all its tables have room for so many connections.
+pub const fn templates_for(capacity: usize) -> usize {
+    if capacity < LEAST_TEMPLATES {
+        LEAST_TEMPLATES
+    } else if capacity > MOST_TEMPLATES {
+        MOST_TEMPLATES
+    } else {
+        capacity
+    }
+}
+
 impl Persistent {
     fn new(capacity: usize, key: HashKey) -> Self {
         // Those that are over need a place until their templates have been told.
         let connections = capacity + capacity / 8 + 64;
-        let templates = capacity.clamp(LEAST_TEMPLATES, MOST_TEMPLATES);
-        Self { templates: Templates::new(templates, key), controlled: Controlled::new(connections, key) }
+        let templates = Templates::new(templates_for(capacity), key);
+        Self { templates, controlled: Controlled::new(connections, key) }
     }
 }
 
@@ -59,7 +70,13 @@ impl Flows {
     pub(super) fn prepare_persistence(&mut self, new: &Snapshot, old: u64) {
         if self.persistent.is_none() && new.edited_since(old).any(|id| new.is_persistent(id)) {
             self.counters.prepare_templates();
-            self.persistent = Some(Box::new(Persistent::new(self.tables.capacity(), self.hash_key)));
+            let mut persistent = Box::new(Persistent::new(self.tables.capacity(), self.hash_key));
+            if let Some(home) = &self.home
+                && home.take_templates()
+            {
+                persistent.templates.keep_in(home.templates().clone());
+            }
+            self.persistent = Some(persistent);
         }
     }
 
@@ -73,6 +90,7 @@ impl Flows {
     ) -> Result<Answer, DropReason> {
         let persistence = service.policy.persistence.ok_or(DropReason::PersistenceChanged)?;
         let who = Who { client: persistence.masked(ends.source.ip()), service: service.key };
+        let has_all = self.has_all_templates();
         let persistent = self.persistent.as_mut().ok_or(DropReason::PersistenceChanged)?;
         if let Some(found) = persistent.templates.find(&who, now, &self.counters) {
             let is_of = snapshot.service_of(found.real) == Some(id);
@@ -82,6 +100,8 @@ impl Flows {
                 return Ok(Answer { real: found.real, template: Some(found.id) });
             }
             persistent.templates.spend(found);
+        } else if !has_all {
+            return Err(DropReason::Inheriting);
         }
         let real = match ends.version() {
             IpVersion::Four => self.pick_for::<V4>(ends, id, snapshot, now),
@@ -222,23 +242,62 @@ impl<Io: FrameIo> Turn<'_, Io> {
     #[inline(never)]
     pub(super) fn tend_persistence(&mut self, idle: bool) {
         let Self { snapshot, now, flows, egress, counters, .. } = self;
+        let are_all_there = flows.has_all_templates();
         let Flows { persistent: Some(persistent), tables, .. } = &mut **flows else { return };
         let Persistent { templates, controlled } = &mut **persistent;
         let peers = &mut egress.io.peers;
         let own = peers.own();
         for worker in (0..peers.workers()).filter(|worker| *worker != own) {
-            (0..NOTES_OF_A_PEER).map_while(|_| peers.note_from(worker)).for_each(|note| templates.note(note));
+            for _ in 0..NOTES_OF_A_PEER {
+                match peers.note_from(worker) {
+                    Some(Note::Found(of, template)) => controlled.attach(of, template),
+                    Some(note) => {
+                        if let Heard::Found(template) = hear(templates, note, snapshot, are_all_there)
+                            && let Note::Whose(of) = note
+                        {
+                            // If there is no room, it is asked again.
+                            peers.tell(worker, Note::Found(of, template));
+                        }
+                    }
+                    None => break,
+                }
+            }
         }
         let lives = InTables { tables, snapshot, now: *now };
         controlled.tend(&lives, *now, idle, |worker, note| {
-            if worker != own {
-                return peers.tell(worker, note);
+            if worker == own {
+                hear(templates, note, snapshot, are_all_there)
+            } else if peers.tell(worker, note) {
+                Heard::Taken
+            } else {
+                Heard::Full
             }
-            templates.note(note);
-            true
         });
         templates.sweep(*now, idle, counters);
     }
+}
+
+/// Whom the template is for of a client that stays with this real; `None`: its service is not persistent.
+pub(super) fn who_stays(client: IpAddr, real: RealId, snapshot: &Snapshot) -> Option<Who> {
+    let service = snapshot.services.get(snapshot.service_of(real)?.0 as usize)?.as_ref()?;
+    Some(Who { client: service.policy.persistence?.masked(client), service: service.key })
+}
+
+/// Takes note of what an owner of connections says to the owner of their templates, or answers it. As long as
+/// templates come from an earlier process, what is not there may still come, and is not answered yet.
+fn hear(templates: &mut Templates, note: Note, snapshot: &Snapshot, are_all_there: bool) -> Heard {
+    match note {
+        Note::Happened { template, what } => templates.note(template, what),
+        Note::Whose(of) => {
+            let who = who_stays(of.client.ip(), of.real, snapshot);
+            let found = who.and_then(|who| templates.of(&who, of.real));
+            if found.is_some() || are_all_there {
+                return Heard::Found(found);
+            }
+        }
+        Note::Found(..) => {}
+    }
+    Heard::Taken
 }
 
 /// The connections of the tables.

@@ -1,6 +1,6 @@
 //! What is noted while a worker's tables are in use, so that a later process knows how old they are.
 
-use super::layout::{BEAT, BOOT_OFFSET, CLEAN, LIVE, NOTES_V4, NOTES_V6};
+use super::layout::{BEAT, BOOT_OFFSET, CLEAN, LIVE, NOTES_TEMPLATES, NOTES_V4, NOTES_V6, TEMPLATES_LOST};
 use crate::connection::table::{Note, PORTS_LOST};
 use memory::Words;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +45,11 @@ impl Heartbeat {
         let lost =
             |notes: usize| self.word(notes + Note::Ports as usize).load(Ordering::Relaxed) == PORTS_LOST;
         lost(NOTES_V4) || lost(NOTES_V6)
+    }
+
+    /// Whether there was no memory in the files for the templates of persistent services: they are not kept then.
+    pub fn has_lost_templates(&self) -> bool {
+        self.word(NOTES_TEMPLATES).load(Ordering::Relaxed) == TEMPLATES_LOST
     }
 
     #[inline(always)]

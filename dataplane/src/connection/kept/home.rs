@@ -2,7 +2,8 @@
 
 use super::heartbeat::Heartbeat;
 use super::layout::{
-    FamilyPlan, FamilyWord, HEADER, LAYOUT, MAGIC, NOTES_TEMPLATES, NOTES_V4, NOTES_V6, Plan, TEMPLATE, Word,
+    FamilyPlan, FamilyWord, HEADER, LAYOUT, MAGIC, NOTES_TEMPLATES, NOTES_V4, NOTES_V6, Plan, TEMPLATE,
+    TEMPLATES_KEPT, TEMPLATES_LOST, Word,
 };
 use super::{Identity, Shape};
 use crate::connection::family::Family;
@@ -79,7 +80,14 @@ impl Home {
         self.v6.take().map(TableMemory::Kept)
     }
 
-    /// Room for the templates, not taken yet: see [`Words::populate`].
+    /// Takes the memory for the templates, and notes whether there was any: only then may they be written.
+    pub fn take_templates(&self) -> bool {
+        let taken = self.templates.populate().is_ok();
+        self.template_notes[0].store(if taken { TEMPLATES_KEPT } else { TEMPLATES_LOST }, Ordering::Relaxed);
+        taken
+    }
+
+    /// Room for the templates: see [`take_templates`](Self::take_templates).
     pub const fn templates(&self) -> &Words {
         &self.templates
     }

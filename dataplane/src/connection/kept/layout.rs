@@ -88,8 +88,12 @@ pub(super) const CLEAN: usize = 74;
 /// The table's notes, for each family.
 pub(super) const NOTES_V4: usize = 80;
 pub(super) const NOTES_V6: usize = NOTES_V4 + NOTES;
-/// Notes of the templates.
+/// Notes of the templates: the first says whether there was memory for them, once a service has been persistent.
 pub(super) const NOTES_TEMPLATES: usize = NOTES_V6 + NOTES;
+/// There was.
+pub(super) const TEMPLATES_KEPT: u64 = 1;
+/// There was none: they are not kept.
+pub(super) const TEMPLATES_LOST: u64 = 2;
 
 /// Bytes of a worker's two files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -200,7 +200,7 @@ fn each_frame_given_back_has_its_answer_whatever_was_dropped() {
 #[test]
 fn notes_come_in_order_and_whoever_finds_no_room_hears_so() {
     let (mut first, mut second) = two();
-    let note = |what| Note { template: crate::persistence::TemplateId::default(), what };
+    let note = |what| Note::Happened { template: crate::persistence::TemplateId::default(), what };
     let (made, over) = (note(crate::persistence::Happened::Made), note(crate::persistence::Happened::Over));
     for _ in 0..3 {
         assert!(first.tell(1, made));
