@@ -76,6 +76,21 @@ fn the_bounds_are_the_codes() {
             constant("connection/table/room", "ROOM_SEARCH")
         ),
         format!("| those of one bucket, {ways}, for each new connection whose home bucket is full |"),
+        format!(
+            "| buckets of old tables looked at, or old templates | {} when busy, {} when idle, read by {} |",
+            constant("worker/inherit", "INHERIT_BUSY"),
+            constant("worker/inherit", "INHERIT_IDLE"),
+            constant("worker/inherit", "AT_ONCE")
+        ),
+        format!(
+            "| old tables looked at for a packet without a connection | all; in each one region of {} entries |",
+            constant("connection/kept/entries", "WAYS") * constant("connection/kept/entries", "REGION")
+        ),
+        format!(
+            "| buckets emptied when all is forgotten, and templates | {} when busy, {} when idle |",
+            constant("worker/forget", "FORGET_BUSY"),
+            constant("worker/forget", "FORGET_IDLE")
+        ),
         // The first choice, and the others.
         format!(
             "| reals tried when a reply would collide with another connection's | {} |",

@@ -184,7 +184,8 @@ impl Workers {
                 match end.returns.pop() {
                     Ok(Return::Retired(snapshot)) => drop(snapshot),
                     Ok(Return::Exported(slice)) => self.exported.push_back((worker, slice)),
-                    Ok(Return::Imported(_)) => {} // nobody asks for one yet
+                    // Nobody asks for one yet.
+                    Ok(Return::Imported(_) | Return::Inherited(_) | Return::Forgotten(_)) => {}
                     Err(_) => break,
                 }
             }

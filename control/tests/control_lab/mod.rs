@@ -220,6 +220,8 @@ fn obey(end: &mut WorkerEnd, told: &mut Told, connections: usize) -> bool {
             end.returns.push(Return::Exported(slice)).unwrap();
         }
         Order::Import(batch) => end.returns.push(Return::Imported(batch)).unwrap(),
+        Order::Inherit(inheritance) => end.returns.push(Return::Inherited(inheritance)).unwrap(),
+        Order::Forget => end.returns.push(Return::Forgotten(0)).unwrap(),
     }
     true
 }

@@ -1,13 +1,14 @@
 //! What crosses between one worker and the control thread: bounded rings of plain values, so that
 //! neither ever waits for the other or frees what the other reads.
 
+use crate::connection::kept::Old;
 use crate::connection::{Copied, Imported};
 use crate::counters::WorkerCounters;
 use crate::exchange::pace::Pace;
 use crate::live::elsewhere::Elsewhere;
 use crate::live::next_hops::NextHops;
 use crate::live::reals::Reals;
-use crate::names::ids::{EthPortId, InterfaceId, NeighbourKey, NextHopId};
+use crate::names::ids::{EthPortId, InterfaceId, NeighbourKey, NextHopId, RealId};
 use crate::names::mac::Mac;
 use crate::persistence::CopiedTemplate;
 use crate::snapshot::Snapshot;
@@ -55,6 +56,64 @@ pub enum Order {
     /// Put these connections into the table, and give the batch back. One is to be under way at a time, so that the
     /// table has a turn to grow after each.
     Import(Box<Batch>),
+    /// Take over the connections and templates that earlier processes have left, beginning with the next snapshot, or
+    /// at once if there is one. One is to be under way at a time.
+    Inherit(Box<Inheritance>),
+    /// Forget all connections and templates, and what is still to be inherited of them.
+    Forget,
+}
+
+/// What earlier processes have left, for a worker to take over, and what has become of it.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// The newest first: where two have the same connection, it has the right one.
+    pub generations: Arc<[Inherited]>,
+    /// Filled in by the worker.
+    pub counts: InheritedCounts,
+}
+
+impl Inheritance {
+    /// Nothing has been taken over yet.
+    pub fn new(generations: Arc<[Inherited]>) -> Box<Self> {
+        Box::new(Self { generations, counts: InheritedCounts::default() })
+    }
+}
+
+/// What one process has left. All workers look at it, and each takes over what it owns now.
+///
+/// Ids of reals and interfaces are given by this process. None of them may be given to another real as long as a worker
+/// has not given its [`Inheritance`] back.
+#[derive(Debug)]
+pub struct Inherited {
+    /// One for each of its workers.
+    pub areas: Vec<LeftArea>,
+    /// The ids here of its reals, by their ids there; `None`: there is no such real any more.
+    pub reals: Vec<Option<RealId>>,
+    /// The interfaces here that its next hops were behind, by their ids there; `None`: that is not known, or there is
+    /// no such interface any more.
+    pub interfaces: Vec<Option<InterfaceId>>,
+}
+
+/// What one worker of an earlier process has left.
+#[derive(Clone, Debug)]
+pub struct LeftArea {
+    /// Its connections and templates.
+    pub old: Arc<Old>,
+    /// Ticks from its last turn to the moment this was made; see [`Tick::PER_SECOND`](crate::names::time::Tick).
+    pub elapsed: u32,
+}
+
+/// What has become of an inheritance on one worker. What other workers own is not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InheritedCounts {
+    /// Of connections.
+    pub connections: Imported,
+    /// Templates taken over.
+    pub templates: u32,
+    /// Templates that were not: their real or their time is gone, their client has another, or there is no room.
+    pub templates_given_up: u32,
+    /// From the snapshot that it began with until all was done.
+    pub nanoseconds: u64,
 }
 
 /// Connections to be put into a worker's table.
@@ -108,6 +167,10 @@ pub enum Return {
     Exported(Box<Slice>),
     /// A batch that has been put into the table.
     Imported(Box<Batch>),
+    /// An inheritance that this worker is through with.
+    Inherited(Box<Inheritance>),
+    /// All has been forgotten: this many connections.
+    Forgotten(u64),
 }
 
 /// What a worker saw or needs of a neighbour.

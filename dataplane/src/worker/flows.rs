@@ -1,5 +1,7 @@
 //! A worker's connections: no I/O, and no frames.
 
+use super::forget::Forgetting;
+use super::inherit::Inheriting;
 use super::limited::Limited;
 use super::one_packet::OnePacket;
 use super::own::OwnConnections;
@@ -62,7 +64,11 @@ pub(super) struct Flows {
     pub(super) persistent: Option<Box<Persistent>>,
     /// Once there has been a one-packet service.
     pub(super) one_packet: Option<Box<OnePacket>>,
-    /// Whether there is either.
+    /// As long as there are connections of an earlier process that may be this worker's.
+    pub(super) inheriting: Option<Box<Inheriting>>,
+    /// As long as all are being forgotten.
+    pub(super) forgetting: Option<Forgetting>,
+    /// Whether there is any of these.
     pub(super) has_more: bool,
     pub(super) hash_key: HashKey,
     pub(super) swept_until: SweptUntil,
@@ -132,6 +138,8 @@ impl Flows {
             own: OwnConnections::new(),
             persistent: None,
             one_packet: None,
+            inheriting: None,
+            forgetting: None,
             has_more: false,
             hash_key,
             swept_until: SweptUntil::default(),
@@ -144,7 +152,7 @@ impl Flows {
     pub(super) fn adopt(&mut self, old: &Snapshot, new: &Snapshot, worker: usize, now: Now) {
         self.prepare_persistence(new, old.version);
         self.prepare_one_packet(new, old.version);
-        self.has_more = self.persistent.is_some() || self.one_packet.is_some();
+        self.note_more();
         let Self { positions, reals, elsewhere, counters, shares, limited, .. } = self;
         positions.resize(new.services.len().max(old.services.len()));
         shares.adopt(new);
@@ -161,6 +169,13 @@ impl Flows {
                 positions.adopt(id, (before.as_deref(), now.as_deref()), &known, worker);
             }
         }
+    }
+
+    /// Notes whether there is anything to be done in a turn besides.
+    pub(super) fn note_more(&mut self) {
+        let Self { persistent, one_packet, inheriting, forgetting, .. } = self;
+        self.has_more =
+            persistent.is_some() || one_packet.is_some() || inheriting.is_some() || forgetting.is_some();
     }
 
     /// The live connection of a packet that goes in this direction, even of a removed real.

@@ -29,6 +29,8 @@
 //! tables      the tables that they are in: one for each address family
 //! limited     connections of reals that have a threshold
 //! persistent  which real the clients of persistent services stay with, asked of the worker that knows
+//! inherit     connections and templates of earlier processes are taken over
+//! forget      all of them are forgotten
 //! one_packet  datagrams that are scheduled by themselves and make no connection
 //! own         connections that reals themselves open from a port that they serve on
 //! shares      how much of a full table each service has
@@ -46,7 +48,9 @@ mod extremes;
 mod fast;
 mod fate;
 mod flows;
+mod forget;
 mod held;
+mod inherit;
 mod io;
 mod limited;
 mod one_packet;
@@ -68,9 +72,11 @@ mod turn;
 
 pub use fast::dispatch::MISSES_PAGE_TABLES;
 pub use held::MOST_HELD;
+pub use inherit::{INHERIT_BUSY, INHERIT_IDLE};
+pub use persistent::templates_for;
 pub use sweep::{SWEEP_BUSY, SWEEP_IDLE};
 
-use crate::connection::kept::Home;
+use crate::connection::kept::{Heartbeat, Home};
 use crate::connection::table::{HashKey, Table};
 use crate::counters::WorkerCounters;
 use crate::exchange::orders::{Order, Return, WorkerEnd};
@@ -121,6 +127,8 @@ pub struct Worker<Io: FrameIo> {
     orders: Consumer<Order>,
     returns: Producer<Return>,
     before: Before,
+    /// Where the time of each turn is noted, if the tables are to outlive the process.
+    heartbeat: Option<Heartbeat>,
 }
 
 impl<Io: FrameIo> Worker<Io> {
@@ -146,6 +154,7 @@ impl<Io: FrameIo> Worker<Io> {
         let tables = Tables::kept(&mut home)?;
         let hash_key = home.hash_key();
         let mut worker = Self::with_tables(io, end, tables, hash_key);
+        worker.heartbeat = Some(home.heartbeat());
         worker.flows.home = Some(home);
         Ok(worker)
     }
@@ -179,6 +188,7 @@ impl<Io: FrameIo> Worker<Io> {
             orders,
             returns,
             before: Before::default(),
+            heartbeat: None,
         }
     }
 

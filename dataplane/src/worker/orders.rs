@@ -3,7 +3,7 @@
 use super::Worker;
 use super::slow::waiting::Waited;
 use super::turn::Turn;
-use crate::exchange::orders::{Batch, Order, Return, Slice};
+use crate::exchange::orders::{Batch, Inheritance, Order, Return, Slice};
 use crate::frame::FrameIo;
 use crate::names::ids::{EthPortId, InterfaceId, MAX_ETH_PORTS, NeighbourKey, NextHopId};
 use crate::names::time::Now;
@@ -28,6 +28,8 @@ impl<Io: FrameIo> Worker<Io> {
                 Order::SendThrough { port, worker } => self.send_through(port, worker),
                 Order::Export(slice) => self.export(slice, now),
                 Order::Import(batch) => self.import(batch, now),
+                Order::Inherit(inheritance) => self.inherit(inheritance, now),
+                Order::Forget => self.flows.forget_all(),
             }
         }
     }
@@ -38,6 +40,7 @@ impl<Io: FrameIo> Worker<Io> {
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         self.reach.adopt(&self.snapshot);
         self.flows.adopt(&old, &self.snapshot, self.egress.io.peers.own(), now);
+        self.flows.begin_inheriting(&self.snapshot, now);
         // The ring holds more snapshots than the control thread lets be on their way, so that it is
         // the control thread that frees them.
         let _ = self.returns.push(Return::Retired(old));
@@ -73,6 +76,13 @@ impl<Io: FrameIo> Worker<Io> {
         }
         // As with slices.
         let _ = self.returns.push(Return::Imported(batch));
+    }
+
+    fn inherit(&mut self, inheritance: Box<Inheritance>, now: Now) {
+        if let Some(inheritance) = self.flows.inherit(inheritance, &self.snapshot, now) {
+            // Another one is under way. As with slices.
+            let _ = self.returns.push(Return::Inherited(inheritance));
+        }
     }
 }
 

@@ -99,6 +99,7 @@ impl<Io: FrameIo> Worker<Io> {
     /// A turn without receiving from devices. Returns how many frames others have handed over.
     fn finish(&mut self, now: Now) -> usize {
         let now = self.before.clock.at(now);
+        self.beat(now);
         let (mut turn, Bursts { v4: Pair { decoded, spare }, v6 }) = self.lend(now);
         turn.resolve_kept(decoded, v6);
         let taken = if turn.egress.io.peers.is_alone() { 0 } else { turn.take_over(decoded, spare, v6) };

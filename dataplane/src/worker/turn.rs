@@ -55,6 +55,7 @@ impl<Io: FrameIo> Worker<Io> {
     /// Should `now` be before that of the turn before, time stands still for this turn, and goes on from there.
     pub fn turn(&mut self, now: Now) -> usize {
         let now = self.before.clock.at(now);
+        self.beat(now);
         self.account(now);
         if !self.orders.is_empty() || self.flows.tables.are_to_resize() {
             // No packet is in a stage while the configuration changes, or entries move.
@@ -73,6 +74,7 @@ impl<Io: FrameIo> Worker<Io> {
         turn.flows.count_shares(turn.snapshot);
         if turn.flows.has_more {
             turn.tend_more(received == 0);
+            self.give_back();
         }
         self.counters.connections.set(self.flows.tables.len() as u64);
         self.before.extremes.at_end_of_turn(&self.counters);
@@ -87,6 +89,14 @@ impl<Io: FrameIo> Worker<Io> {
         let Self { snapshot, flows, reach, egress, held, limits, counters, level, bursts, .. } = self;
         let (snapshot, fits_core_cache, level) = (&**snapshot, self.fits_core_cache, *level);
         (Turn { snapshot, now, flows, reach, egress, held, limits, counters, fits_core_cache, level }, bursts)
+    }
+
+    /// Notes the time for a later process, before anything that is of this time.
+    #[inline(always)]
+    pub(super) fn beat(&self, now: Now) {
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.beat(now.nanoseconds);
+        }
     }
 
     /// A turn lasts until the next one begins: one reading of the clock serves both.
@@ -159,9 +169,11 @@ impl<Io: FrameIo> Turn<'_, Io> {
         received + taken
     }
 
-    /// Looks after what there is besides connections.
+    /// Looks after what there is besides the connections of this process.
     #[inline(never)]
     fn tend_more(&mut self, idle: bool) {
+        self.tend_inheritance(idle);
+        self.flows.forget_some(idle);
         self.tend_persistence(idle);
         self.tend_one_packet(idle);
     }

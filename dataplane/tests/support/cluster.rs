@@ -3,7 +3,7 @@
 use super::{CLIENT, DIP0, Lab, Sent, VIP0};
 use dataplane::connection::table::HashKey;
 use dataplane::counters::WorkerCounters;
-use dataplane::exchange::orders::{ControlEnd, Order, Return, Slice, channel};
+use dataplane::exchange::orders::{ControlEnd, Order, Return, Slice, WorkerEnd, channel};
 use dataplane::exchange::peers::mesh;
 use dataplane::frame::plain::PlainIo;
 use dataplane::names::drop_reason::DropReason;
@@ -78,6 +78,21 @@ impl Cluster {
         key: HashKey,
         capacity: usize,
     ) -> Self {
+        let has_ipv6 = lab.description.interfaces.iter().any(Interface::speaks_ipv6);
+        let ipv6 = if has_ipv6 { capacity } else { 0 };
+        Self::made(lab, workers, senders, |_, end| {
+            let worker = Worker::new(PlainIo::new(2), end, capacity, key, memory::Huge::Never).unwrap();
+            worker.with_ipv6(ipv6, memory::Huge::Never).unwrap()
+        })
+    }
+
+    /// Workers without a configuration yet, each made with its number.
+    pub fn made(
+        lab: &Lab,
+        workers: usize,
+        senders: &[(usize, InterfaceId, usize)],
+        mut make: impl FnMut(usize, WorkerEnd) -> Worker<PlainIo>,
+    ) -> Self {
         let owners = owners(workers);
         let (mut all, mut controls) = (Vec::new(), Vec::new());
         for mut peers in mesh(&owners) {
@@ -86,10 +101,7 @@ impl Cluster {
                 peers.send_through(port.eth_port(), *sender);
             }
             let (end, control) = channel(Arc::clone(&lab.next_hops), Arc::clone(&lab.control.reals));
-            let worker = Worker::new(PlainIo::new(2), end, capacity, key, memory::Huge::Never).unwrap();
-            let has_ipv6 = lab.description.interfaces.iter().any(Interface::speaks_ipv6);
-            let ipv6 = if has_ipv6 { capacity } else { 0 };
-            all.push(worker.with_ipv6(ipv6, memory::Huge::Never).unwrap().with_peers(peers));
+            all.push(make(own, end).with_peers(peers));
             controls.push(control);
         }
         Self { workers: all, controls, owners, now: lab.now().nanoseconds }

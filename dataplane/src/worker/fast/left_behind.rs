@@ -52,6 +52,9 @@ impl<Io: FrameIo> Turn<'_, Io> {
         behind: FrameSet,
     ) {
         burst.opened = behind.count_ones() as usize >= BURST / 2;
+        if self.flows.is_inheriting() {
+            self.inherit_of_burst(burst, behind);
+        }
         let (behind, stopped) = self.open_on_level::<V, Way>(burst, behind);
         if behind == 0
             && let Some(out) = burst.only_out()

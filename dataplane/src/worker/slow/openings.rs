@@ -61,6 +61,9 @@ impl<F: Frame> Slow<'_, F> {
         let Some((service_id, service)) = snapshot.service_for(ends.protocol, ends.destination) else {
             return Err(DropReason::NoService);
         };
+        if self.flows.is_inheriting() && transport != Transport::Udp && !transport.begins() {
+            return Err(DropReason::Inheriting);
+        }
         let opens = match transport {
             Transport::Tcp(TcpEvent::Syn) | Transport::Udp => true,
             Transport::Tcp(TcpEvent::Reset) => false,

@@ -45,7 +45,12 @@ impl<F: Frame> Slow<'_, F> {
                     return self.translate(frame, ip, &segment, Whose::Connection(found));
                 }
                 Standing::Ends(ending) => return self.end(frame, &segment, found, ending),
-                Standing::BeginsAnew => self.flows.close_found(found),
+                Standing::BeginsAnew => {
+                    self.flows.close_found(found);
+                    if self.flows.is_inheriting() {
+                        self.find_left(&segment.ends, Direction::Forward);
+                    }
+                }
             }
         }
         if let Some(real) = self.scheduled_before(&ip, &segment) {
@@ -80,6 +85,7 @@ impl<F: Frame> Slow<'_, F> {
             Protocol::Tcp | Protocol::Sctp if self.is_reals_own(frame.bytes(), &ip, &segment) => {
                 self.route(frame, ip)
             }
+            Protocol::Tcp | Protocol::Sctp if self.flows.is_inheriting() => Err(DropReason::Inheriting),
             Protocol::Tcp | Protocol::Sctp => {
                 self.answer_with_reset(frame, DropReason::RealWithoutConnection)
             }
@@ -108,8 +114,12 @@ impl<F: Frame> Slow<'_, F> {
     }
 
     /// The live connection of a packet that goes in this direction, even of a removed real.
-    pub(in crate::worker) fn find(&self, ends: &Ends, direction: Direction) -> Option<Found> {
-        self.flows.find(ends, direction, self.snapshot, self.now.tick())
+    pub(in crate::worker) fn find(&mut self, ends: &Ends, direction: Direction) -> Option<Found> {
+        let found = self.flows.find(ends, direction, self.snapshot, self.now.tick());
+        if found.is_none() && self.flows.is_inheriting() {
+            return self.find_left(ends, direction);
+        }
+        found
     }
 
     /// A datagram of a one-packet service that goes to this real.
