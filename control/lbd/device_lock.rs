@@ -7,12 +7,14 @@
 
 use crate::Failure;
 use control::config::Config;
+use control::handed::{Handed, Kind, Label};
 use control::lock::{self, Lock};
 use dpdk::Device;
-use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{Backlog, getsockopt, listen};
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
@@ -21,15 +23,30 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct DeviceLocks {
     _files: Vec<Lock>,
-    _sockets: Vec<UnixListener>,
+    /// By the interface's name.
+    interfaces: Vec<(String, OwnedFd)>,
 }
 
-/// Takes all devices of the file.
+impl DeviceLocks {
+    /// Descriptors of those of interfaces, for a successor. A device that is not one has one owner.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn share(&self) -> io::Result<Handed> {
+        let mut shared = Handed::default();
+        for (name, lock) in &self.interfaces {
+            shared.add(Label { kind: Kind::Interface, name: name.clone() }, lock.try_clone()?);
+        }
+        Ok(shared)
+    }
+}
+
+/// Takes all devices of the file, those that the daemon before has handed over among them.
 ///
 /// # Errors
 /// Another process has one.
-pub(crate) fn take(config: &Config) -> Result<DeviceLocks, Failure> {
-    let mut locks = DeviceLocks { _files: Vec::new(), _sockets: Vec::new() };
+pub(crate) fn take(config: &Config, handed: &mut Handed) -> Result<DeviceLocks, Failure> {
+    let mut locks = DeviceLocks { _files: Vec::new(), interfaces: Vec::new() };
     for port in &config.eth_ports {
         let device = Device::parse(&port.device);
         let taken = |what: &str, holder: &str| {
@@ -51,13 +68,26 @@ pub(crate) fn take(config: &Config) -> Result<DeviceLocks, Failure> {
             }
         }
         for interface in device.interfaces() {
+            let label = Label { kind: Kind::Interface, name: (*interface).into() };
+            if let Some(lock) = handed.take(&label) {
+                adopt(&lock);
+                locks.interfaces.push((label.name, lock));
+                continue;
+            }
             match lock_interface(interface) {
-                Ok(socket) => locks._sockets.extend(socket),
+                Ok(socket) => locks.interfaces.extend(socket.map(|socket| (label.name, socket.into()))),
                 Err(holder) => return Err(taken(&format!("interface {interface}"), &holder)),
             }
         }
     }
     Ok(locks)
+}
+
+/// Has the kernel name this process as the one that listens: others are told so.
+fn adopt(interface: &OwnedFd) {
+    if let Err(error) = listen(interface, Backlog::MAXALLOWABLE) {
+        log::debug!("the lock of an interface: {error}");
+    }
 }
 
 /// Locks a file; `None` where there is no such, which others say better. The error names the holder.

@@ -8,6 +8,7 @@ use crate::nic_steering::Steering;
 use crate::placement::{QueuePlan, hand_over_buffers, numa_node};
 use crate::rings::{self, PortShape, Sizes, TooFew, Wanted};
 use crate::starting::Starting;
+use crate::take_over::Prefix;
 use control::config::keep::Keep;
 use control::config::{self, Config, Hugepages};
 use control::devices::{DeviceStatus, Devices};
@@ -22,7 +23,7 @@ use dpdk::{Eal, EalOptions, EthPort, LogLevel, Mbuf, MemoryMode, Pool, PortConfi
 use std::net::IpAddr;
 
 /// Starts the EAL with all devices of the file.
-pub(crate) fn start_eal(config: &Config, starting: &Starting) -> Result<Eal, Failure> {
+pub(crate) fn start_eal(config: &Config, prefix: &Prefix, starting: &Starting) -> Result<Eal, Failure> {
     let eal = &config.eal;
     let log_level = if log::log_enabled!(log::Level::Debug) { LogLevel::Info } else { LogLevel::Warning };
     let options = EalOptions {
@@ -35,9 +36,9 @@ pub(crate) fn start_eal(config: &Config, starting: &Starting) -> Result<Eal, Fai
         },
         memory_mb: u32::try_from(eal.memory_mb).unwrap_or(u32::MAX),
         devices: config.eth_ports.iter().map(|port| port.device.clone()).collect(),
-        extra_arguments: eal.args.clone(),
+        extra_arguments: prefix.arguments.clone(),
         log_level,
-        file_prefix: config.control.instance(),
+        file_prefix: prefix.name.clone(),
         keeps_pages: config.keep != Keep::Off,
         ..EalOptions::default()
     };

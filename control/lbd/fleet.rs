@@ -58,7 +58,8 @@ impl fmt::Display for Bill {
 }
 
 impl Fleet {
-    /// Starts every worker and waits until each has its memory. A worker that ends sets `stop`.
+    /// Starts every worker and waits until each has its memory. A worker that ends sets `stop`. If they `are_to_rest`,
+    /// they do nothing before they are asked to.
     ///
     /// # Errors
     /// If one has no queues, memory or core; then none runs.
@@ -68,9 +69,10 @@ impl Fleet {
         devices: &DpdkDevices,
         next_hops: &Arc<NextHops>,
         stop: &Arc<AtomicBool>,
+        are_to_rest: bool,
     ) -> Result<(Self, Vec<ControlEnd>), Failure> {
         let mut fleet = Self { running: Vec::new(), ends: Vec::new() };
-        let started = fleet.start_all(eal, config, devices, next_hops, stop);
+        let started = fleet.start_all(eal, config, devices, next_hops, stop, are_to_rest);
         let started = match started {
             Ok(started) => started,
             Err(failure) => {
@@ -96,7 +98,9 @@ impl Fleet {
         devices: &DpdkDevices,
         next_hops: &Arc<NextHops>,
         stop: &Arc<AtomicBool>,
+        are_to_rest: bool,
     ) -> Result<Vec<Started>, Failure> {
+        let eth_ports = config.eth_ports.len();
         let owners = Arc::new(devices.owner_map().clone());
         let (capacity, idling, held) = (config.capacity, Idling::choose(config), devices.held());
         let huge = match config.eal.hugepages {
@@ -126,6 +130,9 @@ impl Fleet {
                 };
                 let worker = match Worker::new(queues, end, capacity.ipv4, hash_key, huge).and_then(with_ipv6)
                 {
+                    Ok(worker) if are_to_rest => {
+                        worker.with_peers(peers).holding_at_most(held).resting(eth_ports)
+                    }
                     Ok(worker) => worker.with_peers(peers).holding_at_most(held),
                     Err(error) => return drop(report.send(Err(error))),
                 };

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! main         options, the order of start and stop, exit codes
+//! take_over    the place that an lbd takes: a free one, or that of the lbd which runs
 //! device_lock  one lbd for each device
 //! interfaces   the host's interfaces that devices stand on
 //! devices      DPDK, its ports, queues and pools, from the configuration
@@ -29,13 +30,14 @@ mod placement;
 mod rings;
 mod signals;
 mod starting;
+mod take_over;
 mod worker_loop;
 
 use clap::Parser;
 use control::config::{self, Config};
 use control::daemon::{ControlThread, RunError, StartError};
 use control::devices::WorkerInfo;
-use control::persist::state_file::{LoadError, StateFile};
+use control::persist::state_file::LoadError;
 use dataplane::live::next_hops::NextHops;
 use devices::DpdkDevices;
 use dpdk::Eal;
@@ -43,12 +45,12 @@ use fleet::Fleet;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use starting::Starting;
 use std::io;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use take_over::Place;
 
 /// Layer-4 NAT load balancer on DPDK.
 ///
@@ -59,10 +61,10 @@ use std::time::Duration;
     name = "lbd",
     disable_version_flag = true,
     verbatim_doc_comment,
-    override_usage = "lbd --config FILE [--check] [--stats-period SECONDS] [--log-level LEVEL]",
+    override_usage = "lbd --config FILE [--check | --take-over] [--stats-period SECONDS] [--log-level LEVEL]",
     after_help = "\
 Exit codes:
-  0  stopped by SIGTERM or SIGINT; or --check found nothing wrong
+  0  stopped by SIGTERM or SIGINT, or another lbd took its place; or --check found nothing wrong
   1  it could not start or go on: the last line says why
   2  usage or configuration error: FILE:LINE: what is wrong"
 )]
@@ -73,6 +75,9 @@ struct Options {
     /// Say what is wrong with the configuration, and start nothing.
     #[arg(long)]
     check: bool,
+    /// Take the place of the lbd that runs on the same [control] socket: it ends when this one is ready.
+    #[arg(long, conflicts_with = "check")]
+    take_over: bool,
     /// Print rates, load, connections and drops to stdout at this interval, 1 to 3600 seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     stats_period: Option<u64>,
@@ -110,7 +115,7 @@ fn main() -> ExitCode {
             println!("nothing wrong with {}; {}", path.display(), fleet::Bill::of(&config));
             Ok(())
         }
-        Ok(config) => run(&config, options.stats_period.map(Duration::from_secs)),
+        Ok(config) => run(&config, options.stats_period.map(Duration::from_secs), options.take_over),
         Err(problems) => {
             let lines: Vec<_> = problems.iter().map(|problem| problem.in_file(&path).to_string()).collect();
             Err(Failure::Configuration(lines.join("\n")))
@@ -130,7 +135,7 @@ fn main() -> ExitCode {
 }
 
 /// Starts everything, serves until a signal comes or a worker fails, and stops everything in the reverse order.
-fn run(config: &Config, stats_period: Option<Duration>) -> Result<(), Failure> {
+fn run(config: &Config, stats_period: Option<Duration>, takes_over: bool) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // The second one ends it at once, whatever hangs.
@@ -139,30 +144,27 @@ fn run(config: &Config, stats_period: Option<Duration>) -> Result<(), Failure> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(cannot_handle_signals)?;
     }
     let ignored = signals::Ignored::start().map_err(cannot_handle_signals)?;
-    refuse_second(&config.control.socket)?;
-    if let Some(state) = &config.control.state {
-        // Likewise, and what is no file. It is opened for good by the control thread.
-        StateFile::open(state).map_err(|error| start_failure(&error.into()))?;
-    }
-    let _locks = device_lock::take(config)?;
+    let mut place = Place::find(config, takes_over)?;
 
     let starting = Starting::watch(Arc::clone(&stop))
         .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;
-    let eal = devices::start_eal(config, &starting)?;
+    let prefix = place.prefix(config);
+    let eal = devices::start_eal(config, &prefix, &starting)?;
     let devices = DpdkDevices::open(&eal, config, &starting)?;
     drop(starting);
     ignored.add_real_time().map_err(cannot_handle_signals)?;
     let map = devices.owner_map();
     log::debug!("workers: {}, clients shared out by {} entries", map.workers(), map.indirection().entries());
     let next_hops = Arc::new(NextHops::new(devices.macs()));
-    let (fleet, ends) = Fleet::launch(&eal, config, &devices, &next_hops, &stop)?;
+    let (fleet, ends) = Fleet::launch(&eal, config, &devices, &next_hops, &stop, place.is_taken())?;
     let infos = config.eal.workers.iter().map(|core| WorkerInfo {
         core: *core,
         capacity: config.capacity.ipv4 as u64,
         capacity_ipv6: config.capacity.ipv6 as u64,
     });
 
-    let control = ControlThread::new(config, ends, next_hops, Box::new(devices), infos.collect());
+    let (handed, infos) = (place.handed(), infos.collect());
+    let control = ControlThread::with(config, handed, ends, next_hops, Box::new(devices), infos);
     let mut control = match control {
         Ok(control) => control,
         Err(error) => {
@@ -170,7 +172,11 @@ fn run(config: &Config, stats_period: Option<Duration>) -> Result<(), Failure> {
             return Err(start_failure(&error));
         }
     };
-    let served = serve(&mut control, stats_period, &stop);
+    control.set_facts(place.facts(config, &prefix.name));
+    let served = place.enter(&mut control).and_then(|()| serve(&mut control, stats_period, &stop));
+    if let Some(successor) = control.successor() {
+        give_way(successor, &eal);
+    }
     fleet.end()?;
     drop(control); // stops and closes the ports
     if served.is_ok() {
@@ -183,24 +189,20 @@ fn cannot_handle_signals(error: io::Error) -> Failure {
     Failure::Other(format!("cannot handle signals: {error}"))
 }
 
-/// Another `lbd` on the same socket is found before any device is touched.
-fn refuse_second(socket: &Path) -> Result<(), Failure> {
-    match UnixStream::connect(socket) {
-        Ok(_) => Err(Failure::Other(format!(
-            "another lbd listens on {}: stop it, or set another [control] socket",
-            socket.display()
-        ))),
-        Err(_) => Ok(()),
+/// A successor has taken over: systemd is to watch that from now on, and this process's huge pages go with it.
+fn give_way(successor: u32, eal: &Eal) {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::MainPid(successor)]) {
+        log::debug!("systemd is not told of process {successor}: {error}");
     }
+    eal.give_pages_back();
 }
 
-/// Publishes the configuration and obeys commands until `stop` is set.
+/// Obeys commands until `stop` is set, or a successor has taken over.
 fn serve(
     control: &mut ControlThread,
     stats_period: Option<Duration>,
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
-    control.start().map_err(|error| start_failure(&error))?;
     logging::ready();
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         log::debug!("systemd is not told: {error}");

@@ -17,6 +17,7 @@
 //! nic_steering    which way each EthPort's packets find their worker (pure)
 //! devices         what the devices are asked
 //! host_interface  what the kernel says of the interfaces below the ports, and what of it changes
+//! handed          descriptors that a daemon hands to its successor
 //! lock            a file's lock, which only one daemon can hold
 //! ```
 //!
@@ -32,6 +33,7 @@ pub mod change;
 pub mod config;
 pub mod daemon;
 pub mod devices;
+pub mod handed;
 pub mod host_interface;
 pub mod ipvs;
 pub mod lock;

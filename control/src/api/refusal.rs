@@ -74,6 +74,12 @@ pub enum Refused {
         "lbd stops before every worker has taken version {0} of the configuration; the state file has it, if there is one"
     )]
     StoppingKept(u64),
+    /// Another `lbd` is about to take this one's place, and has read what is configured.
+    #[error("nothing changed: process {0} is about to take the place of this lbd; try again")]
+    Succeeding(u32),
+    /// No other `lbd` can take this one's place now.
+    #[error("{0}")]
+    NoHandOver(String),
     /// A worker has not taken an earlier change's snapshot yet: no other can follow.
     #[error("nothing changed: worker {worker} has not taken version {version} of the configuration yet")]
     WorkerBehind {
@@ -116,7 +122,8 @@ impl Refused {
             Self::Lines(_) | Self::CutOff(_) | Self::NoLines => "bad_line",
             Self::StateWrite(_) => "state_write_failed",
             Self::WorkerStuck { .. } | Self::WorkerBehind { .. } => "worker_stuck",
-            Self::TooManyWaiting(_) => "busy",
+            Self::TooManyWaiting(_) | Self::Succeeding(_) => "busy",
+            Self::NoHandOver(_) => "no_hand_over",
             Self::Stopping | Self::StoppingKept(_) => "stopping",
         }
     }

@@ -32,6 +32,9 @@ impl ControlThread {
             }
             return;
         }
+        if let Command::HandOver { conversation, step } = command {
+            return self.succeed(peer, conversation, step);
+        }
         if let Command::Restore { dry_run: true, .. } = command {
             return self.take_trial(peer, command);
         }

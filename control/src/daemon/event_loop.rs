@@ -121,7 +121,7 @@ impl ControlThread {
     /// See [`RunError`].
     pub fn run_while(&mut self, mut goes_on: impl FnMut(&mut Self) -> bool) -> Result<(), RunError> {
         let mut result = Ok(());
-        while result.is_ok() && goes_on(self) {
+        while result.is_ok() && goes_on(self) && !self.is_succeeded() {
             result = self.turn();
         }
         self.refuse_all();
@@ -149,6 +149,7 @@ impl ControlThread {
         if self.publish().is_err() {
             self.refuse_waiting();
         }
+        self.go_on_handing_over(now);
         self.sums.turn(&self.workers, now);
         self.dumps.turn(&mut self.peers, &mut self.workers, &self.snapshot, now);
         self.meet_neighbours(self.moment(now));
@@ -181,6 +182,7 @@ impl ControlThread {
     /// How long the workers' rings may go unseen.
     fn rings(&self, now: Instant) -> Duration {
         match self.publications.age(now) {
+            _ if self.hand_over.is_urgent() => RINGS_PUBLISHING,
             Some(age) if age < HURRY => RINGS_PUBLISHING,
             _ if self.dumps.are_waiting() => RINGS_DUMPING,
             _ => RINGS,

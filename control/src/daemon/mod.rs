@@ -8,6 +8,7 @@
 //! messages      a message of the tools of LVS → its answer
 //! publication   changes on their way into force, one after the other
 //! preparation   carrying out, keeping and compiling changes, on a thread of its own
+//! hand_over     a successor takes this daemon's place
 //! refusals      what went wrong below → the answer to the operator
 //! misdirection  what devices are told of own addresses, and whether they put packets into the right queues
 //! transmitting  queues to transmit that take nothing, and who sends instead
@@ -16,6 +17,7 @@
 
 mod commands;
 mod event_loop;
+pub mod hand_over;
 mod links;
 mod messages;
 mod misdirection;
@@ -29,6 +31,7 @@ use crate::api::refusal::Refused;
 use crate::api::server::SocketError;
 use crate::config::Config;
 use crate::devices::{DeviceStatus, Devices, WorkerInfo};
+use crate::handed::Handed;
 use crate::host_interface;
 use crate::model::{Model, Network};
 use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
@@ -46,6 +49,7 @@ use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::InterfaceId;
 use dataplane::snapshot::{self, Snapshot};
 use event_loop::{PREPARED, Timers, Waiter};
+use hand_over::HandOver;
 use mio::Waker;
 use misdirection::Misdirection;
 use peers::Peers;
@@ -127,6 +131,9 @@ pub struct ControlThread {
     misdirection: Vec<Misdirection>,
     transmitting: Vec<Transmitting>,
     devices: Box<dyn Devices>,
+    hand_over: HandOver,
+    /// The lock of the state file, which the preparation has, for a successor.
+    lent: Handed,
     /// Connections that there is room for, of both families.
     table_size: u32,
     started: Instant,
@@ -147,14 +154,33 @@ impl ControlThread {
         devices: Box<dyn Devices>,
         infos: Vec<WorkerInfo>,
     ) -> Result<Self, StartError> {
+        Self::with(config, Handed::default(), ends, next_hops, devices, infos)
+    }
+
+    /// Likewise, with what the daemon before has handed over. What of that is needed is used, but clients are answered
+    /// only after [`own`](Self::own).
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn with(
+        config: &Config,
+        mut handed: Handed,
+        ends: Vec<ControlEnd>,
+        next_hops: Arc<NextHops>,
+        devices: Box<dyn Devices>,
+        infos: Vec<WorkerInfo>,
+    ) -> Result<Self, StartError> {
         memory::map_large_arrays();
         let waiter = Waiter::new()?;
-        let peers = Peers::bind(&config.control, waiter.registry())?;
+        let peers = Peers::bind(&config.control, &mut handed, waiter.registry())?;
         let network = config.network(|port| {
             let DeviceStatus { mac, mtu, steered_by, .. } = devices.status(port);
             (mac, mtu, steered_by)
         });
-        let state = config.control.state.as_deref().map(StateFile::open).transpose()?;
+        let state = config.control.state.as_deref();
+        let state = state.map(|path| StateFile::open_handed(path, &mut handed)).transpose()?;
+        let mut lent = Handed::default();
+        lent.extend(state.as_ref().map_or(Ok(None), StateFile::share)?);
         let model = first_model(config, &network, state.as_ref())?;
         let interfaces = InterfaceId::all().zip(&network.interfaces).map(|(id, interface)| Interface {
             id,
@@ -202,6 +228,8 @@ impl ControlThread {
             misdirection: vec![Misdirection::default(); config.eth_ports.len()],
             transmitting: vec![Transmitting::default(); config.eth_ports.len()],
             devices,
+            hand_over: HandOver::new(config.eth_ports.iter().map(|port| port.name.clone()).collect()),
+            lent,
             table_size: u32::try_from(
                 (config.capacity.ipv4 + config.capacity.ipv6) * config.eal.workers.len(),
             )
@@ -216,12 +244,28 @@ impl ControlThread {
     /// # Errors
     /// A worker does not take it, or an interface is gone already.
     pub fn start(&mut self) -> Result<(), StartError> {
+        if !self.hand_over.is_prepared() {
+            self.begin();
+        }
+        self.publish_first().map_err(Refused::from)?;
+        self.watch_links(self.moment(Instant::now()))?;
+        Ok(())
+    }
+
+    /// Does all that [`start`](Self::start) does up to where a worker gets the first snapshot.
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start).
+    pub fn prepare(&mut self) -> Result<(), StartError> {
+        self.begin();
+        self.prepare_first().map_err(Refused::from)?;
+        Ok(())
+    }
+
+    fn begin(&mut self) {
         let now = Instant::now();
         (self.started, self.timers) = (now, Timers::starting(now));
         self.act();
-        self.publish_first().map_err(Refused::from)?;
-        self.watch_links(self.moment(now))?;
-        Ok(())
     }
 
     /// Gives a worker this long to adopt a snapshot, the one under way included, instead of [`PATIENCE`].

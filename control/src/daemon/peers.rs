@@ -6,11 +6,14 @@ use crate::api::protocol::{Command, Outcome};
 use crate::api::refusal::Refused;
 use crate::api::server::{Farewell, Outlet, PeerId, Server, SocketError, Speech};
 use crate::config::{Control, IpvsSocket};
+use crate::handed::{Handed, Label};
 use crate::ipvs::{self, Header, Refusal};
 use mio::{Registry, Token};
 use nix::errno::Errno;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
@@ -82,12 +85,16 @@ fn turned_away(refusal: &Refusal) -> Vec<u8> {
 }
 
 impl Peers {
-    /// Binds both sockets.
-    pub(super) fn bind(control: &Control, registry: &Registry) -> Result<Self, SocketError> {
+    /// Binds both sockets, or takes those that the daemon before has handed over.
+    pub(super) fn bind(
+        control: &Control,
+        handed: &mut Handed,
+        registry: &Registry,
+    ) -> Result<Self, SocketError> {
         let group = control.group.as_deref();
-        let of_lbctl = Server::bind(&control.socket, group, registry, CONTROL_SOCKET)?;
+        let of_lbctl = bind(&control.socket, group, handed, registry, CONTROL_SOCKET)?;
         let beside = control.socket.parent().unwrap_or(Path::new("")).join(BESIDE);
-        let bind = |path: &Path| Server::bind(path, group, registry, IPVS_SOCKET);
+        let mut bind = |path: &Path| bind(path, group, handed, registry, IPVS_SOCKET);
         let ipvs = match &control.ipvs_socket {
             IpvsSocket::None => None,
             IpvsSocket::At(path) => Some(bind(path)?),
@@ -103,6 +110,58 @@ impl Peers {
             },
         };
         Ok(Self { control: of_lbctl, ipvs, pending: BTreeMap::new() })
+    }
+
+    /// Descriptors of the sockets, for a successor.
+    pub(super) fn share(&self) -> io::Result<Vec<(Label, OwnedFd)>> {
+        let mut all = Vec::from(self.control.share()?);
+        if let Some(ipvs) = &self.ipvs {
+            all.extend(ipvs.share()?);
+        }
+        Ok(all)
+    }
+
+    /// The sockets that were handed over are this process's: clients are accepted.
+    pub(super) fn own(&mut self) {
+        self.control.own();
+        self.ipvs.iter_mut().for_each(Server::own);
+    }
+
+    /// The sockets are a successor's.
+    pub(super) fn disown(&mut self) {
+        self.control.disown();
+        self.ipvs.iter_mut().for_each(Server::disown);
+    }
+
+    /// Whether those who connect wait.
+    pub(super) fn set_deaf(&mut self, is_deaf: bool) {
+        self.control.set_deaf(is_deaf);
+        self.ipvs.iter_mut().for_each(|ipvs| ipvs.set_deaf(is_deaf));
+    }
+
+    /// Has a peer of the control socket keep its place, however long it says nothing, or not.
+    pub(super) fn set_kept(&mut self, peer: PeerId, is_kept: bool) {
+        self.control.set_kept(peer, is_kept);
+    }
+
+    /// Whether a peer of the control socket is root's or the daemon's own user's; `None`: it is gone.
+    pub(super) fn is_root(&self, peer: PeerId) -> Option<bool> {
+        self.control.is_root(peer)
+    }
+
+    /// The process that a peer of the control socket is.
+    pub(super) fn process(&self, peer: PeerId) -> Option<u32> {
+        self.control.process(peer).and_then(|process| process.try_into().ok())
+    }
+
+    /// Has descriptors go with the answer that a peer of the control socket waits for.
+    pub(super) fn pass(&mut self, peer: PeerId, descriptors: Vec<OwnedFd>) {
+        self.control.pass(peer, descriptors);
+    }
+
+    /// Whether a peer of the control socket has all that was written for it, or is gone.
+    pub(super) fn has_taken_all(&self, peer: PeerId) -> bool {
+        self.control.has_taken_all(peer)
     }
 
     /// There is something to do for a socket or a peer with this token.
@@ -173,6 +232,19 @@ impl Peers {
             Some(ipvs) if peer >= IPVS_SOCKET.0 => ipvs,
             _ => &mut self.control,
         }
+    }
+}
+
+fn bind<S: Speech>(
+    path: &Path,
+    group: Option<&str>,
+    handed: &mut Handed,
+    registry: &Registry,
+    listener: Token,
+) -> Result<Server<S>, SocketError> {
+    match Server::handed(path, group, handed, registry, listener)? {
+        Some(server) => Ok(server),
+        None => Server::bind(path, group, registry, listener),
     }
 }
 

@@ -134,6 +134,20 @@ impl Publications {
         (is_next_due || is_trial_due || !self.released.is_empty()).then_some(now)
     }
 
+    /// Whether all that is new is followed.
+    fn could_be_offered(&self) -> bool {
+        match self.under_way.as_ref().map(|publication| &publication.step) {
+            Some(Step::Following(prepared)) => prepared.arrived.is_empty() && prepared.ways.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether nothing is on its way, or waits to be.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_empty = self.waiting.is_empty() && self.released.is_empty();
+        self.under_way.is_none() && !self.is_releasing && is_empty
+    }
+
     fn is_something_next(&self) -> bool {
         let Wanted { release, republish, macs } = &self.wanted;
         *release || *republish || !macs.is_empty() || !self.waiting.is_empty()
@@ -219,7 +233,8 @@ impl Publications {
 impl ControlThread {
     /// Takes a peer's change, which is answered when it is in force or refused.
     pub(super) fn take_change(&mut self, peer: PeerId, command: Command) {
-        match self.late().and_then(|()| self.publications.room_for(&command)) {
+        let place = self.hand_over.refuses_changes().and_then(|()| self.late());
+        match place.and_then(|()| self.publications.room_for(&command)) {
             Ok(()) => {
                 let asked = Asked { peer, command: Arc::new(command) };
                 self.publications.waiting.push_back(Change { asked, has_made_room: false });
@@ -254,12 +269,30 @@ impl ControlThread {
         Ok(())
     }
 
+    /// Prepares the first snapshot, and waits until it could be offered: that is for
+    /// [`publish_first`](Self::publish_first).
+    ///
+    /// # Errors
+    /// None: no worker has anything to take.
+    pub(super) fn prepare_first(&mut self) -> Result<(), WorkerLate> {
+        self.hand_over.set_prepared(true);
+        self.begin_again();
+        while !self.publications.could_be_offered() {
+            self.publish()?;
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
     /// Publishes the first snapshot, and waits until it is in force.
     ///
     /// # Errors
     /// A worker does not take it in time.
     pub(super) fn publish_first(&mut self) -> Result<(), WorkerLate> {
-        self.begin_again();
+        if self.publications.under_way.is_none() {
+            self.begin_again();
+        }
+        self.hand_over.set_prepared(false);
         while self.publications.under_way.is_some() {
             self.publish()?;
             thread::sleep(PAUSE);
@@ -277,8 +310,9 @@ impl ControlThread {
     }
 
     fn begin_next(&mut self) {
+        let holds = self.hand_over.holds_publications();
         let Publications { under_way, is_releasing, released, wanted, waiting, .. } = &mut self.publications;
-        if under_way.is_some() || *is_releasing || !released.is_empty() {
+        if holds || under_way.is_some() || *is_releasing || !released.is_empty() {
             return;
         }
         if mem::take(&mut wanted.release) {
@@ -399,7 +433,7 @@ impl ControlThread {
         for (key, importance) in ways.drain(ways.len().saturating_sub(SLICE)..) {
             self.neighbours.depend(key, importance, now - self.started);
         }
-        if !arrived.is_empty() || !ways.is_empty() {
+        if !arrived.is_empty() || !ways.is_empty() || self.hand_over.is_prepared() {
             return Step::Following(prepared);
         }
         if prepared.has_others {

@@ -61,7 +61,9 @@ const fn errno(refused: &Refused) -> Errno {
         Refused::StateWrite(_)
         | Refused::WorkerStuck { .. }
         | Refused::WorkerBehind { .. }
-        | Refused::TooManyWaiting(_) => Errno::EBUSY,
+        | Refused::TooManyWaiting(_)
+        | Refused::Succeeding(_)
+        | Refused::NoHandOver(_) => Errno::EBUSY,
         Refused::Stopping | Refused::StoppingKept(_) => Errno::ENODEV,
     }
 }

@@ -263,6 +263,13 @@ impl Neighbours {
         self.withdrawn & key.interface.bit() != 0
     }
 
+    /// Those whose MACs are known by what they said.
+    pub fn known(&self) -> impl Iterator<Item = (NeighbourKey, Mac)> + '_ {
+        let is_fixed = |entry: &Entry| matches!(entry.kind, Kind::Static { .. });
+        let asked = self.entries.iter().filter(move |(_, entry)| !is_fixed(entry));
+        asked.filter_map(|(key, entry)| Some((*key, entry.state.mac()?)))
+    }
+
     fn known_behind(&self, interface: InterfaceId) -> Vec<(NeighbourKey, Mac)> {
         let of_interface = self.entries.iter().filter(|(key, _)| key.interface == interface);
         of_interface.filter_map(|(key, entry)| Some((*key, entry.state.mac()?))).collect()

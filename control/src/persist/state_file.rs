@@ -13,6 +13,7 @@
 use crate::api::protocol::{FaultyLine, FaultyLines};
 use crate::api::refusal::Refused;
 use crate::change;
+use crate::handed::{Handed, Kind, Label};
 use crate::lock::{self, Lock, LockError};
 use crate::model::{Model, Network};
 use crate::persist::journal::Journal;
@@ -21,6 +22,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -81,7 +83,7 @@ pub struct StateFile {
     /// `None`: the next change replaces the file.
     journal: Option<Journal>,
     /// Held as long as the file is ours. `None`: the file system cannot be written, so nobody's changes are kept.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl StateFile {
@@ -91,22 +93,42 @@ impl StateFile {
     /// # Errors
     /// Another daemon has it; or it is something else than a regular file, or cannot be looked at.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
+        Self::open_handed(path, &mut Handed::default())
+    }
+
+    /// Likewise, with the lock of the daemon before, if that has handed it over.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn open_handed(path: &Path, handed: &mut Handed) -> Result<Self, LoadError> {
         let failed = |path: &Path, error| LoadError::Read { path: path.to_path_buf(), error };
         // Renaming over a link would replace the link.
         let path = resolved(path).map_err(|error| failed(path, error))?;
         check_regular(&path).map_err(|error| failed(&path, error))?;
+        if let Some(lock) = handed.take(&Label::of_path(Kind::Lock, &path)) {
+            return Ok(Self { path, journal: None, lock: Some(Lock::of(lock)) });
+        }
         let unlocked = match make_directory(&path) {
             Err(error) if is_read_only(&error) => error,
             Err(error) => return Err(failed(&path, error)),
             Ok(()) => match lock::next_to(&path) {
-                Ok(lock) => return Ok(Self { path, journal: None, _lock: Some(lock) }),
+                Ok(lock) => return Ok(Self { path, journal: None, lock: Some(lock) }),
                 Err(LockError::Held) => return Err(LoadError::InUse(path)),
                 Err(LockError::Io(_, error)) if is_read_only(&error) => error,
                 Err(LockError::Io(name, error)) => return Err(failed(&name, error)),
             },
         };
         log::warn!("{}: {unlocked}: changes will be refused", path.display());
-        Ok(Self { path, journal: None, _lock: None })
+        Ok(Self { path, journal: None, lock: None })
+    }
+
+    /// A descriptor of its lock, for a successor; `None`: it has none.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn share(&self) -> io::Result<Option<(Label, OwnedFd)>> {
+        let Some(lock) = &self.lock else { return Ok(None) };
+        Ok(Some((Label::of_path(Kind::Lock, &self.path), lock.share()?)))
     }
 
     /// The model in the file; `None` if there is no file. `model` gives the timeouts where the file has

@@ -4,6 +4,7 @@ use dataplane::counters::{RealCounters, WorkerCounters};
 use dataplane::exchange::orders::{
     ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, ORDERS, Order, RETURNS, Return, Slice,
 };
+use dataplane::exchange::pace::{Finished, Phase};
 use dataplane::live::elsewhere::Elsewhere;
 use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{EthPortId, RealId};
@@ -275,5 +276,20 @@ impl Workers {
     /// A real's connections on all workers.
     pub fn connections(&self, id: RealId) -> Connections {
         Connections::of(id, self.counters())
+    }
+
+    /// Has every worker do this from its next turn on.
+    pub fn pace(&self, phase: Phase) {
+        self.ends.iter().for_each(|end| end.pace.ask(phase));
+    }
+
+    /// Whether every worker does this.
+    pub fn follow(&self, phase: Phase) -> bool {
+        self.ends.iter().all(|end| end.pace.follows(phase))
+    }
+
+    /// How far each worker is that was to [finish](Phase::Finish); `None`: one still receives.
+    pub fn finished(&self) -> Option<Vec<Finished>> {
+        self.ends.iter().map(|end| end.pace.finished()).collect()
     }
 }

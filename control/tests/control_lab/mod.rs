@@ -11,6 +11,7 @@ use control::host_interface::Footing;
 use dataplane::connection::{Copied, State};
 use dataplane::counters::{PortCounters, WorkerCounters};
 use dataplane::exchange::orders::{NeighbourEvent, Order, Return, WorkerEnd, channel};
+use dataplane::exchange::pace::{Pace, Phase};
 use dataplane::live::next_hops::NextHops;
 use dataplane::live::reals::Reals;
 use dataplane::names::ids::{NextHopId, Protocol, RealId};
@@ -84,7 +85,9 @@ pub struct DeviceState {
     has_refused: bool,
 }
 
-struct MadeUp(Arc<Mutex<DeviceState>>);
+/// Devices that are not there.
+#[derive(Default)]
+pub struct MadeUp(Arc<Mutex<DeviceState>>);
 
 impl Devices for MadeUp {
     fn follow_addresses(&mut self, own: &mut dyn Iterator<Item = IpAddr>) -> Vec<usize> {
@@ -151,6 +154,7 @@ pub struct Told {
 pub struct Worker {
     pub counters: Arc<WorkerCounters>,
     pub told: Arc<Mutex<Told>>,
+    pub pace: Arc<Pace>,
     obeys: Arc<Mutex<bool>>,
     pub says: Arc<Mutex<Vec<NeighbourEvent>>>,
     stop: Arc<AtomicBool>,
@@ -158,8 +162,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    fn launch(mut end: WorkerEnd, connections: usize) -> Self {
-        let counters = Arc::clone(&end.counters);
+    pub fn launch(mut end: WorkerEnd, connections: usize) -> Self {
+        let (counters, pace) = (Arc::clone(&end.counters), Arc::clone(&end.pace));
         let told = Arc::new(Mutex::new(Told::default()));
         let (obeys, stop) = (Arc::new(Mutex::new(true)), Arc::new(AtomicBool::new(false)));
         let says: Arc<Mutex<Vec<NeighbourEvent>>> = Arc::default();
@@ -170,7 +174,8 @@ impl Worker {
                 while !stop.load(Ordering::Relaxed) {
                     // Held meanwhile, so that nothing is adopted any more once it is taken back.
                     let obeying = obeys.lock().unwrap();
-                    while *obeying && obey(&mut end, &mut told.lock().unwrap(), connections) {}
+                    let works = *obeying && keeps_pace(&end.pace);
+                    while works && obey(&mut end, &mut told.lock().unwrap(), connections) {}
                     drop(obeying);
                     for event in says.lock().unwrap().drain(..) {
                         let _ = end.neighbour_events.push(event);
@@ -179,7 +184,7 @@ impl Worker {
                 }
             })
         };
-        Self { counters, told, obeys, says, stop, thread: Some(thread) }
+        Self { counters, told, pace, obeys, says, stop, thread: Some(thread) }
     }
 
     /// Whether it adopts what it gets from now on.
@@ -193,6 +198,16 @@ impl Drop for Worker {
         self.stop.store(true, Ordering::Relaxed);
         let _ = self.thread.take().map(JoinHandle::join);
     }
+}
+
+/// Does what it is asked for, and has nothing left whenever it is to finish. Whether it works.
+fn keeps_pace(pace: &Pace) -> bool {
+    let asked = pace.asked();
+    pace.follow(asked);
+    if asked == Phase::Finish {
+        pace.note(false);
+    }
+    asked == Phase::Run
 }
 
 fn obey(end: &mut WorkerEnd, told: &mut Told, connections: usize) -> bool {
@@ -321,7 +336,8 @@ impl Lab {
                     !stop.load(Ordering::Relaxed)
                 });
                 ran.unwrap();
-                assert!(!config.control.socket.exists(), "removed when run returns");
+                let stays = control.successor().is_some();
+                assert_eq!(config.control.socket.exists(), stays, "removed when run returns");
             })
         };
         run(worker_ends);
@@ -404,6 +420,11 @@ impl Lab {
             Outcome::Ok(value) => panic!("{request}: {value}"),
             Outcome::Error(refusal) => refusal,
         }
+    }
+
+    /// Waits until the control thread ends by itself.
+    pub fn ended(mut self) {
+        self.thread.take().unwrap().join().unwrap();
     }
 
     pub fn stop(mut self) {

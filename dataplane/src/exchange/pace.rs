@@ -86,12 +86,12 @@ impl Pace {
     }
 
     /// The worker does this from now on.
-    pub(crate) fn follow(&self, phase: Phase) {
+    pub fn follow(&self, phase: Phase) {
         self.followed.store(phase as u8, Ordering::Release);
     }
 
     /// The worker has made a turn of finishing, in which something was left to do or not.
-    pub(crate) fn note(&self, was_busy: bool) {
+    pub fn note(&self, was_busy: bool) {
         self.busy.fetch_add(u64::from(was_busy), Ordering::Release);
         self.turns.fetch_add(1, Ordering::Release);
     }

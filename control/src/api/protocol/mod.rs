@@ -8,10 +8,12 @@
 //! listing   services, reals and connections
 //! status    how `lbd` does
 //! counted   numbers by name
+//! hand_over what a daemon and its successor say to each other
 //! ```
 
 mod answer;
 mod counted;
+pub mod hand_over;
 mod lines;
 mod listing;
 mod request;

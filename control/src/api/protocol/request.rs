@@ -1,6 +1,6 @@
 //! What `lbctl` asks.
 
-use super::{Lines, timeouts};
+use super::{Lines, hand_over, timeouts};
 use crate::text::addresses;
 use crate::text::service_options::ServiceOptions;
 use crate::text::services::Listen;
@@ -136,6 +136,13 @@ pub enum Command {
     },
     /// How `lbd` does.
     Status {},
+    /// What another `lbd` says that takes the place of this one.
+    HandOver {
+        /// Which conversation it speaks: [`hand_over::CONVERSATION`].
+        conversation: u32,
+        /// How far it is.
+        step: hand_over::Step,
+    },
 }
 
 impl Command {
@@ -161,7 +168,8 @@ impl Command {
             | Self::Zero { .. }
             | Self::Save {}
             | Self::Restore { dry_run: true, .. }
-            | Self::Status {} => false,
+            | Self::Status {}
+            | Self::HandOver { .. } => false,
         }
     }
 }

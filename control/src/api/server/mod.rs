@@ -21,9 +21,11 @@ mod places;
 mod socket;
 
 pub use json_lines::{JsonLines, line};
+pub use peer::MOST_PASSED;
 pub use places::{KEPT, ROOT_PLACES};
 pub use socket::SocketError;
 
+use crate::handed::{Handed, Label};
 use mio::{Interest, Registry, Token};
 use nix::unistd::Group;
 use peer::{Input, Peer};
@@ -33,6 +35,7 @@ use socket::Socket;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -116,6 +119,8 @@ pub struct Server<S = JsonLines> {
     peers: BTreeMap<PeerId, Peer>,
     last: PeerId,
     accepting: bool,
+    /// Nobody is accepted: clients wait.
+    is_deaf: bool,
     speech: PhantomData<S>,
 }
 
@@ -132,18 +137,47 @@ impl<S: Speech> Server<S> {
         listener: Token,
     ) -> Result<Self, SocketError> {
         let group = group.map(find_group).transpose()?;
+        let socket = Socket::bind(path, group.as_ref())?;
+        Self::on(socket, path, group.as_ref(), registry, listener)
+    }
+
+    /// The server of the socket at `path` that another process serves still, if that has handed it over. Nobody is
+    /// accepted before [`own`](Self::own).
+    ///
+    /// # Errors
+    /// There is no such group, or the system refuses.
+    pub fn handed(
+        path: &Path,
+        group: Option<&str>,
+        handed: &mut Handed,
+        registry: &Registry,
+        listener: Token,
+    ) -> Result<Option<Self>, SocketError> {
+        let group = group.map(find_group).transpose()?;
+        let Some(socket) = Socket::handed(path, handed) else { return Ok(None) };
+        let server = Self::on(socket, path, group.as_ref(), registry, listener)?;
+        Ok(Some(Self { is_deaf: true, ..server }))
+    }
+
+    fn on(
+        mut socket: Socket,
+        path: &Path,
+        group: Option<&Group>,
+        registry: &Registry,
+        listener: Token,
+    ) -> Result<Self, SocketError> {
         let failed = |error| SocketError::Io { path: path.to_path_buf(), error };
-        let mut socket = Socket::bind(path, group.as_ref())?;
         let registry = registry.try_clone().map_err(failed)?;
         registry.register(&mut socket.listener, listener, Interest::READABLE).map_err(failed)?;
         Ok(Self {
             registry,
             listener,
             socket,
-            permission: Permission::new(group.as_ref()),
+            permission: Permission::new(group),
             peers: BTreeMap::new(),
             last: listener.0,
             accepting: false,
+            is_deaf: false,
             speech: PhantomData,
         })
     }
@@ -168,7 +202,7 @@ impl<S: Speech> Server<S> {
     /// When [`turn`](Self::turn) is to be called next, if nothing becomes [ready](Self::ready) before.
     pub fn due(&self, now: Instant) -> Option<Instant> {
         let is_choked = self.is_choked();
-        let accept = self.accepting.then_some(now);
+        let accept = (self.accepting && !self.is_deaf).then_some(now);
         self.peers.values().filter_map(|peer| peer.due(now, is_choked)).chain(accept).min()
     }
 
@@ -182,6 +216,56 @@ impl<S: Speech> Server<S> {
         self.socket.remove();
     }
 
+    /// Descriptors of the socket, for another process.
+    ///
+    /// # Errors
+    /// None is left.
+    pub fn share(&self) -> io::Result<[(Label, OwnedFd); 2]> {
+        self.socket.share()
+    }
+
+    /// The socket is this process's: clients are accepted, and it goes with this process.
+    pub fn own(&mut self) {
+        self.socket.own();
+        self.set_deaf(false);
+    }
+
+    /// The socket is another process's now.
+    pub fn disown(&mut self) {
+        self.socket.disown();
+    }
+
+    /// Whether clients that connect wait, to be accepted later or by another process.
+    pub fn set_deaf(&mut self, is_deaf: bool) {
+        self.is_deaf = is_deaf;
+        // Who came meanwhile is reported only once.
+        self.accepting |= !is_deaf;
+    }
+
+    /// Has a peer keep its place, however long it says nothing, or not.
+    pub fn set_kept(&mut self, peer: PeerId, is_kept: bool) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.is_kept = is_kept;
+        }
+    }
+
+    /// Whether a peer is root's or the daemon's own user's; `None`: it is not connected any more.
+    pub fn is_root(&self, peer: PeerId) -> Option<bool> {
+        Some(self.peers.get(&peer)?.is_root)
+    }
+
+    /// Whether a peer has taken all that was written for it, or is gone.
+    pub fn has_taken_all(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_none_or(|peer| peer.output_held() == 0)
+    }
+
+    /// Has descriptors go with the answer that a peer waits for: at most [`MOST_PASSED`].
+    pub fn pass(&mut self, peer: PeerId, descriptors: Vec<OwnedFd>) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.pass(descriptors);
+        }
+    }
+
     /// Peers connected now.
     pub fn peer_count(&self) -> usize {
         self.peers.len()
@@ -189,7 +273,7 @@ impl<S: Speech> Server<S> {
 
     fn accept(&mut self, now: Instant) {
         for _ in 0..ACCEPT_AT_ONCE {
-            if !self.accepting {
+            if !self.accepting || self.is_deaf {
                 return;
             }
             let mut stream = match self.socket.listener.accept() {

@@ -3,7 +3,10 @@
 use super::{IDLE, PAUSE, REQUEST_TIME, STREAM_WINDOW, Speech};
 use mio::net::UnixStream;
 use nix::sys::socket::{getsockopt, sockopt};
-use std::io::{self, Read, Write};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// What reading from a peer gave.
@@ -29,6 +32,10 @@ pub(super) struct Peer {
     pub(super) process: Option<i32>,
     /// Whether it may say nothing for as long as it likes.
     may_be_silent: bool,
+    /// Whether it keeps its place, however idle it is.
+    pub(super) is_kept: bool,
+    /// Descriptors that go with the next byte that is written.
+    passed: Vec<OwnedFd>,
     input: Vec<u8>,
     /// Bytes of `input` that are known to hold no end of a request.
     searched: usize,
@@ -57,6 +64,8 @@ pub(super) struct Peer {
 /// Bytes read from one peer in one turn.
 const READ_AT_ONCE: usize = 256 << 10;
 const CHUNK: usize = 16 << 10;
+/// Descriptors that go with one answer (the kernel's `SCM_MAX_FD` is 253).
+pub const MOST_PASSED: usize = 128;
 /// The most that is held for a peer that takes a long answer in slices.
 const LITTLE: usize = 2 * STREAM_WINDOW;
 
@@ -68,6 +77,8 @@ impl Peer {
             is_root,
             process,
             may_be_silent,
+            is_kept: false,
+            passed: Vec::new(),
             input: Vec::new(),
             searched: 0,
             output: Vec::new(),
@@ -137,11 +148,33 @@ impl Peer {
         }
     }
 
+    /// Takes descriptors, at most [`MOST_PASSED`], that go with the next byte.
+    pub(super) fn pass(&mut self, descriptors: Vec<OwnedFd>) {
+        self.passed = descriptors;
+    }
+
+    /// Writes what is left of `output`, and descriptors with it.
+    fn send(&mut self) -> io::Result<usize> {
+        let bytes = &self.output[self.written..];
+        if self.passed.is_empty() {
+            return self.stream.write(bytes);
+        }
+        let passed: Vec<_> = self.passed.iter().map(OwnedFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_PASSED))];
+        let mut with = SendAncillaryBuffer::new(&mut space);
+        if !with.push(SendAncillaryMessage::ScmRights(&passed)) {
+            return Err(io::Error::other("more descriptors than a message takes"));
+        }
+        let sent = sendmsg(&self.stream, &[IoSlice::new(bytes)], &mut with, SendFlags::NOSIGNAL)?;
+        self.passed.clear();
+        Ok(sent)
+    }
+
     /// Writes what the other end takes.
     pub(super) fn write(&mut self, now: Instant) {
         self.owing.get_or_insert(now);
         while self.written < self.output.len() && !self.gone {
-            match self.stream.write(&self.output[self.written..]) {
+            match self.send() {
                 Ok(0) => self.gone = true,
                 Ok(length) => {
                     self.written += length;
@@ -175,6 +208,9 @@ impl Peer {
 
     /// How long it has been idle; `None`: its request is being worked on.
     pub(super) fn idle(&self, now: Instant) -> Option<Duration> {
+        if self.is_kept {
+            return None;
+        }
         let since = match (self.output_held() > 0, self.asking) {
             (true, _) => self.active,
             (false, true) => return None,
@@ -219,7 +255,7 @@ impl Peer {
     /// When it will have been silent, or sending a request, for too long.
     fn over_from(&self) -> Option<Instant> {
         let patience = if matches!(self.output_held(), 1..=LITTLE) { PAUSE } else { IDLE };
-        let may_be_silent = self.asking || self.may_be_silent;
+        let may_be_silent = self.asking || self.may_be_silent || self.is_kept;
         let silent = (!may_be_silent || self.output_held() > 0).then(|| self.active + patience);
         silent.into_iter().chain(self.request_began.map(|began| began + REQUEST_TIME)).min()
     }

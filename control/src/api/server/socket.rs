@@ -1,10 +1,12 @@
 //! The listening Unix socket: made, guarded and removed.
 
+use crate::handed::{Handed, Kind, Label};
 use crate::lock::{self, Lock, LockError};
 use mio::net::UnixListener;
 use nix::unistd::Group;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -36,10 +38,14 @@ pub enum SocketError {
 pub(super) struct Socket {
     pub(super) listener: UnixListener,
     path: PathBuf,
-    removed: bool,
+    /// Whether it goes with this process.
+    is_own: bool,
     /// Held as long as the socket is ours.
-    _lock: Lock,
+    lock: Lock,
 }
+
+/// Clients that wait to be accepted, at most.
+const BACKLOG: i32 = 1024;
 
 impl Socket {
     /// Binds at `path`, mode 0660, of this group.
@@ -70,14 +76,52 @@ impl Socket {
             _ => {}
         }
         let listener = listen(&new, path, group).map_err(failed(path))?;
-        Ok(Self { listener, path: path.to_path_buf(), removed: false, _lock: held })
+        Ok(Self { listener, path: path.to_path_buf(), is_own: true, lock: held })
+    }
+
+    /// The one at this path that another process listens on, if that has handed it over. It is that process's until
+    /// [`own`](Self::own).
+    pub(super) fn handed(path: &Path, handed: &mut Handed) -> Option<Self> {
+        let listener = handed.take(&Label::of_path(Kind::Socket, path))?;
+        let lock = Lock::of(handed.take(&Label::of_path(Kind::Lock, path))?);
+        let listener = std::os::unix::net::UnixListener::from(listener);
+        listener.set_nonblocking(true).ok()?;
+        Some(Self {
+            listener: UnixListener::from_std(listener),
+            path: path.to_path_buf(),
+            is_own: false,
+            lock,
+        })
+    }
+
+    /// Descriptors of it, for another process.
+    pub(super) fn share(&self) -> io::Result<[(Label, OwnedFd); 2]> {
+        let listener = self.listener.as_fd().try_clone_to_owned()?;
+        Ok([
+            (Label::of_path(Kind::Socket, &self.path), listener),
+            (Label::of_path(Kind::Lock, &self.path), self.lock.share()?),
+        ])
+    }
+
+    /// It is this process's now.
+    pub(super) fn own(&mut self) {
+        self.is_own = true;
+        // Clients ask the kernel whose it is: that of the process that said last that it listens.
+        if let Err(error) = rustix::net::listen(&self.listener, BACKLOG) {
+            log::debug!("{}: {error}", self.path.display());
+        }
+    }
+
+    /// It is another process's now.
+    pub(super) fn disown(&mut self) {
+        self.is_own = false;
     }
 }
 
 impl Socket {
-    /// Removes it, once.
+    /// Removes it, once, if it is this process's.
     pub(super) fn remove(&mut self) {
-        if std::mem::replace(&mut self.removed, true) {
+        if !std::mem::take(&mut self.is_own) {
             return;
         }
         if let Err(error) = fs::remove_file(&self.path) {

@@ -1,0 +1,71 @@
+//! Descriptors that a daemon hands to its successor: what it listens on, and what nobody else may have. Both have them
+//! in common until one of them ends, so there is no moment at which a client finds nobody, or somebody else slips in.
+
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// What a descriptor is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// Of which kind.
+    pub kind: Kind,
+    /// Of a socket, its path; of a lock, the path of what it is next to or on; of an interface, its name.
+    pub name: String,
+}
+
+/// The kinds of descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A Unix socket that listens.
+    Socket,
+    /// The [lock](crate::lock::Lock) of a file or folder.
+    Lock,
+    /// The lock of an interface: an abstract Unix socket.
+    Interface,
+}
+
+/// Descriptors with their labels: to be handed over, or handed over and not taken yet.
+#[derive(Debug, Default)]
+pub struct Handed(Vec<(Label, OwnedFd)>);
+
+impl Label {
+    /// Of what has a path.
+    pub fn of_path(kind: Kind, path: &Path) -> Self {
+        Self { kind, name: path.to_string_lossy().into_owned() }
+    }
+}
+
+impl Handed {
+    /// Adds one.
+    pub fn add(&mut self, label: Label, descriptor: OwnedFd) {
+        self.0.push((label, descriptor));
+    }
+
+    /// Takes the one with this label, if it is there.
+    pub fn take(&mut self, label: &Label) -> Option<OwnedFd> {
+        let index = self.0.iter().position(|(known, _)| known == label)?;
+        Some(self.0.swap_remove(index).1)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Label, &OwnedFd)> {
+        self.0.iter().map(|(label, descriptor)| (label, descriptor))
+    }
+}
+
+impl Extend<(Label, OwnedFd)> for Handed {
+    fn extend<T: IntoIterator<Item = (Label, OwnedFd)>>(&mut self, more: T) {
+        self.0.extend(more);
+    }
+}
+
+impl IntoIterator for Handed {
+    type Item = (Label, OwnedFd);
+    type IntoIter = std::vec::IntoIter<(Label, OwnedFd)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}

@@ -1,0 +1,226 @@
+//! A successor takes a daemon's place: step by step, and what becomes of both when a step is not made.
+
+mod control_lab;
+
+use control::api::predecessor::{NoPredecessor, Predecessor};
+use control::api::protocol::Outcome;
+use control::api::protocol::hand_over::CONVERSATION;
+use control::config::Config;
+use control::daemon::{ControlThread, StartError};
+use control::devices::WorkerInfo;
+use control::handed::Handed;
+use control_lab::{Client, Lab, MadeUp, Worker, config_in, until};
+use dataplane::exchange::orders::channel;
+use dataplane::exchange::pace::Phase;
+use dataplane::live::next_hops::NextHops;
+use dataplane::live::reals::Reals;
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+const ADD: &str = r#""command":"add-service","service":"tcp://192.168.10.100:80","scheduler":"wrr""#;
+const ADD_ANOTHER: &str = r#""command":"add-service","service":"tcp://192.168.10.100:81","scheduler":"wrr""#;
+const LIST: &str = r#""command":"list""#;
+
+/// A process that is about to take the place of another, as far as its control thread goes.
+struct Successor {
+    control: ControlThread,
+    workers: Vec<Worker>,
+}
+
+impl Successor {
+    fn with(config: &Config, handed: Handed) -> Result<Self, StartError> {
+        let next_hops = Arc::new(NextHops::new([]));
+        let reals = Arc::<Reals>::default();
+        let (ends, control_ends): (Vec<_>, Vec<_>) =
+            (0..2).map(|_| channel(Arc::clone(&next_hops), Arc::clone(&reals))).unzip();
+        ends.iter().for_each(|end| end.pace.ask(Phase::Rest));
+        let info = |core| WorkerInfo { core, capacity: 1024, capacity_ipv6: 1024 };
+        let (devices, infos) = (Box::new(MadeUp::default()), (0..2).map(info).collect());
+        let control = ControlThread::with(config, handed, control_ends, next_hops, devices, infos)?;
+        Ok(Self { control, workers: ends.into_iter().map(|end| Worker::launch(end, 0)).collect() })
+    }
+
+    fn version(&self) -> u64 {
+        self.workers[0].told.lock().unwrap().snapshot.as_ref().map_or(0, |snapshot| snapshot.version)
+    }
+}
+
+fn ask(lab: &Lab) -> (Predecessor, Handed) {
+    Predecessor::ask(&lab.config.control.socket).unwrap()
+}
+
+fn services(value: &Value) -> usize {
+    value["services"].as_array().unwrap().len()
+}
+
+fn step(conversation: u32, step: &str) -> String {
+    format!(r#""command":"hand-over","conversation":{conversation},"step":"{step}""#)
+}
+
+/// Whether a daemon works as if no successor had ever been.
+fn goes_on(lab: &Lab) {
+    until("the workers work", || lab.workers.iter().all(|worker| worker.pace.follows(Phase::Run)));
+    let mut number = 1000;
+    until("changes are taken", || {
+        number += 1;
+        let add = ADD.replace(":80", &format!(":{number}"));
+        matches!(lab.ask(&add), Outcome::Ok(_))
+    });
+    assert!(lab.config.control.socket.exists());
+}
+
+#[test]
+fn a_successor_has_sockets_services_and_locks_and_nobody_finds_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 2, 0).unwrap();
+    lab.ok(ADD);
+    let config = lab.config.clone();
+
+    let (mut predecessor, handed) = ask(&lab);
+    assert_eq!(lab.refused(ADD_ANOTHER).code, "busy");
+    assert!(lab.refused(ADD_ANOTHER).message.contains(&format!("process {}", std::process::id())));
+    assert_eq!(services(&lab.ok(LIST)), 1, "who only looks is answered");
+
+    let mut successor = Successor::with(&config, handed).unwrap();
+    successor.control.prepare().unwrap();
+    successor.control.drop_what_arrives().unwrap();
+    assert!(successor.workers.iter().all(|worker| worker.pace.follows(Phase::Discard)));
+    assert_eq!(successor.version(), 0, "nothing is in force yet");
+
+    predecessor.pause().unwrap();
+    assert!(lab.workers.iter().all(|worker| worker.pace.follows(Phase::Rest)));
+    // Who comes now waits for whoever goes on.
+    let mut early = Client::connect(&config.control.socket);
+    early.send(format!("{{\"v\":1,{LIST}}}\n").as_bytes());
+    successor.control.take_what_arrives();
+    predecessor.taken().unwrap();
+    lab.ended();
+
+    successor.control.own();
+    successor.control.start().unwrap();
+    assert!(successor.version() > 0);
+    let stop = Arc::new(AtomicBool::new(false));
+    let Successor { mut control, workers } = successor;
+    let (ends, socket) = (Arc::clone(&stop), config.control.socket.clone());
+    let client = thread::spawn(move || {
+        let answer = early.answer();
+        let added = Client::connect(&socket).ask(ADD_ANOTHER);
+        ends.store(true, Ordering::Relaxed);
+        (answer, added)
+    });
+    control.run_while(|_| !stop.load(Ordering::Relaxed)).unwrap();
+    let (answer, added) = client.join().unwrap();
+    assert!(matches!(answer, Some(Outcome::Ok(ref value)) if services(value) == 1), "{answer:?}");
+    assert!(matches!(added, Outcome::Ok(_)), "{added:?}");
+    assert!(!config.control.socket.exists(), "it went with the successor");
+    drop((control, workers));
+    let lab = Lab::start(config, 1, 0).unwrap();
+    assert_eq!(services(&lab.ok(LIST)), 2, "the state file is the successor's");
+}
+
+#[test]
+fn the_locks_are_both_ones_until_the_last_has_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
+    let config = lab.config.clone();
+    let (mut predecessor, handed) = ask(&lab);
+    let mut successor = Successor::with(&config, handed).unwrap();
+    successor.control.prepare().unwrap();
+    predecessor.pause().unwrap();
+    predecessor.taken().unwrap();
+    lab.ended();
+    let third = Successor::with(&config, Handed::default()).err();
+    assert!(matches!(third, Some(StartError::Socket(_))), "{third:?}");
+    drop(successor);
+    assert!(config.control.socket.exists(), "it has not begun, so it removes nothing");
+    Lab::start(config, 1, 0).unwrap().stop();
+}
+
+/// Wherever a successor ends, the daemon goes on, and another one can follow.
+#[test]
+fn a_successor_that_goes_away_leaves_nothing_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 2, 0).unwrap();
+    for _ in 0..2 {
+        let (predecessor, handed) = ask(&lab);
+        drop((predecessor, handed));
+        goes_on(&lab);
+
+        let (predecessor, handed) = ask(&lab);
+        let mut successor = Successor::with(&lab.config, handed).unwrap();
+        successor.control.prepare().unwrap();
+        successor.control.drop_what_arrives().unwrap();
+        drop((predecessor, successor));
+        goes_on(&lab);
+
+        let (mut predecessor, handed) = ask(&lab);
+        let mut successor = Successor::with(&lab.config, handed).unwrap();
+        successor.control.prepare().unwrap();
+        predecessor.pause().unwrap();
+        assert!(lab.workers.iter().all(|worker| worker.pace.follows(Phase::Rest)));
+        drop((predecessor, successor));
+        goes_on(&lab);
+    }
+    lab.stop();
+}
+
+#[test]
+fn a_successor_that_does_not_go_on_is_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
+    let (mut predecessor, _handed) = ask(&lab);
+    predecessor.pause().unwrap();
+    goes_on(&lab);
+    let late = predecessor.taken();
+    assert!(matches!(late, Err(NoPredecessor::Gone(_))), "{late:?}");
+    goes_on(&lab);
+    lab.stop();
+}
+
+#[test]
+fn a_worker_that_stands_still_keeps_the_daemon_from_giving_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 2, 0).unwrap();
+    let (mut predecessor, _handed) = ask(&lab);
+    lab.workers[1].obey(false);
+    let refused = predecessor.pause();
+    assert!(matches!(refused, Err(NoPredecessor::Refused(_))), "{refused:?}");
+    lab.workers[1].obey(true);
+    goes_on(&lab);
+    lab.stop();
+}
+
+#[test]
+fn steps_that_do_not_follow_are_refused_in_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
+    for (asked, says) in [
+        (step(CONVERSATION, "pause"), "does not follow"),
+        (step(CONVERSATION, "taken"), "does not follow"),
+        (step(CONVERSATION + 1, "prepare"), "speaks number 1"),
+    ] {
+        let refusal = lab.refused(&asked);
+        assert!(refusal.code == "no_hand_over" && refusal.message.contains(says), "{asked}: {refusal:?}");
+    }
+    for asked in [step(CONVERSATION, "vanish"), r#""command":"hand-over""#.into()] {
+        assert_eq!(lab.refused(&asked).code, "bad_request", "{asked}");
+    }
+    let (mut predecessor, _handed) = ask(&lab);
+    let second = Predecessor::ask(&lab.config.control.socket);
+    assert!(matches!(second, Err(NoPredecessor::Refused(ref why)) if why.contains("already")), "{second:?}");
+    // Nor may anybody else go the first one's steps.
+    assert_eq!(lab.refused(&step(CONVERSATION, "pause")).code, "no_hand_over");
+    predecessor.pause().unwrap();
+    drop(predecessor);
+    goes_on(&lab);
+    lab.stop();
+}
+
+#[test]
+fn without_a_daemon_there_is_no_place_to_take() {
+    let directory = tempfile::tempdir().unwrap();
+    let asked = Predecessor::ask(&directory.path().join("lbd.sock"));
+    assert!(matches!(asked, Err(NoPredecessor::NotThere { .. })), "{asked:?}");
+}
