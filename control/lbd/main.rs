@@ -219,8 +219,10 @@ fn start_failure(error: &StartError) -> Failure {
     match error {
         StartError::State(LoadError::InUse(_)) => Failure::Other(error.to_string()),
         StartError::State(_) => Failure::Configuration(error.to_string()),
-        StartError::Socket(_) | StartError::Wait(_) | StartError::Publish(_) | StartError::Run(_) => {
-            Failure::Other(error.to_string())
-        }
+        StartError::Handed(_)
+        | StartError::Socket(_)
+        | StartError::Wait(_)
+        | StartError::Publish(_)
+        | StartError::Run(_) => Failure::Other(error.to_string()),
     }
 }

@@ -1,5 +1,6 @@
-//! Descriptors that a daemon hands to its successor: what it listens on, and what nobody else may have. Both have them
-//! in common until one of them ends, so there is no moment at which a client finds nobody, or somebody else slips in.
+//! What a daemon hands to its successor: descriptors of what it listens on, and of what nobody else may have. Both have
+//! them in common until one of them ends, so there is no moment at which a client finds nobody, or somebody else slips
+//! in. And services that are nowhere but in its memory.
 
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
@@ -26,9 +27,13 @@ pub enum Kind {
     Interface,
 }
 
-/// Descriptors with their labels: to be handed over, or handed over and not taken yet.
+/// What is to be handed over, or is handed over and not taken yet.
 #[derive(Debug, Default)]
-pub struct Handed(Vec<(Label, OwnedFd)>);
+pub struct Handed {
+    descriptors: Vec<(Label, OwnedFd)>,
+    /// As `ipvsadm-save` lines; `None`: those in the state file, or else in the configuration.
+    pub services: Option<Vec<String>>,
+}
 
 impl Label {
     /// Of what has a path.
@@ -38,26 +43,34 @@ impl Label {
 }
 
 impl Handed {
-    /// Adds one.
+    /// What a daemon has handed over.
+    pub fn new(
+        descriptors: impl IntoIterator<Item = (Label, OwnedFd)>,
+        services: Option<Vec<String>>,
+    ) -> Self {
+        Self { descriptors: descriptors.into_iter().collect(), services }
+    }
+
+    /// Adds a descriptor.
     pub fn add(&mut self, label: Label, descriptor: OwnedFd) {
-        self.0.push((label, descriptor));
+        self.descriptors.push((label, descriptor));
     }
 
-    /// Takes the one with this label, if it is there.
+    /// Takes the descriptor with this label, if it is there.
     pub fn take(&mut self, label: &Label) -> Option<OwnedFd> {
-        let index = self.0.iter().position(|(known, _)| known == label)?;
-        Some(self.0.swap_remove(index).1)
+        let index = self.descriptors.iter().position(|(known, _)| known == label)?;
+        Some(self.descriptors.swap_remove(index).1)
     }
 
-    /// All of them.
+    /// All descriptors.
     pub fn iter(&self) -> impl Iterator<Item = (&Label, &OwnedFd)> {
-        self.0.iter().map(|(label, descriptor)| (label, descriptor))
+        self.descriptors.iter().map(|(label, descriptor)| (label, descriptor))
     }
 }
 
 impl Extend<(Label, OwnedFd)> for Handed {
     fn extend<T: IntoIterator<Item = (Label, OwnedFd)>>(&mut self, more: T) {
-        self.0.extend(more);
+        self.descriptors.extend(more);
     }
 }
 
@@ -66,6 +79,6 @@ impl IntoIterator for Handed {
     type IntoIter = std::vec::IntoIter<(Label, OwnedFd)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.descriptors.into_iter()
     }
 }

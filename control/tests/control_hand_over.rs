@@ -59,6 +59,19 @@ fn step(conversation: u32, step: &str) -> String {
     format!(r#""command":"hand-over","conversation":{conversation},"step":"{step}""#)
 }
 
+/// What a control thread that is run for it answers.
+fn answers(control: &mut ControlThread, config: &Config, request: &'static str) -> Outcome {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (ends, socket) = (Arc::clone(&stop), config.control.socket.clone());
+    let client = thread::spawn(move || {
+        let answer = Client::connect(&socket).ask(request);
+        ends.store(true, Ordering::Relaxed);
+        answer
+    });
+    control.run_while(|_| !stop.load(Ordering::Relaxed)).unwrap();
+    client.join().unwrap()
+}
+
 /// Whether a daemon works as if no successor had ever been.
 fn goes_on(lab: &Lab) {
     until("the workers work", || lab.workers.iter().all(|worker| worker.pace.follows(Phase::Run)));
@@ -118,6 +131,31 @@ fn a_successor_has_sockets_services_and_locks_and_nobody_finds_nobody() {
     drop((control, workers));
     let lab = Lab::start(config, 1, 0).unwrap();
     assert_eq!(services(&lab.ok(LIST)), 2, "the state file is the successor's");
+}
+
+/// What commands have set is in no file, and a successor has it all the same; what the file of the one before said is
+/// the file's.
+#[test]
+fn services_that_are_kept_nowhere_are_handed_over_if_commands_have_set_them() {
+    for changes in [0, 1] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config_in(directory.path());
+        config.control.state = None;
+        let lab = Lab::start(config.clone(), 1, 0).unwrap();
+        (0..changes).for_each(|_| drop(lab.ok(ADD)));
+        let (mut predecessor, handed) = ask(&lab);
+        assert_eq!(handed.services.as_ref().map_or(0, Vec::len), 2 * changes, "a line of timeouts, and one");
+        let mut successor = Successor::with(&config, handed).unwrap();
+        successor.control.prepare().unwrap();
+        predecessor.pause().unwrap();
+        successor.control.take_what_arrives();
+        predecessor.taken().unwrap();
+        lab.ended();
+        successor.control.own();
+        successor.control.start().unwrap();
+        let listed = answers(&mut successor.control, &config, LIST);
+        assert!(matches!(listed, Outcome::Ok(ref value) if services(value) == changes), "{listed:?}");
+    }
 }
 
 #[test]

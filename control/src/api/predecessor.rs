@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! successor                              the daemon that runs
-//!   ask ─────────── prepare ──────────►  refuses changes from now on
+//!   ask ─────────── prepare ──────────►  refuses changes, and ends those that are on their way
 //!     ◄──── facts, descriptors ────────
 //!   (starts, reads the state, compiles)
 //!   pause ───────── pause ────────────►  finishes what it has received, and rests
@@ -81,8 +81,7 @@ impl Predecessor {
             let counts = format!("{} descriptors came of {}", descriptors.len(), labels.len());
             return Err(NoPredecessor::Gone(io::Error::other(counts)));
         }
-        let mut handed = Handed::default();
-        handed.extend(labels.zip(descriptors));
+        let handed = Handed::new(labels.zip(descriptors), predecessor.facts.services.clone());
         Ok((predecessor, handed))
     }
 

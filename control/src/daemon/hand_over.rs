@@ -1,23 +1,27 @@
 //! A successor takes this daemon's place: how far that is, and what it means for everything else.
 //!
 //! ```text
-//!            prepare            pause           nothing on its way     all have    at rest          taken
-//!   (alone) ────────► Prepared ──────► Settling ─────────► Finishing ─────────► Resting ─► Paused ────────► Taken
-//!      ▲                 │                 │                   │      finished     │          │
-//!      └─────────────────┴─────────────────┴───────────────────┴───────────────────┴──────────┘
-//!            the successor's connection ends, or a step takes too long: the workers go on
+//!            prepare        no change is           pause        nothing is            all workers
+//!   (alone) ────────► Asked ──on its way──► Prepared ──► Settling ─on its way─► Finishing ──have──► Resting ─┐
+//!      ▲                │                      │            │                      │       finished    │     │ they
+//!      └────────────────┴──────────────────────┴────────────┴──────────────────────┴───────────────────┤     │ rest
+//!           the successor's connection ends, or a step takes too long: the workers go on               │     ▼
+//!                                                                                    Taken ◄──taken── Paused
 //! ```
 //!
-//! From *Prepared* on no change is taken: the successor has read what is configured. From *Settling* on nobody is
-//! accepted on the sockets: who connects waits for whoever goes on. From *Finishing* on nothing is published, for
-//! workers adopt nothing while they rest.
+//! From *Asked* on no change is taken: the successor reads what is configured when it is *Prepared*. From *Settling* on
+//! nobody is accepted on the sockets: who connects waits for whoever goes on. From *Finishing* on nothing is published,
+//! for workers adopt nothing while they rest.
 
 use super::{ControlThread, StartError};
 use crate::api::protocol::Command;
 use crate::api::protocol::hand_over::{CONVERSATION, KnownNeighbour, Prepared, Step};
 use crate::api::refusal::Refused;
 use crate::api::server::{MOST_PASSED, Outlet, PeerId};
+use crate::change;
+use crate::config::Config;
 use crate::handed::{Handed, Label};
+use crate::model::Model;
 use dataplane::exchange::orders::NeighbourEvent;
 use dataplane::exchange::pace::{Finished, Phase};
 use dataplane::names::ids::{InterfaceId, NeighbourKey};
@@ -60,6 +64,8 @@ pub(super) struct HandOver {
     facts: Facts,
     /// The names of the ports, which are the interfaces' too.
     ports: Vec<String>,
+    /// The services at the start, where there is no file for those that follow.
+    initial: Option<Model>,
     stage: Option<Stage>,
     /// This process is a successor itself, and has not yet begun.
     is_prepared: bool,
@@ -77,6 +83,7 @@ struct Stage {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum At {
+    Asked,
     Prepared,
     Settling,
     /// How far the workers were when something was last left to do.
@@ -87,8 +94,13 @@ enum At {
 }
 
 impl HandOver {
-    pub(super) fn new(ports: Vec<String>) -> Self {
-        Self { ports, ..Self::default() }
+    /// Of a daemon that starts with this model.
+    pub(super) fn new(config: &Config, model: &Model) -> Self {
+        Self {
+            ports: config.eth_ports.iter().map(|port| port.name.clone()).collect(),
+            initial: config.control.state.is_none().then(|| model.clone()),
+            ..Self::default()
+        }
     }
 
     /// Whether the first snapshot waits until the daemon before has given way.
@@ -116,7 +128,7 @@ impl HandOver {
 
     /// Whether a successor waits for the workers, so that they are to be looked at often.
     pub(super) fn is_urgent(&self) -> bool {
-        matches!(self.step(), Some(At::Settling | At::Finishing(_) | At::Resting))
+        matches!(self.step(), Some(At::Asked | At::Settling | At::Finishing(_) | At::Resting))
     }
 
     /// The process that has taken this daemon's place.
@@ -181,7 +193,10 @@ impl ControlThread {
         let now = Instant::now();
         let refused = match self.may_succeed(peer, conversation, step) {
             Ok(process) => match step {
-                Step::Prepare => return self.prepare_successor(peer, process, now),
+                Step::Prepare => {
+                    self.hand_over.stage = Some(Stage { peer, process, step: At::Asked, since: now });
+                    return self.peers.set_kept(peer, true);
+                }
                 Step::Pause => {
                     self.peers.set_deaf(true);
                     return self.enter(At::Settling, now);
@@ -234,7 +249,7 @@ impl ControlThread {
     fn prepare_successor(&mut self, peer: PeerId, process: u32, now: Instant) {
         let (labels, descriptors): (Vec<_>, Vec<_>) = match self.share() {
             Ok(shared) => shared.into_iter().unzip(),
-            Err(why) => return self.reply(peer, Err(Refused::NoHandOver(why))),
+            Err(why) => return self.give_successor_up(&why.clone(), Some(Refused::NoHandOver(why))),
         };
         let Facts { version, file_prefix, interfaces, .. } = &self.hand_over.facts;
         let prepared = Prepared {
@@ -243,13 +258,19 @@ impl ControlThread {
             file_prefix: file_prefix.clone(),
             interfaces: interfaces.clone(),
             descriptors: labels,
+            services: self.unkept_services(),
             neighbours: self.known_neighbours().collect(),
         };
         log::info!("process {process} starts, to take the place of this lbd: no change is taken meanwhile");
-        self.hand_over.stage = Some(Stage { peer, process, step: At::Prepared, since: now });
-        self.peers.set_kept(peer, true);
+        self.enter(At::Prepared, now);
         self.peers.pass(peer, descriptors);
         self.reply(peer, Ok(serde_json::to_value(prepared).unwrap_or_default()));
+    }
+
+    /// Services that commands have set, where there is no file for them.
+    fn unkept_services(&self) -> Option<Vec<String>> {
+        let initial = self.hand_over.initial.as_ref()?;
+        (!change::steps(initial, &self.model).is_empty()).then(|| change::save(&self.model))
     }
 
     /// Descriptors of all that a successor gets.
@@ -278,7 +299,8 @@ impl ControlThread {
     /// Goes on with it as far as everything else has come.
     pub(super) fn go_on_handing_over(&mut self, now: Instant) {
         let Some(stage) = &self.hand_over.stage else { return };
-        let (peer, step, took) = (stage.peer, stage.step.clone(), now.duration_since(stage.since));
+        let (peer, process) = (stage.peer, stage.process);
+        let (step, took) = (stage.step.clone(), now.duration_since(stage.since));
         if step == At::Taken {
             return;
         }
@@ -288,10 +310,11 @@ impl ControlThread {
         match step {
             At::Prepared if took > START_TIME => self.give_successor_up("its start takes too long", None),
             At::Paused if took > PAUSE_TIME => self.give_successor_up("it does not go on", None),
-            At::Settling | At::Finishing(_) | At::Resting if took > FINISH_TIME => {
+            At::Asked | At::Settling | At::Finishing(_) | At::Resting if took > FINISH_TIME => {
                 let why = "what is on its way here does not come to its end";
                 self.give_successor_up(why, Some(Refused::NoHandOver(why.into())));
             }
+            At::Asked if self.publications.is_idle() => self.prepare_successor(peer, process, now),
             At::Settling if self.publications.is_idle() => {
                 self.workers.pace(Phase::Finish);
                 self.enter(At::Finishing(None), now);

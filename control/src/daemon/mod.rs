@@ -29,6 +29,7 @@ mod transmitting;
 
 use crate::api::refusal::Refused;
 use crate::api::server::SocketError;
+use crate::change;
 use crate::config::Config;
 use crate::devices::{DeviceStatus, Devices, WorkerInfo};
 use crate::handed::Handed;
@@ -73,6 +74,9 @@ pub enum StartError {
     /// The state file is damaged.
     #[error(transparent)]
     State(#[from] LoadError),
+    /// Services of the daemon before cannot be with this configuration.
+    #[error("the services of the lbd that runs: {0}")]
+    Handed(Refused),
     /// The system gives nothing to wait with.
     #[error("the control thread: {0}")]
     Wait(#[from] io::Error),
@@ -181,7 +185,7 @@ impl ControlThread {
         let state = state.map(|path| StateFile::open_handed(path, &mut handed)).transpose()?;
         let mut lent = Handed::default();
         lent.extend(state.as_ref().map_or(Ok(None), StateFile::share)?);
-        let model = first_model(config, &network, state.as_ref())?;
+        let model = first_model(config, &network, state.as_ref(), handed.services.as_deref())?;
         let interfaces = InterfaceId::all().zip(&network.interfaces).map(|(id, interface)| Interface {
             id,
             mac: interface.mac,
@@ -207,6 +211,7 @@ impl ControlThread {
             waiter,
             timers: Timers::starting(now),
             peers,
+            hand_over: HandOver::new(config, &model),
             model,
             network,
             preparation: Preparation::start(desk, waker)?,
@@ -228,7 +233,6 @@ impl ControlThread {
             misdirection: vec![Misdirection::default(); config.eth_ports.len()],
             transmitting: vec![Transmitting::default(); config.eth_ports.len()],
             devices,
-            hand_over: HandOver::new(config.eth_ports.iter().map(|port| port.name.clone()).collect()),
             lent,
             table_size: u32::try_from(
                 (config.capacity.ipv4 + config.capacity.ipv6) * config.eal.workers.len(),
@@ -364,8 +368,14 @@ impl ControlThread {
     }
 }
 
-/// The state file's services or, if there is none yet, the configuration's.
-fn first_model(config: &Config, network: &Network, state: Option<&StateFile>) -> Result<Model, StartError> {
+/// The state file's services or, if there is none yet, those that the daemon before has handed over, or else the
+/// configuration's.
+fn first_model(
+    config: &Config,
+    network: &Network,
+    state: Option<&StateFile>,
+    handed: Option<&[String]>,
+) -> Result<Model, StartError> {
     if let Some(state) = state {
         state.sweep();
         if let Some(model) = state.load(&Model::new(config.model.timeouts), network)? {
@@ -376,6 +386,11 @@ fn first_model(config: &Config, network: &Network, state: Option<&StateFile>) ->
             );
             return Ok(model);
         }
+    }
+    if let Some(lines) = handed {
+        let lines = lines.iter().map(String::as_str);
+        let model = change::restore(&Model::new(config.model.timeouts), network, lines);
+        return model.map_err(StartError::Handed);
     }
     Ok(config.model.clone())
 }

@@ -32,6 +32,9 @@ pub struct Prepared {
     pub interfaces: Vec<u32>,
     /// What the descriptors are, in their order.
     pub descriptors: Vec<Label>,
+    /// Services that are kept in no file, as `ipvsadm-save` lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<Vec<String>>,
     /// The neighbours whose MACs it knows.
     pub neighbours: Vec<KnownNeighbour>,
 }
