@@ -4,13 +4,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod meanwhile;
 mod packets;
+mod persistent;
 mod process;
+mod room;
 
 use dataplane::connection::table::HashKey;
-use dataplane::connection::{Imported, Row, Timeouts};
+use dataplane::connection::{Imported, Row, State, Timeouts};
 use dataplane::exchange::orders::{InheritedCounts, Order, Return, Slice};
 use dataplane::frame::plain::PlainIo;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::{InterfaceId, NeighbourKey, NextHopId, Protocol, RealId, RealKey, ServiceKey};
 use dataplane::names::mac::Mac;
 use dataplane::persistence::CopiedTemplate;

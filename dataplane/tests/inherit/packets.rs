@@ -66,7 +66,7 @@ pub(crate) fn frame([from_mac, to_mac]: [Mac; 2], [from, to]: [SocketAddr; 2], s
     bytes
 }
 
-/// The ends of a frame's packet. Its checksums have been verified.
+/// The ends of a frame's packet, with port 0 for ICMP. Its checksums have been verified.
 pub(crate) fn ends(frame: &[u8]) -> [SocketAddr; 2] {
     let sliced = SlicedPacket::from_ethernet(frame).expect("a readable frame");
     let (addresses, payload): ([IpAddr; 2], &[u8]) = match &sliced.net {
@@ -107,6 +107,7 @@ pub(crate) fn ends(frame: &[u8]) -> [SocketAddr; 2] {
             };
             ([udp.source_port(), udp.destination_port()], udp.checksum() != expected)
         }
+        Some(TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_)) => ([0; 2], false),
         _ => {
             let mut zeroed = payload.to_vec();
             zeroed[8..12].fill(0);

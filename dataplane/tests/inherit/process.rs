@@ -2,6 +2,7 @@
 //! one takes over what it has left.
 
 use super::*;
+use crate::support::ROUTER;
 use dataplane::connection::kept::{Heartbeat, Home, Identity, Old, Shape, bytes};
 use dataplane::exchange::orders::{Inheritance, Inherited, LeftArea};
 use dataplane::schedule::{Algorithm, Candidate, Schedule};
@@ -69,6 +70,11 @@ impl Left {
         self.files.iter().map(old).collect()
     }
 
+    /// The files of the tables.
+    pub(crate) fn tables(&self) -> Vec<Arc<Area>> {
+        self.files.iter().map(|files| Area::open(&files.tables).unwrap()).collect()
+    }
+
     /// Connections that are in the files.
     pub(crate) fn rows(&self) -> usize {
         let count = |old: &Arc<Old>| {
@@ -117,6 +123,8 @@ fn lab(offers: &[Offer]) -> Lab {
     let router: std::net::IpAddr = ROUTER6.parse().unwrap();
     let prefix = "2001:db8::/32".parse().unwrap();
     lab.description.routes.push(Route { prefix, interface: VIP0, via: Some(router) });
+    let prefix = "198.51.0.0/16".parse().unwrap();
+    lab.description.routes.push(Route { prefix, interface: VIP0, via: Some(ROUTER.into()) });
     for offer in offers {
         let first = lab.description.reals.len() as u32;
         for endpoint in &offer.reals {
