@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! daemon          the control thread's loop: what a request leads to
-//! persist         what outlives the process: the state file
+//! persist         what outlives the process: the state file, and connections
 //! observe         what is counted, at which rates, and how it is shown
 //! neighbours      next hops: asking by ARP or neighbour discovery, ageing
 //! publish         model → what the workers run on, and its way to them
