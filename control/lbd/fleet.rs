@@ -3,13 +3,15 @@
 use crate::Failure;
 use crate::devices::DpdkDevices;
 use crate::worker_loop::{self, Idling};
-use control::config::{Config, Hugepages};
+use control::config::{Capacity, Config, Hugepages};
+use control::persist::kept::Keeping;
+use dataplane::connection::kept::{Heartbeat, Home, Shape};
 use dataplane::connection::table::HashKey;
 use dataplane::exchange::orders::{ControlEnd, channel};
 use dataplane::exchange::peers::mesh;
 use dataplane::live::next_hops::NextHops;
 use dataplane::live::reals::Reals;
-use dataplane::worker::Worker;
+use dataplane::worker::{Worker, templates_for};
 use dpdk::{Eal, RunningLcore};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -22,11 +24,22 @@ pub(crate) struct Fleet {
     ends: Vec<Arc<AtomicBool>>,
 }
 
+/// What the control thread has of workers that run.
+pub(crate) struct Launched {
+    pub(crate) ends: Vec<ControlEnd>,
+    /// Each with its worker.
+    pub(crate) heartbeats: Vec<(usize, Heartbeat)>,
+    /// The memory that connection tables are in, in words.
+    pub(crate) table_backing: String,
+}
+
 /// What a worker that runs says of itself.
 struct Started {
     end: ControlEnd,
     table_bytes: [usize; 2],
     table_backing: String,
+    /// `None`: its connections end with the process.
+    heartbeat: Option<Heartbeat>,
 }
 
 /// The memory that DPDK and all workers' connection tables take.
@@ -57,6 +70,18 @@ impl fmt::Display for Bill {
     }
 }
 
+/// Whether DPDK's memory and tables may be in huge pages.
+fn uses_huge_pages(config: &Config) -> bool {
+    config.eal.hugepages != Hugepages::Never
+}
+
+/// Chooses where the workers' connections are kept.
+pub(crate) fn begin_keeping(keeping: &mut Keeping, config: &Config) {
+    let Capacity { ipv4, ipv6 } = config.capacity;
+    let shape = Shape { v4: ipv4, v6: ipv6, templates: templates_for(ipv4 + ipv6) };
+    keeping.begin(config.eal.workers.len(), shape, uses_huge_pages(config));
+}
+
 impl Fleet {
     /// Starts every worker and waits until each has its memory. A worker that ends sets `stop`. If they `are_to_rest`,
     /// they do nothing before they are asked to.
@@ -67,12 +92,12 @@ impl Fleet {
         eal: &Eal,
         config: &Config,
         devices: &DpdkDevices,
-        next_hops: &Arc<NextHops>,
+        shared: (&Arc<NextHops>, &Arc<Keeping>),
         stop: &Arc<AtomicBool>,
         are_to_rest: bool,
-    ) -> Result<(Self, Vec<ControlEnd>), Failure> {
+    ) -> Result<(Self, Launched), Failure> {
         let mut fleet = Self { running: Vec::new(), ends: Vec::new() };
-        let started = fleet.start_all(eal, config, devices, next_hops, stop, are_to_rest);
+        let started = fleet.start_all(eal, config, devices, shared, stop, are_to_rest);
         let started = match started {
             Ok(started) => started,
             Err(failure) => {
@@ -88,7 +113,13 @@ impl Fleet {
             eal.memory(),
             started.first().map_or("", |started| &started.table_backing),
         );
-        Ok((fleet, started.into_iter().map(|started| started.end).collect()))
+        let table_backing = started.first().map(|started| started.table_backing.clone()).unwrap_or_default();
+        let mut launched = Launched { ends: Vec::new(), heartbeats: Vec::new(), table_backing };
+        for (worker, started) in started.into_iter().enumerate() {
+            launched.ends.push(started.end);
+            launched.heartbeats.extend(started.heartbeat.map(|heartbeat| (worker, heartbeat)));
+        }
+        Ok((fleet, launched))
     }
 
     fn start_all(
@@ -96,25 +127,23 @@ impl Fleet {
         eal: &Eal,
         config: &Config,
         devices: &DpdkDevices,
-        next_hops: &Arc<NextHops>,
+        (next_hops, keeping): (&Arc<NextHops>, &Arc<Keeping>),
         stop: &Arc<AtomicBool>,
         are_to_rest: bool,
     ) -> Result<Vec<Started>, Failure> {
         let eth_ports = config.eth_ports.len();
         let owners = Arc::new(devices.owner_map().clone());
         let (capacity, idling, held) = (config.capacity, Idling::choose(config), devices.held());
-        let huge = match config.eal.hugepages {
-            Hugepages::Never => memory::Huge::Never,
-            // `require` is about DPDK's memory; the table takes what is left.
-            Hugepages::Auto | Hugepages::Require => memory::Huge::Auto,
-        };
+        // `require` is about DPDK's memory; the table takes what is left.
+        let huge = if uses_huge_pages(config) { memory::Huge::Auto } else { memory::Huge::Never };
         let reals = Arc::<Reals>::default();
         let mut all = Vec::new();
         for (number, mut peers) in mesh(&owners).into_iter().enumerate() {
             let queues = devices.queues(number, &mut peers)?;
             #[cfg(feature = "measure")]
             let queues = crate::measure::around(queues).map_err(Failure::Other)?;
-            let (next_hops, reals) = (Arc::clone(next_hops), Arc::clone(&reals));
+            let (next_hops, reals, keeping) =
+                (Arc::clone(next_hops), Arc::clone(&reals), Arc::clone(keeping));
             let at_end = worker_loop::StopAll(Arc::clone(stop));
             let (report, reported) = mpsc::channel();
             // All that the worker uses is made on its core: memory lies on the NUMA node of the core that
@@ -128,8 +157,13 @@ impl Fleet {
                     0 => Ok(worker),
                     some => worker.with_ipv6(some, huge),
                 };
-                let worker = match Worker::new(queues, end, capacity.ipv4, hash_key, huge).and_then(with_ipv6)
-                {
+                let home = keeping.home(number, hash_key);
+                let heartbeat = home.as_ref().map(Home::heartbeat);
+                let made = match home {
+                    Some(home) => Worker::kept(queues, end, home),
+                    None => Worker::new(queues, end, capacity.ipv4, hash_key, huge).and_then(with_ipv6),
+                };
+                let worker = match made {
                     Ok(worker) if are_to_rest => {
                         worker.with_peers(peers).holding_at_most(held).resting(eth_ports)
                     }
@@ -138,7 +172,8 @@ impl Fleet {
                 };
                 let (table_bytes, backing) = (worker.table_bytes(), worker.table().backing());
                 let table_backing = backing.to_string();
-                if report.send(Ok(Started { end: control, table_bytes, table_backing })).is_ok() {
+                let started = Started { end: control, table_bytes, table_backing, heartbeat };
+                if report.send(Ok(started)).is_ok() {
                     drop(report);
                     worker_loop::run(worker, idling, at_end);
                 }

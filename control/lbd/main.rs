@@ -41,7 +41,7 @@ use control::persist::state_file::LoadError;
 use dataplane::live::next_hops::NextHops;
 use devices::DpdkDevices;
 use dpdk::Eal;
-use fleet::Fleet;
+use fleet::{Fleet, Launched};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use starting::Starting;
 use std::io;
@@ -145,6 +145,7 @@ fn run(config: &Config, stats_period: Option<Duration>, takes_over: bool) -> Res
     }
     let ignored = signals::Ignored::start().map_err(cannot_handle_signals)?;
     let mut place = Place::find(config, takes_over)?;
+    let mut keeping = place.keeping();
 
     let starting = Starting::watch(Arc::clone(&stop))
         .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;
@@ -156,13 +157,17 @@ fn run(config: &Config, stats_period: Option<Duration>, takes_over: bool) -> Res
     let map = devices.owner_map();
     log::debug!("workers: {}, clients shared out by {} entries", map.workers(), map.indirection().entries());
     let next_hops = Arc::new(NextHops::new(devices.macs()));
-    let (fleet, ends) = Fleet::launch(&eal, config, &devices, &next_hops, &stop, place.is_taken())?;
+    fleet::begin_keeping(&mut keeping, config);
+    let keeping = Arc::new(keeping);
+    let (fleet, launched) =
+        Fleet::launch(&eal, config, &devices, (&next_hops, &keeping), &stop, place.is_taken())?;
     let infos = config.eal.workers.iter().map(|core| WorkerInfo {
         core: *core,
         capacity: config.capacity.ipv4 as u64,
         capacity_ipv6: config.capacity.ipv6 as u64,
     });
 
+    let Launched { ends, heartbeats, table_backing } = launched;
     let (handed, infos) = (place.handed(), infos.collect());
     let control = ControlThread::with(config, handed, ends, next_hops, Box::new(devices), infos);
     let mut control = match control {
@@ -172,12 +177,17 @@ fn run(config: &Config, stats_period: Option<Duration>, takes_over: bool) -> Res
             return Err(start_failure(&error));
         }
     };
-    control.set_facts(place.facts(config, &prefix.name));
+    control.set_facts(place.facts(config, &prefix.name, &keeping));
+    control.keep_connections(keeping, heartbeats, table_backing);
     let served = place.enter(&mut control).and_then(|()| serve(&mut control, stats_period, &stop));
-    if let Some(successor) = control.successor() {
+    let successor = control.successor();
+    if let Some(successor) = successor {
         give_way(successor, &eal);
     }
     fleet.end()?;
+    if successor.is_none() {
+        control.end_in_order();
+    }
     drop(control); // stops and closes the ports
     if served.is_ok() {
         log::info!("stopped");

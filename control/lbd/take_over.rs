@@ -20,6 +20,7 @@ use control::config::keep::Keep;
 use control::daemon::ControlThread;
 use control::daemon::hand_over::Facts;
 use control::handed::Handed;
+use control::persist::kept::Keeping;
 use control::persist::state_file::StateFile;
 use dpdk::Device;
 use nix::net::if_::if_nametoindex;
@@ -37,6 +38,7 @@ const PREFIX: &str = "--file-prefix";
 pub(crate) struct Place {
     predecessor: Option<Predecessor>,
     handed: Handed,
+    keeping: Keeping,
     locks: DeviceLocks,
 }
 
@@ -60,8 +62,9 @@ impl Place {
             StateFile::open(state).map_err(|error| start_failure(&error.into()))?;
         }
         let mut handed = Handed::default();
+        let keeping = keep(config, &mut handed)?;
         let locks = device_lock::take(config, &mut handed)?;
-        Ok(Self { predecessor: None, handed, locks })
+        Ok(Self { predecessor: None, handed, keeping, locks })
     }
 
     fn of_predecessor(config: &Config) -> Result<Self, Failure> {
@@ -79,8 +82,9 @@ impl Place {
                 facts.process
             )));
         }
+        let keeping = keep(config, &mut handed)?;
         let locks = device_lock::take(config, &mut handed)?;
-        Ok(Self { predecessor: Some(predecessor), handed, locks })
+        Ok(Self { predecessor: Some(predecessor), handed, keeping, locks })
     }
 
     /// Whether the workers have to wait for the one before.
@@ -94,17 +98,25 @@ impl Place {
         Prefix::choose(config.control.instance(), &config.eal.args, before)
     }
 
+    /// Where connections are kept.
+    pub(crate) fn keeping(&mut self) -> Keeping {
+        std::mem::replace(&mut self.keeping, Keeping::nothing())
+    }
+
     /// What the one before has handed over, for the control thread.
     pub(crate) fn handed(&mut self) -> Handed {
         std::mem::take(&mut self.handed)
     }
 
     /// What a successor will be told, and gets.
-    pub(crate) fn facts(&self, config: &Config, file_prefix: &str) -> Facts {
-        let shared = self.locks.share();
+    pub(crate) fn facts(&self, config: &Config, file_prefix: &str, keeping: &Keeping) -> Facts {
+        let shared = self.locks.share().and_then(|mut locks| {
+            keeping.share_locks(&mut locks)?;
+            Ok(locks)
+        });
         let cannot = |error| format!("the locks of its devices cannot be passed on: {error}");
         let (locks, refusal) = match shared {
-            Ok(locks) => (locks, refusal(config)),
+            Ok(locks) => (locks, refusal(config).or_else(|| loss(keeping))),
             Err(error) => (Handed::default(), Some(cannot(error))),
         };
         Facts {
@@ -160,6 +172,17 @@ fn refusal(config: &Config) -> Option<String> {
     (config.keep == Keep::Off).then(|| {
         "[connections] keep = \"off\": connections would end with the lbd that runs: restart it instead"
             .into()
+    })
+}
+
+fn keep(config: &Config, handed: &mut Handed) -> Result<Keeping, Failure> {
+    Keeping::open(config, handed).map_err(|error| Failure::Other(error.to_string()))
+}
+
+/// Why a successor would not find this process's connections, if so.
+fn loss(keeping: &Keeping) -> Option<String> {
+    keeping.place().is_none().then(|| {
+        "its connections are not kept, as its log says, and would end with it: restart it instead".into()
     })
 }
 

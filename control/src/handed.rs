@@ -23,6 +23,8 @@ pub enum Kind {
     Socket,
     /// The [lock](crate::lock::Lock) of a file or folder.
     Lock,
+    /// The lock of a folder in which connections are kept; its name is the folder's path.
+    Folder,
     /// The lock of an interface: an abstract Unix socket.
     Interface,
 }

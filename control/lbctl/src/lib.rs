@@ -23,7 +23,7 @@ mod tips;
 
 use answer::{ConnectionRows, Echo};
 use clap::error::ErrorKind;
-use control::api::protocol::{Command, Drained, FaultyLine, Refusal, Saved, Tried};
+use control::api::protocol::{Cleared, Command, Drained, FaultyLine, Refusal, Saved, Tried};
 use control::config::DEFAULT_SOCKET;
 use exchange::Lbd;
 use listing::Columns;
@@ -288,6 +288,11 @@ fn text(command: &Command, lbd: &Lbd, printer: &Printer<'_>) -> Result<(), Failu
             printer.print(&format!(
                 "{services} services with {reals} reals: nothing is wrong, nothing was changed\n"
             ))
+        }
+        Command::Clear { connections: true } => {
+            let Cleared { connections, .. } = lbd.ask(command, printer)?;
+            let noun = if connections == 1 { "connection" } else { "connections" };
+            printer.print(&format!("{connections} {noun} cleared\n"))
         }
         _ => lbd.ask(command, printer).map(|IgnoredAny| ()),
     }

@@ -120,8 +120,9 @@ pub(super) enum Order {
     /// Reset the counters of stats
     #[command(override_usage = "lbctl zero [-t VIP:PORT | -u VIP:PORT]")]
     Zero(Selection),
-    /// Remove all services
-    Clear,
+    /// Remove all services, or end all connections
+    #[command(override_usage = "lbctl clear [--connections]")]
+    Clear(ClearOptions),
     /// Print timeouts and services as restore reads them
     #[command(override_usage = "lbctl save > FILE")]
     Save,
@@ -130,6 +131,13 @@ pub(super) enum Order {
     Restore(RestoreOptions),
     /// Show ports, workers, drops by reason, and what is amiss
     Status,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ClearOptions {
+    /// Services stay; all connections end, and clients of persistent services are forgotten
+    #[arg(long)]
+    pub(super) connections: bool,
 }
 
 #[derive(Debug, Args)]

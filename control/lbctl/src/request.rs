@@ -58,7 +58,7 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
             Command::Timeouts { set }
         }
         Order::Zero(selection) => Command::Zero { service: selected(selection)? },
-        Order::Clear => Command::Clear {},
+        Order::Clear(options) => Command::Clear { connections: options.connections },
         Order::Save => Command::Save {},
         Order::Restore(options) => Command::Restore { lines: lines(stdin)?, dry_run: options.dry_run },
         Order::Status => Command::Status {},

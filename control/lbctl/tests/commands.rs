@@ -211,6 +211,15 @@ fn status_is_printed() {
     assert!(ran.stdout.contains("no_real"), "{}", ran.stdout);
 }
 
+#[test]
+fn clearing_connections_tells_how_many_there_were() {
+    let cleared = |count| format!(r#"{{"v":1,"ok":{{"connections":{count},"config_version":7}}}}"#);
+    let (ran, request) = against(&cleared(3), &["clear", "--connections"], b"");
+    assert_eq!(request, json!({"v": 1, "command": "clear", "connections": true}));
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "3 connections cleared\n"));
+    assert_eq!(against(&cleared(1), &["clear", "--connections"], b"").0.stdout, "1 connection cleared\n");
+}
+
 fn drained(live: u64) -> String {
     format!(r#"{{"v":1,"ok":{{"live":{live},"config_version":7}}}}"#)
 }

@@ -152,7 +152,7 @@ fn the_manual_has_every_key_of_the_status() {
     let status = lab.ok(r#""command":"status""#);
     let manual = manual();
     let row = manual.lines().find(|line| line.starts_with("| `status` | `version`")).expect("a row");
-    for object in [&status, &status["ports"][0], &status["workers"][0]] {
+    for object in [&status, &status["ports"][0], &status["workers"][0], &status["kept"]] {
         for key in object.as_object().unwrap().keys() {
             assert!(row.contains(&format!("`{key}`")), "docs/manual.md lacks {key} in: {row}");
         }

@@ -77,7 +77,7 @@ pub fn apply(model: &Model, network: &Network, command: &Command) -> Result<(Mod
             set_timeouts(&mut next, *set)?;
             if next.timeouts == model.timeouts { Effect::None } else { Effect::Changed }
         }
-        Command::Clear {} => {
+        Command::Clear { connections: false } => {
             next.clear();
             if model.services().is_empty() { Effect::None } else { Effect::Changed }
         }

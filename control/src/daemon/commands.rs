@@ -1,7 +1,7 @@
 //! From a request to its answer.
 
 use super::ControlThread;
-use crate::api::protocol::{Changed, Command, Drained, Saved, Status, TimeoutsView, Tried};
+use crate::api::protocol::{Changed, Cleared, Command, Drained, Saved, Status, TimeoutsView, Tried};
 use crate::api::refusal::Refused;
 use crate::api::server::PeerId;
 use crate::change;
@@ -34,6 +34,9 @@ impl ControlThread {
         }
         if let Command::HandOver { conversation, step } = command {
             return self.succeed(peer, conversation, step);
+        }
+        if let Command::Clear { connections: true } = command {
+            return self.clear_connections(peer);
         }
         if let Command::Restore { dry_run: true, .. } = command {
             return self.take_trial(peer, command);
@@ -106,6 +109,13 @@ impl ControlThread {
         log::info!("version {}: {}{}", self.snapshot.version, logged(command), self.peers.by(peer));
     }
 
+    /// All connections have been forgotten.
+    pub(super) fn answer_cleared(&mut self, peer: PeerId, connections: u64) {
+        log::info!("{connections} connections cleared{}", self.peers.by(peer));
+        let cleared = Cleared { connections, config_version: self.snapshot.version };
+        self.reply(peer, Ok(json(cleared)));
+    }
+
     /// What a `restore` would lead to.
     pub(super) fn answer_tried(&mut self, peer: PeerId, command: &Command, result: Result<Model, Refused>) {
         match result {
@@ -159,7 +169,7 @@ impl ControlThread {
             neighbours: &self.neighbours,
             now: self.moment(Instant::now()),
         };
-        status::status(&inputs, self.notes_of_transmitting())
+        status::status(&inputs, self.inheriting.view(), self.notes_of_transmitting())
     }
 
     fn changed(&self) -> Value {

@@ -144,6 +144,7 @@ impl ControlThread {
             }
         }
         self.workers.take_returns();
+        self.inherit(now);
         self.workers.flush();
         self.workers.choose_sender(now);
         if self.publish().is_err() {
@@ -196,7 +197,11 @@ impl ControlThread {
         self.watch.warn(&self.workers);
         self.watch_steering();
         self.watch_transmitting();
-        self.publications.release();
+        self.watch_kept(now);
+        // Workers that take over know reals by the ids that they were told of.
+        if !self.inheriting.is_under_way() {
+            self.publications.release();
+        }
         // The snapshot before came back in an earlier turn, or comes back in the next second.
         if std::mem::take(&mut self.has_freed) {
             memory::give_back();

@@ -9,6 +9,7 @@
 //! publication   changes on their way into force, one after the other
 //! preparation   carrying out, keeping and compiling changes, on a thread of its own
 //! hand_over     a successor takes this daemon's place
+//! inheritance   connections of earlier processes are taken over, and these kept for later ones
 //! refusals      what went wrong below → the answer to the operator
 //! misdirection  what devices are told of own addresses, and whether they put packets into the right queues
 //! transmitting  queues to transmit that take nothing, and who sends instead
@@ -18,6 +19,7 @@
 mod commands;
 mod event_loop;
 pub mod hand_over;
+mod inheritance;
 mod links;
 mod messages;
 mod misdirection;
@@ -51,6 +53,7 @@ use dataplane::names::ids::InterfaceId;
 use dataplane::snapshot::{self, Snapshot};
 use event_loop::{PREPARED, Timers, Waiter};
 use hand_over::HandOver;
+use inheritance::{Clearing, Inheriting};
 use mio::Waker;
 use misdirection::Misdirection;
 use peers::Peers;
@@ -134,6 +137,8 @@ pub struct ControlThread {
     /// By port.
     misdirection: Vec<Misdirection>,
     transmitting: Vec<Transmitting>,
+    inheriting: Inheriting,
+    clearing: Clearing,
     devices: Box<dyn Devices>,
     hand_over: HandOver,
     /// The lock of the state file, which the preparation has, for a successor.
@@ -232,6 +237,8 @@ impl ControlThread {
             links: watches,
             misdirection: vec![Misdirection::default(); config.eth_ports.len()],
             transmitting: vec![Transmitting::default(); config.eth_ports.len()],
+            inheriting: Inheriting::nothing(),
+            clearing: Clearing::default(),
             devices,
             lent,
             table_size: u32::try_from(
@@ -334,7 +341,10 @@ impl ControlThread {
     fn act(&mut self) {
         for action in self.neighbours.take_actions() {
             match action {
-                Action::Set(id, next_hop) => self.next_hops.set(id, next_hop),
+                Action::Set(id, next_hop) => {
+                    self.inheriting.name_hop(id, next_hop);
+                    self.next_hops.set(id, next_hop);
+                }
                 Action::Send(frame) => self.workers.send(frame.order()),
                 Action::Tell(notice) => self.workers.tell(|| notice.order()),
             }

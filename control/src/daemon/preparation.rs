@@ -13,6 +13,7 @@ use crate::api::refusal::Refused;
 use crate::change::{self, Effect};
 use crate::model::{Model, Network};
 use crate::neighbours::HopIds;
+use crate::persist::kept::RealNames;
 use crate::persist::state_file::StateFile;
 use crate::publish::compile::Compiler;
 use crate::publish::ids::{Arrived, Left};
@@ -43,11 +44,13 @@ pub(super) enum Job {
     Try { model: Model, network: Arc<Network>, command: Arc<Command> },
     /// Removed reals without connections are let go of. The last snapshot is in force.
     Release,
+    /// From now on it is written for later processes which real has which id.
+    Name(RealNames),
     /// Something large is freed.
     Free(Box<dyn Any + Send>),
 }
 
-/// What has become of a job; [`Job::Free`] gives none.
+/// What has become of a job; [`Job::Name`] and [`Job::Free`] give none.
 pub(super) enum Done {
     /// A snapshot is to be offered. What it was made of is in the state file.
     Prepared(Box<Prepared>),
@@ -106,7 +109,7 @@ impl Preparation {
         let (jobs, given) = channel();
         let (reports, done) = channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let worker = Worker { desk, ways: Ways::default(), stop: Arc::clone(&stop) };
+        let worker = Worker { desk, ways: Ways::default(), names: None, stop: Arc::clone(&stop) };
         let work = move || worker.run(&given, &reports, &waker);
         let thread = thread::Builder::new().name("preparation".into()).spawn(work)?;
         Ok(Self { jobs: Some(jobs), done, stop, thread: Some(thread) })
@@ -161,6 +164,8 @@ impl Drop for Preparation {
 struct Worker {
     desk: Desk,
     ways: Ways,
+    /// `None`: connections are not kept.
+    names: Option<RealNames>,
     stop: Arc<AtomicBool>,
 }
 
@@ -193,6 +198,10 @@ impl Worker {
             Job::Compile { model, network } => Done::Prepared(Box::new(self.compile(model, &network))),
             Job::Try { model, network, command } => Done::Tried(self.tried(&model, &network, &command)),
             Job::Release => Done::Released(self.release()),
+            Job::Name(names) => {
+                self.names = Some(names);
+                return Ok(None);
+            }
             Job::Free(large) => {
                 drop(large);
                 return Ok(None);
@@ -244,6 +253,10 @@ impl Worker {
         compiler.follow_network(network);
         let snapshot = compiler.compile(&next, |key| hop_ids.id(key));
         let (arrived, left) = compiler.take_changes();
+        // Before a worker can have a connection with such an id.
+        if let Some(Err(error)) = self.names.as_ref().map(|names| names.write(&arrived.reals)) {
+            log::warn!("connections of some reals will not outlive this process: {error}");
+        }
         let has_others = compiler.has_others();
         let mut ways = if has_others { self.ways.follow(&next, network) } else { HashMap::new() };
         if has_others {

@@ -339,7 +339,8 @@ impl ControlThread {
     fn begin_change(&mut self, Change { asked, has_made_room }: Change) {
         let (model, network) = (self.model.clone(), Arc::clone(&self.network));
         let command = Arc::clone(&asked.command);
-        self.preparation.give(Job::Change { model, network, command, may_release: !has_made_room });
+        let may_release = !has_made_room && !self.inheriting.is_under_way();
+        self.preparation.give(Job::Change { model, network, command, may_release });
         self.publications.under_way = Some(Publication { asked: Some(asked), ..Publication::default() });
     }
 
@@ -443,6 +444,7 @@ impl ControlThread {
         let before = (mem::replace(&mut self.model, next), mem::replace(&mut self.snapshot, snapshot));
         publication.before = is_anew.then_some(before);
         (publication.left, publication.addresses) = (left, addresses);
+        self.inheriting.begin(&self.statistics, &mut self.workers, now);
         let mut transition = Transition::new(Arc::clone(&self.snapshot), self.patience);
         transition.offer(&mut self.workers, now);
         Step::Offered(Offered { transition, began: now })
@@ -468,6 +470,7 @@ impl ControlThread {
     /// those that are late. What has followed then does not do so again.
     fn finish(&mut self, publication: &mut Publication, result: Result<(), WorkerLate>) {
         if result.is_ok() {
+            self.inheriting.forwarding();
             // What the next compiling writes to is the snapshot before, if it is back.
             self.workers.take_returns();
             self.sums.follow(&self.snapshot, &self.workers);
@@ -535,6 +538,9 @@ impl ControlThread {
                 Step::Offered(_) | Step::Closing(..) => Some(self.snapshot.version),
             };
             self.say_stopping(peer, version.map_or(Refused::Stopping, Refused::StoppingKept));
+        }
+        for peer in self.take_clearing() {
+            self.say_stopping(peer, Refused::Stopping);
         }
         let asked = waiting.into_iter().map(|change| change.asked).chain(trials).chain(trial);
         for Asked { peer, .. } in asked {

@@ -157,7 +157,7 @@ fn of_family(
             let service = request()?.present_if_named()?.map(Listen);
             Asked::Command(Command::Zero { service })
         }
-        command::FLUSH => Asked::Command(Command::Clear {}),
+        command::FLUSH => Asked::Command(Command::Clear { connections: false }),
         command::GET_TEXT => Asked::Text(file(attributes)?),
         _ => return Err(not_a_command()),
     })

@@ -178,7 +178,7 @@ fn the_other_commands_have_the_form_of_those() {
     assert_eq!(asked(&as_command(service.clone(), 4)), Asked::Service(web()));
     assert_eq!(asked(&as_command(service, 16)), Asked::Command(Command::Zero { service: key.map(Listen) }));
     assert_eq!(asked(&request(16, |_| ())), Asked::Command(Command::Zero { service: None }));
-    assert_eq!(asked(&request(17, |_| ())), Asked::Command(Command::Clear {}));
+    assert_eq!(asked(&request(17, |_| ())), Asked::Command(Command::Clear { connections: false }));
     assert_eq!(asked(&request_of(super::FAMILY, 0x305, 11, |_| ())), Asked::Daemons);
     let edited = Command::EditReal {
         service: Listen(web()),

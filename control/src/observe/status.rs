@@ -3,7 +3,7 @@
 use super::load::{PerPacket, Sample};
 use super::notes;
 use super::watch::Watch;
-use crate::api::protocol::{Counted, InterfaceView, PortView, Status, WorkerView};
+use crate::api::protocol::{Counted, InterfaceView, KeptView, PortView, Status, WorkerView};
 use crate::devices::{DeviceStatus, Devices};
 use crate::model::{Model, Network};
 use crate::neighbours::{Moment, Neighbours};
@@ -35,7 +35,7 @@ pub struct Inputs<'a> {
 }
 
 /// The whole of it. `others`: what else an operator should know of.
-pub fn status(inputs: &Inputs<'_>, others: Vec<String>) -> Status {
+pub fn status(inputs: &Inputs<'_>, kept: KeptView, others: Vec<String>) -> Status {
     let Inputs { devices, network, model, watch, workers, neighbours, now, .. } = *inputs;
     let mut notes = Vec::new();
     let ports = (0..network.eth_ports.len()).map(|port| port_view(inputs, port, &mut notes)).collect();
@@ -54,6 +54,7 @@ pub fn status(inputs: &Inputs<'_>, others: Vec<String>) -> Status {
         config_version: inputs.config_version,
         ports,
         workers: worker_views(inputs),
+        kept: Some(kept),
         drops: drops(workers),
         notes,
     }

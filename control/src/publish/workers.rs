@@ -2,7 +2,7 @@
 
 use dataplane::counters::{RealCounters, WorkerCounters};
 use dataplane::exchange::orders::{
-    ControlEnd, NEIGHBOUR_EVENTS, NeighbourEvent, ORDERS, Order, RETURNS, Return, Slice,
+    ControlEnd, Inheritance, NEIGHBOUR_EVENTS, NeighbourEvent, ORDERS, Order, RETURNS, Return, Slice,
 };
 use dataplane::exchange::pace::{Finished, Phase};
 use dataplane::live::elsewhere::Elsewhere;
@@ -54,6 +54,8 @@ pub struct Workers {
     /// By worker.
     backlogs: Vec<VecDeque<Order>>,
     exported: VecDeque<(usize, Box<Slice>)>,
+    inherited: VecDeque<Box<Inheritance>>,
+    forgotten: VecDeque<u64>,
     sender: Sender,
 }
 
@@ -126,7 +128,14 @@ impl Workers {
     /// The control thread's ends of every worker's rings.
     pub fn new(ends: Vec<ControlEnd>) -> Self {
         let backlogs = ends.iter().map(|_| VecDeque::new()).collect();
-        Self { ends, backlogs, exported: VecDeque::new(), sender: Sender::default() }
+        Self {
+            ends,
+            backlogs,
+            exported: VecDeque::new(),
+            inherited: VecDeque::new(),
+            forgotten: VecDeque::new(),
+            sender: Sender::default(),
+        }
     }
 
     /// How many there are.
@@ -185,8 +194,9 @@ impl Workers {
                 match end.returns.pop() {
                     Ok(Return::Retired(snapshot)) => drop(snapshot),
                     Ok(Return::Exported(slice)) => self.exported.push_back((worker, slice)),
-                    // Nobody asks for one yet.
-                    Ok(Return::Imported(_) | Return::Inherited(_) | Return::Forgotten(_)) => {}
+                    Ok(Return::Imported(_)) => {} // nobody asks for one yet
+                    Ok(Return::Inherited(inheritance)) => self.inherited.push_back(inheritance),
+                    Ok(Return::Forgotten(connections)) => self.forgotten.push_back(connections),
                     Err(_) => break,
                 }
             }
@@ -204,6 +214,23 @@ impl Workers {
     /// A filled slice, and whose.
     pub fn exported(&mut self) -> Option<(usize, Box<Slice>)> {
         self.exported.pop_front()
+    }
+
+    /// Has a worker take over what earlier processes have left ([`Order::Inherit`]). If its ring is full, when it has
+    /// room.
+    pub fn inherit(&mut self, worker: usize, inheritance: Box<Inheritance>) {
+        self.backlogs[worker].push_back(Order::Inherit(inheritance));
+        self.flush();
+    }
+
+    /// What a worker has taken over.
+    pub fn inherited(&mut self) -> Option<Box<Inheritance>> {
+        self.inherited.pop_front()
+    }
+
+    /// How many connections a worker has forgotten, which was told to.
+    pub fn forgotten(&mut self) -> Option<u64> {
+        self.forgotten.pop_front()
     }
 
     /// What workers saw or need of neighbours, a bounded number at once.

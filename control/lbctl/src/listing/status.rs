@@ -1,12 +1,13 @@
 //! `lbctl status` for people.
 
-use control::api::protocol::Status;
+use control::api::protocol::{InheritedView, KeptView, Status};
 use control::text::table::Align::{Left, Right};
 use control::text::table::{Table, part};
 use dataplane::names::drop_reason::DropReason;
 use std::fmt::Write;
 
-/// Version and uptime, ports, workers, drops by reason, notes; parts without content are left out.
+/// Version and uptime, ports, workers, what is kept of connections, drops by reason, notes; parts without content are
+/// left out.
 pub(crate) fn status(status: &Status) -> String {
     let mut text = format!(
         "natlb {} (DPDK {}), up {}, configuration version {}\n",
@@ -17,6 +18,12 @@ pub(crate) fn status(status: &Status) -> String {
     );
     part(&mut text, "Ports", &ports(status));
     part(&mut text, "Workers", &workers(status));
+    if let Some(kept) = &status.kept {
+        text.push_str("\nConnections\n");
+        for line in connections(kept) {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
     part(&mut text, "Drops", &drops(status));
     if !status.notes.is_empty() {
         text.push_str("\nNotes\n");
@@ -112,6 +119,43 @@ fn workers(status: &Status) -> Table<11> {
         ]
     });
     Table { head, rows: rows.collect() }
+}
+
+/// Whether they outlive this process, and what has outlived earlier ones.
+fn connections(kept: &KeptView) -> Vec<String> {
+    let KeptView { place, backing, generation, inherited } = kept;
+    let place = match (place, generation) {
+        (Some(place), Some(generation)) => format!("kept in {place} (generation {generation}), on {backing}"),
+        _ => format!("not kept for the next lbd, on {backing}"),
+    };
+    [place].into_iter().chain(inherited.as_ref().map(taken_over)).collect()
+}
+
+fn taken_over(inherited: &InheritedView) -> String {
+    let mut text = format!("{} taken over from an earlier lbd", inherited.connections);
+    if inherited.oldest_s > 0 {
+        let _ = write!(text, " (silent for {} at most)", duration(inherited.oldest_s));
+    }
+    if !inherited.given_up.is_empty() {
+        let reasons = inherited.given_up.iter().map(|(reason, count)| format!("{reason} {count}"));
+        let reasons: Vec<_> = reasons.collect();
+        let count: u64 = inherited.given_up.values().sum();
+        let _ = write!(text, ", {count} given up ({})", reasons.join(", "));
+    }
+    if inherited.templates + inherited.templates_given_up > 0 {
+        let _ = write!(text, "; of persistent clients {} taken over", inherited.templates);
+        if inherited.templates_given_up > 0 {
+            let _ = write!(text, ", {} given up", inherited.templates_given_up);
+        }
+    }
+    if let Some(gap) = inherited.gap_ms {
+        let _ = write!(text, "; {gap} ms without forwarding");
+    }
+    let _ = match inherited.in_progress {
+        true => write!(text, "; under way for {} ms", inherited.import_ms),
+        false => write!(text, "; took {} ms", inherited.import_ms),
+    };
+    text
 }
 
 /// In the order of [`DropReason::ALL`], then reasons that this `lbctl` does not know.

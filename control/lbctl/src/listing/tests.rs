@@ -2,7 +2,9 @@
 
 use super::sorting::{list, rate, stats};
 use super::*;
-use control::api::protocol::{ConnectionView, PortView, RealView, Status, WorkerView};
+use control::api::protocol::{
+    ConnectionView, InheritedView, KeptView, PortView, RealView, Status, WorkerView,
+};
 
 fn real(address: &str, port: u16, weight: u32, conns: (u64, u64), traffic: Option<Traffic>) -> RealView {
     RealView {
@@ -351,6 +353,12 @@ fn status_lays_out_what_there_is() {
         config_version: 4,
         ports: vec![port],
         workers: vec![worker],
+        kept: Some(KeptView {
+            place: Some("/dev/shm/natlb-0badcafe".into()),
+            backing: "pages of 4 KiB".into(),
+            generation: Some(7),
+            inherited: None,
+        }),
         drops: [("no_real".to_owned(), 3), ("ethertype".to_owned(), 12), ("new_reason".to_owned(), 1)].into(),
         notes: vec!["vip0: partial checksums".into()],
     };
@@ -364,6 +372,9 @@ Ports
 Workers
   id  core  rx packets  tx packets  handed over  taken over   busy  cycles/packet  packets/burst          connections  of IPv6
    0     1          60          60            8           9  12.5%            413            3.2  6 of 1048576 (0.0%)        -
+
+Connections
+  kept in /dev/shm/natlb-0badcafe (generation 7), on pages of 4 KiB
 
 Drops
   reason      packets  meaning
@@ -383,6 +394,31 @@ Notes
     assert!(!text.contains("Drops") && !text.contains("Notes"));
     let idle = "           8           9  0.0%              -              -  6 of 1048576";
     assert!(text.contains(idle), "there were no packets: {text}");
+    let mut kept = KeptView { backing: "huge pages".into(), ..KeptView::default() };
+    kept.inherited = Some(InheritedView {
+        connections: 1000,
+        templates: 5,
+        given_up: [("expired".to_owned(), 1), ("unknown_real".to_owned(), 2)].into(),
+        templates_given_up: 1,
+        oldest_s: 61,
+        gap_ms: Some(310),
+        import_ms: 12,
+        in_progress: false,
+    });
+    view.kept = Some(kept);
+    let expected = "
+Connections
+  not kept for the next lbd, on huge pages
+  1000 taken over from an earlier lbd (silent for 00:01:01 at most), 3 given up (expired 1, unknown_real 2); of persistent \
+     clients 5 taken over, 1 given up; 310 ms without forwarding; took 12 ms
+";
+    assert!(status(&view).contains(expected), "{}", status(&view));
+    let under_way = InheritedView { in_progress: true, import_ms: 40, ..InheritedView::default() };
+    view.kept = Some(KeptView { inherited: Some(under_way), ..KeptView::default() });
+    let expected = "  0 taken over from an earlier lbd; under way for 40 ms\n";
+    assert!(status(&view).contains(expected), "{}", status(&view));
+    view.kept = None;
+    assert!(!status(&view).contains("Connections"), "of an lbd that does not say");
     view.workers[0].capacity_ipv6 = 512;
     view.workers[0].counted = [("connections", 261), ("connections_ipv6", 256)].into_iter().collect();
     let both = "  5 of 1048576 (0.0%)  256 of 512 (50.0%)\n";

@@ -92,6 +92,15 @@ pub struct Drained {
     pub config_version: u64,
 }
 
+/// Under `ok` of `clear` of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleared {
+    /// Connections that there were.
+    pub connections: u64,
+    /// The version in force: still the same.
+    pub config_version: u64,
+}
+
 /// Under `ok` of the commands that only change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {

@@ -21,12 +21,12 @@ mod status;
 mod timeouts;
 
 pub use crate::text::service_options::ServiceOptions;
-pub use answer::{Answer, Changed, Drained, Outcome, Refusal, Saved, TimeoutsView, Tried};
+pub use answer::{Answer, Changed, Cleared, Drained, Outcome, Refusal, Saved, TimeoutsView, Tried};
 pub use counted::Counted;
 pub use lines::{FaultyLine, FaultyLines, Lines};
 pub use listing::{ConnectionView, Connections, RealView, ServiceView, Services, Traffic};
 pub use request::{Command, Request};
-pub use status::{InterfaceView, PortView, Status, WorkerView};
+pub use status::{InheritedView, InterfaceView, KeptView, PortView, Status, WorkerView};
 
 /// The version of the protocol, in every line.
 pub const VERSION: u32 = 1;

@@ -122,9 +122,13 @@ pub enum Command {
         service: Option<Listen>,
     },
     /// Remove all services.
-    // Braces: serde lets unknown keys of a unit variant pass.
-    Clear {},
+    Clear {
+        /// Instead of that, end all connections, and forget all clients of persistent services.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        connections: bool,
+    },
     /// What would bring this state back.
+    // Braces: serde lets unknown keys of a unit variant pass.
     Save {},
     /// Replace all services by these lines in one change.
     Restore {
@@ -158,7 +162,7 @@ impl Command {
             | Self::DelReal { .. }
             | Self::Drain { .. }
             | Self::Timeouts { set: Some(_) }
-            | Self::Clear {}
+            | Self::Clear { connections: false }
             | Self::Restore { dry_run: false, .. } => true,
             Self::List { .. }
             | Self::Stats { .. }
@@ -166,6 +170,7 @@ impl Command {
             | Self::Connections { .. }
             | Self::Timeouts { set: None }
             | Self::Zero { .. }
+            | Self::Clear { connections: true }
             | Self::Save {}
             | Self::Restore { dry_run: true, .. }
             | Self::Status {}

@@ -19,6 +19,9 @@ pub struct Status {
     pub ports: Vec<PortView>,
     /// In the order of the file.
     pub workers: Vec<WorkerView>,
+    /// Connections that outlive the process; `None`: an `lbd` that does not say.
+    #[serde(default)]
+    pub kept: Option<KeptView>,
     /// By reason; those above 0.
     pub drops: BTreeMap<String, u64>,
     /// What an operator should know of: lacks of a device, partial checksums, merged segments …
@@ -77,6 +80,42 @@ pub struct InterfaceView {
 /// The default: an `lbd` that does not say so counts them.
 fn yes() -> bool {
     true
+}
+
+/// Connections that outlive the process, in `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptView {
+    /// The folder of the connection tables; `None`: this process's connections end with it.
+    #[serde(rename = "where")]
+    pub place: Option<String>,
+    /// The memory that the tables are in, in words.
+    pub backing: String,
+    /// The number of this process's files.
+    pub generation: Option<u64>,
+    /// What earlier processes have left; `None`: nothing.
+    pub inherited: Option<InheritedView>,
+}
+
+/// What was taken over of earlier processes, in `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InheritedView {
+    /// Connections.
+    pub connections: u64,
+    /// Clients that stay with a real.
+    pub templates: u64,
+    /// Connections that were not taken over, by reason.
+    pub given_up: BTreeMap<String, u64>,
+    /// Clients that were forgotten.
+    pub templates_given_up: u64,
+    /// For how long the connection was silent, at the time it was taken over, that was so for longest, in seconds.
+    pub oldest_s: u64,
+    /// From the last turn of the process before until all workers forwarded, in milliseconds; `None`: they do not yet,
+    /// or the process before did not come so far.
+    pub gap_ms: Option<u64>,
+    /// What taking over took, in milliseconds, or has taken so far.
+    pub import_ms: u64,
+    /// Workers are at it.
+    pub in_progress: bool,
 }
 
 /// A worker in `status`.

@@ -28,7 +28,7 @@ pub use predecessors::{LeftFiles, Predecessors};
 
 use crate::config::Config;
 use crate::config::keep::{FileSystem, Keep};
-use crate::lock::Lock;
+use crate::handed::Handed;
 use attempts::Attempts;
 use dataplane::connection::kept::{self, Home, Identity, Shape, Sizes};
 use dataplane::connection::table::HashKey;
@@ -38,7 +38,6 @@ use names::{Head, Names};
 use places::{Machine, Places, free_in};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -81,26 +80,19 @@ impl Keeping {
     /// Finds the folders that the configuration says, and locks them: nothing of them changes from now on but by this
     /// process. Where the configuration leaves it to us and it cannot be done, that is logged, and nothing is kept.
     ///
-    /// # Errors
-    /// Another process has a folder, or the one that the configuration names is not fit.
-    pub fn open(config: &Config) -> Result<Self, KeepError> {
-        Self::open_on(Machine::here(), config, false)
-    }
-
-    /// As [`open`](Self::open), beside a process that still has the locks, and hands them over
-    /// ([`take_locks`](Self::take_locks)) before this one reads what it leaves. Nothing of its files is changed until
-    /// then.
+    /// A process that hands its place over has `handed` the locks of its folders, which this one has as well from now
+    /// on. Nothing of its files is changed before [`predecessors`](Self::predecessors) is called.
     ///
     /// # Errors
-    /// The folder that the configuration names is not fit.
-    pub fn open_beside(config: &Config) -> Result<Self, KeepError> {
-        Self::open_on(Machine::here(), config, true)
+    /// Another process has a folder, or the one that the configuration names is not fit.
+    pub fn open(config: &Config, handed: &mut Handed) -> Result<Self, KeepError> {
+        Self::open_on(Machine::here(), config, handed)
     }
 
-    fn open_on(machine: Machine, config: &Config, is_successor: bool) -> Result<Self, KeepError> {
+    fn open_on(machine: Machine, config: &Config, handed: &mut Handed) -> Result<Self, KeepError> {
         let instance = config.control.instance();
         let mut is_wanted = config.keep != Keep::Off;
-        let places = match Places::open(&config.keep, &instance, &machine, is_successor) {
+        let places = match Places::open(&config.keep, &instance, &machine, handed) {
             Err(error @ KeepError::Folder(FolderError::Held { .. })) => return Err(error),
             Err(error) if config.keep == Keep::Auto => {
                 log::warn!(
@@ -142,17 +134,12 @@ impl Keeping {
         }
     }
 
-    /// Descriptors of all locks, for a process that takes them over.
+    /// Adds the locks of all folders, for a process that takes over.
     ///
     /// # Errors
-    /// None is left.
-    pub fn share_locks(&self) -> io::Result<Vec<OwnedFd>> {
-        self.places.locks.iter().map(Lock::share).collect()
-    }
-
-    /// The locks of the process that this one takes over from.
-    pub fn take_locks(&mut self, descriptors: Vec<OwnedFd>) {
-        self.places.locks.extend(descriptors.into_iter().map(Lock::of));
+    /// No descriptor is left.
+    pub fn share_locks(&self, shared: &mut Handed) -> io::Result<()> {
+        self.places.share_locks(shared)
     }
 
     /// Chooses where this process's connections are kept, of so many workers of this shape, and makes the first file.

@@ -2,8 +2,10 @@
 
 use super::folder::{Folder, FolderError};
 use crate::config::keep::{FileSystem, Keep};
+use crate::handed::{Handed, Kind, Label};
 use crate::lock::Lock;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -73,14 +75,14 @@ pub(super) fn free_in(folder: &Path) -> u64 {
 pub(super) struct Places {
     /// The first is where small files are made. None: nothing is kept.
     pub(super) folders: Vec<Folder>,
-    pub(super) locks: Vec<Lock>,
+    /// Of each folder.
+    locks: Vec<Lock>,
     /// The one that the configuration names for tables, in huge pages.
     pub(super) named_for_tables: Option<usize>,
 }
 
 impl Places {
-    /// The folders of an instance, made if `keep` says so, and locked unless they are another process's that hands them
-    /// over (`is_successor`).
+    /// The folders of an instance, made if `keep` says so, and those that have been handed over. Others are locked.
     ///
     /// # Errors
     /// The one that `keep` names is not fit, or another process has it.
@@ -88,31 +90,35 @@ impl Places {
         keep: &Keep,
         instance: &str,
         machine: &Machine,
-        is_successor: bool,
+        handed: &mut Handed,
     ) -> Result<Self, KeepError> {
         let mut places = Self::default();
         let usual = machine.memory.join(instance);
         match keep {
             Keep::Off => {}
             Keep::Auto => match file_system(&usual)? {
-                FileSystem::Tmpfs => places.add(Folder::open_or_make(&usual)?, is_successor)?,
+                FileSystem::Tmpfs => places.add(Folder::open_or_make(&usual)?, handed)?,
                 FileSystem::Hugetlbfs(_) => return Err(KeepError::Kind(usual, "hugetlbfs".into())),
                 FileSystem::Other(name) => return Err(KeepError::Kind(usual, name)),
             },
             Keep::In(path) => match file_system(path)? {
-                FileSystem::Tmpfs => places.add(Folder::open_or_make(path)?, is_successor)?,
+                FileSystem::Tmpfs => places.add(Folder::open_or_make(path)?, handed)?,
                 // Files there can be mapped, but not written.
                 FileSystem::Hugetlbfs(_) => {
-                    places.add(Folder::open_or_make(&usual)?, is_successor)?;
-                    places.add(Folder::open_or_make(path)?, is_successor)?;
+                    places.add(Folder::open_or_make(&usual)?, handed)?;
+                    places.add(Folder::open_or_make(path)?, handed)?;
                     places.named_for_tables = Some(1);
                 }
                 FileSystem::Other(name) => return Err(KeepError::Kind(path.clone(), name)),
             },
         }
         // An earlier process may have had another configuration.
+        let left = handed.iter().map(|(label, _)| label).filter(|label| label.kind == Kind::Folder);
+        for path in left.map(|label| PathBuf::from(&label.name)).collect::<Vec<_>>() {
+            places.add_if_there(&path, handed);
+        }
         for path in [machine.memory.clone()].iter().chain(&machine.huge).map(|path| path.join(instance)) {
-            places.add_if_there(&path, is_successor);
+            places.add_if_there(&path, handed);
         }
         Ok(places)
     }
@@ -125,33 +131,50 @@ impl Places {
         if let Some(index) = self.index(path) {
             return Ok(index);
         }
-        self.add(Folder::open_or_make(path)?, false)?;
+        self.add(Folder::open_or_make(path)?, &mut Handed::default())?;
         Ok(self.folders.len() - 1)
+    }
+
+    /// Adds all locks, for a process that takes over.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn share_locks(&self, shared: &mut Handed) -> io::Result<()> {
+        for (folder, lock) in self.folders.iter().zip(&self.locks) {
+            shared.add(label(folder), lock.share()?);
+        }
+        Ok(())
     }
 
     fn index(&self, path: &Path) -> Option<usize> {
         self.folders.iter().position(|folder| folder.path() == path)
     }
 
-    fn add(&mut self, folder: Folder, is_successor: bool) -> Result<(), FolderError> {
-        if !is_successor {
-            self.locks.push(folder.lock()?);
-        }
+    fn add(&mut self, folder: Folder, handed: &mut Handed) -> Result<(), FolderError> {
+        let lock = match handed.take(&label(&folder)) {
+            Some(descriptor) => Lock::of(descriptor),
+            None => folder.lock()?,
+        };
+        self.locks.push(lock);
         self.folders.push(folder);
         Ok(())
     }
 
-    fn add_if_there(&mut self, path: &Path, is_successor: bool) {
+    fn add_if_there(&mut self, path: &Path, handed: &mut Handed) {
         if self.index(path).is_some() {
             return;
         }
-        let added = Folder::open(path).and_then(|folder| self.add(folder, is_successor));
+        let added = Folder::open(path).and_then(|folder| self.add(folder, handed));
         if let Err(error) = added
             && !error.is_absent()
         {
             log::warn!("connections in another folder are not looked at: {error}");
         }
     }
+}
+
+fn label(folder: &Folder) -> Label {
+    Label::of_path(Kind::Folder, folder.path())
 }
 
 /// Of a folder that need not be there yet.
@@ -184,14 +207,14 @@ mod tests {
     #[test]
     fn the_usual_folder_is_made_and_locked() {
         let (above, machine) = machine();
-        let places = Places::open(&Keep::Auto, "natlb-1", &machine, false).unwrap();
+        let places = Places::open(&Keep::Auto, "natlb-1", &machine, &mut Handed::default()).unwrap();
         assert_eq!(paths(&places), [above.path().join("natlb-1")]);
-        let held = Places::open(&Keep::Auto, "natlb-1", &machine, false).unwrap_err();
+        let held = Places::open(&Keep::Auto, "natlb-1", &machine, &mut Handed::default()).unwrap_err();
         assert!(matches!(held, KeepError::Folder(FolderError::Held { .. })), "{held}");
-        let successor = Places::open(&Keep::Auto, "natlb-1", &machine, true).unwrap();
-        assert!(successor.locks.is_empty());
-        assert_eq!(paths(&successor), paths(&places));
-        assert!(Places::open(&Keep::Auto, "natlb-2", &machine, false).is_ok(), "another instance");
+        assert!(
+            Places::open(&Keep::Auto, "natlb-2", &machine, &mut Handed::default()).is_ok(),
+            "another instance"
+        );
     }
 
     #[test]
@@ -201,24 +224,29 @@ mod tests {
             Folder::open_or_make(&path.join("natlb-1")).unwrap();
         }
         let [named, usual, huge] = ["named", "natlb-1", "huge/natlb-1"].map(|name| above.path().join(name));
-        let places = Places::open(&Keep::In(named.clone()), "natlb-1", &machine, false).unwrap();
+        let places =
+            Places::open(&Keep::In(named.clone()), "natlb-1", &machine, &mut Handed::default()).unwrap();
         assert_eq!(paths(&places), [&*named, &*usual, &*huge]);
         assert_eq!(places.locks.len(), 3);
         drop(places);
-        assert_eq!(paths(&Places::open(&Keep::Off, "natlb-1", &machine, false).unwrap()), [&*usual, &*huge]);
-        let nothing = Places::open(&Keep::Off, "natlb-2", &machine, false).unwrap();
+        assert_eq!(
+            paths(&Places::open(&Keep::Off, "natlb-1", &machine, &mut Handed::default()).unwrap()),
+            [&*usual, &*huge]
+        );
+        let nothing = Places::open(&Keep::Off, "natlb-2", &machine, &mut Handed::default()).unwrap();
         assert!(nothing.folders.is_empty() && !above.path().join("natlb-2").exists());
     }
 
     #[test]
     fn disks_are_refused_with_the_remedy() {
         let (_above, machine) = machine();
-        let error = Places::open(&Keep::In("/proc/kept".into()), "natlb-1", &machine, false).unwrap_err();
+        let error = Places::open(&Keep::In("/proc/kept".into()), "natlb-1", &machine, &mut Handed::default())
+            .unwrap_err();
         let expected =
             "connections cannot be kept in /proc/kept: it is not in memory (proc); name a folder on a tmpfs";
         assert!(error.to_string().starts_with(expected), "{error}");
         let machine = Machine { memory: "/proc".into(), ..machine };
-        assert!(Places::open(&Keep::Auto, "natlb-1", &machine, false).is_err());
+        assert!(Places::open(&Keep::Auto, "natlb-1", &machine, &mut Handed::default()).is_err());
     }
 
     #[test]

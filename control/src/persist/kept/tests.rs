@@ -31,7 +31,7 @@ impl Bench {
     }
 
     fn open(&self) -> Result<Keeping, KeepError> {
-        Keeping::open_on(self.machine.clone(), &self.config, false)
+        Keeping::open_on(self.machine.clone(), &self.config, &mut Handed::default())
     }
 
     /// A process up to the moment before its first snapshot.
@@ -162,10 +162,12 @@ fn what_never_forwarded_has_nothing_and_goes() {
     let bench = Bench::new();
     let started = bench.started();
     started.home(0, KEY).unwrap();
-    std::mem::forget(started); // killed
+    let started = Box::new(started);
     let holder = bench.open();
     assert!(matches!(holder, Err(KeepError::Folder(FolderError::Held { .. }))), "its lock is this process's");
-    let next = Keeping::open_on(bench.machine.clone(), &bench.config, true).unwrap();
+    let mut handed = Handed::default();
+    Box::leak(started).share_locks(&mut handed).unwrap();
+    let next = Keeping::open_on(bench.machine.clone(), &bench.config, &mut handed).unwrap();
     assert!(next.predecessors().files.is_empty());
     assert!(bench.generations().is_empty());
 }
@@ -179,12 +181,14 @@ fn one_process_at_a_time_has_the_folder_and_may_hand_it_over() {
         format!("connections cannot be kept: {}: process {} (", bench.folder().display(), std::process::id());
     assert!(refused.starts_with(&expected), "{refused}");
     assert!(refused.ends_with("stop it, or name another folder as [connections] keep"), "{refused}");
-    let mut successor = Keeping::open_on(bench.machine.clone(), &bench.config, true).unwrap();
+    let mut handed = Handed::default();
+    first.share_locks(&mut handed).unwrap();
+    let mut successor = Keeping::open_on(bench.machine.clone(), &bench.config, &mut handed).unwrap();
+    assert_eq!(handed.iter().count(), 0, "it has them all");
     successor.begin(WORKERS, SHAPE, false);
     assert_eq!(successor.generation(), Some(2));
     let homes: Vec<_> = (0..WORKERS).map(|worker| first.home(worker, KEY).unwrap()).collect();
     first.set_begun();
-    successor.take_locks(first.share_locks().unwrap());
     drop((first, homes));
     assert!(bench.open().is_err(), "the successor has it");
     let predecessors = successor.predecessors();
