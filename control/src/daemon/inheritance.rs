@@ -67,7 +67,7 @@ struct UnderWay {
     /// When the last of the processes before was at work, in nanoseconds of the machine.
     last_seen: Option<u64>,
     counts: Counts,
-    returned: Vec<Box<Inheritance>>,
+    returned: Vec<Inheritance>,
 }
 
 /// Of all workers.
@@ -81,11 +81,13 @@ struct Counts {
     no_room: u64,
     damaged: u64,
     nanoseconds: u64,
+    /// Ticks.
+    silent: u32,
 }
 
 impl Counts {
     fn add(&mut self, counts: &InheritedCounts) {
-        let InheritedCounts { connections, templates, templates_given_up, nanoseconds, .. } = counts;
+        let InheritedCounts { connections, silent, templates, templates_given_up, nanoseconds } = counts;
         self.connections += u64::from(connections.made);
         self.templates += u64::from(*templates);
         self.templates_given_up += u64::from(*templates_given_up);
@@ -94,6 +96,7 @@ impl Counts {
         self.no_room += u64::from(connections.no_room);
         self.damaged += u64::from(connections.malformed);
         self.nanoseconds = self.nanoseconds.max(*nanoseconds);
+        self.silent = self.silent.max(*silent);
     }
 
     /// The reasons for which connections were given up: the key of `status`, words, and how many.
@@ -185,7 +188,7 @@ impl Inheriting {
     }
 
     /// Takes what a worker gives back. Once all have, returns what is to be freed.
-    fn take(&mut self, inheritance: Box<Inheritance>, now: Instant) -> Option<UnderWay> {
+    fn take(&mut self, inheritance: Inheritance, now: Instant) -> Option<UnderWay> {
         let (Stage::UnderWay(under_way), Some(view)) = (&mut self.stage, &mut self.view) else { return None };
         under_way.counts.add(&inheritance.counts);
         under_way.returned.push(inheritance);
@@ -197,6 +200,7 @@ impl Inheriting {
         let given_up = counts.given_up().into_iter().filter(|(_, _, count)| *count > 0);
         view.given_up = given_up.map(|(key, _, count)| (key.to_owned(), count)).collect();
         view.import_ms = counts.nanoseconds / 1_000_000;
+        view.oldest_s = u64::from(counts.silent / Tick::PER_SECOND);
         if under_way.left > 0 {
             return None;
         }
@@ -368,7 +372,7 @@ impl ControlThread {
     /// Takes what workers are through with.
     pub(super) fn inherit(&mut self, now: Instant) {
         while let Some(inheritance) = self.workers.inherited() {
-            if let Some(over) = self.inheriting.take(inheritance, now) {
+            if let Some(over) = self.inheriting.take(*inheritance, now) {
                 // Much memory, that of tables in files too.
                 self.preparation.give(Job::Free(Box::new((over.predecessors, over.returned))));
                 self.has_freed = true;

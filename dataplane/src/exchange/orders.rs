@@ -108,6 +108,8 @@ pub struct LeftArea {
 pub struct InheritedCounts {
     /// Of connections.
     pub connections: Imported,
+    /// For how many ticks the connection had been silent, when it was taken over, that had been so for longest.
+    pub silent: u32,
     /// Templates taken over.
     pub templates: u32,
     /// Templates that were not: their real or their time is gone, their client has another, or there is no room.

@@ -23,7 +23,7 @@ use super::turn::Turn;
 use crate::connection::kept::{Mark, OldRow};
 use crate::connection::table::New;
 use crate::connection::{Clock, Copied, Imported, NotImported, State};
-use crate::exchange::orders::{Inheritance, Inherited, LeftArea};
+use crate::exchange::orders::{Inheritance, Inherited, InheritedCounts, LeftArea};
 use crate::exchange::peers::Peers;
 use crate::frame::{Frame, FrameIo};
 use crate::names::direction::Direction;
@@ -320,7 +320,8 @@ impl Flows {
         let left = &from.areas[area];
         let reading = Reading::new(from, left, *ordered, (whose.snapshot, now));
         let end = left.old.positions().min(first + (*places).div_ceil(AT_ONCE));
-        let mut taking = Taking { flows: self, counts: &mut counts.connections, which, left, reading, whose };
+        let InheritedCounts { connections, silent, .. } = counts;
+        let mut taking = Taking { flows: self, counts: connections, silent, which, left, reading, whose };
         let mut group = Group::new();
         for place in first..end {
             left.old.read(place, |row, mark| taking.take(&row, mark, &mut group));
@@ -395,18 +396,21 @@ impl Flows {
         if inheriting.takes() && whose.is_own(client) {
             let Inheritance { generations, counts } = &mut *inheriting.inheritance;
             // What is refused is counted when its place comes.
-            let mut of_client = Imported::default();
+            let (mut of_client, mut silent) = (Imported::default(), counts.silent);
             for from in generations.iter() {
                 for left in &from.areas {
                     let reading = Reading::new(from, left, inheriting.ordered, (snapshot, now));
                     let (which, counts) = (Which::All, &mut of_client);
-                    let mut taking = Taking { flows: self, counts, which, left, reading, whose: &whose };
+                    let silent = &mut silent;
+                    let mut taking =
+                        Taking { flows: self, counts, silent, which, left, reading, whose: &whose };
                     let mut group = Group::new();
                     left.old.find(client, protocol, |row, mark| taking.take(&row, mark, &mut group));
                     taking.put(&mut group);
                 }
             }
             counts.connections.made += of_client.made;
+            counts.silent = silent;
         }
         self.inheriting = Some(inheriting);
     }
@@ -421,10 +425,10 @@ impl Flows {
         clock: Clock<'_>,
     ) -> Result<(), NotImported> {
         let Some(key) = V::key(copied.client, copied.protocol) else { return Err(NotImported::Malformed) };
-        let &Copied { real, port, next_hop, state, ticks_left, .. } = copied;
+        let &Copied { real, port, next_hop, state, .. } = copied;
         let Self { tables, counters, .. } = self;
         let table = V::of_mut(tables);
-        let since = clock.tick.before(clock.timeouts(real).ticks(state) - ticks_left);
+        let since = clock.tick.before(silence(copied, clock));
         let new = New { key, real, port, next_hop, state };
         // A reply carries no VIP: it must not match two connections of this client endpoint.
         let endpoint = snapshot.connection_key(real, port).map(|key| key.endpoint);
@@ -433,6 +437,11 @@ impl Flows {
         };
         table.inherit(new, since, displaces, collides, clock, counters)
     }
+}
+
+/// For how many ticks it has been silent.
+fn silence(copied: &Copied, clock: Clock<'_>) -> u32 {
+    clock.timeouts(copied.real).ticks(copied.state).saturating_sub(copied.ticks_left)
 }
 
 fn templates_of(left: &LeftArea) -> &[AtomicU64] {
@@ -446,6 +455,8 @@ type Group = ArrayVec<(Copied, Mark), GROUP>;
 struct Taking<'a, F> {
     flows: &'a mut Flows,
     counts: &'a mut Imported,
+    /// See [`InheritedCounts::silent`].
+    silent: &'a mut u32,
     which: Which,
     left: &'a LeftArea,
     reading: Reading<'a>,
@@ -485,6 +496,7 @@ impl<F> Taking<'_, F> {
             if put.is_err() {
                 continue;
             }
+            *self.silent = (*self.silent).max(silence(&copied, clock));
             self.left.old.forget(mark);
             if let Some(persistent) = &mut self.flows.persistent
                 && let Some((made, owner)) = self.whose.follow(&copied)

@@ -255,6 +255,8 @@ proptest! {
         prop_assert_eq!((malformed, other_worker, duplicate, no_room), (0, 0, 0, 0));
         prop_assert_eq!(made + no_real + expired, in_files);
         prop_assert_eq!(made as usize, rows.values().filter(|row| is_served(row) && row.ticks_left > elapsed).count());
+        let silent = if made > 0 { elapsed..=elapsed + 6 * silence as u32 + 8 } else { 0..=0 };
+        prop_assert!(silent.contains(&counts.silent), "silent for {} of {:?}", counts.silent, silent);
         prop_assert_eq!(no_real as usize, rows.values().filter(|row| !is_served(row)).count());
         prop_assert_eq!(after.cluster.sum(|counters| counters.connections_inherited.get()), u64::from(made));
         prop_assert_eq!(after.cluster.sum(|counters| counters.connections_created.get()), opened as u64);

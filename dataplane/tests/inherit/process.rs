@@ -107,6 +107,7 @@ fn sum(counts: &[InheritedCounts]) -> InheritedCounts {
         all.duplicate += one.duplicate;
         all.expired += one.expired;
         all.no_room += one.no_room;
+        sum.silent = sum.silent.max(counts.silent);
         sum.templates += counts.templates;
         sum.templates_given_up += counts.templates_given_up;
         sum.nanoseconds = sum.nanoseconds.max(counts.nanoseconds);
