@@ -16,7 +16,6 @@ use dataplane::live::next_hops::NextHops;
 use dataplane::live::reals::Reals;
 use serde_json::Value;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 const ADD: &str = r#""command":"add-service","service":"tcp://192.168.10.100:80","scheduler":"wrr""#;
@@ -59,17 +58,11 @@ fn step(conversation: u32, step: &str) -> String {
     format!(r#""command":"hand-over","conversation":{conversation},"step":"{step}""#)
 }
 
-/// What a control thread that is run for it answers.
-fn answers(control: &mut ControlThread, config: &Config, request: &'static str) -> Outcome {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (ends, socket) = (Arc::clone(&stop), config.control.socket.clone());
-    let client = thread::spawn(move || {
-        let answer = Client::connect(&socket).ask(request);
-        ends.store(true, Ordering::Relaxed);
-        answer
-    });
-    control.run_while(|_| !stop.load(Ordering::Relaxed)).unwrap();
-    client.join().unwrap()
+/// Runs a control thread as long as this works.
+fn during<T: Send + 'static>(control: &mut ControlThread, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let working = thread::spawn(work);
+    control.run_while(|_| !working.is_finished()).unwrap();
+    working.join().unwrap()
 }
 
 /// Whether a daemon works as if no successor had ever been.
@@ -114,17 +107,10 @@ fn a_successor_has_sockets_services_and_locks_and_nobody_finds_nobody() {
     successor.control.own();
     successor.control.start().unwrap();
     assert!(successor.version() > 0);
-    let stop = Arc::new(AtomicBool::new(false));
     let Successor { mut control, workers } = successor;
-    let (ends, socket) = (Arc::clone(&stop), config.control.socket.clone());
-    let client = thread::spawn(move || {
-        let answer = early.answer();
-        let added = Client::connect(&socket).ask(ADD_ANOTHER);
-        ends.store(true, Ordering::Relaxed);
-        (answer, added)
-    });
-    control.run_while(|_| !stop.load(Ordering::Relaxed)).unwrap();
-    let (answer, added) = client.join().unwrap();
+    let socket = config.control.socket.clone();
+    let (answer, added) =
+        during(&mut control, move || (early.answer(), Client::connect(&socket).ask(ADD_ANOTHER)));
     assert!(matches!(answer, Some(Outcome::Ok(ref value)) if services(value) == 1), "{answer:?}");
     assert!(matches!(added, Outcome::Ok(_)), "{added:?}");
     assert!(!config.control.socket.exists(), "it went with the successor");
@@ -153,8 +139,16 @@ fn services_that_are_kept_nowhere_are_handed_over_if_commands_have_set_them() {
         lab.ended();
         successor.control.own();
         successor.control.start().unwrap();
-        let listed = answers(&mut successor.control, &config, LIST);
+        let (listed, handed) = during(&mut successor.control, move || {
+            let listed = Client::connect(&config.control.socket).ask(LIST);
+            (listed, Predecessor::ask(&config.control.socket).unwrap().1)
+        });
         assert!(matches!(listed, Outcome::Ok(ref value) if services(value) == changes), "{listed:?}");
+        assert_eq!(
+            handed.services.map_or(0, |lines| lines.len()),
+            2 * changes,
+            "and to the one that follows"
+        );
     }
 }
 

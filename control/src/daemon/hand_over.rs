@@ -64,7 +64,7 @@ pub(super) struct HandOver {
     facts: Facts,
     /// The names of the ports, which are the interfaces' too.
     ports: Vec<String>,
-    /// The services at the start, where there is no file for those that follow.
+    /// The configuration's services, where there is no file for what commands make of them.
     initial: Option<Model>,
     stage: Option<Stage>,
     /// This process is a successor itself, and has not yet begun.
@@ -94,11 +94,10 @@ enum At {
 }
 
 impl HandOver {
-    /// Of a daemon that starts with this model.
-    pub(super) fn new(config: &Config, model: &Model) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             ports: config.eth_ports.iter().map(|port| port.name.clone()).collect(),
-            initial: config.control.state.is_none().then(|| model.clone()),
+            initial: config.control.state.is_none().then(|| config.model.clone()),
             ..Self::default()
         }
     }
