@@ -39,7 +39,7 @@ pub(crate) fn start_eal(config: &Config, prefix: &Prefix, starting: &Starting) -
         extra_arguments: prefix.arguments.clone(),
         log_level,
         file_prefix: prefix.name.clone(),
-        keeps_pages: config.keep != Keep::Off,
+        keeps_pages: config.keep != Keep::Off && prefix.is_usual,
         ..EalOptions::default()
     };
     starting.step(format!("starting DPDK, which looks for {}", options.devices.join(" and ")));

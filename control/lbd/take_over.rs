@@ -26,6 +26,7 @@ use dpdk::Device;
 use nix::net::if_::if_nametoindex;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Instant;
 
 /// What follows the name of every other process's runtime files, so that two that follow each other have different
 /// ones.
@@ -46,6 +47,8 @@ pub(crate) struct Place {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Prefix {
     pub(crate) name: String,
+    /// A plain start has it, too: huge pages that are left under it are found again.
+    pub(crate) is_usual: bool,
     pub(crate) arguments: Vec<String>,
 }
 
@@ -137,13 +140,16 @@ impl Place {
         control.prepare().map_err(|error| start_failure(&error))?;
         control.know_neighbours(&predecessor.facts.neighbours);
         control.drop_what_arrives().map_err(|error| start_failure(&error))?;
-        let process = predecessor.facts.process;
+        let (process, began) = (predecessor.facts.process, Instant::now());
         predecessor.pause().map_err(failed)?;
         control.take_what_arrives();
         predecessor.taken().map_err(failed)?;
         control.own();
         control.start().map_err(|error| start_failure(&error))?;
-        log::info!("the place of process {process} is taken");
+        let milliseconds = began.elapsed().as_secs_f64() * 1e3;
+        log::info!(
+            "the place of process {process} is taken; for {milliseconds:.1} ms at most nobody forwarded"
+        );
         Ok(())
     }
 }
@@ -219,10 +225,11 @@ impl Prefix {
                 _ => remaining.push(word.clone()),
             }
         }
-        if before == Some(&*name) {
+        let is_usual = before != Some(&*name);
+        if !is_usual {
             name += OTHER;
         }
-        Self { name, arguments: remaining }
+        Self { name, is_usual, arguments: remaining }
     }
 }
 
@@ -241,7 +248,8 @@ mod tests {
             ("--no-pci --file-prefix own -n 4", Some("own"), "own-next", "--no-pci -n 4"),
             ("--file-prefix own", Some("own-next"), "own", ""),
         ] {
-            let expected = Prefix { name: name.into(), arguments: words(remaining) };
+            let is_usual = !name.ends_with(OTHER);
+            let expected = Prefix { name: name.into(), is_usual, arguments: words(remaining) };
             assert_eq!(Prefix::choose("usual".into(), &words(arguments), before), expected, "{arguments}");
         }
     }
