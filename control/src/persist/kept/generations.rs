@@ -8,8 +8,10 @@
 //! ```
 
 use super::folder::{Folder, FolderError};
+use crate::config::keep::FileSystem;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 
 /// What follows the name of a file that is set aside.
 const BAD: &str = ".bad";
@@ -121,6 +123,16 @@ impl Generation {
         Some(folders[index].file(&part.file_name(self.number)))
     }
 
+    /// Bytes of ordinary memory that its files take.
+    pub(super) fn memory(&self, folders: &[Folder]) -> u64 {
+        let metadata = self.parts.iter().filter_map(|(part, index)| {
+            let path = folders[*index].path().join(part.file_name(self.number));
+            (FileSystem::of(folders[*index].path()).ok()? == FileSystem::Tmpfs)
+                .then(|| fs::symlink_metadata(path).ok())?
+        });
+        metadata.map(|metadata| metadata.blocks() * 512).sum()
+    }
+
     /// Removes all its files.
     pub(super) fn remove(&self, folders: &[Folder]) {
         // Without its names nothing of it is read any more, so they are the last to go.
@@ -158,7 +170,6 @@ fn remove(folder: &Folder, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     /// Two folders with these files.
     fn folders(names: [&[&str]; 2]) -> (tempfile::TempDir, [Folder; 2]) {

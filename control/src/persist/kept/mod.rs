@@ -45,6 +45,9 @@ use std::sync::{Mutex, PoisonError};
 /// A hugetlbfs whose pages make tables more than this many times as large as they are is not used.
 const MOST_ROUNDING: u64 = 2;
 
+/// Bytes of a huge page of most machines.
+const USUAL_HUGE_PAGE: u64 = 2 << 20;
+
 /// See the module's text.
 #[derive(Debug)]
 pub struct Keeping {
@@ -71,6 +74,7 @@ struct Own {
     tables_in: usize,
     /// Bytes of all tables there, in whole pages.
     bytes: u64,
+    is_in_huge_pages: bool,
     /// Made so far, each with its folder.
     parts: Mutex<Vec<(Part, usize)>>,
     has_begun: AtomicBool,
@@ -121,7 +125,12 @@ impl Keeping {
 
     /// Nothing is kept, and nothing was.
     pub fn nothing() -> Self {
-        let machine = Machine { memory: PathBuf::new(), huge: Vec::new(), pages: PathBuf::new() };
+        let machine = Machine {
+            memory: PathBuf::new(),
+            huge: Vec::new(),
+            pages: PathBuf::new(),
+            memory_info: PathBuf::new(),
+        };
         Self {
             machine,
             instance: String::new(),
@@ -146,9 +155,13 @@ impl Keeping {
     /// `huge`: whether huge pages may be used. What prevents it is logged.
     pub fn begin(&mut self, workers: usize, shape: Shape, huge: bool) {
         let Ok(workers) = u16::try_from(workers) else { return };
-        if !self.is_wanted || self.places.folders.is_empty() {
-            return;
+        if self.is_wanted && !self.places.folders.is_empty() {
+            self.begin_own(workers, shape, huge);
         }
+        self.make_room(workers, shape, huge);
+    }
+
+    fn begin_own(&mut self, workers: u16, shape: Shape, huge: bool) {
         match self.make(workers, shape, huge) {
             Ok(own) => self.own = Some(own),
             Err(why) => {
@@ -160,6 +173,8 @@ impl Keeping {
     fn make(&mut self, workers: u16, shape: Shape, huge: bool) -> Result<Own, String> {
         let sizes = kept::bytes(shape);
         let (tables_in, bytes) = self.choose(sizes, workers, huge)?;
+        let path = self.places.folders[tables_in].path();
+        let is_in_huge_pages = matches!(FileSystem::of(path), Ok(FileSystem::Hugetlbfs(_)));
         let number = Found::look(&self.places.folders).next_number();
         let head = Head { generation: number, boot: self.boot, interfaces: self.interfaces.clone() };
         let (folder, name) = (&self.places.folders[0], Part::Names.file_name(number));
@@ -171,7 +186,32 @@ impl Keeping {
         })?;
         let parts = Mutex::new(vec![(Part::Names, 0)]);
         let has_begun = AtomicBool::new(false);
-        Ok(Own { number, workers, shape, names, tables_in, bytes, parts, has_begun })
+        Ok(Own { number, workers, shape, names, tables_in, bytes, is_in_huge_pages, parts, has_begun })
+    }
+
+    /// Where there is not enough memory for this process's tables, but would be without those of earlier ones, these
+    /// are given up: forwarding comes first.
+    fn make_room(&self, workers: u16, shape: Shape, huge: bool) {
+        let bytes = kept::bytes(shape).tables as u64 * u64::from(workers);
+        let is_in_pages = self.own.as_ref().is_some_and(|own| own.is_in_huge_pages);
+        if is_in_pages || huge && self.machine.free_pages(USUAL_HUGE_PAGE) * USUAL_HUGE_PAGE >= bytes {
+            return;
+        }
+        let Some(available) = self.machine.available().filter(|available| *available < bytes) else { return };
+        let own = self.own.as_ref().map(|own| own.number);
+        let mut generations = Found::look(&self.places.folders).generations;
+        generations.retain(|generation| Some(generation.number) != own);
+        let theirs: u64 = generations.iter().map(|files| files.memory(&self.places.folders)).sum();
+        if theirs == 0 || available + theirs < bytes {
+            return;
+        }
+        log::error!(
+            "connections of an earlier lbd are given up: {} MiB are needed for connection tables, {} MiB are available \
+             beside the old ones; lower [connections] capacity",
+            bytes.div_ceil(1 << 20),
+            available >> 20
+        );
+        generations.iter().for_each(|generation| generation.remove(&self.places.folders));
     }
 
     /// The folder for the tables, and how many bytes they take there: in huge pages where all of them find room, else

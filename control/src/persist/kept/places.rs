@@ -32,25 +32,44 @@ pub(super) struct Machine {
     pub(super) huge: Vec<PathBuf>,
     /// Where the kernel says how many huge pages there are.
     pub(super) pages: PathBuf,
+    /// Where it says how much other memory there is.
+    pub(super) memory_info: PathBuf,
 }
 
 impl Machine {
     /// This one.
     pub(super) fn here() -> Self {
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-        Self { memory: "/dev/shm".into(), huge: hugetlbfs(&mounts), pages: "/sys/kernel/mm/hugepages".into() }
+        Self {
+            memory: "/dev/shm".into(),
+            huge: hugetlbfs(&mounts),
+            pages: "/sys/kernel/mm/hugepages".into(),
+            memory_info: "/proc/meminfo".into(),
+        }
     }
 
     /// Bytes in huge pages of this size, in bytes, that are free on a hugetlbfs.
     pub(super) fn free_in_huge_pages(&self, mount: &Path, page: u64) -> u64 {
+        let of_all = self.free_pages(page);
+        // A mount without a limit of its own says that it has no blocks.
+        let limit = rustix::fs::statfs(mount).ok().filter(|found| found.f_blocks != 0);
+        limit.map_or(of_all, |found| of_all.min(found.f_bavail)) * page
+    }
+
+    /// Huge pages of this size, in bytes, that nobody has.
+    pub(super) fn free_pages(&self, page: u64) -> u64 {
         let number = |file: &str| -> u64 {
             let path = self.pages.join(format!("hugepages-{}kB", page >> 10)).join(file);
             fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
         };
-        let of_all = number("free_hugepages").saturating_sub(number("resv_hugepages"));
-        // A mount without a limit of its own says that it has no blocks.
-        let limit = rustix::fs::statfs(mount).ok().filter(|found| found.f_blocks != 0);
-        limit.map_or(of_all, |found| of_all.min(found.f_bavail)) * page
+        number("free_hugepages").saturating_sub(number("resv_hugepages"))
+    }
+
+    /// Bytes of other memory that can be taken; `None`: the kernel does not say.
+    pub(super) fn available(&self) -> Option<u64> {
+        let text = fs::read_to_string(&self.memory_info).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
     }
 }
 
@@ -195,6 +214,7 @@ mod tests {
             memory: above.path().to_path_buf(),
             huge: vec![above.path().join("huge")],
             pages: above.path().join("pages"),
+            memory_info: above.path().join("meminfo"),
         };
         fs::create_dir(&machine.huge[0]).unwrap();
         (above, machine)
@@ -261,6 +281,9 @@ mod tests {
         write(pages.join("free_hugepages"), "30\n").unwrap();
         write(pages.join("resv_hugepages"), "10\n").unwrap();
         assert_eq!(machine.free_in_huge_pages(Path::new("/proc"), 2 << 20), 40 << 20);
+        assert_eq!(machine.available(), None);
+        write(&machine.memory_info, "MemTotal: 9 kB\nMemAvailable:       40 kB\n").unwrap();
+        assert_eq!(machine.available(), Some(40 << 10));
         assert!(free_in(Path::new("/dev/shm")) > 0 && free_in(Path::new("/nowhere")) == 0);
     }
 }

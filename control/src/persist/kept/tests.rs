@@ -26,6 +26,7 @@ impl Bench {
             memory: above.path().to_path_buf(),
             huge: Vec::new(),
             pages: above.path().join("nowhere"),
+            memory_info: above.path().join("meminfo"),
         };
         Self { above, machine, config: config("vip0", "dip0"), shape: SHAPE }
     }
@@ -400,6 +401,31 @@ fn a_full_tmpfs_keeps_nothing_new_and_all_that_is_there() {
     let lack = next.lack_of_next().unwrap();
     assert!(lack.contains("connections will outlive this process, but not the next one"), "{lack}");
     drop((next, first, mounted));
+}
+
+#[test]
+fn old_tables_give_way_where_new_ones_find_no_memory_otherwise() {
+    let mut bench = Bench::new();
+    let bytes = kept::bytes(SHAPE).tables as u64 * WORKERS as u64;
+    let info = bench.machine.memory_info.clone();
+    let available = |bytes: u64| {
+        fs::write(&info, format!("MemAvailable: {} kB\n", bytes >> 10)).unwrap();
+    };
+    bench.killed(4);
+    available(bytes);
+    assert_eq!(connections(&bench.started().predecessors()), [4, 4], "there is enough");
+    available(0);
+    bench.shape.v4 = 1 << 14;
+    assert_eq!(
+        connections(&bench.started().predecessors()),
+        [4, 4],
+        "without them there would not be enough either"
+    );
+    bench.shape = SHAPE;
+    available(bytes - 4096);
+    let next = bench.started();
+    assert!(next.predecessors().files.is_empty());
+    assert_eq!(bench.generations(), ["2.names"]);
 }
 
 #[test]
