@@ -84,4 +84,6 @@ impl std::fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod tests;

@@ -104,6 +104,18 @@ enum Part<'a> {
     Journal(&'a Lines),
 }
 
+impl Part<'_> {
+    /// The first of its words, and how many there are.
+    const fn words(&self) -> (usize, usize) {
+        match self {
+            Self::Region(lines, buckets) => {
+                (lines.buckets + buckets.start * lines.words, (buckets.end - buckets.start) * lines.words)
+            }
+            Self::Journal(lines) => (lines.journal, lines.journal_lines * lines.words),
+        }
+    }
+}
+
 impl Old {
     /// Of the file with the tables, and that with what most have no need of.
     ///
@@ -138,20 +150,32 @@ impl Old {
     /// Reads the connections at a position, of which there are [so many](Self::positions); those of the journals come
     /// last. A connection may come twice if the process was killed in the middle of a change: then it is the same.
     pub fn read(&self, position: usize, each: impl FnMut(OldRow, Mark)) {
+        if let Some(part) = self.part(position) {
+            self.read_part(&part, each);
+        }
+    }
+
+    fn part(&self, position: usize) -> Option<Part<'_>> {
         let Parts { v4, v6, .. } = &self.parts;
         let (of_v4, of_v6) = (v4.regions(), v6.regions());
-        let part = if position < of_v4 {
-            Part::Region(v4, v4.region(position))
+        if position < of_v4 {
+            return Some(Part::Region(v4, v4.region(position)));
         } else if position < of_v4 + of_v6 {
-            Part::Region(v6, v6.region(position - of_v4))
-        } else {
-            match position - of_v4 - of_v6 {
-                0 => Part::Journal(v4),
-                1 => Part::Journal(v6),
-                _ => return,
-            }
-        };
-        self.read_part(&part, each);
+            return Some(Part::Region(v6, v6.region(position - of_v4)));
+        }
+        match position - of_v4 - of_v6 {
+            0 => Some(Part::Journal(v4)),
+            1 => Some(Part::Journal(v6)),
+            _ => None,
+        }
+    }
+
+    /// The bytes of the file with the tables that are read at a position.
+    #[cfg(test)]
+    pub(super) fn bytes_at(&self, position: usize) -> Range<usize> {
+        let part = self.part(position).expect("there is such a position");
+        let (first, count) = part.words();
+        first * size_of::<u64>()..(first + count) * size_of::<u64>()
     }
 
     /// Reads the connections of a client endpoint, for a packet without one: those that lie in the region that they
@@ -195,17 +219,13 @@ impl Old {
     }
 
     fn read_part(&self, part: &Part<'_>, mut each: impl FnMut(OldRow, Mark)) {
-        let (lines, first, count) = match part {
-            Part::Region(lines, buckets) => {
-                (lines, lines.buckets + buckets.start * lines.words, buckets.len())
-            }
-            Part::Journal(lines) => (lines, lines.journal, lines.journal_lines),
-        };
+        let (Part::Region(lines, _) | Part::Journal(lines)) = part;
+        let (first, count) = part.words();
         let ports = |index: usize| match part {
             Part::Region(lines, buckets) => Some(&lines.ports.as_ref()?[buckets.start + index]),
             Part::Journal(lines) => Some(&self.tables[lines.journal_ports? + index]),
         };
-        let words = &self.tables[first..first + count * lines.words];
+        let words = &self.tables[first..first + count];
         for (index, line) in words.chunks_exact(lines.words).enumerate() {
             let word = |at: usize| line[at].load(Ordering::Relaxed);
             for way in 0..WAYS {

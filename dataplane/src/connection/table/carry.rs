@@ -1,7 +1,7 @@
 //! Copying live entries out, and putting copies in.
 
 use super::entry::WAYS;
-use super::{Entry, New, REGION, Slot, Table};
+use super::{Entry, New, REGION, Slot, Standing, Table};
 use crate::connection::family::Family;
 use crate::connection::{Clock, Copied, NotImported};
 use crate::counters::WorkerCounters;
@@ -87,9 +87,11 @@ impl<F: Family> Table<F> {
         if self.len() >= self.capacity() {
             return Err(NotImported::NoRoom);
         }
-        let made = self.insert(hash, New { key, real, port, next_hop, state }, clock, counters);
-        let slot = made.map_err(|_| NotImported::NoRoom)?;
-        self.touch(slot, clock.tick.before(timeout - ticks_left));
+        let (tick, alike) = (clock.tick.before(timeout - ticks_left), |_| Standing::ALIKE);
+        let new = New { key, real, port, next_hop, state };
+        let place = self.place(alike, hash, new, clock, counters);
+        let (slot, away) = place.map_err(|_| NotImported::NoRoom)?;
+        self.fill(slot, away, new, tick, counters);
         Ok(slot)
     }
 }

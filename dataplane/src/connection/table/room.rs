@@ -204,7 +204,14 @@ impl<F: Family> Table<F> {
     }
 
     #[inline(always)]
-    fn fill(&mut self, slot: Slot, away: bool, new: New<F>, tick: Tick, counters: &WorkerCounters) {
+    pub(super) fn fill(
+        &mut self,
+        slot: Slot,
+        away: bool,
+        new: New<F>,
+        tick: Tick,
+        counters: &WorkerCounters,
+    ) {
         if new.port != 0 {
             self.note_port(slot, new.port);
         }

@@ -15,6 +15,29 @@ fn new(key: ClientKey, real: u32, state: State) -> New {
     New { key, real: RealId(real), port: 0, next_hop: NextHopId(9), state }
 }
 
+impl<F: Family> Entry<F> {
+    /// Its client and protocol.
+    pub(in crate::connection) fn client(
+        &self,
+    ) -> Option<(std::net::SocketAddr, crate::names::ids::Protocol)> {
+        Some((self.client_key().client(), self.client_key().protocol()?))
+    }
+}
+
+impl<F: Family> Table<F> {
+    /// Each slot that is taken, what it holds, and the port there.
+    pub(in crate::connection) fn taken_slots(&self) -> Vec<(Slot, Entry<F>, u16)> {
+        let places: Vec<usize> = (0..self.extent.most()).collect();
+        let slots = Self::slots(&places);
+        slots.filter_map(|slot| Some((slot, self.entry(slot)?, self.port(slot)))).collect()
+    }
+
+    /// Entries that lie in further choices.
+    pub(in crate::connection) const fn in_further_choices(&self) -> usize {
+        self.further_entries
+    }
+}
+
 pub(super) struct Bench {
     pub(super) table: Table,
     pub(super) counters: WorkerCounters,
