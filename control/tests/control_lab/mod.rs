@@ -4,13 +4,18 @@
 use dataplane::names::ids::InterfaceId;
 
 use control::api::protocol::{Answer, Command, Outcome, Refusal};
+use control::config::keep::Keep;
 use control::config::{self, Config};
 use control::daemon::{ControlThread, StartError};
 use control::devices::{DeviceStatus, Devices, WorkerInfo};
+use control::handed::Handed;
 use control::host_interface::Footing;
+use control::persist::kept::Keeping;
+use dataplane::connection::kept::{Home, Shape};
+use dataplane::connection::table::HashKey;
 use dataplane::connection::{Copied, State};
 use dataplane::counters::{PortCounters, WorkerCounters};
-use dataplane::exchange::orders::{NeighbourEvent, Order, Return, WorkerEnd, channel};
+use dataplane::exchange::orders::{Inheritance, NeighbourEvent, Order, Return, WorkerEnd, channel};
 use dataplane::exchange::pace::{Pace, Phase};
 use dataplane::live::next_hops::NextHops;
 use dataplane::live::reals::Reals;
@@ -148,6 +153,12 @@ pub struct Told {
     pub frames: Vec<(InterfaceId, Vec<u8>)>,
     pub reachable: Vec<IpAddr>,
     pub senders: Vec<(u8, usize)>,
+    /// What it is to take over, as long as it is at it.
+    pub inheritance: Option<Box<Inheritance>>,
+    /// It is not through with that.
+    pub holds_inheritance: bool,
+    /// There was a snapshot when the order to take over came.
+    pub inherited_late: bool,
 }
 
 /// A worker that adopts what it gets, and has `connections` connections on real 0.
@@ -162,9 +173,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn launch(mut end: WorkerEnd, connections: usize) -> Self {
+    pub fn launch(end: WorkerEnd, connections: usize) -> Self {
+        Self::launch_with(end, connections, Told::default())
+    }
+
+    fn launch_holding(end: WorkerEnd) -> Self {
+        Self::launch_with(end, 0, Told { holds_inheritance: true, ..Told::default() })
+    }
+
+    fn launch_with(mut end: WorkerEnd, connections: usize, told: Told) -> Self {
         let (counters, pace) = (Arc::clone(&end.counters), Arc::clone(&end.pace));
-        let told = Arc::new(Mutex::new(Told::default()));
+        let told = Arc::new(Mutex::new(told));
         let (obeys, stop) = (Arc::new(Mutex::new(true)), Arc::new(AtomicBool::new(false)));
         let says: Arc<Mutex<Vec<NeighbourEvent>>> = Arc::default();
         let thread = {
@@ -176,6 +195,9 @@ impl Worker {
                     let obeying = obeys.lock().unwrap();
                     let works = *obeying && keeps_pace(&end.pace);
                     while works && obey(&mut end, &mut told.lock().unwrap(), connections) {}
+                    if works {
+                        give_back(&mut end, &mut told.lock().unwrap());
+                    }
                     drop(obeying);
                     for event in says.lock().unwrap().drain(..) {
                         let _ = end.neighbour_events.push(event);
@@ -235,10 +257,34 @@ fn obey(end: &mut WorkerEnd, told: &mut Told, connections: usize) -> bool {
             end.returns.push(Return::Exported(slice)).unwrap();
         }
         Order::Import(batch) => end.returns.push(Return::Imported(batch)).unwrap(),
-        Order::Inherit(inheritance) => end.returns.push(Return::Inherited(inheritance)).unwrap(),
-        Order::Forget => end.returns.push(Return::Forgotten(0)).unwrap(),
+        Order::Inherit(inheritance) => {
+            told.inherited_late = told.snapshot.is_some();
+            told.inheritance = Some(inheritance);
+        }
+        Order::Forget => end.returns.push(Return::Forgotten(connections as u64)).unwrap(),
     }
     true
+}
+
+fn give_back(end: &mut WorkerEnd, told: &mut Told) {
+    if !told.holds_inheritance
+        && let Some(inheritance) = told.inheritance.take()
+    {
+        end.returns.push(Return::Inherited(inheritance)).unwrap();
+    }
+}
+
+/// Keeps connections, if the configuration names a folder for them. The tables stay empty.
+fn keep(config: &Config, control: &mut ControlThread, workers: usize) -> Vec<Home> {
+    let Keep::In(_) = config.keep else { return Vec::new() };
+    let mut keeping = Keeping::open(config, &mut Handed::default()).unwrap();
+    keeping.begin(workers, Shape { v4: 64, v6: 64, templates: 64 }, false);
+    let key = HashKey { mask: 1, multiplier: 3 };
+    let homes: Vec<_> = (0..workers).map(|worker| keeping.home(worker, key).unwrap()).collect();
+    let heartbeats = homes.iter().map(Home::heartbeat).enumerate();
+    let heartbeats: Vec<_> = heartbeats.inspect(|(_, heartbeat)| heartbeat.beat(1_000_000_000)).collect();
+    control.keep_connections(Arc::new(keeping), heartbeats, "memory of a test".into());
+    homes
 }
 
 fn row(number: usize) -> Copied {
@@ -296,6 +342,28 @@ impl Lab {
         })
     }
 
+    /// With workers that are not through with what they take over before [`end_holding`](Self::end_holding).
+    pub fn start_holding(config: Config, workers: usize) -> Result<Self, StartError> {
+        let mut launched = Vec::new();
+        let lab = Self::start_running(config, workers, None, |ends| {
+            for end in ends {
+                let worker = Worker::launch_holding(end);
+                launched.push(worker);
+            }
+        });
+        lab.map(|mut lab| {
+            lab.workers = launched;
+            lab
+        })
+    }
+
+    /// The workers are through with what they take over.
+    pub fn end_holding(&self) {
+        for worker in &self.workers {
+            worker.told.lock().unwrap().holds_inheritance = false;
+        }
+    }
+
     /// With workers that the caller runs.
     pub fn start_running(
         config: Config,
@@ -326,6 +394,7 @@ impl Lab {
                     Err(error) => return said.send(Err(error)).unwrap(),
                 };
                 control.set_patience(WORKERS_PATIENCE);
+                let _homes = keep(&config, &mut control, workers);
                 let started = control.start();
                 if let Some((period, out)) = report {
                     control.report_every(period, out).unwrap();
