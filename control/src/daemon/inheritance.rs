@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// A process that has run for so long has not been harmed by what it has taken over.
 const PROBATION: Duration = Duration::from_secs(60);
+/// Within this time the memory that earlier processes had is free.
+const SETTLING: Duration = Duration::from_secs(5);
 const NANOSECONDS_OF_TICK: u64 = 1_000_000_000 / Tick::PER_SECOND as u64;
 
 /// See the module's text.
@@ -38,6 +40,8 @@ pub(super) struct Inheriting {
     hops: Option<HopNames>,
     stage: Stage,
     view: Option<InheritedView>,
+    /// When all memory is free that earlier processes had.
+    settled: Option<Instant>,
     /// Since when what has been taken over may do harm.
     on_probation: Option<Instant>,
 }
@@ -121,6 +125,7 @@ impl Inheriting {
             hops: None,
             stage: Stage::Before,
             view: None,
+            settled: None,
             on_probation: None,
         }
     }
@@ -156,6 +161,7 @@ impl Inheriting {
         if predecessors.files.is_empty() {
             self.keeping.remove(&predecessors);
             self.stage = Stage::Over;
+            self.begin_settling(now);
             return;
         }
         self.on_probation = Some(now);
@@ -209,10 +215,22 @@ impl Inheriting {
         let Stage::UnderWay(under_way) = mem::replace(&mut self.stage, Stage::Over) else { return None };
         log::debug!("took over within {} ms", (now - under_way.began).as_millis());
         self.keeping.remove(&under_way.predecessors);
-        if let Some(lack) = self.keeping.lack_of_next() {
+        self.begin_settling(now);
+        Some(under_way)
+    }
+
+    /// Nothing of earlier processes is needed any more; what they had is free soon.
+    fn begin_settling(&mut self, now: Instant) {
+        self.settled = Some(now + SETTLING);
+    }
+
+    /// Once memory has settled, warns of what the next process will lack.
+    fn warn_of_lack(&mut self, now: Instant) {
+        if self.settled.take_if(|settled| *settled <= now).is_some()
+            && let Some(lack) = self.keeping.lack_of_next()
+        {
             log::warn!("{lack}");
         }
-        Some(under_way)
     }
 
     /// Notes for later processes how the workers' clocks stand, and how many connections each has. To be called once a
@@ -387,6 +405,7 @@ impl ControlThread {
     /// Once a second.
     pub(super) fn watch_kept(&mut self, now: Instant) {
         self.inheriting.note(&self.workers);
+        self.inheriting.warn_of_lack(now);
         let since = self.inheriting.on_probation;
         if since.is_some_and(|since| now.saturating_duration_since(since) >= PROBATION) {
             self.inheriting.on_probation = None;

@@ -28,7 +28,7 @@ pub use predecessors::{LeftFiles, Predecessors};
 
 use crate::config::Config;
 use crate::config::keep::{FileSystem, Keep};
-use crate::handed::Handed;
+use crate::handed::{Handed, Kind};
 use attempts::Attempts;
 use dataplane::connection::kept::{self, Home, Identity, Shape, Sizes};
 use dataplane::connection::table::HashKey;
@@ -55,6 +55,8 @@ pub struct Keeping {
     instance: String,
     /// Whether this process's connections are kept, if there is memory for it.
     is_wanted: bool,
+    /// Another process still works with files that are there.
+    is_successor: bool,
     places: Places,
     attempts: Option<Attempts>,
     boot: [u8; 16],
@@ -95,6 +97,7 @@ impl Keeping {
 
     fn open_on(machine: Machine, config: &Config, handed: &mut Handed) -> Result<Self, KeepError> {
         let instance = config.control.instance();
+        let is_successor = handed.iter().any(|(label, _)| label.kind == Kind::Folder);
         let mut is_wanted = config.keep != Keep::Off;
         let places = match Places::open(&config.keep, &instance, &machine, handed) {
             Err(error @ KeepError::Folder(FolderError::Held { .. })) => return Err(error),
@@ -115,6 +118,7 @@ impl Keeping {
             machine,
             instance,
             is_wanted,
+            is_successor,
             places,
             attempts,
             boot: boot::id(),
@@ -135,6 +139,7 @@ impl Keeping {
             machine,
             instance: String::new(),
             is_wanted: false,
+            is_successor: false,
             places: Places::default(),
             attempts: None,
             boot: [0; 16],
@@ -193,6 +198,9 @@ impl Keeping {
     /// are given up: forwarding comes first.
     fn make_room(&self, workers: u16, shape: Shape, huge: bool) {
         let bytes = kept::bytes(shape).tables as u64 * u64::from(workers);
+        if self.is_successor {
+            return;
+        }
         let is_in_pages = self.own.as_ref().is_some_and(|own| own.is_in_huge_pages);
         if is_in_pages || huge && self.machine.free_pages(USUAL_HUGE_PAGE) * USUAL_HUGE_PAGE >= bytes {
             return;

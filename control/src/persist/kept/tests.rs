@@ -423,6 +423,13 @@ fn old_tables_give_way_where_new_ones_find_no_memory_otherwise() {
     );
     bench.shape = SHAPE;
     available(bytes - 4096);
+    let mut handed = Handed::default();
+    let running = bench.open().unwrap();
+    running.share_locks(&mut handed).unwrap();
+    let mut successor = Keeping::open_on(bench.machine.clone(), &bench.config, &mut handed).unwrap();
+    successor.begin(WORKERS, SHAPE, true);
+    assert_eq!(bench.generations(), [all_of(1), vec!["2.names".into()]].concat(), "somebody works with them");
+    drop((running, successor));
     let next = bench.started();
     assert!(next.predecessors().files.is_empty());
     assert_eq!(bench.generations(), ["2.names"]);
