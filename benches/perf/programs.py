@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +33,16 @@ def dpdk_mb(traffic):
     """MiB for a program's pools: half of the buffers are those of each port."""
     count, _, size = traffic.buffers()
     return DPDK_MB if count <= BUFFERS else DPDK_MB + (count * (size + BUFFER_OVERHEAD) >> 20)
+
+
+def kept_in(socket_path):
+    """The folders where an lbd with this control socket keeps its connections: named after it by FNV-1a."""
+    name = 0x811C9DC5
+    for byte in socket_path.encode():
+        name = (name ^ byte) * 0x01000193 & 0xFFFFFFFF
+    with open("/proc/mounts") as file:
+        mounts = [line.split()[1] for line in file if line.split()[2] == "hugetlbfs"]
+    return [os.path.join(folder, f"natlb-{name:08x}") for folder in ["/dev/shm", *mounts]]
 
 
 class Failed(Exception):
@@ -233,6 +244,12 @@ class Lbd(Program):
     def _is_ready(self):
         with open(self.log, errors="replace") as log:
             return any(line.strip() == "ready" for line in log)
+
+    def stop(self):
+        """Its connections end with it: the next one begins with none, and has the memory."""
+        super().stop()
+        for folder in kept_in(self.socket):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def status(self):
         """As `lbctl --output json status` prints it."""

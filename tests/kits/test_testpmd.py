@@ -63,7 +63,7 @@ def configuration(directory, name):
         ("main_lcore = 1\n", "main_lcore = 0\n"), ("workers    = [2]", "workers    = [0]"),
         ('"require"', '"never"'), ('"spin"', '"yield"'), ("memory_mb  = 1024", "memory_mb  = 128"),
         ("[buffers]", f'args = ["--no-pci", "--file-prefix", "{name}-lbd"]\n[buffers]'),
-        ("count = 16384", "count = 4096"), ("16777216", "65536"), ("/run/natlb/lbd.sock", f"{directory}/lbd.sock"),
+        ("count = 16384", "count = 4096"), ("capacity = 16777216", 'keep = "off"\ncapacity = 65536'), ("/run/natlb/lbd.sock", f"{directory}/lbd.sock"),
         ('"0000:3b:00.0"', f'"net_memif0,role=server,id=0,socket={directory}/vip,socket-abstract=no,mac={VIP_MAC}"'),
         ('"0000:3b:00.1"', f'"net_memif1,role=server,id=1,socket={directory}/dip,socket-abstract=no,mac={DIP_MAC}"'),
     ):
