@@ -73,10 +73,7 @@ impl<F: Family> Table<F> {
         since: Tick,
         counters: &WorkerCounters,
     ) {
-        if new.port != 0 {
-            self.note_port(slot, new.port);
-        }
-        self.write(slot, new.entry(away, since));
+        self.write_new(slot, away, new, since);
         self.live += 1;
         count_inherited(counters, new.real, new.state);
     }

@@ -138,7 +138,8 @@ impl HashKey {
 pub struct Table<F: Family = V4> {
     buckets: HugeSlice<F::Line>,
     ports: Ports,
-    journal: Journal<F>,
+    /// Taken while a region is moved.
+    journal: Option<Box<Journal<F>>>,
     notes: Notes,
     /// Whether there has ever been a connection of SCTP's.
     has_sctp: bool,
@@ -174,7 +175,7 @@ impl<F: Family> Table<F> {
         Ok(Self {
             buckets,
             ports,
-            journal,
+            journal: Some(Box::new(journal)),
             notes,
             has_sctp: false,
             hash_key: hash_key.made_odd(),

@@ -75,13 +75,15 @@ impl<F: Family> Table<F> {
         self.ports.of(slot.bucket as usize)[usize::from(slot.way) % WAYS]
     }
 
-    /// The entry in a slot is of a connection whose client asked for this port.
+    /// A new entry comes to lie here, of a connection whose client asked for this port. Out of line, so that those
+    /// without one are made without what this needs.
     #[cold]
-    pub(super) fn note_port(&mut self, slot: Slot, port: u16) {
+    #[inline(never)]
+    pub(super) fn write_with_port(&mut self, slot: Slot, entry: Entry<F>, port: u16) {
         if !self.ports.in_use {
             self.notes.set(Note::Ports, self.ports.begin());
         }
-        self.ports.set(slot, port);
+        self.put_at(slot, entry, port);
     }
 
     /// An entry that is moved, with its port, comes to lie here.

@@ -78,10 +78,11 @@ impl<F: Family> Table<F> {
             self.extent.give_up_shrinking(self.live);
             return;
         }
+        let mut journal = self.journal.take().expect("no other region is being moved");
         let lines = from.len();
-        self.journal.lines[..lines].copy_from_slice(leaving);
+        journal.lines[..lines].copy_from_slice(leaving);
         if PORTS {
-            self.journal.ports[..lines].copy_from_slice(self.ports.of_all(from.clone()));
+            journal.ports[..lines].copy_from_slice(self.ports.of_all(from.clone()));
         }
         self.notes.set(Note::Journal, lines as u64);
         // Nearly always there is none in the whole table.
@@ -95,16 +96,14 @@ impl<F: Family> Table<F> {
             to.for_each(|home| self.note_further(home));
         }
         let mut moved = 0;
-        for index in 0..lines {
-            let line = self.journal.lines[index];
-            let ports = if PORTS { self.journal.ports[index] } else { [0; WAYS] };
+        for (index, line) in journal.lines[..lines].iter().enumerate() {
             let mut taken = line.taken();
             moved += u64::from(taken.count_ones());
             while taken != 0 {
                 let way = taken.trailing_zeros() as usize % WAYS;
                 taken &= taken - 1;
                 let entry = line.entry(way, line.rest(way));
-                let port = ports[way];
+                let port = if PORTS { journal.ports[index][way] } else { 0 };
                 if further.is_empty() || further.iter().all(|further| !further.is(entry, port)) {
                     self.put::<PORTS>(entry, port);
                 }
@@ -116,6 +115,7 @@ impl<F: Family> Table<F> {
         }
         // Now all lie elsewhere.
         self.notes.set(Note::Journal, 0);
+        self.journal = Some(journal);
         counters.entries_moved.add(moved);
     }
 

@@ -212,10 +212,7 @@ impl<F: Family> Table<F> {
         tick: Tick,
         counters: &WorkerCounters,
     ) {
-        if new.port != 0 {
-            self.note_port(slot, new.port);
-        }
-        self.write(slot, new.entry(away, tick));
+        self.write_new(slot, away, new, tick);
         self.live += 1;
         counters.connections_created.add(1);
         count_new(counters, new.real, new.state);
@@ -288,15 +285,26 @@ impl<F: Family> Table<F> {
         Some(from)
     }
 
+    /// A new entry comes to lie in a free slot.
+    #[inline(always)]
+    pub(super) fn write_new(&mut self, slot: Slot, away: bool, new: New<F>, tick: Tick) {
+        if new.port == 0 {
+            self.write(slot, new.entry(away, tick));
+        } else {
+            self.write_with_port(slot, new.entry(away, tick), new.port);
+        }
+    }
+
     /// An entry comes to lie in a free slot: its key last, by which it is there.
     #[inline(always)]
     pub(super) fn write(&mut self, slot: Slot, entry: Entry<F>) {
         let line = &mut self.buckets[slot.bucket as usize];
         let way = usize::from(slot.way) % WAYS;
+        let key = line.keys[way] & SPILL_MASK | entry.key;
         line.values[way] = entry.value;
         line.set_rest(way, entry.rest);
         memory::in_order();
-        line.keys[way] = line.keys[way] & SPILL_MASK | entry.key;
+        line.keys[way] = key;
     }
 
     /// The table holds its capacity: looks for an entry that may give way, in a bounded stretch of
