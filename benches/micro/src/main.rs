@@ -2,14 +2,17 @@
 //!
 //! `micro [--hand-over] [FLOWS …]`: for each number of flows the median over windows of 64 turns, of the source
 //! alone (receive and send back) and of a worker in between. TSC cycles. With `--hand-over` instead what
-//! it costs that a packet is another worker's.
+//! it costs that a packet is another worker's. With `--inherit [CONNECTIONS]` how long it takes to take over what an
+//! earlier process has left.
 //!
 //! ```text
 //! hand_over  two workers on two cores
+//! inherit    a worker that takes over connections
 //! ```
 #![forbid(unsafe_code)]
 
 mod hand_over;
+mod inherit;
 
 use arrayvec::ArrayVec;
 use dataplane::frame::{BURST, FrameIo};
@@ -26,6 +29,10 @@ const WINDOWS: usize = 2001;
 fn main() {
     if std::env::args().any(|argument| argument == "--hand-over") {
         return hand_over::print();
+    }
+    if std::env::args().any(|argument| argument == "--inherit") {
+        let named = std::env::args().find_map(|argument| argument.parse().ok());
+        return inherit::print(named.unwrap_or(10_000_000));
     }
     let named: Vec<u32> = std::env::args().skip(1).filter_map(|flows| flows.parse().ok()).collect();
     let flows = if named.is_empty() { vec![1_000, 64_000, 1_000_000] } else { named };
