@@ -39,7 +39,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU64;
 
 /// Buckets of old tables looked at in a turn that has packets, at most, or as many templates.
-pub const INHERIT_BUSY: usize = 32;
+pub const INHERIT_BUSY: usize = 128;
 /// As many in a turn without packets.
 pub const INHERIT_IDLE: usize = 512;
 /// Buckets of what is read at once.
@@ -415,6 +415,16 @@ impl Flows {
         self.inheriting = Some(inheriting);
     }
 
+    /// Brings close what clients have left.
+    fn prefetch_left(&self, clients: impl Iterator<Item = (SocketAddr, Protocol)>) {
+        let Some(inheriting) = &self.inheriting else { return };
+        for (client, protocol) in clients {
+            for left in inheriting.inheritance.generations.iter().flat_map(|from| &from.areas) {
+                left.old.prefetch(client, protocol);
+            }
+        }
+    }
+
     /// Puts a connection into its table. If it `displaces` others it finds room also in a full one, where anything but
     /// an established one gives way.
     fn put<V: Tabled>(
@@ -540,13 +550,17 @@ impl<Io: FrameIo> Turn<'_, Io> {
     #[cold]
     #[inline(never)]
     pub(super) fn inherit_of_burst<V: Plain>(&mut self, burst: &Staged<Io::Frame, V>, behind: FrameSet) {
+        let Self { snapshot, now, flows, egress, .. } = self;
         let plain = behind & !burst.others;
-        for index in (0..burst.frames.len()).filter(|index| plain >> index & 1 != 0) {
-            let key = burst.keys[index];
-            if let Some(protocol) = Protocol::from_number(key.protocol_number()) {
-                let Self { snapshot, now, flows, egress, .. } = self;
-                flows.inherit_of((V::client(key), protocol), &egress.io.peers, snapshot, *now);
-            }
+        let clients = || {
+            (0..burst.frames.len()).filter(|index| plain >> index & 1 != 0).filter_map(|index| {
+                let key = burst.keys[index];
+                Some((V::client(key), Protocol::from_number(key.protocol_number())?))
+            })
+        };
+        flows.prefetch_left(clients());
+        for client in clients() {
+            flows.inherit_of(client, &egress.io.peers, snapshot, *now);
         }
     }
 }

@@ -178,27 +178,46 @@ impl Old {
         first * size_of::<u64>()..(first + count) * size_of::<u64>()
     }
 
-    /// Reads the connections of a client endpoint, for a packet without one: those that lie in the region that they
-    /// are at home in, or in the journal. The few that found no room in their region are missed; they
-    /// are [read](Self::read) like all.
+    /// Brings close what [`find`](Self::find) looks at first.
+    pub fn prefetch(&self, client: SocketAddr, protocol: Protocol) {
+        if let Some((lines, home)) = self.home(client, protocol) {
+            let first = lines.buckets + home * lines.words;
+            memory::prefetch_all(&self.tables[first..first + lines.words]);
+        }
+    }
+
+    /// Reads the connections of a client endpoint, for a packet without one: those that lie in the bucket that they are
+    /// at home in, in its region if the bucket says so, or in the journal. The few that found no room in their region,
+    /// and what was on its way when the process was killed, are missed; they are [read](Self::read) like all.
     pub fn find(&self, client: SocketAddr, protocol: Protocol, mut each: impl FnMut(OldRow, Mark)) {
-        let hash_key = self.parts.hash_key;
-        let (lines, hash) = match client {
-            SocketAddr::V4(_) => (&self.parts.v4, V4::key(client, protocol).map(|key| hash_key.hash(key))),
-            SocketAddr::V6(_) => (&self.parts.v6, V6::key(client, protocol).map(|key| hash_key.hash(key))),
-        };
-        let Some(hash) = hash.filter(|_| lines.used > 0) else { return };
+        let Some((lines, home)) = self.home(client, protocol) else { return };
         let mut its_own = |row: OldRow, mark: Mark| {
             if row.client == client && row.protocol == protocol {
                 each(row, mark);
             }
         };
-        let in_larger = bucket_of(hash, lines.used);
-        let home = if in_larger / 2 < lines.front { in_larger / 2 } else { in_larger };
-        self.read_part(&Part::Region(lines, region_of(home)), &mut its_own);
+        let spill = self.tables[lines.buckets + home * lines.words].load(Ordering::Relaxed) & SPILL_MASK;
+        let buckets = if spill == 0 { home..home + 1 } else { region_of(home) };
+        self.read_part(&Part::Region(lines, buckets), &mut its_own);
         if lines.journal_lines > 0 {
             self.read_part(&Part::Journal(lines), &mut its_own);
         }
+    }
+
+    /// The table that a client endpoint's connections are in, and the bucket that they are at home in; `None`: there
+    /// are none of its family.
+    fn home(&self, client: SocketAddr, protocol: Protocol) -> Option<(&Lines, usize)> {
+        let hash_key = self.parts.hash_key;
+        let (lines, hash) = match client {
+            SocketAddr::V4(_) => (&self.parts.v4, hash_key.hash(V4::key(client, protocol)?)),
+            SocketAddr::V6(_) => (&self.parts.v6, hash_key.hash(V6::key(client, protocol)?)),
+        };
+        if lines.used == 0 {
+            return None;
+        }
+        let in_larger = bucket_of(hash, lines.used);
+        let home = if in_larger / 2 < lines.front { in_larger / 2 } else { in_larger };
+        Some((lines, home))
     }
 
     /// Has a connection be read no more: it is in another table now, or never will be. Nothing if it has been forgotten
