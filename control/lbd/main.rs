@@ -159,6 +159,7 @@ fn run(config: &Config, stats_period: Option<Duration>, takes_over: bool) -> Res
     let next_hops = Arc::new(NextHops::new(devices.macs()));
     fleet::begin_keeping(&mut keeping, config);
     let keeping = Arc::new(keeping);
+    keeping.note_faults();
     let (fleet, launched) =
         Fleet::launch(&eal, config, &devices, (&next_hops, &keeping), &stop, place.is_taken())?;
     let infos = config.eal.workers.iter().map(|core| WorkerInfo {

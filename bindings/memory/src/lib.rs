@@ -7,6 +7,7 @@
 //! compare   the four words of half a cache line at once
 //! parting   parting the elements of an array in two, without branches
 //! level     code compiled twice: for every processor, and for those with AVX2
+//! fault     a note in a file when a fault ends the process
 //! heap      how the C library's heap treats large arrays
 //! counting  an allocator that counts, for tests that show that code does not allocate
 //! ```
@@ -15,6 +16,7 @@ mod area;
 mod bytes;
 mod compare;
 mod counting;
+mod fault;
 mod heap;
 mod huge;
 mod level;
@@ -24,6 +26,7 @@ pub use area::{Area, Words};
 pub use bytes::Bytes16;
 pub use compare::{aged, equal_under_mask, equal_upper_halves};
 pub use counting::CountingAllocator;
+pub use fault::note_faults;
 pub use heap::{give_back, map_large_arrays};
 pub use huge::{Backing, Error, Huge, HugeSlice};
 pub use level::{V3, Work};

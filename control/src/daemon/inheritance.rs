@@ -160,6 +160,7 @@ impl Inheriting {
         let predecessors = self.keeping.predecessors();
         if predecessors.files.is_empty() {
             self.keeping.remove(&predecessors);
+            self.keeping.read_all();
             self.stage = Stage::Over;
             self.begin_settling(now);
             return;
@@ -215,6 +216,7 @@ impl Inheriting {
         let Stage::UnderWay(under_way) = mem::replace(&mut self.stage, Stage::Over) else { return None };
         log::debug!("took over within {} ms", (now - under_way.began).as_millis());
         self.keeping.remove(&under_way.predecessors);
+        self.keeping.read_all();
         self.begin_settling(now);
         Some(under_way)
     }

@@ -38,9 +38,10 @@ use names::{Head, Names};
 use places::{Machine, Places, free_in};
 use std::fs::File;
 use std::io;
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A hugetlbfs whose pages make tables more than this many times as large as they are is not used.
 const MOST_ROUNDING: u64 = 2;
@@ -323,8 +324,8 @@ impl Keeping {
 
     /// Opens what earlier processes have left. What cannot be read is set aside, and that is logged.
     ///
-    /// From now on, until [`succeeded`](Self::succeeded) is called, an end of the process counts as one that may have
-    /// been caused by what it reads here.
+    /// From now on, until [`read_all`](Self::read_all) is called, an end of the process counts as one that may have been
+    /// caused by what it reads here.
     pub fn predecessors(&self) -> Predecessors {
         let own = self.own.as_ref().map(|own| own.number);
         let found = Found::look(&self.places.folders);
@@ -340,9 +341,33 @@ impl Keeping {
         )
     }
 
+    /// All has been read. Until [`succeeded`](Self::succeeded) is called, only a fault that ends the process counts.
+    pub fn read_all(&self) {
+        self.note(Attempts::through);
+    }
+
+    /// Faults of this process are noted from now on: signals that they raise, and panics. Once for a process.
+    pub fn note_faults(self: &Arc<Self>) {
+        let Some(attempts) = &self.attempts else { return };
+        if let Err(error) = attempts.note_faults() {
+            log::warn!("crashes are not counted: {error}");
+        }
+        let (keeping, print) = (Arc::downgrade(self), panic::take_hook());
+        panic::set_hook(Box::new(move |panic| {
+            print(panic);
+            if let Some(keeping) = keeping.upgrade() {
+                keeping.note(Attempts::note_panic);
+            }
+        }));
+    }
+
     /// The process has run for a while, or ends in order: what it has read did it no harm.
     pub fn succeeded(&self) {
-        if let Some(Err(error)) = self.attempts.as_ref().map(Attempts::forget) {
+        self.note(Attempts::forget);
+    }
+
+    fn note(&self, what: impl FnOnce(&Attempts) -> io::Result<()>) {
+        if let Some(Err(error)) = self.attempts.as_ref().map(what) {
             log::warn!("{}: {error}", self.place().unwrap_or(Path::new("")).display());
         }
     }

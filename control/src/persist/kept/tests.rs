@@ -229,6 +229,12 @@ fn a_process_that_ran_for_a_while_or_ended_in_order_is_no_crash() {
         assert_eq!(connections(&process.predecessors()), [1, 1]);
         process.succeeded();
     }
+    // Nor is one that somebody kills, however often, once it has read all.
+    for _ in 0..10 {
+        let process = bench.started();
+        assert_eq!(connections(&process.predecessors()), [1, 1]);
+        process.read_all();
+    }
     // Nor is one that found nothing.
     let bench = Bench::new();
     for _ in 0..10 {
