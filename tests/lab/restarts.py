@@ -18,15 +18,15 @@ from .traffic.load import WHOLE, Load, services
 
 # Seconds without a restart before the first one, whose gaps are the machine's and the instrument's.
 QUIET = 5
+# What else the machine does is not to be seen in the gaps: a balancer has cores of its own.
+BEFORE_OTHERS = ("nice", "-n", "-15")
 HEAD = (f"{'workers':>7} {'way':10} {'times':>5} {'gap: median':>11} {'worst':>7} {'quiet':>7} {'longest wait':>12} "
         f"{'lost':>9} {'flows':>7} {'downloads':>9} {'new connections':>15} {'in a gap':>8} {'otherwise':>9}")
 
 
 def measure(bed, workers, way, times, size):
     """Prints one row; returns what must not have happened, in words."""
-    with bed.lbd(config(bed, workers)) as daemon:
-        for service in services():
-            daemon.add_service(*service)
+    with bed.lbd(config(bed, workers), services(), BEFORE_OTHERS) as daemon:
         with Load(bed, size) as load:
             began = time.monotonic()
             time.sleep(QUIET)

@@ -127,12 +127,13 @@ class Testbed:
         return config
 
     @contextlib.contextmanager
-    def lbd(self, config=None, services=()):
-        """A daemon that is ready, with `services` added by lbctl; it must stop cleanly at the end.
+    def lbd(self, config=None, services=(), wrapper=()):
+        """A daemon that is ready, with `services` added by lbctl; it must stop cleanly at the end. `wrapper`
+        is a command that runs the words behind it.
 
         A service is ("tcp" or "udp", "VIP:PORT", [("RIP:PORT", weight), ...]).
         """
-        daemon = Daemon(self, config or self.config())
+        daemon = Daemon(self, config or self.config(), wrapper=wrapper)
         daemon.start()
         try:
             for protocol, listen, reals in services:
@@ -171,14 +172,12 @@ def has_ipv6():
 class Daemon:
     """lbd in the lab's lb, and lbctl with its socket."""
 
-    def __init__(self, bed, config, name="lbd"):
-        self.bed, self.name = bed, name
+    def __init__(self, bed, config, name="lbd", wrapper=()):
+        self.bed, self.name, self.wrapper = bed, name, wrapper
         self.file = bed.dir / f"{name}-test.toml"
         self.log_file = bed.dir / f"{name}.log"
         self.configure(config)
         self.process = None
-        # What runs it: a command that has it as its last words.
-        self.wrapper = ()
         self.successors = 0
 
     def configure(self, config):
