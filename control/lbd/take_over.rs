@@ -86,6 +86,13 @@ impl Place {
             )));
         }
         let keeping = keep(config, &mut handed)?;
+        if facts.kept.as_deref() != keeping.folder() {
+            return Err(Failure::Other(format!(
+                "[connections] keep: the connections of the lbd that runs are in {}, where this one would not find \
+                 them: name that folder, or restart lbd without them",
+                facts.kept.as_deref().unwrap_or(Path::new("no folder")).display()
+            )));
+        }
         let locks = device_lock::take(config, &mut handed)?;
         Ok(Self { predecessor: Some(predecessor), handed, keeping, locks })
     }
@@ -126,6 +133,7 @@ impl Place {
             version: env!("NATLB_VERSION").into(),
             file_prefix: file_prefix.into(),
             interfaces: indexes(config),
+            kept: keeping.folder().map(Path::to_path_buf),
             locks,
             refusal,
         }

@@ -5,7 +5,7 @@ mod control_lab;
 use control::api::predecessor::{NoPredecessor, Predecessor};
 use control::api::protocol::Outcome;
 use control::api::protocol::hand_over::CONVERSATION;
-use control::config::Config;
+use control::config::{Config, IpvsSocket};
 use control::daemon::{ControlThread, StartError};
 use control::devices::WorkerInfo;
 use control::handed::Handed;
@@ -15,6 +15,7 @@ use dataplane::exchange::pace::Phase;
 use dataplane::live::next_hops::NextHops;
 use dataplane::live::reals::Reals;
 use serde_json::Value;
+use std::io::BufRead;
 use std::sync::Arc;
 use std::thread;
 
@@ -150,6 +151,48 @@ fn services_that_are_kept_nowhere_are_handed_over_if_commands_have_set_them() {
             "and to the one that follows"
         );
     }
+}
+
+/// A change that a successor could miss is in force before it is answered.
+#[test]
+fn what_is_on_its_way_comes_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
+    lab.workers[0].obey(false);
+    let mut changing = lab.sent(ADD);
+    let mut asking = lab.sent(&step(CONVERSATION, "prepare"));
+    assert_eq!(lab.refused(ADD_ANOTHER).code, "busy");
+    asking.stream.get_ref().set_nonblocking(true).unwrap();
+    assert!(asking.stream.fill_buf().is_err(), "no answer yet");
+    asking.stream.get_ref().set_nonblocking(false).unwrap();
+    lab.workers[0].obey(true);
+    assert!(matches!(changing.answer(), Some(Outcome::Ok(_))));
+    assert!(matches!(asking.answer(), Some(Outcome::Ok(_))));
+    drop(asking);
+    goes_on(&lab);
+    lab.stop();
+}
+
+#[test]
+fn a_socket_that_the_successor_does_not_use_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(config_in(directory.path()), 1, 0).unwrap();
+    let before = directory.path().join("run/ipvs.sock");
+    assert!(before.exists());
+    let mut config = lab.config.clone();
+    config.control.ipvs_socket = IpvsSocket::At(directory.path().join("run/other.sock"));
+    let (mut predecessor, handed) = ask(&lab);
+    let mut successor = Successor::with(&config, handed).unwrap();
+    successor.control.prepare().unwrap();
+    predecessor.pause().unwrap();
+    successor.control.take_what_arrives();
+    predecessor.taken().unwrap();
+    lab.ended();
+    assert!(before.exists(), "until it has begun");
+    successor.control.own();
+    assert!(!before.exists() && directory.path().join("run/other.sock").exists());
+    drop(successor);
+    assert!(!directory.path().join("run/other.sock").exists());
 }
 
 #[test]

@@ -20,15 +20,18 @@ use crate::api::refusal::Refused;
 use crate::api::server::{MOST_PASSED, Outlet, PeerId};
 use crate::change;
 use crate::config::Config;
-use crate::handed::{Handed, Label};
+use crate::handed::{Handed, Kind, Label};
 use crate::model::Model;
 use dataplane::exchange::orders::NeighbourEvent;
 use dataplane::exchange::pace::{Finished, Phase};
 use dataplane::names::ids::{InterfaceId, NeighbourKey};
 use dataplane::names::mac::Mac;
 use serde_json::json;
+use std::fs;
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,6 +55,8 @@ pub struct Facts {
     pub file_prefix: String,
     /// The indexes of the kernel's interfaces that the devices stand on.
     pub interfaces: Vec<u32>,
+    /// The folder in which connections are kept.
+    pub kept: Option<PathBuf>,
     /// What nobody else may have, besides the sockets and the state file.
     pub locks: Handed,
     /// Why no successor can take this daemon's place; `None`: one can.
@@ -67,6 +72,8 @@ pub(super) struct HandOver {
     /// The configuration's services, where there is no file for what commands make of them.
     initial: Option<Model>,
     stage: Option<Stage>,
+    /// Sockets of the daemon before that this one does not use.
+    abandoned: Vec<PathBuf>,
     /// This process is a successor itself, and has not yet begun.
     is_prepared: bool,
 }
@@ -94,8 +101,11 @@ enum At {
 }
 
 impl HandOver {
-    pub(super) fn new(config: &Config) -> Self {
+    /// Of a daemon that has left this of what was handed over to it.
+    pub(super) fn new(config: &Config, left: &Handed) -> Self {
+        let sockets = left.iter().filter(|(label, _)| label.kind == Kind::Socket);
         Self {
+            abandoned: sockets.map(|(label, _)| PathBuf::from(&label.name)).collect(),
             ports: config.eth_ports.iter().map(|port| port.name.clone()).collect(),
             initial: config.control.state.is_none().then(|| config.model.clone()),
             ..Self::default()
@@ -185,6 +195,11 @@ impl ControlThread {
     /// The place of the daemon before is this one's: its sockets are served.
     pub fn own(&mut self) {
         self.peers.own();
+        for path in mem::take(&mut self.hand_over.abandoned) {
+            if let Err(error) = fs::remove_file(&path) {
+                log::warn!("{}: not removed: {error}", path.display());
+            }
+        }
     }
 
     /// Takes a successor's request.
@@ -250,12 +265,13 @@ impl ControlThread {
             Ok(shared) => shared.into_iter().unzip(),
             Err(why) => return self.give_successor_up(&why.clone(), Some(Refused::NoHandOver(why))),
         };
-        let Facts { version, file_prefix, interfaces, .. } = &self.hand_over.facts;
+        let Facts { version, file_prefix, interfaces, kept, .. } = &self.hand_over.facts;
         let prepared = Prepared {
             version: version.clone(),
             process: std::process::id(),
             file_prefix: file_prefix.clone(),
             interfaces: interfaces.clone(),
+            kept: kept.clone(),
             descriptors: labels,
             services: self.unkept_services(),
             neighbours: self.known_neighbours().collect(),
@@ -313,8 +329,8 @@ impl ControlThread {
                 let why = "what is on its way here does not come to its end";
                 self.give_successor_up(why, Some(Refused::NoHandOver(why.into())));
             }
-            At::Asked if self.publications.is_idle() => self.prepare_successor(peer, process, now),
-            At::Settling if self.publications.is_idle() => {
+            At::Asked if self.is_idle() => self.prepare_successor(peer, process, now),
+            At::Settling if self.is_idle() => {
                 self.workers.pace(Phase::Finish);
                 self.enter(At::Finishing(None), now);
             }
@@ -325,6 +341,11 @@ impl ControlThread {
             }
             _ => {}
         }
+    }
+
+    /// Whether no change is on its way, nor anything else that workers are to do in several turns.
+    fn is_idle(&self) -> bool {
+        self.publications.is_idle() && self.clearing.is_idle()
     }
 
     /// The workers have nothing left if, between two looks at all of them, each has made turns and none had anything

@@ -365,6 +365,13 @@ pub(super) struct Clearing {
     connections: u64,
 }
 
+impl Clearing {
+    /// Whether nobody waits for it.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.asked.is_empty()
+    }
+}
+
 impl ControlThread {
     /// From now on connections are kept, and those that earlier processes have left are taken over with the first
     /// snapshot. To be called before [`start`](Self::start). `heartbeats`: of the workers whose tables are kept;
@@ -417,7 +424,10 @@ impl ControlThread {
 
     /// Has all workers forget all connections; the peer is answered when they have.
     pub(super) fn clear_connections(&mut self, peer: PeerId) {
-        self.clearing.waiting.push(peer);
+        match self.hand_over.refuses_changes() {
+            Ok(()) => self.clearing.waiting.push(peer),
+            Err(refused) => self.reply(peer, Err(refused)),
+        }
     }
 
     fn clear(&mut self) {

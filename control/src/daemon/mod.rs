@@ -216,7 +216,7 @@ impl ControlThread {
             waiter,
             timers: Timers::starting(now),
             peers,
-            hand_over: HandOver::new(config),
+            hand_over: HandOver::new(config, &handed),
             model,
             network,
             preparation: Preparation::start(desk, waker)?,

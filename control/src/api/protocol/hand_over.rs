@@ -3,6 +3,7 @@
 use crate::handed::Label;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// The number of the conversation. A daemon that speaks another one is not taken over from, but restarted.
 pub const CONVERSATION: u32 = 1;
@@ -30,6 +31,9 @@ pub struct Prepared {
     pub file_prefix: String,
     /// The indexes of the kernel's interfaces that its devices stand on.
     pub interfaces: Vec<u32>,
+    /// The folder in which connections are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<PathBuf>,
     /// What the descriptors are, in their order.
     pub descriptors: Vec<Label>,
     /// Services that are kept in no file, as `ipvsadm-save` lines.

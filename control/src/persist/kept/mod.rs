@@ -403,6 +403,11 @@ impl Keeping {
         })
     }
 
+    /// The folder in which this process looks for connections of earlier ones; `None`: there is none.
+    pub fn folder(&self) -> Option<&Path> {
+        self.places.folders.first().map(folder::Folder::path)
+    }
+
     /// The folder; `None`: nothing is kept.
     pub fn place(&self) -> Option<&Path> {
         self.own.as_ref()?;
