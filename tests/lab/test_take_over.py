@@ -11,6 +11,7 @@ import time
 
 from .families import BOTH
 from .runner import test
+from .sockets import connect
 from .testbed import PATIENCE, REALS, VIP, Daemon, background, wait_for
 
 SERVICE = ("tcp", f"{VIP}:80", [(f"{REALS['rs1']}:80", 1), (f"{REALS['rs2']}:80", 1)])
@@ -84,6 +85,32 @@ def links(bed):
     return [{key: link.get(key) for key in kept} for link in shown]
 
 
+class Kept:
+    """HTTP connections to the VIP that are asked on now and then: as many as there are reals, so that the next one is
+    given to the first real again."""
+
+    def __init__(self, bed):
+        self.sockets = [connect(bed, "client", (bed.ip.vip, 80)) for _ in range(2)]
+        self.reals = self.ask()
+
+    def ask(self):
+        return [real_of(socket) for socket in self.sockets]
+
+    def still_work(self):
+        return self.ask() == self.reals
+
+
+def real_of(connection):
+    """The name of the real that answers a request."""
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")
+    said = b""
+    while not re.search(rb"\r\n\r\n.*rs\d", said, re.DOTALL):
+        part = connection.recv(4096)
+        assert part, "the server has closed the connection"
+        said += part
+    return said.split()[-1].decode()
+
+
 def is_forwarding(bed, daemon):
     """Whether the daemon works as if no successor had been there: it forwards, and takes changes."""
     bed.expect(["rs2", "rs1"])
@@ -117,13 +144,14 @@ def pings(bed, seconds=0.002):
 def nobody_is_left_without_an_answer(bed):
     service = ("tcp", bed.ip.at(bed.ip.vip, 80), bed.ip.pool())
     with bed.lbd(services=[service]) as daemon:
-        before, saved, asking = links(bed), daemon.ctl("save"), Asking(daemon)
+        before, saved, asking, kept = links(bed), daemon.ctl("save"), Asking(daemon), Kept(bed)
         with pings(bed) as counts:
             for _ in range(4):
                 bed.expect(["rs2", "rs1"])
                 process = daemon.process.pid
                 daemon.take_over()
                 assert daemon.process.pid != process
+                assert kept.still_work()
                 assert daemon.ctl("save") == saved, "the services, which are in no file"
         assert asking.end() == [] and asking.answers > 0
         sent, answered, twice = counts
@@ -150,9 +178,12 @@ def interfaces_stay_as_the_operator_has_set_them(bed):
 
 @test()
 def a_successor_that_is_killed_changes_nothing(bed):
-    with bed.lbd(services=[SERVICE]) as daemon:
+    config = bed.config()
+    config["control"]["state"] = str(bed.dir / "state")
+    with bed.lbd(config, services=[SERVICE]) as daemon:
+        kept = Kept(bed)
         for step in STEPS:
-            other = successor(bed, daemon)
+            other = successor(bed, daemon, config)
             other.spawn("--take-over")
             try:
                 assert wait_for(lambda: other.says(re.escape(step)) or other.process.poll() is not None, pause=0)
@@ -162,23 +193,24 @@ def a_successor_that_is_killed_changes_nothing(bed):
                 # It was as fast as that: it has taken over, and was killed then.
                 assert daemon.process.returncode == 0, daemon.log()
                 daemon.start()
-                daemon.add_service(*SERVICE)
-            assert is_forwarding(bed, daemon), step
+            assert is_forwarding(bed, daemon) and kept.still_work(), step
         daemon.take_over()
         bed.expect(["rs2", "rs1"])
+        assert kept.still_work()
         other.log_file.unlink()
 
 
 @test()
 def a_conversation_that_ends_at_any_step_changes_nothing(bed):
     with bed.lbd(services=[SERVICE]) as daemon:
+        kept = Kept(bed)
         for steps in (["prepare"], ["prepare", "pause"], ["pause"], ["taken"], ["prepare", "taken"], ["prepare", "prepare"]):
             conversation = Conversation(daemon)
             answers = [conversation.say(step) for step in steps]
             as_it_should = steps == ["prepare", "pause"][:len(steps)]
             assert all(isinstance(answer, dict) for answer in answers) == as_it_should, answers
             conversation.end()
-            assert is_forwarding(bed, daemon), steps
+            assert is_forwarding(bed, daemon) and kept.still_work(), steps
 
 
 @test()
@@ -233,12 +265,14 @@ def a_hand_over_that_cannot_be_is_refused_in_words(bed):
         other.log_file.unlink()
         return said
 
-    off, null = bed.config(), bed.config()
+    off, null, elsewhere = bed.config(), bed.config(), bed.config()
     off["connections"]["keep"] = "off"
     null["port"][1]["device"] = "net_null0"
+    elsewhere["connections"]["keep"] = f"/dev/shm/{bed.dir.name}"
     with bed.lbd(services=[SERVICE]) as daemon:
         assert 'keep = "off"' in refused(daemon, off)
         assert "device net_null0 has one owner at a time" in refused(daemon, null)
+        assert "where this one would not find them" in refused(daemon, elsewhere)
         conversation = Conversation(daemon)
         assert "speaks number 1" in conversation.say("prepare", conversation=2)
         conversation.end()

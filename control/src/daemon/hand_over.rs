@@ -219,6 +219,8 @@ impl ControlThread {
                     log::info!("process {process} has taken the place of this lbd");
                     self.enter(At::Taken, now);
                     self.peers.disown();
+                    // Before the successor counts its own attempt.
+                    self.inheriting.give_way();
                     return self.reply(peer, Ok(json!({})));
                 }
             },

@@ -267,6 +267,11 @@ impl Inheriting {
         }
     }
 
+    /// This process ends because another takes its place: what it has read did it no harm.
+    pub(super) fn give_way(&self) {
+        self.keeping.succeeded();
+    }
+
     /// How it stands.
     pub(super) fn view(&self) -> KeptView {
         let mut inherited = self.view.clone();
