@@ -324,8 +324,8 @@ impl Keeping {
 
     /// Opens what earlier processes have left. What cannot be read is set aside, and that is logged.
     ///
-    /// From now on, until [`read_all`](Self::read_all) is called, an end of the process counts as one that may have been
-    /// caused by what it reads here.
+    /// From now on, until [`read_all`](Self::read_all) is called, an end of the process counts as one that may have
+    /// been caused by what it reads here.
     pub fn predecessors(&self) -> Predecessors {
         let own = self.own.as_ref().map(|own| own.number);
         let found = Found::look(&self.places.folders);
