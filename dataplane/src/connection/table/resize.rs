@@ -1,15 +1,15 @@
 //! Moving entries from one layout to the other, region by region, as the table changes its size.
 
-use super::entry::{AWAY, KEY_MASK, WAYS};
+use super::entry::{AWAY, Bucket, KEY_MASK, WAYS};
 use super::extent::Step;
 use super::place::Note;
 use super::{Entry, Hash, REGION, Slot, Table};
 use crate::connection::family::{Family, Line};
 use crate::counters::WorkerCounters;
 use arrayvec::ArrayVec;
-use bytemuck::Zeroable;
+use bytemuck::Pod;
 use memory::equal_under_mask;
-use std::ops::Range;
+use std::ops::{DerefMut, Range};
 
 /// Regions of the smaller layout that every turn moves while the size changes.
 const REGIONS: usize = 1;
@@ -89,7 +89,7 @@ impl<F: Family> Table<F> {
         let has_further = self.further_entries > 0;
         let further = if has_further { self.further_in(from.clone()) } else { ArrayVec::new() };
         // Now all of where they go to is empty: it is in the hole, or, the first region's, has just been cleared.
-        self.buckets[from].fill(F::Line::zeroed());
+        self.buckets[from].iter_mut().for_each(clear);
         self.extent.take(step);
         self.notes.set_extent(&self.extent);
         if has_further {
@@ -188,6 +188,16 @@ impl<F: Family> Table<F> {
         let away = if slot.bucket as usize == self.home(hash) { 0 } else { AWAY };
         self.put_at(slot, Entry { value: entry.value & !AWAY | away, ..entry }, port);
     }
+}
+
+/// Empties a bucket: its keys first, by which its entries are there, and each at once. An instruction that clears all
+/// lines may be interrupted within a word, and a process that is killed then leaves parts of keys.
+#[inline(always)]
+fn clear<L: Pod + DerefMut<Target = Bucket>>(line: &mut L) {
+    line.keys = [0; WAYS];
+    memory::in_order();
+    *line = L::zeroed();
+    memory::in_order();
 }
 
 /// An entry that lies where it does by a further choice.
