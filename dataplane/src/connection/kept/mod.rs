@@ -84,6 +84,8 @@ impl std::fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 #[cfg(test)]
+mod forged;
+#[cfg(test)]
 mod killed;
 #[cfg(test)]
 mod tests;

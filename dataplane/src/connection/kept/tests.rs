@@ -1,6 +1,6 @@
 use super::*;
 use crate::connection::family::Family;
-use crate::connection::table::{HashKey, New, Table, TableMemory};
+use crate::connection::table::{HashKey, JOURNAL, New, Note, Table, TableMemory};
 use crate::connection::{Clock, State, Timeouts};
 use crate::counters::WorkerCounters;
 use crate::names::family::{V4, V6};
@@ -10,11 +10,14 @@ use memory::Area;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const IDENTITY: Identity = Identity { worker: 1, workers: 3, generation: 77, boot_id: *b"0123456789abcdef" };
-const SECRET: HashKey = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c14 };
+pub(super) const IDENTITY: Identity =
+    Identity { worker: 1, workers: 3, generation: 77, boot_id: *b"0123456789abcdef" };
+pub(super) const SECRET: HashKey = HashKey { mask: 0x1234_5678_9abc_def0, multiplier: 0x9e37_79b9_7f4a_7c14 };
 
 /// A file without a name.
 fn unnamed() -> File {
@@ -27,24 +30,24 @@ fn unnamed() -> File {
 }
 
 /// The two files of a worker.
-struct Files {
-    tables: File,
-    more: File,
+pub(super) struct Files {
+    pub(super) tables: File,
+    pub(super) more: File,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { tables: unnamed(), more: unnamed() }
     }
 
-    fn home(&self, shape: Shape) -> Home {
+    pub(super) fn home(&self, shape: Shape) -> Home {
         let sizes = bytes(shape);
         let tables = Area::create(&self.tables, sizes.tables, true).unwrap();
         let more = Area::create(&self.more, sizes.more, false).unwrap();
         Home::new(&tables, &more, shape, IDENTITY, SECRET).unwrap()
     }
 
-    fn old(&self) -> Result<Old, Refused> {
+    pub(super) fn old(&self) -> Result<Old, Refused> {
         Old::open(&Area::open(&self.tables).unwrap(), Some(&Area::open(&self.more).unwrap()))
     }
 }
@@ -240,4 +243,79 @@ fn a_home_is_for_one_worker() {
     drop(home);
     let mut home = Home::new(&tables, &more, shape, IDENTITY, SECRET);
     assert!(home.as_mut().is_none_or(|home| matches!(home.take_v4(), Some(TableMemory::Kept(_)))));
+}
+
+/// What a layout's fixture has: a few connections of each family, some of them in the journal as well, as after a kill.
+const FIXTURE: Shape = Shape { v4: 20, v6: 20, templates: 2 };
+
+fn fixture(layout: u32, part: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/kept/layout{layout}.{part}"))
+}
+
+/// Writes the fixture of the layout that is written now: before another one takes its place.
+#[test]
+#[ignore = "writes testdata: run it before the layout changes"]
+fn write_the_fixture_of_this_layout() {
+    let files = Files::new();
+    let mut home = files.home(FIXTURE);
+    let made = {
+        let mut v4 = Table::<V4>::new(FIXTURE.v4, home.hash_key(), home.take_v4().unwrap()).unwrap();
+        let mut v6 = Table::<V6>::new(FIXTURE.v6, home.hash_key(), home.take_v6().unwrap()).unwrap();
+        let counters = WorkerCounters::new();
+        let mut made = fill(&mut v4, 4000..4019, true, &counters);
+        made.extend(fill(&mut v6, 19_010..19_029, true, &counters));
+        made
+    };
+    home.heartbeat().beat(123_456_789_012);
+    home.heartbeat().note(-42, made.len() as u64);
+    assert!(home.take_templates());
+    home.templates().iter().zip(1..).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+    drop(home);
+    let mut tables = vec![0; files.tables.metadata().unwrap().len() as usize];
+    files.tables.read_exact_at(&mut tables, 0).unwrap();
+    let plan = super::layout::Plan::new(FIXTURE);
+    // All of them, as if they were on their way to other buckets.
+    let lines = JOURNAL / 2 * 64;
+    tables.copy_within(plan.v4.buckets..plan.v4.buckets + lines, plan.v4.journal);
+    let mut more = vec![0; files.more.metadata().unwrap().len() as usize];
+    files.more.read_exact_at(&mut more, 0).unwrap();
+    let ports = plan.v4.ports..plan.v4.ports + JOURNAL / 2 * 8;
+    tables[plan.v4.journal_ports..plan.v4.journal_ports + ports.len()].copy_from_slice(&more[ports]);
+    let note = (super::layout::NOTES_V4 + Note::Journal as usize) * 8;
+    tables[note] = (JOURNAL / 2) as u8;
+    fs::write(fixture(super::layout::LAYOUT, "tables"), tables).unwrap();
+    fs::write(fixture(super::layout::LAYOUT, "more"), more).unwrap();
+    let rows = made.iter().map(|row| format!("{row}\n")).collect::<String>();
+    fs::write(fixture(super::layout::LAYOUT, "rows"), rows).unwrap();
+}
+
+/// Files of each layout that there ever was, as the program wrote them that was the last to write it.
+#[test]
+fn every_layout_that_there_ever_was_is_read() {
+    for layout in 1..=super::layout::LAYOUT {
+        let files = Files::new();
+        files.tables.write_all_at(&fs::read(fixture(layout, "tables")).unwrap(), 0).unwrap();
+        files.more.write_all_at(&fs::read(fixture(layout, "more")).unwrap(), 0).unwrap();
+        let old = files.old().unwrap();
+        let header = *old.header();
+        assert_eq!((header.layout, header.identity, header.shape), (layout, IDENTITY, FIXTURE));
+        assert_eq!((header.nanoseconds, header.boot_offset, header.connections), (123_456_789_012, -42, 38));
+        assert!(!header.is_clean);
+        let expected = fs::read_to_string(fixture(layout, "rows")).unwrap();
+        let expected: Vec<&str> = expected.lines().collect();
+        let rows = rows(&old);
+        // Those of IPv4 in the journal too.
+        assert_eq!((rows.len(), expected.len()), (19 + 38, 38));
+        for row in &rows {
+            assert!(expected.contains(&format!("{row:?}").as_str()), "layout {layout}: {row:?}");
+            let mut found = 0;
+            old.find(row.client, row.protocol, |other, _| found += usize::from(other == *row));
+            assert_eq!(found, if row.client.is_ipv4() { 2 } else { 1 });
+        }
+        let told: BTreeSet<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+        assert_eq!(told.len(), expected.len());
+        let templates = old.templates().unwrap();
+        assert!(templates.iter().zip(1..).all(|(word, value)| word.load(Ordering::Relaxed) == value));
+        assert_eq!((templates.len(), old.template_notes()[0]), (16, 1));
+    }
 }
