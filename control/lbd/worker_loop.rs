@@ -73,6 +73,10 @@ pub(crate) fn run<Io: FrameIo>(mut worker: Worker<Io>, idling: Idling, _at_end: 
             thread::sleep(pause);
             continue;
         }
+        if worker.is_inheriting() {
+            empty = 0;
+            continue; // the sooner all connections are there, the better
+        }
         empty = empty.saturating_add(1);
         if idling == Idling::Yield && empty > YIELD_AFTER {
             if empty > SLEEP_AFTER { thread::sleep(SLEEP) } else { thread::yield_now() }

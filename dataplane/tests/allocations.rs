@@ -4,6 +4,7 @@ mod support;
 
 use arrayvec::ArrayVec;
 use dataplane::connection::table::HashKey;
+use dataplane::exchange::orders::{ControlEnd, Order, channel};
 use dataplane::frame::plain::{PlainFrame, PlainIo};
 use dataplane::frame::{BURST, FrameIo};
 use dataplane::names::drop_reason::DropReason;
@@ -204,5 +205,99 @@ fn hand_over(lab: &Lab) {
     let made = controls.iter().map(|control| control.counters.connections_created.get());
     assert_eq!(made.sum::<u64>(), clients.len() as u64);
     assert!(controls[1].counters.taken_over.get() > 2000);
+    assert_eq!(allocations, 0);
+}
+
+/// A file without a name, of this many bytes, and it in memory.
+fn area(bytes: usize, allocate: bool) -> (std::fs::File, std::sync::Arc<memory::Area>) {
+    let path = format!("/dev/shm/natlb-allocations-{}", std::process::id());
+    let mut options = std::fs::File::options();
+    let file = options.read(true).write(true).create_new(true).open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let area = memory::Area::create(&file, bytes, allocate).unwrap();
+    (file, area)
+}
+
+/// A worker in files, its other end, and the files.
+fn kept(lab: &Lab, io: Prepared) -> (dataplane::worker::Worker<Prepared>, ControlEnd, [std::fs::File; 2]) {
+    use dataplane::connection::kept::{Home, Identity, Shape, bytes};
+    let shape = Shape { v4: 4096, v6: 0, templates: 4096 };
+    let sizes = bytes(shape);
+    let ((of_tables, tables), (of_more, more)) = (area(sizes.tables, true), area(sizes.more, false));
+    let identity = Identity { worker: 0, workers: 1, generation: 1, boot_id: [0; 16] };
+    let key = HashKey { mask: 1, multiplier: 3 };
+    let home = Home::new(&tables, &more, shape, identity, key).unwrap();
+    let (end, mut control) = channel(lab.next_hops.clone(), lab.control.reals.clone());
+    let snapshot = dataplane::snapshot::Snapshot::compile(lab.description.clone());
+    control.orders.push(Order::Adopt(snapshot.into())).unwrap();
+    for (key, id) in lab.neighbours.clone() {
+        control.orders.push(Order::Reachable(key, id)).unwrap();
+    }
+    (dataplane::worker::Worker::kept(io, end, home).unwrap(), control, [of_tables, of_more])
+}
+
+#[test]
+fn taking_connections_and_templates_over_allocates_nothing() {
+    let mut lab = Lab::serving();
+    for service in lab.description.services.iter_mut().flatten() {
+        let mask = std::net::Ipv4Addr::BROADCAST.into();
+        service.policy.persistence = Some(dataplane::snapshot::Persistence { seconds: 600, mask });
+    }
+    let mut plain = PlainIo::new(2);
+    let mut frames = |range: std::ops::Range<u16>| {
+        for port in range {
+            let packet = Packet::udp(at(CLIENT, 20000 + port), at(VIP, 53), b"?");
+            plain.arrive(VIP0, &packet.macs(CLIENT_MAC, VIP_MAC).frame());
+        }
+        let (mut frames, mut burst) = (Vec::new(), ArrayVec::new());
+        loop {
+            plain.receive(VIP0.eth_port(), &mut burst);
+            if burst.is_empty() {
+                return frames;
+            }
+            frames.extend(burst.drain(..));
+        }
+    };
+    let io = |frames: Vec<PlainFrame>| {
+        let sent = Vec::with_capacity(frames.len());
+        Prepared { arriving: [frames, Vec::new()], sent, pool: Vec::new() }
+    };
+    let (mut before, control, files) = kept(&lab, io(frames(0..2000)));
+    let mut now = 1_000_000_000_000;
+    for _ in 0..100 {
+        now += 10_000_000;
+        before.turn(Now { nanoseconds: now });
+    }
+    assert_eq!(control.counters.connections.get(), 2000);
+    drop(before);
+
+    // Of half of those, and of others.
+    let (mut after, mut control, _files) = kept(&lab, io(Vec::new()));
+    let [tables, more] = files.map(|file| memory::Area::open(&file).unwrap());
+    let old = dataplane::connection::kept::Old::open(&tables, Some(&more)).unwrap();
+    let reals = (0..10).map(|id| Some(dataplane::names::ids::RealId(id))).collect();
+    let left = dataplane::exchange::orders::Inherited {
+        areas: vec![dataplane::exchange::orders::LeftArea { old: old.into(), elapsed: 4 }],
+        reals,
+        interfaces: Vec::new(),
+    };
+    let inheritance = dataplane::exchange::orders::Inheritance::new([left].into());
+    after.turn(Now { nanoseconds: now });
+    *after.io() = io(frames(1000..3000));
+    control.orders.push(Order::Inherit(inheritance)).unwrap();
+    let before = CountingAllocator::allocations();
+    for _ in 0..100 {
+        now += 10_000_000;
+        after.turn(Now { nanoseconds: now });
+    }
+    let allocations = CountingAllocator::allocations() - before;
+    let mut returned = std::iter::from_fn(|| control.returns.pop().ok());
+    let counts = returned.find_map(|returned| match returned {
+        dataplane::exchange::orders::Return::Inherited(inheritance) => Some(inheritance.counts),
+        _ => None,
+    });
+    let counts = counts.expect("it is through");
+    assert_eq!((counts.connections.made, counts.templates), (2000, 1));
+    assert!(control.counters.connections_created.get() >= 900, "others are made");
     assert_eq!(allocations, 0);
 }

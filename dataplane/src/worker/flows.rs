@@ -65,7 +65,7 @@ pub(super) struct Flows {
     /// Once there has been a one-packet service.
     pub(super) one_packet: Option<Box<OnePacket>>,
     /// As long as there are connections of an earlier process that may be this worker's.
-    pub(super) inheriting: Option<Box<Inheriting>>,
+    pub(super) inheriting: Option<Inheriting>,
     /// As long as all are being forgotten.
     pub(super) forgetting: Option<Forgetting>,
     /// Whether there is any of these.

@@ -59,6 +59,8 @@ pub(super) struct Inheriting {
     /// When it began, in nanoseconds.
     began: u64,
     stage: Stage,
+    /// Whether all are likely to find room.
+    fits: bool,
     /// What is looked at next: the generation, its area, and the place in that.
     at: (usize, usize, usize),
 }
@@ -211,24 +213,29 @@ impl Flows {
         &mut self,
         inheritance: Box<Inheritance>,
         snapshot: &Snapshot,
+        workers: usize,
         now: Now,
     ) -> Option<Box<Inheritance>> {
         if self.inheriting.is_some() {
             return Some(inheritance);
         }
         let (ordered, began) = (now.nanoseconds, now.nanoseconds);
-        let inheriting = Inheriting { inheritance, ordered, began, stage: Stage::Waiting, at: (0, 0, 0) };
-        self.inheriting = Some(Box::new(inheriting));
-        self.begin_inheriting(snapshot, now);
+        let (stage, fits, at) = (Stage::Waiting, false, (0, 0, 0));
+        self.inheriting = Some(Inheriting { inheritance, ordered, began, stage, fits, at });
+        self.begin_inheriting(snapshot, workers, now);
         None
     }
 
-    /// There is a snapshot, or another one.
-    pub(super) fn begin_inheriting(&mut self, snapshot: &Snapshot, now: Now) {
-        let Some(inheriting) = &mut self.inheriting else { return };
-        if inheriting.stage == Stage::Waiting && !snapshot.interfaces.is_empty() {
-            inheriting.began = now.nanoseconds;
-            inheriting.enter(Stage::Templates);
+    /// There is a snapshot, or another one, and this worker is one of so many.
+    pub(super) fn begin_inheriting(&mut self, snapshot: &Snapshot, workers: usize, now: Now) {
+        if let Some(mut inheriting) = self.inheriting.take() {
+            if inheriting.stage == Stage::Waiting && !snapshot.interfaces.is_empty() {
+                inheriting.began = now.nanoseconds;
+                // Before the first packet is, so that there is no connection yet that would have to be moved.
+                inheriting.fits = self.expect(&inheriting, workers);
+                inheriting.enter(Stage::Templates);
+            }
+            self.inheriting = Some(inheriting);
         }
         self.note_more();
     }
@@ -267,9 +274,7 @@ impl Flows {
                 continue;
             }
             let next = match inheriting.stage {
-                Stage::Templates if self.expect(&inheriting, peers.workers()) => {
-                    Stage::Connections(Which::All)
-                }
+                Stage::Templates if inheriting.fits => Stage::Connections(Which::All),
                 Stage::Templates => Stage::Connections(Which::Established),
                 Stage::Connections(Which::Established) => Stage::Connections(Which::Others),
                 _ => Stage::Through,

@@ -221,6 +221,11 @@ impl<Io: FrameIo> Worker<Io> {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Whether it takes over what earlier processes have left: turns without packets are not idle then.
+    pub fn is_inheriting(&self) -> bool {
+        self.flows.is_inheriting()
+    }
+
     /// Bytes of memory that the connection tables take: IPv4's and IPv6's.
     pub fn table_bytes(&self) -> [usize; 2] {
         [self.flows.tables.v4.bytes(), self.flows.tables.v6.bytes()]

@@ -40,7 +40,7 @@ impl<Io: FrameIo> Worker<Io> {
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         self.reach.adopt(&self.snapshot);
         self.flows.adopt(&old, &self.snapshot, self.egress.io.peers.own(), now);
-        self.flows.begin_inheriting(&self.snapshot, now);
+        self.flows.begin_inheriting(&self.snapshot, self.egress.io.peers.workers(), now);
         // The ring holds more snapshots than the control thread lets be on their way, so that it is
         // the control thread that frees them.
         let _ = self.returns.push(Return::Retired(old));
@@ -79,7 +79,8 @@ impl<Io: FrameIo> Worker<Io> {
     }
 
     fn inherit(&mut self, inheritance: Box<Inheritance>, now: Now) {
-        if let Some(inheritance) = self.flows.inherit(inheritance, &self.snapshot, now) {
+        let workers = self.egress.io.peers.workers();
+        if let Some(inheritance) = self.flows.inherit(inheritance, &self.snapshot, workers, now) {
             // Another one is under way. As with slices.
             let _ = self.returns.push(Return::Inherited(inheritance));
         }
