@@ -169,7 +169,11 @@ impl Keeping {
 
     fn begin_own(&mut self, workers: u16, shape: Shape, huge: bool) {
         match self.make(workers, shape, huge) {
-            Ok(own) => self.own = Some(own),
+            Ok(own) => {
+                let path = self.places.folders[own.tables_in].path();
+                log::info!("connections are kept for the next lbd in {}", path.display());
+                self.own = Some(own);
+            }
             Err(why) => {
                 log::warn!("connections will not outlive this process: {why}");
             }
