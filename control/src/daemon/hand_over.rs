@@ -178,7 +178,10 @@ impl ControlThread {
     pub fn drop_what_arrives(&mut self) -> Result<(), StartError> {
         self.workers.pace(Phase::Discard);
         let began = Instant::now();
-        while !self.workers.follow(Phase::Discard) {
+        // What they are told of neighbours is read, too: the first packets go to these.
+        while !self.workers.follow(Phase::Discard)
+            || !(0..self.workers.len()).all(|worker| self.workers.is_flushed(worker))
+        {
             if began.elapsed() > self.patience {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "a worker does not start").into());
             }

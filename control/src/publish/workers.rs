@@ -184,6 +184,10 @@ impl Workers {
 
     /// Has a worker adopt a snapshot, unless its ring is full. Whether there was room.
     pub fn adopt(&mut self, worker: usize, snapshot: &Arc<Snapshot>) -> bool {
+        // It does not overtake what was given before.
+        if !self.is_flushed(worker) {
+            return false;
+        }
         self.ends[worker].orders.push(Order::Adopt(Arc::clone(snapshot))).is_ok()
     }
 
@@ -286,6 +290,12 @@ impl Workers {
             }
         }
         self.flush();
+    }
+
+    /// Whether nothing for a worker waits for room any more.
+    pub fn is_flushed(&mut self, worker: usize) -> bool {
+        self.flush();
+        self.backlogs[worker].is_empty()
     }
 
     /// Sends what waits for room.

@@ -79,10 +79,12 @@ impl<Io: FrameIo> Worker<Io> {
             }
             Phase::Rest => {
                 self.follow(Phase::Rest);
+                self.listen(now);
                 0
             }
             Phase::Discard => {
                 self.follow(Phase::Discard);
+                self.listen(now);
                 self.discard().0
             }
         }
@@ -93,6 +95,13 @@ impl<Io: FrameIo> Worker<Io> {
             self.resting.phase = phase;
             self.resting.last_turns = 0;
             self.pace.follow(phase);
+        }
+    }
+
+    /// A worker that has no configuration yet is told of neighbours meanwhile; it sends nothing before it has one.
+    fn listen(&mut self, now: Now) {
+        if self.snapshot.interfaces.is_empty() {
+            self.carry_out_orders(now);
         }
     }
 
