@@ -5,7 +5,7 @@ use super::layout::{
     FamilyPlan, FamilyWord, HEADER, LAYOUT, MAGIC, NOTES_TEMPLATES, NOTES_V4, NOTES_V6, Plan, TEMPLATE,
     TEMPLATES_KEPT, TEMPLATES_LOST, Word,
 };
-use super::{Identity, Shape};
+use super::{Identity, Shape, Version};
 use crate::connection::family::Family;
 use crate::connection::table::{HashKey, JOURNAL, NOTES, Notes, Parts, TableMemory};
 use crate::names::family::{V4, V6};
@@ -138,6 +138,9 @@ fn write_header(header: &Words, plan: &Plan, shape: Shape, identity: Identity, h
     set(Word::HashMultiplier, hash_key.multiplier);
     set(Word::Templates, plan.templates as u64);
     set(Word::TemplateBytes, TEMPLATE as u64);
+    let [low, high] = Version::OWN.words();
+    set(Word::VersionLow, low);
+    set(Word::VersionHigh, high);
     for (first, plan) in [(Word::V4, plan.v4), (Word::V6, plan.v6)] {
         let mut set = |word: FamilyWord, value: usize| words[first as usize + word as usize] = value as u64;
         set(FamilyWord::Buckets, plan.buckets);

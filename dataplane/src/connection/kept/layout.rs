@@ -25,7 +25,7 @@ use crate::names::family::{V4, V6};
 /// "natlbct", and a zero.
 pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"natlbct\0");
 /// The layout that is written.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 /// Bytes of the header.
 pub(super) const HEADER: usize = 4096;
 /// Bytes of a template.
@@ -58,6 +58,9 @@ pub(super) enum Word {
     Templates = 21,
     /// Bytes of one.
     TemplateBytes = 22,
+    /// The version of the program, as 16 bytes of text. Not in layout 1.
+    VersionLow = 23,
+    VersionHigh = 24,
     /// CRC-32C of all before.
     Checksum = 31,
 }

@@ -29,6 +29,7 @@ pub(super) fn read(
     let boot_id = u128::from(fixed(Word::BootIdHigh)) << 64 | u128::from(fixed(Word::BootIdLow));
     let about = Header {
         layout: fixed(Word::Layout) as u32,
+        version: None,
         identity: Identity {
             worker: fixed(Word::Workers) as u16,
             workers: (fixed(Word::Workers) >> 16) as u16,

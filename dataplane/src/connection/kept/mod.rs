@@ -10,25 +10,34 @@
 //! heartbeat  what is noted while they are in use
 //! entries    an entry, as it lies in a file
 //! layout1    how files of layout 1 are read
+//! layout2    how those of layout 2 are, which is written now
+//! version    which version of this program made them
 //! old        the files of an earlier process
 //! ```
 //!
 //! A process can be killed at any moment, and memory is then as its stores have left it, in the order of the program.
 //! So an entry's value is there before its key, which goes first when the entry does; one that is moved is in its new
 //! place before it leaves the old one; and buckets that are emptied to be filled anew are in a journal meanwhile. Each
-//! moment shows every connection as it was before a change or after it, at worst twice.
+//! moment shows every connection as it was before a change or after it, at worst twice. A key is stored whole: no
+//! instruction stores many bytes of a table at once, as it could be interrupted within a key.
+//!
+//! When the layout changes, write the fixture of the one that was before (see the tests), give the new one a reader, and
+//! leave the others alone.
 
 mod entries;
 mod heartbeat;
 mod home;
 mod layout;
 mod layout1;
+mod layout2;
 mod old;
+mod version;
 
 pub use heartbeat::Heartbeat;
 pub use home::Home;
 pub use layout::{Sizes, bytes};
 pub use old::{Header, Mark, Old, OldRow};
+pub use version::Version;
 
 /// How many connections, and templates of persistent services, one worker has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

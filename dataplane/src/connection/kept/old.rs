@@ -5,7 +5,7 @@
 
 use super::entries::{self, REGION, SPILL_MASK, WAYS};
 use super::layout::{HEADER, MAGIC, Word};
-use super::{Identity, Refused, Shape, layout1};
+use super::{Identity, Refused, Shape, Version, layout1, layout2};
 use crate::connection::State;
 use crate::connection::family::Family;
 use crate::connection::table::{HashKey, NOTES, bucket_of};
@@ -23,6 +23,8 @@ use std::sync::atomic::Ordering;
 pub struct Header {
     /// How everything lies.
     pub layout: u32,
+    /// Which version of this program made the files; layout 1 does not say.
+    pub version: Option<Version>,
     /// Whose tables they are.
     pub identity: Identity,
     /// What they have room for.
@@ -132,6 +134,7 @@ impl Old {
         }
         let (header, parts) = match word(Word::Layout) as u32 {
             1 => layout1::read(&words, tables, more)?,
+            2 => layout2::read(&words, tables, more)?,
             other => return Err(Refused::Layout(other)),
         };
         Ok(Self { header, parts, tables: words })

@@ -148,7 +148,8 @@ fn what_was_in_the_tables_is_read_and_found_by_a_later_process() {
 
         let old = Arc::new(files.old().unwrap());
         let expected = Header {
-            layout: 1,
+            layout: super::layout::LAYOUT,
+            version: Some(Version::OWN),
             identity: IDENTITY,
             shape,
             nanoseconds: 123,
@@ -301,6 +302,8 @@ fn every_layout_that_there_ever_was_is_read() {
         assert_eq!((header.layout, header.identity, header.shape), (layout, IDENTITY, FIXTURE));
         assert_eq!((header.nanoseconds, header.boot_offset, header.connections), (123_456_789_012, -42, 38));
         assert!(!header.is_clean);
+        let version = header.version.map(|version| version.to_string());
+        assert_eq!(version.as_deref(), [None, None, Some("0.1.0")][layout as usize]);
         let expected = fs::read_to_string(fixture(layout, "rows")).unwrap();
         let expected: Vec<&str> = expected.lines().collect();
         let rows = rows(&old);
