@@ -155,8 +155,8 @@ def nobody_is_left_without_an_answer(bed):
                 assert daemon.ctl("save") == saved, "the services, which are in no file"
         assert asking.end() == [] and asking.answers > 0
         sent, answered, twice = counts
-        # Two that answered at once would show in every take-over; the gap is a few milliseconds on a machine with nothing
-        # else to do, and this one may have.
+        # Two that answered at once would show in every take-over; the gap is a few milliseconds on a machine with
+        # nothing else to do, and this one may have.
         assert twice == 0 and sent - answered <= sent // 10, counts
         after = links(bed)
         assert after == before, (before, after)

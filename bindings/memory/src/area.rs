@@ -35,7 +35,8 @@ struct Given {
     words: Vec<Range<usize>>,
 }
 
-// SAFETY: the mapping is no thread's own, and nothing refers to it but the parts that are given out, which hold the area.
+// SAFETY: the mapping is no thread's own, and nothing refers to it but the parts that are given out, which hold the
+// area.
 unsafe impl Send for Area {}
 // SAFETY: as above; what is given out is either one part's alone or atomic.
 unsafe impl Sync for Area {}

@@ -62,7 +62,8 @@ unsafe extern "C" fn handle(number: i32, info: *mut libc::siginfo_t, _context: *
     let is_sent = unsafe { (*info).si_code } <= 0;
     let before = FAULTS.iter().position(|fault| *fault == number).and_then(|index| BEFORE[index].get());
     // SAFETY: zeros are the action by default. One that is sent, as by abort(), comes once, and is raised again, to be
-    // taken when this returns; any other comes again by itself, to those whose it was before: the instruction is repeated.
+    // taken when this returns; any other comes again by itself, to those whose it was before: the instruction is
+    // repeated.
     unsafe {
         let default: libc::sigaction = std::mem::zeroed();
         let action = before.filter(|_| !is_sent).unwrap_or(&default);

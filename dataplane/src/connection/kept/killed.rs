@@ -1,9 +1,10 @@
-//! Kills between any two stores: another process changes a table in files, and before and after each of its instructions
-//! that stores to them, they are read as after a kill. What is read has to be what was there before the change that
-//! the process is about, or what is there after it.
+//! Kills between any two stores: another process changes a table in files, and before and after each of its
+//! instructions that stores to them, they are read as after a kill. What is read has to be what was there before the
+//! change that the process is about, or what is there after it.
 //!
 //! The other process is this program again, with [`child`] as its only test: it makes the changes that the scenario's
-//! number says, and this one makes them as well, in memory of its own, and so knows what is there before and after each.
+//! number says, and this one makes them as well, in memory of its own, and so knows what is there before and after
+//! each.
 
 use super::layout::Sizes;
 use super::{Home, Identity, Old, OldRow, Shape, bytes};

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Each part begins on a page, and buckets that fill a huge page begin on one. The header says where the parts are, so
-//! that a reader needs to know nothing of how many there have to be. Files never leave the machine that made them: words
-//! are in its order.
+//! that a reader needs to know nothing of how many there have to be. Files never leave the machine that made them:
+//! words are in its order.
 //!
 //! ```text
 //! words  0..31  what never changes after the files were made: see [`Word`]; the last one is a CRC-32C of the others
