@@ -21,8 +21,8 @@
 //! moment shows every connection as it was before a change or after it, at worst twice. A key is stored whole: no
 //! instruction stores many bytes of a table at once, as it could be interrupted within a key.
 //!
-//! When the layout changes, write the fixture of the one that was before (see the tests), give the new one a reader, and
-//! leave the others alone.
+//! When the layout changes, write the fixture of the one that was before (see the tests), give the new one a reader,
+//! and leave the others alone.
 
 mod entries;
 mod heartbeat;

@@ -1,7 +1,8 @@
 //! Where a table's memory comes from: memory of its own, or parts of files that outlive the process.
 //!
 //! What lies in files is read by a later process, which finds it as a kill has left it: see
-//! [`kept`](super::super::kept). So the words and lines there are written in an order in which each moment is one that can be read.
+//! [`kept`](super::super::kept). So the words and lines there are written in an order in which each moment is one that
+//! can be read.
 
 use super::entry::WAYS;
 use super::extent::Extent;
