@@ -268,7 +268,7 @@ impl Flows {
                 Stage::Connections(which) => {
                     self.inherit_connections(&mut inheriting, which, &whose, &mut places, now)
                 }
-                Stage::Waiting | Stage::Through => return,
+                Stage::Waiting | Stage::Through => break,
             };
             if done.is_continue() {
                 continue;
@@ -280,11 +280,11 @@ impl Flows {
                 _ => Stage::Through,
             };
             inheriting.enter(next);
-        }
-        if inheriting.stage == Stage::Through {
-            inheriting.inheritance.counts.nanoseconds = now.nanoseconds.saturating_sub(inheriting.began);
-            self.tables.v4.expect_no_more();
-            self.tables.v6.expect_no_more();
+            if next == Stage::Through {
+                inheriting.inheritance.counts.nanoseconds = now.nanoseconds.saturating_sub(inheriting.began);
+                self.tables.v4.expect_no_more();
+                self.tables.v6.expect_no_more();
+            }
         }
         self.inheriting = Some(inheriting);
     }
@@ -430,12 +430,11 @@ impl Flows {
         }
     }
 
-    /// Puts a connection into its table. If it `displaces` others it finds room also in a full one, where anything but
-    /// an established one gives way.
+    /// Puts a connection into its table. An established one finds room also in a full one, where anything else gives
+    /// way.
     fn put<V: Tabled>(
         &mut self,
         copied: &Copied,
-        displaces: bool,
         snapshot: &Snapshot,
         clock: Clock<'_>,
     ) -> Result<(), NotImported> {
@@ -450,7 +449,7 @@ impl Flows {
         let collides = |other: RealId, port: u16| {
             snapshot.connection_key(other, port).map(|other| other.endpoint) == endpoint
         };
-        table.inherit(new, since, displaces, collides, clock, counters)
+        table.inherit(new, since, is_established(state), collides, clock, counters)
     }
 }
 
@@ -501,11 +500,10 @@ impl<F> Taking<'_, F> {
 
     fn put(&mut self, group: &mut Group) {
         let (snapshot, clock) = (self.whose.snapshot, self.reading.clock);
-        let displaces = self.which == Which::Established;
         for (copied, mark) in group.drain(..) {
             let put = match copied.client {
-                SocketAddr::V4(_) => self.flows.put::<V4>(&copied, displaces, snapshot, clock),
-                SocketAddr::V6(_) => self.flows.put::<V6>(&copied, displaces, snapshot, clock),
+                SocketAddr::V4(_) => self.flows.put::<V4>(&copied, snapshot, clock),
+                SocketAddr::V6(_) => self.flows.put::<V6>(&copied, snapshot, clock),
             };
             self.counts.count(put);
             if put.is_err() {

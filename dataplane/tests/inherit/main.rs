@@ -79,7 +79,8 @@ fn client(number: usize, of: SocketAddr) -> SocketAddr {
         SocketAddr::V4(_) if number.is_multiple_of(3) => SocketAddr::new([192, 168, 10, 6].into(), port),
         SocketAddr::V4(_) => SocketAddr::new([198, 51, 100, number as u8 % 7 + 1].into(), port),
         SocketAddr::V6(_) => {
-            let address = 0x2001_0db8_u128 << 96 | (number as u128 % 11) << 64 | number as u128 % 3 + 1;
+            let (network, host) = (number as u128 % 11, number as u128 % 3 + 1);
+            let address = 0x2001_0db8_u128 << 96 | network << 64 | host;
             SocketAddr::new(Ipv6Addr::from_bits(address).into(), port)
         }
     }
@@ -176,7 +177,7 @@ fn assert_no_frame_is_lost(process: &mut Process) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn the_next_process_goes_on_where_this_one_ended(
@@ -275,7 +276,7 @@ proptest! {
             let held = again.values().filter(|row| row.real == real.key).count() as u64;
             prop_assert_eq!(after.cluster.sum(|counters| counters.real(real.id).total.get()), held);
             let active = again.values().filter(|row| row.real == real.key && row.state.is_active()).count();
-            let active_here = after.cluster.sum(|counters| counters.real(real.id).states.active().into());
+            let active_here = after.cluster.sum(|counters| counters.real(real.id).states.active());
             prop_assert_eq!(active_here, active as u64);
             if real.thresholds.upper > 0 {
                 prop_assert_eq!(u64::from(after.lab.control.reals.limited_connections(real.id)), held);

@@ -75,7 +75,7 @@ fn pass(process: &mut Process, seconds: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     #[test]
     fn clients_stay_with_their_reals_and_templates_live_on(
