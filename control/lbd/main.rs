@@ -180,7 +180,7 @@ fn run(config: &Config, stats_period: Option<Duration>, takes_over: bool) -> Res
     };
     control.set_facts(place.facts(config, &prefix.name, &keeping));
     control.keep_connections(keeping, heartbeats, table_backing);
-    let served = place.enter(&mut control).and_then(|()| serve(&mut control, stats_period, &stop));
+    let served = place.enter(&mut control, &stop).and_then(|()| serve(&mut control, stats_period, &stop));
     let successor = control.successor();
     if let Some(successor) = successor {
         give_way(successor, &eal);

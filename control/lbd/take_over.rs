@@ -26,6 +26,7 @@ use dpdk::Device;
 use nix::net::if_::if_nametoindex;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// What follows the name of every other process's runtime files, so that two that follow each other have different
@@ -140,7 +141,7 @@ impl Place {
     }
 
     /// Has the control thread begin: at once, or where the one before ends.
-    pub(crate) fn enter(&mut self, control: &mut ControlThread) -> Result<(), Failure> {
+    pub(crate) fn enter(&mut self, control: &mut ControlThread, stop: &AtomicBool) -> Result<(), Failure> {
         let Some(mut predecessor) = self.predecessor.take() else {
             return control.start().map_err(|error| start_failure(&error));
         };
@@ -148,6 +149,10 @@ impl Place {
         control.prepare().map_err(|error| start_failure(&error))?;
         control.know_neighbours(&predecessor.facts.neighbours);
         control.drop_what_arrives().map_err(|error| start_failure(&error))?;
+        if stop.load(Ordering::Relaxed) {
+            // Nobody would be left.
+            return Err(Failure::Other("stopped before it has taken over: the lbd that runs goes on".into()));
+        }
         let (process, began) = (predecessor.facts.process, Instant::now());
         predecessor.pause().map_err(failed)?;
         control.take_what_arrives();

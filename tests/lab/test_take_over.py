@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -201,6 +202,22 @@ def a_successor_that_is_killed_changes_nothing(bed):
 
 
 @test()
+def a_successor_that_is_stopped_before_it_has_taken_over_changes_nothing(bed):
+    with bed.lbd(services=[SERVICE]) as daemon:
+        other = successor(bed, daemon)
+        other.spawn("--take-over")
+        try:
+            assert wait_for(lambda: other.says("starting DPDK") or other.process.poll() is not None, pause=0)
+            other.stop()
+        finally:
+            other.kill()
+        # A start that takes seconds ends at once.
+        assert other.says("the lbd that runs goes on|stopped while this hung"), other.log()
+        assert is_forwarding(bed, daemon)
+        other.log_file.unlink()
+
+
+@test()
 def a_conversation_that_ends_at_any_step_changes_nothing(bed):
     with bed.lbd(services=[SERVICE]) as daemon:
         kept = Kept(bed)
@@ -268,11 +285,14 @@ def a_hand_over_that_cannot_be_is_refused_in_words(bed):
     off, null, elsewhere = bed.config(), bed.config(), bed.config()
     off["connections"]["keep"] = "off"
     null["port"][1]["device"] = "net_null0"
-    elsewhere["connections"]["keep"] = f"/dev/shm/{bed.dir.name}"
+    elsewhere["connections"]["keep"] = f"/dev/shm/{bed.dir.name}-elsewhere"
     with bed.lbd(services=[SERVICE]) as daemon:
         assert 'keep = "off"' in refused(daemon, off)
         assert "device net_null0 has one owner at a time" in refused(daemon, null)
-        assert "where this one would not find them" in refused(daemon, elsewhere)
+        try:
+            assert "where this one would not find them" in refused(daemon, elsewhere)
+        finally:
+            shutil.rmtree(elsewhere["connections"]["keep"], ignore_errors=True)
         conversation = Conversation(daemon)
         assert "speaks number 1" in conversation.say("prepare", conversation=2)
         conversation.end()
