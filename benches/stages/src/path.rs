@@ -1,5 +1,6 @@
 //! A worker between two ports of prepared frames, its connections established.
 
+use dataplane::connection::kept::Home;
 use dataplane::exchange::orders::ControlEnd;
 use dataplane::names::direction::Direction;
 use dataplane::names::time::Now;
@@ -8,7 +9,7 @@ use dataplane::snapshot::Policy;
 use dataplane::worker::{SWEEP_IDLE, Worker};
 use traffic::packet::{ACK, SYN};
 use traffic::prepared::Prepared;
-use traffic::world::{Kind, START, worker_of, worker_with};
+use traffic::world::{Kind, START, worker_kept, worker_of, worker_with};
 
 /// Virtual time of a turn in nanoseconds: 64 packets at some 30 ns.
 const TURN: u64 = 2_000;
@@ -51,6 +52,16 @@ impl Path {
     pub fn both_families(capacity: usize, frames: usize, reals: (u8, Algorithm), huge: memory::Huge) -> Self {
         let kind = Kind { both_families: true, ..Kind::default() };
         Self::of(worker_of(Prepared::new(frames), capacity, reals, kind, huge), frames)
+    }
+
+    /// With tables in files.
+    pub fn kept(frames: usize, home: Home) -> Self {
+        Self::of(worker_kept(Prepared::new(frames), home), frames)
+    }
+
+    /// The memory that its table is in.
+    pub fn backing(&self) -> memory::Backing {
+        self.worker.table().backing()
     }
 
     fn of((worker, control): (Worker<Prepared>, ControlEnd), frames: usize) -> Self {

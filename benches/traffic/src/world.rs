@@ -2,6 +2,7 @@
 
 use crate::flows::{GATEWAY, GATEWAY_V6, REAL, REAL_V6, TCP_PORT, UDP_PORT, VIP, VIP_V6};
 use dataplane::connection::Timeouts;
+use dataplane::connection::kept::Home;
 use dataplane::connection::table::HashKey;
 use dataplane::exchange::orders::{ControlEnd, Order, channel};
 use dataplane::frame::FrameIo;
@@ -88,6 +89,19 @@ pub fn worker_of<Io: FrameIo>(
     }
     let snapshot = snapshot_of(reals, algorithm, kind, Steering::Software);
     configure(&mut control, Arc::new(snapshot), reals);
+    worker.turn(START);
+    (worker, control)
+}
+
+/// A worker as [`worker`] makes it, with one real, and tables in files.
+///
+/// # Panics
+/// If there is no memory for what is beside them.
+pub fn worker_kept<Io: FrameIo>(io: Io, home: Home) -> (Worker<Io>, ControlEnd) {
+    let (end, mut control) = channel(next_hops(1), Arc::default());
+    let mut worker = Worker::kept(io, end, home).expect("memory beside the tables");
+    let snapshot = snapshot_of(1, Algorithm::WeightedRoundRobin, Kind::default(), Steering::Software);
+    configure(&mut control, Arc::new(snapshot), 1);
     worker.turn(START);
     (worker, control)
 }
