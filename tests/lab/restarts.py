@@ -20,8 +20,10 @@ from .traffic.load import WHOLE, Load, services
 QUIET = 5
 # What else the machine does is not to be seen in the gaps: a balancer has cores of its own.
 BEFORE_OTHERS = ("nice", "-n", "-15")
+# Held connections that are lost, flows of datagrams that have another real, downloads that are not whole; of new
+# connections those that were made, those that were not while nothing was forwarded, and those that failed otherwise.
 HEAD = (f"{'workers':>7} {'way':10} {'times':>5} {'gap: median':>11} {'worst':>7} {'quiet':>7} {'longest wait':>12} "
-        f"{'lost':>9} {'flows':>7} {'downloads':>9} {'new connections':>15} {'in a gap':>8} {'otherwise':>9}")
+        f"{'lost':>9} {'astray':>7} {'cut off':>9} {'new ones made':>15} {'not: gap':>8} {'otherwise':>9}")
 
 
 def measure(bed, workers, way, times, size):
