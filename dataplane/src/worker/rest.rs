@@ -11,7 +11,9 @@ use std::sync::Arc;
 /// Turns that a worker which is to finish makes as ever, if it always receives something: as many bursts as a ring of
 /// 1,024 slots has.
 const LAST_TURNS: u32 = 32;
-/// Looks at a device that gives full bursts, when the time of dropping ends: as many as empty a ring of 4,096 slots.
+/// Looks at a device that gives full bursts, when the time of dropping begins: as many as empty a ring of 65,536 slots.
+const FIRST_LOOKS: usize = 2048;
+/// Likewise, when it ends: as many as empty a ring of 4,096 slots.
 const LAST_LOOKS: usize = 128;
 
 /// What a worker knows of its rest.
@@ -20,6 +22,8 @@ pub(super) struct Resting {
     phase: Phase,
     /// Turns made since it was asked to finish.
     last_turns: u32,
+    /// Looks at the devices to drop what is there.
+    looks: usize,
     /// Devices that are to be emptied.
     eth_ports: u8,
 }
@@ -56,7 +60,7 @@ impl<Io: FrameIo> Worker<Io> {
     fn step_otherwise(&mut self, asked: Phase, now: Now) -> usize {
         match asked {
             Phase::Run => {
-                if self.resting.phase == Phase::Discard {
+                if self.resting.looks > 0 {
                     (0..LAST_LOOKS).find(|_| !self.discard().1);
                 }
                 // The time in between was nobody's turn.
@@ -83,9 +87,14 @@ impl<Io: FrameIo> Worker<Io> {
                 0
             }
             Phase::Discard => {
-                self.follow(Phase::Discard);
                 self.listen(now);
-                self.discard().0
+                let (dropped, has_more) = self.discard();
+                self.resting.looks += 1;
+                // What has come while it rested is gone, so that little is left for the last look.
+                if !has_more || self.resting.looks >= FIRST_LOOKS {
+                    self.follow(Phase::Discard);
+                }
+                dropped
             }
         }
     }
@@ -94,6 +103,9 @@ impl<Io: FrameIo> Worker<Io> {
         if self.resting.phase != phase {
             self.resting.phase = phase;
             self.resting.last_turns = 0;
+            if phase == Phase::Run {
+                self.resting.looks = 0;
+            }
             self.pace.follow(phase);
         }
     }
