@@ -244,7 +244,9 @@ def however_often_it_is_killed_nothing_is_lost(bed):
 
 @test()
 def what_makes_it_crash_three_times_is_set_aside(bed):
-    with tmpfs(bed) as folder, bed.lbd(keeping(bed, folder), services()) as daemon, Load(bed, HELD_ONLY) as load:
+    without_core = ("prlimit", "--core=0")
+    with (tmpfs(bed) as folder, bed.lbd(keeping(bed, folder), services(), without_core) as daemon,
+          Load(bed, HELD_ONLY) as load):
         restart(load, daemon, kill_and_start)
         for _ in range(2):
             crash(daemon)
