@@ -13,6 +13,7 @@ use dataplane::live::next_hops::NextHops;
 use dataplane::live::reals::Reals;
 use dataplane::worker::{Worker, templates_for};
 use dpdk::{Eal, RunningLcore};
+use memory::Backing;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +38,7 @@ pub(crate) struct Launched {
 struct Started {
     end: ControlEnd,
     table_bytes: [usize; 2],
-    table_backing: String,
+    table_backing: Backing,
     /// `None`: its connections end with the process.
     heartbeat: Option<Heartbeat>,
 }
@@ -82,6 +83,15 @@ pub(crate) fn begin_keeping(keeping: &mut Keeping, config: &Config) {
     keeping.begin(config.eal.workers.len(), shape, uses_huge_pages(config));
 }
 
+/// Bytes of tables from which on it matters that their pages are small: those of some 200,000 connections, of which
+/// the processor's caches and page tables do not hold what they need any more.
+const MANY_SMALL_PAGES: usize = 8 << 20;
+
+/// Whether a worker's tables, kept in files, would be faster in memory of its own.
+fn is_slow(backing: Backing, bytes: [usize; 2]) -> bool {
+    backing == Backing::KeptPlain && bytes.iter().any(|bytes| *bytes >= MANY_SMALL_PAGES)
+}
+
 impl Fleet {
     /// Starts every worker and waits until each has its memory. A worker that ends sets `stop`. If they `are_to_rest`,
     /// they do nothing before they are asked to.
@@ -111,9 +121,17 @@ impl Fleet {
             "{}; DPDK's on {}, the tables on {}",
             Bill { dpdk_mb: config.eal.memory_mb, tables: [all(0), all(1)] },
             eal.memory(),
-            started.first().map_or("", |started| &started.table_backing),
+            started.first().map_or(String::new(), |started| started.table_backing.to_string()),
         );
-        let table_backing = started.first().map(|started| started.table_backing.clone()).unwrap_or_default();
+        let are_slow = |started: &Started| is_slow(started.table_backing, started.table_bytes);
+        if started.iter().any(are_slow) {
+            log::info!(
+                "the tables are in small pages, as /dev/shm has them: with more than some 100,000 connections a \
+                 packet costs twice as much or more; remedy: mount -o remount,huge=advise /dev/shm, or huge pages"
+            );
+        }
+        let table_backing =
+            started.first().map_or(String::new(), |started| started.table_backing.to_string());
         let mut launched = Launched { ends: Vec::new(), heartbeats: Vec::new(), table_backing };
         for (worker, started) in started.into_iter().enumerate() {
             launched.ends.push(started.end);
@@ -170,8 +188,7 @@ impl Fleet {
                     Ok(worker) => worker.with_peers(peers).holding_at_most(held),
                     Err(error) => return drop(report.send(Err(error))),
                 };
-                let (table_bytes, backing) = (worker.table_bytes(), worker.table().backing());
-                let table_backing = backing.to_string();
+                let (table_bytes, table_backing) = (worker.table_bytes(), worker.table().backing());
                 let started = Started { end: control, table_bytes, table_backing, heartbeat };
                 if report.send(Ok(started)).is_ok() {
                     drop(report);

@@ -1,8 +1,8 @@
 //! What it costs where the connection table lies: established packets through workers whose tables are in memory of
 //! their own and in files, window by window in turn.
 //!
-//! `kept FLOWS [FOLDER …]`: each folder is on tmpfs or hugetlbfs. Prints for each memory what it is made of, nanoseconds
-//! a packet (the median over all rounds), and the median of the rounds' ratios to memory of one's own.
+//! `kept FLOWS [FOLDER …]`: each folder is on tmpfs or hugetlbfs. Prints for each memory what it is made of,
+//! nanoseconds a packet (the median over all rounds), and the median of the rounds' ratios to memory of one's own.
 #![forbid(unsafe_code)]
 
 use dataplane::connection::kept::{Home, Identity, Shape, bytes};
