@@ -3,7 +3,7 @@
 use super::Worker;
 use super::bursts::{Bursts, Pair};
 use crate::exchange::pace::{Pace, Phase};
-use crate::frame::{BURST, FrameIo};
+use crate::frame::FrameIo;
 use crate::names::ids::EthPortId;
 use crate::names::time::Now;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use std::sync::Arc;
 /// Turns that a worker which is to finish makes as ever, if it always receives something: as many bursts as a ring of
 /// 1,024 slots has.
 const LAST_TURNS: u32 = 32;
-/// Looks at a device that gives full bursts, when the time of dropping begins: as many as empty a ring of 65,536 slots.
-const FIRST_LOOKS: usize = 2048;
-/// Likewise, when it ends: as many as empty a ring of 4,096 slots.
-const LAST_LOOKS: usize = 128;
+/// Looks at the devices, if they always give something, until a newcomer says that it drops what arrives.
+const FIRST_LOOKS: usize = 4096;
+/// Frames of each device that are dropped in the last look, if it never runs empty: twice what a ring of 4,096 slots
+/// holds.
+const LAST_FRAMES: usize = 8192;
 
 /// What a worker knows of its rest.
 #[derive(Debug, Default)]
@@ -61,7 +62,7 @@ impl<Io: FrameIo> Worker<Io> {
         match asked {
             Phase::Run => {
                 if self.resting.looks > 0 {
-                    (0..LAST_LOOKS).find(|_| !self.discard().1);
+                    self.empty_rings();
                 }
                 // The time in between was nobody's turn.
                 self.before.last = None;
@@ -88,10 +89,10 @@ impl<Io: FrameIo> Worker<Io> {
             }
             Phase::Discard => {
                 self.listen(now);
-                let (dropped, has_more) = self.discard();
+                let dropped = self.discard();
                 self.resting.looks += 1;
                 // What has come while it rested is gone, so that little is left for the last look.
-                if !has_more || self.resting.looks >= FIRST_LOOKS {
+                if dropped == 0 || self.resting.looks >= FIRST_LOOKS {
                     self.follow(Phase::Discard);
                 }
                 dropped
@@ -129,17 +130,27 @@ impl<Io: FrameIo> Worker<Io> {
         taken
     }
 
-    /// Drops what has arrived, a burst of each device at most. Returns how many frames that were, and whether a device
-    /// may have more.
-    fn discard(&mut self) -> (usize, bool) {
+    /// Drops what is in the devices' rings. A burst that is not full says nothing: some devices give fewer frames than
+    /// they have.
+    fn empty_rings(&mut self) {
+        let mut left = LAST_FRAMES * usize::from(self.resting.eth_ports);
+        while left > 0 {
+            match self.discard() {
+                0 => return,
+                dropped => left = left.saturating_sub(dropped),
+            }
+        }
+    }
+
+    /// Drops what has arrived, a burst of each device at most. Returns how many frames that were.
+    fn discard(&mut self) -> usize {
         let frames = &mut self.bursts.v4.spare.frames;
-        let (mut dropped, mut has_more) = (0, false);
+        let mut dropped = 0;
         for port in (0..self.resting.eth_ports).map(EthPortId) {
             self.egress.io.receive(port, frames);
             dropped += frames.len();
-            has_more |= frames.len() == BURST;
             frames.clear();
         }
-        (dropped, has_more)
+        dropped
     }
 }
