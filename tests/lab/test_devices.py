@@ -45,6 +45,7 @@ def a_second_lbd_on_the_same_interface_is_refused(bed):
     with bed.lbd(services=[SERVICE]) as first:
         config = bed.config()
         config["control"]["socket"] = str(bed.dir / "second.sock")
+        config["connections"]["keep"] = "off"  # the lab's folder is the first one's
         config["eal"]["args"] = ["--no-pci", f"--file-prefix={bed.dir.name}-second"]
         # Whatever driver it would be by.
         config["port"][0]["device"], config["port"][1]["device"] = "net_pcap0,iface=eth1", "net_null0"
