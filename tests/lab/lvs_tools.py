@@ -130,8 +130,11 @@ class Keepalived(Running):
     def __init__(self, bed, text, program=("keepalived",), checks_only=True, wait=PATIENCE):
         self.file = bed.dir / "keepalived.conf"
         self.file.write_text(text)
-        pids = [word for letter, name in (("-p", "all"), ("-c", "checks"), ("-r", "vrrp"))
-                for word in (letter, bed.dir / f"keepalived-{name}.pid")]
+        # Of one that was killed: by now its pid may be another process's, which this one would take for itself.
+        files = {letter: bed.dir / f"keepalived-{name}.pid" for letter, name in (("-p", "all"), ("-c", "checks"), ("-r", "vrrp"))}
+        for file in files.values():
+            file.unlink(missing_ok=True)
+        pids = [word for option in files.items() for word in option]
         super().__init__(bed, "keepalived", [*program, *(["-C"] if checks_only else []), "--dont-fork", "--log-console",
                                              "--log-detail", "-f", self.file, *pids], wait)
 

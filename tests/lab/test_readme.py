@@ -28,7 +28,8 @@ def tour():
 
 
 def normal(command, lines):
-    """Without what differs each time: the client's ports, comments, and figures where they depend on the moment."""
+    """Without what differs each time: the client's ports, the lab's name, comments, and figures where they depend on the
+    moment."""
     if command == "lbctl status" and "Drops" in lines:
         # Drops are of connections that tests before have left.
         lines = lines[:lines.index("Drops")]
@@ -36,6 +37,7 @@ def normal(command, lines):
             lines.pop()
     lines = [re.sub(r"  +# .*", "", line) for line in lines]
     lines = [re.sub(r"(192\.168\.10\.6|\[fd00:10::6\]):\d+", "CLIENT", line) for line in lines]
+    lines = [re.sub(r"/dev/shm/natlb-\w+", "FOLDER", line) for line in lines]
     if command.startswith(COUNTS):
         lines = [re.sub(r"(?<![\d.])\d\d(:\d\d)+", "TIME", line) for line in lines]
         # Addresses and names hold digits too: these are compared.
