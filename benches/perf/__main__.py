@@ -285,7 +285,7 @@ def main():
     pages = machine.HugePages("ordinary" if options.smoke else options.memory, pages_needed(options))
     priority = 0 if options.no_priority or options.smoke else machine.real_time_priority()
     directory = tempfile.mkdtemp(prefix="natlb-perf-")
-    host = Machine(options.core, options.main_core, options.plugin, pages.memory, directory, priority)
+    host = Machine(options.core, options.main_core, options.plugin, pages.memory, directory, priority, pages.folder)
     began, steal = time.time(), machine.steal_seconds()
     result = {
         "machine": machine.describe(),

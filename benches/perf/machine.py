@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+import tempfile
 
 HUGE_PAGE_MB = 2
 HUGE_PAGES = "/sys/kernel/mm/hugepages/hugepages-2048kB"
@@ -65,10 +66,11 @@ def real_time_priority():
 
 
 class HugePages:
-    """Reserves huge pages, as far as they can be had, and gives them back."""
+    """Reserves huge pages, as far as they can be had, and gives them back. `folder`: where they are mounted for files in
+    them; None where that is not allowed."""
 
     def __init__(self, wish, needed_mb):
-        self.memory, self.note, self._before = "ordinary", "as asked for", None
+        self.memory, self.note, self.folder, self._before = "ordinary", "as asked for", None, None
         if wish == "ordinary":
             return
         try:
@@ -87,11 +89,24 @@ class HugePages:
             free = self._read("free_hugepages")
         if free >= pages:
             self.memory, self.note = "huge", f"{pages} pages of {HUGE_PAGE_MB} MiB"
+            self._mount()
         else:
             self.note = f"{free} of {pages} huge pages could be had"
             self.restore()
 
+    def _mount(self):
+        folder = tempfile.mkdtemp(prefix="natlb-perf-pages-")
+        command = ["mount", "-t", "hugetlbfs", "-o", f"pagesize={HUGE_PAGE_MB}M,mode=0700", "none", folder]
+        if subprocess.run(command, capture_output=True).returncode == 0:
+            self.folder = folder
+        else:
+            os.rmdir(folder)
+
     def restore(self):
+        if self.folder is not None:
+            subprocess.run(["umount", self.folder], check=True)
+            os.rmdir(self.folder)
+            self.folder = None
         if self._before is not None:
             self._write(self._before)
             self._before = None

@@ -36,13 +36,18 @@ def dpdk_mb(traffic):
 
 
 def kept_in(socket_path):
-    """The folders where an lbd with this control socket keeps its connections: named after it by FNV-1a."""
+    """The folder where an lbd with this control socket keeps its connections if it is not told: named after it by FNV-1a."""
     name = 0x811C9DC5
     for byte in socket_path.encode():
         name = (name ^ byte) * 0x01000193 & 0xFFFFFFFF
-    with open("/proc/mounts") as file:
-        mounts = [line.split()[1] for line in file if line.split()[2] == "hugetlbfs"]
-    return [os.path.join(folder, f"natlb-{name:08x}") for folder in ["/dev/shm", *mounts]]
+    return f"/dev/shm/natlb-{name:08x}"
+
+
+def knows_keep(lbd):
+    """Whether a build of lbd has a key for where connections are kept: those of before refuse it."""
+    text = '[connections]\nkeep = "off"\n'
+    checked = subprocess.run([lbd, "--check", "--config", "/dev/stdin"], input=text, capture_output=True, text=True)
+    return "keep" not in checked.stdout + checked.stderr
 
 
 class Failed(Exception):
@@ -52,7 +57,8 @@ class Failed(Exception):
 class Machine:
     """Where programs run."""
 
-    def __init__(self, core, main_core, plugin, memory, directory, priority):
+    def __init__(self, core, main_core, plugin, memory, directory, priority, pages_folder=None):
+        self.pages_folder = pages_folder  # huge pages are mounted here
         self.core, self.main_core, self.plugin = core, main_core, plugin
         self.rss_source = os.path.join(os.path.dirname(plugin), "librss_source.so")
         self.memory = memory  # "huge" or "ordinary"
@@ -206,6 +212,9 @@ class Lbd(Program):
         self.socket = os.path.join(machine.directory, f"{name}.sock")
         self.capacity = capacity
         self.timeouts = timeouts
+        # Where operators of many connections have them.
+        has_folder = machine.pages_folder is not None and knows_keep(os.path.join(binaries, "lbd"))
+        self.keep = os.path.join(machine.pages_folder, name) if has_folder else None
         path = os.path.join(machine.directory, f"{name}.toml")
         with open(path, "w") as file:
             file.write(self.configuration())
@@ -229,7 +238,7 @@ class Lbd(Program):
             "[[port]]", 'name = "vip0"', 'side = "vip"', f'device = "{vip}"', f"addresses = {addresses['vip']}",
             f"gateway = {json.dumps(gateways if len(gateways) > 1 else gateways[0])}",
             "[[port]]", 'name = "dip0"', 'side = "dip"', f'device = "{dip}"', f"addresses = {addresses['dip']}",
-            "[connections]", f"capacity = {self.capacity}",
+            "[connections]", f"capacity = {self.capacity}", *([f'keep = "{self.keep}"'] if self.keep else []),
             "[timeouts]", *(f"{name} = {seconds}" for name, seconds in self.timeouts.items()),
         ]  # fmt: skip
         # Builds of before know no such section.
@@ -248,7 +257,7 @@ class Lbd(Program):
     def stop(self):
         """Its connections end with it: the next one begins with none, and has the memory."""
         super().stop()
-        for folder in kept_in(self.socket):
+        for folder in filter(None, [self.keep, kept_in(self.socket)]):
             shutil.rmtree(folder, ignore_errors=True)
 
     def status(self):
