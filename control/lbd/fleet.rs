@@ -83,8 +83,8 @@ pub(crate) fn begin_keeping(keeping: &mut Keeping, config: &Config) {
     keeping.begin(config.eal.workers.len(), shape, uses_huge_pages(config));
 }
 
-/// Bytes of tables from which on it matters that their pages are small: those of some 200,000 connections, of which
-/// the processor's caches and page tables do not hold what they need any more.
+/// From this many bytes of a table on, the processor finds few of its small pages without a walk through the page
+/// tables: some 200,000 connections.
 const MANY_SMALL_PAGES: usize = 8 << 20;
 
 /// Whether a worker's tables, kept in files, would be faster in memory of its own.
