@@ -38,6 +38,8 @@ impl Reader for Workers {
 #[derive(Debug, Default)]
 pub struct Statistics {
     services: BTreeMap<ServiceKey, ServiceAccount>,
+    /// What was counted of all services, those that are removed included.
+    all: Traffic,
     /// The renewal that is under way.
     renewal: Option<Renewal>,
 }
@@ -96,7 +98,7 @@ impl Statistics {
         let most = most - reals.len();
         for key in reals {
             if let Some(service) = self.services.get_mut(&key.service) {
-                service.close(key.endpoint, reader);
+                self.all += service.close(key.endpoint, reader);
             }
         }
         for key in last(&mut left.services, most) {
@@ -126,10 +128,19 @@ impl Statistics {
 
     /// Adds what was counted since the last time, of all services or only this one.
     pub fn collect(&mut self, only: Option<&ServiceKey>, reader: &impl Reader) {
+        let Self { services, all, .. } = self;
         match only {
-            Some(key) => self.services.get_mut(key).into_iter().for_each(|service| service.collect(reader)),
-            None => self.services.values_mut().for_each(|service| service.collect(reader)),
+            Some(key) => {
+                services.get_mut(key).into_iter().for_each(|service| *all += service.collect(reader))
+            }
+            None => services.values_mut().for_each(|service| *all += service.collect(reader)),
         }
+    }
+
+    /// Likewise, of one real alone: its service's total goes on with it.
+    pub fn collect_real(&mut self, key: &RealKey, reader: &impl Reader) {
+        let Some(service) = self.services.get_mut(&key.service) else { return };
+        self.all += service.collect_real(key.endpoint, reader);
     }
 
     /// Begins to renew the rates. This long ago that was begun the last time.
@@ -148,7 +159,7 @@ impl Statistics {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut count = 0;
         for (key, service) in self.services.range_mut((from, Bound::Unbounded)) {
-            service.collect(reader);
+            self.all += service.collect(reader);
             service.accounts().for_each(|account| account.rates.renew(account.total, elapsed));
             count += 1 + service.reals.len();
             if count >= enough {
@@ -165,6 +176,19 @@ impl Statistics {
         let services = self.services.iter_mut().filter(|(key, _)| only.is_none_or(|only| *key == only));
         let accounts = services.flat_map(|(_, service)| service.accounts());
         accounts.for_each(|account| *account = Account::default());
+        if only.is_none() {
+            self.all = Traffic::default();
+        }
+    }
+
+    /// The totals of all services, those that are removed included, when they were last collected.
+    pub fn all(&self) -> Traffic {
+        self.all
+    }
+
+    /// Whether a service is there to be counted.
+    pub fn counts(&self, key: &ServiceKey) -> bool {
+        self.services.get(key).is_some_and(|service| service.own.is_some())
     }
 
     /// A service's totals and rates.
@@ -186,11 +210,20 @@ impl ServiceAccount {
         self.own.iter_mut().chain(self.reals.values_mut().map(|real| &mut real.account))
     }
 
-    /// Adds what was counted since the last time.
-    fn collect(&mut self, reader: &impl Reader) {
+    /// Adds what was counted since the last time. Returns it.
+    fn collect(&mut self, reader: &impl Reader) -> Traffic {
         let in_service = self.reals.values_mut().filter(|real| real.in_service);
         let passed = in_service.fold(Traffic::default(), |sum, real| sum + real.collect(reader));
         self.own.iter_mut().for_each(|own| own.total += passed);
+        passed
+    }
+
+    /// Likewise, of one real that is in service.
+    fn collect_real(&mut self, endpoint: SocketAddr, reader: &impl Reader) -> Traffic {
+        let real = self.reals.get_mut(&endpoint).filter(|real| real.in_service);
+        let passed = real.map_or_else(Traffic::default, |real| real.collect(reader));
+        self.own.iter_mut().for_each(|own| own.total += passed);
+        passed
     }
 
     fn open(&mut self, endpoint: SocketAddr, id: RealId, reader: &impl Reader) {
@@ -202,11 +235,13 @@ impl ServiceAccount {
         }
     }
 
-    fn close(&mut self, endpoint: SocketAddr, reader: &impl Reader) {
-        let Some(real) = self.reals.get_mut(&endpoint).filter(|real| real.in_service) else { return };
-        let passed = real.collect(reader);
-        real.in_service = false;
-        self.own.iter_mut().for_each(|own| own.total += passed);
+    /// Counts it no more. Returns what was counted since the last time.
+    fn close(&mut self, endpoint: SocketAddr, reader: &impl Reader) -> Traffic {
+        let passed = self.collect_real(endpoint, reader);
+        if let Some(real) = self.reals.get_mut(&endpoint) {
+            real.in_service = false;
+        }
+        passed
     }
 }
 
