@@ -10,7 +10,7 @@
 //! publish         model → what the workers run on, and its way to them
 //! change          model + request → new model, or a refusal (pure)
 //! ipvs            LVS's own protocol: netlink messages to commands, and what is configured to messages (pure)
-//! api             a request and its answer, and the Unix socket that they cross
+//! api             a request and its answer, and the sockets that they cross
 //! config          the file of `lbd`
 //! text            what people type and read: addresses, `ipvsadm`'s lines, names of schedulers, tables
 //! model           services and reals, as configured

@@ -5,17 +5,19 @@ mod control_lab;
 use control::api::predecessor::{NoPredecessor, Predecessor};
 use control::api::protocol::Outcome;
 use control::api::protocol::hand_over::CONVERSATION;
+use control::config::metrics::Address;
 use control::config::{Config, IpvsSocket};
 use control::daemon::{ControlThread, StartError};
 use control::devices::WorkerInfo;
 use control::handed::Handed;
-use control_lab::{Client, Lab, MadeUp, Worker, config_in, until};
+use control_lab::{Client, Lab, MadeUp, PATIENCE, Worker, config_in, until};
 use dataplane::exchange::orders::channel;
 use dataplane::exchange::pace::Phase;
 use dataplane::live::next_hops::NextHops;
 use dataplane::live::reals::Reals;
 use serde_json::Value;
-use std::io::BufRead;
+use std::io::{BufRead, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
@@ -81,9 +83,12 @@ fn goes_on(lab: &Lab) {
 #[test]
 fn a_successor_has_sockets_services_and_locks_and_nobody_finds_nobody() {
     let directory = tempfile::tempdir().unwrap();
-    let lab = Lab::start(config_in(directory.path()), 2, 0).unwrap();
+    let mut config = config_in(directory.path());
+    // A free port: the daemon listens on it from here on, whoever that is.
+    let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    config.control.metrics.address = Some(Address::Tcp(metrics));
+    let lab = Lab::start(config.clone(), 2, 0).unwrap();
     lab.ok(ADD);
-    let config = lab.config.clone();
 
     let (mut predecessor, handed) = ask(&lab);
     assert_eq!(lab.refused(ADD_ANOTHER).code, "busy");
@@ -101,6 +106,9 @@ fn a_successor_has_sockets_services_and_locks_and_nobody_finds_nobody() {
     // Who comes now waits for whoever goes on.
     let mut early = Client::connect(&config.control.socket);
     early.send(format!("{{\"v\":1,{LIST}}}\n").as_bytes());
+    let mut early_page = TcpStream::connect(metrics).unwrap();
+    early_page.set_read_timeout(Some(PATIENCE)).unwrap();
+    early_page.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
     successor.control.take_what_arrives();
     predecessor.taken().unwrap();
     lab.ended();
@@ -110,8 +118,13 @@ fn a_successor_has_sockets_services_and_locks_and_nobody_finds_nobody() {
     assert!(successor.version() > 0);
     let Successor { mut control, workers } = successor;
     let socket = config.control.socket.clone();
-    let (answer, added) =
-        during(&mut control, move || (early.answer(), Client::connect(&socket).ask(ADD_ANOTHER)));
+    let (answer, added) = during(&mut control, move || {
+        let answer = early.answer();
+        let mut page = String::new();
+        early_page.read_to_string(&mut page).unwrap();
+        assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+        (answer, Client::connect(&socket).ask(ADD_ANOTHER))
+    });
     assert!(matches!(answer, Some(Outcome::Ok(ref value)) if services(value) == 1), "{answer:?}");
     assert!(matches!(added, Outcome::Ok(_)), "{added:?}");
     assert!(!config.control.socket.exists(), "it went with the successor");

@@ -23,7 +23,7 @@ mod tips;
 
 use answer::{ConnectionRows, Echo};
 use clap::error::ErrorKind;
-use control::api::protocol::{Cleared, Command, Drained, FaultyLine, Refusal, Saved, Tried};
+use control::api::protocol::{Cleared, Command, Drained, FaultyLine, Metrics, Refusal, Saved, Tried};
 use control::config::DEFAULT_SOCKET;
 use exchange::Lbd;
 use listing::Columns;
@@ -278,6 +278,10 @@ fn text(command: &Command, lbd: &Lbd, printer: &Printer<'_>) -> Result<(), Failu
         }
         Command::Timeouts { set: None } => printer.print(&listing::timeouts(&lbd.ask(command, printer)?)),
         Command::Status {} => printer.print(&listing::status(&lbd.ask(command, printer)?)),
+        Command::Metrics {} => {
+            let Metrics { text } = lbd.ask(command, printer)?;
+            printer.print(&text)
+        }
         Command::Save {} => {
             let Saved { lines } = lbd.ask(command, printer)?;
             lines.iter().try_for_each(|line| printer.print_later(&[line, "\n"]))?;

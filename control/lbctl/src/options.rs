@@ -131,6 +131,9 @@ pub(super) enum Order {
     Restore(RestoreOptions),
     /// Show ports, workers, drops by reason, and what is amiss
     Status,
+    /// Print all that is counted, in Prometheus' text format
+    #[command(override_usage = "lbctl metrics > FILE.prom")]
+    Metrics,
 }
 
 #[derive(Debug, Args)]

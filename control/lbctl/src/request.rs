@@ -62,6 +62,7 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
         Order::Save => Command::Save {},
         Order::Restore(options) => Command::Restore { lines: lines(stdin)?, dry_run: options.dry_run },
         Order::Status => Command::Status {},
+        Order::Metrics => Command::Metrics {},
     })
 }
 

@@ -5,6 +5,7 @@
 //! settings   [eal] [buffers] [control] [connections] [steering] [forward] [timeouts]
 //! network    [[port]] [[route]] [[neighbour]], and what they must agree on
 //! services   [[service]] [[service.real]], judged by the model's rules
+//! metrics    [control] metrics, metrics_names, metrics_reals
 //! keep       [connections] keep, and what kind of file system a folder is on
 //! layout     ports and routes as the model has them
 //! problem    what is wrong with the file, and where
@@ -12,6 +13,7 @@
 
 pub mod keep;
 mod layout;
+pub mod metrics;
 mod network;
 mod problem;
 mod section;
@@ -34,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keep::Keep;
+use metrics::Metrics;
 use network::Topology;
 use problem::Problems;
 use section::Section;
@@ -231,6 +234,8 @@ pub struct Control {
     pub group: Option<String>,
     /// Where services and reals are kept.
     pub state: Option<PathBuf>,
+    /// What is shown as metrics, and where.
+    pub metrics: Metrics,
 }
 
 impl Control {

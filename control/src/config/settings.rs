@@ -1,6 +1,7 @@
 //! `[eal]`, `[buffers]`, `[control]`, `[connections]`, `[steering]`, `[forward]` and `[timeouts]`.
 
 use super::keep::{self, Keep};
+use super::metrics::{self, Address, Metrics};
 use super::problem::Problems;
 use super::section::{self, At, Section};
 use super::{Buffers, Capacity, Control, Eal, Hugepages, Idle, IpvsSocket};
@@ -20,7 +21,7 @@ const HIGHEST_CORE: u32 = 1023;
 
 /// The longest path of the Unix socket: `sun_path` (108 bytes, unix(7)) less its end and the `.new` that the
 /// socket is first bound with.
-const LONGEST_SOCKET_PATH: usize = 103;
+pub(super) const LONGEST_SOCKET_PATH: usize = 103;
 
 /// The largest cache of a mempool (`RTE_MEMPOOL_CACHE_MAX_SIZE`).
 const LARGEST_CACHE: u32 = 512;
@@ -125,6 +126,7 @@ pub(super) fn control(section: Option<Section<'_>>, problems: &mut Problems) -> 
         ipvs_socket: IpvsSocket::Beside,
         group: None,
         state: None,
+        metrics: Metrics::default(),
     };
     let Some(mut section) = section else { return control };
     if let Some(path) = socket_path("socket", &mut section, problems) {
@@ -157,7 +159,13 @@ pub(super) fn control(section: Option<Section<'_>>, problems: &mut Problems) -> 
             problems.add(state.at, "state: the same path as socket; give the state file one of its own");
         }
     }
-    section.later("metrics", problems);
+    control.metrics = metrics::metrics(&mut section, problems);
+    if let Some(Address::Unix(path)) = &control.metrics.address
+        && [Some(&control.socket), control.state.as_ref()].contains(&Some(path))
+    {
+        let at = section.place("metrics").unwrap_or(section.at);
+        problems.add(at, "metrics: the same path as socket or state; give it one of its own");
+    }
     section.finish(problems);
     control
 }

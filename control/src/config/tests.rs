@@ -212,7 +212,28 @@ fn settings_that_are_wrong_are_named_with_their_line() {
             "[control]\nsocket = \"/run/lbd\"\nipvs_socket = \"/run/lbd\"",
             "3: ipvs_socket: the same path as socket; give it one of its own, or \"\" for none".into(),
         ),
-        ("[control]\nmetrics = \"127.0.0.1:9117\"", "2: not supported yet: metrics".into()),
+        (
+            "[control]\nmetrics = \"9117\"",
+            "2: metrics: expected an address of this machine with a port, as 127.0.0.1:9117 or [::1]:9117, or unix:PATH, \
+             found \"9117\""
+                .into(),
+        ),
+        (
+            "[control]\nmetrics = \"unix:\"",
+            "2: metrics: expected a path of 1 to 103 bytes behind unix:, found 0".into(),
+        ),
+        (
+            "[control]\nmetrics = \"unix:/run/natlb/lbd.sock\"\nmetrics_names = [\"ipvs\"]",
+            "2: metrics: the same path as socket or state; give it one of its own|3: metrics_names: expected \
+             \"natlb\" or \"node_ipvs\", found \"ipvs\""
+                .into(),
+        ),
+        (
+            "[control]\nmetrics_names = []\nmetrics_reals = 65537",
+            "2: metrics_names: expected \"natlb\", \"node_ipvs\" or both, found none|3: metrics_reals: expected a \
+             number from 0 to 65536, found 65537"
+                .into(),
+        ),
         (
             "[control]\ngroup = \"no-such-group\"",
             "2: group: there is no group \"no-such-group\"; create it (groupadd), or correct the name".into(),

@@ -8,6 +8,7 @@ use crate::change;
 use crate::model::Model;
 use crate::model::rules::Unfit;
 use crate::observe::connections::Form;
+use crate::observe::metrics::{self, Framing};
 use crate::observe::notes::vip_note;
 use crate::observe::services::{self, Columns};
 use crate::observe::status;
@@ -32,6 +33,9 @@ impl ControlThread {
             }
             return;
         }
+        if let Command::Metrics {} = command {
+            return self.scrape(peer, Framing::JsonLine, metrics::Form::Prometheus);
+        }
         if let Command::HandOver { conversation, step } = command {
             return self.succeed(peer, conversation, step);
         }
@@ -49,7 +53,7 @@ impl ControlThread {
     }
 
     /// What a command shows; `None`: it changes what is configured.
-    fn view(&mut self, command: &Command) -> Option<Result<Value, Refused>> {
+    pub(super) fn view(&mut self, command: &Command) -> Option<Result<Value, Refused>> {
         Some(match command {
             Command::List { service } => self.listing(Columns::Plain, service.as_ref()),
             Command::Stats { service } => self.listing(Columns::Totals, service.as_ref()),
@@ -159,7 +163,11 @@ impl ControlThread {
     }
 
     fn status(&self) -> Status {
-        let inputs = status::Inputs {
+        status::status(&self.status_inputs(), self.inheriting.view(), self.notes_of_transmitting())
+    }
+
+    fn status_inputs(&self) -> status::Inputs<'_> {
+        status::Inputs {
             devices: &*self.devices,
             network: &self.network,
             model: &self.model,
@@ -168,8 +176,24 @@ impl ControlThread {
             workers: &self.workers,
             neighbours: &self.neighbours,
             now: self.moment(Instant::now()),
+        }
+    }
+
+    /// Writes all metrics to a peer, from the next turn on.
+    pub(super) fn scrape(&mut self, peer: PeerId, framing: Framing, form: metrics::Form) {
+        let facts = metrics::Facts {
+            status: self.status_inputs(),
+            notes: self.status().notes.len(),
+            started: self.began,
+            is_ready: self.is_ready(),
         };
-        status::status(&inputs, self.inheriting.view(), self.notes_of_transmitting())
+        let scrape = metrics::Scrape::new(form, &self.shown, &facts);
+        self.scrapes.begin(&mut self.peers, peer, framing, scrape);
+    }
+
+    /// Whether all workers run on what is configured, or are about to.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.publications.is_late()
     }
 
     fn changed(&self) -> Value {

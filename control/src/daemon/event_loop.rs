@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 pub(super) const CONTROL_SOCKET: Token = Token(64);
 /// Likewise, of the socket for the tools of LVS.
 pub(super) const IPVS_SOCKET: Token = Token(1 << 48);
+/// Likewise, of HTTP.
+pub(super) const HTTP: Token = Token(1 << 56);
 /// Something is prepared (`Preparation::take`).
 pub(super) const PREPARED: Token = Token(0);
 /// How often the workers' rings are looked at, and so how late a neighbour's event may be seen. They can only be
@@ -141,6 +143,7 @@ impl ControlThread {
             match asked {
                 Incoming::Command(command) => self.command(peer, command),
                 Incoming::Message(message) => self.message(peer, &message),
+                Incoming::Page(request) => self.page(peer, &request),
             }
         }
         self.workers.take_returns();
@@ -153,6 +156,7 @@ impl ControlThread {
         self.go_on_handing_over(now);
         self.sums.turn(&self.workers, now);
         self.dumps.turn(&mut self.peers, &mut self.workers, &self.snapshot, now);
+        self.scrapes.turn(&mut self.peers, &mut self.statistics, &self.workers, now);
         self.meet_neighbours(self.moment(now));
         if !self.statistics.is_renewing()
             && let Some(elapsed) = self.timers.rates.expired(now)
@@ -174,6 +178,7 @@ impl ControlThread {
             self.peers.due(now),
             self.publications.due(now),
             self.sums.due(now),
+            self.scrapes.due(&self.peers, now),
             self.statistics.is_renewing().then_some(now),
             self.periodic.as_ref().map(Periodic::due),
         ];

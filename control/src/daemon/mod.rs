@@ -5,6 +5,7 @@
 //! event_loop    waiting for sockets and timers, and a turn
 //! peers         who asks: `lbctl`, and the tools of LVS
 //! commands      a request of lbctl's → its answer
+//! pages         a path of HTTP → what stands there
 //! messages      a message of the tools of LVS → its answer
 //! publication   changes on their way into force, one after the other
 //! preparation   carrying out, keeping and compiling changes, on a thread of its own
@@ -23,6 +24,7 @@ mod inheritance;
 mod links;
 mod messages;
 mod misdirection;
+mod pages;
 mod peers;
 mod preparation;
 mod publication;
@@ -33,12 +35,14 @@ use crate::api::refusal::Refused;
 use crate::api::server::SocketError;
 use crate::change;
 use crate::config::Config;
+use crate::config::metrics::Metrics;
 use crate::devices::{DeviceStatus, Devices, WorkerInfo};
 use crate::handed::Handed;
 use crate::host_interface;
 use crate::model::{Model, Network};
 use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
 use crate::observe::connections::Dumps;
+use crate::observe::metrics::Scrapes;
 use crate::observe::period::Totals;
 use crate::observe::periodic::{self, Periodic};
 use crate::observe::statistics::Statistics;
@@ -64,7 +68,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use thiserror::Error;
 use transmitting::Transmitting;
 
@@ -130,6 +134,9 @@ pub struct ControlThread {
     announcer: Announcer,
     statistics: Statistics,
     dumps: Dumps,
+    scrapes: Scrapes,
+    /// What scrapes show.
+    shown: Metrics,
     watch: Watch,
     periodic: Option<Periodic>,
     /// By port.
@@ -146,6 +153,8 @@ pub struct ControlThread {
     /// Connections that there is room for, of both families.
     table_size: u32,
     started: Instant,
+    /// By the clock of the world, for metrics.
+    began: SystemTime,
     /// Something was put into force, so that memory was freed, since free memory was last given back.
     has_freed: bool,
 }
@@ -232,6 +241,8 @@ impl ControlThread {
             ),
             statistics: Statistics::default(),
             dumps: Dumps::default(),
+            scrapes: Scrapes::default(),
+            shown: config.control.metrics.clone(),
             watch: Watch::new(config, infos),
             periodic: None,
             links: watches,
@@ -246,6 +257,7 @@ impl ControlThread {
             )
             .unwrap_or(u32::MAX),
             started: now,
+            began: SystemTime::now(),
             has_freed: false,
         })
     }
@@ -275,7 +287,7 @@ impl ControlThread {
 
     fn begin(&mut self) {
         let now = Instant::now();
-        (self.started, self.timers) = (now, Timers::starting(now));
+        (self.started, self.began, self.timers) = (now, SystemTime::now(), Timers::starting(now));
         self.act();
     }
 

@@ -1,7 +1,8 @@
-//! Who asks: the peers of the control socket, which speak JSON, and those of the socket for the tools of LVS, which
-//! speak the kernel's netlink protocol.
+//! Who asks: the peers of the control socket, which speak JSON, those of the socket for the tools of LVS, which speak
+//! the kernel's netlink protocol, and those that speak HTTP.
 
-use super::event_loop::{CONTROL_SOCKET, IPVS_SOCKET};
+use super::event_loop::{CONTROL_SOCKET, HTTP, IPVS_SOCKET};
+use crate::api::http::{Http, Request, Status};
 use crate::api::protocol::{Command, Outcome};
 use crate::api::refusal::Refused;
 use crate::api::server::{Farewell, Outlet, PeerId, Server, SocketError, Speech};
@@ -25,6 +26,8 @@ pub(super) enum Incoming {
     Command(Command),
     /// A netlink message, of the family or not.
     Message(Vec<u8>),
+    /// A path of HTTP.
+    Page(Request),
 }
 
 /// See the module's text.
@@ -32,6 +35,7 @@ pub(super) enum Incoming {
 pub(super) struct Peers {
     control: Server,
     ipvs: Option<Server<Netlink>>,
+    http: Option<Http>,
     /// Messages of the tools of LVS that are carried out as commands, and so answered later.
     pending: BTreeMap<PeerId, Pending>,
 }
@@ -109,7 +113,12 @@ impl Peers {
                 bound => Some(bound?),
             },
         };
-        Ok(Self { control: of_lbctl, ipvs, pending: BTreeMap::new() })
+        let address = control.metrics.address.as_ref();
+        let http = address.map(|address| Http::bind(address, group, handed, registry, HTTP)).transpose()?;
+        if let Some(address) = address {
+            log::info!("metrics are at {address}");
+        }
+        Ok(Self { control: of_lbctl, ipvs, http, pending: BTreeMap::new() })
     }
 
     /// Descriptors of the sockets, for a successor.
@@ -118,6 +127,9 @@ impl Peers {
         if let Some(ipvs) = &self.ipvs {
             all.extend(ipvs.share()?);
         }
+        if let Some(http) = &self.http {
+            all.extend(http.share()?);
+        }
         Ok(all)
     }
 
@@ -125,18 +137,21 @@ impl Peers {
     pub(super) fn own(&mut self) {
         self.control.own();
         self.ipvs.iter_mut().for_each(Server::own);
+        self.http.iter_mut().for_each(Http::own);
     }
 
     /// The sockets are a successor's.
     pub(super) fn disown(&mut self) {
         self.control.disown();
         self.ipvs.iter_mut().for_each(Server::disown);
+        self.http.iter_mut().for_each(Http::disown);
     }
 
     /// Whether those who connect wait.
     pub(super) fn set_deaf(&mut self, is_deaf: bool) {
         self.control.set_deaf(is_deaf);
         self.ipvs.iter_mut().for_each(|ipvs| ipvs.set_deaf(is_deaf));
+        self.http.iter_mut().for_each(|http| http.set_deaf(is_deaf));
     }
 
     /// Has a peer of the control socket keep its place, however long it says nothing, or not.
@@ -166,8 +181,9 @@ impl Peers {
 
     /// There is something to do for a socket or a peer with this token.
     pub(super) fn ready(&mut self, token: Token) {
-        match &mut self.ipvs {
-            Some(ipvs) if token >= IPVS_SOCKET => ipvs.ready(token),
+        match (&mut self.ipvs, &mut self.http) {
+            (_, Some(http)) if token >= HTTP => http.ready(token),
+            (Some(ipvs), _) if token >= IPVS_SOCKET => ipvs.ready(token),
             _ => self.control.ready(token),
         }
     }
@@ -177,13 +193,17 @@ impl Peers {
         let commands = self.control.turn(now).into_iter();
         let commands = commands.map(|(peer, command)| (peer, Incoming::Command(command)));
         let messages = self.ipvs.iter_mut().flat_map(|ipvs| ipvs.turn(now));
-        commands.chain(messages.map(|(peer, message)| (peer, Incoming::Message(message)))).collect()
+        let messages = messages.map(|(peer, message)| (peer, Incoming::Message(message)));
+        let pages = self.http.iter_mut().flat_map(|http| http.turn(now));
+        let pages = pages.map(|(peer, request)| (peer, Incoming::Page(request)));
+        commands.chain(messages).chain(pages).collect()
     }
 
     /// When [`turn`](Self::turn) is to be called next, if nothing becomes ready before.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let ipvs = self.ipvs.as_ref().and_then(|ipvs| ipvs.due(now));
-        self.control.due(now).into_iter().chain(ipvs).min()
+        let http = self.http.as_ref().and_then(|http| http.due(now));
+        self.control.due(now).into_iter().chain(ipvs).chain(http).min()
     }
 
     /// Removes the sockets: nobody finds them any more.
@@ -191,6 +211,9 @@ impl Peers {
         self.control.remove_socket();
         if let Some(ipvs) = &mut self.ipvs {
             ipvs.remove_socket();
+        }
+        if let Some(http) = &mut self.http {
+            http.remove_socket();
         }
     }
 
@@ -227,9 +250,31 @@ impl Peers {
         self.end(peer, now);
     }
 
+    /// Answers a client of HTTP.
+    pub(super) fn show(
+        &mut self,
+        peer: PeerId,
+        status: Status,
+        content_type: &str,
+        body: &[u8],
+        now: Instant,
+    ) {
+        if let Some(http) = &mut self.http {
+            http.answer(peer, status, content_type, body, now);
+        }
+    }
+
+    /// The beginning of an answer to a client of HTTP that comes in parts.
+    pub(super) fn begin_to_show(&mut self, peer: PeerId, content_type: &str) {
+        if let Some(http) = &mut self.http {
+            http.begin(peer, content_type);
+        }
+    }
+
     fn outlet(&mut self, peer: PeerId) -> &mut dyn Outlet {
-        match &mut self.ipvs {
-            Some(ipvs) if peer >= IPVS_SOCKET.0 => ipvs,
+        match (&mut self.ipvs, &mut self.http) {
+            (_, Some(http)) if peer >= HTTP.0 => http,
+            (Some(ipvs), _) if peer >= IPVS_SOCKET.0 => ipvs,
             _ => &mut self.control,
         }
     }
@@ -250,8 +295,9 @@ fn bind<S: Speech>(
 
 impl Outlet for Peers {
     fn has_room(&self, peer: PeerId) -> Option<bool> {
-        match &self.ipvs {
-            Some(ipvs) if peer >= IPVS_SOCKET.0 => ipvs.has_room(peer),
+        match (&self.ipvs, &self.http) {
+            (_, Some(http)) if peer >= HTTP.0 => http.has_room(peer),
+            (Some(ipvs), _) if peer >= IPVS_SOCKET.0 => ipvs.has_room(peer),
             _ => self.control.has_room(peer),
         }
     }

@@ -291,6 +291,22 @@ impl Neighbours {
         silent.map(|(key, entry)| (entry.importance, *key))
     }
 
+    /// How many there are in each state, by its name.
+    pub fn by_state(&self) -> [(&'static str, u64); 5] {
+        let mut counts = ["fixed", "asked", "reachable", "checked", "failed"].map(|name| (name, 0));
+        for entry in self.entries.values() {
+            let place = match entry.state {
+                State::Static { .. } => 0,
+                State::Asking { .. } => 1,
+                State::Reachable { .. } => 2,
+                State::Checking { .. } => 3,
+                State::Failed { .. } => 4,
+            };
+            counts[place].1 += 1;
+        }
+        counts
+    }
+
     /// Neighbours known now.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -17,12 +17,17 @@ use std::time::Instant;
 /// Around the rows; what `serde` makes of an `Answer` with `Connections`.
 const HEAD: &[u8] = br#"{"v":1,"ok":{"connections":["#;
 const TAIL: &[u8] = b"]}}\n";
+/// Likewise, of what stands under `ok`.
+const DOCUMENT_HEAD: &[u8] = br#"{"connections":["#;
+const DOCUMENT_TAIL: &[u8] = b"]}\n";
 
 /// How a dump is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// The answer to `lbctl connections`.
     Json,
+    /// What stands under `ok` of that, in a line.
+    Document,
     /// The kernel's file `/proc/net/ip_vs_conn`. Behind its end the peer is closed: nothing else says that it is
     /// whole.
     Kernels,
@@ -156,7 +161,7 @@ impl Dumps {
                 peers.push(dump.peer, &line(Outcome::Error(Refusal::new("worker_stuck", message))));
                 peers.end(dump.peer, now);
             }
-            Form::Kernels => peers.close(dump.peer),
+            Form::Document | Form::Kernels => peers.close(dump.peer),
         }
     }
 }
@@ -182,6 +187,7 @@ impl Dump {
     fn end(&self, peers: &mut impl Outlet, now: Instant) {
         match self.form {
             Form::Json => peers.push(self.peer, TAIL),
+            Form::Document => peers.push(self.peer, DOCUMENT_TAIL),
             Form::Kernels => peers.hang_up(self.peer),
         }
         peers.end(self.peer, now);
@@ -193,13 +199,14 @@ impl Form {
     const fn head(self) -> &'static [u8] {
         match self {
             Self::Json => HEAD,
+            Self::Document => DOCUMENT_HEAD,
             Self::Kernels => text::CONNECTIONS_HEAD.as_bytes(),
         }
     }
 
     fn write(self, listed: &Listed, is_first: bool, out: &mut Vec<u8>) {
         match self {
-            Self::Json => {
+            Self::Json | Self::Document => {
                 if !is_first {
                     out.push(b',');
                 }

@@ -9,6 +9,7 @@
 //! pressure     what connection tables are short of
 //! services     services and reals in a listing
 //! connections  the connections, slice by slice
+//! metrics      everything that is counted, for Prometheus, slice by slice
 //! statistics   traffic of services and reals
 //! rates        … a second
 //! periodic     reports at a fixed interval
@@ -18,6 +19,7 @@
 mod checksums;
 pub mod connections;
 mod load;
+pub mod metrics;
 pub mod notes;
 pub mod period;
 pub mod periodic;

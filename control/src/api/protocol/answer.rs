@@ -72,6 +72,13 @@ pub struct Saved {
     pub lines: Vec<String>,
 }
 
+/// Under `ok` of `metrics`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// In Prometheus' text format 0.0.4.
+    pub text: String,
+}
+
 /// Under `ok` of a `restore` that is only tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {

@@ -21,7 +21,7 @@ mod status;
 mod timeouts;
 
 pub use crate::text::service_options::ServiceOptions;
-pub use answer::{Answer, Changed, Cleared, Drained, Outcome, Refusal, Saved, TimeoutsView, Tried};
+pub use answer::{Answer, Changed, Cleared, Drained, Metrics, Outcome, Refusal, Saved, TimeoutsView, Tried};
 pub use counted::Counted;
 pub use lines::{FaultyLine, FaultyLines, Lines};
 pub use listing::{ConnectionView, Connections, RealView, ServiceView, Services, Traffic};

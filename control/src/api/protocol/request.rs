@@ -140,6 +140,8 @@ pub enum Command {
     },
     /// How `lbd` does.
     Status {},
+    /// All that is counted, for Prometheus.
+    Metrics {},
     /// What another `lbd` says that takes the place of this one.
     HandOver {
         /// Which conversation it speaks: [`hand_over::CONVERSATION`].
@@ -174,6 +176,7 @@ impl Command {
             | Self::Save {}
             | Self::Restore { dry_run: true, .. }
             | Self::Status {}
+            | Self::Metrics {}
             | Self::HandOver { .. } => false,
         }
     }

@@ -23,6 +23,7 @@ mod socket;
 pub use json_lines::{JsonLines, line};
 pub use peer::MOST_PASSED;
 pub use places::{KEPT, ROOT_PLACES};
+pub(super) use socket::Socket;
 pub use socket::SocketError;
 
 use crate::handed::{Handed, Label};
@@ -31,7 +32,6 @@ use nix::unistd::Group;
 use peer::{Input, Peer};
 use permission::Permission;
 use places::{Holder, Place};
-use socket::Socket;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::marker::PhantomData;
@@ -379,7 +379,7 @@ impl<S: Speech> Server<S> {
     }
 }
 
-fn find_group(name: &str) -> Result<Group, SocketError> {
+pub(super) fn find_group(name: &str) -> Result<Group, SocketError> {
     Group::from_name(name).ok().flatten().ok_or_else(|| SocketError::NoGroup(name.to_owned()))
 }
 

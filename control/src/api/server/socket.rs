@@ -35,8 +35,8 @@ pub enum SocketError {
 
 /// A bound socket; removed when dropped.
 #[derive(Debug)]
-pub(super) struct Socket {
-    pub(super) listener: UnixListener,
+pub(in crate::api) struct Socket {
+    pub(in crate::api) listener: UnixListener,
     path: PathBuf,
     /// Whether it goes with this process.
     is_own: bool,
@@ -52,7 +52,7 @@ impl Socket {
     ///
     /// A socket that a dead daemon left is replaced. The new one appears under its name only when mode
     /// and owner are right.
-    pub(super) fn bind(path: &Path, group: Option<&Group>) -> Result<Self, SocketError> {
+    pub(in crate::api) fn bind(path: &Path, group: Option<&Group>) -> Result<Self, SocketError> {
         let failed = |path: &Path| {
             let path = path.to_path_buf();
             move |error: io::Error| SocketError::Io { path, error }
@@ -81,7 +81,7 @@ impl Socket {
 
     /// The one at this path that another process listens on, if that has handed it over. It is that process's until
     /// [`own`](Self::own).
-    pub(super) fn handed(path: &Path, handed: &mut Handed) -> Option<Self> {
+    pub(in crate::api) fn handed(path: &Path, handed: &mut Handed) -> Option<Self> {
         let listener = handed.take(&Label::of_path(Kind::Socket, path))?;
         let lock = Lock::of(handed.take(&Label::of_path(Kind::Lock, path))?);
         let listener = std::os::unix::net::UnixListener::from(listener);
@@ -95,7 +95,7 @@ impl Socket {
     }
 
     /// Descriptors of it, for another process.
-    pub(super) fn share(&self) -> io::Result<[(Label, OwnedFd); 2]> {
+    pub(in crate::api) fn share(&self) -> io::Result<[(Label, OwnedFd); 2]> {
         let listener = self.listener.as_fd().try_clone_to_owned()?;
         Ok([
             (Label::of_path(Kind::Socket, &self.path), listener),
@@ -104,7 +104,7 @@ impl Socket {
     }
 
     /// It is this process's now.
-    pub(super) fn own(&mut self) {
+    pub(in crate::api) fn own(&mut self) {
         self.is_own = true;
         // Clients ask the kernel whose it is: that of the process that said last that it listens.
         if let Err(error) = rustix::net::listen(&self.listener, BACKLOG) {
@@ -113,14 +113,14 @@ impl Socket {
     }
 
     /// It is another process's now.
-    pub(super) fn disown(&mut self) {
+    pub(in crate::api) fn disown(&mut self) {
         self.is_own = false;
     }
 }
 
 impl Socket {
     /// Removes it, once, if it is this process's.
-    pub(super) fn remove(&mut self) {
+    pub(in crate::api) fn remove(&mut self) {
         if !std::mem::take(&mut self.is_own) {
             return;
         }

@@ -1,0 +1,297 @@
+//! Metrics for Prometheus: families as collectors over what is counted already, written to whoever asks in slices, so
+//! that a scrape of many thousands of reals delays no command.
+//!
+//! A scrape goes over all services and reals that there were when it began: first it collects what they have counted,
+//! then it writes family after family, as the formats want it. Reals beyond a limit have no metrics of their own:
+//! there would be some ten lines for each of them at every scrape.
+//!
+//! ```text
+//! mod     the scrapes under way, and how far each is
+//! form    OpenMetrics, or Prometheus' own form
+//! family  a family of metrics, and some of its samples as text
+//! few     daemon, ports, workers, drops, neighbours
+//! many    services and reals
+//! ```
+
+mod family;
+mod few;
+mod form;
+mod many;
+
+pub use few::Facts;
+pub use form::Form;
+
+use super::statistics::Statistics;
+use crate::api::server::{Outlet, PeerId};
+use crate::config::metrics::{Metrics, Names};
+use crate::model::Model;
+use crate::publish::workers::Workers;
+use dataplane::names::ids::{RealKey, ServiceKey};
+use family::Piece;
+use many::{Column, Item, Of};
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::time::Instant;
+
+/// Services and reals that are looked at, and families of other things that are written, in one turn: far below a
+/// millisecond.
+const SLICE: usize = 256;
+
+/// What stands around the text for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// The answer to `lbctl metrics`: a line of JSON with the text under `ok`, as `text`.
+    JsonLine,
+    /// Nothing.
+    Plain,
+}
+
+/// Around the text; what `serde` makes of an `Answer` with [`Metrics`](crate::api::protocol::Metrics).
+const HEAD: &str = r#"{"v":1,"ok":{"text":""#;
+const TAIL: &str = "\"}}\n";
+
+/// All scrapes under way; they take turns.
+#[derive(Debug, Default)]
+pub struct Scrapes(VecDeque<(PeerId, Framing, Scrape)>);
+
+/// One scrape: what there is, and how far it has come.
+#[derive(Debug)]
+pub struct Scrape {
+    form: Form,
+    names: Names,
+    shows_reals: bool,
+    /// As it was when the scrape began.
+    model: Model,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// The counters of reals are collected, from this one on.
+    Collecting {
+        at: Place,
+        services: Vec<Item>,
+        few: VecDeque<Piece>,
+    },
+    /// Families of what there is few of.
+    Few {
+        services: Vec<Item>,
+        few: VecDeque<Piece>,
+    },
+    /// Families of services and reals.
+    Many {
+        services: Vec<Item>,
+        columns: VecDeque<Column>,
+        at: Place,
+        goes_on: bool,
+    },
+    Over,
+}
+
+/// A real of a model: its service, and its index in it; one behind the last, where all of its reals are behind.
+/// `None`: the first of all.
+type Place = Option<(ServiceKey, usize)>;
+
+impl Scrapes {
+    /// Writes all metrics to a peer that has asked.
+    pub fn begin(&mut self, peers: &mut impl Outlet, peer: PeerId, framing: Framing, scrape: Scrape) {
+        if framing == Framing::JsonLine {
+            peers.push(peer, HEAD.as_bytes());
+        }
+        self.0.push_back((peer, framing, scrape));
+    }
+
+    /// When something is to be done.
+    pub fn due(&self, peers: &impl Outlet, now: Instant) -> Option<Instant> {
+        self.0.iter().any(|(peer, ..)| peers.has_room(*peer) != Some(false)).then_some(now)
+    }
+
+    /// Goes on with the next scrape whose peer reads.
+    pub fn turn(
+        &mut self,
+        peers: &mut impl Outlet,
+        statistics: &mut Statistics,
+        workers: &Workers,
+        now: Instant,
+    ) {
+        self.0.retain(|(peer, ..)| peers.has_room(*peer).is_some());
+        let reads = |(peer, ..): &(PeerId, _, _)| peers.has_room(*peer) == Some(true);
+        let Some(next) = self.0.iter().position(reads) else { return };
+        let Some((peer, framing, mut scrape)) = self.0.remove(next) else { return };
+        let text = scrape.slice(statistics, workers);
+        match framing {
+            Framing::Plain => peers.push(peer, text.as_bytes()),
+            Framing::JsonLine => peers.push(peer, escaped(&text).as_bytes()),
+        }
+        if !scrape.is_over() {
+            return self.0.push_back((peer, framing, scrape));
+        }
+        if framing == Framing::JsonLine {
+            peers.push(peer, TAIL.as_bytes());
+        }
+        peers.end(peer, now);
+    }
+}
+
+/// As it stands between the quotes of a JSON string.
+fn escaped(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+impl Scrape {
+    /// Of all that there is now.
+    pub fn new(form: Form, wanted: &Metrics, facts: &Facts<'_>) -> Self {
+        let model = facts.status.model.clone();
+        let shows_reals = model.real_count() <= wanted.most_reals;
+        let few = few::pieces(facts, if shows_reals { 0 } else { model.real_count() }).into();
+        Self {
+            form,
+            names: wanted.names,
+            shows_reals,
+            model,
+            step: Step::Collecting { at: None, services: Vec::new(), few },
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.step, Step::Over)
+    }
+
+    /// The next part of the text, which may be empty.
+    fn slice(&mut self, statistics: &mut Statistics, workers: &Workers) -> String {
+        let mut out = String::new();
+        self.step = match std::mem::replace(&mut self.step, Step::Over) {
+            Step::Collecting { at, services, few } => self.collect(at, services, few, statistics, workers),
+            Step::Few { services, few } => self.write_few(services, few, statistics, &mut out),
+            Step::Many { services, columns, at, goes_on } => {
+                self.write_many(services, columns, (at, goes_on), (statistics, workers), &mut out)
+            }
+            Step::Over => Step::Over,
+        };
+        if self.is_over() {
+            out.push_str(&self.form.tail());
+        }
+        out
+    }
+
+    fn collect(
+        &self,
+        at: Place,
+        mut services: Vec<Item>,
+        few: VecDeque<Piece>,
+        statistics: &mut Statistics,
+        workers: &Workers,
+    ) -> Step {
+        let (reals, next) = slice_of(&self.model, at);
+        for (service, real) in reals {
+            if services.last().is_none_or(|last| last.service != service) {
+                services.push(Item::of_service(service));
+            }
+            if let Some((key, weight)) = real {
+                statistics.collect_real(&key, workers);
+                if let (Some(real), Some(service)) =
+                    (Item::of_real(key, weight, statistics, workers), services.last_mut())
+                {
+                    service.add(&real);
+                }
+            }
+            if let Some(last) = services.last_mut() {
+                last.traffic = statistics.service(&service).0;
+            }
+        }
+        match next {
+            Some(at) => Step::Collecting { at: Some(at), services, few },
+            None => {
+                // What was removed meanwhile has begun at 0 in the statistics.
+                services.retain(|item| statistics.counts(&item.service));
+                Step::Few { services, few }
+            }
+        }
+    }
+
+    fn write_few(
+        &self,
+        services: Vec<Item>,
+        mut few: VecDeque<Piece>,
+        statistics: &Statistics,
+        out: &mut String,
+    ) -> Step {
+        let mut samples = 0;
+        while let Some(piece) = few.pop_front() {
+            samples += 1 + piece.samples.len();
+            piece.write(self.form, false, out);
+            if samples >= SLICE {
+                return Step::Few { services, few };
+            }
+        }
+        if self.names.node_ipvs {
+            let totals = many::node_ipvs_totals(statistics.all());
+            totals.into_iter().for_each(|piece| piece.write(self.form, false, out));
+        }
+        let columns = many::columns(self.names, self.shows_reals);
+        Step::Many { services, columns: columns.into(), at: None, goes_on: false }
+    }
+
+    /// `at`: where, and whether the family's head is written already.
+    fn write_many(
+        &self,
+        services: Vec<Item>,
+        mut columns: VecDeque<Column>,
+        (at, goes_on): (Place, bool),
+        (statistics, workers): (&Statistics, &Workers),
+        out: &mut String,
+    ) -> Step {
+        let Some(column) = columns.front() else { return Step::Over };
+        let mut samples = Vec::new();
+        let next = match column.of {
+            Of::Services => {
+                let from = at.map_or(0, |(key, _)| services.partition_point(|item| item.service < key));
+                let slice = services[from..].iter();
+                slice.clone().take(SLICE).for_each(|item| column.add(item, &mut samples));
+                services.get(from + SLICE).map(|item| (item.service, 0))
+            }
+            Of::Reals | Of::Backends => {
+                let (reals, next) = slice_of(&self.model, at);
+                let keys = reals.into_iter().filter_map(|(_, real)| real);
+                let items = keys.filter_map(|(key, weight)| Item::of_real(key, weight, statistics, workers));
+                items.for_each(|item| column.add(&item, &mut samples));
+                next
+            }
+        };
+        Piece::new(column.family.clone(), samples).write(self.form, goes_on, out);
+        if next.is_none() {
+            columns.pop_front();
+        }
+        Step::Many { services, columns, at: next, goes_on: next.is_some() }
+    }
+}
+
+/// A service, and one of its reals with its weight, or none.
+type Row = (ServiceKey, Option<(RealKey, u32)>);
+
+/// The reals from here on, as many as fit a slice, each service once more without a real before them; and where the
+/// next slice begins.
+fn slice_of(model: &Model, at: Place) -> (Vec<Row>, Place) {
+    let mut rows = Vec::with_capacity(SLICE);
+    let from = at.map_or(Bound::Unbounded, |(key, _)| Bound::Included(key));
+    let mut index = at.map_or(0, |(_, index)| index);
+    for (key, service) in model.services().range((from, Bound::Unbounded)) {
+        if rows.len() >= SLICE {
+            return (rows, Some((*key, 0)));
+        }
+        if index == 0 {
+            rows.push((*key, None));
+        }
+        for real in &service.reals[index.min(service.reals.len())..] {
+            if rows.len() >= SLICE {
+                return (rows, Some((*key, index)));
+            }
+            let real_key = RealKey { service: *key, endpoint: real.endpoint };
+            rows.push((*key, Some((real_key, real.weight))));
+            index += 1;
+        }
+        index = 0;
+    }
+    (rows, None)
+}
