@@ -1,7 +1,8 @@
 //! `lbd`, the daemon: poll-mode workers and one control thread.
 //!
 //! ```text
-//! main         options, the order of start and stop, exit codes
+//! main         the order of start and stop, exit codes
+//! options      the command line
 //! take_over    the place that an lbd takes: a free one, or that of the lbd which runs
 //! device_lock  one lbd for each device
 //! interfaces   the host's interfaces that devices stand on
@@ -26,6 +27,7 @@ mod logging;
 #[cfg(feature = "measure")]
 mod measure;
 mod nic_steering;
+mod options;
 mod placement;
 mod rings;
 mod signals;
@@ -42,52 +44,15 @@ use dataplane::live::next_hops::NextHops;
 use devices::DpdkDevices;
 use dpdk::Eal;
 use fleet::{Fleet, Launched};
+use options::Options;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use starting::Starting;
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use take_over::Place;
-
-/// Layer-4 NAT load balancer on DPDK.
-///
-/// Runs in the foreground and logs to stderr; says "ready" when it forwards.
-/// SIGTERM and SIGINT stop it, other signals are logged and ignored. Services are managed with lbctl while it runs.
-#[derive(Parser)]
-#[command(
-    name = "lbd",
-    disable_version_flag = true,
-    verbatim_doc_comment,
-    override_usage = "lbd --config FILE [--check | --take-over] [--stats-period SECONDS] [--log-level LEVEL]",
-    after_help = "\
-Exit codes:
-  0  stopped by SIGTERM or SIGINT, or another lbd took its place; or --check found nothing wrong
-  1  it could not start or go on: the last line says why
-  2  usage or configuration error: FILE:LINE: what is wrong"
-)]
-struct Options {
-    /// The configuration (TOML).
-    #[arg(long, value_name = "FILE", required_unless_present = "version")]
-    config: Option<PathBuf>,
-    /// Say what is wrong with the configuration, and start nothing.
-    #[arg(long)]
-    check: bool,
-    /// Take the place of the lbd that runs on the same [control] socket: it ends when this one is ready.
-    #[arg(long, conflicts_with = "check")]
-    take_over: bool,
-    /// Print rates, load, connections and drops to stdout at this interval, 1 to 3600 seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    stats_period: Option<u64>,
-    /// How much is logged: error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    log_level: log::LevelFilter,
-    /// Print natlb's version and the DPDK release that it runs on.
-    #[arg(long, short = 'V')]
-    version: bool,
-}
 
 /// Why `lbd` ends.
 enum Failure {

@@ -125,6 +125,11 @@ impl Failure {
     }
 }
 
+/// The command line, for man pages and completions.
+pub fn command() -> clap::Command {
+    <Options as clap::CommandFactory>::command()
+}
+
 /// Runs `lbctl` with these arguments, its name first, and returns its exit code: 0 done, 1 refused,
 /// 2 usage error, 3 `lbd` cannot be reached.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surroundings<'_>) -> u8 {

@@ -30,7 +30,7 @@ Exit codes: 2 usage, or COMMAND cannot be run against lbd; 3 lbd cannot be reach
 /// Runs ipvsadm, keepalived or another tool of LVS against lbd, natlb's daemon.
 #[derive(Debug, Parser)]
 #[command(name = "natlb-lvs", version = env!("NATLB_VERSION"), after_help = EXAMPLES, max_term_width = 100)]
-struct Line {
+pub(crate) struct Line {
     /// Socket of lbd for tools of LVS [default: $NATLB_IPVS_SOCKET, or /run/natlb/ipvs.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,

@@ -1,0 +1,8 @@
+//! The version that the pages name.
+
+#[path = "../../../stamp.rs"]
+mod stamp;
+
+fn main() {
+    stamp::versions("../../..");
+}
