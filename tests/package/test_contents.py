@@ -1,0 +1,129 @@
+"""What is in the package, without installing it: rules of Debian, pages, completions, licences; the container's recipe."""
+
+import gzip
+import json
+import tomllib
+import unittest
+
+from .package import ROOT, VERSIONS, built, run, tool, unpacked
+
+PROGRAMS = ("lbd", "lbctl", "natlb-lvs")
+# Prints what is wrong with the document on stdin, or None.
+VALIDATE = """
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+print(JsonStrictValidator(SchemaVersion.V1_5).validate_str(sys.stdin.read()))
+"""
+
+
+class Package(unittest.TestCase):
+    def test_lintian_has_nothing_to_say_but_what_is_named(self):
+        done = run(tool("lintian"), "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0", built(), check=False)
+        self.assertEqual((done.returncode, done.stdout.strip()), (0, ""), done.stderr)
+
+    def test_built_twice_it_is_the_same(self):
+        again = built(output="again")
+        self.assertEqual(again.read_bytes(), built().read_bytes())
+
+    def test_it_depends_on_what_it_links_and_on_drivers(self):
+        depends = run("dpkg-deb", "--field", built(), "Depends").stdout
+        for name in ("libc6 ", "librte-eal", "librte-ethdev", "librte-bus-vdev", "librte-mempool-ring", "librte-net-af-packet"):
+            self.assertIn(name, depends)
+
+    def test_nothing_in_it_is_written_by_hand_for_another_place(self):
+        for path in ("lib/systemd/system/lbd.service", "usr/share/doc/natlb/examples/keepalived.service.d/natlb.conf",
+                     "usr/share/doc/natlb/examples/ldirectord.service.d/natlb.conf"):
+            text = (unpacked() / path).read_text()
+            self.assertNotIn("/usr/local", text)
+            self.assertIn("/usr/sbin/", text)
+
+    def test_what_an_upgrade_advises_is_what_the_unit_does(self):
+        advice = (ROOT / "scripts/package/debian/postinst").read_text()
+        self.assertIn("systemctl reload lbd", advice)
+        unit = (unpacked() / "lib/systemd/system/lbd.service").read_text()
+        self.assertRegex(unit, r"(?m)^ExecReload=.* --take-over")
+
+    def test_systemd_takes_the_unit(self):
+        # It looks for the programs in the root that it is given, the shell among them.
+        shell = unpacked() / "bin/sh"
+        shell.parent.mkdir(exist_ok=True)
+        shell.touch(mode=0o755)
+        done = run(tool("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no", f"--root={unpacked()}", "lbd.service",
+                   check=False)
+        wrong = [line for line in done.stderr.splitlines() if "lbd.service:" in line]
+        self.assertEqual(wrong, [], done.stderr)
+
+
+class Pages(unittest.TestCase):
+    def pages(self):
+        pages = sorted((unpacked() / "usr/share/man").glob("man*/*.gz"))
+        self.assertGreater(len(pages), 15)
+        return pages
+
+    def test_every_program_has_its_page(self):
+        names = {page.name for page in self.pages()}
+        self.assertLessEqual({"lbd.8.gz", "lbctl.8.gz", "natlb-lvs.8.gz", "lbd.toml.5.gz", "lbctl-add-service.8.gz"}, names)
+
+    def test_mandoc_finds_nothing_wrong(self):
+        mandoc = tool("mandoc")
+        for page in self.pages():
+            done = run(mandoc, "-T", "lint", page, check=False)
+            self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
+
+    def test_man_warns_of_nothing(self):
+        man = tool("man")
+        for page in self.pages():
+            done = run(man, "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", page)
+            self.assertEqual(done.stderr, "", page.name)
+
+
+class Completions(unittest.TestCase):
+    def test_each_shell_reads_its_own(self):
+        for shell, pattern in (("bash", "bash-completion/completions/{}"), ("zsh", "zsh/vendor-completions/_{}"),
+                               ("fish", "fish/vendor_completions.d/{}.fish")):
+            with self.subTest(shell):
+                path = tool(shell)
+                for program in PROGRAMS:
+                    done = run(path, "-n", unpacked() / "usr/share" / pattern.format(program))
+                    self.assertEqual(done.stderr, "")
+
+    def test_bash_completes_a_command(self):
+        script = unpacked() / "usr/share/bash-completion/completions/lbctl"
+        ask = 'source "$0"; COMP_WORDS=(lbctl add-); COMP_CWORD=1; _lbctl lbctl add- lbctl; echo "${COMPREPLY[@]}"'
+        self.assertEqual(run("bash", "-c", ask, script).stdout.split(), ["add-service", "add-real"])
+
+
+class Licences(unittest.TestCase):
+    def bill(self):
+        return gzip.decompress((unpacked() / "usr/share/doc/natlb/natlb.cdx.json.gz").read_bytes()).decode()
+
+    def test_the_bill_of_materials_is_valid(self):
+        tool("hadolint")  # Both come together, with a Python of their own.
+        done = run(tool("python"), "-c", VALIDATE, input=self.bill())
+        self.assertEqual(done.stdout.strip(), "None")
+
+    def test_bill_and_licences_name_the_crates_that_are_linked_in(self):
+        bill = json.loads(self.bill())
+        self.assertEqual(bill["metadata"]["component"]["version"], VERSIONS[0])
+        names = {component["name"]: component for component in bill["components"]}
+        self.assertLessEqual({"lbctl", "natlb", "control", "dataplane", "clap", "mio", "toml", "libc", "std"}, set(names))
+        # What only builds, checks or tests it is not in it.
+        self.assertFalse({"bindgen", "proptest", "criterion", "serde_derive", "clap_mangen", "tempfile-macros"} & set(names))
+        lock = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
+        sums = {(package["name"], package["version"]): package["checksum"] for package in lock if "checksum" in package}
+        licences = (unpacked() / "usr/share/doc/natlb/copyright").read_text()
+        for component in bill["components"]:
+            if "hashes" in component:
+                key = component["name"], component["version"]
+                self.assertEqual(component["hashes"][0]["content"], sums[key])
+                self.assertIn(f"Files: crates/{key[0]}-{key[1]}/*\n", licences)
+        references = {component["bom-ref"] for component in bill["components"]}
+        for node in bill["dependencies"]:
+            self.assertLessEqual(set(node["dependsOn"]), references)
+
+
+class Container(unittest.TestCase):
+    def test_its_recipe_is_clean(self):
+        done = run(tool("hadolint"), ROOT / "scripts/package/Containerfile", check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
