@@ -334,13 +334,13 @@ fn a_scrape_of_65_536_reals_delays_no_command() {
     fs::write(state, large()).unwrap();
     let lab = Lab::start(config, 1, 0).unwrap();
     let mut client = lab.connect();
-    let is_over = AtomicBool::new(false);
+    let is_over = &AtomicBool::new(false);
     let (answer, answered, took) = thread::scope(|scope| {
         let began = Instant::now();
         let mut stream = UnixStream::connect(&socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: lbd\r\n\r\n").unwrap();
-        let scrape = scope.spawn(|| {
+        let scrape = scope.spawn(move || {
             let mut answer = String::new();
             let read = stream.read_to_string(&mut answer);
             is_over.store(true, Ordering::Relaxed);
