@@ -161,7 +161,9 @@ fn link() {
         if has_hash() {
             println!("cargo::rustc-link-lib=dylib=rte_hash");
         }
-        for library in LIBRARIES {
+        // From 23.11 on the log is a library of its own.
+        let log = pkg_config(&["--libs-only-l"]).iter().any(|flag| flag == "-lrte_log").then_some("rte_log");
+        for library in LIBRARIES.iter().copied().chain(log) {
             println!("cargo::rustc-link-lib=dylib={library}");
         }
         // A DPDK outside the system's directories is found at run time too.

@@ -35,7 +35,6 @@ mod starting;
 mod take_over;
 mod worker_loop;
 
-use clap::Parser;
 use control::config::{self, Config};
 use control::daemon::{ControlThread, RunError, StartError};
 use control::devices::WorkerInfo;
@@ -69,12 +68,15 @@ impl From<dpdk::Error> for Failure {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse(); // exits with 2 by itself
+    let options = Options::read(); // exits with 2 by itself
     let Some(path) = options.config.filter(|_| !options.version) else {
         println!("lbd {} ({})", env!("NATLB_VERSION"), Eal::version());
         return ExitCode::SUCCESS;
     };
-    logging::start(options.log_level);
+    if let Err(error) = logging::start(options.log_level, options.log_format) {
+        logging::last(&format!("lbd: cannot log: {error}"));
+        return ExitCode::FAILURE;
+    }
     let result = match config::read(&path) {
         Ok(config) if options.check => {
             println!("nothing wrong with {}; {}", path.display(), fleet::Bill::of(&config));
@@ -82,8 +84,8 @@ fn main() -> ExitCode {
         }
         Ok(config) => run(&config, options.stats_period.map(Duration::from_secs), options.take_over),
         Err(problems) => {
-            let lines: Vec<_> = problems.iter().map(|problem| problem.in_file(&path).to_string()).collect();
-            Err(Failure::Configuration(lines.join("\n")))
+            logging::problems(&problems, &path);
+            return ExitCode::from(2);
         }
     };
     match result {
@@ -115,9 +117,10 @@ fn run(config: &Config, stats_period: Option<Duration>, takes_over: bool) -> Res
     let starting = Starting::watch(Arc::clone(&stop))
         .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;
     let prefix = place.prefix(config);
+    let stray = logging::Stray::gather().map_err(|error| Failure::Other(format!("cannot log: {error}")))?;
     let eal = devices::start_eal(config, &prefix, &starting)?;
     let devices = DpdkDevices::open(&eal, config, &starting)?;
-    drop(starting);
+    drop((starting, stray));
     ignored.add_real_time().map_err(cannot_handle_signals)?;
     let map = devices.owner_map();
     log::debug!("workers: {}, clients shared out by {} entries", map.workers(), map.indirection().entries());

@@ -1,5 +1,6 @@
 #include "shim.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include <rte_errno.h>
 #include <rte_ether.h>
 #include <rte_flow.h>
+#include <rte_log.h>
 #include <rte_thash.h>
 #include <rte_version.h>
 
@@ -312,4 +314,25 @@ int natlb_port_set_mac(uint16_t port, const uint8_t mac[6])
 
 	memcpy(address.addr_bytes, mac, sizeof(address.addr_bytes));
 	return rte_eth_dev_default_mac_addr_set(port, &address);
+}
+
+static natlb_log_function log_function;
+
+/* DPDK flushes after each message, in the thread whose message it is. */
+static ssize_t natlb_log_write(void *cookie, const char *text, size_t length)
+{
+	(void)cookie;
+	log_function(rte_log_cur_msg_loglevel(), text, length);
+	return (ssize_t)length;
+}
+
+int natlb_log_to(natlb_log_function function)
+{
+	cookie_io_functions_t functions = { .write = natlb_log_write };
+	FILE *stream = fopencookie(NULL, "w", functions);
+
+	if (stream == NULL)
+		return -(errno == 0 ? ENOMEM : errno);
+	log_function = function;
+	return rte_openlog_stream(stream);
 }

@@ -144,4 +144,9 @@ int natlb_port_link(uint16_t port, struct natlb_link *link);
 int natlb_port_mac(uint16_t port, uint8_t mac[6]);
 int natlb_port_set_mac(uint16_t port, const uint8_t mac[6]);
 
+/* Called with the level of a message (1 to 8) and a piece of it, mostly a whole line. */
+typedef void (*natlb_log_function)(int level, const char *text, size_t length);
+/* From now on DPDK's messages go to `function`; negative errno on failure. Also before the EAL is started. */
+int natlb_log_to(natlb_log_function function);
+
 #endif

@@ -6,6 +6,7 @@
 //!   device     how a device is named: PCI addresses and virtual device strings
 //!   pci        why there is no port for a PCI device, and which program uses it
 //!   hugepages  which memory it runs on
+//!   messages   what DPDK says, handed to the log
 //! lcore     running a closure on a worker's core
 //! pool      pools of frames
 //! mbuf      one frame that we own
@@ -42,6 +43,7 @@ pub use clock::{tsc, tsc_hz};
 pub use driver::RingUse;
 pub use eal::device::{Device, port_name, with_ring_sizes};
 pub use eal::hugepages::{Hugepages, MemoryMode};
+pub use eal::messages;
 pub use eal::pci::{User, device_file, user_of};
 pub use eal::{Eal, EalOptions, LogLevel};
 pub use error::{Errno, Error, RuleRefused};

@@ -110,7 +110,8 @@ impl ControlThread {
     }
 
     pub(super) fn log_change(&self, peer: PeerId, command: &Command) {
-        log::info!("version {}: {}{}", self.snapshot.version, logged(command), self.peers.by(peer));
+        let config_version = self.snapshot.version;
+        log::info!(config_version; "version {config_version}: {}{}", logged(command), self.peers.by(peer));
     }
 
     /// All connections have been forgotten.

@@ -1,8 +1,18 @@
 //! The environment abstraction layer: started once, it owns the lcores and the memory.
+//!
+//! ```text
+//! mod        starting it, and what it keeps up
+//! arguments  what rte_eal_init gets
+//! device     how a device is named: PCI addresses and virtual device strings
+//! pci        why there is no port for a PCI device, and which program uses it
+//! hugepages  which memory it runs on
+//! messages   what DPDK says, handed to the log
+//! ```
 
 mod arguments;
 pub(crate) mod device;
 pub(crate) mod hugepages;
+pub mod messages;
 pub(crate) mod pci;
 
 use crate::error::{Errno, Error};
