@@ -7,11 +7,13 @@
 //! ```text
 //! changes [ROUNDS]     how often each command is repeated; 200 if not given
 //! changes undisturbed  what the traffic of another service, and listings, notice while all is restored
+//! changes scraped      what commands notice of scrapes of 65,536 reals; exit code 1 where a turn takes too long
 //! ```
 //!
 //! ```text
 //! configuration  the configurations that are measured, and commands on them
 //! undisturbed    what other traffic and listings notice of a restore
+//! scraped        what commands notice of large scrapes
 //! ```
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a program")]
@@ -19,23 +21,30 @@
 mod configuration;
 #[path = "../../../control/tests/control_lab/mod.rs"]
 mod control_lab;
+mod scraped;
 mod undisturbed;
 
 use configuration::{Configuration, SINGLE};
 use control_lab::{Client, Lab, config_in};
 use serde_json::Value;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Services and reals of each, small and large.
 const SIZES: [(usize, usize); 2] = [(10, 16), (4096, 16)];
 const ROUNDS: usize = 200;
 
-fn main() {
+fn main() -> ExitCode {
     let argument = std::env::args().nth(1);
-    if argument.as_deref() == Some("undisturbed") {
-        let (services, reals) = SIZES[1];
-        // The traffic's real is one of those that there can be.
-        return undisturbed::measure(Configuration { services: services - 1, reals });
+    match argument.as_deref() {
+        Some("undisturbed") => {
+            let (services, reals) = SIZES[1];
+            // The traffic's real is one of those that there can be.
+            undisturbed::measure(Configuration { services: services - 1, reals });
+            return ExitCode::SUCCESS;
+        }
+        Some("scraped") => return scraped::measure(),
+        _ => {}
     }
     let rounds = argument.map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
     for has_state in [false, true] {
@@ -53,6 +62,7 @@ fn main() {
             println!("{:>12} {:>24} {:>24} {ratio:>6.2}", small.name, small.text(), large.text());
         }
     }
+    ExitCode::SUCCESS
 }
 
 /// Times of one command, sorted, in milliseconds.

@@ -4,6 +4,7 @@
 //! `due(now)` when. Nothing in a turn waits for anything else.
 
 use super::peers::Incoming;
+use super::preparation::Job;
 use super::{ControlThread, RunError};
 use crate::observe::periodic::Periodic;
 use crate::observe::rates;
@@ -35,8 +36,8 @@ const HURRY: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(1);
 /// How often links, removed reals and the workers' load are looked at.
 const WATCH: Duration = Duration::from_secs(1);
-/// Reals whose rates are renewed in one turn, and those of the last service: far below a millisecond.
-const RENEWED_AT_ONCE: usize = 2048;
+/// Reals and services whose rates are renewed in one turn: far below a millisecond.
+const RENEWED_AT_ONCE: usize = 512;
 /// Events taken at once; more are taken with the next turn.
 const EVENTS: usize = 256;
 
@@ -156,7 +157,10 @@ impl ControlThread {
         self.go_on_handing_over(now);
         self.sums.turn(&self.workers, now);
         self.dumps.turn(&mut self.peers, &mut self.workers, &self.snapshot, now);
-        self.scrapes.turn(&mut self.peers, &mut self.statistics, &self.workers, now);
+        let scraped = self.scrapes.turn(&mut self.peers, &mut self.statistics, &self.workers, now);
+        if let Some(scraped) = scraped {
+            self.preparation.give(Job::Free(Box::new(scraped)));
+        }
         self.meet_neighbours(self.moment(now));
         if !self.statistics.is_renewing()
             && let Some(elapsed) = self.timers.rates.expired(now)

@@ -7,7 +7,6 @@ use crate::observe::rates::Rates;
 use crate::publish::ids::{Arrived, Left};
 use crate::publish::workers::Workers;
 use dataplane::names::ids::{RealId, RealKey, ServiceKey};
-use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::{Add, AddAssign, Bound};
@@ -49,8 +48,8 @@ pub struct Statistics {
 struct Renewal {
     /// Since the one before.
     elapsed: Duration,
-    /// The last service that it has come to.
-    after: Option<ServiceKey>,
+    /// The last service that it has come to, with the last of its reals; `None`: all of the service is renewed.
+    after: Option<(ServiceKey, Option<SocketAddr>)>,
 }
 
 /// The accounts of a service and its reals, or of the removed reals of a removed service.
@@ -58,7 +57,9 @@ struct Renewal {
 struct ServiceAccount {
     /// `None`: the service is removed.
     own: Option<Account>,
-    reals: HashMap<SocketAddr, RealAccount>,
+    /// In an order, so that they can be gone through in slices, and grown without being moved all at once: there may be
+    /// as many as there are reals.
+    reals: BTreeMap<SocketAddr, RealAccount>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +85,7 @@ impl Statistics {
         let most = most - services.len();
         for key in services {
             // As in the kernel, a service made anew begins at 0 with all its reals.
-            let account = ServiceAccount { own: Some(Account::default()), reals: HashMap::new() };
+            let account = ServiceAccount { own: Some(Account::default()), reals: BTreeMap::new() };
             self.services.insert(key, account);
         }
         for (key, id) in last(&mut arrived.reals, most) {
@@ -153,17 +154,21 @@ impl Statistics {
         self.renewal.is_some()
     }
 
-    /// Goes on with renewing: after each service, whether reals enough have been counted.
-    pub fn renew(&mut self, enough: usize, reader: &impl Reader) {
+    /// Goes on with renewing: `most` reals, and services as if they were reals.
+    pub fn renew(&mut self, most: usize, reader: &impl Reader) {
         let Some(Renewal { elapsed, after }) = self.renewal else { return };
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut count = 0;
+        let from = match after {
+            None => Bound::Unbounded,
+            Some((key, Some(_))) => Bound::Included(key),
+            Some((key, None)) => Bound::Excluded(key),
+        };
+        let mut left = most;
         for (key, service) in self.services.range_mut((from, Bound::Unbounded)) {
-            self.all += service.collect(reader);
-            service.accounts().for_each(|account| account.rates.renew(account.total, elapsed));
-            count += 1 + service.reals.len();
-            if count >= enough {
-                self.renewal = Some(Renewal { elapsed, after: Some(*key) });
+            let real = after.and_then(|(of, real)| real.filter(|_| of == *key));
+            let (passed, last) = service.renew(real, &mut left, elapsed, reader);
+            self.all += passed;
+            if left == 0 {
+                self.renewal = Some(Renewal { elapsed, after: Some((*key, last)) });
                 return;
             }
         }
@@ -216,6 +221,40 @@ impl ServiceAccount {
         let passed = in_service.fold(Traffic::default(), |sum, real| sum + real.collect(reader));
         self.own.iter_mut().for_each(|own| own.total += passed);
         passed
+    }
+
+    /// Likewise, and renews the rates: of as many of the reals behind `after` as are `left`, and then its own. Returns
+    /// also the last of these reals; `None`: all is done.
+    fn renew(
+        &mut self,
+        after: Option<SocketAddr>,
+        left: &mut usize,
+        elapsed: Duration,
+        reader: &impl Reader,
+    ) -> (Traffic, Option<SocketAddr>) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut reals = self.reals.range_mut((from, Bound::Unbounded));
+        let (mut passed, mut last) = (Traffic::default(), after);
+        while *left > 0 {
+            let Some((endpoint, real)) = reals.next() else {
+                *left -= 1;
+                last = None;
+                break;
+            };
+            if real.in_service {
+                passed += real.collect(reader);
+            }
+            real.account.rates.renew(real.account.total, elapsed);
+            *left -= 1;
+            last = Some(*endpoint);
+        }
+        if let Some(own) = &mut self.own {
+            own.total += passed;
+            if last.is_none() {
+                own.rates.renew(own.total, elapsed);
+            }
+        }
+        (passed, last)
     }
 
     /// Likewise, of one real that is in service.

@@ -22,6 +22,7 @@ use dataplane::live::reals::Reals;
 use dataplane::names::ids::{NextHopId, Protocol, RealId};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::{Snapshot, Steering};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -306,6 +307,7 @@ pub struct Lab {
     pub next_hops: Arc<NextHops>,
     pub state: Arc<Mutex<DeviceState>>,
     patience: Arc<Patience>,
+    turns: Arc<Turns>,
     /// The control thread's entry below `/proc`.
     proc_entry: PathBuf,
     stop: Arc<AtomicBool>,
@@ -318,6 +320,14 @@ struct Patience {
     wanted: AtomicU64,
     /// What the control thread goes by.
     followed: AtomicU64,
+}
+
+/// Turns of the control thread's loop, in processor time of its own: what another process takes the core for adds
+/// nothing to them.
+#[derive(Debug, Default)]
+struct Turns {
+    /// Nanoseconds.
+    longest: AtomicU64,
 }
 
 impl Lab {
@@ -383,8 +393,9 @@ impl Lab {
         let state: Arc<Mutex<DeviceState>> = Arc::default();
         let milliseconds = WORKERS_PATIENCE.as_millis() as u64;
         let patience = Arc::new(Patience { wanted: milliseconds.into(), followed: milliseconds.into() });
+        let turns = Arc::<Turns>::default();
         let thread = {
-            let patience = Arc::clone(&patience);
+            let (patience, turns) = (Arc::clone(&patience), Arc::clone(&turns));
             let (config, stop, devices) = (config.clone(), Arc::clone(&stop), MadeUp(Arc::clone(&state)));
             thread::spawn(move || {
                 let entry = Path::new("/proc").join(fs::read_link("/proc/thread-self").unwrap());
@@ -400,7 +411,11 @@ impl Lab {
                     control.report_every(period, out).unwrap();
                 }
                 said.send(started.map(|()| entry)).unwrap();
+                let mut before = own_time();
                 let ran = control.run_while(|control| {
+                    let now = own_time();
+                    turns.longest.fetch_max((now - before).as_nanos() as u64, Ordering::Relaxed);
+                    before = now;
                     patience.follow(control);
                     !stop.load(Ordering::Relaxed)
                 });
@@ -413,7 +428,7 @@ impl Lab {
         match says.recv().unwrap() {
             Ok(proc_entry) => {
                 let (workers, thread) = (Vec::new(), Some(thread));
-                Ok(Self { config, workers, next_hops, state, patience, proc_entry, stop, thread })
+                Ok(Self { config, workers, next_hops, state, patience, turns, proc_entry, stop, thread })
             }
             Err(error) => {
                 stop.store(true, Ordering::Relaxed);
@@ -452,6 +467,11 @@ impl Lab {
     pub fn spent(&self) -> Duration {
         let schedstat = fs::read_to_string(self.proc_entry.join("schedstat")).unwrap();
         Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// Processor time of the control thread's longest turn since this was called last.
+    pub fn longest_turn(&self) -> Duration {
+        Duration::from_nanos(self.turns.longest.swap(0, Ordering::Relaxed))
     }
 
     /// Sends a request on a connection of its own, and waits until the control thread has taken it, answered or not.
@@ -575,6 +595,11 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Processor time that the calling thread has had.
+fn own_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a time since the thread began")
 }
 
 /// A command as JSON beside `"v":1`.

@@ -106,30 +106,35 @@ impl Scrapes {
         self.0.iter().any(|(peer, ..)| peers.has_room(*peer) != Some(false)).then_some(now)
     }
 
-    /// Goes on with the next scrape whose peer reads.
+    /// Goes on with the next scrape whose peer reads. Returns one that is over, or whose peer is gone: it may be the
+    /// last to have what was configured when it began, which takes long to be freed.
     pub fn turn(
         &mut self,
         peers: &mut impl Outlet,
         statistics: &mut Statistics,
         workers: &Workers,
         now: Instant,
-    ) {
-        self.0.retain(|(peer, ..)| peers.has_room(*peer).is_some());
+    ) -> Option<Scrape> {
+        if let Some(gone) = self.0.iter().position(|(peer, ..)| peers.has_room(*peer).is_none()) {
+            return self.0.remove(gone).map(|(.., scrape)| scrape);
+        }
         let reads = |(peer, ..): &(PeerId, _, _)| peers.has_room(*peer) == Some(true);
-        let Some(next) = self.0.iter().position(reads) else { return };
-        let Some((peer, framing, mut scrape)) = self.0.remove(next) else { return };
+        let next = self.0.iter().position(reads)?;
+        let (peer, framing, mut scrape) = self.0.remove(next)?;
         let text = scrape.slice(statistics, workers);
         match framing {
             Framing::Plain => peers.push(peer, text.as_bytes()),
             Framing::JsonLine => peers.push(peer, escaped(&text).as_bytes()),
         }
         if !scrape.is_over() {
-            return self.0.push_back((peer, framing, scrape));
+            self.0.push_back((peer, framing, scrape));
+            return None;
         }
         if framing == Framing::JsonLine {
             peers.push(peer, TAIL.as_bytes());
         }
         peers.end(peer, now);
+        Some(scrape)
     }
 }
 
@@ -145,12 +150,14 @@ impl Scrape {
         let model = facts.status.model.clone();
         let shows_reals = model.real_count() <= wanted.most_reals;
         let few = few::pieces(facts, if shows_reals { 0 } else { model.real_count() }).into();
+        // Enough from the beginning: it is not moved while it grows.
+        let services = Vec::with_capacity(model.services().len());
         Self {
             form,
             names: wanted.names,
             shows_reals,
             model,
-            step: Step::Collecting { at: None, services: Vec::new(), few },
+            step: Step::Collecting { at: None, services, few },
         }
     }
 
@@ -186,6 +193,7 @@ impl Scrape {
         let (reals, next) = slice_of(&self.model, at);
         for (service, real) in reals {
             if services.last().is_none_or(|last| last.service != service) {
+                forget_removed(&mut services, statistics);
                 services.push(Item::of_service(service));
             }
             if let Some((key, weight)) = real {
@@ -203,8 +211,7 @@ impl Scrape {
         match next {
             Some(at) => Step::Collecting { at: Some(at), services, few },
             None => {
-                // What was removed meanwhile has begun at 0 in the statistics.
-                services.retain(|item| statistics.counts(&item.service));
+                forget_removed(&mut services, statistics);
                 Step::Few { services, few }
             }
         }
@@ -265,6 +272,11 @@ impl Scrape {
         }
         Step::Many { services, columns, at: next, goes_on: next.is_some() }
     }
+}
+
+/// The last service has been collected: if it was removed meanwhile it has begun at 0 in the statistics.
+fn forget_removed(services: &mut Vec<Item>, statistics: &Statistics) {
+    services.pop_if(|last| !statistics.counts(&last.service));
 }
 
 /// A service, and one of its reals with its weight, or none.

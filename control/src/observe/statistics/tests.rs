@@ -2,22 +2,28 @@ use super::*;
 use crate::text::services::Listen;
 use dataplane::names::family::V4;
 use dataplane::names::ids::Protocol;
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 
 /// Workers that have counted this much.
 #[derive(Default)]
-struct Counted(RefCell<HashMap<RealId, u64>>);
+struct Counted {
+    packets: RefCell<HashMap<RealId, u64>>,
+    /// How often they were read.
+    reads: Cell<usize>,
+}
 
 impl Counted {
     fn add(&self, id: u32, packets: u64) {
-        *self.0.borrow_mut().entry(RealId(id)).or_default() += packets;
+        *self.packets.borrow_mut().entry(RealId(id)).or_default() += packets;
     }
 }
 
 impl Reader for Counted {
     fn read(&self, id: RealId) -> Traffic {
-        Traffic { in_packets: self.0.borrow().get(&id).copied().unwrap_or(0), ..Traffic::default() }
+        self.reads.set(self.reads.get() + 1);
+        let in_packets = self.packets.borrow().get(&id).copied().unwrap_or(0);
+        Traffic { in_packets, ..Traffic::default() }
     }
 }
 
@@ -97,9 +103,11 @@ fn zero_is_a_new_beginning() {
     publish(&mut statistics, Some(&[7, 17]), &counted);
     counted.add(7, 10);
     statistics.begin_renewal(Duration::from_secs(2));
-    statistics.renew(1, &counted);
-    assert!(statistics.is_renewing(), "there may be others");
-    statistics.renew(1, &counted);
+    // Two reals, their service, and that there is nothing else.
+    for _ in 0..4 {
+        assert!(statistics.is_renewing());
+        statistics.renew(1, &counted);
+    }
     assert!(!statistics.is_renewing());
     assert_eq!(statistics.real(&real(7)).1.in_packets, 1, "a quarter of 5 a second");
     counted.add(17, 3);
@@ -145,10 +153,11 @@ fn rates_of_all_services_are_renewed_slice_by_slice() {
         (0..10).filter(|number| statistics.real(&real(*number)).1.in_packets > 0).count()
     };
     statistics.begin_renewal(Duration::from_secs(2));
-    for expected in [4, 8, 10] {
+    // Services count as if they were reals.
+    for expected in [3, 6, 8, 10] {
         statistics.renew(4, &counted);
         assert_eq!(renewed(&statistics), expected);
-        if expected == 4 {
+        if expected == 3 {
             // One that it has come to goes, and one that it has not.
             let mut left = Left { services: vec![service(2), service(5)], reals: Vec::new() };
             statistics.close(&mut left, 100, &counted);
@@ -163,4 +172,37 @@ fn rates_of_all_services_are_renewed_slice_by_slice() {
         );
     }
     assert_eq!(statistics.service(&service(1)).1.in_packets, 11);
+}
+
+/// A turn of the control thread's loop reads a bounded number of reals, whatever service they are of.
+#[test]
+fn rates_of_one_large_service_are_renewed_slice_by_slice() {
+    const REALS: u32 = 5000;
+    let (mut statistics, counted) = (Statistics::default(), Counted::default());
+    let real = |number: u32| RealKey {
+        service: web(),
+        endpoint: (std::net::Ipv4Addr::from(0x0a00_0000 + number), 80).into(),
+    };
+    let reals = (0..REALS).map(|number| (real(number), RealId(number))).collect();
+    statistics.open(&mut Arrived { services: vec![web()], reals }, usize::MAX, &counted);
+    (0..REALS).for_each(|number| counted.add(number, 8));
+    for slice in [1, 256, 2048] {
+        counted.reads.set(0);
+        statistics.begin_renewal(Duration::from_secs(2));
+        let mut turns = 0;
+        while statistics.is_renewing() {
+            let before = counted.reads.get();
+            statistics.renew(slice, &counted);
+            assert!(counted.reads.get() - before <= slice);
+            turns += 1;
+        }
+        assert_eq!(counted.reads.get(), REALS as usize, "each of them once");
+        assert_eq!(turns, (REALS as usize + 1) / slice + 1);
+        if slice == 1 {
+            assert!((0..REALS).all(|number| statistics.real(&real(number)).1.in_packets == 1));
+            assert_eq!(statistics.service(&web()).1.in_packets, u64::from(REALS));
+        }
+    }
+    assert_eq!(statistics.service(&web()).0.in_packets, 8 * u64::from(REALS));
+    assert_eq!(statistics.all().in_packets, 8 * u64::from(REALS));
 }
