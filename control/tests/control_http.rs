@@ -173,6 +173,72 @@ fn every_path_has_its_page() {
 }
 
 #[test]
+fn metrics_of_some_services_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut config = config_in(directory);
+    config.control.metrics.address = Some(Address::Unix(socket(directory)));
+    config.control.metrics.names.node_ipvs = true;
+    config.control.metrics.most_reals = 2;
+    let lab = Lab::start(config, 1, 0).unwrap();
+    let lines = ["-A -t 192.168.10.100:80", "-A -u 192.168.10.100:80", "-A -t 192.168.10.100:8000-8100"]
+        .into_iter()
+        .flat_map(|service| {
+            let reals = [7, 17].map(|host| format!("-a{} -r 10.0.0.{host}:80 -m", &service[2..]));
+            [service.to_owned()].into_iter().chain(reals)
+        });
+    lab.ok(&format!(r#""command":"restore","lines":{}"#, serde_json::json!(lines.collect::<Vec<_>>())));
+    lab.workers[0].counters.real(dataplane::names::ids::RealId(0)).connections.add(3);
+    let all = parse(&get(directory, "/metrics").body, Format::Prometheus);
+    assert_eq!(all.value("natlb_metrics_omitted_reals", &[]), 6.0);
+    assert_eq!(all.samples("natlb_service_connections_total", &[]).len(), 3);
+    for (query, count) in [
+        ("service=tcp://192.168.10.100:80", 1),
+        ("service=tcp%3A%2F%2F192.168.10.100%3A80", 1),
+        ("service=192.168.10.100:8000-8100", 1),
+        ("service=192.168.10.100:80", 2),
+        ("service=udp://192.168.10.100:80&service=192.168.10.100:8000-8100", 2),
+    ] {
+        let part = get(directory, &format!("/metrics?{query}"));
+        assert_eq!(part.status, 200, "{}", part.body);
+        let part = parse(&part.body, Format::Prometheus);
+        let services = part.samples("natlb_service_connections_total", &[]);
+        assert_eq!(services.len(), count, "{query}");
+        for sample in services {
+            assert!(all.samples(&sample.name, &[]).contains(&sample), "{query}: {sample:?}");
+        }
+        // Nothing but these and their reals, and no more reals than others have.
+        let omitted = part.value("natlb_metrics_omitted_reals", &[]);
+        assert_eq!(omitted, if count == 1 { 0.0 } else { 4.0 }, "{query}");
+        let reals = part.samples("natlb_real_weight", &[]).len();
+        assert_eq!(reals, if count == 1 { 2 } else { 0 }, "{query}");
+        assert_eq!(part.samples("node_ipvs_backend_weight", &[]).len(), reals, "{query}");
+        for name in part.names() {
+            let is_of_them = ["natlb_service_", "natlb_real_", "node_ipvs_backend_"]
+                .iter()
+                .any(|beginning| name.starts_with(beginning));
+            assert!(is_of_them || name == "natlb_metrics_omitted_reals", "{query}: {name}");
+        }
+    }
+    for (query, status, expected) in [
+        ("service=", 400, "service: expected VIP:PORT, or tcp://VIP:PORT, found \"\""),
+        ("service=web", 400, "service: expected VIP:PORT, or tcp://VIP:PORT, found \"web\""),
+        ("service=http://192.168.10.100:80", 400, "service: expected tcp://VIP:PORT, "),
+        ("service=192.168.10.100:http", 400, "service: expected VIP:PORT"),
+        ("real=10.0.0.7", 400, "/metrics takes service=VIP:PORT, found real"),
+        ("service=192.168.10.100:81", 404, "there is no service 192.168.10.100:81"),
+        ("service=sctp://192.168.10.100:80", 404, "there is no service sctp://192.168.10.100:80"),
+    ] {
+        let answer = get(directory, &format!("/metrics?{query}"));
+        assert_eq!((answer.status, answer.header("content-type")), (status, "text/plain; charset=utf-8"));
+        assert!(answer.body.starts_with(expected), "{query}: {}", answer.body);
+    }
+    let answer = get(directory, "/healthz?service=192.168.10.100:80");
+    assert_eq!((answer.status, &*answer.body), (400, "/healthz takes no parameters, found service\n"));
+    lab.stop();
+}
+
+#[test]
 fn a_port_of_tcp_is_served_too_and_one_that_is_taken_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config_in(directory.path());

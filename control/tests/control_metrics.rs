@@ -85,6 +85,9 @@ fn a_scrape_has_what_is_counted() {
     assert_eq!(value("natlb_port_misdirected_total", &[("port", "dip0"), ("side", "dip")]), 8.0);
     assert_eq!(value("natlb_port_rx_bytes_total", &[("port", "vip0")]), 60.0);
     assert_eq!(value("natlb_port_link_up", &[("port", "vip0")]), 1.0);
+    assert_eq!(value("natlb_port_rx_nobuf_total", &[("port", "dip0"), ("side", "dip")]), 0.0);
+    assert_eq!(scrape.samples("natlb_port_tx_errors_total", &[]), [] as [&exposition::Sample; 0]);
+    assert_eq!(value("natlb_connections_kept", &[]), 0.0);
     assert_eq!(value("natlb_neighbours", &[("state", "fixed")]), 1.0);
     assert_eq!((value("natlb_services", &[]), value("natlb_reals", &[])), (2.0, 3.0));
     assert_eq!((value("natlb_ready", &[]), value("natlb_metrics_omitted_reals", &[])), (1.0, 0.0));

@@ -17,6 +17,7 @@ use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{RealKey, ServiceKey};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// Characters of a command that are logged.
@@ -34,7 +35,7 @@ impl ControlThread {
             return;
         }
         if let Command::Metrics {} = command {
-            return self.scrape(peer, Framing::JsonLine, metrics::Form::Prometheus);
+            return self.scrape(peer, Framing::JsonLine, metrics::Form::Prometheus, None);
         }
         if let Command::HandOver { conversation, step } = command {
             return self.succeed(peer, conversation, step);
@@ -180,15 +181,27 @@ impl ControlThread {
         }
     }
 
-    /// Writes all metrics to a peer, from the next turn on.
-    pub(super) fn scrape(&mut self, peer: PeerId, framing: Framing, form: metrics::Form) {
-        let facts = metrics::Facts {
-            status: self.status_inputs(),
-            notes: self.status().notes.len(),
-            started: self.began,
-            is_ready: self.is_ready(),
+    /// Writes all metrics, or those of some services only, to a peer, from the next turn on.
+    pub(super) fn scrape(
+        &mut self,
+        peer: PeerId,
+        framing: Framing,
+        form: metrics::Form,
+        only: Option<BTreeSet<ServiceKey>>,
+    ) {
+        let scrape = match only {
+            Some(only) => metrics::Scrape::of_services(form, &self.shown, &self.model, &only),
+            None => {
+                let facts = metrics::Facts {
+                    status: self.status_inputs(),
+                    notes: self.status().notes.len(),
+                    kept: &self.inheriting.view(),
+                    started: self.began,
+                    is_ready: self.is_ready(),
+                };
+                metrics::Scrape::new(form, &self.shown, &facts)
+            }
         };
-        let scrape = metrics::Scrape::new(form, &self.shown, &facts);
         self.scrapes.begin(&mut self.peers, peer, framing, scrape);
     }
 

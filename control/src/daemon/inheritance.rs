@@ -105,11 +105,12 @@ impl Counts {
 
     /// The reasons for which connections were given up: the key of `status`, words, and how many.
     const fn given_up(&self) -> [(&'static str, &'static str, u64); 4] {
+        let [unknown_real, expired, no_room, damaged] = InheritedView::REASONS;
         [
-            ("unknown_real", "their real is unknown", self.unknown_real),
-            ("expired", "expired", self.expired),
-            ("no_room", "no room", self.no_room),
-            ("damaged", "damaged", self.damaged),
+            (unknown_real, "their real is unknown", self.unknown_real),
+            (expired, "expired", self.expired),
+            (no_room, "no room", self.no_room),
+            (damaged, "damaged", self.damaged),
         ]
     }
 }

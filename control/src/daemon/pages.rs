@@ -6,6 +6,9 @@ use crate::api::protocol::Command;
 use crate::api::server::{Outlet, PeerId};
 use crate::observe::connections;
 use crate::observe::metrics::{Form, Framing};
+use crate::text::services::meant;
+use dataplane::names::ids::ServiceKey;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// All paths, as a client is told that asks for another one.
@@ -46,13 +49,26 @@ impl ControlThread {
     /// Answers a client of HTTP.
     pub(super) fn page(&mut self, peer: PeerId, request: &Request) {
         let now = Instant::now();
-        match Page::of(&request.path) {
+        let page = Page::of(&request.path);
+        if let (Some((name, _)), false) =
+            (request.parameters.first(), matches!(page, Page::Metrics | Page::None))
+        {
+            let why = format!("{} takes no parameters, found {name}\n", request.path);
+            return self.peers.show(peer, Status::BadRequest, TEXT, why.as_bytes(), now);
+        }
+        match page {
             Page::Metrics => {
+                let only = match self.only(&request.parameters) {
+                    Ok(only) => only,
+                    Err((status, why)) => {
+                        return self.peers.show(peer, status, TEXT, format!("{why}\n").as_bytes(), now);
+                    }
+                };
                 let form = Form::accepted(&request.accept);
                 self.peers.begin_to_show(peer, form.content_type());
                 match request.is_head {
                     true => self.peers.end(peer, now),
-                    false => self.scrape(peer, Framing::Plain, form),
+                    false => self.scrape(peer, Framing::Plain, form, only),
                 }
             }
             Page::Connections => {
@@ -81,5 +97,32 @@ impl ControlThread {
                 self.peers.show(peer, Status::NotFound, TEXT, why.as_bytes(), now);
             }
         }
+    }
+
+    /// The services that metrics are restricted to by parameters; `None`: there are none.
+    ///
+    /// # Errors
+    /// How the request is refused, and why.
+    fn only(
+        &self,
+        parameters: &[(String, String)],
+    ) -> Result<Option<BTreeSet<ServiceKey>>, (Status, String)> {
+        if parameters.is_empty() {
+            return Ok(None);
+        }
+        let mut only = BTreeSet::new();
+        for (name, value) in parameters {
+            if name != "service" {
+                let why = format!("/metrics takes service=VIP:PORT, found {name}");
+                return Err((Status::BadRequest, why));
+            }
+            let meant = meant(value).map_err(|fault| (Status::BadRequest, format!("service: {fault}")))?;
+            let before = only.len();
+            only.extend(meant.into_iter().filter(|key| self.model.services().contains_key(key)));
+            if only.len() == before {
+                return Err((Status::NotFound, format!("there is no service {value}, or it is named twice")));
+            }
+        }
+        Ok(Some(only))
     }
 }

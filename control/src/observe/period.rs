@@ -144,6 +144,7 @@ mod tests {
                 rx_bytes: Some(0),
                 tx_bytes: Some(0),
                 rx_missed,
+                ..PortCounters::default()
             },
         };
         Totals {
@@ -163,6 +164,7 @@ mod tests {
             rx_bytes: Some(60_000_000),
             tx_bytes: Some(30_000),
             rx_missed: Some(7),
+            ..PortCounters::default()
         };
         before.workers[0].counted = WorkerTotals {
             rx_packets: 1_000_000,
@@ -181,6 +183,7 @@ mod tests {
             rx_bytes: Some(60_000_000 + 24_000_000 * 60),
             tx_bytes: Some(30_000),
             rx_missed: Some(12),
+            ..PortCounters::default()
         };
         now.workers[0].counted.rx_packets += 24_000_000;
         now.workers[0].counted.busy_nanoseconds += 1_600_000_000;

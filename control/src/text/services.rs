@@ -57,6 +57,19 @@ impl FromStr for Listen {
     }
 }
 
+/// The services that a filter means: one as [`Listen`] is written, or those of every protocol on `VIP:PORT`.
+///
+/// # Errors
+/// It is neither.
+pub fn meant(text: &str) -> Result<Vec<ServiceKey>, Fault> {
+    if text.contains("://") {
+        return Ok(vec![text.parse::<Listen>()?.0]);
+    }
+    let malformed = || malformed(format!("expected VIP:PORT, or tcp://VIP:PORT, found {text:?}"));
+    let listener = addresses::any_listener(text).ok_or_else(malformed)?;
+    Ok(Protocol::ALL.map(|protocol| listener.of(protocol)).into())
+}
+
 impl Serialize for Listen {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -105,6 +118,23 @@ mod tests {
             let expected = "expected tcp://VIP:PORT, udp://VIP:PORT or sctp://VIP:PORT, found";
             assert_eq!(text(found.parse::<Listen>()), format!("{expected} {found:?}"));
         }
+    }
+
+    #[test]
+    fn a_filter_means_all_protocols_where_it_names_none() {
+        let one = |text: &str| vec![text.parse::<Listen>().unwrap().0];
+        for text in ["tcp://192.168.10.100:80", "udp://[2001:db8::10]:8000-8100", "sctp://192.168.10.100:0"] {
+            assert_eq!(meant(text), Ok(one(text)));
+            let (_, address) = text.split_once("://").unwrap();
+            let all = meant(address).unwrap();
+            assert_eq!(all.len(), Protocol::ALL.len());
+            assert!(all.contains(&one(text)[0]));
+        }
+        for found in ["", "192.168.10.100", "web", "192.168.10.100:http", "2001:db8::10:80"] {
+            let expected = format!("expected VIP:PORT, or tcp://VIP:PORT, found {found:?}");
+            assert_eq!(text(meant(found)), expected);
+        }
+        assert!(text(meant("http://192.168.10.100:80")).starts_with("expected tcp://VIP:PORT"));
     }
 
     #[test]

@@ -12,6 +12,8 @@ const MOST_HEADERS: usize = 64;
 pub struct Request {
     /// The path, without a query.
     pub path: String,
+    /// The query's names and values, in its order.
+    pub parameters: Vec<(String, String)>,
     /// What forms of an answer it takes.
     pub accept: String,
     /// It wants to know only what would stand before the answer.
@@ -57,10 +59,12 @@ impl Request {
         if has_body {
             return Err(bad("a request has no body here".to_owned()));
         }
+        let (path, query) = target(request.path.unwrap_or_default());
         let accept: Vec<_> =
             values(request.headers, "Accept").map(|value| String::from_utf8_lossy(value)).collect();
         Ok(Some(Self {
-            path: path(request.path.unwrap_or_default())?.to_owned(),
+            path: path.to_owned(),
+            parameters: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             accept: accept.join(","),
             is_head,
             takes_chunks,
@@ -68,17 +72,17 @@ impl Request {
     }
 }
 
-/// The path of a target, which may be a whole URL.
-fn path(target: &str) -> Result<&str, (Status, String)> {
-    let path = match target.split_once("://") {
-        Some((_, rest)) if !target.starts_with('/') => rest.find('/').map_or("/", |at| &rest[at..]),
+/// The path and the query of a target, which may be a whole URL.
+fn target(target: &str) -> (&str, &str) {
+    let target = match target.split_once("://") {
+        // What follows a slash, or a question mark, is the path's or the query's.
+        Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+            rest.find(['/', '?']).map_or("/", |at| &rest[at..])
+        }
         _ => target,
     };
-    match path.split_once('?') {
-        Some((path, query)) if !query.is_empty() => Err(bad(format!("{path} takes no parameters"))),
-        Some((path, _)) => Ok(path),
-        None => Ok(path),
-    }
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    (if path.is_empty() { "/" } else { path }, query)
 }
 
 fn values<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
@@ -110,6 +114,7 @@ mod tests {
         let text = "GET /metrics HTTP/1.1\r\nHost: a\r\naccept: text/plain\r\nAccept: a/b\r\n\r\nGET /";
         let expected = Request {
             path: "/metrics".into(),
+            parameters: Vec::new(),
             accept: "text/plain,a/b".into(),
             is_head: false,
             takes_chunks: true,
@@ -122,6 +127,21 @@ mod tests {
         assert_eq!(path_of("GET http://[::1]:9117/a/b HTTP/1.1\nHost: x\n\n"), "/a/b");
         assert_eq!(path_of("GET http://h HTTP/1.1\r\nHost: x\r\n\r\n"), "/");
         assert_eq!(path_of("GET /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), "/a");
+        let asked = |target: &str| {
+            let request = read(&format!("GET {target} HTTP/1.0\r\n\r\n")).unwrap().unwrap();
+            let parameters = request.parameters.iter().map(|(name, value)| format!("{name}={value}"));
+            (request.path, parameters.collect::<Vec<_>>().join(" "))
+        };
+        for (target, path, parameters) in [
+            ("/metrics?service=tcp%3A%2F%2F192.0.2.1%3A80&a", "/metrics", "service=tcp://192.0.2.1:80 a="),
+            ("/metrics?service=tcp://192.0.2.1:80", "/metrics", "service=tcp://192.0.2.1:80"),
+            ("http://h/metrics?a=b+c%zz", "/metrics", "a=b c%zz"),
+            ("http://h?a=b", "/", "a=b"),
+            ("/?", "/", ""),
+            ("?a=1&a=2", "/", "a=1 a=2"),
+        ] {
+            assert_eq!(asked(target), (path.to_owned(), parameters.to_owned()), "{target}");
+        }
     }
 
     #[test]
@@ -137,7 +157,6 @@ mod tests {
             ("GET /metrics HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", Status::BadRequest),
             ("GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde", Status::BadRequest),
             ("GET /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Status::BadRequest),
-            ("GET /metrics?a=b HTTP/1.1\r\nHost: a\r\n\r\n", Status::BadRequest),
             ("GET /metrics HTTP/1.1\r\nHo st: a\r\n\r\n", Status::BadRequest),
             ("POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Status::MethodNotAllowed),
             ("get /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Status::MethodNotAllowed),

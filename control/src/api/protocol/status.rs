@@ -118,6 +118,12 @@ pub struct InheritedView {
     pub in_progress: bool,
 }
 
+impl InheritedView {
+    /// The reasons of `given_up` that there can be: its real is not known any more, it had expired meanwhile, there was
+    /// no room for it, or what was left of it is damaged.
+    pub const REASONS: [&str; 4] = ["unknown_real", "expired", "no_room", "damaged"];
+}
+
 /// A worker in `status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerView {

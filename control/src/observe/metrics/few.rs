@@ -1,6 +1,9 @@
 //! What there are few of: the daemon, its ports and workers, drop reasons, states of neighbours.
 
 use super::family::{Family, Kind, Labels, Measure, Piece, Sample, Value};
+use crate::api::protocol::{InheritedView, KeptView};
+use crate::devices::DeviceStatus;
+use crate::host_interface::InterfaceCounters;
 use crate::model::MAX_REALS;
 use crate::observe::status;
 use dataplane::counters;
@@ -15,6 +18,8 @@ pub struct Facts<'a> {
     pub status: status::Inputs<'a>,
     /// Notes of `lbctl status`.
     pub notes: usize,
+    /// Connections that outlive the process.
+    pub kept: &'a KeptView,
     /// When the daemon was started.
     pub started: SystemTime,
     /// Whether all workers run on what is configured, or are about to.
@@ -28,7 +33,14 @@ pub(super) fn pieces(facts: &Facts<'_>, omitted: usize) -> Vec<Piece> {
     pieces.extend(workers(&facts.status));
     pieces.push(drops(&facts.status));
     pieces.extend(neighbours(&facts.status));
+    pieces.extend(kept(facts.kept));
     pieces
+}
+
+/// Says that reals are left out.
+pub(super) fn omitted(reals: usize) -> Piece {
+    let help = "Reals without metrics of their own: all, where there are more than [control] metrics_reals.";
+    Piece::plain(Family::of(Kind::Gauge, "natlb_metrics_omitted_reals", help), reals as u64)
 }
 
 fn daemon(facts: &Facts<'_>, omitted: usize) -> Vec<Piece> {
@@ -50,11 +62,7 @@ fn daemon(facts: &Facts<'_>, omitted: usize) -> Vec<Piece> {
         gauge("natlb_services", "Services.", model.services().len() as u64),
         gauge("natlb_reals", "Reals of all services.", model.real_count() as u64),
         gauge("natlb_reals_limit", "Reals that there can be.", MAX_REALS as u64),
-        gauge(
-            "natlb_metrics_omitted_reals",
-            "Reals without metrics of their own: all, where there are more than [control] metrics_reals.",
-            omitted as u64,
-        ),
+        self::omitted(omitted),
         gauge(
             "natlb_notes",
             "What an operator should know of: lines under Notes of lbctl status.",
@@ -171,6 +179,7 @@ fn ports(status: &status::Inputs<'_>) -> Vec<Piece> {
         ),
         gauge("natlb_port_buffers", "Buffers of the port's pools.", &|port| of_devices[port].buffers),
     ];
+    pieces.extend(host_interfaces(&of_devices, &labels));
     let mut of_device: Vec<Piece> = Vec::new();
     for port in ports.clone() {
         for (index, of_list) in of_devices[port].counted.unwrap_or_default().each().enumerate() {
@@ -198,6 +207,91 @@ fn ports(status: &status::Inputs<'_>) -> Vec<Piece> {
         let samples = ports.clone().map(|port| Sample::new(labels(port), value(all(port)))).collect();
         pieces.push(Piece::new(family, samples));
     }
+    pieces
+}
+
+/// What the kernel counts on the interfaces that ports stand on.
+fn host_interfaces(devices: &[DeviceStatus], labels: &dyn Fn(usize) -> Labels) -> Vec<Piece> {
+    let family = |name, help, number: fn(&InterfaceCounters) -> u64| {
+        let of_port = |(port, device): (usize, &DeviceStatus)| {
+            let interface = device.footing.interface()?;
+            let mut labels = labels(port);
+            labels.push(("interface", interface.name.clone()));
+            Some(Sample::new(labels, number(&interface.counters)))
+        };
+        let samples = devices.iter().enumerate().filter_map(of_port).collect();
+        Piece::new(Family::of(Kind::Counter, name, help), samples)
+    };
+    vec![
+        family(
+            "natlb_port_interface_rx_packets",
+            "Frames that the kernel counts as received on the port's interface, since lbd was started.",
+            |counters| counters.rx_packets,
+        ),
+        family(
+            "natlb_port_interface_rx_dropped",
+            "Frames there that the kernel had no use or no memory for, since lbd was started.",
+            |counters| counters.rx_dropped,
+        ),
+        family(
+            "natlb_port_interface_rx_missed",
+            "Frames there that the interface's own device lost, since lbd was started.",
+            |counters| counters.rx_missed,
+        ),
+    ]
+}
+
+/// Connections that outlive the process, and what this one has taken over.
+fn kept(kept: &KeptView) -> Vec<Piece> {
+    let family = |name, help| Family::of(Kind::Gauge, name, help);
+    let gauge = |name, help, value: u64| Piece::plain(family(name, help), value);
+    let is_kept = gauge(
+        "natlb_connections_kept",
+        "1: connections outlive the process, so that the next one goes on with them; 0: they end with it.",
+        kept.place.is_some().into(),
+    );
+    let Some(inherited) = &kept.inherited else { return vec![is_kept] };
+    let given_up = InheritedView::REASONS.map(|reason| {
+        let count = inherited.given_up.get(reason).copied().unwrap_or(0);
+        Sample::new(vec![("reason", reason.to_owned())], count)
+    });
+    let seconds = |milliseconds: u64| milliseconds as f64 / 1e3;
+    let mut pieces = vec![
+        is_kept,
+        gauge(
+            "natlb_inheriting",
+            "1: connections of earlier processes are being taken over.",
+            inherited.in_progress.into(),
+        ),
+        gauge(
+            "natlb_inherited_connections",
+            "Connections that were taken over from earlier processes at the start.",
+            inherited.connections,
+        ),
+        gauge(
+            "natlb_inherited_persistent_clients",
+            "Likewise, clients that stay with their real.",
+            inherited.templates,
+        ),
+        Piece::new(
+            family("natlb_inherited_given_up", "Connections of earlier processes that were not taken over."),
+            given_up.into(),
+        ),
+        gauge(
+            "natlb_inherited_persistent_clients_given_up",
+            "Clients that stay with their real, of earlier processes, that were forgotten.",
+            inherited.templates_given_up,
+        ),
+        Piece::plain(
+            family("natlb_inherited_import", "What taking over took, or has taken so far, in seconds.")
+                .in_(Measure::Seconds),
+            seconds(inherited.import_ms),
+        ),
+    ];
+    pieces.extend(inherited.gap_ms.map(|gap| {
+        let help = "From the last turn of the process before until all workers forwarded, in seconds.";
+        Piece::plain(family("natlb_inherited_gap", help).in_(Measure::Seconds), seconds(gap))
+    }));
     pieces
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A scrape goes over all services and reals that there were when it began: first it collects what they have counted,
 //! then it writes family after family, as the formats want it. Reals beyond a limit have no metrics of their own:
-//! there would be some ten lines for each of them at every scrape.
+//! there would be some ten lines for each of them at every scrape. A scrape of some services has these only.
 //!
 //! ```text
 //! mod     the scrapes under way, and how far each is
@@ -24,13 +24,15 @@ pub use form::Form;
 use super::statistics::Statistics;
 use crate::api::server::{Outlet, PeerId};
 use crate::config::metrics::{Metrics, Names};
-use crate::model::Model;
+use crate::model::{Model, Service};
 use crate::publish::workers::Workers;
 use dataplane::names::ids::{RealKey, ServiceKey};
 use family::Piece;
+use imbl::OrdMap;
 use many::{Column, Item, Of};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Services and reals that are looked at, and families of other things that are written, in one turn: far below a
@@ -60,8 +62,10 @@ pub struct Scrape {
     form: Form,
     names: Names,
     shows_reals: bool,
-    /// As it was when the scrape began.
-    model: Model,
+    /// As they were when the scrape began: all, or those that are asked for.
+    services: Services,
+    /// Not all of them are.
+    is_part: bool,
     step: Step,
 }
 
@@ -88,7 +92,9 @@ enum Step {
     Over,
 }
 
-/// A real of a model: its service, and its index in it; one behind the last, where all of its reals are behind.
+type Services = OrdMap<ServiceKey, Arc<Service>>;
+
+/// A real of a service: its service, and its index in it; one behind the last, where all of its reals are behind.
 /// `None`: the first of all.
 type Place = Option<(ServiceKey, usize)>;
 
@@ -147,18 +153,34 @@ fn escaped(text: &str) -> String {
 impl Scrape {
     /// Of all that there is now.
     pub fn new(form: Form, wanted: &Metrics, facts: &Facts<'_>) -> Self {
-        let model = facts.status.model.clone();
-        let shows_reals = model.real_count() <= wanted.most_reals;
-        let few = few::pieces(facts, if shows_reals { 0 } else { model.real_count() }).into();
+        let model = facts.status.model;
+        let pieces = |omitted| few::pieces(facts, omitted);
+        Self::of(form, wanted, model.services().clone(), model.real_count(), false, pieces)
+    }
+
+    /// Of some services and their reals only. Those that there are not are left out.
+    pub fn of_services(form: Form, wanted: &Metrics, model: &Model, only: &BTreeSet<ServiceKey>) -> Self {
+        let of_model = |key: &ServiceKey| Some((*key, Arc::clone(model.services().get(key)?)));
+        let services: Services = only.iter().filter_map(of_model).collect();
+        let reals = services.values().map(|service| service.reals.len()).sum();
+        Self::of(form, wanted, services, reals, true, |omitted| vec![few::omitted(omitted)])
+    }
+
+    /// `pieces`: of what else there is; they are told how many reals are left out.
+    fn of(
+        form: Form,
+        wanted: &Metrics,
+        services: Services,
+        reals: usize,
+        is_part: bool,
+        pieces: impl FnOnce(usize) -> Vec<Piece>,
+    ) -> Self {
+        let shows_reals = reals <= wanted.most_reals;
+        let few = pieces(if shows_reals { 0 } else { reals }).into();
         // Enough from the beginning: it is not moved while it grows.
-        let services = Vec::with_capacity(model.services().len());
-        Self {
-            form,
-            names: wanted.names,
-            shows_reals,
-            model,
-            step: Step::Collecting { at: None, services, few },
-        }
+        let collected = Vec::with_capacity(services.len());
+        let step = Step::Collecting { at: None, services: collected, few };
+        Self { form, names: wanted.names, shows_reals, services, is_part, step }
     }
 
     fn is_over(&self) -> bool {
@@ -190,7 +212,7 @@ impl Scrape {
         statistics: &mut Statistics,
         workers: &Workers,
     ) -> Step {
-        let (reals, next) = slice_of(&self.model, at);
+        let (reals, next) = slice_of(&self.services, at);
         for (service, real) in reals {
             if services.last().is_none_or(|last| last.service != service) {
                 forget_removed(&mut services, statistics);
@@ -232,7 +254,7 @@ impl Scrape {
                 return Step::Few { services, few };
             }
         }
-        if self.names.node_ipvs {
+        if self.names.node_ipvs && !self.is_part {
             let totals = many::node_ipvs_totals(statistics.all());
             totals.into_iter().for_each(|piece| piece.write(self.form, false, out));
         }
@@ -259,7 +281,7 @@ impl Scrape {
                 services.get(from + SLICE).map(|item| (item.service, 0))
             }
             Of::Reals | Of::Backends => {
-                let (reals, next) = slice_of(&self.model, at);
+                let (reals, next) = slice_of(&self.services, at);
                 let keys = reals.into_iter().filter_map(|(_, real)| real);
                 let items = keys.filter_map(|(key, weight)| Item::of_real(key, weight, statistics, workers));
                 items.for_each(|item| column.add(&item, &mut samples));
@@ -284,11 +306,11 @@ type Row = (ServiceKey, Option<(RealKey, u32)>);
 
 /// The reals from here on, as many as fit a slice, each service once more without a real before them; and where the
 /// next slice begins.
-fn slice_of(model: &Model, at: Place) -> (Vec<Row>, Place) {
+fn slice_of(services: &Services, at: Place) -> (Vec<Row>, Place) {
     let mut rows = Vec::with_capacity(SLICE);
     let from = at.map_or(Bound::Unbounded, |(key, _)| Bound::Included(key));
     let mut index = at.map_or(0, |(_, index)| index);
-    for (key, service) in model.services().range((from, Bound::Unbounded)) {
+    for (key, service) in services.range((from, Bound::Unbounded)) {
         if rows.len() >= SLICE {
             return (rows, Some((*key, 0)));
         }
