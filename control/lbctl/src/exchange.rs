@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::answer::{Line, OfLine};
 use crate::printer::Printer;
+use crate::progress::Stage;
 use control::api::protocol::{Command, LONGEST_LINE, Request, VERSION};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::TimeVal;
@@ -12,16 +13,22 @@ use std::marker::PhantomData;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of an answer that are read at once.
 const READ_AT_ONCE: usize = 64 << 10;
+
+/// Bytes of a request that are sent at once.
+const SENT_AT_ONCE: usize = 64 << 10;
 
 /// Where `lbd` is, and how long it may take.
 pub(super) struct Lbd {
     pub(super) socket: PathBuf,
     /// For connecting, sending, and every pause in the answer.
     pub(super) timeout: Duration,
+    /// What is said of how far a request is.
+    pub(super) stage: Option<Arc<Stage>>,
 }
 
 /// What comes from the socket. Before each wait for more, everything that has come is printed.
@@ -79,6 +86,9 @@ impl Lbd {
             let found = request.len();
             return Err(Failure::Usage(format!("the request has {found} bytes, {LONGEST_LINE} at most")));
         }
+        if let Some(stage) = &self.stage {
+            stage.sending(request.len());
+        }
         let stream = self.send(&request).map_err(|error| self.unreachable(&self.reason(&error)))?;
         let incoming = Incoming { stream, printer, is_empty: true, is_over: false, failed: None };
         let mut incoming = BufReader::with_capacity(READ_AT_ONCE, incoming);
@@ -103,10 +113,15 @@ impl Lbd {
 
     fn send(&self, request: &[u8]) -> io::Result<UnixStream> {
         let mut stream = self.connect()?;
-        match stream.write_all(request) {
-            // It may have answered before it closed.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            other => other?,
+        for piece in request.chunks(SENT_AT_ONCE) {
+            match stream.write_all(piece) {
+                // It may have answered before it closed.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+                other => other?,
+            }
+            if let Some(stage) = &self.stage {
+                stage.sent(piece.len());
+            }
         }
         Ok(stream)
     }

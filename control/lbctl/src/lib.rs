@@ -10,6 +10,9 @@
 //! answer    what comes back, as it comes
 //! listing   the answer as text
 //! printer   stdout
+//! watch     the answer again and again, painted where stdout is a terminal
+//! progress  how far a restore is, on stderr where it is a terminal
+//! terminals which of the three are terminals
 //! ```
 #![forbid(unsafe_code)]
 
@@ -18,24 +21,33 @@ mod exchange;
 mod listing;
 mod options;
 mod printer;
+mod progress;
 mod request;
+mod terminals;
 mod tips;
+mod watch;
+
+pub use terminals::Terminals;
 
 use answer::{ConnectionRows, Echo};
 use clap::error::ErrorKind;
 use control::api::protocol::{Cleared, Command, Drained, FaultyLine, Metrics, Refusal, Saved, Tried};
 use control::config::DEFAULT_SOCKET;
+use control::text::quantities::count;
 use exchange::Lbd;
 use listing::Columns;
 use options::{Options, Order, Output, Then};
 use printer::Printer;
+use progress::{Progress, Stage};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use watch::Watch;
 
 /// How often `drain --wait` asks again.
 const DRAIN_POLL: Duration = Duration::from_millis(200);
@@ -133,6 +145,15 @@ pub fn command() -> clap::Command {
 /// Runs `lbctl` with these arguments, its name first, and returns its exit code: 0 done, 1 refused,
 /// 2 usage error, 3 `lbd` cannot be reached.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surroundings<'_>) -> u8 {
+    run_on(arguments, surroundings, Terminals::default())
+}
+
+/// As [`run`], where some of stdin, stdout and stderr are terminals.
+pub fn run_on(
+    arguments: impl IntoIterator<Item = OsString>,
+    surroundings: Surroundings<'_>,
+    terminals: Terminals,
+) -> u8 {
     let Surroundings { socket, version, dpdk, stdin, stdout, stderr } = surroundings;
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let options = match Options::read(&arguments) {
@@ -154,9 +175,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surround
     };
     let of_surroundings = socket.filter(|path| !path.is_empty()).map(PathBuf::from);
     let socket = options.socket.clone().or(of_surroundings).unwrap_or_else(|| DEFAULT_SOCKET.into());
-    let lbd = Lbd { socket, timeout: Duration::from_secs(options.timeout) };
+    let lbd = Lbd { socket, timeout: Duration::from_secs(options.timeout), stage: None };
     let printer = Printer::new(stdout);
-    let failure = match show(&options, &lbd, stdin, &printer) {
+    let failure = match obey(&options, lbd, stdin, &printer, terminals) {
         Ok(note) => {
             if let Some(note) = note {
                 let _ = writeln!(stderr, "lbctl: note: {note}");
@@ -182,6 +203,40 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surround
 fn wants_json(arguments: &[OsString]) -> bool {
     let follows = |pair: &[OsString]| pair[0] == "--output" && pair[1] == "json";
     arguments.iter().any(|argument| argument == "--output=json") || arguments.windows(2).any(follows)
+}
+
+/// Does what the options say: once, or again and again. Returns a note as [`show`].
+fn obey(
+    options: &Options,
+    mut lbd: Lbd,
+    stdin: &mut dyn Read,
+    printer: &Printer<'_>,
+    terminals: Terminals,
+) -> Result<Option<String>, Failure> {
+    if let Some((name, watching)) = options.command.watching()
+        && let Some(period) = watching.watch
+    {
+        return Watch::new(options, name, period, &lbd)
+            .run(watching, printer, terminals.stdout)
+            .map(|()| None);
+    }
+    let Order::Restore(_) = options.command else { return show(options, &lbd, stdin, printer) };
+    // Nothing is written below what somebody types.
+    let progress = Progress::on(terminals.stderr.filter(|_| !terminals.stdin));
+    lbd.stage = Some(Arc::clone(&progress.stage));
+    show(options, &lbd, &mut Counted { stdin, stage: &progress.stage }, printer)
+}
+
+/// Stdin, whose bytes are counted.
+struct Counted<'a> {
+    stdin: &'a mut dyn Read,
+    stage: &'a Stage,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stdin.read(buffer).inspect(|length| self.stage.read(*length))
+    }
 }
 
 /// Asks, and prints what comes. Returns a note for stderr about what may be a mistake but was done.
@@ -301,7 +356,7 @@ fn text(command: &Command, lbd: &Lbd, printer: &Printer<'_>) -> Result<(), Failu
         Command::Clear { connections: true } => {
             let Cleared { connections, .. } = lbd.ask(command, printer)?;
             let noun = if connections == 1 { "connection" } else { "connections" };
-            printer.print(&format!("{connections} {noun} cleared\n"))
+            printer.print(&format!("{} {noun} cleared\n", count(connections)))
         }
         _ => lbd.ask(command, printer).map(|IgnoredAny| ()),
     }

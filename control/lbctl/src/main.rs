@@ -1,11 +1,11 @@
 //! `lbctl`, the client of `lbd`: hands the process's surroundings to the library of this crate.
 #![forbid(unsafe_code)]
 
-use lbctl::{Surroundings, run};
+use lbctl::{Surroundings, Terminals, run_on};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let code = run(
+    let code = run_on(
         std::env::args_os(),
         Surroundings {
             socket: std::env::var_os("LBCTL_SOCKET"),
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
             stdout: &mut std::io::stdout().lock(),
             stderr: &mut std::io::stderr().lock(),
         },
+        Terminals::of_process(),
     );
     ExitCode::from(code)
 }

@@ -11,6 +11,7 @@ use dataplane::schedule::Algorithm;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const LONGEST_TIMEOUT: u64 = Timeouts::LONGEST_SECONDS as u64;
 
@@ -66,6 +67,19 @@ impl Options {
     }
 }
 
+impl Order {
+    /// The name of a command that can be watched, and how it is to be.
+    pub(super) const fn watching(&self) -> Option<(&'static str, &Watching)> {
+        match self {
+            Self::List(list) => Some(("list", &list.watching)),
+            Self::Stats(stats) => Some(("stats", &stats.watching)),
+            Self::Rate(rate) => Some(("rate", &rate.watching)),
+            Self::Status(watching) => Some(("status", watching)),
+            _ => None,
+        }
+    }
+}
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
@@ -103,14 +117,15 @@ pub(super) enum Order {
     )]
     Drain(DrainOptions),
     /// Show services and reals
-    #[command(override_usage = "lbctl list [-t VIP:PORT | -u VIP:PORT] [--thresholds | --persistent-conn]")]
+    #[command(override_usage = "lbctl list [-t VIP:PORT | -u VIP:PORT] [--thresholds | --persistent-conn] \
+                               [--watch [SECONDS] [--count N]]")]
     List(ListOptions),
     /// Show connections, packets and bytes since the start or zero
-    #[command(override_usage = "lbctl stats [-t VIP:PORT | -u VIP:PORT]")]
-    Stats(Selection),
+    #[command(override_usage = "lbctl stats [-t VIP:PORT | -u VIP:PORT] [--watch [SECONDS] [--count N]]")]
+    Stats(WatchedSelection),
     /// Show connections, packets and bytes a second
-    #[command(override_usage = "lbctl rate [-t VIP:PORT | -u VIP:PORT]")]
-    Rate(Selection),
+    #[command(override_usage = "lbctl rate [-t VIP:PORT | -u VIP:PORT] [--watch [SECONDS] [--count N]]")]
+    Rate(WatchedSelection),
     /// Show connections
     #[command(override_usage = "lbctl connections [-t VIP:PORT | -u VIP:PORT]")]
     Connections(Selection),
@@ -130,7 +145,8 @@ pub(super) enum Order {
     #[command(override_usage = "lbctl restore [--dry-run] < FILE")]
     Restore(RestoreOptions),
     /// Show ports, workers, drops by reason, and what is amiss
-    Status,
+    #[command(override_usage = "lbctl status [--watch [SECONDS] [--count N]]")]
+    Status(Watching),
     /// Print all that is counted, in Prometheus' text format
     #[command(override_usage = "lbctl metrics > FILE.prom")]
     Metrics,
@@ -228,10 +244,32 @@ pub(super) struct Selection {
     pub(super) service: Option<ServiceAddress>,
 }
 
+/// Whether to show it again and again.
+#[derive(Debug, Args)]
+pub(super) struct Watching {
+    /// Show it again each so many seconds: painted over on a terminal, else one after the other
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = period)]
+    pub(super) watch: Option<Duration>,
+    /// End after so many times
+    #[arg(long, value_name = "N", requires = "watch", value_parser = whole::<u32>(1, u32::MAX as u64))]
+    pub(super) count: Option<u32>,
+}
+
+/// One service, or all, and whether to show it again and again.
+#[derive(Debug, Args)]
+pub(super) struct WatchedSelection {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    #[command(flatten)]
+    pub(super) watching: Watching,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct ListOptions {
     #[command(flatten)]
     pub(super) selection: Selection,
+    #[command(flatten)]
+    pub(super) watching: Watching,
     /// The reals' limits, in place of weights
     #[arg(long)]
     pub(super) thresholds: bool,
@@ -318,6 +356,12 @@ pub(super) struct TimeoutOptions {
     #[arg(long, num_args = 3, value_names = ["TCP", "TCPFIN", "UDP"], allow_negative_numbers = true,
           value_parser = whole::<u32>(0, LONGEST_TIMEOUT))]
     pub(super) set: Option<Vec<u32>>,
+}
+
+/// Reads the seconds of `--watch`.
+fn period(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected seconds from 0.1 to 3600".into())
 }
 
 /// Reads a whole number within these bounds, or says which ones they are.

@@ -48,8 +48,8 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
             Command::Drain { service, real, reset: false }
         }
         Order::List(options) => Command::List { service: selected(&options.selection)? },
-        Order::Stats(selection) => Command::Stats { service: selected(selection)? },
-        Order::Rate(selection) => Command::Rate { service: selected(selection)? },
+        Order::Stats(stats) => Command::Stats { service: selected(&stats.selection)? },
+        Order::Rate(rate) => Command::Rate { service: selected(&rate.selection)? },
         Order::Connections(selection) => Command::Connections { service: selected(selection)? },
         Order::Timeouts(options) => {
             // clap has counted them.
@@ -61,7 +61,7 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
         Order::Clear(options) => Command::Clear { connections: options.connections },
         Order::Save => Command::Save {},
         Order::Restore(options) => Command::Restore { lines: lines(stdin)?, dry_run: options.dry_run },
-        Order::Status => Command::Status {},
+        Order::Status(_) => Command::Status {},
         Order::Metrics => Command::Metrics {},
     })
 }

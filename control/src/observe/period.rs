@@ -1,5 +1,6 @@
 //! What passed in a period, as `lbd --stats-period` prints it.
 
+use crate::text::quantities::{a_second, count};
 use crate::text::table::Align::{Left, Right};
 use crate::text::table::{Table, part};
 use dataplane::counters::{PortCounters, WorkerTotals};
@@ -41,12 +42,13 @@ pub struct Worker {
 /// is not known: frames missed and bits where the driver counts no bytes, cycles where nothing was received, not even
 /// from other workers. Drop reasons that did not go up are left out.
 pub fn period(before: &Totals, now: &Totals, tsc_hz: f64) -> String {
-    let seconds = (now.up.saturating_sub(before.up)).as_secs_f64().max(f64::MIN_POSITIVE);
-    let mut text = format!("---- up {} s, the last {seconds:.2} s ----", now.up.as_secs_f64().round() as u64);
+    let time = now.up.saturating_sub(before.up);
+    let up = now.up.as_secs_f64().round() as u64;
+    let mut text = format!("---- up {up} s, the last {:.2} s ----", time.as_secs_f64());
     text.push('\n');
-    part(&mut text, "Ports", &ports(before, now, seconds));
-    part(&mut text, "Workers", &workers(before, now, seconds, tsc_hz));
-    part(&mut text, "Drops", &drops(before, now, seconds));
+    part(&mut text, "Ports", &ports(before, now, time));
+    part(&mut text, "Workers", &workers(before, now, time, tsc_hz));
+    part(&mut text, "Drops", &drops(before, now, time));
     text.push('\n');
     text
 }
@@ -54,7 +56,7 @@ pub fn period(before: &Totals, now: &Totals, tsc_hz: f64) -> String {
 /// One of the numbers of a port.
 type Count = fn(&PortCounters) -> Option<u64>;
 
-fn ports(before: &Totals, now: &Totals, seconds: f64) -> Table<6> {
+fn ports(before: &Totals, now: &Totals, time: Duration) -> Table<6> {
     let rows = before.ports.iter().zip(&now.ports).map(|(before, now)| {
         let total = |port: &Port, counter: Count| counter(&port.counted).unwrap_or(0);
         let passed = |counter: Count| total(now, counter).saturating_sub(total(before, counter));
@@ -62,17 +64,15 @@ fn ports(before: &Totals, now: &Totals, seconds: f64) -> Table<6> {
         let bytes = [passed(|port| port.rx_bytes), passed(|port| port.tx_bytes)];
         let bits = |side: usize| match bytes[side] {
             0 if packets[side] > 0 => "-".to_owned(),
-            bytes => rate(8 * bytes, seconds),
+            bytes => a_second(8 * bytes, time),
         };
         [
             now.name.clone(),
-            rate(packets[0], seconds),
-            rate(packets[1], seconds),
+            a_second(packets[0], time),
+            a_second(packets[1], time),
             bits(0),
             bits(1),
-            now.counted
-                .rx_missed
-                .map_or_else(|| "-".to_owned(), |_| passed(|port| port.rx_missed).to_string()),
+            now.counted.rx_missed.map_or_else(|| "-".to_owned(), |_| count(passed(|port| port.rx_missed))),
         ]
     });
     let head = [
@@ -86,7 +86,7 @@ fn ports(before: &Totals, now: &Totals, seconds: f64) -> Table<6> {
     Table { head, rows: rows.collect() }
 }
 
-fn workers(before: &Totals, now: &Totals, seconds: f64, tsc_hz: f64) -> Table<7> {
+fn workers(before: &Totals, now: &Totals, time: Duration, tsc_hz: f64) -> Table<7> {
     let rows = before.workers.iter().zip(&now.workers).enumerate().map(|(id, (before, now))| {
         let passed =
             |total: fn(&WorkerTotals) -> u64| total(&now.counted).saturating_sub(total(&before.counted));
@@ -99,11 +99,11 @@ fn workers(before: &Totals, now: &Totals, seconds: f64, tsc_hz: f64) -> Table<7>
         [
             id.to_string(),
             now.core.to_string(),
-            rate(packets, seconds),
+            a_second(packets, time),
             cycles,
             format!("{:.1}%", 100.0 * share.min(1.0)),
-            now.counted.connections.to_string(),
-            rate(passed(|worker| worker.connections_created), seconds),
+            count(now.counted.connections),
+            a_second(passed(|worker| worker.connections_created), time),
         ]
     });
     let head = [
@@ -118,17 +118,12 @@ fn workers(before: &Totals, now: &Totals, seconds: f64, tsc_hz: f64) -> Table<7>
     Table { head, rows: rows.collect() }
 }
 
-fn drops(before: &Totals, now: &Totals, seconds: f64) -> Table<3> {
+fn drops(before: &Totals, now: &Totals, time: Duration) -> Table<3> {
     let counts = before.drops.iter().zip(&now.drops).map(|(before, now)| now.saturating_sub(*before));
-    let rows = DropReason::ALL.iter().zip(counts).filter(|(_, count)| *count > 0);
+    let rows = DropReason::ALL.iter().zip(counts).filter(|(_, packets)| *packets > 0);
     let rows =
-        rows.map(|(reason, count)| [reason.name().to_owned(), count.to_string(), rate(count, seconds)]);
+        rows.map(|(reason, packets)| [reason.name().to_owned(), count(packets), a_second(packets, time)]);
     Table { head: [("reason", Left), ("packets", Right), ("pps", Right)], rows: rows.collect() }
-}
-
-/// A second, to the nearest whole number.
-fn rate(count: u64, seconds: f64) -> String {
-    format!("{:.0}", count as f64 / seconds)
 }
 
 #[cfg(test)]
@@ -195,13 +190,13 @@ mod tests {
 ---- up 12 s, the last 2.00 s ----
 
 Ports
-  name    Rx-pps  Tx-pps      Rx-bps  Tx-bps  Rx-missed
-  vip0  12000000       2  5760000000       -          5
-  dip0         0       0           0       0          -
+  name  Rx-pps  Tx-pps  Rx-bps  Tx-bps  Rx-missed
+  vip0  12.0 M       2  5.76 G       -          5
+  dip0       0       0       0       0          -
 
 Workers
-  id  core    Rx-pps  cycles/packet   busy  connections  new/s
-   0     2  12000000            173  80.0%         1000    250
+  id  core  Rx-pps  cycles/packet   busy  connections  new/s
+   0     2  12.0 M            173  80.0%         1000    250
 
 Drops
   reason   packets  pps

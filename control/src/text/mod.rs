@@ -11,6 +11,7 @@
 //! addresses        192.168.10.100:80, [2001:db8::10]:80, 10.0.0.7
 //! algorithms       names of schedulers
 //! sort_order       the order in which ipvsadm lists services and reals
+//! quantities       12.3 M, 4.19 MB
 //! later            what is not built yet, by name
 //! table            columns of text for a terminal
 //! ```
@@ -21,6 +22,7 @@ pub mod ipvsadm_lines;
 pub mod later;
 pub mod links;
 pub mod masks;
+pub mod quantities;
 pub mod scheduler_flags;
 pub mod service_options;
 pub mod services;

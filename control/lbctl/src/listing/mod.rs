@@ -3,7 +3,7 @@
 
 mod status;
 
-pub(crate) use status::status;
+pub(crate) use status::{duration, status};
 
 use control::api::protocol::{ConnectionView, RealView, ServiceView, Services, TimeoutsView, Traffic};
 use std::fmt::Write;

@@ -1,6 +1,7 @@
 //! `lbctl status` for people.
 
 use control::api::protocol::{InheritedView, KeptView, Status};
+use control::text::quantities::count;
 use control::text::table::Align::{Left, Right};
 use control::text::table::{Table, part};
 use dataplane::names::drop_reason::DropReason;
@@ -35,7 +36,7 @@ pub(crate) fn status(status: &Status) -> String {
 }
 
 /// `1d 02:03:04`; days only from the first on.
-fn duration(seconds: u64) -> String {
+pub(crate) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let clock = format!("{hours:02}:{minutes:02}:{:02}", seconds % 60);
     if days == 0 { clock } else { format!("{days}d {clock}") }
@@ -56,7 +57,7 @@ fn ports(status: &Status) -> Table<11> {
         ("buffers", Right),
     ];
     let rows = status.ports.iter().map(|port| {
-        let counted = |name| port.counted.get(name).to_string();
+        let counted = |name| count(port.counted.get(name));
         [
             port.name.clone(),
             port.side.clone(),
@@ -68,7 +69,7 @@ fn ports(status: &Status) -> Table<11> {
             counted("rx_packets"),
             counted("tx_packets"),
             if port.rx_missed_known { counted("rx_missed") } else { "unknown".to_owned() },
-            format!("{} of {}", port.buffers_in_use, port.buffers),
+            format!("{} of {}", count(port.buffers_in_use), count(port.buffers)),
         ]
     });
     Table { head, rows: rows.collect() }
@@ -95,13 +96,14 @@ fn workers(status: &Status) -> Table<11> {
             0.0 => "-".to_owned(),
             value => format!("{value:.decimals$}"),
         };
-        let counted = |name| worker.counted.get(name).to_string();
+        let counted = |name| count(worker.counted.get(name));
         let of_ipv6 = worker.counted.get("connections_ipv6");
         let of_ipv4 = worker.counted.get("connections").saturating_sub(of_ipv6);
         let share = |connections: u64, capacity: u64| match capacity {
             0 => "-".to_owned(),
             _ => {
-                format!("{connections} of {capacity} ({:.1}%)", 100.0 * connections as f64 / capacity as f64)
+                let share = 100.0 * connections as f64 / capacity as f64;
+                format!("{} of {} ({share:.1}%)", count(connections), count(capacity))
             }
         };
         [
@@ -132,20 +134,21 @@ fn connections(kept: &KeptView) -> Vec<String> {
 }
 
 fn taken_over(inherited: &InheritedView) -> String {
-    let mut text = format!("{} taken over from an earlier lbd", inherited.connections);
+    let mut text = format!("{} taken over from an earlier lbd", count(inherited.connections));
     if inherited.oldest_s > 0 {
         let _ = write!(text, " (silent for {} at most)", duration(inherited.oldest_s));
     }
     if !inherited.given_up.is_empty() {
-        let reasons = inherited.given_up.iter().map(|(reason, count)| format!("{reason} {count}"));
+        let reasons =
+            inherited.given_up.iter().map(|(reason, number)| format!("{reason} {}", count(*number)));
         let reasons: Vec<_> = reasons.collect();
-        let count: u64 = inherited.given_up.values().sum();
-        let _ = write!(text, ", {count} given up ({})", reasons.join(", "));
+        let all = count(inherited.given_up.values().sum());
+        let _ = write!(text, ", {all} given up ({})", reasons.join(", "));
     }
     if inherited.templates + inherited.templates_given_up > 0 {
-        let _ = write!(text, "; of persistent clients {} taken over", inherited.templates);
+        let _ = write!(text, "; of persistent clients {} taken over", count(inherited.templates));
         if inherited.templates_given_up > 0 {
-            let _ = write!(text, ", {} given up", inherited.templates_given_up);
+            let _ = write!(text, ", {} given up", count(inherited.templates_given_up));
         }
     }
     if let Some(gap) = inherited.gap_ms {
@@ -163,8 +166,8 @@ fn drops(status: &Status) -> Table<3> {
     let known = DropReason::ALL.iter().map(|reason| (reason.name(), reason.text()));
     let of_list = known.filter_map(|(name, text)| Some((name, *status.drops.get(name)?, text)));
     let others = status.drops.iter().filter(|(name, _)| DropReason::ALL.iter().all(|r| r.name() != *name));
-    let others = others.map(|(name, count)| (name.as_str(), *count, ""));
-    let rows = of_list.chain(others).filter(|(_, count, _)| *count > 0);
-    let rows = rows.map(|(name, count, text)| [name.to_owned(), count.to_string(), text.to_owned()]);
+    let others = others.map(|(name, packets)| (name.as_str(), *packets, ""));
+    let rows = of_list.chain(others).filter(|(_, packets, _)| *packets > 0);
+    let rows = rows.map(|(name, packets, text)| [name.to_owned(), count(packets), text.to_owned()]);
     Table { head: [("reason", Left), ("packets", Right), ("meaning", Left)], rows: rows.collect() }
 }

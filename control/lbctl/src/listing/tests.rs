@@ -370,8 +370,8 @@ Ports
   vip0  vip   net_af_packet  02:00:00:00:10:64  1500  up    software          36          24          0  3 of 8192
 
 Workers
-  id  core  rx packets  tx packets  handed over  taken over   busy  cycles/packet  packets/burst          connections  of IPv6
-   0     1          60          60            8           9  12.5%            413            3.2  6 of 1048576 (0.0%)        -
+  id  core  rx packets  tx packets  handed over  taken over   busy  cycles/packet  packets/burst         connections  of IPv6
+   0     1          60          60            8           9  12.5%            413            3.2  6 of 1.05 M (0.0%)        -
 
 Connections
   kept in /dev/shm/natlb-0badcafe (generation 7), on pages of 4 KiB
@@ -392,7 +392,7 @@ Notes
     let text = status(&view);
     assert!(text.starts_with("natlb 0.1.0 (DPDK 22.11.11), up 00:00:59,"));
     assert!(!text.contains("Drops") && !text.contains("Notes"));
-    let idle = "           8           9  0.0%              -              -  6 of 1048576";
+    let idle = "           8           9  0.0%              -              -  6 of 1.05 M";
     assert!(text.contains(idle), "there were no packets: {text}");
     let mut kept = KeptView { backing: "huge pages".into(), ..KeptView::default() };
     kept.inherited = Some(InheritedView {
@@ -421,7 +421,7 @@ Connections
     assert!(!status(&view).contains("Connections"), "of an lbd that does not say");
     view.workers[0].capacity_ipv6 = 512;
     view.workers[0].counted = [("connections", 261), ("connections_ipv6", 256)].into_iter().collect();
-    let both = "  5 of 1048576 (0.0%)  256 of 512 (50.0%)\n";
+    let both = "  5 of 1.05 M (0.0%)  256 of 512 (50.0%)\n";
     assert!(status(&view).contains(both), "of each family: {}", status(&view));
 }
 
