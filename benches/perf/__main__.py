@@ -18,6 +18,7 @@ import opening
 import peers
 import report
 import scaling
+import scrapes
 import skew
 import stages
 import stock
@@ -29,12 +30,12 @@ GOAL_FLOWS = (1_000, 64_000, 1_000_000, 10_000_000)
 TABLE_BYTES = 40
 TABLE_BYTES_IPV6 = 80
 DPDK_MB = 2 * 112 + 16
-PARTS = ("flows", "families", "kinds", "skew", "stock", "opening", "cost", "changes", "bounds", "full", "traces", "stages", "scaling")
+PARTS = ("flows", "families", "kinds", "skew", "stock", "opening", "cost", "changes", "scrapes", "bounds", "full", "traces", "stages", "scaling")
 # Points of "kinds".
 KINDS = 5
 QUICK_ROUNDS = 9
 # Those that are one run each.
-SINGLE = ("skew", "cost", "changes", "bounds", "full")
+SINGLE = ("skew", "cost", "changes", "scrapes", "bounds", "full")
 
 
 def arguments():
@@ -48,7 +49,7 @@ def arguments():
     add("--smoke", action="store_true", help="only whether the instrument works: 1k flows, one short round, ordinary pages and priority")
     add("--only", default=",".join(PARTS),
         help="what to run: flows; families (IPv6, and both at once, against IPv4); kinds (sides, protocols, sizes); skew (Zipf, against 64k); stock (4,096 frames of net_pcap, no plugin); opening (connections a second); "
-        "cost (of a new connection's packet); changes (of reals meanwhile); bounds (work in one turn); full (a table kept full); traces (those that other "
+        "cost (of a new connection's packet); changes (of reals meanwhile); scrapes (of metrics meanwhile); bounds (work in one turn); full (a table kept full); traces (those that other "
         "balancers were measured on); stages (cycles by stage, times of turns); scaling (workers on both cores, over a simulated NIC with RSS)")
     add("--flows", help="numbers of flows, as 1k,64k,1M,10M; traces are of 1k,32k,64k,1M")
     add("--rounds", type=int, help=f"rounds of a point ({measure.ROUNDS}; quick: {QUICK_ROUNDS})")
@@ -161,6 +162,7 @@ def run(options, result, host):
         "skew": (lambda: skew.run(host, options.binaries, rounds, seconds), skew.show),
         "cost": (lambda: opening.run_cost(host, options.binaries), opening.show_cost),
         "changes": (lambda: opening.run_changes(host, options.binaries, max(rounds, 5), seconds), opening.show_changes),
+        "scrapes": (lambda: scrapes.run(host, options.binaries, rounds), scrapes.show),
         "bounds": (lambda: churn.run_bounds(host, options.binaries), churn.show_bounds),
         "full": (lambda: churn.run_full(host, options.binaries), churn.show_full),
     }

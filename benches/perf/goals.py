@@ -93,6 +93,9 @@ def kept(result):
     if changes := result.get("changes"):
         judged.append(at_least("changes of reals a second meanwhile", 950, changes["changes_per_second"]["median"], digits=0))
         judged.append(at_least("throughput with 1,000 changes of reals a second", 0.99, changes["ratio"]["median"], digits=3))
+    for point in (result.get("scrapes") or {}).get("points", []):
+        name = f"throughput with a scrape of {point['reals']:,} reals each second"
+        judged.append(at_least(name, 1 - point["most_cost"], point["ratio"]["median"], digits=4))
     return judged
 
 

@@ -230,12 +230,17 @@ def sentences(result):
             f"A real added or removed {changes['changes_per_second']['median']:.0f} times a second, 1 M connections: {middle(changes['ratio'], 3)} of the "
             "throughput without, and every connection keeps its real."
         )
+    for point in (result.get("scrapes") or {}).get("points", []):
+        said.append(
+            f"A scrape of {point['reals']:,} reals each second ({point['bytes']['median'] / 1e6:.2f} MB, for which the control thread computes "
+            f"{point['control_seconds']['median'] * 1e3:.1f} ms): {middle(point['ratio'], 4)} of the throughput without."
+        )
     return ["<h2>Under strain</h2><ul>", *(f"<li>{each}</li>" for each in said), "</ul>"] if said else []
 
 
 def proof(result):
     named = [(each["name"], each["proof"]) for each in result["points"] + result.get("families", []) + result["opening"] + result.get("traces", []) + result.get("stages", []) + result.get("scaling", [])]
-    named += [(result[part]["name"], result[part]["proof"]) for part in ("skew", "cost", "changes", "bounds", "full") if result.get(part)]
+    named += [(result[part]["name"], result[part]["proof"]) for part in ("skew", "cost", "changes", "scrapes", "bounds", "full") if result.get(part)]
     rows = []
     for name, found in named:
         check = found.get("check_after") or found.get("check_before") or {}
