@@ -14,11 +14,15 @@
 //! fleet        all workers, each on its core
 //! worker_loop  one worker's polling loop: its clock, and what it does when nothing arrives
 //! logging      what is said on stderr
+//! rights       what devices need of the kernel, and whether this process has it
+//! supervision  what is said to systemd
+//! confinement  what this process may still ask of the kernel once it forwards
 //! signals      signals that do not stop it: logged, and ignored
 //! measure      only with the feature of that name: when the stages of turns are measured
 //! ```
 #![forbid(unsafe_code)]
 
+mod confinement;
 mod device_lock;
 mod devices;
 mod fleet;
@@ -29,12 +33,16 @@ mod measure;
 mod nic_steering;
 mod options;
 mod placement;
+mod rights;
 mod rings;
 mod signals;
 mod starting;
+mod supervision;
 mod take_over;
 mod worker_loop;
 
+use clap::Parser;
+use confinement::{Drivers, confine};
 use control::config::{self, Config};
 use control::daemon::{ControlThread, RunError, StartError};
 use control::devices::WorkerInfo;
@@ -43,14 +51,16 @@ use dataplane::live::next_hops::NextHops;
 use devices::DpdkDevices;
 use dpdk::Eal;
 use fleet::{Fleet, Launched};
-use options::Options;
+use options::{Options, Seccomp};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use starting::Starting;
-use std::io;
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use supervision::Supervision;
 use take_over::Place;
 
 /// Why `lbd` ends.
@@ -68,7 +78,7 @@ impl From<dpdk::Error> for Failure {
 }
 
 fn main() -> ExitCode {
-    let options = Options::read(); // exits with 2 by itself
+    let options = read_command_line(); // exits with 2 by itself
     let Some(path) = options.config.filter(|_| !options.version) else {
         println!("lbd {} ({})", env!("NATLB_VERSION"), Eal::version());
         return ExitCode::SUCCESS;
@@ -82,7 +92,13 @@ fn main() -> ExitCode {
             println!("nothing wrong with {}; {}", path.display(), fleet::Bill::of(&config));
             Ok(())
         }
-        Ok(config) => run(&config, options.stats_period.map(Duration::from_secs), options.take_over),
+        Ok(config) if options.rights => {
+            print!("{}", rights::DropIn::of(&config));
+            Ok(())
+        }
+        Ok(config) => {
+            run(&config, options.stats_period.map(Duration::from_secs), options.take_over, options.seccomp)
+        }
         Err(problems) => {
             logging::problems(&problems, &path);
             return ExitCode::from(2);
@@ -101,8 +117,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// This process's options. Ends it where they cannot be read, with exit code 2, and after help.
+fn read_command_line() -> Options {
+    Options::try_parse().unwrap_or_else(|error| {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        if error.use_stderr() && logging::wants_json(&arguments) {
+            let _ = io::stderr().write_all(logging::of_usage(&error.render().to_string()).as_bytes());
+            std::process::exit(error.exit_code());
+        }
+        error.exit()
+    })
+}
+
 /// Starts everything, serves until a signal comes or a worker fails, and stops everything in the reverse order.
-fn run(config: &Config, stats_period: Option<Duration>, takes_over: bool) -> Result<(), Failure> {
+fn run(
+    config: &Config,
+    stats_period: Option<Duration>,
+    takes_over: bool,
+    seccomp: Seccomp,
+) -> Result<(), Failure> {
+    rights::check(config)?;
+    rights::get_no_more();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // The second one ends it at once, whatever hangs.
@@ -148,10 +183,15 @@ fn run(config: &Config, stats_period: Option<Duration>, takes_over: bool) -> Res
     };
     control.set_facts(place.facts(config, &prefix.name, &keeping));
     control.keep_connections(keeping, heartbeats, table_backing);
-    let served = place.enter(&mut control, &stop).and_then(|()| serve(&mut control, stats_period, &stop));
+    // Before a place is taken: what would not work then, shows while the one before is still there.
+    confine(seccomp, Drivers::of(config));
+    let entered = place.enter(&mut control, &stop);
+    let served = entered.and_then(|()| serve(&mut control, stats_period, takes_over, &stop));
     let successor = control.successor();
     if let Some(successor) = successor {
-        give_way(successor, &eal);
+        supervision::give_way(successor);
+        // Its own are used from now on.
+        eal.give_pages_back();
     }
     fleet.end()?;
     if successor.is_none() {
@@ -168,28 +208,23 @@ fn cannot_handle_signals(error: io::Error) -> Failure {
     Failure::Other(format!("cannot handle signals: {error}"))
 }
 
-/// A successor has taken over: systemd is to watch that from now on, and this process's huge pages go with it.
-fn give_way(successor: u32, eal: &Eal) {
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::MainPid(successor)]) {
-        log::debug!("systemd is not told of process {successor}: {error}");
-    }
-    eal.give_pages_back();
-}
-
 /// Obeys commands until `stop` is set, or a successor has taken over.
 fn serve(
     control: &mut ControlThread,
     stats_period: Option<Duration>,
+    takes_over: bool,
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
     logging::ready();
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        log::debug!("systemd is not told: {error}");
-    }
+    let mut supervision = Supervision::ready(takes_over);
+    let mut goes_on = |control: &mut ControlThread| {
+        supervision.turn(control);
+        !stop.load(Ordering::Relaxed)
+    };
     stats_period
         .map_or(Ok(()), |period| control.report_every(period, io::stdout()))
         .map_err(RunError::from)
-        .and_then(|()| control.run(stop))
+        .and_then(|()| control.run_while(&mut goes_on))
         .map_err(|error| Failure::Other(error.to_string()))
 }
 

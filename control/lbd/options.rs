@@ -1,9 +1,6 @@
-//! The command line of `lbd`.
+//! The command line of `lbd`. This file needs no other one: man pages and completions are made from it, too.
 
-use crate::logging::{self, Format};
-use clap::Parser;
-use std::ffi::OsString;
-use std::io::{self, Write};
+use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
 /// Layer-4 NAT load balancer on DPDK.
@@ -15,7 +12,7 @@ use std::path::PathBuf;
     name = "lbd",
     disable_version_flag = true,
     verbatim_doc_comment,
-    override_usage = "lbd --config FILE [--check | --take-over] [--stats-period SECONDS] [--log-level LEVEL]\n           [--log-format FORMAT]",
+    override_usage = "lbd --config FILE [--check | --rights | --take-over] [--stats-period SECONDS] [--log-level LEVEL]\n           [--log-format FORMAT] [--seccomp MODE]",
     after_help = "\
 Exit codes:
   0  stopped by SIGTERM or SIGINT, or another lbd took its place; or --check found nothing wrong
@@ -29,8 +26,11 @@ pub(crate) struct Options {
     /// Say what is wrong with the configuration, and start nothing.
     #[arg(long)]
     pub(crate) check: bool,
-    /// Take the place of the lbd that runs on the same [control] socket: it ends when this one is ready.
+    /// Print what the devices need where lbd does not run as root, as lines for systemd and udev, and start nothing.
     #[arg(long, conflicts_with = "check")]
+    pub(crate) rights: bool,
+    /// Take the place of the lbd that runs on the same [control] socket: it ends when this one is ready.
+    #[arg(long, conflicts_with_all = ["check", "rights"])]
     pub(crate) take_over: bool,
     /// Print rates, load, connections and drops to stdout at this interval, 1 to 3600 seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -41,21 +41,32 @@ pub(crate) struct Options {
     /// text: a line for people; json: an object in each line.
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub(crate) log_format: Format,
+    /// System calls that lbd does not need: on (they fail, or end it), log (the kernel notes them) or off.
+    #[arg(long, value_name = "MODE", default_value = "on", hide_possible_values = true)]
+    pub(crate) seccomp: Seccomp,
     /// Print natlb's version and the DPDK release that it runs on.
     #[arg(long, short = 'V')]
     pub(crate) version: bool,
 }
 
-impl Options {
-    /// This process's. Ends it where they cannot be read, with exit code 2, and after help.
-    pub(crate) fn read() -> Self {
-        Self::try_parse().unwrap_or_else(|error| {
-            let arguments: Vec<OsString> = std::env::args_os().collect();
-            if error.use_stderr() && logging::wants_json(&arguments) {
-                let _ = io::stderr().write_all(logging::of_usage(&error.render().to_string()).as_bytes());
-                std::process::exit(error.exit_code());
-            }
-            error.exit()
-        })
-    }
+/// How lines of the log are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// `info: …`
+    #[default]
+    Text,
+    /// An object in each line.
+    Json,
+}
+
+/// What happens to system calls that `lbd` is not known to need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Seccomp {
+    /// They fail; those that only an attacker makes end the process.
+    #[default]
+    On,
+    /// The kernel carries them out, and notes each in its audit log.
+    Log,
+    /// Nothing.
+    Off,
 }

@@ -16,7 +16,7 @@ mod stray;
 pub(crate) use json::{of_usage, wants_json};
 pub(crate) use stray::Stray;
 
-use clap::ValueEnum;
+use crate::options::Format;
 use control::config::Problem;
 use json::{Field, Line};
 use log::{Level, LevelFilter};
@@ -27,16 +27,6 @@ use std::panic::PanicHookInfo;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::thread;
-
-/// How lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// `info: …`
-    #[default]
-    Text,
-    /// An object in each line.
-    Json,
-}
 
 /// Where lines of JSON go: stderr, whatever its number means meanwhile. `None`: the format is text.
 static OBJECTS: OnceLock<File> = OnceLock::new();

@@ -50,7 +50,7 @@ use crate::observe::watch::Watch;
 use crate::persist::state_file::{LoadError, StateFile};
 use crate::publish::compile::Compiler;
 use crate::publish::sums::Sums;
-use crate::publish::workers::{PATIENCE, Workers};
+use crate::publish::workers::{PATIENCE, Progress, Workers};
 use dataplane::exchange::orders::{ControlEnd, NeighbourEvent};
 use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::InterfaceId;
@@ -305,6 +305,11 @@ impl ControlThread {
     pub fn report_every(&mut self, period: Duration, out: impl Write + Send + 'static) -> io::Result<()> {
         self.periodic = Some(Periodic::start(period, out, self.totals())?);
         Ok(())
+    }
+
+    /// How far each worker is with its turns.
+    pub fn progress(&self) -> impl Iterator<Item = Progress> {
+        self.workers.progress()
     }
 
     fn totals(&self) -> Totals {

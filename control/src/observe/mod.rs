@@ -4,6 +4,7 @@
 //! status       ports, workers, drops, and what an operator should know of
 //! notes        … next hops that are silent, addresses that are not right, frames that are lost uncounted
 //! watch        … and what is seen over time
+//! watchdog     whether all workers turn, for whoever restarts the daemon
 //! load         how busy a worker is
 //! checksums    whether what comes has whole checksums
 //! pressure     what connection tables are short of
@@ -29,3 +30,4 @@ pub mod services;
 pub mod statistics;
 pub mod status;
 pub mod watch;
+pub mod watchdog;

@@ -47,6 +47,15 @@ pub enum WorkerLate {
     },
 }
 
+/// How far a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Turns made in all.
+    pub turns: u64,
+    /// Whether it is to make any.
+    pub is_to_turn: bool,
+}
+
 /// All workers.
 #[derive(Debug)]
 pub struct Workers {
@@ -323,6 +332,14 @@ impl Workers {
     /// Whether every worker does this.
     pub fn follow(&self, phase: Phase) -> bool {
         self.ends.iter().all(|end| end.pace.follows(phase))
+    }
+
+    /// How far each worker is with its turns.
+    pub fn progress(&self) -> impl Iterator<Item = Progress> {
+        self.ends.iter().map(|end| Progress {
+            turns: end.counters.turns.get(),
+            is_to_turn: end.pace.asked() == Phase::Run,
+        })
     }
 
     /// How far each worker is that was to [finish](Phase::Finish); `None`: one still receives.

@@ -1,6 +1,7 @@
 //! Which memory DPDK runs on.
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{AccessFlags, access};
 use std::fmt;
 use std::fs::{self, DirEntry, File};
 use std::path::{Path, PathBuf};
@@ -43,13 +44,40 @@ pub(crate) fn choose(wish: Hugepages, needed_mb: u32, mount_needed: bool) -> Res
     }
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let mounts = Mount::read_all(&mounts, default_page_kib());
-    match missing(Path::new("/sys/kernel/mm/hugepages"), &mounts, needed_mb, mount_needed) {
+    let pages = Path::new("/sys/kernel/mm/hugepages");
+    let missing = match writable(mounts, may_write) {
+        Ok(mounts) => missing(pages, &mounts, needed_mb, mount_needed),
+        // Whether there are pages at all matters more.
+        Err(why) => missing(pages, &[], needed_mb, false).or(mount_needed.then_some(why)),
+    };
+    match missing {
         None => Ok(MemoryMode::Huge),
         Some(why) if wish == Hugepages::Require => Err(format!(
             "{why}; remedy: sysctl vm.nr_hugepages={} and mount -t hugetlbfs none /dev/hugepages",
             needed_mb.div_ceil(2)
         )),
         Some(why) => Ok(MemoryMode::Ordinary(why)),
+    }
+}
+
+/// Whether this process may make files in a folder.
+fn may_write(directory: &Path) -> bool {
+    access(directory, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+}
+
+/// The mounts in which this process may make files; the error says that it may in none of those that there are.
+fn writable(mut mounts: Vec<Mount>, may_write: impl Fn(&Path) -> bool) -> Result<Vec<Mount>, String> {
+    let first = mounts.first().map(|mount| mount.directory.display().to_string());
+    mounts.retain(|mount| may_write(&mount.directory));
+    match first.filter(|_| mounts.is_empty()) {
+        None => Ok(mounts),
+        Some(directory) => {
+            let user = nix::unistd::getuid();
+            Err(format!(
+                "user {user} may not make files in {directory}: chgrp natlb {directory} && chmod 1770 {directory}, for a user \
+                 of that group"
+            ))
+        }
     }
 }
 
@@ -187,6 +215,18 @@ mod tests {
     use super::*;
 
     const MOUNTED: &str = "proc /proc proc rw 0 0\nhugetlbfs /dev/hugepages hugetlbfs rw,pagesize=2M 0 0\n";
+
+    #[test]
+    fn only_where_files_may_be_made_are_huge_pages_of_use() {
+        let mounts = || Mount::read_all(MOUNTED, None);
+        assert_eq!(writable(mounts(), |_| true).unwrap().len(), 1);
+        let why = writable(mounts(), |_| false).unwrap_err();
+        assert!(why.contains("may not make files in /dev/hugepages: chgrp natlb /dev/hugepages"), "{why}");
+        assert!(
+            writable(Vec::new(), |_| false).unwrap().is_empty(),
+            "that none is mounted is said elsewhere"
+        );
+    }
 
     /// A directory as the kernel's, with `small` free pages of 2 MiB and `large` of 1 GiB.
     fn sysfs(small: u32, large: u32) -> tempfile::TempDir {

@@ -3,7 +3,7 @@
 use crate::handed::{Handed, Kind, Label};
 use crate::lock::{self, Lock, LockError};
 use mio::net::UnixListener;
-use nix::unistd::Group;
+use nix::unistd::{Group, getegid, geteuid};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +23,17 @@ pub enum SocketError {
     /// `[control] group` names none.
     #[error("[control] group: there is no group {0:?}; create it (groupadd), or correct the name")]
     NoGroup(String),
+    /// Only root, and its members, may give files to a group.
+    #[error(
+        "{path}: lbd's user may not give it to group {group:?}, of which it is no member; add it (usermod -a -G; systemd: \
+         SupplementaryGroups={group}), or leave out [control] group"
+    )]
+    NoMember {
+        /// The socket.
+        path: PathBuf,
+        /// By name.
+        group: String,
+    },
     /// The system refused.
     #[error("{path}: {error}")]
     Io {
@@ -75,7 +86,12 @@ impl Socket {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&new)(error)),
             _ => {}
         }
-        let listener = listen(&new, path, group).map_err(failed(path))?;
+        let listener = listen(&new, path, group).map_err(|error| match group {
+            Some(group) if error.kind() == io::ErrorKind::PermissionDenied && !is_member(group) => {
+                SocketError::NoMember { path: path.to_path_buf(), group: group.name.clone() }
+            }
+            _ => failed(path)(error),
+        })?;
         Ok(Self { listener, path: path.to_path_buf(), is_own: true, lock: held })
     }
 
@@ -134,6 +150,12 @@ impl Drop for Socket {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// Whether this process may give files to a group, as far as it is the group that matters.
+fn is_member(group: &Group) -> bool {
+    let others = nix::unistd::getgroups().unwrap_or_default();
+    geteuid().is_root() || getegid() == group.gid || others.contains(&group.gid)
 }
 
 /// Binds as `new`, and gives it its name when mode and group are right.
