@@ -50,7 +50,7 @@ impl Answer {
     }
 
     fn json(&self) -> Value {
-        assert_eq!((self.status, self.header("content-type")), (200, "application/json"));
+        assert_eq!((self.status, self.header("content-type")), (200, "application/json"), "{}", self.body);
         assert!(self.body.ends_with('\n'));
         serde_json::from_str(&self.body).unwrap()
     }
@@ -152,12 +152,24 @@ fn every_path_has_its_page() {
 
     let health = get(directory, "/healthz");
     assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
-    for path in ["/", "/metrics/", "/api/v1/save", "/api/v1/clear", "/%2e%2e/etc/passwd", "*"] {
+    for path in [
+        "//",
+        "/index.html",
+        "/favicon.ico",
+        "/api/v1/",
+        "/metrics/",
+        "/api/v1/save",
+        "/api/v1/clear",
+        "/%2e%2e/etc/passwd",
+        "*",
+    ] {
         let none = get(directory, path);
         assert_eq!((none.status, none.header("content-type")), (404, "text/plain; charset=utf-8"), "{path}");
         assert!(none.body.contains("/metrics"), "{}", none.body);
     }
-    for path in ["/metrics", "/healthz", "/api/v1/connections", "/api/v1/list", "/none"] {
+    let paths =
+        ["/metrics", "/healthz", "/", "/none", "/api/v1/connections", "/api/v1/list", "/api/v1/services"];
+    for path in [&paths[..], &["/api/v1/history", "/api/v1/reasons", "/api/v1/services?count=0"]].concat() {
         let head = asked(directory, format!("HEAD {path} HTTP/1.1\r\nHost: lbd\r\n\r\n").as_bytes());
         let got = get(directory, path);
         assert_eq!((head.status, head.header("content-type")), (got.status, got.header("content-type")));
@@ -235,6 +247,84 @@ fn metrics_of_some_services_only() {
     }
     let answer = get(directory, "/healthz?service=192.168.10.100:80");
     assert_eq!((answer.status, &*answer.body), (400, "/healthz takes no parameters, found service\n"));
+    lab.stop();
+}
+
+#[test]
+fn the_page_is_one_file_that_may_ask_only_its_own_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let lab = start(directory, 0);
+    let page = get(directory, "/");
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    let policy = page.header("content-security-policy");
+    for part in ["default-src 'none'", "connect-src 'self'", "frame-ancestors 'none'", "script-src 'sha256-"]
+    {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(page.body.starts_with("<!doctype html>") && page.body.ends_with("</html>\n"));
+    assert_eq!(asked(directory, b"GET /? HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    assert_eq!(get(directory, "/?a=b").status, 400);
+    // What is no page may do nothing in a browser.
+    for path in ["/api/v1/status", "/metrics", "/none"] {
+        assert!(
+            get(directory, path).header("content-security-policy").starts_with("default-src 'none';"),
+            "{path}"
+        );
+    }
+    lab.stop();
+}
+
+#[test]
+fn the_page_is_told_of_services_seconds_and_reasons() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let lab = start(directory, 3);
+    lab.ok(r#""command":"add-service","service":"udp://192.168.10.101:53-60","scheduler":"sh""#);
+    let all = get(directory, "/api/v1/services").json();
+    assert_eq!(
+        (&all["matching"], &all["service_count"], &all["real_count"]),
+        (&2.into(), &2.into(), &1.into())
+    );
+    assert_eq!(all["config_version"], lab.ok(r#""command":"status""#)["config_version"]);
+    let listed = lab.ok(r#""command":"rate""#);
+    for (shown, listed) in
+        all["services"].as_array().unwrap().iter().zip(listed["services"].as_array().unwrap())
+    {
+        for (name, value) in listed.as_object().unwrap() {
+            assert_eq!(&shown[name], value, "{name}");
+        }
+    }
+    let some = get(directory, "/api/v1/services?search=udp%3A%2F%2F192.168.10.101&count=1").json();
+    assert_eq!((&some["matching"], &some["services"][0]["last_port"]), (&1.into(), &60.into()));
+    let reasons = get(directory, "/api/v1/reasons").json();
+    let known = |reason: &&Value| {
+        reason["name"] == "no_service" && reason["text"].as_str().unwrap().contains("own address")
+    };
+    assert_eq!(reasons["reasons"].as_array().unwrap().iter().filter(known).count(), 1);
+    let seconds = |path: &str| get(directory, path).json()["at_ms"].as_array().unwrap().len();
+    until("two seconds have passed", || seconds("/api/v1/history") >= 2);
+    let all = get(directory, "/api/v1/history").json();
+    assert_eq!((&all["ready"], &all["first"]), (&true.into(), &0.into()));
+    let next = all["next"].as_u64().unwrap();
+    for name in ["span_ms", "rx_packets", "tx_bits", "rx_missed", "conns", "drops", "connections"] {
+        assert_eq!(all[name].as_array().unwrap().len() as u64, next, "{name}");
+    }
+    assert_eq!(all["busy_share"].as_array().unwrap().len(), 1);
+    let later = get(directory, &format!("/api/v1/history?from={}", next - 1)).json();
+    assert_eq!((&later["first"], &later["began_ms"]), (&(next - 1).into(), &all["began_ms"]));
+    for path in
+        ["services?x", "services?count=0", "history?from=x", "history?after=1", "reasons?a=b", "status?a"]
+    {
+        let refused = get(directory, &format!("/api/v1/{path}"));
+        assert_eq!(
+            (refused.status, refused.header("content-type")),
+            (400, "text/plain; charset=utf-8"),
+            "{path}"
+        );
+    }
     lab.stop();
 }
 

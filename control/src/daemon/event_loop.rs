@@ -161,6 +161,10 @@ impl ControlThread {
         if let Some(scraped) = scraped {
             self.preparation.give(Job::Free(Box::new(scraped)));
         }
+        let searched = self.searches.turn(&mut self.peers, &self.statistics, &self.workers, now);
+        if let Some(searched) = searched {
+            self.preparation.give(Job::Free(Box::new(searched)));
+        }
         self.meet_neighbours(self.moment(now));
         if !self.statistics.is_renewing()
             && let Some(elapsed) = self.timers.rates.expired(now)
@@ -183,6 +187,7 @@ impl ControlThread {
             self.publications.due(now),
             self.sums.due(now),
             self.scrapes.due(&self.peers, now),
+            self.searches.due(&self.peers, now),
             self.statistics.is_renewing().then_some(now),
             self.periodic.as_ref().map(Periodic::due),
         ];
@@ -204,6 +209,9 @@ impl ControlThread {
         self.watch_links(self.moment(now))?;
         self.watch.sample(&self.workers);
         self.watch.warn(&self.workers);
+        if self.shown.address.is_some() {
+            self.history.add(self.totals());
+        }
         self.watch_steering();
         self.watch_transmitting();
         self.watch_kept(now);

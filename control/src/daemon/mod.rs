@@ -42,9 +42,11 @@ use crate::host_interface;
 use crate::model::{Model, Network};
 use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
 use crate::observe::connections::Dumps;
+use crate::observe::history::History;
 use crate::observe::metrics::Scrapes;
 use crate::observe::period::Totals;
 use crate::observe::periodic::{self, Periodic};
+use crate::observe::search::Searches;
 use crate::observe::statistics::Statistics;
 use crate::observe::watch::Watch;
 use crate::persist::state_file::{LoadError, StateFile};
@@ -135,6 +137,8 @@ pub struct ControlThread {
     statistics: Statistics,
     dumps: Dumps,
     scrapes: Scrapes,
+    searches: Searches,
+    history: History,
     /// What scrapes show.
     shown: Metrics,
     watch: Watch,
@@ -242,6 +246,8 @@ impl ControlThread {
             statistics: Statistics::default(),
             dumps: Dumps::default(),
             scrapes: Scrapes::default(),
+            searches: Searches::default(),
+            history: History::default(),
             shown: config.control.metrics.clone(),
             watch: Watch::new(config, infos),
             periodic: None,

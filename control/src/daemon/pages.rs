@@ -1,27 +1,35 @@
-//! What stands under the paths of HTTP: metrics, the health of the daemon, and what `lbctl --output json` prints.
+//! What stands under the paths of HTTP: a page for people and what it is made of, metrics, the health of the daemon,
+//! and what `lbctl --output json` prints.
 
 use super::ControlThread;
-use crate::api::http::{JSON, Request, Status, TEXT};
+use crate::api::http::{HTML, JSON, Request, Status, TEXT, page};
 use crate::api::protocol::Command;
 use crate::api::server::{Outlet, PeerId};
 use crate::observe::connections;
 use crate::observe::metrics::{Form, Framing};
+use crate::observe::search::{Query, Search, number};
 use crate::text::services::meant;
+use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::ServiceKey;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// All paths, as a client is told that asks for another one.
-const PATHS: &str = "there is /metrics, /healthz and, with what lbctl --output json prints, /api/v1/ with status, list, \
-                     stats, rate, timeouts or connections";
+const PATHS: &str = "there is / for people, /metrics, /healthz and /api/v1/ with status, list, stats, rate, timeouts or \
+                     connections (what lbctl --output json prints), services, history or reasons";
 /// Before the name of a command.
 const API: &str = "/api/v1/";
 
 /// What stands under a path.
 enum Page {
+    ForPeople,
     Metrics,
     Health,
     Connections,
+    Services,
+    History,
+    Reasons,
     View(Command),
     None,
 }
@@ -29,6 +37,7 @@ enum Page {
 impl Page {
     fn of(path: &str) -> Self {
         match path {
+            "/" => return Self::ForPeople,
             "/metrics" => return Self::Metrics,
             "/healthz" => return Self::Health,
             _ => {}
@@ -40,8 +49,16 @@ impl Page {
             Some("rate") => Self::View(Command::Rate { service: None }),
             Some("timeouts") => Self::View(Command::Timeouts { set: None }),
             Some("connections") => Self::Connections,
+            Some("services") => Self::Services,
+            Some("history") => Self::History,
+            Some("reasons") => Self::Reasons,
             _ => Self::None,
         }
+    }
+
+    /// Whether parameters can stand behind its path.
+    const fn takes_parameters(&self) -> bool {
+        matches!(self, Self::Metrics | Self::Services | Self::History | Self::None)
     }
 }
 
@@ -50,13 +67,40 @@ impl ControlThread {
     pub(super) fn page(&mut self, peer: PeerId, request: &Request) {
         let now = Instant::now();
         let page = Page::of(&request.path);
-        if let (Some((name, _)), false) =
-            (request.parameters.first(), matches!(page, Page::Metrics | Page::None))
-        {
-            let why = format!("{} takes no parameters, found {name}\n", request.path);
-            return self.peers.show(peer, Status::BadRequest, TEXT, why.as_bytes(), now);
+        if let (Some((name, _)), false) = (request.parameters.first(), page.takes_parameters()) {
+            let why = format!("{} takes no parameters, found {name}", request.path);
+            return self.refuse_page(peer, &why, now);
         }
         match page {
+            Page::ForPeople => self.peers.show(peer, Status::Ok, HTML, page::TEXT.as_bytes(), now),
+            Page::Services => match Query::read(&request.parameters) {
+                Ok(query) => {
+                    self.peers.begin_to_show(peer, JSON);
+                    match request.is_head {
+                        true => self.peers.end(peer, now),
+                        false => {
+                            let search = Search::new(query, &self.model, self.snapshot.version);
+                            self.searches.begin(peer, search);
+                        }
+                    }
+                }
+                Err(why) => self.refuse_page(peer, &why, now),
+            },
+            Page::History => match first_second(&request.parameters) {
+                Ok(from) => {
+                    let view = self.history.view(from, self.began, self.is_ready());
+                    // Plain structs with text keys always have a JSON form.
+                    let text = serde_json::to_string(&view).unwrap_or_default();
+                    self.peers.show(peer, Status::Ok, JSON, format!("{text}\n").as_bytes(), now);
+                }
+                Err(why) => self.refuse_page(peer, &why, now),
+            },
+            Page::Reasons => {
+                let reasons =
+                    DropReason::ALL.iter().map(|of| json!({ "name": of.name(), "text": of.text() }));
+                let text = json!({ "reasons": reasons.collect::<Vec<_>>() });
+                self.peers.show(peer, Status::Ok, JSON, format!("{text}\n").as_bytes(), now);
+            }
             Page::Metrics => {
                 let only = match self.only(&request.parameters) {
                     Ok(only) => only,
@@ -124,5 +168,18 @@ impl ControlThread {
             }
         }
         Ok(Some(only))
+    }
+
+    fn refuse_page(&mut self, peer: PeerId, why: &str, now: Instant) {
+        self.peers.show(peer, Status::BadRequest, TEXT, format!("{why}\n").as_bytes(), now);
+    }
+}
+
+/// The number of the first second that is asked for.
+fn first_second(parameters: &[(String, String)]) -> Result<u64, String> {
+    match parameters {
+        [] => Ok(0),
+        [(name, value)] if name == "from" => Ok(number(name, value, 0, usize::MAX)? as u64),
+        [(name, _), ..] => Err(format!("expected from=NUMBER alone, found {name}")),
     }
 }

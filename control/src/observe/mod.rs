@@ -9,16 +9,19 @@
 //! checksums    whether what comes has whole checksums
 //! pressure     what connection tables are short of
 //! services     services and reals in a listing
+//! search       … some of them, for a page, slice by slice
 //! connections  the connections, slice by slice
 //! metrics      everything that is counted, for Prometheus, slice by slice
 //! statistics   traffic of services and reals
 //! rates        … a second
 //! periodic     reports at a fixed interval
 //! period       … what passed in one, as text
+//! history      … what passed in each of the last seconds
 //! ```
 
 mod checksums;
 pub mod connections;
+pub mod history;
 mod load;
 pub mod metrics;
 pub mod notes;
@@ -26,6 +29,7 @@ pub mod period;
 pub mod periodic;
 mod pressure;
 pub mod rates;
+pub mod search;
 pub mod services;
 pub mod statistics;
 pub mod status;

@@ -45,13 +45,22 @@ pub fn services(inputs: Inputs<'_>, columns: Columns, only: Option<&ServiceKey>)
     let services = inputs.model.services().values();
     let services = services.filter(|service| only.is_none_or(|only| service.key == *only));
     let services = sorted(services, |service| Some(Place::of_service(&service.key)));
-    Services {
-        services: services.into_iter().map(|service| service_view(inputs, columns, service)).collect(),
-    }
+    Services { services: services.into_iter().map(|service| whole(inputs, columns, service)).collect() }
 }
 
-fn service_view(inputs: Inputs<'_>, columns: Columns, service: &Service) -> ServiceView {
+fn whole(inputs: Inputs<'_>, columns: Columns, service: &Service) -> ServiceView {
     let reals = sorted(&service.reals, |real| Some(Place::of_real(real.endpoint)));
+    let reals = reals.into_iter().map(|real| real_view(inputs, columns, service, real)).collect();
+    service_view(inputs, columns, service, reals)
+}
+
+/// A service with these of its reals.
+pub(super) fn service_view(
+    inputs: Inputs<'_>,
+    columns: Columns,
+    service: &Service,
+    reals: Vec<RealView>,
+) -> ServiceView {
     let settings = &service.settings;
     ServiceView {
         protocol: service.key.protocol.to_string(),
@@ -67,11 +76,11 @@ fn service_view(inputs: Inputs<'_>, columns: Columns, service: &Service) -> Serv
         on_removal: service_options::on_removal_word(settings.on_removal).to_owned(),
         slow_start_s: settings.slow_start,
         traffic: columns.of(inputs.statistics.service(&service.key)),
-        reals: reals.into_iter().map(|real| real_view(inputs, columns, service, real)).collect(),
+        reals,
     }
 }
 
-fn real_view(inputs: Inputs<'_>, columns: Columns, service: &Service, real: &Real) -> RealView {
+pub(super) fn real_view(inputs: Inputs<'_>, columns: Columns, service: &Service, real: &Real) -> RealView {
     let key = RealKey { service: service.key, endpoint: real.endpoint };
     let id = inputs.statistics.id(&key);
     let connections = id.map_or_else(Connections::default, |id| inputs.workers.connections(id));

@@ -10,10 +10,12 @@
 //! client    one of them: a request in, an answer out, and the end of the connection
 //! request   bytes → what is asked, or why that is refused
 //! response  what stands before an answer, and around its parts
+//! page      the page for people
 //! ```
 
 mod client;
 mod listener;
+pub mod page;
 mod request;
 mod response;
 

@@ -1,5 +1,6 @@
 //! What stands before an answer, and around its parts.
 
+use super::page;
 use std::fmt::Write;
 
 /// Words for people.
@@ -8,6 +9,9 @@ pub const TEXT: &str = "text/plain; charset=utf-8";
 pub const JSON: &str = "application/json";
 /// A page.
 pub const HTML: &str = "text/html; charset=utf-8";
+
+/// What a browser may do with what is no page.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// How a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +62,9 @@ impl Status {
 pub(super) fn head(status: Status, content_type: &str, length: Length) -> String {
     let mut head = format!(
         "HTTP/1.1 {}\r\nContent-Type: {content_type}\r\nConnection: close\r\nCache-Control: no-store\r\n\
-         X-Content-Type-Options: nosniff\r\n",
-        status.line()
+         X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nContent-Security-Policy: {}\r\n",
+        status.line(),
+        if content_type == HTML { page::POLICY } else { NOTHING }
     );
     // Writing to a `String` does not fail.
     let _ = match length {
