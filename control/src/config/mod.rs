@@ -9,6 +9,7 @@
 //! keep       [connections] keep, and what kind of file system a folder is on
 //! layout     ports and routes as the model has them
 //! problem    what is wrong with the file, and where
+//! reload     the file is read again while lbd runs: what of it can change, and what needs a restart
 //! ```
 
 pub mod keep;
@@ -16,13 +17,14 @@ mod layout;
 pub mod metrics;
 mod network;
 mod problem;
+pub mod reload;
 mod section;
 mod services;
 mod settings;
 
 pub use problem::Problem;
 
-use crate::model::{Forward, Model, Network};
+use crate::model::{Forward, Model, Network, Routing};
 use crate::nic_steering;
 use dataplane::connection::table::Table;
 use dataplane::names::family::{V4, V6};
@@ -106,7 +108,9 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
     let (capacity, keep) = settings::connections(connections, speaks_ipv6, problems);
     let steering = settings::steering(file.table("steering", "[steering]", problems), problems);
     let forward = settings::forward(file.table("forward", "[forward]", problems), problems);
-    let timeouts = settings::timeouts(file.table("timeouts", "[timeouts]", problems), problems);
+    let timeouts = file.table("timeouts", "[timeouts]", problems);
+    let has_timeouts = timeouts.is_some();
+    let timeouts = settings::timeouts(timeouts, problems);
     let Topology { eth_ports, routes, neighbours, .. } = &topology;
     // What the devices are makes no difference to where services and reals can be.
     let network = Network::new(layout::layout(eth_ports, routes, neighbours, forward, unknown_device));
@@ -114,7 +118,20 @@ fn sections(file: &mut Section<'_>, problems: &mut Problems) -> Config {
     let mut model = Model::new(timeouts);
     services::read(services, (&topology, &network), problems).finish(&mut model);
     let Topology { eth_ports, routes, neighbours, .. } = topology;
-    Config { eal, buffers, control, eth_ports, routes, neighbours, capacity, keep, steering, forward, model }
+    Config {
+        eal,
+        buffers,
+        control,
+        eth_ports,
+        routes,
+        neighbours,
+        capacity,
+        keep,
+        steering,
+        forward,
+        has_timeouts,
+        model,
+    }
 }
 
 fn unknown_device(_: usize) -> (Mac, u16, Steering) {
@@ -144,11 +161,20 @@ pub struct Config {
     pub steering: (nic_steering::Mode, nic_steering::Preferred),
     /// `[forward]`.
     pub forward: Forward,
+    /// Whether there is a `[timeouts]`.
+    pub has_timeouts: bool,
     /// `[timeouts]` and `[[service]]`.
     pub model: Model,
 }
 
 impl Config {
+    /// The routes and neighbours, which do not depend on what the devices are.
+    pub fn routing(&self) -> Routing {
+        let layout =
+            layout::layout(&self.eth_ports, &self.routes, &self.neighbours, self.forward, unknown_device);
+        Routing { routes: layout.routes, fixed: layout.fixed, forward: layout.forward }
+    }
+
     /// The ports and routes, with each device's MAC, MTU (its largest IPv4 packet in bytes) and way of steering by
     /// index.
     pub fn network(&self, device: impl Fn(usize) -> (Mac, u16, Steering)) -> Network {

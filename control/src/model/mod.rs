@@ -23,7 +23,7 @@ mod timeouts;
 
 pub use draft::Draft;
 pub use limits::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START, MAX_REALS, MAX_SERVICES};
-pub use network::{Forward, Layout, Network};
+pub use network::{Forward, Layout, Network, Routing};
 pub use real::Real;
 pub use settings::{Settings, StateTimeouts};
 pub use timeouts::{TooLong, with_timeouts};
@@ -236,6 +236,28 @@ impl Model {
         if let Some(service) = self.edited(service) {
             service.settings = settings;
             generation.into_iter().for_each(|generation| service.start_anew(generation));
+        }
+    }
+
+    /// Gives a service, which there is, these settings and these reals, newest first, in one step. Scheduling starts
+    /// anew as in [`edit_service`](Self::edit_service).
+    pub(crate) fn rework(&mut self, service: &ServiceKey, settings: Settings, reals: Vec<Real>) {
+        let Some(before) = self.services.get(service).map(Arc::clone) else { return };
+        let starts_anew = before.settings.algorithm != settings.algorithm;
+        let generation = starts_anew.then(|| self.next_generation());
+        for real in &reals {
+            self.count_host(real.endpoint.ip());
+        }
+        self.forget_hosts(&before);
+        if let Some(service) = self.edited(service) {
+            service.settings = settings;
+            let has_others = service.reals != reals;
+            service.reals = reals;
+            match generation {
+                Some(generation) => service.start_anew(generation),
+                None if has_others => service.note_change(),
+                None => {}
+            }
         }
     }
 

@@ -57,6 +57,17 @@ pub struct Layout {
     pub forward: Forward,
 }
 
+/// What of a network does not depend on its ports and their addresses, so that it can be replaced while packets flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routing {
+    /// See [`Layout`].
+    pub routes: Vec<Route>,
+    /// See [`Layout`].
+    pub fixed: Vec<(NeighbourKey, Mac)>,
+    /// See [`Layout`].
+    pub forward: Forward,
+}
+
 /// Gives an interface that has an address of IPv6, but no link-local one, that of its MAC. Whether it needed it.
 fn add_link_local(interface: &mut Interface) -> bool {
     let of_ipv6 = || interface.addresses.iter().map(IpNet::addr).filter(IpAddr::is_ipv6);
@@ -66,6 +77,12 @@ fn add_link_local(interface: &mut Interface) -> bool {
         interface.addresses.push(prefix.into());
     }
     needs_one
+}
+
+/// The routers that routes lead to.
+fn gateways(routes: &[Route]) -> Vec<NeighbourKey> {
+    let gateway = |route: &Route| Some(NeighbourKey { interface: route.interface, address: route.via? });
+    routes.iter().filter_map(gateway).collect()
 }
 
 /// The EthPorts, interfaces and routes.
@@ -93,8 +110,7 @@ impl Network {
     pub fn new(layout: Layout) -> Self {
         let Layout { eth_ports, mut interfaces, routes, fixed, asked_mtu, forward } = layout;
         let has_link_local_of_mac = interfaces.iter_mut().map(add_link_local).collect();
-        let gateway = |route: &Route| Some(NeighbourKey { interface: route.interface, address: route.via? });
-        let gateways = routes.iter().filter_map(gateway).collect();
+        let gateways = gateways(&routes);
         let table = Routes::new(&interfaces, &routes);
         Self {
             eth_ports,
@@ -107,6 +123,18 @@ impl Network {
             has_link_local_of_mac,
             table,
         }
+    }
+
+    /// From now on these routes and neighbours count.
+    pub fn set_routing(&mut self, Routing { routes, fixed, forward }: Routing) {
+        self.gateways = gateways(&routes);
+        self.table = Routes::new(&self.interfaces, &routes);
+        (self.routes, self.fixed, self.forward) = (routes, fixed, forward);
+    }
+
+    /// The routes and neighbours that count.
+    pub fn routing(&self) -> Routing {
+        Routing { routes: self.routes.clone(), fixed: self.fixed.clone(), forward: self.forward }
     }
 
     /// Software steers this port.

@@ -64,6 +64,17 @@ impl Announcer {
         Self { periods, ..Self::default() }
     }
 
+    /// From now on this is how often all addresses of each interface are announced. Where it is otherwise than before
+    /// they are announced now.
+    pub fn set_periods(&mut self, periods: Vec<Option<Duration>>, now: Moment) {
+        let before = std::mem::replace(&mut self.periods, periods);
+        for (interface, before) in InterfaceId::all().zip(before) {
+            if self.periods.get(interface.index()).is_some_and(|period| *period != before) {
+                self.announce_interface(interface, now);
+            }
+        }
+    }
+
     /// An address is answered for by the interfaces of this bit set from now on; by none, if it is ours no more. It is
     /// announced on those that are new and have a link.
     pub fn set_address(&mut self, address: IpAddr, interfaces: u16, now: Moment) {

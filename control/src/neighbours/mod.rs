@@ -185,6 +185,35 @@ impl Neighbours {
         }
     }
 
+    /// From now on the MACs of these hosts, and of no others, are configured. One whose MAC was, and is not any more,
+    /// is asked; packets go to that MAC meanwhile.
+    pub fn set_fixed(&mut self, fixed: impl IntoIterator<Item = (NeighbourKey, Mac)>, now: Moment) {
+        let fixed: HashMap<NeighbourKey, Mac> = fixed.into_iter().collect();
+        let released = |(key, entry): (&NeighbourKey, &Entry)| match entry.kind {
+            Kind::Static { mac } if !fixed.contains_key(key) => Some((*key, mac)),
+            _ => None,
+        };
+        let released: Vec<_> = self.entries.iter().filter_map(released).collect();
+        for (key, mac) in released {
+            let state = State::Reachable { mac, until: now };
+            self.alter(key, |entry| *entry = Entry { state, ..Entry::new(Kind::Dynamic, now) });
+        }
+        for (key, mac) in fixed {
+            let known = self.entries.remove(&key).inspect(|entry| self.unnote(key, entry));
+            self.insert(key, Entry::new(Kind::Static { mac }, now));
+            if known.and_then(|entry| entry.state.mac()) != Some(mac) {
+                self.publish(key, mac);
+            }
+        }
+    }
+
+    /// Nothing depends on this host any more, and what was sent to it is to find its way anew.
+    pub fn let_go(&mut self, key: NeighbourKey) {
+        if self.entries.get(&key).is_some_and(|entry| entry.kind == Kind::Dynamic) {
+            self.forget(key);
+        }
+    }
+
     /// An interface has a link, or has lost it. When it is back, silent neighbours behind it are asked at once,
     /// unless the link comes and goes.
     pub fn set_link(&mut self, interface: InterfaceId, up: bool, now: Moment) {

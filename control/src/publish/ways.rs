@@ -29,6 +29,16 @@ impl Default for Ways {
 }
 
 impl Ways {
+    /// Follows a model where ways are others than before. Returns all that are or were.
+    pub fn follow_anew(&mut self, model: &Model, network: &Network) -> HashMap<NeighbourKey, Option<u32>> {
+        let Self { behind, .. } = std::mem::take(self);
+        let mut changed = self.follow(model, network);
+        for way in behind.into_keys() {
+            changed.entry(way).or_insert(None);
+        }
+        changed
+    }
+
     /// Follows a model. Returns the hosts for which something has changed, each with the number of reals behind it that
     /// take new connections; `None`: there is no real behind it any more. Takes time in proportion to what has changed
     /// in the model.
@@ -105,5 +115,31 @@ mod tests {
         assert_eq!(follow(&[]), [(key(1), None)]);
         assert_eq!(follow(&[]), []);
         assert!(ways.behind.is_empty());
+    }
+
+    #[test]
+    fn other_routes_are_other_ways() {
+        let network = |gateway: &str| {
+            let file = FILE.replace("10.0.0.1\"", gateway);
+            config::parse(&file).unwrap().network(|_| (Mac([2, 0, 0, 0, 0, 1]), 1500, Steering::Software))
+        };
+        let (before, after) = (network("10.0.0.1\""), network("10.0.0.2\""));
+        let lines = [
+            "-A -t 192.0.2.1:80",
+            "-a -t 192.0.2.1:80 -r 198.51.100.1:80 -m",
+            "-a -t 192.0.2.1:80 -r 10.0.0.7:80 -m",
+        ];
+        let model = change::restore(&Model::new([1; 3].into()), &before, lines).unwrap();
+        let key = |last| NeighbourKey { interface: InterfaceId(1), address: [10, 0, 0, last].into() };
+        let mut ways = Ways::default();
+        let sorted = |changed: HashMap<_, _>| {
+            let mut changed: Vec<_> = changed.into_iter().collect();
+            changed.sort();
+            changed
+        };
+        assert_eq!(sorted(ways.follow(&model, &before)), [(key(1), Some(1)), (key(7), Some(1))]);
+        let all = [(key(1), None), (key(2), Some(1)), (key(7), Some(1))];
+        assert_eq!(sorted(ways.follow_anew(&model, &after)), all);
+        assert_eq!(sorted(ways.follow(&model, &after)), []);
     }
 }
