@@ -131,6 +131,14 @@ impl StateFile {
         Ok(Some((Label::of_path(Kind::Lock, &self.path), lock.share()?)))
     }
 
+    /// Where the history of changes is; `None`: nothing can be written there.
+    pub fn history(&self) -> Option<PathBuf> {
+        self.lock.as_ref()?;
+        let mut path = self.path.clone().into_os_string();
+        path.push(".history");
+        Some(path.into())
+    }
+
     /// The model in the file; `None` if there is no file. `model` gives the timeouts where the file has
     /// none.
     ///
