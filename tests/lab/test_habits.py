@@ -9,8 +9,10 @@ import pty
 import re
 import select
 import signal
+import stat
 import struct
 import subprocess
+import tarfile
 import termios
 import time
 
@@ -227,3 +229,38 @@ def a_long_restore_says_how_far_it_is(bed):
         slow = f"(echo; sleep 2; cat) | {' '.join(map(str, words))}"
         done = subprocess.run(["bash", "-c", slow], input=lines, capture_output=True, text=True)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
+
+
+@test()
+def an_archive_for_support_has_all_of_a_running_lbd(bed):
+    file = bed.dir / "support.tar.gz"
+    with bed.lbd(services=[SERVICE]) as lbd:
+        bed.expect(["rs2", "rs1"])
+        said = lbd.json("support", "--write", file)
+        assert lbd.lbctl("connections").stdout.count(VIP) == 2
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with tarfile.open(file) as archive:
+        entries = {name.split("/", 1)[1]: archive.extractfile(name).read().decode() for name in archive.getnames()}
+    assert entries.keys() - {"MANIFEST"} == set(said["entries"]), said
+    # The configuration is found by the process behind the socket, and DPDK's statistics by its telemetry.
+    assert entries["lbd/lbd.toml"] == lbd.file.read_text()
+    assert str(lbd.file) in entries["lbd/process/cmdline"]
+    ports = [json.loads(line) for line in entries["dpdk/ports.json"].splitlines()]
+    assert ports[0] == {"/ethdev/list": [0, 1]}
+    assert sum("rx_good_packets" in line.get("/ethdev/xstats", {}) for line in ports) == 2, ports
+    # Each connection is counted, and none named.
+    assert sum(worker["connections"] for worker in json.loads(entries["lbd/status.json"])["workers"]) >= 2
+    assert not any(bed.ip.client in text for name, text in entries.items() if name.startswith("lbd/")), said
+    for missing in said["missing"]:
+        assert missing["why"] and f"{missing['name']}: {missing['why']}" in entries["MANIFEST"], missing
+    # An lbd that hangs is no reason to wait for long.
+    with bed.lbd(services=[SERVICE]) as lbd:
+        lbd.process.send_signal(signal.SIGSTOP)
+        try:
+            hung = subprocess.run([binary("lbctl"), "--socket", lbd.socket, "--timeout", "1", "support", "--write", file],
+                                  capture_output=True, text=True, timeout=2 * PATIENCE)
+        finally:
+            lbd.process.send_signal(signal.SIGCONT)
+        assert hung.returncode == 3 and "no answer within 1 s" in hung.stderr, hung
+        assert tarfile.is_tarfile(file)
+    file.unlink()

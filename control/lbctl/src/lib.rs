@@ -12,6 +12,7 @@
 //! printer   stdout
 //! watch     the answer again and again, painted where stdout is a terminal
 //! progress  how far a restore is, on stderr where it is a terminal
+//! support   an archive for those who help
 //! terminals which of the three are terminals
 //! ```
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ mod options;
 mod printer;
 mod progress;
 mod request;
+mod support;
 mod terminals;
 mod tips;
 mod watch;
@@ -83,6 +85,8 @@ enum Failure {
     Usage(String),
     /// Exit code 3.
     Unreachable(String),
+    /// A file cannot be written: exit code 1.
+    Unwritten(String),
     /// Stdout takes no more: exit code 1, but 0 where its reader has seen enough, as in
     /// `lbctl connections | head`.
     Stdout(io::Error),
@@ -96,7 +100,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Refused(_) | Self::StillLive(..) | Self::Stdout(_) => 1,
+            Self::Refused(_) | Self::StillLive(..) | Self::Stdout(_) | Self::Unwritten(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
         }
@@ -105,9 +109,10 @@ impl Failure {
     fn message(&self) -> String {
         match self {
             Self::Refused(refusal) => refusal.message.clone(),
-            Self::StillLive(_, message) | Self::Usage(message) | Self::Unreachable(message) => {
-                message.clone()
-            }
+            Self::StillLive(_, message)
+            | Self::Usage(message)
+            | Self::Unreachable(message)
+            | Self::Unwritten(message) => message.clone(),
             Self::Stdout(error) => format!("stdout: {error}"),
         }
     }
@@ -131,6 +136,7 @@ impl Failure {
             Self::Refused(refusal) => return serde_json::to_string(refusal).unwrap_or_default(),
             Self::Usage(_) => "usage",
             Self::Unreachable(_) => "unreachable",
+            Self::Unwritten(_) => "unwritten",
             Self::Stdout(_) => "stdout",
         };
         serde_json::json!({ "code": code, "message": self.message() }).to_string()
@@ -177,7 +183,7 @@ pub fn run_on(
     let socket = options.socket.clone().or(of_surroundings).unwrap_or_else(|| DEFAULT_SOCKET.into());
     let lbd = Lbd { socket, timeout: Duration::from_secs(options.timeout), stage: None };
     let printer = Printer::new(stdout);
-    let failure = match obey(&options, lbd, stdin, &printer, terminals) {
+    let failure = match obey(&options, lbd, stdin, &printer, (version, dpdk), terminals) {
         Ok(note) => {
             if let Some(note) = note {
                 let _ = writeln!(stderr, "lbctl: note: {note}");
@@ -211,8 +217,12 @@ fn obey(
     mut lbd: Lbd,
     stdin: &mut dyn Read,
     printer: &Printer<'_>,
+    versions: (&str, &str),
     terminals: Terminals,
 ) -> Result<Option<String>, Failure> {
+    if let Order::Support(support) = &options.command {
+        return support::run(support, options.output, &lbd, versions, printer).map(|()| None);
+    }
     if let Some((name, watching)) = options.command.watching()
         && let Some(period) = watching.watch
     {
@@ -337,7 +347,9 @@ fn text(command: &Command, lbd: &Lbd, printer: &Printer<'_>) -> Result<(), Failu
             printer.print("")
         }
         Command::Timeouts { set: None } => printer.print(&listing::timeouts(&lbd.ask(command, printer)?)),
-        Command::Status {} => printer.print(&listing::status(&lbd.ask(command, printer)?)),
+        Command::Status {} => {
+            printer.print(&listing::status(&lbd.ask(command, printer)?, env!("NATLB_VERSION")))
+        }
         Command::Metrics {} => {
             let Metrics { text } = lbd.ask(command, printer)?;
             printer.print(&text)

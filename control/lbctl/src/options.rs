@@ -150,6 +150,9 @@ pub(super) enum Order {
     /// Print all that is counted, in Prometheus' text format
     #[command(override_usage = "lbctl metrics > FILE.prom")]
     Metrics,
+    /// Write an archive for those who help: status, counters, configuration, log, facts of the host
+    #[command(override_usage = "lbctl support [--write FILE] [--config FILE]")]
+    Support(SupportOptions),
 }
 
 #[derive(Debug, Args)]
@@ -341,6 +344,16 @@ pub(super) struct DrainOptions {
 pub(super) enum Then {
     /// Both sides get a RST.
     Reset,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SupportOptions {
+    /// The archive [default: natlb-support-HOST-TIME.tar.gz in this folder]
+    #[arg(long, value_name = "FILE")]
+    pub(super) write: Option<PathBuf>,
+    /// The configuration of lbd [default: the one that it was started with]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -63,6 +63,8 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
         Order::Restore(options) => Command::Restore { lines: lines(stdin)?, dry_run: options.dry_run },
         Order::Status(_) => Command::Status {},
         Order::Metrics => Command::Metrics {},
+        // The first of what it asks.
+        Order::Support(_) => Command::Status {},
     })
 }
 

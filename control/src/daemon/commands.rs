@@ -165,7 +165,9 @@ impl ControlThread {
     }
 
     fn status(&self) -> Status {
-        status::status(&self.status_inputs(), self.inheriting.view(), self.notes_of_transmitting())
+        let status =
+            status::status(&self.status_inputs(), self.inheriting.view(), self.notes_of_transmitting());
+        Status { build: self.build().to_owned(), ..status }
     }
 
     fn status_inputs(&self) -> status::Inputs<'_> {

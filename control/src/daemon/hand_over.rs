@@ -152,6 +152,11 @@ impl ControlThread {
         self.hand_over.facts = facts;
     }
 
+    /// Release and commit of this `lbd`; empty if nobody has said.
+    pub(super) fn build(&self) -> &str {
+        &self.hand_over.facts.version
+    }
+
     /// The process that has taken this daemon's place: then [`run`](Self::run) has returned, the sockets and files are
     /// that process's, and nothing that outlives this one may be touched.
     pub fn successor(&self) -> Option<u32> {

@@ -49,6 +49,7 @@ pub fn status(inputs: &Inputs<'_>, kept: KeptView, others: Vec<String>) -> Statu
     }
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        build: String::new(),
         dpdk: devices.dpdk_version(),
         uptime_s: now.as_secs(),
         config_version: inputs.config_version,

@@ -8,8 +8,8 @@ use dataplane::names::drop_reason::DropReason;
 use std::fmt::Write;
 
 /// Version and uptime, ports, workers, what is kept of connections, drops by reason, notes; parts without content are
-/// left out.
-pub(crate) fn status(status: &Status) -> String {
+/// left out. `own`: what this `lbctl` was built from; another `lbd` is named.
+pub(crate) fn status(status: &Status, own: &str) -> String {
     let mut text = format!(
         "natlb {} (DPDK {}), up {}, configuration version {}\n",
         status.version,
@@ -17,6 +17,9 @@ pub(crate) fn status(status: &Status) -> String {
         duration(status.uptime_s),
         status.config_version
     );
+    if !status.build.is_empty() && status.build != own {
+        let _ = writeln!(text, "lbd is natlb {}, this lbctl of {own}", status.build);
+    }
     part(&mut text, "Ports", &ports(status));
     part(&mut text, "Workers", &workers(status));
     if let Some(kept) = &status.kept {

@@ -312,6 +312,9 @@ fn timeouts_print_as_recorded() {
     assert_eq!(timeouts(&view), "Timeout (tcp tcpfin udp): 900 120 300\n");
 }
 
+/// What the `lbctl` of these tests was built from.
+const OWN: &str = "0.1.0 (1234abcde)";
+
 #[test]
 fn status_lays_out_what_there_is() {
     let port = PortView {
@@ -347,6 +350,7 @@ fn status_lays_out_what_there_is() {
         .collect(),
     };
     let mut view = Status {
+        build: OWN.into(),
         version: "0.1.0".into(),
         dpdk: "22.11.11".into(),
         uptime_s: 93_784,
@@ -385,11 +389,11 @@ Drops
 Notes
   vip0: partial checksums
 ";
-    assert_eq!(status(&view), expected);
+    assert_eq!(status(&view, OWN), expected);
     (view.drops, view.notes, view.uptime_s) = (Default::default(), vec![], 59);
     (view.workers[0].busy_share, view.workers[0].cycles_per_packet, view.workers[0].packets_per_burst) =
         (0.0, 0.0, 0.0);
-    let text = status(&view);
+    let text = status(&view, OWN);
     assert!(text.starts_with("natlb 0.1.0 (DPDK 22.11.11), up 00:00:59,"));
     assert!(!text.contains("Drops") && !text.contains("Notes"));
     let idle = "           8           9  0.0%              -              -  6 of 1.05 M";
@@ -412,17 +416,22 @@ Connections
   1000 taken over from an earlier lbd (silent for 00:01:01 at most), 3 given up (expired 1, unknown_real 2); of persistent \
      clients 5 taken over, 1 given up; 310 ms without forwarding; took 12 ms
 ";
-    assert!(status(&view).contains(expected), "{}", status(&view));
+    assert!(status(&view, OWN).contains(expected), "{}", status(&view, OWN));
     let under_way = InheritedView { in_progress: true, import_ms: 40, ..InheritedView::default() };
     view.kept = Some(KeptView { inherited: Some(under_way), ..KeptView::default() });
     let expected = "  0 taken over from an earlier lbd; under way for 40 ms\n";
-    assert!(status(&view).contains(expected), "{}", status(&view));
+    assert!(status(&view, OWN).contains(expected), "{}", status(&view, OWN));
+    view.build = "0.1.1 (9876fedcb)".into();
+    let text = status(&view, OWN);
+    assert_eq!(text.lines().nth(1), Some("lbd is natlb 0.1.1 (9876fedcb), this lbctl of 0.1.0 (1234abcde)"));
+    view.build = String::new();
+    assert!(!status(&view, OWN).contains("this lbctl"), "of an lbd that does not say");
     view.kept = None;
-    assert!(!status(&view).contains("Connections"), "of an lbd that does not say");
+    assert!(!status(&view, OWN).contains("Connections"), "of an lbd that does not say");
     view.workers[0].capacity_ipv6 = 512;
     view.workers[0].counted = [("connections", 261), ("connections_ipv6", 256)].into_iter().collect();
     let both = "  5 of 1.05 M (0.0%)  256 of 512 (50.0%)\n";
-    assert!(status(&view).contains(both), "of each family: {}", status(&view));
+    assert!(status(&view, OWN).contains(both), "of each family: {}", status(&view, OWN));
 }
 
 /// Services of both families as recorded, but for SCTP and firewall marks.

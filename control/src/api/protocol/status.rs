@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 pub struct Status {
     /// Of natlb.
     pub version: String,
+    /// With the commit that was built; empty: not known, as of an `lbd` that does not say.
+    #[serde(default)]
+    pub build: String,
     /// Release of DPDK.
     pub dpdk: String,
     /// Since `ready`.
