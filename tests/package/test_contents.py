@@ -1,9 +1,15 @@
 """What is in the package, without installing it: rules of Debian, pages, completions, licences; the container's recipe."""
 
+import fcntl
 import gzip
 import json
+import os
+import re
+import shlex
+import tempfile
 import tomllib
 import unittest
+from pathlib import Path
 
 from .package import ROOT, VERSIONS, built, run, tool, unpacked
 
@@ -45,14 +51,58 @@ class Package(unittest.TestCase):
         self.assertRegex(unit, r"(?m)^ExecReload=.* --take-over")
 
     def test_systemd_takes_the_unit(self):
-        # It looks for the programs in the root that it is given, the shell among them.
-        shell = unpacked() / "bin/sh"
-        shell.parent.mkdir(exist_ok=True)
-        shell.touch(mode=0o755)
+        # It looks for the programs in the root that it is given, those of the unit's own commands among them.
+        for program in ("bin/sh", "usr/bin/find"):
+            (unpacked() / program).parent.mkdir(exist_ok=True)
+            (unpacked() / program).touch(mode=0o755)
         done = run(tool("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no", f"--root={unpacked()}", "lbd.service",
                    check=False)
         wrong = [line for line in done.stderr.splitlines() if "lbd.service:" in line]
         self.assertEqual(wrong, [], done.stderr)
+
+
+    def test_the_unit_gives_little_away(self):
+        # From 0 to 10, in tenths here; more than the threshold is an exit code.
+        done = run(tool("systemd-analyze"), "security", "--no-pager", "--offline=true", "--threshold=29", f"--root={unpacked()}",
+                   "lbd.service", check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_the_unit_leaves_kept_connections_alone(self):
+        unit = (unpacked() / "lib/systemd/system/lbd.service").read_text()
+        # systemd would remove what the user natlb has in /dev/shm whenever the service stops.
+        self.assertNotRegex(unit, r"(?m)^(RemoveIPC|PrivateIPC|DynamicUser)=")
+
+    def test_what_root_has_left_becomes_natlbs_if_nobody_uses_it(self):
+        """The unit's own commands, on a folder in place of /dev/shm."""
+        if os.geteuid() != 0:
+            self.skipTest("only root gives files away")
+        unit = (unpacked() / "lib/systemd/system/lbd.service").read_text().replace("\\\n", " ")
+        commands = re.findall(r"(?m)^ExecStartPre=-\+(.*)$", unit)
+        self.assertEqual(len(commands), 2)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            own, used, others = (folder / f"natlb-{name}" for name in ("own", "used", "others"))
+            for made in (own, used, others):
+                made.mkdir(mode=0o700)
+                (made / "lock").touch(mode=0o600)
+                (made / "1.names").touch(mode=0o600)
+            (folder / "target").touch()
+            (own / "link").symlink_to(folder / "target")
+            os.chown(others, 12345, 12345)
+            (folder / "state").touch()
+            os.link(folder / "target", folder / "second-name")
+            with open(used / "lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                for command in commands:
+                    words = [word.replace("natlb:natlb", "12345:12345") for word in shlex.split(command)]
+                    places = [word for word in words if word.startswith("/") and word != "/usr/bin/find"]
+                    self.assertIn(places, (["/var/lib/natlb"], ["/dev/shm", "/dev/hugepages"]))
+                    words = [word for word in words if word not in places[1:]]
+                    words[words.index(places[0])] = str(folder)
+                    run(*words)
+            owners = {path.relative_to(folder): path.lstat().st_uid for path in folder.rglob("*")}
+        mine = {str(path) for path, owner in owners.items() if owner == 12345}
+        self.assertEqual(mine, {"natlb-own", "natlb-own/lock", "natlb-own/1.names", "natlb-own/link", "state", "natlb-others"})
 
 
 class Pages(unittest.TestCase):
