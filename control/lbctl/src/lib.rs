@@ -37,7 +37,7 @@ use control::api::protocol::{Cleared, Command, Drained, FaultyLine, Metrics, Ref
 use control::config::DEFAULT_SOCKET;
 use control::text::quantities::count;
 use exchange::Lbd;
-use listing::Columns;
+use listing::{Columns, Numbers};
 use options::{Options, Order, Output, Then};
 use printer::Printer;
 use progress::{Progress, Stage};
@@ -279,10 +279,20 @@ fn show(
             };
             printer.print(&listing::list(lbd.ask(&command, printer)?, columns))?;
         }
+        (Order::Stats(stats), Output::Text) => {
+            printer.print(&listing::stats(lbd.ask(&command, printer)?, numbers(stats.exact)))?;
+        }
+        (Order::Rate(rate), Output::Text) => {
+            printer.print(&listing::rate(lbd.ask(&command, printer)?, numbers(rate.exact)))?;
+        }
         (Order::AddService(_), Output::Text) => return Ok(lbd.ask::<Noted>(&command, printer)?.note),
         (_, Output::Text) => text(&command, lbd, printer)?,
     }
     Ok(None)
+}
+
+const fn numbers(exact: bool) -> Numbers {
+    if exact { Numbers::Exact } else { Numbers::Scaled }
 }
 
 /// The part of [`Changed`](control::api::protocol::Changed) that is printed.
@@ -340,8 +350,6 @@ fn lives(live: u64) -> String {
 /// Asks, and prints the answer as text; commands that only change print nothing, as `ipvsadm`'s.
 fn text(command: &Command, lbd: &Lbd, printer: &Printer<'_>) -> Result<(), Failure> {
     match command {
-        Command::Stats { .. } => printer.print(&listing::stats(lbd.ask(command, printer)?)),
-        Command::Rate { .. } => printer.print(&listing::rate(lbd.ask(command, printer)?)),
         Command::Connections { .. } => {
             lbd.ask_for(command, ConnectionRows(printer), printer)?;
             printer.print("")

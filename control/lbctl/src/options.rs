@@ -121,11 +121,15 @@ pub(super) enum Order {
                                [--watch [SECONDS] [--count N]]")]
     List(ListOptions),
     /// Show connections, packets and bytes since the start or zero
-    #[command(override_usage = "lbctl stats [-t VIP:PORT | -u VIP:PORT] [--watch [SECONDS] [--count N]]")]
-    Stats(WatchedSelection),
+    #[command(
+        override_usage = "lbctl stats [-t VIP:PORT | -u VIP:PORT] [--exact] [--watch [SECONDS] [--count N]]"
+    )]
+    Stats(TrafficOptions),
     /// Show connections, packets and bytes a second
-    #[command(override_usage = "lbctl rate [-t VIP:PORT | -u VIP:PORT] [--watch [SECONDS] [--count N]]")]
-    Rate(WatchedSelection),
+    #[command(
+        override_usage = "lbctl rate [-t VIP:PORT | -u VIP:PORT] [--exact] [--watch [SECONDS] [--count N]]"
+    )]
+    Rate(TrafficOptions),
     /// Show connections
     #[command(override_usage = "lbctl connections [-t VIP:PORT | -u VIP:PORT]")]
     Connections(Selection),
@@ -258,11 +262,14 @@ pub(super) struct Watching {
     pub(super) count: Option<u32>,
 }
 
-/// One service, or all, and whether to show it again and again.
+/// One service, or all, with which numbers, and whether to show it again and again.
 #[derive(Debug, Args)]
-pub(super) struct WatchedSelection {
+pub(super) struct TrafficOptions {
     #[command(flatten)]
     pub(super) selection: Selection,
+    /// All digits of numbers from 100,000,000 on
+    #[arg(long)]
+    pub(super) exact: bool,
     #[command(flatten)]
     pub(super) watching: Watching,
 }

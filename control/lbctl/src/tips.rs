@@ -11,7 +11,7 @@ const HARMLESS: [&str; 9] =
     ["add-service", "add-real", "list", "stats", "rate", "connections", "timeouts", "save", "status"];
 
 /// Names that other tools give them.
-const OTHER_NAMES: [(&str, &str); 12] = [
+const OTHER_NAMES: [(&str, &str); 14] = [
     ("ls", "list"),
     ("show", "list"),
     ("services", "list"),
@@ -24,6 +24,8 @@ const OTHER_NAMES: [(&str, &str); 12] = [
     ("info", "status"),
     ("dump", "save"),
     ("version", "--version"),
+    ("top", "rate --watch"),
+    ("watch", "list --watch"),
 ];
 
 /// How many letters of a name may be wrong.
@@ -44,7 +46,7 @@ pub(super) fn correct(error: &mut Error, command: &Command, arguments: &[OsStrin
             Some(ContextValue::String(word)) => meant(command, word),
             _ => None,
         },
-        ErrorKind::UnknownArgument => of_ipvsadm(arguments),
+        ErrorKind::UnknownArgument => of_ipvsadm(arguments).or_else(|| of_formats(error)),
         _ => None,
     };
     if let Some(tip) = tip {
@@ -118,6 +120,13 @@ fn of_ipvsadm(arguments: &[OsString]) -> Option<String> {
     let is_whole = letters.is_empty() || letters[1..].chars().all(|letter| matches!(letter, 'n' | 'c'));
     let option = if is_whole { word.to_owned() } else { format!("-{}", &letters[..1]) };
     Some(format!("{option} is {name}: see 'lbctl {} --help'", name.trim_end_matches(" --set")))
+}
+
+/// For other tools' ways to ask for JSON.
+fn of_formats(error: &Error) -> Option<String> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    let asks = ["--json", "--format", "-j", "-o"].contains(&option.as_str());
+    asks.then(|| "for JSON: 'lbctl --output json …'".to_owned())
 }
 
 /// The command that an option of `ipvsadm -L` is.

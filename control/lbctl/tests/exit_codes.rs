@@ -198,6 +198,9 @@ fn tips_take_nothing_away_and_name_nothing_hidden() {
         ("conns", "there is 'lbctl connections'"),
         ("stat", "there is 'lbctl stats'"),
         ("add-servce", "there is 'lbctl add-service'"),
+        ("top", "there is 'lbctl rate --watch'"),
+        ("--json list", "for JSON: 'lbctl --output json …'"),
+        ("list -o json", "for JSON: 'lbctl --output json …'"),
     ] {
         let said = said(word);
         assert!(said.contains(&format!("\n  tip: {tip}\n")), "{word}: {said}");

@@ -110,21 +110,40 @@ fn in_brackets(address: &str) -> String {
     if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
 }
 
+/// How the numbers of `stats` and `rate` are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// Those from 100,000,000 on in thousands, millions …
+    Scaled,
+    /// With all digits, as `ipvsadm --exact`.
+    Exact,
+}
+
+impl Numbers {
+    /// A number in 9 columns, or in as many as it needs.
+    fn cell(self, number: u64) -> String {
+        match self {
+            Self::Scaled => scaled(number),
+            Self::Exact => format!(" {number:8}"),
+        }
+    }
+}
+
 /// As `ipvsadm -Ln --stats`.
-pub(crate) fn stats(services: Services) -> String {
+pub(crate) fn stats(services: Services, numbers: Numbers) -> String {
     let title = "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes";
-    traffic(services, title, &|traffic, _| row(traffic).map(scaled))
+    traffic(services, title, &|traffic, _| row(traffic).map(|number| numbers.cell(number)))
 }
 
 /// As `ipvsadm -Ln --rate`, which does not scale a real's connections and packets.
-pub(crate) fn rate(services: Services) -> String {
+pub(crate) fn rate(services: Services, numbers: Numbers) -> String {
     let title = "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS";
     traffic(services, title, &|traffic, line| {
-        let numbers = row(traffic);
-        let mut cells = numbers.map(scaled);
+        let row = row(traffic);
+        let mut cells = row.map(|number| numbers.cell(number));
         if line == Line::Real {
-            for (cell, number) in cells.iter_mut().zip(numbers).take(3) {
-                *cell = format!(" {number:8}");
+            for (cell, number) in cells.iter_mut().zip(row).take(3) {
+                *cell = Numbers::Exact.cell(number);
             }
         }
         cells

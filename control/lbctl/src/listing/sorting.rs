@@ -9,11 +9,11 @@ pub(super) fn list(services: Services, columns: Columns) -> String {
 }
 
 pub(super) fn stats(services: Services) -> String {
-    super::stats(sort(services))
+    super::stats(sort(services), super::Numbers::Scaled)
 }
 
 pub(super) fn rate(services: Services) -> String {
-    super::rate(sort(services))
+    super::rate(sort(services), super::Numbers::Scaled)
 }
 
 /// Services, and the reals of each, in `ipvsadm`'s sort order; those whose address is none come last.

@@ -276,6 +276,21 @@ fn packet_rates_of_reals_are_never_scaled() {
 }
 
 #[test]
+fn exact_numbers_have_all_digits() {
+    let large = counts(1, 99_999_999, 100_000_000, 4_000_000_000, u64::MAX);
+    let digits = "        1 99999999 100000000 4000000000 18446744073709551615";
+    for print in [super::stats, super::rate] {
+        let text = print(seed(large, [large, None]), Numbers::Exact);
+        for line in [
+            format!("TCP  {:<28}{digits}", "192.168.10.100:80"),
+            format!("  -> {:<28}{digits}", "10.0.0.7:80"),
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} in {text}");
+        }
+    }
+}
+
+#[test]
 fn connections_list_as_recorded() {
     let view =
         |protocol: &str, expires_s, state: &str, client: &str, virtual_: &str, real: &str| ConnectionView {
