@@ -12,8 +12,8 @@ from traffic import REALS, Traffic, VIP
 # Long enough for one scrape in each.
 WINDOW_SECONDS = 1.0
 LEAST_PAIRS = 15
-# Services besides those of the traffic, each with so many reals: none; and so many that there are nearly as many reals as
-# have metrics of their own unless the file says otherwise.
+# Services besides those of the traffic, each with so many reals: none; and so many that there are nearly as many reals
+# as have metrics of their own unless the file says otherwise.
 SERVICES, REALS_EACH = (0, 30), 64
 FIRST_PORT = 20_000
 MOST_COST = 0.005

@@ -288,17 +288,18 @@ fn the_dashboard_and_the_alerts_name_what_is_in_a_scrape() {
 const MOST_LINES: usize = 520;
 /// Commands that are answered during a large scrape: there are some two thousand turns between which they can be.
 const ANSWERS: usize = 20;
-/// Services of the large configuration; the first has half of the reals.
-const MANY: usize = 64;
+/// Services of the large configurations; the first has half of the reals.
+const FEW: usize = 2;
+const MANY: usize = 8192;
 
 /// As a state file has it.
-fn large() -> String {
+fn large(services: usize) -> String {
     let mut lines = String::new();
-    for service in 0..MANY {
-        let vip = format!("192.168.11.{}:80", 1 + service);
+    for service in 0..services {
+        let vip = format!("192.168.11.{}:{}", 1 + service % 250, 80 + service / 250);
         writeln!(lines, "-A -t {vip} -s wrr").unwrap();
         let half = MAX_REALS / 2;
-        let rest = |service: usize| half + service * half / (MANY - 1);
+        let rest = |service: usize| half + service * half / (services - 1);
         let reals = if service == 0 { 0..half } else { rest(service - 1)..rest(service) };
         for real in reals {
             let address = format!("172.{}.{}.{}", 16 + real / 62_500, real / 250 % 250, 1 + real % 250);
@@ -324,9 +325,18 @@ fn chunks(answer: &str) -> Vec<&str> {
     }
 }
 
-/// What is written in a turn of the loop is a chunk of its own.
 #[test]
-fn a_scrape_of_65_536_reals_delays_no_command() {
+fn a_scrape_of_65_536_reals_of_few_services_delays_no_command() {
+    scrape_of_all_reals(FEW);
+}
+
+#[test]
+fn a_scrape_of_65_536_reals_of_many_services_delays_no_command() {
+    scrape_of_all_reals(MANY);
+}
+
+/// What is written in a turn of the loop is a chunk of its own.
+fn scrape_of_all_reals(services: usize) {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config_in(directory.path());
     let socket = directory.path().join("run/metrics.sock");
@@ -334,7 +344,7 @@ fn a_scrape_of_65_536_reals_delays_no_command() {
     config.control.metrics.most_reals = MAX_REALS;
     let state = config.control.state.as_ref().unwrap();
     fs::create_dir_all(state.parent().unwrap()).unwrap();
-    fs::write(state, large()).unwrap();
+    fs::write(state, large(services)).unwrap();
     let lab = Lab::start(config, 1, 0).unwrap();
     let mut client = lab.connect();
     let is_over = &AtomicBool::new(false);
@@ -365,6 +375,10 @@ fn a_scrape_of_65_536_reals_delays_no_command() {
     let longest = chunks.iter().map(|chunk| chunk.lines().count()).max().unwrap();
     assert!(longest <= MOST_LINES, "{longest} lines in a turn");
     let text = chunks.concat();
+    for name in ["natlb_service_packets_total", "natlb_service_reals"] {
+        let of_name = text.lines().filter(|line| line.starts_with(&format!("{name}{{"))).count();
+        assert_eq!(of_name, services * if name.contains("packets") { 2 } else { 1 }, "{name}");
+    }
     for name in ["natlb_real_connections_total", "natlb_real_packets_total", "natlb_real_weight"] {
         let of_name = format!("{name}{{");
         let lines = text.lines().filter(|line| line.starts_with(&of_name));

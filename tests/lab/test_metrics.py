@@ -183,6 +183,63 @@ def names_of_node_exporter_only_on_request_and_one_service_by_itself(bed):
             (400, 'service: expected VIP:PORT, or tcp://VIP:PORT, found "web"\n')
 
 
+class Scraping:
+    """Asks for metrics again and again."""
+
+    def __init__(self, place):
+        self.place, self.over, self.faults, self.count = place, False, [], 0
+        self.thread = background(self.scrape)
+
+    def scrape(self):
+        while not self.over:
+            try:
+                status, content_type, text = self.place.ask(Accept=ACCEPT)
+                if (status, content_type) != (200, OPENMETRICS) or not text.endswith("# EOF\n"):
+                    self.faults.append(f"{status} {content_type} {text[-80:]!r}")
+                self.count += 1
+            except (OSError, http.client.HTTPException) as fault:
+                self.faults.append(repr(fault))
+            time.sleep(0.01)
+
+    def finish(self):
+        assert wait_for(lambda: self.count > 0 or self.faults), "nothing was asked"
+        self.over = True
+        self.thread.join()
+        return self.faults
+
+
+@test()
+def scrapes_go_on_over_a_take_over_and_say_what_was_inherited(bed):
+    for place in places(bed):
+        with lbd_with(bed, place) as lbd:
+            # In the second place what the first has left is given up.
+            inheritance_agrees(lbd, place)
+            bed.curls(4)
+            wait_for(lambda: lbd.ctl("connections").count(" TIME_WAIT ") == 4)
+            scraping = Scraping(place)
+            lbd.take_over()
+            faults = scraping.finish()
+            assert not faults, faults[:3]
+            assert inheritance_agrees(lbd, place)["connections"] >= 4
+
+
+def inheritance_agrees(lbd, place):
+    """What was taken over from an lbd before, which is None if there was none."""
+    inherited = lambda: lbd.json("status")["kept"]["inherited"]
+    assert wait_for(lambda: not (inherited() or {}).get("in_progress"))
+    inherited, scrape = inherited(), place.scrape()
+    if inherited is None:
+        assert not [name for name, _ in scrape.samples if name.startswith("natlb_inherit")]
+        return None
+    assert scrape.value("natlb_inherited_connections") == inherited["connections"]
+    assert scrape.value("natlb_inheriting") == inherited["in_progress"]
+    gap = [value for _, value in scrape.all("natlb_inherited_gap_seconds")]
+    assert gap == ([] if inherited["gap_ms"] is None else [inherited["gap_ms"] / 1e3])
+    given_up = {labels["reason"]: value for labels, value in scrape.all("natlb_inherited_given_up")}
+    assert given_up == dict.fromkeys(("unknown_real", "expired", "no_room", "damaged"), 0) | inherited["given_up"]
+    return inherited
+
+
 def send(place, request):
     """Sends bytes and reads what comes until the end, which may be a reset."""
     with place.connect() as client:

@@ -41,6 +41,8 @@ pub const START_TIME: Duration = Duration::from_secs(120);
 pub const FINISH_TIME: Duration = Duration::from_secs(5);
 /// How long a successor may take to take over, while nobody handles packets.
 pub const PAUSE_TIME: Duration = Duration::from_secs(5);
+/// How long this daemon stays for those who are at scraping it when its place is taken.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// Between two looks at whether the workers do what they were asked.
 const LOOK: Duration = Duration::from_micros(100);
 /// A worker has finished when it found nothing to do in this number of turns, in which no other did either.
@@ -391,9 +393,13 @@ impl ControlThread {
         }
     }
 
-    /// Whether the loop is at its end: the successor knows that it has taken over.
+    /// Whether the loop is at its end: the successor knows that it has taken over, and whoever was at scraping this
+    /// daemon has what was asked for.
     pub(super) fn is_succeeded(&self) -> bool {
         let stage = self.hand_over.stage.as_ref().filter(|stage| stage.step == At::Taken);
-        stage.is_some_and(|stage| self.peers.has_taken_all(stage.peer))
+        stage.is_some_and(|stage| {
+            let has_answered = || !self.peers.has_pages_under_way() || stage.since.elapsed() > ANSWER_TIME;
+            self.peers.has_taken_all(stage.peer) && has_answered()
+        })
     }
 }

@@ -179,6 +179,11 @@ impl Peers {
         self.control.has_taken_all(peer)
     }
 
+    /// Whether clients of HTTP are connected: scrapes may be under way.
+    pub(super) fn has_pages_under_way(&self) -> bool {
+        self.http.as_ref().is_some_and(Http::has_clients)
+    }
+
     /// There is something to do for a socket or a peer with this token.
     pub(super) fn ready(&mut self, token: Token) {
         match (&mut self.ipvs, &mut self.http) {

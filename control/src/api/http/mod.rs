@@ -147,6 +147,11 @@ impl Http {
         }
     }
 
+    /// Whether anybody is connected, who may be without an answer.
+    pub fn has_clients(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
     /// The socket is removed: nobody finds it any more.
     pub fn remove_socket(&mut self) {
         self.listener.remove();
