@@ -101,6 +101,11 @@ fn a_successor_has_sockets_services_and_locks_and_nobody_finds_nobody() {
     assert!(successor.workers.iter().all(|worker| worker.pace.follows(Phase::Discard)));
     assert_eq!(successor.version(), 0, "nothing is in force yet");
 
+    // Who is at asking has an answer of the one that was asked.
+    let mut midway = TcpStream::connect(metrics).unwrap();
+    midway.set_read_timeout(Some(PATIENCE)).unwrap();
+    midway.write_all(b"GET /metrics HTTP/1.0\r\n").unwrap();
+    lab.turn();
     predecessor.pause().unwrap();
     assert!(lab.workers.iter().all(|worker| worker.pace.follows(Phase::Rest)));
     // Who comes now waits for whoever goes on.
@@ -111,6 +116,12 @@ fn a_successor_has_sockets_services_and_locks_and_nobody_finds_nobody() {
     early_page.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
     successor.control.take_what_arrives();
     predecessor.taken().unwrap();
+    midway.write_all(b"\r\n").unwrap();
+    let mut page = String::new();
+    midway.read_to_string(&mut page).unwrap();
+    // On a machine that is busy it may have taken too long to ask.
+    assert!(page.contains("natlb_ready 1\n") || page.starts_with("HTTP/1.1 408 "), "{page:?}");
+    drop(midway);
     lab.ended();
 
     successor.control.own();

@@ -14,6 +14,7 @@
 //! for workers adopt nothing while they rest.
 
 use super::{ControlThread, StartError};
+use crate::api::http;
 use crate::api::protocol::Command;
 use crate::api::protocol::hand_over::{CONVERSATION, KnownNeighbour, Prepared, Step};
 use crate::api::refusal::Refused;
@@ -41,8 +42,9 @@ pub const START_TIME: Duration = Duration::from_secs(120);
 pub const FINISH_TIME: Duration = Duration::from_secs(5);
 /// How long a successor may take to take over, while nobody handles packets.
 pub const PAUSE_TIME: Duration = Duration::from_secs(5);
-/// How long this daemon stays for those who are at scraping it when its place is taken.
-const ANSWER_TIME: Duration = Duration::from_secs(1);
+/// How long this daemon stays, once its place is taken, for clients of HTTP that are without their answers: whoever
+/// says nothing for so long is sent away.
+const ANSWER_TIME: Duration = http::PATIENCE;
 /// Between two looks at whether the workers do what they were asked.
 const LOOK: Duration = Duration::from_micros(100);
 /// A worker has finished when it found nothing to do in this number of turns, in which no other did either.
