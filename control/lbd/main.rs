@@ -4,6 +4,7 @@
 //! main         the order of start and stop, exit codes
 //! options      the command line
 //! take_over    the place that an lbd takes: a free one, or that of the lbd which runs
+//! reloading    --reload: the lbd that runs reads its file again, or this program takes its place
 //! device_lock  one lbd for each device
 //! interfaces   the host's interfaces that devices stand on
 //! devices      DPDK, its ports, queues and pools, from the configuration
@@ -17,7 +18,7 @@
 //! rights       what devices need of the kernel, and whether this process has it
 //! supervision  what is said to systemd
 //! confinement  what this process may still ask of the kernel once it forwards
-//! signals      signals that do not stop it: logged, and ignored
+//! signals      signals that do not stop it: SIGHUP, and those that are logged and ignored
 //! measure      only with the feature of that name: when the stages of turns are measured
 //! ```
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ mod measure;
 mod nic_steering;
 mod options;
 mod placement;
+mod reloading;
 mod rights;
 mod rings;
 mod signals;
@@ -44,7 +46,7 @@ mod worker_loop;
 use clap::Parser;
 use confinement::{Drivers, confine};
 use control::config::{self, Config};
-use control::daemon::{ControlThread, RunError, StartError};
+use control::daemon::{ControlThread, Hangups, RunError, StartError};
 use control::devices::WorkerInfo;
 use control::persist::state_file::LoadError;
 use dataplane::live::next_hops::NextHops;
@@ -56,6 +58,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use starting::Starting;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,8 +99,10 @@ fn main() -> ExitCode {
             print!("{}", rights::DropIn::of(&config));
             Ok(())
         }
+        Ok(config) if options.reload => reloading::reload(&config).map_err(Failure::Other),
         Ok(config) => {
-            run(&config, options.stats_period.map(Duration::from_secs), options.take_over, options.seccomp)
+            let period = options.stats_period.map(Duration::from_secs);
+            run((&config, &path), period, options.take_over, options.seccomp)
         }
         Err(problems) => {
             logging::problems(&problems, &path);
@@ -131,7 +136,7 @@ fn read_command_line() -> Options {
 
 /// Starts everything, serves until a signal comes or a worker fails, and stops everything in the reverse order.
 fn run(
-    config: &Config,
+    (config, path): (&Config, &Path),
     stats_period: Option<Duration>,
     takes_over: bool,
     seccomp: Seccomp,
@@ -145,7 +150,8 @@ fn run(
             .map_err(cannot_handle_signals)?;
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(cannot_handle_signals)?;
     }
-    let ignored = signals::Ignored::start().map_err(cannot_handle_signals)?;
+    let hangups = Hangups::default();
+    let ignored = signals::Ignored::start(hangups.clone()).map_err(cannot_handle_signals)?;
     let mut place = Place::find(config, takes_over)?;
     let mut keeping = place.keeping();
 
@@ -181,6 +187,9 @@ fn run(
             return Err(start_failure(&error));
         }
     };
+    control.set_file(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()), config);
+    control.set_program(reloading::program());
+    control.obey_hangups(hangups);
     control.set_facts(place.facts(config, &prefix.name, &keeping));
     control.keep_connections(keeping, heartbeats, table_backing);
     // Before a place is taken: what would not work then, shows while the one before is still there.

@@ -6,16 +6,17 @@ use std::path::PathBuf;
 /// Layer-4 NAT load balancer on DPDK.
 ///
 /// Runs in the foreground and logs to stderr; says "ready" when it forwards.
-/// SIGTERM and SIGINT stop it, other signals are logged and ignored. Services are managed with lbctl while it runs.
+/// SIGTERM and SIGINT stop it, SIGHUP has it read the file again, other signals are logged and ignored.
+/// Services are managed with lbctl while it runs.
 #[derive(Parser)]
 #[command(
     name = "lbd",
     disable_version_flag = true,
     verbatim_doc_comment,
-    override_usage = "lbd --config FILE [--check | --rights | --take-over] [--stats-period SECONDS] [--log-level LEVEL]\n           [--log-format FORMAT] [--seccomp MODE]",
+    override_usage = "lbd --config FILE [--check | --rights | --take-over | --reload]\n           [--stats-period SECONDS] [--log-level LEVEL] [--log-format FORMAT] [--seccomp MODE]",
     after_help = "\
 Exit codes:
-  0  stopped by SIGTERM or SIGINT, or another lbd took its place; or --check found nothing wrong
+  0  stopped by SIGTERM or SIGINT, or another lbd took its place; or --check found nothing wrong; or --reload is done
   1  it could not start or go on: the last line says why
   2  usage or configuration error: FILE:LINE: what is wrong"
 )]
@@ -32,6 +33,10 @@ pub(crate) struct Options {
     /// Take the place of the lbd that runs on the same [control] socket: it ends when this one is ready.
     #[arg(long, conflicts_with_all = ["check", "rights"])]
     pub(crate) take_over: bool,
+    /// Have the lbd that runs on the same [control] socket read the file again; where another program than this runs,
+    /// start this one with --take-over instead, and do not wait for it.
+    #[arg(long, conflicts_with_all = ["check", "rights", "take_over"])]
+    pub(crate) reload: bool,
     /// Print rates, load, connections and drops to stdout at this interval, 1 to 3600 seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) stats_period: Option<u64>,

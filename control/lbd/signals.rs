@@ -1,9 +1,10 @@
-//! Signals other than SIGTERM and SIGINT: each is logged and otherwise ignored. By default they would end the process,
-//! and with it the network, without a line: a SIGHUP from a log rotation or a closed terminal, a SIGUSR1 sent by habit.
+//! Signals other than SIGTERM and SIGINT. SIGHUP has the configuration file read again; the others are logged and
+//! otherwise ignored: by default they would end the process, and with it the network, without a line.
 //!
 //! Left alone are those that a fault of the program itself raises (SIGSEGV, SIGABRT …: they give a core dump), those
 //! that do nothing by default, and those that only stop and resume a process.
 
+use control::daemon::Hangups;
 use libc::{SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGVTALRM, SIGXCPU, SIGXFSZ};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -14,12 +15,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// The signals that are ignored: number, name, and what an operator should know who sends one.
-const NAMED: [(i32, &str, &str); 12] = [
-    (
-        SIGHUP,
-        "SIGHUP",
-        "the configuration is read at the start only; a changed one comes into force with a restart",
-    ),
+const NAMED: [(i32, &str, &str); 11] = [
     (SIGQUIT, "SIGQUIT", "SIGTERM stops lbd, SIGABRT ends it with a core dump"),
     (SIGUSR1, "SIGUSR1", NO_MEANING),
     (SIGUSR2, "SIGUSR2", NO_MEANING),
@@ -50,16 +46,23 @@ pub(crate) struct Ignored(Handle);
 impl Ignored {
     /// From now on those that have a name are logged, until the process ends.
     ///
+    /// SIGHUP goes to `hangups`.
+    ///
     /// # Errors
     /// If the system has no descriptor or thread left.
-    pub(crate) fn start() -> io::Result<Self> {
-        let numbers = NAMED.map(|(number, ..)| number).into_iter();
+    pub(crate) fn start(hangups: Hangups) -> io::Result<Self> {
+        let numbers = NAMED.map(|(number, ..)| number).into_iter().chain([SIGHUP]);
         let wanted = numbers.filter(|number| !(MEASURES && [SIGUSR1, SIGUSR2].contains(number)));
         let mut signals = SignalsInfo::<WithOrigin>::new(wanted)?;
         let handle = signals.handle();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             let mut last: HashMap<i32, Instant> = HashMap::new();
             for origin in &mut signals {
+                if origin.signal == SIGHUP {
+                    let (process, user) = origin.process.map_or((0, 0), |sender| (sender.pid, sender.uid));
+                    hangups.come(process.try_into().unwrap_or(0), user);
+                    continue;
+                }
                 let now = Instant::now();
                 if last.get(&origin.signal).is_none_or(|last| now.duration_since(*last) >= PAUSE) {
                     last.insert(origin.signal, now);

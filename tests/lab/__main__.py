@@ -13,7 +13,7 @@ from . import test_changes, test_gateway, test_icmp, test_path_mtu, test_neighbo
 from . import test_fragments, test_lifecycle, test_devices, test_interfaces, test_offloads, test_noise  # noqa: F401
 from . import test_persistence, test_one_packet, test_thresholds, test_removal, test_ports  # noqa: F401
 from . import test_take_over, test_restart, test_workers, test_both_families, test_readme, test_habits  # noqa: F401
-from . import test_metrics, test_ipvsadm, test_keepalived, test_ldirectord, test_rights  # noqa: F401
+from . import test_metrics, test_ipvsadm, test_keepalived, test_ldirectord, test_reload, test_rights  # noqa: F401
 
 
 def main():

@@ -153,7 +153,7 @@ class Testbed:
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for folder in [folder for folder in mounts if folder.startswith(f"{self.dir}/")]:
             subprocess.run(["umount", "--lazy", folder], check=True)
-        for file in [self.dir / "lbd.sock", self.dir / "state", *self.dir.glob("*.log")]:
+        for file in [self.dir / "lbd.sock", self.dir / "state", self.dir / "state.history", *self.dir.glob("*.log")]:
             file.unlink(missing_ok=True)
 
     def logs(self):

@@ -48,7 +48,7 @@ class Package(unittest.TestCase):
         advice = (ROOT / "scripts/package/debian/postinst").read_text()
         self.assertIn("systemctl reload lbd", advice)
         unit = (unpacked() / "lib/systemd/system/lbd.service").read_text()
-        self.assertRegex(unit, r"(?m)^ExecReload=.* --take-over")
+        self.assertRegex(unit, r"(?m)^ExecReload=/usr/sbin/lbd --config /etc/natlb/lbd.toml --reload$")
 
     def test_systemd_takes_the_unit(self):
         # It looks for the programs in the root that it is given, those of the unit's own commands among them.

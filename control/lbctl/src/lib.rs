@@ -9,6 +9,7 @@
 //! exchange  the socket
 //! answer    what comes back, as it comes
 //! listing   the answer as text
+//! changes   … of what changes services as a whole, and of the history
 //! printer   stdout
 //! watch     the answer again and again, painted where stdout is a terminal
 //! progress  how far a restore is, on stderr where it is a terminal
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod changes;
 mod exchange;
 mod listing;
 mod options;
@@ -81,6 +83,8 @@ enum Failure {
     Refused(Refusal),
     /// `drain --wait`: the time is up. What stood under `ok` last, and what to say: exit code 1.
     StillLive(String, String),
+    /// All is printed and done, but the exit code says more; and so do these lines on stderr.
+    Said(u8, Vec<String>),
     /// Exit code 2.
     Usage(String),
     /// Exit code 3.
@@ -100,6 +104,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Said(code, _) => *code,
             Self::Refused(_) | Self::StillLive(..) | Self::Stdout(_) | Self::Unwritten(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
@@ -113,6 +118,7 @@ impl Failure {
             | Self::Usage(message)
             | Self::Unreachable(message)
             | Self::Unwritten(message) => message.clone(),
+            Self::Said(_, lines) => lines.join("; "),
             Self::Stdout(error) => format!("stdout: {error}"),
         }
     }
@@ -120,10 +126,16 @@ impl Failure {
     /// What is said on stderr, a line for each thing that is wrong.
     fn lines(&self) -> Vec<String> {
         match self {
-            Self::Refused(Refusal { lines, more, .. }) if !lines.is_empty() => {
+            Self::Refused(Refusal { lines, more, file, .. }) if !lines.is_empty() => {
                 let more = (*more > 0).then(|| format!("{more} more faulty lines"));
-                lines.iter().map(FaultyLine::to_string).chain(more).collect()
+                let words = |fault: &FaultyLine| match (file, fault.line) {
+                    (Some(file), 0) => format!("{file}: {}", fault.message),
+                    (Some(file), line) => format!("{file}:{line}: {}", fault.message),
+                    (None, _) => fault.to_string(),
+                };
+                lines.iter().map(words).chain(more).collect()
             }
+            Self::Said(_, lines) => lines.clone(),
             _ => vec![self.message()],
         }
     }
@@ -134,6 +146,8 @@ impl Failure {
             Self::StillLive(ok, _) => return ok.clone(),
             // Plain text and numbers always have a JSON form.
             Self::Refused(refusal) => return serde_json::to_string(refusal).unwrap_or_default(),
+            // Printed already.
+            Self::Said(..) => return String::new(),
             Self::Usage(_) => "usage",
             Self::Unreachable(_) => "unreachable",
             Self::Unwritten(_) => "unwritten",
@@ -193,7 +207,11 @@ pub fn run_on(
         Err(failure) => failure,
     };
     let code = failure.exit_code();
-    if code != 0 {
+    if let Failure::Said(_, lines) = &failure {
+        for line in lines {
+            let _ = writeln!(stderr, "lbctl: {line}");
+        }
+    } else if code != 0 {
         // Half a document is not followed by another.
         if printer.starts_anew() && options.output == Output::Json {
             let _ = printer.print(&(failure.json() + "\n"));
@@ -262,6 +280,15 @@ fn show(
             let (ok, text) = drained(lbd, &command, (drain.wait, drain.then), printer)?;
             printer.print(&(if output == Output::Json { ok } else { text } + "\n"))?;
         }
+        (
+            Order::Reload
+            | Order::Diff(_)
+            | Order::Apply(_)
+            | Order::Confirm
+            | Order::History(_)
+            | Order::Rollback(_),
+            output,
+        ) => changes::show(&options.command, &command, output, (lbd, printer))?,
         (Order::Connections(_), Output::Json) => {
             lbd.ask_for(&command, Echo(printer), printer)?;
             printer.print("\n")?;

@@ -2,6 +2,7 @@
 
 use crate::tips;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use control::api::protocol::LONGEST_CONFIRM;
 use control::model::{LARGEST_THRESHOLD, LARGEST_WEIGHT, LONGEST_SLOW_START};
 use control::text::addresses::{self, Listener, RealAddress};
 use control::text::service_options::ON_REMOVAL;
@@ -30,7 +31,8 @@ Examples:
   lbctl save > services; lbctl restore < services
 
 What is reported as done is in force for the next packet on every worker.
-Exit codes: 0 done, 1 refused, 2 usage, 3 lbd cannot be reached.
+Exit codes: 0 done, 1 refused, 2 usage, 3 lbd cannot be reached,
+  4 diff has found differences, 5 reload is done and something in the file needs a restart.
 'lbctl COMMAND --help' tells the options of a command.";
 
 /// Controls lbd, the layer-4 NAT load balancer.
@@ -148,6 +150,23 @@ pub(super) enum Order {
     /// Replace all services by those on stdin (lines of save), in one change
     #[command(override_usage = "lbctl restore [--dry-run] < FILE")]
     Restore(RestoreOptions),
+    /// Have lbd read its configuration file again: services, routes, neighbours and timeouts come into force as one
+    /// change; what needs a restart is named
+    Reload,
+    /// Show what reload, or with a file apply, would change
+    #[command(override_usage = "lbctl diff [FILE]")]
+    Diff(DiffOptions),
+    /// Change services to those of a file (lines of save), touching only what differs
+    #[command(override_usage = "lbctl apply FILE [--dry-run | --confirm SECONDS]")]
+    Apply(ApplyOptions),
+    /// Keep the change that apply --confirm has made
+    Confirm,
+    /// Show the last changes: when, by whom, and what was asked for
+    #[command(override_usage = "lbctl history [N]")]
+    History(HistoryOptions),
+    /// Take changes back: all after N, or the last one
+    #[command(override_usage = "lbctl rollback <N | --last>")]
+    Rollback(RollbackOptions),
     /// Show ports, workers, drops by reason, and what is amiss
     #[command(override_usage = "lbctl status [--watch [SECONDS] [--count N]]")]
     Status(Watching),
@@ -157,6 +176,42 @@ pub(super) enum Order {
     /// Write an archive for those who help: status, counters, configuration, log, facts of the host
     #[command(override_usage = "lbctl support [--write FILE] [--config FILE]")]
     Support(SupportOptions),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffOptions {
+    /// Lines of save, or - for stdin; without it, lbd's configuration file
+    pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyOptions {
+    /// Lines of save, or - for stdin
+    pub(super) file: PathBuf,
+    /// Say what would change (exit code 4 if something does); change nothing
+    #[arg(long, conflicts_with = "confirm")]
+    pub(super) dry_run: bool,
+    /// Take the change back after so long, unless lbctl confirm comes
+    #[arg(long, value_name = "SECONDS", value_parser = whole::<u32>(1, LONGEST_CONFIRM as u64))]
+    pub(super) confirm: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HistoryOptions {
+    /// The last so many [default: all that are known, up to 200]
+    #[arg(value_name = "N", value_parser = whole::<u32>(1, 1_000_000))]
+    pub(super) count: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct RollbackOptions {
+    /// Services and timeouts become what they were after change N of the history
+    #[arg(value_name = "N", value_parser = whole::<u64>(0, u64::MAX))]
+    pub(super) to: Option<u64>,
+    /// … what they were before the last change
+    #[arg(long)]
+    pub(super) last: bool,
 }
 
 #[derive(Debug, Args)]

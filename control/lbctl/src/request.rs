@@ -2,7 +2,8 @@
 
 use crate::Failure;
 use crate::options::{
-    EditedServiceOptions, Order, RealName, RealOptions, Selection, ServiceAddress, Settings,
+    ApplyOptions, DiffOptions, EditedServiceOptions, Order, RealName, RealOptions, Selection, ServiceAddress,
+    Settings,
 };
 use control::api::protocol::{Command, LONGEST_LINE, Lines, ServiceOptions};
 use control::model::rules::check_family;
@@ -11,8 +12,10 @@ use control::text::service_options::SettingFault;
 use control::text::services::Listen;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::Protocol;
+use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// The request; `restore` reads its lines from `stdin`.
 pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Failure> {
@@ -60,7 +63,21 @@ pub(super) fn command(order: &Order, stdin: &mut dyn Read) -> Result<Command, Fa
         Order::Zero(selection) => Command::Zero { service: selected(selection)? },
         Order::Clear(options) => Command::Clear { connections: options.connections },
         Order::Save => Command::Save {},
-        Order::Restore(options) => Command::Restore { lines: lines(stdin)?, dry_run: options.dry_run },
+        Order::Restore(options) => {
+            Command::Restore { lines: lines("stdin", stdin)?, dry_run: options.dry_run }
+        }
+        Order::Reload => Command::Reload { dry_run: false },
+        Order::Diff(DiffOptions { file: None }) => Command::Reload { dry_run: true },
+        Order::Diff(DiffOptions { file: Some(file) }) => {
+            Command::Apply { lines: lines_of(file, stdin)?, dry_run: true, confirm: None }
+        }
+        Order::Apply(options) => {
+            let ApplyOptions { file, dry_run, confirm } = options;
+            Command::Apply { lines: lines_of(file, stdin)?, dry_run: *dry_run, confirm: *confirm }
+        }
+        Order::Confirm => Command::Confirm {},
+        Order::History(options) => Command::History { count: options.count },
+        Order::Rollback(options) => Command::Rollback { to: options.to },
         Order::Status(_) => Command::Status {},
         Order::Metrics => Command::Metrics {},
         // The first of what it asks.
@@ -138,17 +155,27 @@ fn refuse(later: &[(bool, &'static str)]) -> Result<(), Failure> {
     }
 }
 
-fn lines(stdin: &mut dyn Read) -> Result<Lines, Failure> {
+/// The lines of a file; of stdin, if it is called `-`.
+fn lines_of(file: &Path, stdin: &mut dyn Read) -> Result<Lines, Failure> {
+    if file == Path::new("-") {
+        return lines("stdin", stdin);
+    }
+    let name = file.display().to_string();
+    let mut opened = File::open(file).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+    lines(&name, &mut opened)
+}
+
+fn lines(name: &str, input: &mut dyn Read) -> Result<Lines, Failure> {
     let mut bytes = Vec::new();
-    let read = stdin.take(LONGEST_LINE as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::Usage(format!("stdin: {error}")))?;
+    let read = input.take(LONGEST_LINE as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
     if bytes.len() > LONGEST_LINE {
-        return Err(Failure::Usage(format!("stdin: more than {LONGEST_LINE} bytes")));
+        return Err(Failure::Usage(format!("{name}: more than {LONGEST_LINE} bytes")));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        Failure::Usage(format!("stdin: line {line}: expected UTF-8, found other bytes"))
+        Failure::Usage(format!("{name}: line {line}: expected UTF-8, found other bytes"))
     })?;
     Ok(text.lines().collect())
 }

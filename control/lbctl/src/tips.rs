@@ -7,8 +7,19 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use std::ffi::OsString;
 
 /// Commands that take nothing away.
-const HARMLESS: [&str; 9] =
-    ["add-service", "add-real", "list", "stats", "rate", "connections", "timeouts", "save", "status"];
+const HARMLESS: [&str; 11] = [
+    "add-service",
+    "add-real",
+    "list",
+    "stats",
+    "rate",
+    "connections",
+    "timeouts",
+    "save",
+    "status",
+    "diff",
+    "history",
+];
 
 /// Names that other tools give them.
 const OTHER_NAMES: [(&str, &str); 14] = [

@@ -1,12 +1,13 @@
 //! Why a command is refused.
 
-use crate::api::protocol::{FaultyLines, Refusal};
+use crate::api::protocol::{FaultyLines, LONGEST_CONFIRM, Refusal};
 use crate::model::rules::{Unfit, UnfitSetting};
 use crate::text::ipvsadm_lines::CutOff;
 use crate::text::service_options::SettingFault;
 use dataplane::connection::Timeouts;
 use dataplane::names::ids::REAL_IDS;
 use dataplane::schedule::UnknownAlgorithm;
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a command is refused; the text is what the operator reads.
@@ -77,6 +78,49 @@ pub enum Refused {
     /// Another `lbd` is about to take this one's place, and has read what is configured.
     #[error("nothing changed: process {0} is about to take the place of this lbd; try again")]
     Succeeding(u32),
+    /// Changes wait until the last one is confirmed, or taken back.
+    #[error(
+        "nothing changed: change {number} waits for {seconds} s to be confirmed (lbctl confirm, or lbctl rollback --last)"
+    )]
+    Confirming {
+        /// Its number.
+        number: u64,
+        /// How long it still waits.
+        seconds: u64,
+    },
+    /// No change waits to be confirmed.
+    #[error("no change waits to be confirmed; one that did in vain was taken back")]
+    NothingToConfirm,
+    /// Longer than a change may wait.
+    #[error("nothing changed: a change may wait from 1 to {max} seconds to be confirmed", max = LONGEST_CONFIRM)]
+    BadConfirm,
+    /// The history cannot be written.
+    #[error(
+        "the history cannot be written, so that a restart would not know what waits to be confirmed: {0}"
+    )]
+    HistoryWrite(String),
+    /// A change cannot be taken back.
+    #[error("nothing changed: {0}")]
+    NoWayBack(String),
+    /// The daemon knows no configuration file.
+    #[error("nothing changed: this lbd was started without a configuration file that it could read again")]
+    NoFile,
+    /// The configuration file is faulty.
+    #[error("nothing changed: {}: {faults}", path.display())]
+    File {
+        /// Of the file.
+        path: PathBuf,
+        /// What is wrong with it; line 0: with all of it.
+        faults: FaultyLines,
+    },
+    /// The services of the configuration file cannot be before a restart.
+    #[error("nothing changed: the services of {} need a restart, as its ports do: {faults}", path.display())]
+    ServicesNeedRestart {
+        /// Of the file.
+        path: PathBuf,
+        /// What is wrong with the services as `save` would write them.
+        faults: String,
+    },
     /// No other `lbd` can take this one's place now.
     #[error("{0}")]
     NoHandOver(String),
@@ -122,7 +166,13 @@ impl Refused {
             Self::Lines(_) | Self::CutOff(_) | Self::NoLines => "bad_line",
             Self::StateWrite(_) => "state_write_failed",
             Self::WorkerStuck { .. } | Self::WorkerBehind { .. } => "worker_stuck",
-            Self::TooManyWaiting(_) | Self::Succeeding(_) => "busy",
+            Self::TooManyWaiting(_) | Self::Succeeding(_) | Self::Confirming { .. } => "busy",
+            Self::NothingToConfirm => "nothing_to_confirm",
+            Self::BadConfirm => "bad_confirm",
+            Self::HistoryWrite(_) => "history_write_failed",
+            Self::NoWayBack(_) => "no_way_back",
+            Self::NoFile | Self::File { .. } => "bad_file",
+            Self::ServicesNeedRestart { .. } => "needs_restart",
             Self::NoHandOver(_) => "no_hand_over",
             Self::Stopping | Self::StoppingKept(_) => "stopping",
         }
@@ -143,6 +193,10 @@ impl From<Refused> for Refusal {
         let refusal = Self::new(refused.code(), refused.to_string());
         match refused {
             Refused::Lines(FaultyLines { named, more }) => Self { lines: named, more, ..refusal },
+            Refused::File { path, faults: FaultyLines { named, more } } => {
+                let file = Some(path.display().to_string());
+                Self { file, lines: named, more, ..refusal }
+            }
             _ => refusal,
         }
     }

@@ -1,8 +1,17 @@
 //! A change of the model: model + command → new model, or a refusal. Pure.
+//!
+//! ```text
+//! mod         one command
+//! restore     all services replaced by lines, and the lines that bring them back
+//! steps       the lines that lead from one model to another, for programs
+//! difference  … and for people: what an operator would type
+//! ```
 
+mod difference;
 mod restore;
 mod steps;
 
+pub use difference::{Edit, edits, fingerprint, fingerprint_after, merged};
 pub use restore::{restore, save};
 pub use steps::steps;
 
@@ -84,6 +93,11 @@ pub fn apply(model: &Model, network: &Network, command: &Command) -> Result<(Mod
         Command::Restore { lines, dry_run } => {
             next = restore(model, network, lines.iter())?;
             if *dry_run { Effect::None } else { Effect::Changed }
+        }
+        Command::Apply { lines, dry_run, .. } => {
+            let target = restore(model, network, lines.iter())?;
+            next = merged(model, &target);
+            if *dry_run || edits(model, &target).is_empty() { Effect::None } else { Effect::Changed }
         }
         other => {
             debug_assert!(!other.is_change(), "{other:?}");

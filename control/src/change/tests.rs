@@ -142,6 +142,31 @@ fn contents(model: &Model) -> Vec<(ServiceKey, Settings, Vec<Real>)> {
     contents.collect()
 }
 
+/// What is set of a real: its weight, and its upper and lower threshold.
+type Set = (SocketAddr, u32, u32, u32);
+
+/// The reals by their addresses, as far as they are set.
+fn in_order(service: &Service) -> Vec<Set> {
+    let mut reals = set(service);
+    reals.sort_unstable();
+    reals
+}
+
+fn set(service: &Service) -> Vec<Set> {
+    let set = |real: &Real| (real.endpoint, real.weight, real.thresholds.upper, real.thresholds.lower);
+    service.reals.iter().map(set).collect()
+}
+
+/// What is set, the order of reals included.
+fn shown(model: &Model) -> Vec<(ServiceKey, Settings, Vec<Set>)> {
+    model.services().values().map(|service| (service.key, service.settings, set(service))).collect()
+}
+
+/// What is set, whatever the order of reals.
+fn unordered(model: &Model) -> Vec<(ServiceKey, Settings, Vec<Set>)> {
+    model.services().values().map(|service| (service.key, service.settings, in_order(service))).collect()
+}
+
 fn restored<'a>(lines: impl IntoIterator<Item = &'a String>) -> Model {
     let lines: Vec<&str> = lines.into_iter().map(String::as_str).collect();
     restore(&empty(), &network_of_both(), lines).unwrap()
@@ -158,6 +183,42 @@ proptest! {
     fn the_steps_from_one_model_to_another_lead_there(before in model(), now in model()) {
         let (saved, steps) = (save(&before), steps(&before, &now));
         prop_assert_eq!(contents(&restored(saved.iter().chain(&steps))), contents(&now));
+    }
+
+    #[test]
+    fn a_model_that_is_merged_is_the_target_and_the_edits_say_how(before in model(), target in model()) {
+        let next = merged(&before, &target);
+        prop_assert_eq!(unordered(&next), unordered(&target));
+        let edits = edits(&before, &target);
+        let lines: Vec<_> = edits.iter().map(|edit| edit.line.clone()).collect();
+        // Those who type them get the same, in the same order.
+        prop_assert_eq!(shown(&restored(save(&before).iter().chain(&lines))), shown(&next));
+        prop_assert_eq!(edits.is_empty(), unordered(&before) == unordered(&target));
+        prop_assert!(super::edits(&next, &target).is_empty());
+        prop_assert_eq!(edits.is_empty(), fingerprint(&before) == fingerprint(&target));
+        prop_assert_eq!(fingerprint_after(fingerprint(&before), &before, &next), fingerprint(&next));
+        prop_assert_eq!(fingerprint(&next), fingerprint(&target));
+        // What they are about is there before, and what they remove is not afterwards.
+        for Edit { line, reals } in &edits {
+            prop_assert!(reals.iter().all(|real| before.real(real).is_some()), "{}", line);
+            let is_removal = line.starts_with("-d") || line.starts_with("-D");
+            prop_assert!(!is_removal || reals.iter().all(|real| next.real(real).is_none()), "{}", line);
+        }
+    }
+
+    #[test]
+    fn what_does_not_differ_is_not_touched(before in model(), target in model()) {
+        let next = merged(&before, &target);
+        for (key, service) in before.services() {
+            let same = |other: &Model| other.services().get(key).is_some_and(|other| {
+                (other.settings, in_order(other)) == (service.settings, in_order(service))
+            });
+            if same(&target) {
+                prop_assert!(std::sync::Arc::ptr_eq(service, &next.services()[key]), "{:?}", key);
+            }
+        }
+        let count = next.services().values().map(|service| service.reals.len()).sum::<usize>();
+        prop_assert_eq!(next.real_count(), count);
     }
 
     /// What is set by one command or by several is the same, and what is not named stays.

@@ -1,11 +1,17 @@
 //! From a request to its answer.
 
 use super::ControlThread;
-use crate::api::protocol::{Changed, Cleared, Command, Drained, Saved, Status, TimeoutsView, Tried};
+use super::preparation::{self, Tried};
+use super::publication::Asked;
+use super::targets::Report;
+use crate::api::origin::{Origin, Way};
+use crate::api::protocol::Tried as TriedView;
+use crate::api::protocol::{
+    Changed, Cleared, Command, Drained, EditView, Edited, Saved, Status, TimeoutsView,
+};
 use crate::api::refusal::Refused;
 use crate::api::server::PeerId;
-use crate::change;
-use crate::model::Model;
+use crate::change::{self, Edit};
 use crate::model::rules::Unfit;
 use crate::observe::connections::Form;
 use crate::observe::metrics::{self, Framing};
@@ -22,6 +28,8 @@ use std::time::Instant;
 
 /// Characters of a command that are logged.
 const LOGGED: usize = 200;
+/// Lines of what one command has changed that are logged.
+const EDITS_LOGGED: usize = 50;
 
 impl ControlThread {
     /// Takes a request: it is answered at once or, if it changes what is configured, when that is in force, or if it is
@@ -43,8 +51,17 @@ impl ControlThread {
         if let Command::Clear { connections: true } = command {
             return self.clear_connections(peer);
         }
-        if let Command::Restore { dry_run: true, .. } = command {
+        if let Command::Restore { dry_run: true, .. }
+        | Command::Apply { dry_run: true, .. }
+        | Command::Reload { dry_run: true } = command
+        {
             return self.take_trial(peer, command);
+        }
+        if let Command::History { count } = command {
+            return self.take_reader(peer, count);
+        }
+        if let Command::Confirm {} = command {
+            return self.confirm(peer, &command);
         }
         match self.view(&command) {
             Some(Ok(value)) => self.reply(peer, Ok(value)),
@@ -66,6 +83,7 @@ impl ControlThread {
                 zeroed.inspect(|_| log::info!("counters reset: {}", logged(command)))
             }
             Command::Timeouts { set: None } => Ok(self.timeouts()),
+            Command::Program {} => Ok(json(&self.program)),
             other => {
                 debug_assert!(other.is_change(), "{other:?}");
                 return None;
@@ -99,9 +117,31 @@ impl ControlThread {
     }
 
     pub(super) fn refuse(&mut self, peer: PeerId, command: &Command, refused: Refused) {
+        let origin = self.peers.origin(peer);
+        self.refuse_by(peer, command, &origin, refused);
+    }
+
+    /// Likewise of what was asked a while ago.
+    pub(super) fn refuse_asked(&mut self, asked: &Asked, refused: Refused) {
+        if matches!(*asked.command, Command::Rollback { .. }) && asked.origin.by == Way::Lbd {
+            self.confirm_again();
+        }
+        self.refuse_by(asked.peer, &asked.command, &asked.origin, refused);
+    }
+
+    fn refuse_by(&mut self, peer: PeerId, command: &Command, origin: &Origin, refused: Refused) {
         let ours = matches!(refused, Refused::StateWrite(_) | Refused::WorkerStuck { .. });
-        let level = if ours { log::Level::Error } else { log::Level::Info };
-        log::log!(level, "refused: {}: {refused}{}", logged(command), self.peers.by(peer));
+        // Nobody else hears of it.
+        let is_unheard = matches!(origin.by, Way::Signal | Way::Lbd);
+        let level = if ours || is_unheard { log::Level::Error } else { log::Level::Info };
+        log::log!(level, "refused: {}: {refused}{origin}", logged(command));
+        if let (Refused::File { path, faults }, true) = (&refused, is_unheard) {
+            let path = path.display();
+            faults.named.iter().skip(1).for_each(|fault| match fault.line {
+                0 => log::error!("{path}: {}", fault.message),
+                line => log::error!("{path}:{line}: {}", fault.message),
+            });
+        }
         self.reply(peer, Err(refused));
     }
 
@@ -110,24 +150,89 @@ impl ControlThread {
         self.peers.reply(peer, result, Instant::now());
     }
 
-    pub(super) fn log_change(&self, peer: PeerId, command: &Command) {
-        let config_version = self.snapshot.version;
-        log::info!(config_version; "version {config_version}: {}{}", logged(command), self.peers.by(peer));
+    pub(super) fn log_change(&self, asked: &Asked, report: Option<&Report>) {
+        let change = report.and_then(|report| report.number);
+        let number = change.map_or_else(String::new, |number| format!(", change {number}"));
+        let (config_version, Asked { command, origin, .. }) = (self.snapshot.version, asked);
+        log::info!(config_version, change; "version {config_version}{number}: {}{origin}", logged(command));
+        let Some(report) = report else { return };
+        let lines = report.edits.iter().map(|edit| &edit.line).chain(&report.others);
+        lines.take(EDITS_LOGGED).for_each(|line| log::info!("  {line}"));
+        let more = (report.edits.len() + report.others.len()).saturating_sub(EDITS_LOGGED);
+        if more > 0 {
+            log::info!("  and {more} more");
+        }
+    }
+
+    /// What a report says, while the reals that it is about are there.
+    pub(super) fn edited(&self, report: &Report) -> Edited {
+        let active = |real: &RealKey| self.statistics.id(real).map(|id| self.workers.connections(id).active);
+        let view = |edit: &Edit| EditView {
+            line: edit.line.clone(),
+            active: (!edit.reals.is_empty()).then(|| edit.reals.iter().filter_map(active).sum()),
+        };
+        Edited {
+            config_version: self.snapshot.version,
+            edits: report.edits.iter().map(view).collect(),
+            others: report.others.clone(),
+            needs_restart: report.needs_restart.clone(),
+            notes: report.notes.clone(),
+            change: report.number,
+            confirm_s: report.confirm,
+        }
+    }
+
+    /// Does what a report wants besides services and routes.
+    pub(super) fn follow_report(&mut self, command: &Command, report: Option<Box<Report>>) {
+        if matches!(command, Command::Rollback { .. }) {
+            self.end_confirming();
+        }
+        let Some(report) = report else { return };
+        if let (Some(number), Some(seconds)) = (report.number, report.confirm) {
+            self.wait_for_confirmation(number, seconds);
+        }
+        if let Some(config) = report.config {
+            let periods = config.eth_ports.iter().map(|port| port.interface.announce_every).collect();
+            self.announcer.set_periods(periods, self.moment(Instant::now()));
+            self.shown = config.control.metrics.clone();
+            self.hand_over.follow_file(&config);
+        }
+    }
+
+    /// What has changed is in force.
+    pub(super) fn answer_edited(&mut self, asked: &Asked, mut edited: Edited) {
+        edited.config_version = self.snapshot.version;
+        if !edited.needs_restart.is_empty() {
+            log::warn!("needs a restart of lbd: {}", edited.needs_restart.join("; "));
+        }
+        if edited.change.is_none() && asked.origin.by == Way::Signal {
+            log::info!("services and routes are as the configuration file has them{}", asked.origin);
+        }
+        self.reply(asked.peer, Ok(json(edited)));
     }
 
     /// All connections have been forgotten.
     pub(super) fn answer_cleared(&mut self, peer: PeerId, connections: u64) {
-        log::info!("{connections} connections cleared{}", self.peers.by(peer));
+        log::info!("{connections} connections cleared{}", self.peers.origin(peer));
         let cleared = Cleared { connections, config_version: self.snapshot.version };
         self.reply(peer, Ok(json(cleared)));
     }
 
     /// What a `restore` would lead to.
-    pub(super) fn answer_tried(&mut self, peer: PeerId, command: &Command, result: Result<Model, Refused>) {
-        match result {
-            Ok(next) => {
-                let (services, reals) = (next.services().len(), next.real_count());
-                let tried = json(Tried { services, reals, config_version: self.snapshot.version });
+    pub(super) fn answer_tried(
+        &mut self,
+        peer: PeerId,
+        command: &Command,
+        result: Result<Box<Tried>, Refused>,
+    ) {
+        match result.map(|tried| *tried) {
+            Ok(preparation::Tried { report: Some(report), .. }) => {
+                let edited = self.edited(&report);
+                self.reply(peer, Ok(json(edited)));
+            }
+            Ok(preparation::Tried { model, report: None }) => {
+                let (services, reals) = (model.services().len(), model.real_count());
+                let tried = json(TriedView { services, reals, config_version: self.snapshot.version });
                 self.reply(peer, Ok(tried));
             }
             Err(refused) => self.refuse(peer, command, refused),
@@ -217,9 +322,19 @@ impl ControlThread {
     }
 }
 
-fn logged(command: &Command) -> String {
-    if let Command::Restore { lines, .. } = command {
-        return format!(r#"{{"command":"restore"}} with {} lines"#, lines.len());
+/// A command for the log and the history.
+pub(super) fn logged(command: &Command) -> String {
+    let (name, lines, rest) = match command {
+        Command::Restore { lines, .. } => ("restore", lines.len(), String::new()),
+        Command::Apply { lines, confirm, .. } => (
+            "apply",
+            lines.len(),
+            confirm.map_or_else(String::new, |seconds| format!(r#","confirm":{seconds}"#)),
+        ),
+        _ => ("", 0, String::new()),
+    };
+    if !name.is_empty() {
+        return format!(r#"{{"command":"{name}"{rest}}} with {lines} lines"#);
     }
     let text = serde_json::to_string(command).unwrap_or_default();
     match text.char_indices().nth(LOGGED) {

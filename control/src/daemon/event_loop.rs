@@ -151,6 +151,7 @@ impl ControlThread {
         self.inherit(now);
         self.workers.flush();
         self.workers.choose_sender(now);
+        self.heed_time_and_signals(now);
         if self.publish().is_err() {
             self.refuse_waiting();
         }

@@ -125,6 +125,15 @@ impl HandOver {
         self.is_prepared = is_prepared;
     }
 
+    /// The configuration file was read again.
+    pub(super) fn follow_file(&mut self, config: &Config) {
+        if let Some(initial) = &mut self.initial
+            && !config.model.services().is_empty()
+        {
+            *initial = config.model.clone();
+        }
+    }
+
     fn step(&self) -> Option<&At> {
         self.stage.as_ref().map(|stage| &stage.step)
     }
@@ -256,6 +265,9 @@ impl ControlThread {
         }
         let process = self.peers.process(peer).unwrap_or(0);
         match (&self.hand_over.stage, step) {
+            (None, Step::Prepare) if self.confirming_alone().is_some() => {
+                no(self.confirming_alone().unwrap_or_default())
+            }
             (None, Step::Prepare) => {
                 self.hand_over.facts.refusal.as_ref().map_or(Ok(process), |why| no(why.clone()))
             }

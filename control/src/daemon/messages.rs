@@ -42,9 +42,9 @@ impl ControlThread {
         self.peers.end(peer, Instant::now());
     }
 
-    fn refuse_message(&self, peer: PeerId, header: &Header, refusal: &Refusal, out: &mut Vec<u8>) {
+    fn refuse_message(&mut self, peer: PeerId, header: &Header, refusal: &Refusal, out: &mut Vec<u8>) {
         if let Some(words) = &refusal.words {
-            log::info!("refused: {words}{}", self.peers.program(peer));
+            log::info!("refused: {words}{}", self.peers.origin(peer));
         }
         ipvs::error(header, refusal, out);
     }

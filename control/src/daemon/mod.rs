@@ -9,6 +9,8 @@
 //! messages      a message of the tools of LVS → its answer
 //! publication   changes on their way into force, one after the other
 //! preparation   carrying out, keeping and compiling changes, on a thread of its own
+//! targets       where a change leads that is written down elsewhere: in the file, in lines, in the history
+//! confirming    a change that is taken back unless somebody confirms it; what SIGHUP asks for
 //! hand_over     a successor takes this daemon's place
 //! inheritance   connections of earlier processes are taken over, and these kept for later ones
 //! refusals      what went wrong below → the answer to the operator
@@ -18,6 +20,7 @@
 //! ```
 
 mod commands;
+mod confirming;
 mod event_loop;
 pub mod hand_over;
 mod inheritance;
@@ -29,8 +32,10 @@ mod peers;
 mod preparation;
 mod publication;
 mod refusals;
+mod targets;
 mod transmitting;
 
+use crate::api::protocol::Program;
 use crate::api::refusal::Refused;
 use crate::api::server::SocketError;
 use crate::change;
@@ -49,10 +54,13 @@ use crate::observe::periodic::{self, Periodic};
 use crate::observe::search::Searches;
 use crate::observe::statistics::Statistics;
 use crate::observe::watch::Watch;
+use crate::persist::history as changes;
 use crate::persist::state_file::{LoadError, StateFile};
 use crate::publish::compile::Compiler;
 use crate::publish::sums::Sums;
 use crate::publish::workers::{PATIENCE, Progress, Workers};
+use confirming::Confirming;
+pub use confirming::Hangups;
 use dataplane::exchange::orders::{ControlEnd, NeighbourEvent};
 use dataplane::live::next_hops::NextHops;
 use dataplane::names::ids::InterfaceId;
@@ -63,14 +71,15 @@ use inheritance::{Clearing, Inheriting};
 use mio::Waker;
 use misdirection::Misdirection;
 use peers::Peers;
-use preparation::{Desk, Preparation};
+use preparation::{Desk, Job, Preparation};
 use publication::Publications;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use targets::Configured;
 use thiserror::Error;
 use transmitting::Transmitting;
 
@@ -152,6 +161,13 @@ pub struct ControlThread {
     clearing: Clearing,
     devices: Box<dyn Devices>,
     hand_over: HandOver,
+    hangups: Hangups,
+    /// A change that waits to be confirmed.
+    confirming: Option<Confirming>,
+    /// There is a state file.
+    has_state: bool,
+    /// Which program this is, for one that could take its place.
+    program: Program,
     /// The lock of the state file, which the preparation has, for a successor.
     lent: Handed,
     /// Connections that there is room for, of both families.
@@ -203,7 +219,12 @@ impl ControlThread {
         let state = state.map(|path| StateFile::open_handed(path, &mut handed)).transpose()?;
         let mut lent = Handed::default();
         lent.extend(state.as_ref().map_or(Ok(None), StateFile::share)?);
-        let model = first_model(config, &network, state.as_ref(), handed.services.as_deref())?;
+        let (model, from) = first_model(config, &network, state.as_ref(), handed.services.as_deref())?;
+        let path = state.as_ref().and_then(StateFile::history);
+        let mut made = path.map_or_else(changes::History::in_memory, changes::History::open);
+        let fingerprint = change::fingerprint(&model);
+        made.begin(fingerprint, 1, from);
+        let (confirming, has_state) = (confirming::inherited(made.pending()), state.is_some());
         let interfaces = InterfaceId::all().zip(&network.interfaces).map(|(id, interface)| Interface {
             id,
             mac: interface.mac,
@@ -222,6 +243,9 @@ impl ControlThread {
             state,
             gauges: workers.gauges(),
             hop_ids: neighbours.ids().clone(),
+            history: made,
+            fingerprint,
+            configured: None,
         };
         desk.compiler.check(&model, |_| true).map_err(Refused::from)?;
         let now = Instant::now();
@@ -257,6 +281,10 @@ impl ControlThread {
             inheriting: Inheriting::nothing(),
             clearing: Clearing::default(),
             devices,
+            hangups: Hangups::default(),
+            confirming,
+            has_state,
+            program: Program::default(),
             lent,
             table_size: u32::try_from(
                 (config.capacity.ipv4 + config.capacity.ipv6) * config.eal.workers.len(),
@@ -295,6 +323,17 @@ impl ControlThread {
         let now = Instant::now();
         (self.started, self.began, self.timers) = (now, SystemTime::now(), Timers::starting(now));
         self.act();
+    }
+
+    /// The file that `config` was read from: it is read again when that is asked for. `config` is what runs of it.
+    pub fn set_file(&mut self, path: PathBuf, config: &Config) {
+        let running = config.clone();
+        self.preparation.give(Job::Configure(Box::new(Configured { path, running })));
+    }
+
+    /// Which program this is.
+    pub fn set_program(&mut self, program: Program) {
+        self.program = program;
     }
 
     /// Gives a worker this long to adopt a snapshot, the one under way included, instead of [`PATIENCE`].
@@ -402,13 +441,13 @@ impl ControlThread {
 }
 
 /// The state file's services or, if there is none yet, those that the daemon before has handed over, or else the
-/// configuration's.
+/// configuration's. And where they are from, in words.
 fn first_model(
     config: &Config,
     network: &Network,
     state: Option<&StateFile>,
     handed: Option<&[String]>,
-) -> Result<Model, StartError> {
+) -> Result<(Model, String), StartError> {
     if let Some(state) = state {
         state.sweep();
         if let Some(model) = state.load(&Model::new(config.model.timeouts), network)? {
@@ -417,13 +456,14 @@ fn first_model(
             log::info!(
                 "{path}: {count} services; [[service]] and [timeouts] of the configuration are not looked at"
             );
-            return Ok(model);
+            return Ok((model, format!("start with the services of {path}")));
         }
     }
     if let Some(lines) = handed {
         let lines = lines.iter().map(String::as_str);
         let model = change::restore(&Model::new(config.model.timeouts), network, lines);
-        return model.map_err(StartError::Handed);
+        let model = model.map_err(StartError::Handed)?;
+        return Ok((model, "start with the services of the lbd before".into()));
     }
-    Ok(config.model.clone())
+    Ok((config.model.clone(), "start with the services of the configuration".into()))
 }

@@ -3,6 +3,7 @@
 
 use super::event_loop::{CONTROL_SOCKET, HTTP, IPVS_SOCKET};
 use crate::api::http::{Http, Request, Status};
+use crate::api::origin::{Origin, Way};
 use crate::api::protocol::{Command, Outcome};
 use crate::api::refusal::Refused;
 use crate::api::server::{Farewell, Outlet, PeerId, Server, SocketError, Speech};
@@ -11,6 +12,7 @@ use crate::handed::{Handed, Label};
 use crate::ipvs::{self, Header, Refusal};
 use mio::{Registry, Token};
 use nix::errno::Errno;
+use nix::unistd::{Uid, User};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +22,9 @@ use std::time::Instant;
 
 /// The socket for the tools of LVS in the folder of the control socket.
 const BESIDE: &str = "ipvs.sock";
+
+/// Names of users that are remembered.
+const MOST_USERS: usize = 64;
 
 /// What a peer asks.
 pub(super) enum Incoming {
@@ -38,13 +43,13 @@ pub(super) struct Peers {
     http: Option<Http>,
     /// Messages of the tools of LVS that are carried out as commands, and so answered later.
     pending: BTreeMap<PeerId, Pending>,
+    /// Names of users that were looked up.
+    users: BTreeMap<u32, Option<String>>,
 }
 
 #[derive(Debug)]
 struct Pending {
     header: Header,
-    /// The program and its process, for the log.
-    by: String,
 }
 
 /// A netlink message after the other, framed by their lengths.
@@ -118,7 +123,7 @@ impl Peers {
         if let Some(address) = address {
             log::info!("metrics are at {address}");
         }
-        Ok(Self { control: of_lbctl, ipvs, http, pending: BTreeMap::new() })
+        Ok(Self { control: of_lbctl, ipvs, http, pending: BTreeMap::new(), users: BTreeMap::new() })
     }
 
     /// Descriptors of the sockets, for a successor.
@@ -224,24 +229,34 @@ impl Peers {
 
     /// A message of this header is carried out as a command, whose [`reply`](Self::reply) answers it.
     pub(super) fn note(&mut self, peer: PeerId, header: Header) {
-        let by = self.program(peer);
-        self.pending.insert(peer, Pending { header, by });
+        self.pending.insert(peer, Pending { header });
     }
 
-    /// For the log: which program a peer on the socket for the tools of LVS is.
-    pub(super) fn program(&self, peer: PeerId) -> String {
-        let process = self.ipvs.as_ref().and_then(|ipvs| ipvs.process(peer));
-        process.map(program).unwrap_or_default()
+    /// Who a peer is, for the log and the history.
+    pub(super) fn origin(&mut self, peer: PeerId) -> Origin {
+        let is_of_ipvs = (IPVS_SOCKET.0..HTTP.0).contains(&peer);
+        let of_ipvs = self.ipvs.as_ref().filter(|_| is_of_ipvs);
+        let (by, process, uid) = match of_ipvs {
+            Some(ipvs) => (Way::Ipvs, ipvs.process(peer), ipvs.user(peer)),
+            None => (Way::Control, self.control.process(peer), self.control.user(peer)),
+        };
+        let user = uid.and_then(|uid| self.user(uid));
+        let program = process.and_then(program);
+        Origin { by, uid, user, process: process.and_then(|process| process.try_into().ok()), program }
     }
 
-    /// Likewise, while its command is carried out.
-    pub(super) fn by(&self, peer: PeerId) -> &str {
-        self.pending.get(&peer).map_or("", |pending| &pending.by)
+    /// A user's name. It is looked up once, for the look-up may take long.
+    pub(super) fn user(&mut self, uid: u32) -> Option<String> {
+        if self.users.len() >= MOST_USERS {
+            self.users.clear();
+        }
+        let look_up = || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
+        self.users.entry(uid).or_insert_with(look_up).clone()
     }
 
     /// Answers a command.
     pub(super) fn reply(&mut self, peer: PeerId, result: Result<Value, Refused>, now: Instant) {
-        let Some(Pending { header, .. }) = self.pending.remove(&peer) else {
+        let Some(Pending { header }) = self.pending.remove(&peer) else {
             let outcome = result.map_or_else(|refused| Outcome::Error(refused.into()), Outcome::Ok);
             self.control.answer(peer, outcome, now);
             return;
@@ -324,8 +339,8 @@ impl Outlet for Peers {
     }
 }
 
-/// The name of a process, as far as it still runs, and its number.
-fn program(process: i32) -> String {
-    let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-    format!(" (by {}, process {process})", name.trim_end().escape_debug())
+/// The name of a process, if it still runs.
+fn program(process: i32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
 }

@@ -8,11 +8,16 @@
 //! One job after the other, in the order given. What a job needs of the control thread it gets as values: models and
 //! networks are shared, not copied.
 
-use crate::api::protocol::Command;
+use super::commands::logged;
+use super::targets::{self, Configured, Report, Target};
+use crate::api::origin::Origin;
+use crate::api::protocol::{Command, EntryView, HistoryView};
 use crate::api::refusal::Refused;
 use crate::change::{self, Effect};
+use crate::config::Config;
 use crate::model::{Model, Network};
 use crate::neighbours::HopIds;
+use crate::persist::history::{Entry, History, New};
 use crate::persist::kept::RealNames;
 use crate::persist::state_file::StateFile;
 use crate::publish::compile::Compiler;
@@ -37,7 +42,13 @@ use std::thread::{self, JoinHandle};
 pub(super) enum Job {
     /// A command is carried out on a model, and what it leads to kept and compiled. If `may_release`, removed reals
     /// without connections give their ids to it.
-    Change { model: Model, network: Arc<Network>, command: Arc<Command>, may_release: bool },
+    Change {
+        model: Model,
+        network: Arc<Network>,
+        command: Arc<Command>,
+        origin: Arc<Origin>,
+        may_release: bool,
+    },
     /// A model is compiled as it is.
     Compile { model: Model, network: Arc<Network> },
     /// A command is carried out and checked; nothing comes of it.
@@ -46,24 +57,41 @@ pub(super) enum Job {
     Release,
     /// From now on it is written for later processes which real has which id.
     Name(RealNames),
+    /// The configuration file that can be read again.
+    Configure(Box<Configured>),
+    /// The last changes are to be shown: so many, or all.
+    History(Option<u32>),
+    /// The change that waits to be confirmed stays.
+    Confirm,
     /// Something large is freed.
     Free(Box<dyn Any + Send>),
 }
 
-/// What has become of a job; [`Job::Name`] and [`Job::Free`] give none.
+/// What has become of a job; [`Job::Name`], [`Job::Configure`] and [`Job::Free`] give none.
 pub(super) enum Done {
     /// A snapshot is to be offered. What it was made of is in the state file.
     Prepared(Box<Prepared>),
-    /// The command changes nothing.
-    Unchanged,
+    /// The command changes neither services nor routes.
+    Unchanged(Option<Box<Report>>),
     /// The command is refused; nothing has changed.
     Refused(Refused),
     /// The change was not made: it needs the ids of these removed reals, which are free after the next snapshot.
     MadeRoom(Vec<RealKey>),
-    /// The model that a command leads to, or why it is refused.
-    Tried(Result<Model, Refused>),
+    /// What a command leads to, or why it is refused.
+    Tried(Result<Box<Tried>, Refused>),
+    /// The last changes.
+    History(HistoryView),
+    /// The number of the change that stays; `None`: none waited.
+    Confirmed(Result<Option<u64>, Refused>),
     /// These are let go of.
     Released(Vec<RealKey>),
+}
+
+/// What a command that is only tried leads to.
+pub(super) struct Tried {
+    pub(super) model: Model,
+    /// If it has a target of its own.
+    pub(super) report: Option<Report>,
 }
 
 /// A model and its snapshot, with all that others have to follow.
@@ -81,6 +109,10 @@ pub(super) struct Prepared {
     /// Hosts for which something has changed, and gateways, each with how much depends on it: how many reals behind it
     /// take new connections, or `None`: there is no real behind it any more.
     pub(super) ways: Vec<(NeighbourKey, Option<u32>)>,
+    /// With other routes or neighbours than the one before; `None`: they are the same.
+    pub(super) network: Option<Arc<Network>>,
+    /// Of a change.
+    pub(super) report: Option<Box<Report>>,
 }
 
 /// The control thread's end.
@@ -98,6 +130,11 @@ pub(super) struct Desk {
     pub(super) state: Option<StateFile>,
     pub(super) gauges: Gauges,
     pub(super) hop_ids: HopIds,
+    pub(super) history: History,
+    /// Of the model that is kept.
+    pub(super) fingerprint: u64,
+    /// `None`: no file can be read again.
+    pub(super) configured: Option<Box<Configured>>,
 }
 
 impl Preparation {
@@ -172,6 +209,15 @@ struct Worker {
 /// The control thread stops.
 struct Stopped;
 
+/// Where a command leads.
+struct Led {
+    model: Model,
+    /// With other routes or neighbours; `None`: they stay.
+    network: Option<Arc<Network>>,
+    /// If it has a target of its own.
+    report: Option<Box<Report>>,
+}
+
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Done>, waker: &Waker) {
         while let Ok(job) = jobs.recv() {
@@ -184,6 +230,8 @@ impl Worker {
                     }
                     // If it is not woken, it looks with its next turn.
                     let _ = waker.wake();
+                    // Nobody waits for this; a failure was logged.
+                    let _ = self.desk.history.flush();
                 }
             }
         }
@@ -192,12 +240,21 @@ impl Worker {
     fn work(&mut self, job: Job) -> Result<Option<Done>, Stopped> {
         self.go_on()?;
         Ok(Some(match job {
-            Job::Change { model, network, command, may_release } => {
-                return self.change(&model, &network, &command, may_release).map(Some);
+            Job::Change { model, network, command, origin, may_release } => {
+                return self.change(&model, &network, (&command, &origin), may_release).map(Some);
             }
-            Job::Compile { model, network } => Done::Prepared(Box::new(self.compile(model, &network))),
+            Job::Compile { model, network } => Done::Prepared(Box::new(self.compile(model, &network, false))),
             Job::Try { model, network, command } => Done::Tried(self.tried(&model, &network, &command)),
             Job::Release => Done::Released(self.release()),
+            Job::Configure(configured) => {
+                self.desk.configured = Some(configured);
+                return Ok(None);
+            }
+            Job::History(count) => Done::History(self.history(count)),
+            Job::Confirm => {
+                let refused = |error: io::Error| Refused::HistoryWrite(error.to_string());
+                Done::Confirmed(self.desk.history.confirm().map_err(refused))
+            }
             Job::Name(names) => {
                 self.names = Some(names);
                 return Ok(None);
@@ -218,14 +275,19 @@ impl Worker {
         &mut self,
         model: &Model,
         network: &Arc<Network>,
-        command: &Command,
+        (command, origin): (&Command, &Origin),
         may_release: bool,
     ) -> Result<Done, Stopped> {
-        let next = match change::apply(model, network, command) {
-            Ok((_, Effect::None)) => return Ok(Done::Unchanged),
-            Ok((next, Effect::Changed)) => next,
+        let target = match self.target(model, network, command) {
             Err(refused) => return Ok(Done::Refused(refused)),
+            Ok(None) => return Ok(Done::Unchanged(None)),
+            Ok(Some(target)) => target,
         };
+        let Led { model: next, network: other, mut report } = target;
+        if report.as_ref().is_some_and(|report| report.edits.is_empty()) && other.is_none() {
+            self.follow_file(report.as_deref());
+            return Ok(Done::Unchanged(report));
+        }
         // Before anything is touched, so that a refused command changes nothing.
         if let Err(no_room) = self.desk.compiler.check(&next, |_| true) {
             let released = if may_release { self.release() } else { Vec::new() };
@@ -233,10 +295,91 @@ impl Worker {
             return Ok(if released.is_empty() { refused() } else { Done::MadeRoom(released) });
         }
         self.go_on()?;
+        let confirm = report.as_ref().and_then(|report| report.confirm);
+        let number = match self.note(model, &next, (command, origin), confirm) {
+            Ok(number) => number,
+            Err(error) => return Ok(Done::Refused(Refused::HistoryWrite(error.to_string()))),
+        };
         if let Err(error) = self.keep(model, &next) {
+            self.desk.history.take_back_last();
             return Ok(Done::Refused(Refused::StateWrite(error.to_string())));
         }
-        Ok(Done::Prepared(Box::new(self.compile(next, network))))
+        self.desk.fingerprint = change::fingerprint_after(self.desk.fingerprint, model, &next);
+        self.follow_file(report.as_deref());
+        report.get_or_insert_default().number = Some(number);
+        let has_other_routes = other.is_some();
+        let mut prepared = self.compile(next, other.as_ref().unwrap_or(network), has_other_routes);
+        (prepared.network, prepared.report) = (other, report);
+        Ok(Done::Prepared(Box::new(prepared)))
+    }
+
+    /// Where a command leads; `None`: it changes nothing.
+    fn target(
+        &self,
+        model: &Model,
+        network: &Arc<Network>,
+        command: &Command,
+    ) -> Result<Option<Led>, Refused> {
+        let Desk { history, fingerprint, configured, .. } = &self.desk;
+        match targets::target(model, network, command, configured.as_deref(), (history, *fingerprint)) {
+            Some(target) => target.map(|target| {
+                let Target { model, network, report } = target;
+                Some(Led { model, network, report: Some(Box::new(report)) })
+            }),
+            None => Ok(match change::apply(model, network, command)? {
+                (_, Effect::None) => None,
+                (model, Effect::Changed) => Some(Led { model, network: None, report: None }),
+            }),
+        }
+    }
+
+    /// What a reload has found in the configuration file is what the next one starts from.
+    fn follow_file(&mut self, report: Option<&Report>) {
+        if let (Some(configured), Some(config)) =
+            (&mut self.desk.configured, report.and_then(|report| report.config.as_ref()))
+        {
+            configured.running = Config::clone(config);
+        }
+    }
+
+    /// Notes a change in the history. Returns its number.
+    fn note(
+        &mut self,
+        before: &Model,
+        next: &Model,
+        (command, origin): (&Command, &Origin),
+        confirm: Option<u32>,
+    ) -> io::Result<u64> {
+        let Desk { history, fingerprint, compiler, state, .. } = &mut self.desk;
+        if confirm.is_some() && state.is_some() && !history.outlives_the_process() {
+            return Err(io::Error::other("it is in memory alone, as the log says"));
+        }
+        history.note(New {
+            version: compiler.version() + 1,
+            origin: origin.clone(),
+            command: logged(command),
+            fingerprints: (*fingerprint, change::fingerprint_after(*fingerprint, before, next)),
+            undo: change::steps(next, before),
+            confirm,
+        })
+    }
+
+    fn history(&self, count: Option<u32>) -> HistoryView {
+        let entries = self.desk.history.entries();
+        let left_out = count.map_or(0, |count| entries.len().saturating_sub(count as usize));
+        let pending = self.desk.history.pending();
+        let view = |entry: &Entry| EntryView {
+            change: entry.number,
+            time_ms: entry.time_ms,
+            config_version: entry.version,
+            origin: entry.origin.clone(),
+            command: entry.command.clone(),
+            lines_back: entry.undo.as_ref().map(Vec::len),
+            confirm_until_ms: pending
+                .filter(|(number, _)| *number == entry.number)
+                .map(|(_, deadline)| deadline.until_ms),
+        };
+        HistoryView { changes: entries.skip(left_out).map(view).collect() }
     }
 
     /// Has the state file lead to another model.
@@ -248,8 +391,9 @@ impl Worker {
         })
     }
 
-    fn compile(&mut self, next: Model, network: &Arc<Network>) -> Prepared {
+    fn compile(&mut self, next: Model, network: &Arc<Network>, has_other_routes: bool) -> Prepared {
         let Desk { compiler, hop_ids, .. } = &mut self.desk;
+        let old_gateways: Vec<_> = compiler.network().gateways().filter(|_| has_other_routes).collect();
         compiler.follow_network(network);
         let snapshot = compiler.compile(&next, |key| hop_ids.id(key));
         let (arrived, left) = compiler.take_changes();
@@ -258,21 +402,35 @@ impl Worker {
             log::warn!("connections of some reals will not outlive this process: {error}");
         }
         let has_others = compiler.has_others();
-        let mut ways = if has_others { self.ways.follow(&next, network) } else { HashMap::new() };
-        if has_others {
+        let mut ways = match (has_other_routes, has_others) {
+            (true, _) => self.ways.follow_anew(&next, network),
+            (_, true) => self.ways.follow(&next, network),
+            _ => HashMap::new(),
+        };
+        for gateway in old_gateways {
+            ways.entry(gateway).or_insert(None);
+        }
+        if has_others || has_other_routes {
             // More depends on a gateway than on all reals.
             ways.extend(network.gateways().map(|gateway| (gateway, Some(u32::MAX))));
         }
         let ways = ways.into_iter().collect();
         let (is_anew, addresses) = (compiler.is_anew(), compiler.take_addresses());
-        Prepared { next, snapshot, has_others, is_anew, arrived, left, addresses, ways }
+        let (network, report) = (None, None);
+        Prepared { next, snapshot, has_others, is_anew, arrived, left, addresses, ways, network, report }
     }
 
-    fn tried(&self, model: &Model, network: &Network, command: &Command) -> Result<Model, Refused> {
-        let Desk { compiler, gauges, .. } = &self.desk;
-        let (next, _) = change::apply(model, network, command)?;
-        compiler.check(&next, |id| gauges.connections(id).hold_real())?;
-        Ok(next)
+    fn tried(&self, model: &Model, network: &Arc<Network>, command: &Command) -> Result<Box<Tried>, Refused> {
+        let Desk { compiler, gauges, history, fingerprint, configured, .. } = &self.desk;
+        let history = (history, *fingerprint);
+        let tried = match targets::target(model, network, command, configured.as_deref(), history) {
+            Some(target) => {
+                target.map(|Target { model, report, .. }| Tried { model, report: Some(report) })?
+            }
+            None => Tried { model: change::apply(model, network, command)?.0, report: None },
+        };
+        compiler.check(&tried.model, |id| gauges.connections(id).hold_real())?;
+        Ok(Box::new(tried))
     }
 
     fn release(&mut self) -> Vec<RealKey> {

@@ -17,15 +17,18 @@
 //! is offered its model is the daemon's: nothing takes it back. Until then the model before is what peers see.
 
 use super::ControlThread;
+use super::confirming::Confirming;
 use super::preparation::{Done, Job, Prepared};
-use crate::api::protocol::Command;
+use super::targets::Report;
+use crate::api::origin::Origin;
+use crate::api::protocol::{Command, Edited};
 use crate::api::refusal::Refused;
 use crate::api::server::{MAX_PEERS, PeerId};
-use crate::model::Model;
+use crate::model::{Model, Network};
 use crate::publish::ids::Left;
 use crate::publish::transition::{Progress, Stage, Transition};
 use crate::publish::workers::WorkerLate;
-use dataplane::names::ids::{InterfaceId, RealKey};
+use dataplane::names::ids::{InterfaceId, NeighbourKey, RealKey};
 use dataplane::names::mac::Mac;
 use dataplane::snapshot::Snapshot;
 use std::collections::{BTreeMap, VecDeque};
@@ -58,12 +61,23 @@ pub(super) struct Publications {
     trials: VecDeque<Asked>,
     /// The one that is being carried out.
     trial: Option<Asked>,
+    /// Peers that are to see the history, in their order.
+    readers: VecDeque<PeerId>,
+    /// Who confirms a change.
+    confirming: Option<(PeerId, Confirming)>,
 }
 
 /// A command, and the peer that waits for its answer.
-struct Asked {
-    peer: PeerId,
-    command: Arc<Command>,
+pub(super) struct Asked {
+    pub(super) peer: PeerId,
+    pub(super) command: Arc<Command>,
+    pub(super) origin: Arc<Origin>,
+}
+
+impl Asked {
+    pub(super) fn new(peer: PeerId, command: Command, origin: Origin) -> Self {
+        Self { peer, command: Arc::new(command), origin: Arc::new(origin) }
+    }
 }
 
 /// A peer's change.
@@ -97,6 +111,13 @@ struct Publication {
     has_other_addresses: bool,
     /// What it takes the place of, if that is large.
     before: Option<(Model, Arc<Snapshot>)>,
+    /// With other routes or neighbours.
+    network: Option<Arc<Network>>,
+    /// Routers that nothing leads to any more.
+    old_gateways: Vec<NeighbourKey>,
+    report: Option<Box<Report>>,
+    /// What is said of the report, while what goes is still there.
+    edited: Option<Edited>,
 }
 
 /// How far a publication has come.
@@ -196,14 +217,10 @@ impl Publications {
 
     /// Whether a command finds a place to wait.
     fn room_for(&self, command: &Command) -> Result<(), Refused> {
-        let bytes = |command: &Command| match command {
-            Command::Restore { lines, .. } => lines.bytes(),
-            _ => 0,
-        };
         let waiting = self.waiting.iter().map(|change| &change.asked).chain(&self.trials);
-        let held: usize = waiting.clone().map(|asked| bytes(&asked.command)).sum();
+        let held: usize = waiting.clone().map(|asked| asked.command.bytes()).sum();
         let count = waiting.count();
-        if count >= MOST_WAITING || held > 0 && held + bytes(command) > MOST_BYTES {
+        if count >= MOST_WAITING || held > 0 && held + command.bytes() > MOST_BYTES {
             return Err(Refused::TooManyWaiting(count));
         }
         Ok(())
@@ -233,20 +250,38 @@ impl Publications {
 impl ControlThread {
     /// Takes a peer's change, which is answered when it is in force or refused.
     pub(super) fn take_change(&mut self, peer: PeerId, command: Command) {
+        let origin = self.peers.origin(peer);
+        self.take_asked(Asked::new(peer, command, origin));
+    }
+
+    /// Likewise, whoever asks.
+    pub(super) fn take_asked(&mut self, asked: Asked) {
         let place = self.hand_over.refuses_changes().and_then(|()| self.late());
-        match place.and_then(|()| self.publications.room_for(&command)) {
-            Ok(()) => {
-                let asked = Asked { peer, command: Arc::new(command) };
-                self.publications.waiting.push_back(Change { asked, has_made_room: false });
-            }
-            Err(refused) => self.refuse(peer, &command, refused),
+        match place.and_then(|()| self.publications.room_for(&asked.command)) {
+            Ok(()) => self.publications.waiting.push_back(Change { asked, has_made_room: false }),
+            Err(refused) => self.refuse_asked(&asked, refused),
         }
+    }
+
+    /// Shows a peer the last changes.
+    pub(super) fn take_reader(&mut self, peer: PeerId, count: Option<u32>) {
+        self.publications.readers.push_back(peer);
+        self.preparation.give(Job::History(count));
+    }
+
+    /// Has it noted that a change stays.
+    pub(super) fn ask_to_confirm(&mut self, peer: PeerId, waits: Confirming) {
+        self.publications.confirming = Some((peer, waits));
+        self.preparation.give(Job::Confirm);
     }
 
     /// Takes a command that is only tried: it is answered by what it would lead to.
     pub(super) fn take_trial(&mut self, peer: PeerId, command: Command) {
         match self.publications.room_for(&command) {
-            Ok(()) => self.publications.trials.push_back(Asked { peer, command: Arc::new(command) }),
+            Ok(()) => {
+                let origin = Origin::default();
+                self.publications.trials.push_back(Asked::new(peer, command, origin));
+            }
             Err(refused) => self.refuse(peer, &command, refused),
         }
     }
@@ -321,7 +356,10 @@ impl ControlThread {
         } else if wanted.republish || !wanted.macs.is_empty() {
             self.begin_again();
         } else if let Some(change) = waiting.pop_front() {
-            self.begin_change(change);
+            match self.refuses_while_confirming(&change.asked.command) {
+                Ok(()) => self.begin_change(change),
+                Err(refused) => self.refuse_asked(&change.asked, refused),
+            }
         }
     }
 
@@ -338,23 +376,24 @@ impl ControlThread {
 
     fn begin_change(&mut self, Change { asked, has_made_room }: Change) {
         let (model, network) = (self.model.clone(), Arc::clone(&self.network));
-        let command = Arc::clone(&asked.command);
+        let (command, origin) = (Arc::clone(&asked.command), Arc::clone(&asked.origin));
         let may_release = !has_made_room && !self.inheriting.is_under_way();
-        self.preparation.give(Job::Change { model, network, command, may_release });
+        self.preparation.give(Job::Change { model, network, command, origin, may_release });
         self.publications.under_way = Some(Publication { asked: Some(asked), ..Publication::default() });
     }
 
     fn take_done(&mut self, done: Done) {
         match done {
             Done::Prepared(prepared) => self.take_prepared(prepared),
-            Done::Unchanged => {
-                if let Some(Asked { peer, command }) = self.publications.give_up() {
-                    self.answer_done(peer, &command);
+            Done::Unchanged(report) => {
+                if let Some(asked) = self.publications.give_up() {
+                    let edited = report.as_deref().map(|report| self.edited(report));
+                    self.answer_report(&asked, report, edited);
                 }
             }
             Done::Refused(refused) => {
-                if let Some(Asked { peer, command }) = self.publications.give_up() {
-                    self.refuse(peer, &command, refused);
+                if let Some(asked) = self.publications.give_up() {
+                    self.refuse_asked(&asked, refused);
                 }
             }
             // Removed reals, which are otherwise let go of once a second, give their ids to what needs them now.
@@ -369,8 +408,18 @@ impl ControlThread {
                 self.publications.take_released(released);
             }
             Done::Tried(result) => {
-                if let Some(Asked { peer, command }) = self.publications.trial.take() {
+                if let Some(Asked { peer, command, .. }) = self.publications.trial.take() {
                     self.answer_tried(peer, &command, result);
+                }
+            }
+            Done::History(history) => {
+                if let Some(peer) = self.publications.readers.pop_front() {
+                    self.reply(peer, Ok(serde_json::to_value(history).unwrap_or_default()));
+                }
+            }
+            Done::Confirmed(result) => {
+                if let Some(asked) = self.publications.confirming.take() {
+                    self.answer_confirmed(asked, result);
                 }
             }
         }
@@ -379,13 +428,27 @@ impl ControlThread {
     /// A snapshot is compiled: devices are to know its addresses before workers get it.
     fn take_prepared(&mut self, mut prepared: Box<Prepared>) {
         let Some(mut publication) = self.publications.under_way.take() else { return };
+        if let Some(report) = prepared.report.take() {
+            publication.edited = Some(self.edited(&report));
+            publication.report = Some(report);
+        }
+        if let Some(network) = prepared.network.take() {
+            let gateways: Vec<_> = network.gateways().collect();
+            let old = self.network.gateways().filter(|gateway| !gateways.contains(gateway));
+            publication.old_gateways = old.collect();
+            let now = self.moment(Instant::now());
+            self.neighbours.set_fixed(network.fixed(), now);
+            self.act();
+            publication.network = Some(network);
+        }
         publication.step = match publication.step {
             Step::Preparing { first: None } => {
                 publication.has_other_addresses = !prepared.addresses.is_empty();
                 if publication.has_other_addresses
                     && self.follow_addresses(&[&self.snapshot.clone(), &prepared.snapshot])
                 {
-                    let (model, network) = (prepared.next.clone(), Arc::clone(&self.network));
+                    let network = self.network_with(publication.network.as_deref());
+                    let model = prepared.next.clone();
                     self.preparation.give(Job::Compile { model, network });
                     Step::Preparing { first: Some(prepared) }
                 } else {
@@ -402,6 +465,14 @@ impl ControlThread {
             other => other,
         };
         self.publications.under_way = Some(publication);
+    }
+
+    /// The network as it is, with the routes and neighbours of another.
+    fn network_with(&self, other: Option<&Network>) -> Arc<Network> {
+        let Some(other) = other else { return Arc::clone(&self.network) };
+        let mut network = Network::clone(&self.network);
+        network.set_routing(other.routing());
+        Arc::new(network)
     }
 
     /// One slice, or one look at the workers.
@@ -443,6 +514,7 @@ impl ControlThread {
         let Prepared { next, snapshot, is_anew, left, addresses, .. } = *prepared;
         let before = (mem::replace(&mut self.model, next), mem::replace(&mut self.snapshot, snapshot));
         publication.before = is_anew.then_some(before);
+        self.network = self.network_with(publication.network.as_deref());
         (publication.left, publication.addresses) = (left, addresses);
         self.inheriting.begin(&self.statistics, &mut self.workers, now);
         let mut transition = Transition::new(Arc::clone(&self.snapshot), self.patience);
@@ -477,6 +549,9 @@ impl ControlThread {
             if publication.has_other_addresses {
                 self.follow_addresses(&[&self.snapshot.clone()]); // lets go only
             }
+            for gateway in mem::take(&mut publication.old_gateways) {
+                self.neighbours.let_go(gateway);
+            }
             if let Some(before) = publication.before.take() {
                 self.preparation.give(Job::Free(Box::new(before)));
                 self.has_freed = true;
@@ -490,18 +565,30 @@ impl ControlThread {
             self.restore(interface, mac, now);
         }
         self.act();
-        self.answer_asked(publication.asked.take(), result);
-    }
-
-    fn answer_asked(&mut self, asked: Option<Asked>, result: Result<(), WorkerLate>) {
-        match (asked, result) {
-            (Some(Asked { peer, command }), Ok(())) => {
-                self.log_change(peer, &command);
-                self.answer_done(peer, &command);
+        let (report, edited) = (publication.report.take(), publication.edited.take());
+        match (publication.asked.take(), result) {
+            (Some(asked), Ok(())) => {
+                self.log_change(&asked, report.as_deref());
+                self.answer_report(&asked, report, edited);
             }
-            (Some(Asked { peer, command }), Err(late)) => self.refuse(peer, &command, late.into()),
+            (Some(asked), Err(late)) => {
+                self.follow_report(&asked.command, report);
+                self.refuse_asked(&asked, late.into());
+            }
             (None, Err(late)) => log::error!("{}", Refused::from(late)),
             (None, Ok(())) => {}
+        }
+    }
+
+    /// A change is in force, or there was nothing to change.
+    fn answer_report(&mut self, asked: &Asked, report: Option<Box<Report>>, edited: Option<Edited>) {
+        let Asked { peer, command, .. } = asked;
+        self.follow_report(command, report);
+        match (&**command, edited) {
+            (Command::Apply { .. } | Command::Reload { .. } | Command::Rollback { .. }, Some(edited)) => {
+                self.answer_edited(asked, edited);
+            }
+            _ => self.answer_done(*peer, command),
         }
     }
 
@@ -515,8 +602,8 @@ impl ControlThread {
     /// A worker is late: nothing else can be published for the time being.
     pub(super) fn refuse_waiting(&mut self) {
         let Err(refused) = self.late() else { return };
-        for Change { asked: Asked { peer, command }, .. } in mem::take(&mut self.publications.waiting) {
-            self.refuse(peer, &command, refused.clone());
+        for Change { asked, .. } in mem::take(&mut self.publications.waiting) {
+            self.refuse_asked(&asked, refused.clone());
         }
     }
 
@@ -530,7 +617,11 @@ impl ControlThread {
                 done => self.take_done(done),
             }
         }
-        let Publications { under_way, waiting, trials, trial, .. } = mem::take(&mut self.publications);
+        let Publications { under_way, waiting, trials, trial, readers, confirming, .. } =
+            mem::take(&mut self.publications);
+        for peer in readers.into_iter().chain(confirming.map(|(peer, _)| peer)) {
+            self.say_stopping(peer, Refused::Stopping);
+        }
         if let Some(Publication { step, asked: Some(Asked { peer, .. }), .. }) = under_way {
             let version = match step {
                 Step::Preparing { first } => kept.or(first.map(|first| first.snapshot.version)),

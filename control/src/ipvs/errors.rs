@@ -63,7 +63,16 @@ const fn errno(refused: &Refused) -> Errno {
         | Refused::WorkerBehind { .. }
         | Refused::TooManyWaiting(_)
         | Refused::Succeeding(_)
+        | Refused::Confirming { .. }
+        | Refused::HistoryWrite(_)
         | Refused::NoHandOver(_) => Errno::EBUSY,
+        // What its tools cannot ask for.
+        Refused::NothingToConfirm
+        | Refused::BadConfirm
+        | Refused::NoWayBack(_)
+        | Refused::NoFile
+        | Refused::File { .. }
+        | Refused::ServicesNeedRestart { .. } => Errno::EINVAL,
         Refused::Stopping | Refused::StoppingKept(_) => Errno::ENODEV,
     }
 }

@@ -6,7 +6,7 @@ use dataplane::names::ids::InterfaceId;
 use control::api::protocol::{Answer, Command, Outcome, Refusal};
 use control::config::keep::Keep;
 use control::config::{self, Config};
-use control::daemon::{ControlThread, StartError};
+use control::daemon::{ControlThread, Hangups, StartError};
 use control::devices::{DeviceStatus, Devices, WorkerInfo};
 use control::handed::Handed;
 use control::host_interface::Footing;
@@ -73,6 +73,11 @@ pub fn config_in(directory: &Path) -> Config {
     config.control.socket = directory.join("run/lbd.sock");
     config.control.state = Some(directory.join("lib/state"));
     config
+}
+
+/// The configuration file that a lab reads again, if there is one.
+pub fn file(config: &Config) -> PathBuf {
+    config.control.socket.parent().and_then(Path::parent).unwrap_or(Path::new("")).join("lbd.toml")
 }
 
 /// What the made-up devices get, and how they fail.
@@ -309,6 +314,10 @@ pub struct Lab {
     pub workers: Vec<Worker>,
     pub next_hops: Arc<NextHops>,
     pub state: Arc<Mutex<DeviceState>>,
+    /// By which SIGHUP comes.
+    pub hangups: Hangups,
+    /// Milliseconds that are to pass for a change that waits to be confirmed.
+    passing: Arc<AtomicU64>,
     patience: Arc<Patience>,
     turns: Arc<Turns>,
     /// The control thread's entry below `/proc`.
@@ -397,8 +406,10 @@ impl Lab {
         let milliseconds = WORKERS_PATIENCE.as_millis() as u64;
         let patience = Arc::new(Patience { wanted: milliseconds.into(), followed: milliseconds.into() });
         let turns = Arc::<Turns>::default();
+        let (hangups, passing) = (Hangups::default(), Arc::<AtomicU64>::default());
         let thread = {
             let (patience, turns) = (Arc::clone(&patience), Arc::clone(&turns));
+            let (obeyed, passing) = (hangups.clone(), Arc::clone(&passing));
             let (config, stop, devices) = (config.clone(), Arc::clone(&stop), MadeUp(Arc::clone(&state)));
             thread::spawn(move || {
                 let entry = Path::new("/proc").join(fs::read_link("/proc/thread-self").unwrap());
@@ -408,6 +419,11 @@ impl Lab {
                     Err(error) => return said.send(Err(error)).unwrap(),
                 };
                 control.set_patience(WORKERS_PATIENCE);
+                let file = file(&config);
+                if file.exists() {
+                    control.set_file(file, &config);
+                }
+                control.obey_hangups(obeyed);
                 let _homes = keep(&config, &mut control, workers);
                 let started = control.start();
                 if let Some((period, out)) = report {
@@ -420,6 +436,7 @@ impl Lab {
                     turns.longest.fetch_max((now - before).as_nanos() as u64, Ordering::Relaxed);
                     before = now;
                     patience.follow(control);
+                    control.pass_time(Duration::from_millis(passing.swap(0, Ordering::Relaxed)));
                     !stop.load(Ordering::Relaxed)
                 });
                 ran.unwrap();
@@ -431,7 +448,19 @@ impl Lab {
         match says.recv().unwrap() {
             Ok(proc_entry) => {
                 let (workers, thread) = (Vec::new(), Some(thread));
-                Ok(Self { config, workers, next_hops, state, patience, turns, proc_entry, stop, thread })
+                Ok(Self {
+                    config,
+                    workers,
+                    next_hops,
+                    state,
+                    hangups,
+                    passing,
+                    patience,
+                    turns,
+                    proc_entry,
+                    stop,
+                    thread,
+                })
             }
             Err(error) => {
                 stop.store(true, Ordering::Relaxed);
@@ -448,6 +477,12 @@ impl Lab {
             let followed = || self.patience.followed.load(Ordering::Relaxed) == milliseconds;
             until("the control thread goes by it", followed);
         }
+    }
+
+    /// Has time pass for a change that waits to be confirmed.
+    pub fn pass(&self, time: Duration) {
+        self.passing.store(time.as_millis() as u64, Ordering::Relaxed);
+        until("the time has passed", || self.passing.load(Ordering::Relaxed) == 0);
     }
 
     /// Changes the configuration while a worker does not obey. When all others have adopted the change, the patience

@@ -33,7 +33,11 @@ pub struct Refusal {
     pub code: String,
     /// For people; what `lbctl` prints after its name.
     pub message: String,
-    /// Of `restore`: every faulty line, up to [`FaultyLines::MOST_NAMED`](super::FaultyLines::MOST_NAMED).
+    /// Of `reload`: the file that the lines are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Of `restore`, `apply` and `reload`: every faulty line, up to
+    /// [`FaultyLines::MOST_NAMED`](super::FaultyLines::MOST_NAMED).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<FaultyLine>,
     /// Faulty lines beyond these.
@@ -44,7 +48,7 @@ pub struct Refusal {
 impl Refusal {
     /// One that is not about lines.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), lines: Vec::new(), more: 0 }
+        Self { code: code.into(), message: message.into(), file: None, lines: Vec::new(), more: 0 }
     }
 }
 

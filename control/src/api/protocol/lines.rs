@@ -104,7 +104,7 @@ impl Visitor<'_> for One<'_> {
 /// A line that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultyLine {
-    /// Its number, from 1.
+    /// Its number, from 1; 0: all of them are meant.
     pub line: usize,
     /// What is wrong with it.
     pub message: String,
@@ -135,7 +135,11 @@ impl FaultyLines {
 
 impl fmt::Display for FaultyLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.message)
+        match self.line {
+            // Of a file: what is wrong with all of it.
+            0 => f.write_str(&self.message),
+            line => write!(f, "line {line}: {}", self.message),
+        }
     }
 }
 

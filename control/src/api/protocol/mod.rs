@@ -5,6 +5,7 @@
 //! lines     the lines of `restore`, and what is wrong with some
 //! timeouts  three numbers
 //! answer    done, or refused
+//! changes   what changes or would, and what was changed
 //! listing   services, reals and connections
 //! status    how `lbd` does
 //! counted   numbers by name
@@ -12,6 +13,7 @@
 //! ```
 
 mod answer;
+mod changes;
 mod counted;
 pub mod hand_over;
 mod lines;
@@ -22,10 +24,11 @@ mod timeouts;
 
 pub use crate::text::service_options::ServiceOptions;
 pub use answer::{Answer, Changed, Cleared, Drained, Metrics, Outcome, Refusal, Saved, TimeoutsView, Tried};
+pub use changes::{Confirmed, EditView, Edited, EntryView, HistoryView, Program};
 pub use counted::Counted;
 pub use lines::{FaultyLine, FaultyLines, Lines};
 pub use listing::{ConnectionView, Connections, RealView, ServiceView, Services, Traffic};
-pub use request::{Command, Request};
+pub use request::{Command, LONGEST_CONFIRM, Request};
 pub use status::{InheritedView, InterfaceView, KeptView, PortView, Status, WorkerView};
 
 /// The version of the protocol, in every line.
@@ -35,5 +38,5 @@ pub const VERSION: u32 = 1;
 /// times.
 pub const LONGEST_LINE: usize = 16 << 20;
 
-/// The longest one that is no `restore`.
+/// The longest one that is no `restore` or `apply`.
 pub const LONGEST_OTHER_LINE: usize = 64 << 10;

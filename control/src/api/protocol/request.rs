@@ -8,6 +8,9 @@ use dataplane::connection::TimeoutSeconds;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
+/// The longest time, in seconds, that a change may wait to be confirmed.
+pub const LONGEST_CONFIRM: u32 = 3600;
+
 /// A request line: `{"v":1,"command":"add-real",…}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
@@ -138,6 +141,40 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         dry_run: bool,
     },
+    /// The services, reals and timeouts of these lines come into force, as if what differs had been typed: as one
+    /// change.
+    Apply {
+        /// As `save` writes them.
+        lines: Lines,
+        /// Only say what would change.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+        /// Take it back after so many seconds, 1 to [`LONGEST_CONFIRM`], unless it is confirmed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<u32>,
+    },
+    /// The change that waits to be confirmed stays.
+    Confirm {},
+    /// `lbd` reads its configuration file again.
+    Reload {
+        /// Only say what would change.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+    },
+    /// The changes that were made.
+    History {
+        /// The last so many; absent: all that are known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<u32>,
+    },
+    /// Changes are taken back.
+    Rollback {
+        /// All after this one; absent: the last one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<u64>,
+    },
+    /// Which program runs.
+    Program {},
     /// How `lbd` does.
     Status {},
     /// All that is counted, for Prometheus.
@@ -152,6 +189,14 @@ pub enum Command {
 }
 
 impl Command {
+    /// Bytes of its lines, if it has any.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Restore { lines, .. } | Self::Apply { lines, .. } => lines.bytes(),
+            _ => 0,
+        }
+    }
+
     /// Whether it is there to change services, reals or timeouts. The others show something, or reset counters. This
     /// is the only list of all commands.
     pub const fn is_change(&self) -> bool {
@@ -165,7 +210,10 @@ impl Command {
             | Self::Drain { .. }
             | Self::Timeouts { set: Some(_) }
             | Self::Clear { connections: false }
-            | Self::Restore { dry_run: false, .. } => true,
+            | Self::Restore { dry_run: false, .. }
+            | Self::Apply { dry_run: false, .. }
+            | Self::Reload { dry_run: false }
+            | Self::Rollback { .. } => true,
             Self::List { .. }
             | Self::Stats { .. }
             | Self::Rate { .. }
@@ -175,6 +223,11 @@ impl Command {
             | Self::Clear { connections: true }
             | Self::Save {}
             | Self::Restore { dry_run: true, .. }
+            | Self::Apply { dry_run: true, .. }
+            | Self::Reload { dry_run: true }
+            | Self::Confirm {}
+            | Self::History { .. }
+            | Self::Program {}
             | Self::Status {}
             | Self::Metrics {}
             | Self::HandOver { .. } => false,

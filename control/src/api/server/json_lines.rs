@@ -61,12 +61,14 @@ fn request(line: &[u8]) -> Result<Command, String> {
     let wrong = |error| format!("not a request: {error}");
     let (v, command) = if line.len() > LONGEST_OTHER_LINE {
         let long: LongRequest<'_> = serde_json::from_slice(line).map_err(|error| {
-            wrong(format!("longer than {LONGEST_OTHER_LINE} bytes, and no restore: {error}"))
+            wrong(format!("longer than {LONGEST_OTHER_LINE} bytes, and neither restore nor apply: {error}"))
         })?;
-        if long.command != "restore" {
-            return Err(wrong(format!("longer than {LONGEST_OTHER_LINE} bytes: {:?}", long.command)));
+        let LongRequest { v, command, lines, dry_run, confirm } = long;
+        match &*command {
+            "restore" if confirm.is_none() => (v, Command::Restore { lines, dry_run }),
+            "apply" => (v, Command::Apply { lines, dry_run, confirm }),
+            _ => return Err(wrong(format!("longer than {LONGEST_OTHER_LINE} bytes: {command:?}"))),
         }
-        (long.v, Command::Restore { lines: long.lines, dry_run: long.dry_run })
     } else {
         let request: Request = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
         (request.v, request.command)
@@ -88,4 +90,6 @@ struct LongRequest<'a> {
     lines: Lines,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    confirm: Option<u32>,
 }

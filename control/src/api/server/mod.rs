@@ -211,6 +211,11 @@ impl<S: Speech> Server<S> {
         self.peers.get(&peer)?.process
     }
 
+    /// The user whose process a peer was when it connected, if it is still connected.
+    pub fn user(&self, peer: PeerId) -> Option<u32> {
+        self.peers.get(&peer)?.user
+    }
+
     /// Removes the socket: nobody finds it any more. Dropping does so too.
     pub fn remove_socket(&mut self) {
         self.socket.remove();

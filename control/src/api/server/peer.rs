@@ -30,6 +30,8 @@ pub(super) struct Peer {
     pub(super) is_root: bool,
     /// Its number, if the system says it.
     pub(super) process: Option<i32>,
+    /// Whose it is, likewise.
+    pub(super) user: Option<u32>,
     /// Whether it may say nothing for as long as it likes.
     may_be_silent: bool,
     /// Whether it keeps its place, however idle it is.
@@ -71,11 +73,13 @@ const LITTLE: usize = 2 * STREAM_WINDOW;
 
 impl Peer {
     pub(super) fn new(stream: UnixStream, is_root: bool, may_be_silent: bool, now: Instant) -> Self {
-        let process = getsockopt(&stream, sockopt::PeerCredentials).ok().map(|peer| peer.pid());
+        let peer = getsockopt(&stream, sockopt::PeerCredentials).ok();
+        let (process, user) = (peer.map(|peer| peer.pid()), peer.map(|peer| peer.uid()));
         Self {
             stream,
             is_root,
             process,
+            user,
             may_be_silent,
             is_kept: false,
             passed: Vec::new(),
