@@ -122,6 +122,8 @@ def the_log_as_json_has_an_object_in_each_line(bed):
     assert all({"time", "level", "target", "message"} <= line.keys() for line in lines), daemon.log()
     versions = [line["config_version"] for line in lines if "config_version" in line]
     assert versions == sorted(versions) and len(versions) == 3, daemon.log()
+    changes = [line for line in lines if "config_version" in line]
+    assert all((line["program"], line["uid"]) == ("lbctl", 0) and line["process"] > 0 for line in changes), changes
     assert any(line["target"] == "dpdk" for line in lines), daemon.log()
     assert lines[-1]["message"] == "stopped"
 

@@ -79,29 +79,8 @@ impl Lbd {
         seed: impl for<'de> DeserializeSeed<'de, Value = T>,
         printer: &Printer<'_>,
     ) -> Result<T, Failure> {
-        let request = serde_json::to_vec(&Request { v: VERSION, command: command.clone() });
-        self.exchange(request, seed, printer)
-    }
-
-    /// What stands under `ok` of the answer to a request that this `lbctl` need not know: `command` and what belongs to
-    /// it.
-    pub(super) fn ask_raw<T: DeserializeOwned>(
-        &self,
-        request: &serde_json::Value,
-        printer: &Printer<'_>,
-    ) -> Result<T, Failure> {
-        let mut request = request.clone();
-        request["v"] = VERSION.into();
-        self.exchange(serde_json::to_vec(&request), PhantomData, printer)
-    }
-
-    fn exchange<T>(
-        &self,
-        request: serde_json::Result<Vec<u8>>,
-        seed: impl for<'de> DeserializeSeed<'de, Value = T>,
-        printer: &Printer<'_>,
-    ) -> Result<T, Failure> {
-        let mut request = request.map_err(|error| Failure::Usage(error.to_string()))?;
+        let mut request = serde_json::to_vec(&Request { v: VERSION, command: command.clone() })
+            .map_err(|error| Failure::Usage(error.to_string()))?;
         request.push(b'\n');
         if request.len() > LONGEST_LINE {
             let found = request.len();

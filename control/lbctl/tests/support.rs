@@ -103,7 +103,7 @@ fn without_lbd_the_rest_is_in_it() {
         .iter()
         .map(|missing| (missing["name"].as_str().unwrap(), missing["why"].as_str().unwrap()))
         .collect();
-    for name in ["lbd/status.json", "lbd/list", "lbd/metrics.prom", "lbd/history.json"] {
+    for name in ["lbd/status.json", "lbd/list", "lbd/metrics.prom", "lbd/history"] {
         assert_eq!(missing[name], why);
     }
     assert!(missing["dpdk/ports.json"].contains("not known"), "{missing:?}");

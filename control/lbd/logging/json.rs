@@ -1,6 +1,6 @@
 //! A line of the log as a JSON object.
 
-use log::kv::{self, VisitSource};
+use log::kv::{self, VisitSource, VisitValue};
 use log::{Level, Record};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -60,10 +60,47 @@ struct Fields(Vec<Field>);
 
 impl<'kvs> VisitSource<'kvs> for Fields {
     fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
-        let number = value.to_u64().map(Value::from).or_else(|| value.to_i64().map(Value::from));
-        let other = || value.to_f64().map(Value::from).or_else(|| value.to_bool().map(Value::from));
-        let json = number.or_else(other).unwrap_or_else(|| value.to_string().into());
-        self.0.push((key.to_string(), json));
+        let mut json = Json(Value::Null);
+        value.visit(&mut json)?;
+        // What is not known is left out.
+        if json.0 != Value::Null {
+            self.0.push((key.to_string(), json.0));
+        }
+        Ok(())
+    }
+}
+
+/// A value as what it is.
+struct Json(Value);
+
+impl VisitValue<'_> for Json {
+    fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
+        self.0 = value.to_string().into();
+        Ok(())
+    }
+
+    fn visit_null(&mut self) -> Result<(), kv::Error> {
+        self.0 = Value::Null;
+        Ok(())
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+
+    fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+
+    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+
+    fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
+        self.0 = value.into();
         Ok(())
     }
 }
@@ -82,6 +119,7 @@ pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use log::kv::ToValue;
 
     fn parsed(line: &Line<'_>) -> Value {
         let text = line.text();
@@ -113,6 +151,8 @@ mod tests {
             ("kept", kv::Value::from(true)),
             ("user", kv::Value::from("root")),
             ("time", kv::Value::from("now")),
+            ("process", None::<u32>.to_value()),
+            ("change", Some(4_u64).to_value()),
         ];
         let record = Record::builder()
             .args(format_args!("version 17"))
@@ -124,7 +164,8 @@ mod tests {
         assert_eq!(object["config_version"], 17);
         assert_eq!(object["below"], -3);
         assert_eq!(object["share"], 0.25);
-        assert_eq!(object["kept"], true);
+        assert_eq!((&object["kept"], &object["change"]), (&true.into(), &4.into()));
+        assert!(object.get("process").is_none(), "what is not known: {object}");
         assert_eq!((object["user"].as_str(), object["time_"].as_str()), (Some("root"), Some("now")));
         assert!(object["time"].as_str().unwrap().starts_with("20"));
     }

@@ -154,7 +154,11 @@ impl ControlThread {
         let change = report.and_then(|report| report.number);
         let number = change.map_or_else(String::new, |number| format!(", change {number}"));
         let (config_version, Asked { command, origin, .. }) = (self.snapshot.version, asked);
-        log::info!(config_version, change; "version {config_version}{number}: {}{origin}", logged(command));
+        let (user, program) = (origin.user.as_deref(), origin.program.as_deref());
+        log::info!(
+            config_version, change, user, uid = origin.uid, process = origin.process, program;
+            "version {config_version}{number}: {}{origin}", logged(command)
+        );
         let Some(report) = report else { return };
         let lines = report.edits.iter().map(|edit| &edit.line).chain(&report.others);
         lines.take(EDITS_LOGGED).for_each(|line| log::info!("  {line}"));

@@ -5,8 +5,7 @@ use crate::exchange::Lbd;
 use crate::options::Options;
 use crate::printer::Printer;
 use crate::{Failure, show};
-use serde_json::json;
-use serde_json::value::RawValue;
+use control::api::protocol::{Command, Program};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -14,7 +13,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// Entries that are answers, with the words that `lbctl` is given for them.
-const COMMANDS: [(&str, &[&str]); 9] = [
+const COMMANDS: [(&str, &[&str]); 12] = [
     ("lbd/status.json", &["--output", "json", "status"]),
     ("lbd/status", &["status"]),
     ("lbd/list", &["list"]),
@@ -24,10 +23,10 @@ const COMMANDS: [(&str, &[&str]); 9] = [
     ("lbd/timeouts", &["timeouts"]),
     ("lbd/save", &["save"]),
     ("lbd/metrics.prom", &["metrics"]),
+    ("lbd/diff", &["diff"]),
+    ("lbd/history", &["history"]),
+    ("lbd/history.json", &["--output", "json", "history"]),
 ];
-
-/// Commands that some `lbd`s know.
-const OF_SOME: [(&str, &str); 1] = [("lbd/history.json", "history")];
 
 /// Where a package puts the configuration.
 const USUAL_CONFIG: &str = "/etc/natlb/lbd.toml";
@@ -36,43 +35,22 @@ const USUAL_CONFIG: &str = "/etc/natlb/lbd.toml";
 pub(super) fn ask(lbd: &Lbd, archive: &mut Archive) -> Option<Failure> {
     let mut unreachable: Option<Failure> = None;
     for (name, words) in COMMANDS {
-        let answer = |bytes: &mut Vec<u8>| answered(lbd, words, bytes);
-        let mut bytes = Vec::new();
-        gather(name, &format!("lbctl {}", words.join(" ")), &mut unreachable, archive, &mut bytes, answer);
-    }
-    for (name, command) in OF_SOME {
-        let answer = |bytes: &mut Vec<u8>| {
-            let ok: Box<RawValue> =
-                lbd.ask_raw(&json!({ "command": command }), &Printer::new(&mut Vec::new()))?;
-            bytes.extend_from_slice(ok.get().as_bytes());
-            Ok(())
-        };
-        let mut bytes = Vec::new();
-        gather(name, &format!("the request {command}"), &mut unreachable, archive, &mut bytes, answer);
-    }
-    unreachable
-}
-
-fn gather(
-    name: &str,
-    source: &str,
-    unreachable: &mut Option<Failure>,
-    archive: &mut Archive,
-    bytes: &mut Vec<u8>,
-    answer: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
-) {
-    if let Some(failure) = unreachable {
-        return archive.lack(name, &failure.message());
-    }
-    match answer(bytes) {
-        Ok(()) => archive.add(name, source, std::mem::take(bytes)),
-        Err(failure) => {
+        if let Some(failure) = &unreachable {
             archive.lack(name, &failure.message());
-            if let Failure::Unreachable(_) = failure {
-                *unreachable = Some(failure);
+            continue;
+        }
+        let (mut bytes, source) = (Vec::new(), format!("lbctl {}", words.join(" ")));
+        match answered(lbd, words, &mut bytes) {
+            Ok(()) => archive.add(name, &source, bytes),
+            // What runs differs from the file, for one.
+            Err(Failure::Said(_, notes)) => archive.add_with(name, &source, bytes, notes),
+            Err(failure) => {
+                archive.lack(name, &failure.message());
+                unreachable = matches!(failure, Failure::Unreachable(_)).then_some(failure);
             }
         }
     }
+    unreachable
 }
 
 /// Writes what `lbctl` prints with these words.
@@ -84,10 +62,10 @@ fn answered(lbd: &Lbd, words: &[&str], bytes: &mut Vec<u8>) -> Result<(), Failur
 
 /// The process behind the socket, what it shows, and its configuration.
 pub(super) fn process(lbd: &Lbd, config: Option<&Path>, archive: &mut Archive) -> Option<i32> {
-    let process = lbd.process().map_err(|error| format!("the socket: {error}")).and_then(|process| {
+    let process = number(lbd).and_then(|process| {
         let name = fs::read_to_string(format!("/proc/{process}/comm"));
-        let name = name.map_err(|error| format!("process {process}, which made the socket: {error}"))?;
-        // One that took over has been handed the socket by another.
+        let name = name.map_err(|error| format!("process {process}: {error}"))?;
+        // One that does not say its number may have been handed the socket by another.
         if name.trim() == "lbd" { Ok(process) } else { Err(format!("process {process} is {}", name.trim())) }
     });
     let found = match &process {
@@ -108,6 +86,14 @@ pub(super) fn process(lbd: &Lbd, config: Option<&Path>, archive: &mut Archive) -
     let path = config.map(Path::to_path_buf).or(found).unwrap_or_else(|| USUAL_CONFIG.into());
     archive.add_file("lbd/lbd.toml", &path);
     process.ok()
+}
+
+/// The process that `lbd` says it is, or else the one that made the socket.
+fn number(lbd: &Lbd) -> Result<i32, String> {
+    let program: Result<Program, Failure> = lbd.ask(&Command::Program {}, &Printer::new(&mut Vec::new()));
+    let said =
+        program.ok().and_then(|program| i32::try_from(program.process).ok()).filter(|process| *process > 0);
+    said.map_or_else(|| lbd.process().map_err(|error| format!("the socket: {error}")), Ok)
 }
 
 fn words_of(process: i32) -> Vec<OsString> {
