@@ -169,7 +169,7 @@ fn every_path_has_its_page() {
     }
     let paths =
         ["/metrics", "/healthz", "/", "/none", "/api/v1/connections", "/api/v1/list", "/api/v1/services"];
-    for path in [&paths[..], &["/api/v1/history", "/api/v1/reasons", "/api/v1/services?count=0"]].concat() {
+    for path in [&paths[..], &["/api/v1/recent", "/api/v1/reasons", "/api/v1/services?count=0"]].concat() {
         let head = asked(directory, format!("HEAD {path} HTTP/1.1\r\nHost: lbd\r\n\r\n").as_bytes());
         let got = get(directory, path);
         assert_eq!((head.status, head.header("content-type")), (got.status, got.header("content-type")));
@@ -305,18 +305,18 @@ fn the_page_is_told_of_services_seconds_and_reasons() {
     };
     assert_eq!(reasons["reasons"].as_array().unwrap().iter().filter(known).count(), 1);
     let seconds = |path: &str| get(directory, path).json()["at_ms"].as_array().unwrap().len();
-    until("two seconds have passed", || seconds("/api/v1/history") >= 2);
-    let all = get(directory, "/api/v1/history").json();
+    until("two seconds have passed", || seconds("/api/v1/recent") >= 2);
+    let all = get(directory, "/api/v1/recent").json();
     assert_eq!((&all["ready"], &all["first"]), (&true.into(), &0.into()));
     let next = all["next"].as_u64().unwrap();
     for name in ["span_ms", "rx_packets", "tx_bits", "rx_missed", "conns", "drops", "connections"] {
         assert_eq!(all[name].as_array().unwrap().len() as u64, next, "{name}");
     }
     assert_eq!(all["busy_share"].as_array().unwrap().len(), 1);
-    let later = get(directory, &format!("/api/v1/history?from={}", next - 1)).json();
+    let later = get(directory, &format!("/api/v1/recent?from={}", next - 1)).json();
     assert_eq!((&later["first"], &later["began_ms"]), (&(next - 1).into(), &all["began_ms"]));
     for path in
-        ["services?x", "services?count=0", "history?from=x", "history?after=1", "reasons?a=b", "status?a"]
+        ["services?x", "services?count=0", "recent?from=x", "recent?after=1", "reasons?a=b", "status?a"]
     {
         let refused = get(directory, &format!("/api/v1/{path}"));
         assert_eq!(

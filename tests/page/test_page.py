@@ -122,7 +122,7 @@ class UnderLoad(Lab):
         self.browser.go(URL)
         points = self.browser.until("(document.querySelector('path.line')?.getAttribute('d').split('L').length || 0) > 4")
         self.assertTrue(points)
-        self.assertLess(len([url for url in self.browser.requests() if "history" in url]), 12)
+        self.assertLess(len([url for url in self.browser.requests() if "recent" in url]), 12)
         # In words too, and by the keys.
         label = "document.activeElement.getAttribute('aria-label')"
         self.browser.value("document.querySelectorAll('.picture svg')[2].focus()")

@@ -211,7 +211,7 @@ impl ControlThread {
         self.watch.sample(&self.workers);
         self.watch.warn(&self.workers);
         if self.shown.address.is_some() {
-            self.history.add(self.totals());
+            self.recent.add(self.totals());
         }
         self.watch_steering();
         self.watch_transmitting();

@@ -47,10 +47,10 @@ use crate::host_interface;
 use crate::model::{Model, Network};
 use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
 use crate::observe::connections::Dumps;
-use crate::observe::history::History;
 use crate::observe::metrics::Scrapes;
 use crate::observe::period::Totals;
 use crate::observe::periodic::{self, Periodic};
+use crate::observe::recent::Recent;
 use crate::observe::search::Searches;
 use crate::observe::statistics::Statistics;
 use crate::observe::watch::Watch;
@@ -147,7 +147,7 @@ pub struct ControlThread {
     dumps: Dumps,
     scrapes: Scrapes,
     searches: Searches,
-    history: History,
+    recent: Recent,
     /// What scrapes show.
     shown: Metrics,
     watch: Watch,
@@ -271,7 +271,7 @@ impl ControlThread {
             dumps: Dumps::default(),
             scrapes: Scrapes::default(),
             searches: Searches::default(),
-            history: History::default(),
+            recent: Recent::default(),
             shown: config.control.metrics.clone(),
             watch: Watch::new(config, infos),
             periodic: None,

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 /// All paths, as a client is told that asks for another one.
 const PATHS: &str = "there is / for people, /metrics, /healthz and /api/v1/ with status, list, stats, rate, timeouts or \
-                     connections (what lbctl --output json prints), services, history or reasons";
+                     connections (what lbctl --output json prints), services, recent or reasons";
 /// Before the name of a command.
 const API: &str = "/api/v1/";
 
@@ -28,7 +28,7 @@ enum Page {
     Health,
     Connections,
     Services,
-    History,
+    Recent,
     Reasons,
     View(Command),
     None,
@@ -50,7 +50,7 @@ impl Page {
             Some("timeouts") => Self::View(Command::Timeouts { set: None }),
             Some("connections") => Self::Connections,
             Some("services") => Self::Services,
-            Some("history") => Self::History,
+            Some("recent") => Self::Recent,
             Some("reasons") => Self::Reasons,
             _ => Self::None,
         }
@@ -58,7 +58,7 @@ impl Page {
 
     /// Whether parameters can stand behind its path.
     const fn takes_parameters(&self) -> bool {
-        matches!(self, Self::Metrics | Self::Services | Self::History | Self::None)
+        matches!(self, Self::Metrics | Self::Services | Self::Recent | Self::None)
     }
 }
 
@@ -86,9 +86,9 @@ impl ControlThread {
                 }
                 Err(why) => self.refuse_page(peer, &why, now),
             },
-            Page::History => match first_second(&request.parameters) {
+            Page::Recent => match first_second(&request.parameters) {
                 Ok(from) => {
-                    let view = self.history.view(from, self.began, self.is_ready());
+                    let view = self.recent.view(from, self.began, self.is_ready());
                     // Plain structs with text keys always have a JSON form.
                     let text = serde_json::to_string(&view).unwrap_or_default();
                     self.peers.show(peer, Status::Ok, JSON, format!("{text}\n").as_bytes(), now);

@@ -16,12 +16,11 @@
 //! rates        … a second
 //! periodic     reports at a fixed interval
 //! period       … what passed in one, as text
-//! history      … what passed in each of the last seconds
+//! recent       … what passed in each of the last seconds
 //! ```
 
 mod checksums;
 pub mod connections;
-pub mod history;
 mod load;
 pub mod metrics;
 pub mod notes;
@@ -29,6 +28,7 @@ pub mod period;
 pub mod periodic;
 mod pressure;
 pub mod rates;
+pub mod recent;
 pub mod search;
 pub mod services;
 pub mod statistics;

@@ -14,11 +14,11 @@ function svg(tag, attributes) {
 }
 
 // The seconds that are known, oldest first: {at, span, rx_packets, …}; null where something is not known.
-const history = {seconds: [], next: 0, began: null, last: null, received: 0};
+const recent = {seconds: [], next: 0, began: null, last: null, received: 0};
 
 // Adds what lbd says of the seconds since the last time. Those of an earlier lbd stay.
-function addHistory(answer) {
-  const last = history.seconds.length ? history.seconds[history.seconds.length - 1].at : 0;
+function addRecent(answer) {
+  const last = recent.seconds.length ? recent.seconds[recent.seconds.length - 1].at : 0;
   const {at_ms, span_ms, connections, busy_share} = answer;
   at_ms.forEach((at, index) => {
     if (at <= last) return;
@@ -29,22 +29,22 @@ function addHistory(answer) {
     const busy = busy_share.map((worker) => worker[index]);
     second.busiest = busy.length ? Math.max(...busy) : null;
     second.busy = busy.length > 1 ? busy.reduce((sum, share) => sum + share, 0) / busy.length : null;
-    history.seconds.push(second);
+    recent.seconds.push(second);
   });
-  history.next = answer.next;
-  history.began = answer.began_ms;
+  recent.next = answer.next;
+  recent.began = answer.began_ms;
   if (at_ms.length) {
-    history.last = at_ms[at_ms.length - 1];
-    history.received = performance.now();
+    recent.last = at_ms[at_ms.length - 1];
+    recent.received = performance.now();
   }
   const oldest = now() - WINDOW_MS - 10_000;
-  const first = history.seconds.findIndex((second) => second.at >= oldest);
-  if (first > 0) history.seconds.splice(0, first);
+  const first = recent.seconds.findIndex((second) => second.at >= oldest);
+  if (first > 0) recent.seconds.splice(0, first);
 }
 
 // By lbd's clock, which goes on while it is away.
 function now() {
-  return history.last === null ? 0 : history.last + (performance.now() - history.received);
+  return recent.last === null ? 0 : recent.last + (performance.now() - recent.received);
 }
 
 // Where the pointer, or the keys, point: milliseconds before now; null: nowhere.
@@ -53,7 +53,7 @@ let pointed = null;
 // The second that was then; null: none is known.
 function secondAt(ago) {
   const at = now() - ago;
-  const found = history.seconds.find((second) => second.at >= at);
+  const found = recent.seconds.find((second) => second.at >= at);
   return found && found.at - found.span - GAP_MS <= at ? found : null;
 }
 
@@ -114,7 +114,7 @@ class Picture {
 
   // What it says of the present, or of where somebody points.
   write() {
-    const seconds = history.seconds;
+    const seconds = recent.seconds;
     const last = seconds.length ? seconds[seconds.length - 1] : null;
     const isStale = !last || now() - last.at > 5000;
     const second = pointed === null ? (isStale ? null : last) : secondAt(pointed);
@@ -136,7 +136,7 @@ class Picture {
     const bottom = height - BELOW;
     const end = now();
     const x = (at) => width * (1 - (end - at) / WINDOW_MS);
-    const seconds = history.seconds.filter((second) => second.at >= end - WINDOW_MS);
+    const seconds = recent.seconds.filter((second) => second.at >= end - WINDOW_MS);
     let highest = 0;
     for (const {of} of this.series) for (const second of seconds) highest = Math.max(highest, second[of] || 0);
     const top = this.end || axisEnd(highest, this.least);
@@ -186,7 +186,7 @@ class Picture {
     this.labelled = performance.now() + 10_000;
     const parts = this.series.map(({of, name}, index) => {
       if (this.shown[index].value.hidden) return "";
-      const known = history.seconds.map((second) => second[of]).filter((value) => value !== null);
+      const known = recent.seconds.map((second) => second[of]).filter((value) => value !== null);
       const present = this.shown[index].number.textContent;
       if (!known.length) return `${name}: nothing is known`;
       const [lowest, highest] = [Math.min(...known), Math.max(...known)].map(this.format);

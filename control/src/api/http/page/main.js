@@ -1,6 +1,6 @@
 // Asks lbd again and again, and says when it does not answer.
 
-const HISTORY_MS = 1000;
+const RECENT_MS = 1000;
 const STATUS_MS = 2000;
 const SERVICES_MS = 2000;
 const PATIENCE_MS = 5000;
@@ -29,7 +29,7 @@ function showLink() {
   state.title = text === "not ready" ? "a worker has not taken the configuration in time" : "";
   const away = byId("away");
   if (isAway) {
-    const since = link.heard === null ? "" : ` since ${link.heard.toLocaleTimeString()}; what is shown is from then`;
+    const since = link.heard === null ? "" : ` since ${link.heard.toTimeString().slice(0, 8)}; what is shown is from then`;
     setText(away, `lbd does not answer${since}. Trying again.`);
   } else if (link.isOther) {
     setText(away, "Another version of lbd answers now: reload this page.");
@@ -38,14 +38,14 @@ function showLink() {
   document.title = isAway ? `natlb ${location.host}: no answer` : `natlb ${location.host}`;
 }
 
-async function askHistory() {
+async function askRecent() {
   try {
-    let answer = await get(`history?from=${history.next}`);
+    let answer = await get(`recent?from=${recent.next}`);
     // Another lbd numbers its seconds anew.
-    if (history.began !== null && answer.began_ms !== history.began && answer.first > 0) {
-      answer = await get("history");
+    if (recent.began !== null && answer.began_ms !== recent.began && answer.first > 0) {
+      answer = await get("recent");
     }
-    addHistory(answer);
+    addRecent(answer);
     Object.assign(link, {failures: 0, heard: new Date(), ready: answer.ready});
   } catch {
     link.failures += 1;
@@ -81,7 +81,7 @@ function repeat(ask, pause) {
     clearTimeout(timer);
     if (isAsking || link.isPaused || document.hidden) return;
     isAsking = true;
-    // That lbd does not answer is seen, and said, by askHistory.
+    // That lbd does not answer is seen, and said, by askRecent.
     await ask().catch(() => {});
     isAsking = false;
     timer = setTimeout(turn, typeof pause === "function" ? pause() : pause);
@@ -95,7 +95,7 @@ makePictures(byId("pictures"));
 readWanted();
 // There are no rates before the second status.
 const statusPause = () => (statuses.length < 2 ? STATUS_MS / 2 : STATUS_MS);
-const turns = [repeat(askHistory, HISTORY_MS), repeat(askStatus, statusPause), repeat(askServices, SERVICES_MS)];
+const turns = [repeat(askRecent, RECENT_MS), repeat(askStatus, statusPause), repeat(askServices, SERVICES_MS)];
 const goOn = () => turns.forEach((turn) => turn());
 listenForWanted(() => void askServices().catch(() => {}));
 byId("all-drops").addEventListener("change", () => statuses.length && showStatus());

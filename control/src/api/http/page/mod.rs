@@ -54,8 +54,8 @@ pub const TEXT: &str = concat!(
 pub const POLICY: &str = concat!(
     "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'; ",
-    "script-src 'sha256-7qVTwxxqbe55zNPddmG/a8QfL+kkwvVaJUVHs93yvTE='; ",
-    "style-src 'sha256-P1Rc7dtiBZzIS8q+O0AyySpJQezFDcHVrpMl/9yKuI4='"
+    "script-src 'sha256-YuGlzNO9QVrcubwF51rz/vehkdJaDi6Sa2nwa5uccgc='; ",
+    "style-src 'sha256-z6RrjgB9O4cpN5rCL9QLjxogZwmFr7kruWHe66jSXqM='"
 );
 
 #[cfg(test)]

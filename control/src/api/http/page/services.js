@@ -111,6 +111,7 @@ function showServices(answer) {
     }
   }
   fillRows(byId("services-rows"), rows);
+  byId("services-table").classList.toggle("plain", !wanted.reals);
   const {service_count: services, real_count: reals, matching, offset} = answer;
   const all = `${plural(services, "service", "services")}, ${plural(reals, "real", "reals")}`;
   setText(byId("services-count"), matching === services ? all : `${whole(matching)} of ${all}`);

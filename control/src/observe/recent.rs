@@ -18,7 +18,7 @@ const RATES: [&str; 7] = ["rx_packets", "tx_packets", "rx_bits", "tx_bits", "rx_
 
 /// What passed in each of the last [`SECONDS`].
 #[derive(Debug, Default)]
-pub struct History {
+pub struct Recent {
     /// At the end of the last second; `None`: nothing has been seen yet.
     before: Option<Totals>,
     seconds: VecDeque<Second>,
@@ -63,7 +63,7 @@ pub struct View {
     busy_share: Vec<Vec<f64>>,
 }
 
-impl History {
+impl Recent {
     /// Once a second.
     pub fn add(&mut self, now: Totals) {
         if let Some(before) = self.before.take() {
@@ -188,29 +188,29 @@ mod tests {
         }
     }
 
-    fn view(history: &History, from: u64) -> Value {
+    fn view(recent: &Recent, from: u64) -> Value {
         let began = UNIX_EPOCH + Duration::from_secs(1000);
-        serde_json::to_value(history.view(from, began, true)).unwrap()
+        serde_json::to_value(recent.view(from, began, true)).unwrap()
     }
 
     #[test]
     fn a_second_has_its_rates_and_what_is_not_known_is_null() {
-        let mut history = History::default();
-        history.add(totals(1.0, 100, 0));
-        assert_eq!(view(&history, 0)["at_ms"], json!([]), "one look says nothing of what passed");
-        history.add(totals(3.0, 300, 4));
+        let mut recent = Recent::default();
+        recent.add(totals(1.0, 100, 0));
+        assert_eq!(view(&recent, 0)["at_ms"], json!([]), "one look says nothing of what passed");
+        recent.add(totals(3.0, 300, 4));
         let expected = json!({
             "ready": true, "began_ms": 1_000_000, "first": 0, "next": 1, "at_ms": [1_003_000], "span_ms": [2000],
             "rx_packets": [100], "tx_packets": [0], "rx_bits": [80_000], "tx_bits": [0], "rx_missed": [null],
             "conns": [50], "drops": [6], "connections": [30], "busy_share": [[0.5]]
         });
-        assert_eq!(view(&history, 0), expected);
+        assert_eq!(view(&recent, 0), expected);
         // A device that was reset, and one whose driver counts no bytes.
-        history.add(totals(4.0, 10, 4));
+        recent.add(totals(4.0, 10, 4));
         let mut silent = totals(5.0, 20, 4);
         silent.ports[0].counted.rx_bytes = Some(1000);
-        history.add(silent);
-        let later = view(&history, 1);
+        recent.add(silent);
+        let later = view(&recent, 1);
         assert_eq!((&later["first"], &later["rx_packets"]), (&json!(1), &json!([null, 10])));
         assert_eq!(later["rx_bits"], json!([null, null]));
         assert_eq!(later["conns"], json!([null, 5]), "a worker's counters that went back");
@@ -219,16 +219,16 @@ mod tests {
 
     #[test]
     fn it_is_bounded_and_goes_on_from_where_a_client_was() {
-        let mut history = History::default();
+        let mut recent = Recent::default();
         for up in 0..=SECONDS as u64 + 50 {
-            history.add(totals(up as f64, 10 * up, 0));
+            recent.add(totals(up as f64, 10 * up, 0));
         }
         let length = |view: &Value| view["at_ms"].as_array().unwrap().len();
-        let all = view(&history, 0);
+        let all = view(&recent, 0);
         assert_eq!((length(&all), &all["first"], &all["next"]), (SECONDS, &json!(50), &json!(650)));
-        assert_eq!(length(&view(&history, 648)), 2);
-        assert_eq!(length(&view(&history, 650)), 0);
-        assert_eq!(length(&view(&history, 651)), SECONDS, "of an earlier daemon");
-        assert_eq!(history.seconds.capacity().next_power_of_two(), 1024, "nothing grows");
+        assert_eq!(length(&view(&recent, 648)), 2);
+        assert_eq!(length(&view(&recent, 650)), 0);
+        assert_eq!(length(&view(&recent, 651)), SECONDS, "of an earlier daemon");
+        assert_eq!(recent.seconds.capacity().next_power_of_two(), 1024, "nothing grows");
     }
 }
