@@ -6,7 +6,6 @@ use crate::exchange::Lbd;
 use crate::options::{Order, Output};
 use crate::printer::Printer;
 use control::api::protocol::{Command, Confirmed, EditView, Edited, EntryView, HistoryView};
-use control::text::quantities::count;
 use control::text::table::{self, Align, Table};
 use serde_json::value::RawValue;
 use std::time::{Duration, UNIX_EPOCH};
@@ -75,7 +74,7 @@ fn text(edited: &Edited, is_trial: bool) -> String {
     for EditView { line, active } in &edited.edits {
         text += line;
         if let Some(active) = active {
-            text += &format!("    # {} active", count(*active));
+            text += &format!("    # {} active", grouped(*active));
         }
         text.push('\n');
     }
@@ -115,4 +114,28 @@ fn listed(history: &HistoryView) -> String {
     let mut text = String::new();
     table::part(&mut text, "Changes", &table);
     text.trim_start().to_owned()
+}
+
+/// As 1,204: what goes is said exactly.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        let grouped = [0, 999, 1204, 1_000_000, 12_345_678].map(grouped);
+        assert_eq!(grouped, ["0", "999", "1,204", "1,000,000", "12,345,678"]);
+    }
 }

@@ -124,7 +124,11 @@ impl ControlThread {
     /// Likewise of what was asked a while ago.
     pub(super) fn refuse_asked(&mut self, asked: &Asked, refused: Refused) {
         if matches!(*asked.command, Command::Rollback { .. }) && asked.origin.by == Way::Lbd {
-            self.confirm_again();
+            match refused {
+                // Nor would it be later.
+                Refused::NoWayBack(_) => self.end_confirming(),
+                _ => self.confirm_again(),
+            }
         }
         self.refuse_by(asked.peer, &asked.command, &asked.origin, refused);
     }

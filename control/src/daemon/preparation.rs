@@ -220,6 +220,12 @@ struct Led {
 
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Done>, waker: &Waker) {
+        self.run_to_the_end(jobs, done, waker);
+        // A failure was logged.
+        let _ = self.desk.history.flush();
+    }
+
+    fn run_to_the_end(&mut self, jobs: &Receiver<Job>, done: &Sender<Done>, waker: &Waker) {
         while let Ok(job) = jobs.recv() {
             match self.work(job) {
                 Err(Stopped) => return,
@@ -230,8 +236,6 @@ impl Worker {
                     }
                     // If it is not woken, it looks with its next turn.
                     let _ = waker.wake();
-                    // Nobody waits for this; a failure was logged.
-                    let _ = self.desk.history.flush();
                 }
             }
         }
@@ -245,7 +249,11 @@ impl Worker {
             }
             Job::Compile { model, network } => Done::Prepared(Box::new(self.compile(model, &network, false))),
             Job::Try { model, network, command } => Done::Tried(self.tried(&model, &network, &command)),
-            Job::Release => Done::Released(self.release()),
+            Job::Release => {
+                // Once a second: no change waits for it.
+                let _ = self.desk.history.flush();
+                Done::Released(self.release())
+            }
             Job::Configure(configured) => {
                 self.desk.configured = Some(configured);
                 return Ok(None);

@@ -204,8 +204,8 @@ impl History {
     /// Notes a change that is about to be made. Returns its number.
     ///
     /// # Errors
-    /// Of a change that is to be confirmed: the file cannot be written, so that the next process would not know of it.
-    /// The change is not noted then.
+    /// Of a change that is to be confirmed: the file cannot be written, so that the next process would not know of it;
+    /// or it is too large to be taken back. The change is not noted then.
     pub fn note(&mut self, new: New) -> io::Result<u64> {
         let New { version, origin, mut command, fingerprints: (before, after), undo, confirm } = new;
         if let Some((end, _)) = command.char_indices().nth(LONGEST_COMMAND) {
@@ -215,6 +215,9 @@ impl History {
         let time_ms = now_ms();
         let deadline = |seconds| Deadline { seconds, until_ms: time_ms + u64::from(seconds) * 1000 };
         let undo = (bytes_of(&undo) <= MOST_OF_ONE).then_some(undo);
+        if confirm.is_some() && undo.is_none() {
+            return Err(io::Error::other(format!("what takes it back has more than {MOST_OF_ONE} bytes")));
+        }
         let (number, confirm) = (self.last + 1, confirm.map(deadline));
         let must_be_kept = confirm.is_some() && self.path.is_some();
         let entry = Entry {
@@ -294,7 +297,7 @@ impl History {
         Ok((to, lines))
     }
 
-    /// Has what was written survive a power cut.
+    /// Has what was written survive a power cut. Without it a cut costs the last changes' lines, and nothing else.
     ///
     /// # Errors
     /// The disk refuses.

@@ -89,6 +89,8 @@ fn it_is_bounded_in_changes_and_in_bytes() {
     // What is too large to be kept is noted, but leads nowhere.
     history.note(change(609, &[&"x".repeat(MOST_OF_ONE)])).unwrap();
     assert!(matches!(history.way_back(610, None), Err(NoWay::Blocked(609, _))));
+    let confirmed = New { confirm: Some(5), ..change(610, &[&"x".repeat(MOST_OF_ONE)]) };
+    assert!(history.note(confirmed).is_err(), "it could not be taken back");
     let command = "y".repeat(5000);
     history.note(New { command, ..change(610, &[]) }).unwrap();
     assert!(history.entries().next_back().unwrap().command.len() < 500);
