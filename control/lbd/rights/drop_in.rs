@@ -57,6 +57,12 @@ impl fmt::Display for DropIn<'_> {
         for file in self.all(|needs| needs.device_files.clone()) {
             writeln!(f, "DeviceAllow={file} rw")?;
         }
+        if self.config.eal.hugepages != Hugepages::Never {
+            // The mount has no name of a group among its options, and is there before lbd starts.
+            for program in ["chgrp natlb", "chmod 1770"] {
+                writeln!(f, "ExecStartPre=-+/usr/bin/{program} /dev/hugepages")?;
+            }
+        }
         let rules = self.all(|needs| needs.rule.into_iter().collect());
         if !rules.is_empty() {
             writeln!(
@@ -64,13 +70,6 @@ impl fmt::Display for DropIn<'_> {
                 "\n# /etc/udev/rules.d/70-natlb.rules; then: udevadm control --reload; udevadm trigger"
             )?;
             rules.iter().try_for_each(|rule| writeln!(f, "{rule}"))?;
-        }
-        if self.config.eal.hugepages != Hugepages::Never {
-            writeln!(
-                f,
-                "\n# Huge pages, as /etc/tmpfiles.d/natlb.conf; then: systemd-tmpfiles --create natlb.conf\n\
-                 z /dev/hugepages 1770 root natlb"
-            )?;
         }
         Ok(())
     }
@@ -110,7 +109,7 @@ mod tests {
         {
             assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{line} in {text}");
         }
-        assert!(text.contains("z /dev/hugepages 1770 root natlb"), "{text}");
+        assert!(text.contains("\nExecStartPre=-+/usr/bin/chgrp natlb /dev/hugepages\n"), "{text}");
     }
 
     #[test]
