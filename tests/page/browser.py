@@ -41,7 +41,7 @@ class Browser:
         # The browser reads from descriptor 3 and writes to 4.
         shell = ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out} {theirs_in}<&- {theirs_out}>&-', "-"]
         command = [*shell, "chromium", *OPTIONS, f"--user-data-dir={self.folder}", "about:blank"]
-        environment = {**os.environ, "HOME": self.folder, "LANG": "C.UTF-8", "TZ": "UTC"}
+        environment = {**os.environ, "HOME": self.folder, "TMPDIR": self.folder, "LANG": "C.UTF-8", "TZ": "UTC"}
         with open(os.path.join(self.folder, "stderr"), "w") as log:
             self.process = subprocess.Popen(words(*command), pass_fds=(theirs_in, theirs_out), env=environment,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
