@@ -218,6 +218,31 @@ fn a_changed_mac_is_followed_at_once_but_never_for_static_ones() {
     assert_eq!(neighbours.take_actions(), [], "a group MAC, and a host that nobody asked for");
 }
 
+#[test]
+fn macs_that_are_configured_come_and_go_while_packets_flow() {
+    let mut neighbours = Neighbours::new(interfaces(), [(key(9), RS1)], seconds(0));
+    neighbours.set_permanent(&permanent([key(7)]), seconds(0));
+    neighbours.event(heard(key(7), RS1, true), seconds(0));
+    neighbours.take_actions();
+    neighbours.set_fixed([(key(9), RS1)], seconds(1));
+    assert_eq!(neighbours.take_actions(), [], "nothing is otherwise");
+    let [seventh, ninth] = [7, 9].map(|host| neighbours.ids().id(key(host)));
+    // One that was asked has a configured MAC now, and the other one is asked; packets go on to what was known.
+    neighbours.set_fixed([(key(7), OTHER)], seconds(2));
+    let now_fixed = NextHop::resolved(InterfaceId(0), OTHER);
+    let expected = [Action::Set(seventh, now_fixed), Action::Tell(Notice::Reachable(key(7), seventh))];
+    assert_eq!(neighbours.take_actions(), expected);
+    turns(&mut neighbours, seconds(2));
+    assert_eq!(asked(&neighbours.take_actions()), [RS1], "directly");
+    neighbours.event(heard(key(7), RS1, true), seconds(2));
+    assert_eq!(neighbours.take_actions(), [], "what is configured is not learnt");
+    // Nothing depends on it: what is sent to it finds its way anew.
+    neighbours.let_go(key(9));
+    assert_eq!(neighbours.take_actions(), [Action::Set(ninth, NextHop::UNRESOLVED)]);
+    neighbours.let_go(key(7));
+    assert_eq!((neighbours.take_actions(), neighbours.len()), (vec![], 1));
+}
+
 /// Runs second by second; `key` answers every request.
 fn run_answering(neighbours: &mut Neighbours, key: NeighbourKey, from: Moment, until: Moment) -> Vec<Action> {
     let mut news = Vec::new();
