@@ -1,4 +1,4 @@
-//! What commands notice of scrapes of as many reals as there can be.
+//! What commands notice of scrapes, and listings, of as many reals as there can be.
 //!
 //! The bound is on a turn of the control thread's loop, in processor time of its own: a command waits for one turn at
 //! most before it is taken, and on a busy machine its answer says more of the machine. Each configuration is scraped by
@@ -111,6 +111,14 @@ fn of(services: usize) -> bool {
                 scope.spawn(|| read(scrape(&socket)));
             }
         });
+    })
+    .1;
+    // By others than who is timed: their own answers are as long as the listings.
+    is_good &= row(&lab, "listings", || {
+        let mut client = lab.connect();
+        for command in ["list", "stats", "rate"] {
+            crate::timed(&mut client, &format!(r#""command":"{command}""#));
+        }
     })
     .1;
     is_good &= row(&lab, "one that is not read", || {

@@ -14,11 +14,11 @@ use crate::api::server::PeerId;
 use crate::change::{self, Edit};
 use crate::model::rules::Unfit;
 use crate::observe::connections::Form;
-use crate::observe::metrics::{self, Framing};
+use crate::observe::listings::{Framing, Listing};
+use crate::observe::metrics;
 use crate::observe::notes::vip_note;
-use crate::observe::services::{self, Columns};
+use crate::observe::services::Columns;
 use crate::observe::status;
-use crate::text::services::Listen;
 use dataplane::connection::TimeoutSeconds;
 use dataplane::names::ids::{RealKey, ServiceKey};
 use serde::Serialize;
@@ -42,8 +42,15 @@ impl ControlThread {
             }
             return;
         }
+        if let Some((columns, only)) = listing(&command) {
+            match self.filter(only.as_ref()) {
+                Ok(()) => self.list(peer, Framing::Answer, columns, only),
+                Err(refused) => self.refuse(peer, &command, refused),
+            }
+            return;
+        }
         if let Command::Metrics {} = command {
-            return self.scrape(peer, Framing::JsonLine, metrics::Form::Prometheus, None);
+            return self.scrape(peer, metrics::Framing::JsonLine, metrics::Form::Prometheus, None);
         }
         if let Command::HandOver { conversation, step } = command {
             return self.succeed(peer, conversation, step);
@@ -73,9 +80,6 @@ impl ControlThread {
     /// What a command shows; `None`: it changes what is configured.
     pub(super) fn view(&mut self, command: &Command) -> Option<Result<Value, Refused>> {
         Some(match command {
-            Command::List { service } => self.listing(Columns::Plain, service.as_ref()),
-            Command::Stats { service } => self.listing(Columns::Totals, service.as_ref()),
-            Command::Rate { service } => self.listing(Columns::Rates, service.as_ref()),
             Command::Status {} => Ok(json(self.status())),
             Command::Save {} => Ok(json(Saved { lines: change::save(&self.model) })),
             Command::Zero { service } => {
@@ -266,15 +270,15 @@ impl ControlThread {
         Ok(self.changed())
     }
 
-    fn listing(&mut self, columns: Columns, only: Option<&Listen>) -> Result<Value, Refused> {
-        let only = only.map(|listen| &listen.0);
-        self.filter(only)?;
-        if columns == Columns::Totals {
-            self.statistics.collect(only, &self.workers);
-        }
-        let Self { model, statistics, workers, .. } = self;
-        let inputs = services::Inputs { model, statistics, workers };
-        Ok(json(services::services(inputs, columns, only)))
+    /// Writes a listing to a peer, from the next turn on.
+    pub(super) fn list(
+        &mut self,
+        peer: PeerId,
+        framing: Framing,
+        columns: Columns,
+        only: Option<ServiceKey>,
+    ) {
+        self.listings.begin(peer, Listing::new(framing, columns, &self.model, only));
     }
 
     fn status(&self) -> Status {
@@ -300,7 +304,7 @@ impl ControlThread {
     pub(super) fn scrape(
         &mut self,
         peer: PeerId,
-        framing: Framing,
+        framing: metrics::Framing,
         form: metrics::Form,
         only: Option<BTreeSet<ServiceKey>>,
     ) {
@@ -328,6 +332,17 @@ impl ControlThread {
     fn changed(&self) -> Value {
         json(Changed { config_version: self.snapshot.version, note: None })
     }
+}
+
+/// What a command lists, of all services or of one; `None`: it lists none.
+fn listing(command: &Command) -> Option<(Columns, Option<ServiceKey>)> {
+    let (columns, service) = match command {
+        Command::List { service } => (Columns::Plain, service),
+        Command::Stats { service } => (Columns::Totals, service),
+        Command::Rate { service } => (Columns::Rates, service),
+        _ => return None,
+    };
+    Some((columns, service.as_ref().map(|listen| listen.0)))
 }
 
 /// A command for the log and the history.

@@ -162,6 +162,10 @@ impl ControlThread {
         if let Some(scraped) = scraped {
             self.preparation.give(Job::Free(Box::new(scraped)));
         }
+        let listed = self.listings.turn(&mut self.peers, &mut self.statistics, &self.workers, now);
+        if let Some(listed) = listed {
+            self.preparation.give(Job::Free(Box::new(listed)));
+        }
         let searched = self.searches.turn(&mut self.peers, &self.statistics, &self.workers, now);
         if let Some(searched) = searched {
             self.preparation.give(Job::Free(Box::new(searched)));
@@ -188,6 +192,7 @@ impl ControlThread {
             self.publications.due(now),
             self.sums.due(now),
             self.scrapes.due(&self.peers, now),
+            self.listings.due(&self.peers, now),
             self.searches.due(&self.peers, now),
             self.statistics.is_renewing().then_some(now),
             self.periodic.as_ref().map(Periodic::due),

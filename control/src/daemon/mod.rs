@@ -47,6 +47,7 @@ use crate::host_interface;
 use crate::model::{Model, Network};
 use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
 use crate::observe::connections::Dumps;
+use crate::observe::listings::Listings;
 use crate::observe::metrics::Scrapes;
 use crate::observe::period::Totals;
 use crate::observe::periodic::{self, Periodic};
@@ -146,6 +147,7 @@ pub struct ControlThread {
     statistics: Statistics,
     dumps: Dumps,
     scrapes: Scrapes,
+    listings: Listings,
     searches: Searches,
     recent: Recent,
     /// What scrapes show.
@@ -270,6 +272,7 @@ impl ControlThread {
             statistics: Statistics::default(),
             dumps: Dumps::default(),
             scrapes: Scrapes::default(),
+            listings: Listings::default(),
             searches: Searches::default(),
             recent: Recent::default(),
             shown: config.control.metrics.clone(),

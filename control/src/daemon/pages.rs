@@ -6,8 +6,10 @@ use crate::api::http::{HTML, JSON, Request, Status, TEXT, page};
 use crate::api::protocol::Command;
 use crate::api::server::{Outlet, PeerId};
 use crate::observe::connections;
+use crate::observe::listings;
 use crate::observe::metrics::{Form, Framing};
 use crate::observe::search::{Query, Search, number};
+use crate::observe::services::Columns;
 use crate::text::services::meant;
 use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::ServiceKey;
@@ -27,6 +29,7 @@ enum Page {
     Metrics,
     Health,
     Connections,
+    Listing(Columns),
     Services,
     Recent,
     Reasons,
@@ -44,9 +47,9 @@ impl Page {
         }
         match path.strip_prefix(API) {
             Some("status") => Self::View(Command::Status {}),
-            Some("list") => Self::View(Command::List { service: None }),
-            Some("stats") => Self::View(Command::Stats { service: None }),
-            Some("rate") => Self::View(Command::Rate { service: None }),
+            Some("list") => Self::Listing(Columns::Plain),
+            Some("stats") => Self::Listing(Columns::Totals),
+            Some("rate") => Self::Listing(Columns::Rates),
             Some("timeouts") => Self::View(Command::Timeouts { set: None }),
             Some("connections") => Self::Connections,
             Some("services") => Self::Services,
@@ -120,6 +123,13 @@ impl ControlThread {
                 match request.is_head {
                     true => self.peers.end(peer, now),
                     false => self.dumps.begin(peer, connections::Form::Document, None),
+                }
+            }
+            Page::Listing(columns) => {
+                self.peers.begin_to_show(peer, JSON);
+                match request.is_head {
+                    true => self.peers.end(peer, now),
+                    false => self.list(peer, listings::Framing::Document, columns, None),
                 }
             }
             Page::Health if self.is_ready() => self.peers.show(peer, Status::Ok, TEXT, b"ok\n", now),

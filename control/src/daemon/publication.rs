@@ -508,6 +508,7 @@ impl ControlThread {
         if !arrived.is_empty() || !ways.is_empty() || self.hand_over.is_prepared() {
             return Step::Following(prepared);
         }
+        self.watch.follow_addresses(&prepared.addresses, &self.network);
         if prepared.has_others {
             self.choose_vips(&prepared.snapshot, &prepared.addresses);
         }

@@ -9,6 +9,7 @@
 //! checksums    whether what comes has whole checksums
 //! pressure     what connection tables are short of
 //! services     services and reals in a listing
+//! listings     all of them, or one, slice by slice
 //! search       … some of them, for a page, slice by slice
 //! connections  the connections, slice by slice
 //! metrics      everything that is counted, for Prometheus, slice by slice
@@ -21,6 +22,7 @@
 
 mod checksums;
 pub mod connections;
+pub mod listings;
 mod load;
 pub mod metrics;
 pub mod notes;
@@ -33,5 +35,7 @@ pub mod search;
 pub mod services;
 pub mod statistics;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod watch;
 pub mod watchdog;

@@ -3,11 +3,10 @@
 
 use super::watch::Watch;
 use crate::devices::DeviceStatus;
-use crate::model::{Model, Network};
+use crate::model::Network;
 use crate::neighbours::{Conflict, Moment, Neighbours, protocol};
 use dataplane::names::ids::NeighbourKey;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Frames that a device must have lost before that is noted: fewer may be on their way.
@@ -65,10 +64,8 @@ pub fn vip_note(watch: &Watch, network: &Network, vip: IpAddr) -> Option<String>
 }
 
 /// The VIPs that lie in a network of the reals. Those in none are usual where blocks are routed here.
-pub(super) fn vips_of_the_wrong_side(watch: &Watch, network: &Network, model: &Model) -> Vec<String> {
-    let vips: BTreeSet<IpAddr> = model.services().keys().map(|key| key.listen.ip()).collect();
-    let wrong = vips.into_iter().filter(|vip| matches!(network.misplaced(*vip), Some(Some(_))));
-    let wrong: Vec<_> = wrong.collect();
+pub(super) fn vips_of_the_wrong_side(watch: &Watch, network: &Network) -> Vec<String> {
+    let wrong = watch.misplaced();
     let notes = wrong.iter().take(NAMED).filter_map(|vip| vip_note(watch, network, *vip));
     let mut notes: Vec<_> = notes.collect();
     if wrong.len() > NAMED {

@@ -1,12 +1,11 @@
 //! Services and reals in a listing.
 
 use super::statistics::Statistics;
-use crate::api::protocol::{RealView, ServiceView, Services, Traffic};
+use crate::api::protocol::{RealView, ServiceView, Traffic};
 use crate::model::{Model, Real, Service};
 use crate::publish::workers::{Connections, Workers};
-use crate::text::sort_order::{Place, sorted};
 use crate::text::{masks, scheduler_flags, service_options, state_timeouts};
-use dataplane::names::ids::{RealKey, ServiceKey};
+use dataplane::names::ids::RealKey;
 
 /// What stands beside services and reals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,20 +37,6 @@ pub struct Inputs<'a> {
     pub statistics: &'a Statistics,
     /// Their gauges of connections.
     pub workers: &'a Workers,
-}
-
-/// All services, or only this one, in `ipvsadm`'s sort order.
-pub fn services(inputs: Inputs<'_>, columns: Columns, only: Option<&ServiceKey>) -> Services {
-    let services = inputs.model.services().values();
-    let services = services.filter(|service| only.is_none_or(|only| service.key == *only));
-    let services = sorted(services, |service| Some(Place::of_service(&service.key)));
-    Services { services: services.into_iter().map(|service| whole(inputs, columns, service)).collect() }
-}
-
-fn whole(inputs: Inputs<'_>, columns: Columns, service: &Service) -> ServiceView {
-    let reals = sorted(&service.reals, |real| Some(Place::of_real(real.endpoint)));
-    let reals = reals.into_iter().map(|real| real_view(inputs, columns, service, real)).collect();
-    service_view(inputs, columns, service, reals)
 }
 
 /// A service with these of its reals.

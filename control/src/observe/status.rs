@@ -36,13 +36,13 @@ pub struct Inputs<'a> {
 
 /// The whole of it. `others`: what else an operator should know of.
 pub fn status(inputs: &Inputs<'_>, kept: KeptView, others: Vec<String>) -> Status {
-    let Inputs { devices, network, model, watch, workers, neighbours, now, .. } = *inputs;
+    let Inputs { devices, network, watch, workers, neighbours, now, .. } = *inputs;
     let mut notes = Vec::new();
     let ports = (0..network.eth_ports.len()).map(|port| port_view(inputs, port, &mut notes)).collect();
     notes.extend(watch.notes(workers));
     notes.extend(others);
     notes.extend(notes::silent_next_hops(watch, neighbours, now));
-    notes.extend(notes::vips_of_the_wrong_side(watch, network, model));
+    notes.extend(notes::vips_of_the_wrong_side(watch, network));
     notes.extend(notes::conflicts(watch, neighbours, now));
     if neighbours.refused() > 0 {
         notes.push(format!("{} neighbours were refused: the table is full", neighbours.refused()));

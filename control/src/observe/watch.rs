@@ -5,10 +5,12 @@ use super::load::{Load, Sample};
 use super::pressure::{self, Pressure};
 use crate::config::Config;
 use crate::devices::WorkerInfo;
+use crate::model::Network;
 use crate::publish::workers::Workers;
 use dataplane::names::drop_reason::DropReason;
 use dataplane::names::ids::MAX_ETH_PORTS;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::IpAddr;
 
 /// What is watched over time.
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub struct Watch {
     /// By port.
     checksums: Vec<Checksums>,
     pressure: Pressure,
+    /// VIPs that lie in a network of the reals. Kept up to date from change to change: to look at all VIPs whenever
+    /// somebody asks would take long.
+    misplaced: BTreeSet<IpAddr>,
     warned: HashSet<String>,
 }
 
@@ -38,7 +43,26 @@ impl Watch {
         let names = config.eth_ports.iter().map(|port| port.name.clone()).collect();
         let loads = infos.iter().map(|_| Load::default()).collect();
         let checksums = config.eth_ports.iter().map(|_| Checksums::default()).collect();
-        Self { names, infos, loads, checksums, pressure: Pressure::default(), warned: HashSet::new() }
+        let (pressure, misplaced, warned) = (Pressure::default(), BTreeSet::new(), HashSet::new());
+        Self { names, infos, loads, checksums, pressure, misplaced, warned }
+    }
+
+    /// Own addresses came, went or changed the ports that answer for them, which are a bit set.
+    pub fn follow_addresses(&mut self, changed: &BTreeMap<IpAddr, u16>, network: &Network) {
+        for (address, ports) in changed {
+            let mut own = network.interfaces.iter().flat_map(|interface| &interface.addresses);
+            let is_own = own.any(|net| net.addr() == *address);
+            let is_wrong = *ports != 0 && matches!(network.misplaced(*address), Some(Some(_))) && !is_own;
+            match is_wrong {
+                true => self.misplaced.insert(*address),
+                false => self.misplaced.remove(address),
+            };
+        }
+    }
+
+    /// VIPs that lie in a network of the reals.
+    pub(super) const fn misplaced(&self) -> &BTreeSet<IpAddr> {
+        &self.misplaced
     }
 
     /// How many ports there are.

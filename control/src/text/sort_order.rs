@@ -56,32 +56,46 @@ impl Place {
 
 /// These in the order in which `ipvsadm` lists them; those without a place come last.
 pub fn sorted<T>(items: impl IntoIterator<Item = T>, place: impl Fn(&T) -> Option<Place>) -> Vec<T> {
-    let (mut placed, mut others) = (Vec::new(), Vec::new());
+    let (mut places, mut placed, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for item in items {
         match place(&item) {
-            Some(place) => placed.push((place, item)),
+            Some(place) => {
+                places.push(place);
+                placed.push(Some(item));
+            }
             None => others.push(item),
         }
     }
-    let sorted = merge_sorted(placed).into_iter().map(|(_, item)| item);
-    sorted.chain(others).collect()
+    // Indices are sorted, with room for them beside: there may be tens of thousands of items, and moving those to new
+    // memory at each step would take longer than comparing them.
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    merge_sort(&mut order, &mut vec![0; places.len()], &places);
+    let in_order = order.into_iter().filter_map(|index| placed[index].take());
+    let mut sorted: Vec<T> = in_order.collect();
+    sorted.append(&mut others);
+    sorted
 }
 
-/// Sorts each half, the first of which is the smaller if they differ, and merges the two.
-fn merge_sorted<T>(mut first: Vec<(Place, T)>) -> Vec<(Place, T)> {
-    if first.len() < 2 {
-        return first;
+/// Sorts each half, the first of which is the smaller if they differ, and merges the two. `room`: as long as `order`.
+fn merge_sort(order: &mut [usize], room: &mut [usize], places: &[Place]) {
+    if order.len() < 2 {
+        return;
     }
-    let second = merge_sorted(first.split_off(first.len() / 2));
-    let first = merge_sorted(first);
-    let mut merged = Vec::with_capacity(first.len() + second.len());
-    let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
-    while let (Some((ours, _)), Some((theirs, _))) = (first.peek(), second.peek()) {
-        let next = if ours.compare(theirs).is_le() { first.next() } else { second.next() };
-        merged.extend(next);
+    let (first, second) = order.split_at_mut(order.len() / 2);
+    let (for_first, for_second) = room.split_at_mut(first.len());
+    merge_sort(first, for_first, places);
+    merge_sort(second, for_second, places);
+    let (mut ours, mut theirs) = (first.iter().peekable(), second.iter().peekable());
+    for slot in room.iter_mut() {
+        let is_ours = match (ours.peek(), theirs.peek()) {
+            (Some(one), Some(other)) => places[**one].compare(&places[**other]).is_le(),
+            (one, _) => one.is_some(),
+        };
+        if let Some(next) = if is_ours { ours.next() } else { theirs.next() } {
+            *slot = *next;
+        }
     }
-    merged.extend(first.chain(second));
-    merged
+    order.copy_from_slice(room);
 }
 
 #[cfg(test)]

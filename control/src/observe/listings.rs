@@ -1,0 +1,303 @@
+//! Listings of services and reals, written to the peers slice by slice as they read: with tens of thousands of reals
+//! one takes longer than the control thread may be away.
+
+use super::services::{Columns, Inputs, real_view, service_view};
+use super::statistics::Statistics;
+use crate::api::server::{Outlet, PeerId};
+use crate::model::{Model, Service};
+use crate::publish::workers::Workers;
+use crate::text::sort_order::{Place, sorted};
+use dataplane::names::ids::{RealKey, ServiceKey};
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Reals and services that are looked at in one turn: far below a millisecond.
+const SLICE: usize = 256;
+/// Reals that are put in order count as one that is looked at.
+const ORDERED: usize = 16;
+
+/// In a service's text, where it has no reals, and where they begin.
+const NO_REALS: &str = r#""reals":[]"#;
+const REALS: &str = r#""reals":["#;
+
+/// What stands around a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// The answer to a command: a line of JSON with the listing under `ok`.
+    Answer,
+    /// Nothing: a document with the listing.
+    Document,
+}
+
+impl Framing {
+    /// Before the services; what `serde` makes of an `Answer` with [`Services`](crate::api::protocol::Services).
+    const fn head(self) -> &'static str {
+        match self {
+            Self::Answer => r#"{"v":1,"ok":{"services":["#,
+            Self::Document => r#"{"services":["#,
+        }
+    }
+
+    /// Behind them.
+    const fn tail(self) -> &'static str {
+        match self {
+            Self::Answer => "]}}\n",
+            Self::Document => "]}\n",
+        }
+    }
+}
+
+/// All listings under way; they take turns.
+#[derive(Debug, Default)]
+pub struct Listings(VecDeque<(PeerId, Listing)>);
+
+/// One listing: what there is, and how far it has come.
+#[derive(Debug)]
+pub struct Listing {
+    framing: Framing,
+    columns: Columns,
+    /// As it was when the listing began.
+    model: Model,
+    /// Those that are to come, in order; `None`: nothing is written yet.
+    left: Option<VecDeque<ServiceKey>>,
+    only: Option<ServiceKey>,
+    begun: Option<Begun>,
+    is_over: bool,
+}
+
+/// A service that is being written.
+#[derive(Debug)]
+struct Begun {
+    /// Indices of its reals, in the order in which they are listed.
+    reals: Vec<usize>,
+    /// Reals of which the workers' counters have been added up.
+    collected: usize,
+    /// What stands behind its reals; `None`: it has not been begun to be written.
+    tail: Option<String>,
+    written: usize,
+}
+
+impl Listings {
+    /// Answers a peer that has asked.
+    pub fn begin(&mut self, peer: PeerId, listing: Listing) {
+        self.0.push_back((peer, listing));
+    }
+
+    /// When something is to be done.
+    pub fn due(&self, peers: &impl Outlet, now: Instant) -> Option<Instant> {
+        self.0.iter().any(|(peer, _)| peers.has_room(*peer) != Some(false)).then_some(now)
+    }
+
+    /// Goes on with the next listing whose peer reads. Returns one that has ended, or whose peer is gone: what it was
+    /// made over may be large, and take long to be freed.
+    pub fn turn(
+        &mut self,
+        peers: &mut impl Outlet,
+        statistics: &mut Statistics,
+        workers: &Workers,
+        now: Instant,
+    ) -> Option<Listing> {
+        if let Some(gone) = self.0.iter().position(|(peer, _)| peers.has_room(*peer).is_none()) {
+            return self.0.remove(gone).map(|(_, listing)| listing);
+        }
+        let reads = |(peer, _): &(PeerId, _)| peers.has_room(*peer) == Some(true);
+        let next = self.0.iter().position(reads)?;
+        let (peer, mut listing) = self.0.remove(next)?;
+        let text = listing.slice(statistics, workers);
+        peers.push(peer, text.as_bytes());
+        if !listing.is_over {
+            self.0.push_back((peer, listing));
+            return None;
+        }
+        peers.end(peer, now);
+        Some(listing)
+    }
+}
+
+impl Listing {
+    /// Of all services that there are now, or of this one.
+    pub fn new(framing: Framing, columns: Columns, model: &Model, only: Option<ServiceKey>) -> Self {
+        let model = model.clone();
+        Self { framing, columns, model, left: None, only, begun: None, is_over: false }
+    }
+
+    /// The next part of the text, which may be empty.
+    fn slice(&mut self, statistics: &mut Statistics, workers: &Workers) -> String {
+        let (mut out, mut budget) = (String::new(), SLICE);
+        let model = &self.model;
+        let left = self.left.get_or_insert_with(|| {
+            out.push_str(self.framing.head());
+            let keys: Vec<_> = match self.only {
+                Some(only) => vec![only],
+                None => model.services().keys().copied().collect(),
+            };
+            budget = budget.saturating_sub(keys.len() / ORDERED);
+            sorted(keys, |key| Some(Place::of_service(key))).into()
+        });
+        while let Some(service) = left.front().and_then(|key| model.services().get(key)) {
+            if budget == 0 {
+                return out;
+            }
+            let begun = self.begun.get_or_insert_with(|| {
+                budget = budget.saturating_sub(1 + service.reals.len() / ORDERED);
+                Begun::new(service, self.columns)
+            });
+            begun.collect(service, statistics, workers, &mut budget);
+            let inputs = Inputs { model, statistics, workers };
+            if !begun.write(service, inputs, self.columns, &mut budget, &mut out) {
+                return out;
+            }
+            self.begun = None;
+            left.pop_front();
+            if !left.is_empty() {
+                out.push(',');
+            }
+        }
+        out.push_str(self.framing.tail());
+        self.is_over = true;
+        out
+    }
+}
+
+impl Begun {
+    fn new(service: &Service, columns: Columns) -> Self {
+        let place = |index: &usize| Some(Place::of_real(service.reals[*index].endpoint));
+        let reals = sorted(0..service.reals.len(), place);
+        // Only totals are as new as the listing.
+        let collected = if columns == Columns::Totals { 0 } else { reals.len() };
+        Self { reals, collected, tail: None, written: 0 }
+    }
+
+    /// Adds up the counters of reals that it has not come to, as many as the budget allows.
+    fn collect(
+        &mut self,
+        service: &Service,
+        statistics: &mut Statistics,
+        workers: &Workers,
+        budget: &mut usize,
+    ) {
+        let slice = slice(&self.reals, self.collected, *budget);
+        for &index in slice {
+            let key = RealKey { service: service.key, endpoint: service.reals[index].endpoint };
+            statistics.collect_real(&key, workers);
+        }
+        self.collected += slice.len();
+        *budget -= slice.len();
+    }
+
+    /// Writes as much as the budget allows, once the counters of all reals are in the service's total, which stands
+    /// before them. Whether that is all.
+    fn write(
+        &mut self,
+        service: &Service,
+        inputs: Inputs<'_>,
+        columns: Columns,
+        budget: &mut usize,
+        out: &mut String,
+    ) -> bool {
+        if self.collected < self.reals.len() {
+            return false;
+        }
+        let tail = self.tail.get_or_insert_with(|| {
+            let text = json(service_view(inputs, columns, service, Vec::new()));
+            let (head, tail) = text.split_once(NO_REALS).unwrap_or_default();
+            out.push_str(head);
+            out.push_str(REALS);
+            tail.to_owned()
+        });
+        let slice = slice(&self.reals, self.written, *budget);
+        for &index in slice {
+            if self.written > 0 {
+                out.push(',');
+            }
+            self.written += 1;
+            out.push_str(&json(real_view(inputs, columns, service, &service.reals[index])));
+        }
+        *budget -= slice.len();
+        if self.written < self.reals.len() {
+            return false;
+        }
+        out.push(']');
+        out.push_str(tail);
+        true
+    }
+}
+
+/// As many as this, from one on.
+fn slice(reals: &[usize], from: usize, most: usize) -> &[usize] {
+    &reals[from..reals.len().min(from + most)]
+}
+
+/// With the keys in the order in which all answers have them. Plain structs with text keys always have a JSON form.
+fn json(view: impl Serialize) -> String {
+    serde_json::to_value(view).unwrap_or_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::protocol::{Answer, Outcome, Services};
+    use crate::observe::testing::model;
+
+    /// All services, or only this one, in one piece.
+    fn services(inputs: Inputs<'_>, columns: Columns, only: Option<ServiceKey>) -> Services {
+        let services = inputs.model.services().values();
+        let services = services.filter(|service| only.is_none_or(|only| service.key == only));
+        let services = sorted(services, |service| Some(Place::of_service(&service.key)));
+        let whole = |service: &Service| {
+            let reals = sorted(&service.reals, |real| Some(Place::of_real(real.endpoint)));
+            let reals = reals.into_iter().map(|real| real_view(inputs, columns, service, real));
+            service_view(inputs, columns, service, reals.collect())
+        };
+        Services { services: services.into_iter().map(|service| whole(service)).collect() }
+    }
+
+    /// What is listed, and in how many slices.
+    fn listed(
+        framing: Framing,
+        columns: Columns,
+        model: &Model,
+        only: Option<ServiceKey>,
+    ) -> (String, usize) {
+        let (mut statistics, workers) = (Statistics::default(), Workers::new(Vec::new()));
+        let mut listing = Listing::new(framing, columns, model, only);
+        let (mut text, mut slices) = (String::new(), 0);
+        while !listing.is_over {
+            text.push_str(&listing.slice(&mut statistics, &workers));
+            slices += 1;
+        }
+        (text, slices)
+    }
+
+    #[test]
+    fn all_is_listed_as_in_one_piece() {
+        for (count, reals) in [(0, 0), (1, 0), (1, 3), (40, 0), (300, 2), (3, 700), (2, 256), (1, 257)] {
+            let model = model(count, reals);
+            let (statistics, workers) = (Statistics::default(), Workers::new(Vec::new()));
+            for columns in [Columns::Plain, Columns::Totals, Columns::Rates] {
+                let inputs = Inputs { model: &model, statistics: &statistics, workers: &workers };
+                for only in [None, model.services().keys().next().copied()] {
+                    let whole = json(services(inputs, columns, only));
+                    let (text, _) = listed(Framing::Document, columns, &model, only);
+                    assert_eq!(text, format!("{whole}\n"), "{count} services of {reals} reals, {columns:?}");
+                    let (text, _) = listed(Framing::Answer, columns, &model, only);
+                    let answer: Answer = serde_json::from_str(&text).unwrap();
+                    let expected = serde_json::from_str(&whole).unwrap();
+                    assert_eq!(answer.result, Outcome::Ok(expected), "{count} services of {reals} reals");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn much_is_listed_in_many_slices_and_little_in_one() {
+        let slices =
+            |services, reals, columns| listed(Framing::Answer, columns, &model(services, reals), None).1;
+        assert_eq!(slices(4, 16, Columns::Totals), 1);
+        assert!(slices(1, 3000, Columns::Plain) >= 3000 / SLICE);
+        assert!(slices(1, 3000, Columns::Totals) >= 2 * (3000 / SLICE), "each is counted, and then written");
+        assert!(slices(600, 5, Columns::Rates) >= 3000 / SLICE);
+        assert!(slices(1000, 0, Columns::Plain) >= 1000 / SLICE);
+    }
+}
