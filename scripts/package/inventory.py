@@ -33,7 +33,6 @@ LICENCES = {
 }
 # Names that older manifests use.
 OLD_NAMES = {"MPL-2.0+": "MPL-2.0"}
-HOME = "https://crates.io/crates"
 
 
 def cargo(*words):
@@ -131,7 +130,7 @@ def copyright_file(inventory):
            "Upstream-Name: natlb\n"
            "Comment:\n"
            + indented(["The programs have the crates below \"crates/\" linked into them; \"crates/NAME-VERSION\" is a crate as it",
-                       f"is to be had, with its sources, at {HOME}/NAME. Where a crate leaves",
+                       "is to be had, with its sources, from the registry of Rust's crates. Where a crate leaves",
                        "the choice between licences, the one that is named here counts."]),
            "Files: *\nCopyright: the natlb maintainers\nLicense: Apache-2.0\n",
            f"Files: rust-{inventory.rust}/library/*\nCopyright: The Rust Project Contributors\nLicense: Apache-2.0\n"
