@@ -30,10 +30,10 @@ pub(crate) struct Options {
     /// Print what the devices need where lbd does not run as root, as lines for systemd and udev, and start nothing.
     #[arg(long, conflicts_with = "check")]
     pub(crate) rights: bool,
-    /// Take the place of the lbd that runs on the same [control] socket: it ends when this one is ready.
+    /// Take the place of the lbd that runs on the same control socket: it ends when this one is ready.
     #[arg(long, conflicts_with_all = ["check", "rights"])]
     pub(crate) take_over: bool,
-    /// Have the lbd that runs on the same [control] socket read the file again; where another program than this runs,
+    /// Have the lbd that runs on the same control socket read the file again; where another program than this runs,
     /// start this one with --take-over instead, and do not wait for it.
     #[arg(long, conflicts_with_all = ["check", "rights", "take_over"])]
     pub(crate) reload: bool,
