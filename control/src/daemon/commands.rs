@@ -13,8 +13,9 @@ use crate::api::refusal::Refused;
 use crate::api::server::PeerId;
 use crate::change::{self, Edit};
 use crate::model::rules::Unfit;
+use crate::observe::answers::Framing;
 use crate::observe::connections::Form;
-use crate::observe::listings::{Framing, Listing};
+use crate::observe::listings::Listing;
 use crate::observe::metrics;
 use crate::observe::notes::vip_note;
 use crate::observe::services::Columns;
@@ -50,7 +51,7 @@ impl ControlThread {
             return;
         }
         if let Command::Metrics {} = command {
-            return self.scrape(peer, metrics::Framing::JsonLine, metrics::Form::Prometheus, None);
+            return self.scrape(peer, Framing::Answer, metrics::Form::Prometheus, None);
         }
         if let Command::HandOver { conversation, step } = command {
             return self.succeed(peer, conversation, step);
@@ -278,7 +279,7 @@ impl ControlThread {
         columns: Columns,
         only: Option<ServiceKey>,
     ) {
-        self.listings.begin(peer, Listing::new(framing, columns, &self.model, only));
+        self.answers.begin(peer, Listing::new(framing, columns, &self.model, only));
     }
 
     fn status(&self) -> Status {
@@ -304,7 +305,7 @@ impl ControlThread {
     pub(super) fn scrape(
         &mut self,
         peer: PeerId,
-        framing: metrics::Framing,
+        framing: Framing,
         form: metrics::Form,
         only: Option<BTreeSet<ServiceKey>>,
     ) {
@@ -321,7 +322,10 @@ impl ControlThread {
                 metrics::Scrape::new(form, &self.shown, &facts)
             }
         };
-        self.scrapes.begin(&mut self.peers, peer, framing, scrape);
+        match framing {
+            Framing::Answer => self.answers.begin(peer, metrics::Quoted::new(scrape)),
+            Framing::Document => self.answers.begin(peer, scrape),
+        }
     }
 
     /// Whether all workers run on what is configured, or are about to.

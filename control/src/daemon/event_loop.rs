@@ -158,17 +158,8 @@ impl ControlThread {
         self.go_on_handing_over(now);
         self.sums.turn(&self.workers, now);
         self.dumps.turn(&mut self.peers, &mut self.workers, &self.snapshot, now);
-        let scraped = self.scrapes.turn(&mut self.peers, &mut self.statistics, &self.workers, now);
-        if let Some(scraped) = scraped {
-            self.preparation.give(Job::Free(Box::new(scraped)));
-        }
-        let listed = self.listings.turn(&mut self.peers, &mut self.statistics, &self.workers, now);
-        if let Some(listed) = listed {
-            self.preparation.give(Job::Free(Box::new(listed)));
-        }
-        let searched = self.searches.turn(&mut self.peers, &self.statistics, &self.workers, now);
-        if let Some(searched) = searched {
-            self.preparation.give(Job::Free(Box::new(searched)));
+        if let Some(over) = self.answers.turn(&mut self.peers, &mut self.statistics, &self.workers, now) {
+            self.preparation.give(Job::Free(Box::new(over)));
         }
         self.meet_neighbours(self.moment(now));
         if !self.statistics.is_renewing()
@@ -191,9 +182,7 @@ impl ControlThread {
             self.peers.due(now),
             self.publications.due(now),
             self.sums.due(now),
-            self.scrapes.due(&self.peers, now),
-            self.listings.due(&self.peers, now),
-            self.searches.due(&self.peers, now),
+            self.answers.due(&self.peers, now),
             self.statistics.is_renewing().then_some(now),
             self.periodic.as_ref().map(Periodic::due),
         ];

@@ -46,13 +46,11 @@ use crate::handed::Handed;
 use crate::host_interface;
 use crate::model::{Model, Network};
 use crate::neighbours::{Action, Announcer, FRAMES_AT_ONCE, Interface, LOOKS, Moment, Neighbours};
+use crate::observe::answers::Answers;
 use crate::observe::connections::Dumps;
-use crate::observe::listings::Listings;
-use crate::observe::metrics::Scrapes;
 use crate::observe::period::Totals;
 use crate::observe::periodic::{self, Periodic};
 use crate::observe::recent::Recent;
-use crate::observe::search::Searches;
 use crate::observe::statistics::Statistics;
 use crate::observe::watch::Watch;
 use crate::persist::history as changes;
@@ -146,9 +144,7 @@ pub struct ControlThread {
     announcer: Announcer,
     statistics: Statistics,
     dumps: Dumps,
-    scrapes: Scrapes,
-    listings: Listings,
-    searches: Searches,
+    answers: Answers,
     recent: Recent,
     /// What scrapes show.
     shown: Metrics,
@@ -271,9 +267,7 @@ impl ControlThread {
             ),
             statistics: Statistics::default(),
             dumps: Dumps::default(),
-            scrapes: Scrapes::default(),
-            listings: Listings::default(),
-            searches: Searches::default(),
+            answers: Answers::default(),
             recent: Recent::default(),
             shown: config.control.metrics.clone(),
             watch: Watch::new(config, infos),

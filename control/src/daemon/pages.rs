@@ -5,9 +5,9 @@ use super::ControlThread;
 use crate::api::http::{HTML, JSON, Request, Status, TEXT, page};
 use crate::api::protocol::Command;
 use crate::api::server::{Outlet, PeerId};
+use crate::observe::answers::Framing;
 use crate::observe::connections;
-use crate::observe::listings;
-use crate::observe::metrics::{Form, Framing};
+use crate::observe::metrics::Form;
 use crate::observe::search::{Query, Search, number};
 use crate::observe::services::Columns;
 use crate::text::services::meant;
@@ -83,7 +83,7 @@ impl ControlThread {
                         true => self.peers.end(peer, now),
                         false => {
                             let search = Search::new(query, &self.model, self.snapshot.version);
-                            self.searches.begin(peer, search);
+                            self.answers.begin(peer, search);
                         }
                     }
                 }
@@ -115,7 +115,7 @@ impl ControlThread {
                 self.peers.begin_to_show(peer, form.content_type());
                 match request.is_head {
                     true => self.peers.end(peer, now),
-                    false => self.scrape(peer, Framing::Plain, form, only),
+                    false => self.scrape(peer, Framing::Document, form, only),
                 }
             }
             Page::Connections => {
@@ -129,7 +129,7 @@ impl ControlThread {
                 self.peers.begin_to_show(peer, JSON);
                 match request.is_head {
                     true => self.peers.end(peer, now),
-                    false => self.list(peer, listings::Framing::Document, columns, None),
+                    false => self.list(peer, Framing::Document, columns, None),
                 }
             }
             Page::Health if self.is_ready() => self.peers.show(peer, Status::Ok, TEXT, b"ok\n", now),

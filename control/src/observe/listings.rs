@@ -1,16 +1,14 @@
-//! Listings of services and reals, written to the peers slice by slice as they read: with tens of thousands of reals
-//! one takes longer than the control thread may be away.
+//! Listings of services and reals, as long answers: one of tens of thousands of reals takes a second.
 
+use super::answers::{Framing, Slices};
 use super::services::{Columns, Inputs, real_view, service_view};
 use super::statistics::Statistics;
-use crate::api::server::{Outlet, PeerId};
 use crate::model::{Model, Service};
 use crate::publish::workers::Workers;
 use crate::text::sort_order::{Place, sorted};
 use dataplane::names::ids::{RealKey, ServiceKey};
 use serde::Serialize;
 use std::collections::VecDeque;
-use std::time::Instant;
 
 /// Reals and services that are looked at in one turn: far below a millisecond.
 const SLICE: usize = 256;
@@ -21,36 +19,21 @@ const ORDERED: usize = 16;
 const NO_REALS: &str = r#""reals":[]"#;
 const REALS: &str = r#""reals":["#;
 
-/// What stands around a listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// The answer to a command: a line of JSON with the listing under `ok`.
-    Answer,
-    /// Nothing: a document with the listing.
-    Document,
-}
-
-impl Framing {
-    /// Before the services; what `serde` makes of an `Answer` with [`Services`](crate::api::protocol::Services).
-    const fn head(self) -> &'static str {
-        match self {
-            Self::Answer => r#"{"v":1,"ok":{"services":["#,
-            Self::Document => r#"{"services":["#,
-        }
-    }
-
-    /// Behind them.
-    const fn tail(self) -> &'static str {
-        match self {
-            Self::Answer => "]}}\n",
-            Self::Document => "]}\n",
-        }
+/// Before the services; what `serde` makes of an `Answer` with [`Services`](crate::api::protocol::Services).
+const fn head(framing: Framing) -> &'static str {
+    match framing {
+        Framing::Answer => r#"{"v":1,"ok":{"services":["#,
+        Framing::Document => r#"{"services":["#,
     }
 }
 
-/// All listings under way; they take turns.
-#[derive(Debug, Default)]
-pub struct Listings(VecDeque<(PeerId, Listing)>);
+/// Behind them.
+const fn tail(framing: Framing) -> &'static str {
+    match framing {
+        Framing::Answer => "]}}\n",
+        Framing::Document => "]}\n",
+    }
+}
 
 /// One listing: what there is, and how far it has come.
 #[derive(Debug)]
@@ -78,56 +61,20 @@ struct Begun {
     written: usize,
 }
 
-impl Listings {
-    /// Answers a peer that has asked.
-    pub fn begin(&mut self, peer: PeerId, listing: Listing) {
-        self.0.push_back((peer, listing));
-    }
-
-    /// When something is to be done.
-    pub fn due(&self, peers: &impl Outlet, now: Instant) -> Option<Instant> {
-        self.0.iter().any(|(peer, _)| peers.has_room(*peer) != Some(false)).then_some(now)
-    }
-
-    /// Goes on with the next listing whose peer reads. Returns one that has ended, or whose peer is gone: what it was
-    /// made over may be large, and take long to be freed.
-    pub fn turn(
-        &mut self,
-        peers: &mut impl Outlet,
-        statistics: &mut Statistics,
-        workers: &Workers,
-        now: Instant,
-    ) -> Option<Listing> {
-        if let Some(gone) = self.0.iter().position(|(peer, _)| peers.has_room(*peer).is_none()) {
-            return self.0.remove(gone).map(|(_, listing)| listing);
-        }
-        let reads = |(peer, _): &(PeerId, _)| peers.has_room(*peer) == Some(true);
-        let next = self.0.iter().position(reads)?;
-        let (peer, mut listing) = self.0.remove(next)?;
-        let text = listing.slice(statistics, workers);
-        peers.push(peer, text.as_bytes());
-        if !listing.is_over {
-            self.0.push_back((peer, listing));
-            return None;
-        }
-        peers.end(peer, now);
-        Some(listing)
-    }
-}
-
 impl Listing {
     /// Of all services that there are now, or of this one.
     pub fn new(framing: Framing, columns: Columns, model: &Model, only: Option<ServiceKey>) -> Self {
         let model = model.clone();
         Self { framing, columns, model, left: None, only, begun: None, is_over: false }
     }
+}
 
-    /// The next part of the text, which may be empty.
+impl Slices for Listing {
     fn slice(&mut self, statistics: &mut Statistics, workers: &Workers) -> String {
         let (mut out, mut budget) = (String::new(), SLICE);
         let model = &self.model;
         let left = self.left.get_or_insert_with(|| {
-            out.push_str(self.framing.head());
+            out.push_str(head(self.framing));
             let keys: Vec<_> = match self.only {
                 Some(only) => vec![only],
                 None => model.services().keys().copied().collect(),
@@ -154,9 +101,13 @@ impl Listing {
                 out.push(',');
             }
         }
-        out.push_str(self.framing.tail());
+        out.push_str(tail(self.framing));
         self.is_over = true;
         out
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
     }
 }
 

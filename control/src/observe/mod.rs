@@ -9,10 +9,11 @@
 //! checksums    whether what comes has whole checksums
 //! pressure     what connection tables are short of
 //! services     services and reals in a listing
-//! listings     all of them, or one, slice by slice
-//! search       … some of them, for a page, slice by slice
+//! answers      long answers, written slice by slice
+//! listings     … all services and reals, or one service
+//! search       … some of them, for a page
 //! connections  the connections, slice by slice
-//! metrics      everything that is counted, for Prometheus, slice by slice
+//! metrics      … everything that is counted, for Prometheus
 //! statistics   traffic of services and reals
 //! rates        … a second
 //! periodic     reports at a fixed interval
@@ -20,6 +21,7 @@
 //! recent       … what passed in each of the last seconds
 //! ```
 
+pub mod answers;
 mod checksums;
 pub mod connections;
 pub mod listings;

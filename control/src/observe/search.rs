@@ -6,10 +6,10 @@
 //! Matching ──all are looked at──► Showing ──the page is full──► (over)
 //! ```
 
+use super::answers::Slices;
 use super::services::{Columns, Inputs, real_view, service_view};
 use super::statistics::Statistics;
 use crate::api::protocol::{RealView, ServiceView, Traffic};
-use crate::api::server::{Outlet, PeerId};
 use crate::model::rules::Configured;
 use crate::model::{Model, Real, Service};
 use crate::publish::workers::Workers;
@@ -21,7 +21,6 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::ops::Bound;
-use std::time::Instant;
 
 /// Services and reals that are looked at in one turn: far below a millisecond.
 const SLICE: usize = 256;
@@ -142,10 +141,6 @@ fn name(service: &Service) -> String {
     name
 }
 
-/// All searches under way; they take turns.
-#[derive(Debug, Default)]
-pub struct Searches(VecDeque<(PeerId, Search)>);
-
 /// One search: what there is, and how far it has come.
 #[derive(Debug)]
 pub struct Search {
@@ -209,56 +204,8 @@ struct Shown {
     matching_reals: usize,
 }
 
-impl Searches {
-    /// Answers a peer that has asked.
-    pub fn begin(&mut self, peer: PeerId, search: Search) {
-        self.0.push_back((peer, search));
-    }
-
-    /// When something is to be done.
-    pub fn due(&self, peers: &impl Outlet, now: Instant) -> Option<Instant> {
-        self.0.iter().any(|(peer, _)| peers.has_room(*peer) != Some(false)).then_some(now)
-    }
-
-    /// Goes on with the next search whose peer reads. Returns one that has ended: what it was made over may be large,
-    /// and take long to be freed.
-    pub fn turn(
-        &mut self,
-        peers: &mut impl Outlet,
-        statistics: &Statistics,
-        workers: &Workers,
-        now: Instant,
-    ) -> Option<Search> {
-        if let Some(gone) = self.0.iter().position(|(peer, _)| peers.has_room(*peer).is_none()) {
-            return self.0.remove(gone).map(|(_, search)| search);
-        }
-        let reads = |(peer, _): &(PeerId, _)| peers.has_room(*peer) == Some(true);
-        let next = self.0.iter().position(reads)?;
-        let (peer, mut search) = self.0.remove(next)?;
-        let text = search.slice(statistics, workers);
-        peers.push(peer, text.as_bytes());
-        if !search.is_over() {
-            self.0.push_back((peer, search));
-            return None;
-        }
-        peers.end(peer, now);
-        Some(search)
-    }
-}
-
-impl Search {
-    /// Among the services that there are now.
-    pub fn new(query: Query, model: &Model, config_version: u64) -> Self {
-        let step = Step::Matching { after: None, reals: 0, found: Vec::new() };
-        Self { query, model: model.clone(), config_version, step }
-    }
-
-    fn is_over(&self) -> bool {
-        matches!(self.step, Step::Over)
-    }
-
-    /// The next part of the text, which may be empty.
-    fn slice(&mut self, statistics: &Statistics, workers: &Workers) -> String {
+impl Slices for Search {
+    fn slice(&mut self, statistics: &mut Statistics, workers: &Workers) -> String {
         let mut out = String::new();
         self.step = match std::mem::replace(&mut self.step, Step::Over) {
             Step::Matching { after, reals, found } => self.find(after, reals, found, statistics, &mut out),
@@ -268,6 +215,18 @@ impl Search {
             Step::Over => Step::Over,
         };
         out
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.step, Step::Over)
+    }
+}
+
+impl Search {
+    /// Among the services that there are now.
+    pub fn new(query: Query, model: &Model, config_version: u64) -> Self {
+        let step = Step::Matching { after: None, reals: 0, found: Vec::new() };
+        Self { query, model: model.clone(), config_version, step }
     }
 
     fn find(
@@ -424,10 +383,10 @@ mod tests {
     /// What a query finds, and in how many slices.
     fn found(model: &Model, parameters: &str) -> (Value, usize) {
         let mut search = Search::new(read(parameters).unwrap(), model, 7);
-        let (statistics, workers) = (Statistics::default(), Workers::new(Vec::new()));
+        let (mut statistics, workers) = (Statistics::default(), Workers::new(Vec::new()));
         let (mut text, mut slices) = (String::new(), 0);
         while !search.is_over() {
-            text.push_str(&search.slice(&statistics, &workers));
+            text.push_str(&search.slice(&mut statistics, &workers));
             slices += 1;
         }
         (serde_json::from_str(&text).unwrap(), slices)

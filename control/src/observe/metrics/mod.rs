@@ -21,8 +21,8 @@ mod many;
 pub use few::Facts;
 pub use form::Form;
 
+use super::answers::Slices;
 use super::statistics::Statistics;
-use crate::api::server::{Outlet, PeerId};
 use crate::config::metrics::{Metrics, Names};
 use crate::model::{Model, Service};
 use crate::publish::workers::Workers;
@@ -33,28 +33,14 @@ use many::{Column, Item, Of};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Services and reals that are looked at, and families of other things that are written, in one turn: far below a
 /// millisecond.
 const SLICE: usize = 256;
 
-/// What stands around the text for a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// The answer to `lbctl metrics`: a line of JSON with the text under `ok`, as `text`.
-    JsonLine,
-    /// Nothing.
-    Plain,
-}
-
 /// Around the text; what `serde` makes of an `Answer` with [`Metrics`](crate::api::protocol::Metrics).
 const HEAD: &str = r#"{"v":1,"ok":{"text":""#;
 const TAIL: &str = "\"}}\n";
-
-/// All scrapes under way; they take turns.
-#[derive(Debug, Default)]
-pub struct Scrapes(VecDeque<(PeerId, Framing, Scrape)>);
 
 /// One scrape: what there is, and how far it has come.
 #[derive(Debug)]
@@ -98,49 +84,30 @@ type Services = OrdMap<ServiceKey, Arc<Service>>;
 /// `None`: the first of all.
 type Place = Option<(ServiceKey, usize)>;
 
-impl Scrapes {
-    /// Writes all metrics to a peer that has asked.
-    pub fn begin(&mut self, peers: &mut impl Outlet, peer: PeerId, framing: Framing, scrape: Scrape) {
-        if framing == Framing::JsonLine {
-            peers.push(peer, HEAD.as_bytes());
-        }
-        self.0.push_back((peer, framing, scrape));
+/// A scrape as the answer to `lbctl metrics`: a line of JSON with the text under `ok`, as `text`.
+#[derive(Debug)]
+pub struct Quoted {
+    scrape: Scrape,
+    is_begun: bool,
+}
+
+impl Quoted {
+    /// Of this scrape.
+    pub const fn new(scrape: Scrape) -> Self {
+        Self { scrape, is_begun: false }
+    }
+}
+
+impl Slices for Quoted {
+    fn slice(&mut self, statistics: &mut Statistics, workers: &Workers) -> String {
+        let head = if std::mem::replace(&mut self.is_begun, true) { "" } else { HEAD };
+        let text = escaped(&self.scrape.slice(statistics, workers));
+        let tail = if self.scrape.is_over() { TAIL } else { "" };
+        format!("{head}{text}{tail}")
     }
 
-    /// When something is to be done.
-    pub fn due(&self, peers: &impl Outlet, now: Instant) -> Option<Instant> {
-        self.0.iter().any(|(peer, ..)| peers.has_room(*peer) != Some(false)).then_some(now)
-    }
-
-    /// Goes on with the next scrape whose peer reads. Returns one that is over, or whose peer is gone: it may be the
-    /// last to have what was configured when it began, which takes long to be freed.
-    pub fn turn(
-        &mut self,
-        peers: &mut impl Outlet,
-        statistics: &mut Statistics,
-        workers: &Workers,
-        now: Instant,
-    ) -> Option<Scrape> {
-        if let Some(gone) = self.0.iter().position(|(peer, ..)| peers.has_room(*peer).is_none()) {
-            return self.0.remove(gone).map(|(.., scrape)| scrape);
-        }
-        let reads = |(peer, ..): &(PeerId, _, _)| peers.has_room(*peer) == Some(true);
-        let next = self.0.iter().position(reads)?;
-        let (peer, framing, mut scrape) = self.0.remove(next)?;
-        let text = scrape.slice(statistics, workers);
-        match framing {
-            Framing::Plain => peers.push(peer, text.as_bytes()),
-            Framing::JsonLine => peers.push(peer, escaped(&text).as_bytes()),
-        }
-        if !scrape.is_over() {
-            self.0.push_back((peer, framing, scrape));
-            return None;
-        }
-        if framing == Framing::JsonLine {
-            peers.push(peer, TAIL.as_bytes());
-        }
-        peers.end(peer, now);
-        Some(scrape)
+    fn is_over(&self) -> bool {
+        self.scrape.is_over()
     }
 }
 
@@ -148,6 +115,28 @@ impl Scrapes {
 fn escaped(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()
+}
+
+impl Slices for Scrape {
+    fn slice(&mut self, statistics: &mut Statistics, workers: &Workers) -> String {
+        let mut out = String::new();
+        self.step = match std::mem::replace(&mut self.step, Step::Over) {
+            Step::Collecting { at, services, few } => self.collect(at, services, few, statistics, workers),
+            Step::Few { services, few } => self.write_few(services, few, statistics, &mut out),
+            Step::Many { services, columns, at, goes_on } => {
+                self.write_many(services, columns, (at, goes_on), (statistics, workers), &mut out)
+            }
+            Step::Over => Step::Over,
+        };
+        if self.is_over() {
+            out.push_str(&self.form.tail());
+        }
+        out
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.step, Step::Over)
+    }
 }
 
 impl Scrape {
@@ -181,27 +170,6 @@ impl Scrape {
         let collected = Vec::with_capacity(services.len());
         let step = Step::Collecting { at: None, services: collected, few };
         Self { form, names: wanted.names, shows_reals, services, is_part, step }
-    }
-
-    fn is_over(&self) -> bool {
-        matches!(self.step, Step::Over)
-    }
-
-    /// The next part of the text, which may be empty.
-    fn slice(&mut self, statistics: &mut Statistics, workers: &Workers) -> String {
-        let mut out = String::new();
-        self.step = match std::mem::replace(&mut self.step, Step::Over) {
-            Step::Collecting { at, services, few } => self.collect(at, services, few, statistics, workers),
-            Step::Few { services, few } => self.write_few(services, few, statistics, &mut out),
-            Step::Many { services, columns, at, goes_on } => {
-                self.write_many(services, columns, (at, goes_on), (statistics, workers), &mut out)
-            }
-            Step::Over => Step::Over,
-        };
-        if self.is_over() {
-            out.push_str(&self.form.tail());
-        }
-        out
     }
 
     fn collect(
