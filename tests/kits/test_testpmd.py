@@ -135,7 +135,7 @@ class WholeKit(unittest.TestCase):
                     until("replies come back", 120, lambda: seen_above_zero(generator_log, replies), logs)
                     until("all connections", 120, lambda: status()["workers"][0]["connections"] == CLIENTS * PORTS, logs)
                     # In and out on both ports.
-                    for pattern in (r"vip0 +([1-9]\d*) +[1-9]", r"dip0 +([1-9]\d*) +[1-9]"):
+                    for pattern in (r"vip0 +([1-9])\S*(?: [kMG])? +[1-9]", r"dip0 +([1-9])\S*(?: [kMG])? +[1-9]"):
                         until("lbd tells of it", 120, lambda: seen_above_zero(lbd_log, pattern), logs)
                     seen = status()  # before the peers go: memif counts anew then
                 self.assertEqual(seen["workers"][0]["connections"], CLIENTS * PORTS)

@@ -23,13 +23,16 @@ SERVICE = ("tcp", f"{VIP}:80", [(f"{real}:80", 1) for real in (REALS["rs1"], REA
 
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+# What programs ask the environment before they colour: none is to come from where the tests run. With CI set, even a
+# dumb terminal is given colours.
+COLOUR_VARIABLES = ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "CI")
 
 
 class Terminal:
     """A program on a terminal of its own, with what it has written there."""
 
     def __init__(self, *words, rows=40, columns=200, stdin=None, stdout=None, **variables):
-        environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CLICOLOR_FORCE")}
+        environment = {name: value for name, value in os.environ.items() if name not in COLOUR_VARIABLES}
         environment |= {"TERM": "xterm-256color", **variables}
         self.file, its = pty.openpty()
         self.written = ""
