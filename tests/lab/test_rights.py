@@ -2,11 +2,15 @@
 once it forwards."""
 
 import contextlib
+import errno
+import mmap
 import os
 import shutil
+import signal
 import socket
 from pathlib import Path
 
+from .injection import GETPID, HERE, OF_32_BITS, Ended, Held, NoSuchEntry
 from .runner import test
 from .test_take_over import SERVICE, Kept
 from .testbed import PATIENCE, Daemon, binary, wait_for
@@ -17,6 +21,18 @@ USER = 64321
 RINGS = "framesz=2048,blocksz=262144,framecnt=512"
 # The bits of capabilities (linux/capability.h).
 BITS = {"net_admin": 12, "net_raw": 13}
+# Numbers of system calls (asm/unistd_64.h). Those of the first list end the process.
+EXECVE = 59
+DEADLY = {"execveat": 322, "ptrace": 101, "process_vm_writev": 311, "setresuid": 117, "capset": 126, "unshare": 272,
+          "mount": 165, "init_module": 175, "kexec_load": 246, "bpf": 321, "keyctl": 250, "io_uring_setup": 425}
+KILL, FORK, MMAP, SOCKET = 62, 57, 9, 41
+# What marks a number as one of the x32 calls, and execve among these.
+EXECVE_OF_X32 = 1 << 30 | 520
+# i386's numbers (asm/unistd_32.h).
+EXECVE_OF_32_BITS, GETPID_OF_32_BITS = 11, 20
+# Kinds of threads, by how their names begin: DPDK has renamed its own. Control is the process's first one.
+THREADS = {"control": (), "worker": ("rte-worker-", "dpdk-worker"), "interrupts": ("eal-intr", "dpdk-intr"),
+           "statistics": ("statistics",)}
 
 
 class Unprivileged:
@@ -191,3 +207,103 @@ def systemd_hears_of_it_again_and_again_also_of_a_successor(bed):
             assert daemon.stop() == 0, daemon.log()
         finally:
             daemon.kill()
+
+
+def thread_of(daemon, kind):
+    """The number of a thread of this kind, of several the last; None if there is none yet. A new one has the name of the
+    one that has started it until it gives itself another."""
+    process, found = daemon.process.pid, []
+    if kind == "control":
+        return process
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if (task / "comm").read_text().startswith(THREADS[kind]):
+                found.append(int(task.name))
+    return max(found, default=None)
+
+
+def held(daemon, kind):
+    thread = wait_for(lambda: thread_of(daemon, kind))
+    assert thread, f"there is no thread for {kind}"
+    return Held(daemon.process.pid, thread)
+
+
+@contextlib.contextmanager
+def with_statistics(user, config, *options):
+    """lbd with a thread that starts after the others are confined. It leaves no core dump, whatever becomes of it."""
+    daemon = Daemon(user.bed, config, wrapper=["prlimit", "--core=0", *user.wrapper()])
+    daemon.start("--stats-period", "3600", *options)
+    try:
+        yield daemon
+    finally:
+        daemon.kill()
+
+
+def expect_ended(daemon, kind, call, **how):
+    """The kernel ends all of it where this thread makes this call."""
+    try:
+        with held(daemon, kind) as thread:
+            returned = thread.call(call, **how)
+    except Ended:
+        assert daemon.process.wait(PATIENCE) == -signal.SIGSYS, (kind, call)
+    else:
+        raise AssertionError(f"{kind}: call {call} returned {returned}")
+
+
+@test(may_be_skipped=not HERE)
+def a_call_that_only_an_attacker_makes_ends_it_in_whichever_thread(bed):
+    calls = [(kind, EXECVE) for kind in THREADS]
+    calls += [(list(THREADS)[index % len(THREADS)], call) for index, call in enumerate(DEADLY.values())]
+    with Unprivileged(bed) as user:
+        config = user.config("net_null0", "net_null1")
+        config["connections"]["keep"] = "off"
+        for kind, call in calls:
+            with with_statistics(user, config) as daemon:
+                expect_ended(daemon, kind, call)
+        with with_statistics(user, config, "--seccomp", "off") as daemon, held(daemon, "worker") as thread:
+            try:
+                has_32_bits = thread.call(GETPID_OF_32_BITS, entry=OF_32_BITS) == daemon.process.pid
+            except NoSuchEntry:
+                has_32_bits = False
+        if has_32_bits:
+            with with_statistics(user, config) as daemon:
+                expect_ended(daemon, "worker", EXECVE_OF_32_BITS, entry=OF_32_BITS)
+
+
+@test(may_be_skipped=not HERE)
+def calls_that_it_does_not_need_fail_in_all_threads_and_it_goes_on(bed):
+    """With traffic. When it has been ended at last, the next one keeps the connections."""
+    of_code = mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    missing = {"kill": (KILL, 0, 0), "fork": (FORK,), "mmap of code": (MMAP, 0, mmap.PAGESIZE, *of_code, -1, 0),
+               "socket of another family": (SOCKET, socket.AF_VSOCK, socket.SOCK_STREAM, 0),
+               "execve of x32": (EXECVE_OF_X32,)}
+    with Unprivileged(bed, "net_raw", "net_admin") as user:
+        config = user.config(*on_interfaces(bed.workers))
+        with with_statistics(user, config) as daemon:
+            daemon.add_service(*SERVICE)
+            bed.expect(["rs2", "rs1"])
+            for kind in THREADS:
+                with held(daemon, kind) as thread:
+                    assert thread.call(GETPID) == daemon.process.pid, kind
+                    for name, call in missing.items():
+                        assert thread.call(*call) == -errno.ENOSYS, (kind, name)
+                bed.expect(["rs2", "rs1"])
+            kept = Kept(bed)
+            expect_ended(daemon, "worker", EXECVE)
+            daemon.start()
+            assert wait_for(kept.still_work)
+            assert daemon.stop() == 0, daemon.log()
+
+
+@test(may_be_skipped=not HERE)
+def without_seccomp_it_is_the_kernel_that_refuses(bed):
+    """It finds no program at the address -1. In all other cases of these tests, too, nothing is done that matters if the
+    filter lets the call pass."""
+    with Unprivileged(bed) as user:
+        for mode in ("off", "log"):
+            with with_statistics(user, user.config("net_null0", "net_null1"), "--seccomp", mode) as daemon:
+                for kind in THREADS:
+                    with held(daemon, kind) as thread:
+                        assert thread.call(EXECVE) == -errno.EFAULT, (mode, kind)
+                assert daemon.json("status")["ports"]
+                assert daemon.stop() == 0, daemon.log()
