@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -86,14 +85,6 @@ class Scrape:
     def all(self, name):
         """The samples of this name: labels and value."""
         return [(dict(labels), value) for (of, labels), value in self.samples.items() if of == name]
-
-
-def complaints(text):
-    """What promtool has against it; None: there is no promtool."""
-    if not shutil.which("promtool"):
-        return None
-    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=PATIENCE)
-    return done.stdout + done.stderr + (f"exit code {done.returncode}" if done.returncode else "")
 
 
 def drop_reasons():
