@@ -5,15 +5,14 @@ use super::services::{Columns, Inputs, real_view, service_view};
 use super::statistics::Statistics;
 use crate::model::{Model, Service};
 use crate::publish::workers::Workers;
-use crate::text::sort_order::{Place, sorted};
+use crate::text::sort_order::{Place, Sorting};
 use dataplane::names::ids::{RealKey, ServiceKey};
 use serde::Serialize;
-use std::collections::VecDeque;
 
 /// Reals and services that are looked at in one turn: far below a millisecond.
 const SLICE: usize = 256;
-/// Reals that are put in order count as one that is looked at.
-const ORDERED: usize = 16;
+/// Comparisons, by which they are put in order, that count as one that is looked at.
+const COMPARISONS: usize = 16;
 
 /// In a service's text, where it has no reals, and where they begin.
 const NO_REALS: &str = r#""reals":[]"#;
@@ -42,18 +41,22 @@ pub struct Listing {
     columns: Columns,
     /// As it was when the listing began.
     model: Model,
-    /// Those that are to come, in order; `None`: nothing is written yet.
-    left: Option<VecDeque<ServiceKey>>,
-    only: Option<ServiceKey>,
+    /// Its services, in any order.
+    services: Vec<ServiceKey>,
+    /// Their order.
+    sorting: Sorting,
+    /// How many of them, in their order, are written.
+    written: usize,
     begun: Option<Begun>,
+    is_head_written: bool,
     is_over: bool,
 }
 
 /// A service that is being written.
 #[derive(Debug)]
 struct Begun {
-    /// Indices of its reals, in the order in which they are listed.
-    reals: Vec<usize>,
+    /// The order of its reals.
+    sorting: Sorting,
     /// Reals of which the workers' counters have been added up.
     collected: usize,
     /// What stands behind its reals; `None`: it has not been begun to be written.
@@ -64,40 +67,56 @@ struct Begun {
 impl Listing {
     /// Of all services that there are now, or of this one.
     pub fn new(framing: Framing, columns: Columns, model: &Model, only: Option<ServiceKey>) -> Self {
+        let services = match only {
+            Some(only) => vec![only],
+            None => model.services().keys().copied().collect(),
+        };
+        let sorting = Sorting::new(services.iter().map(Place::of_service).collect());
         let model = model.clone();
-        Self { framing, columns, model, left: None, only, begun: None, is_over: false }
+        Self {
+            framing,
+            columns,
+            model,
+            services,
+            sorting,
+            written: 0,
+            begun: None,
+            is_head_written: false,
+            is_over: false,
+        }
     }
 }
 
 impl Slices for Listing {
     fn slice(&mut self, statistics: &mut Statistics, workers: &Workers) -> String {
         let (mut out, mut budget) = (String::new(), SLICE);
-        let model = &self.model;
-        let left = self.left.get_or_insert_with(|| {
+        if !put_in_order(&mut self.sorting, &mut budget) {
+            return out;
+        }
+        if !std::mem::replace(&mut self.is_head_written, true) {
             out.push_str(head(self.framing));
-            let keys: Vec<_> = match self.only {
-                Some(only) => vec![only],
-                None => model.services().keys().copied().collect(),
-            };
-            budget = budget.saturating_sub(keys.len() / ORDERED);
-            sorted(keys, |key| Some(Place::of_service(key))).into()
-        });
-        while let Some(service) = left.front().and_then(|key| model.services().get(key)) {
+        }
+        let model = &self.model;
+        for &index in &self.sorting.order()[self.written..] {
+            let Some(service) = model.services().get(&self.services[index]) else { continue };
             if budget == 0 {
                 return out;
             }
             let begun = self.begun.get_or_insert_with(|| {
-                budget = budget.saturating_sub(1 + service.reals.len() / ORDERED);
+                budget -= 1;
                 Begun::new(service, self.columns)
             });
+            if !put_in_order(&mut begun.sorting, &mut budget) {
+                return out;
+            }
             begun.collect(service, statistics, workers, &mut budget);
             let inputs = Inputs { model, statistics, workers };
             if !begun.write(service, inputs, self.columns, &mut budget, &mut out) {
                 return out;
             }
             self.begun = None;
-            left.pop_front();
-            if !left.is_empty() {
+            self.written += 1;
+            if self.written < self.services.len() {
                 out.push(',');
             }
         }
@@ -113,11 +132,10 @@ impl Slices for Listing {
 
 impl Begun {
     fn new(service: &Service, columns: Columns) -> Self {
-        let place = |index: &usize| Some(Place::of_real(service.reals[*index].endpoint));
-        let reals = sorted(0..service.reals.len(), place);
+        let places = service.reals.iter().map(|real| Place::of_real(real.endpoint)).collect();
         // Only totals are as new as the listing.
-        let collected = if columns == Columns::Totals { 0 } else { reals.len() };
-        Self { reals, collected, tail: None, written: 0 }
+        let collected = if columns == Columns::Totals { 0 } else { service.reals.len() };
+        Self { sorting: Sorting::new(places), collected, tail: None, written: 0 }
     }
 
     /// Adds up the counters of reals that it has not come to, as many as the budget allows.
@@ -128,7 +146,7 @@ impl Begun {
         workers: &Workers,
         budget: &mut usize,
     ) {
-        let slice = slice(&self.reals, self.collected, *budget);
+        let slice = slice(self.sorting.order(), self.collected, *budget);
         for &index in slice {
             let key = RealKey { service: service.key, endpoint: service.reals[index].endpoint };
             statistics.collect_real(&key, workers);
@@ -147,7 +165,7 @@ impl Begun {
         budget: &mut usize,
         out: &mut String,
     ) -> bool {
-        if self.collected < self.reals.len() {
+        if self.collected < service.reals.len() {
             return false;
         }
         let tail = self.tail.get_or_insert_with(|| {
@@ -157,7 +175,7 @@ impl Begun {
             out.push_str(REALS);
             tail.to_owned()
         });
-        let slice = slice(&self.reals, self.written, *budget);
+        let slice = slice(self.sorting.order(), self.written, *budget);
         for &index in slice {
             if self.written > 0 {
                 out.push(',');
@@ -166,13 +184,19 @@ impl Begun {
             out.push_str(&json(real_view(inputs, columns, service, &service.reals[index])));
         }
         *budget -= slice.len();
-        if self.written < self.reals.len() {
+        if self.written < service.reals.len() {
             return false;
         }
         out.push(']');
         out.push_str(tail);
         true
     }
+}
+
+/// Goes on with it, as far as the budget allows. Whether all are in order.
+fn put_in_order(sorting: &mut Sorting, budget: &mut usize) -> bool {
+    *budget = sorting.go_on(*budget * COMPARISONS) / COMPARISONS;
+    sorting.is_over()
 }
 
 /// As many as this, from one on.
@@ -190,6 +214,7 @@ mod tests {
     use super::*;
     use crate::api::protocol::{Answer, Outcome, Services};
     use crate::observe::testing::model;
+    use crate::text::sort_order::sorted;
 
     /// All services, or only this one, in one piece.
     fn services(inputs: Inputs<'_>, columns: Columns, only: Option<ServiceKey>) -> Services {
@@ -250,5 +275,9 @@ mod tests {
         assert!(slices(1, 3000, Columns::Totals) >= 2 * (3000 / SLICE), "each is counted, and then written");
         assert!(slices(600, 5, Columns::Rates) >= 3000 / SLICE);
         assert!(slices(1000, 0, Columns::Plain) >= 1000 / SLICE);
+        // 2^13 of them are put in order in 13 comparisons each.
+        let ordered = (1 << 13) * 13 / (COMPARISONS * SLICE);
+        assert!(slices(1, 1 << 13, Columns::Plain) >= ordered + (1 << 13) / SLICE);
+        assert!(slices(1 << 13, 0, Columns::Plain) >= ordered + (1 << 13) / SLICE);
     }
 }

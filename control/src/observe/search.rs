@@ -3,7 +3,7 @@
 //! With many thousands of reals that takes longer than the control thread may be away, so it goes slice by slice:
 //!
 //! ```text
-//! Matching ──all are looked at──► Showing ──the page is full──► (over)
+//! Matching ──all are looked at──► Ordering ──all are in order──► Showing ──the page is full──► (over)
 //! ```
 
 use super::answers::Slices;
@@ -14,7 +14,7 @@ use crate::model::rules::Configured;
 use crate::model::{Model, Real, Service};
 use crate::publish::workers::Workers;
 use crate::text::services::Listen;
-use crate::text::sort_order::{Place, sorted};
+use crate::text::sort_order::{Place, Sorting, sorted};
 use dataplane::names::ids::{RealKey, ServiceKey};
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -24,6 +24,8 @@ use std::ops::Bound;
 
 /// Services and reals that are looked at in one turn: far below a millisecond.
 const SLICE: usize = 256;
+/// Comparisons that put services in order in one turn: likewise.
+const COMPARISONS: usize = 4096;
 /// Services of one page.
 const MOST_SERVICES: usize = 100;
 const USUAL_SERVICES: usize = 25;
@@ -159,6 +161,11 @@ enum Step {
         reals: usize,
         found: Vec<Match>,
     },
+    /// These match; they are put in the order of their addresses.
+    Ordering {
+        found: Vec<Match>,
+        sorting: Sorting,
+    },
     /// These are to be shown.
     Showing {
         left: VecDeque<ServiceKey>,
@@ -209,6 +216,7 @@ impl Slices for Search {
         let mut out = String::new();
         self.step = match std::mem::replace(&mut self.step, Step::Over) {
             Step::Matching { after, reals, found } => self.find(after, reals, found, statistics, &mut out),
+            Step::Ordering { found, sorting } => self.put_in_order(found, sorting, &mut out),
             Step::Showing { left, begun, is_first } => {
                 self.show((left, begun, is_first), (statistics, workers), &mut out)
             }
@@ -241,7 +249,7 @@ impl Search {
         while left > 0 {
             let from = after.map_or(Bound::Unbounded, Bound::Excluded);
             let Some((key, service)) = self.model.services().range((from, Bound::Unbounded)).next() else {
-                return self.page(found, out);
+                return self.ordered(found, out);
             };
             left -= 1;
             let name = name(service);
@@ -272,13 +280,28 @@ impl Search {
         }
     }
 
-    /// All that match are found: those of the page, in order.
-    fn page(&self, mut found: Vec<Match>, out: &mut String) -> Step {
-        let Query { order, offset, services, .. } = self.query;
-        match order {
-            Order::Address => found = sorted(found, |(_, key)| Some(Place::of_service(key))),
-            _ => found.sort_by_key(|(rank, key)| (Reverse(*rank), *key)),
+    /// All that match are found: puts them in order.
+    fn ordered(&self, mut found: Vec<Match>, out: &mut String) -> Step {
+        if self.query.order == Order::Address {
+            let sorting = Sorting::new(found.iter().map(|(_, key)| Place::of_service(key)).collect());
+            return self.put_in_order(found, sorting, out);
         }
+        found.sort_by_key(|(rank, key)| (Reverse(*rank), *key));
+        self.page(found.len(), found.iter(), out)
+    }
+
+    /// By their addresses.
+    fn put_in_order(&self, found: Vec<Match>, mut sorting: Sorting, out: &mut String) -> Step {
+        sorting.go_on(COMPARISONS);
+        if !sorting.is_over() {
+            return Step::Ordering { found, sorting };
+        }
+        self.page(found.len(), sorting.order().iter().map(|index| &found[*index]), out)
+    }
+
+    /// Begins the page of what matches, which is in order.
+    fn page<'a>(&self, matching: usize, found: impl Iterator<Item = &'a Match>, out: &mut String) -> Step {
+        let Query { offset, services, .. } = self.query;
         // Writing to a `String` does not fail.
         let _ = write!(
             out,
@@ -286,9 +309,9 @@ impl Search {
             self.config_version,
             self.model.service_count(),
             self.model.real_count(),
-            found.len()
+            matching
         );
-        let left = found.into_iter().skip(offset).take(services).map(|(_, key)| key).collect();
+        let left = found.skip(offset).take(services).map(|(_, key)| *key).collect();
         Step::Showing { left, begun: None, is_first: true }
     }
 

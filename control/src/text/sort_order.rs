@@ -8,6 +8,7 @@
 use dataplane::names::ids::ServiceKey;
 use std::cmp::Ordering;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 /// What the place of a service or a real in a listing depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,36 +67,92 @@ pub fn sorted<T>(items: impl IntoIterator<Item = T>, place: impl Fn(&T) -> Optio
             None => others.push(item),
         }
     }
-    // Indices are sorted, with room for them beside: there may be tens of thousands of items, and moving those to new
-    // memory at each step would take longer than comparing them.
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    merge_sort(&mut order, &mut vec![0; places.len()], &places);
-    let in_order = order.into_iter().filter_map(|index| placed[index].take());
+    let mut sorting = Sorting::new(places);
+    sorting.go_on(usize::MAX);
+    let in_order = sorting.order().iter().filter_map(|index| placed[*index].take());
     let mut sorted: Vec<T> = in_order.collect();
     sorted.append(&mut others);
     sorted
 }
 
-/// Sorts each half, the first of which is the smaller if they differ, and merges the two. `room`: as long as `order`.
-fn merge_sort(order: &mut [usize], room: &mut [usize], places: &[Place]) {
-    if order.len() < 2 {
-        return;
+/// Places that are put in order, step by step: tens of thousands of them take longer than the control thread may be
+/// away.
+///
+/// Indices are sorted, with room for them beside, and not what has the places: moving that to new memory at each step
+/// would take longer than comparing.
+#[derive(Debug)]
+pub struct Sorting {
+    places: Vec<Place>,
+    order: Vec<usize>,
+    room: Vec<usize>,
+    /// What is not in order yet; the last is the next. Parts of a part are behind it.
+    left: Vec<Part>,
+}
+
+/// A part of the order.
+#[derive(Debug)]
+enum Part {
+    /// Its halves are to be put in order first. The first half is the smaller if they differ.
+    Whole(Range<usize>),
+    /// Its halves are in order. What is left of both is to be merged into the room.
+    Halves { begin: usize, first: Range<usize>, second: Range<usize> },
+}
+
+impl Sorting {
+    /// Of all these.
+    pub fn new(places: Vec<Place>) -> Self {
+        let count = places.len();
+        Self { places, order: (0..count).collect(), room: vec![0; count], left: vec![Part::Whole(0..count)] }
     }
-    let (first, second) = order.split_at_mut(order.len() / 2);
-    let (for_first, for_second) = room.split_at_mut(first.len());
-    merge_sort(first, for_first, places);
-    merge_sort(second, for_second, places);
-    let (mut ours, mut theirs) = (first.iter().peekable(), second.iter().peekable());
-    for slot in room.iter_mut() {
-        let is_ours = match (ours.peek(), theirs.peek()) {
-            (Some(one), Some(other)) => places[**one].compare(&places[**other]).is_le(),
-            (one, _) => one.is_some(),
-        };
-        if let Some(next) = if is_ours { ours.next() } else { theirs.next() } {
-            *slot = *next;
+
+    /// Makes up to so many comparisons. Returns how many it did not make: some, or all are in order.
+    pub fn go_on(&mut self, mut comparisons: usize) -> usize {
+        while comparisons > 0 {
+            match self.left.pop() {
+                None => break,
+                Some(Part::Whole(part)) if part.len() < 2 => {}
+                Some(Part::Whole(Range { start: begin, end })) => {
+                    let (first, second) = (begin..begin.midpoint(end), begin.midpoint(end)..end);
+                    self.left.push(Part::Halves { begin, first: first.clone(), second: second.clone() });
+                    self.left.extend([Part::Whole(second), Part::Whole(first)]);
+                }
+                Some(Part::Halves { begin, first, second }) if first.is_empty() && second.is_empty() => {
+                    let part = begin..second.end;
+                    self.order[part.clone()].copy_from_slice(&self.room[part]);
+                }
+                Some(Part::Halves { begin, mut first, mut second }) => {
+                    let steps = comparisons.min(first.len() + second.len());
+                    (0..steps).for_each(|_| self.merge(&mut first, &mut second));
+                    comparisons -= steps;
+                    self.left.push(Part::Halves { begin, first, second });
+                }
+            }
         }
+        comparisons
     }
-    order.copy_from_slice(room);
+
+    /// The next one of two halves goes where both have it in the room.
+    fn merge(&mut self, first: &mut Range<usize>, second: &mut Range<usize>) {
+        let place = |index: usize| &self.places[self.order[index]];
+        let is_of_first = match (first.len(), second.len()) {
+            (1.., 1..) => place(first.start).compare(place(second.start)).is_le(),
+            (count, _) => count > 0,
+        };
+        let slot = second.end - first.len() - second.len();
+        let from = if is_of_first { first } else { second };
+        self.room[slot] = self.order[from.start];
+        from.start += 1;
+    }
+
+    /// Whether all are in order.
+    pub const fn is_over(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// The indices of the places, in order once it is over.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
 }
 
 #[cfg(test)]
@@ -224,6 +281,25 @@ mod tests {
         assert_eq!(sorted([None, Some(2), Some(1)], place), [Some(1), Some(2), None]);
     }
 
+    /// As the C library's `qsort` does it: the first half, the second, and both together.
+    fn merge_sorted(places: &[Place]) -> Vec<Place> {
+        if places.len() < 2 {
+            return places.to_vec();
+        }
+        let (first, second) = places.split_at(places.len() / 2);
+        let (first, second) = (merge_sorted(first), merge_sorted(second));
+        let (mut ours, mut theirs) = (first.iter().peekable(), second.iter().peekable());
+        let mut sorted = Vec::new();
+        while let Some(is_ours) = match (ours.peek(), theirs.peek()) {
+            (None, None) => None,
+            (Some(one), Some(other)) => Some(one.compare(other).is_le()),
+            (one, _) => Some(one.is_some()),
+        } {
+            sorted.extend(if is_ours { ours.next() } else { theirs.next() });
+        }
+        sorted
+    }
+
     proptest! {
         /// Within 2³¹ of each other, addresses have a total order.
         #[test]
@@ -244,6 +320,23 @@ mod tests {
             found.sort();
             all.sort();
             prop_assert_eq!(found, all);
+        }
+
+        /// Far-apart ones too.
+        #[test]
+        fn each_step_compares_what_a_merge_sort_compares(
+            words in prop::collection::vec(any::<u32>(), 0..200), most in 1..40usize
+        ) {
+            let places: Vec<_> = words.into_iter().map(|bits| Place::of_real((bits.to_be_bytes(), 80).into())).collect();
+            let mut sorting = Sorting::new(places.clone());
+            let mut comparisons = 0;
+            while !sorting.is_over() {
+                comparisons += most - sorting.go_on(most);
+            }
+            let found: Vec<_> = sorting.order().iter().map(|index| places[*index]).collect();
+            prop_assert_eq!(found, merge_sorted(&places));
+            let levels = places.len().next_power_of_two().ilog2() as usize;
+            prop_assert!(comparisons <= places.len() * levels, "{} of {}", comparisons, places.len());
         }
     }
 }
