@@ -1,5 +1,5 @@
-"""lbd without root: the capabilities that it needs and no other, what is said where one is missing, and what it gives up
-once it forwards."""
+"""lbd without root: the capabilities that it needs and no other, what is said where one is missing, and what it gives
+up once it forwards."""
 
 import contextlib
 import errno
