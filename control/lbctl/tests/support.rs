@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::Path;
 
 /// What `lbctl` with these words gives: exit code, stdout, stderr.
@@ -123,4 +123,26 @@ fn what_cannot_be_written_is_a_failure_and_leaves_nothing() {
     let (code, _, stderr) = lbctl(&socket, &["support", "--write", folder.path().to_str().unwrap()]);
     assert_eq!(code, 1, "a folder is no file: {stderr}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_archive_takes_the_place_of_files_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let [socket, pipe, link, file] =
+        ["none.sock", "pipe", "link", "archive.tar.gz"].map(|name| folder.path().join(name));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    symlink(&pipe, &link).unwrap();
+    for path in [&pipe, &link] {
+        let (code, stdout, stderr) = lbctl(&socket, &["support", "--write", path.to_str().unwrap()]);
+        assert_eq!((code, stdout.as_str()), (1, ""));
+        assert!(stderr.starts_with(&format!("lbctl: {}: not a regular file", path.display())), "{stderr}");
+        assert!(fs::metadata(path).unwrap().file_type().is_fifo());
+    }
+    // What a link leads to is written, and the link stays.
+    fs::write(&file, "before").unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink(&file, &link).unwrap();
+    assert_eq!(lbctl(&socket, &["support", "--write", link.to_str().unwrap()]).0, 3);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(entries(&file).contains_key("MANIFEST"));
 }

@@ -28,7 +28,7 @@ use archive::Archive;
 use control::text::quantities::bytes;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
-use std::{env, fs};
+use std::{env, fs, io};
 use tempfile::NamedTempFile;
 
 /// How long everything besides `lbd`'s own answers may take: what is left then is missing.
@@ -46,7 +46,7 @@ pub(crate) fn run(
     let now = SystemTime::now();
     let name = format!("natlb-support-{}-{}", host_name(), compact(now));
     let path = options.write.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.tar.gz")));
-    let path = std::path::absolute(&path).map_err(|error| unwritten(&path, &error))?;
+    let path = place(&path).map_err(|error| unwritten(&path, &error))?;
     // Before anything is gathered: where it cannot be written, that need not be waited for. It is the user's alone.
     let folder = path.parent().unwrap_or(Path::new("/"));
     let file = NamedTempFile::new_in(folder).map_err(|error| unwritten(&path, &error))?;
@@ -76,13 +76,25 @@ pub(crate) fn run(
     unreachable.map_or(Ok(()), Err)
 }
 
+/// Where the archive gets its name. It takes the place of what is there, so that must be a file: a device, or a link as
+/// `/dev/stdout`, would be lost.
+fn place(path: &Path) -> io::Result<PathBuf> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_file() => fs::canonicalize(path),
+        Ok(there) if there.is_dir() => Err(io::Error::other("a folder, not a file")),
+        Ok(_) => Err(io::Error::other("not a regular file, which the archive would take the place of")),
+        // What it is called for is found out when it is written.
+        Err(_) => std::path::absolute(path),
+    }
+}
+
 fn said(path: &Path, size: u64, archive: &Archive) -> String {
     let (entries, missing) = (archive.entries(), archive.missing());
     let lacks = if missing == 0 { String::new() } else { format!(", {missing} could not be had") };
     format!("{}: {}, {entries} entries{lacks}: see MANIFEST in it\n", path.display(), bytes(size))
 }
 
-fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
     Failure::Unwritten(format!("{}: {error}", path.display()))
 }
 
