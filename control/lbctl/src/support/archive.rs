@@ -53,12 +53,11 @@ impl Archive {
             bytes.truncate(LARGEST);
             notes.push(format!("only its first {LARGEST} bytes"));
         }
-        if let Ok(text) = std::str::from_utf8(&bytes) {
-            let (without, count) = secrets::without(text);
-            if count > 0 {
-                notes.push(format!("{count} values left out"));
-                bytes = without.into_bytes();
-            }
+        // One byte that is no text, or a character that was cut off, hides nothing.
+        let (without, count) = secrets::without(&String::from_utf8_lossy(&bytes));
+        if count > 0 {
+            notes.push(format!("{count} values left out"));
+            bytes = without.into_bytes();
         }
         if self.size + bytes.len() > ALL {
             return self.lack(name, &format!("the archive is full: {found} bytes more"));
@@ -162,14 +161,16 @@ mod tests {
         let mut archive = Archive::default();
         archive.add("host/a", "a file", b"text\npassword = \"hidden\"\n".to_vec());
         archive.add("host/b", "a command", vec![b'x'; LARGEST + 1]);
+        archive.add("host/e", "a log", b"\xe9t\xe9 password=hidden\n".to_vec());
         archive.add_file("host/c", Path::new("/no/such/file"));
         archive.add_file("host/d", Path::new("/dev/zero"));
         archive.lack("lbd/list", "two\nlines");
         let entries = unpacked(&archive);
         let names: Vec<&str> = entries.iter().map(|(name, _)| &**name).collect();
-        assert_eq!(names, ["folder/MANIFEST", "folder/host/a", "folder/host/b"]);
+        assert_eq!(names, ["folder/MANIFEST", "folder/host/a", "folder/host/b", "folder/host/e"]);
         assert_eq!(entries[1].1, "text\npassword = \"(left out)\"\n");
         assert_eq!(entries[2].1.len(), LARGEST);
+        assert_eq!(entries[3].1, "\u{fffd}t\u{fffd} password=(left out)\n");
         let manifest = &entries[0].1;
         for line in [
             "  host/a: 29 bytes, a file; 1 values left out",

@@ -64,18 +64,17 @@ fn values(line: &str) -> Vec<(usize, usize)> {
     for word in WORDS {
         for (place, _) in lower.match_indices(word) {
             let name = skip(place, &|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-            let sign = skip(skip(name, &|byte| matches!(byte, b'"' | b'\'')), &blank);
+            // In JSON, what stands in a text has backslashes before its quotes.
+            let quotes = |byte| matches!(byte, b'"' | b'\'' | b'\\');
+            let sign = skip(skip(name, &quotes), &blank);
             if !matches!(bytes.get(sign), Some(b'=' | b':')) {
                 continue;
             }
             let begin = skip(sign + 1, &blank);
-            let (from, to) = match bytes.get(begin) {
-                Some(quote @ (b'"' | b'\'')) => {
-                    (begin + 1, skip(begin + 1, &|byte| byte != *quote && byte != b'\n'))
-                }
-                _ => {
-                    (begin, skip(begin, &|byte| !byte.is_ascii_whitespace() && !b",;}]&\"'".contains(&byte)))
-                }
+            let open = skip(begin, &|byte| byte == b'\\');
+            let (from, to) = match bytes.get(open) {
+                Some(quote @ (b'"' | b'\'')) => (open + 1, quoted_to(bytes, open + 1, *quote, open - begin)),
+                _ => (begin, plain_to(bytes, begin)),
             };
             if to > from {
                 values.push((from, to));
@@ -83,6 +82,32 @@ fn values(line: &str) -> Vec<(usize, usize)> {
         }
     }
     values
+}
+
+/// Where a value in quotes ends that begins here. `depth`: the backslashes before its first quote; its last one has as
+/// many, and one within it more.
+fn quoted_to(bytes: &[u8], from: usize, quote: u8, depth: usize) -> usize {
+    let mut backslashes = 0;
+    for (at, byte) in bytes.iter().enumerate().skip(from) {
+        let ends = backslashes < depth || (backslashes - depth).is_multiple_of(2 * (depth + 1));
+        match *byte {
+            b'\n' => return at,
+            byte if byte == quote && ends => return at - backslashes.min(depth),
+            b'\\' => backslashes += 1,
+            _ => backslashes = 0,
+        }
+    }
+    bytes.len()
+}
+
+/// Where a value without quotes ends that begins here.
+fn plain_to(bytes: &[u8], from: usize) -> usize {
+    let is_quote = |byte: Option<&u8>| matches!(byte, Some(b'"' | b'\''));
+    let ends = |at: usize| match bytes[at] {
+        b'\\' => is_quote(bytes.get(at + 1)),
+        byte => byte.is_ascii_whitespace() || b",;}]&\"'".contains(&byte),
+    };
+    (from..bytes.len()).find(|at| ends(*at)).unwrap_or(bytes.len())
 }
 
 /// Where `user:password` of a URL is.
@@ -118,6 +143,14 @@ mod tests {
             ("args = [\"x,password=1\"]", "args = [\"x,password=(left out)\"]"),
             ("secret_token=1", "secret_token=(left out)"),
             ("password=é€ b", "password=(left out) b"),
+            (r#"{"password":"a\"b\\","n":1}"#, r#"{"password":"(left out)","n":1}"#),
+            (r#"{"message":"psk=\"a b\" c"}"#, r#"{"message":"psk=\"(left out)\" c"}"#),
+            (
+                r#"{"message":"{\"token\":\"a\\\"b\\\\\",\"n\":1}"}"#,
+                r#"{"message":"{\"token\":\"(left out)\",\"n\":1}"}"#,
+            ),
+            (r#"{"message":"say \"psk=a\""}"#, r#"{"message":"say \"psk=(left out)\""}"#),
+            (r#"{"message":"psk=\"cut off"}"#, r#"{"message":"psk=\"(left out)"}"#),
         ] {
             assert_eq!(without(text).0, clean);
         }
