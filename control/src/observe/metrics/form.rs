@@ -15,19 +15,17 @@ pub enum Form {
 /// How OpenMetrics is called in HTTP, without its parameters.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
+/// How Prometheus' text format is, likewise.
+const PLAIN: &str = "text/plain";
+
 impl Form {
-    /// The form that an HTTP client takes that says so (the value of `Accept`). OpenMetrics only where it is named: a
-    /// client that takes anything may know nothing newer than 0.0.4. One that is refused (`q=0`) is not named.
+    /// The form that an HTTP client takes that says so (the value of `Accept`): of those that it names, the one that it
+    /// likes best (`q`), and OpenMetrics where it likes both as much. OpenMetrics only where it is named: a client that
+    /// takes anything may know nothing newer than 0.0.4.
     pub fn accepted(accept: &str) -> Self {
-        let names = |part: &str| {
-            let mut words = part.split(';').map(str::trim);
-            let is_refused = |word: &str| {
-                let quality = word.strip_prefix("q=").and_then(|quality| quality.parse::<f64>().ok());
-                quality.is_some_and(|quality| quality <= 0.0)
-            };
-            words.next().is_some_and(|name| name.eq_ignore_ascii_case(OPEN_METRICS)) && !words.any(is_refused)
-        };
-        if accept.split(',').any(names) { Self::OpenMetrics } else { Self::Prometheus }
+        let liked = |name: &str| accept.split(',').filter_map(|part| quality(part, name)).fold(0.0, f64::max);
+        let open_metrics = liked(OPEN_METRICS);
+        if open_metrics > 0.0 && open_metrics >= liked(PLAIN) { Self::OpenMetrics } else { Self::Prometheus }
     }
 
     /// What HTTP says of the text: Prometheus fails a scrape whose type it does not know.
@@ -58,20 +56,38 @@ impl Form {
     }
 }
 
+/// How much a part of `Accept` likes what is called so, from 0 (not at all) to 1; `None`: it is about something else.
+fn quality(part: &str, name: &str) -> Option<f64> {
+    let mut words = part.split(';').map(str::trim);
+    if !words.next()?.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    let of_word = |word: &str| {
+        let (name, value) = word.split_once('=')?;
+        if name.eq_ignore_ascii_case("q") { value.parse::<f64>().ok() } else { None }
+    };
+    Some(words.find_map(of_word).filter(|quality| !quality.is_nan()).unwrap_or(1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn openmetrics_is_for_those_who_name_it() {
+    fn openmetrics_is_for_those_who_name_it_and_like_nothing_better() {
         let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,*/*;q=0.2";
+        let both = "application/openmetrics-text;version=1.0.0;q=0.5, text/plain;version=0.0.4;q=0.5";
         for accept in
-            [prometheus_3, "text/html, Application/OpenMetrics-Text", "application/openmetrics-text"]
+            [prometheus_3, both, "text/html, Application/OpenMetrics-Text", "application/openmetrics-text"]
         {
             assert_eq!(Form::accepted(accept), Form::OpenMetrics, "{accept}");
         }
+        let text_first =
+            "text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.4";
         let none = [
+            text_first,
+            "application/openmetrics-text;Q=0",
             "",
             "*/*",
             "text/plain;version=0.0.4",
