@@ -32,7 +32,7 @@ impl Listener {
     ) -> Result<(Self, bool), SocketError> {
         match address {
             Address::Tcp(address) => {
-                let failed = |error| SocketError::Io { path: address.to_string().into(), error };
+                let failed = |error| SocketError::Port { address: *address, error };
                 match handed.take(&label(*address)) {
                     Some(listener) => {
                         let listener = std::net::TcpListener::from(listener);

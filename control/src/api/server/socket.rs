@@ -6,6 +6,7 @@ use mio::net::UnixListener;
 use nix::unistd::{Group, getegid, geteuid};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -33,6 +34,17 @@ pub enum SocketError {
         path: PathBuf,
         /// By name.
         group: String,
+    },
+    /// The system refused a port.
+    #[error(
+        "[control] metrics: {address}: {error}; expected an address of this machine with a port that is free (ss -ltnp), \
+         from 1024 on unless lbd is root"
+    )]
+    Port {
+        /// What was to be listened on.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
     },
     /// The system refused.
     #[error("{path}: {error}")]
