@@ -264,7 +264,26 @@ pub struct Control {
     pub metrics: Metrics,
 }
 
+/// Where the history of changes is that belongs to a state file.
+pub fn history_of(state: &Path) -> PathBuf {
+    let mut path = state.as_os_str().to_owned();
+    path.push(".history");
+    path.into()
+}
+
+/// The socket for the tools of LVS in the folder of the control socket.
+const BESIDE: &str = "ipvs.sock";
+
 impl Control {
+    /// Path of the socket for the tools of LVS; `None`: there is none.
+    pub fn ipvs_path(&self) -> Option<PathBuf> {
+        match &self.ipvs_socket {
+            IpvsSocket::None => None,
+            IpvsSocket::Beside => Some(self.socket.with_file_name(BESIDE)),
+            IpvsSocket::At(path) => Some(path.clone()),
+        }
+    }
+
     /// A word that tells this `lbd` from others of the machine. It does not change with a restart, so what one leaves
     /// behind is found by its successor. FNV-1a of the socket's path.
     pub fn instance(&self) -> String {

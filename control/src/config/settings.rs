@@ -4,7 +4,7 @@ use super::keep::{self, Keep};
 use super::metrics::{self, Address, Metrics};
 use super::problem::Problems;
 use super::section::{self, At, Section};
-use super::{Buffers, Capacity, Control, Eal, Hugepages, Idle, IpvsSocket};
+use super::{Buffers, Capacity, Control, Eal, Hugepages, Idle, IpvsSocket, history_of};
 use crate::model::Forward;
 use crate::nic_steering::{Mode, Preferred};
 use dataplane::connection::{TimeoutSeconds, Timeouts};
@@ -152,19 +152,25 @@ pub(super) fn control(section: Option<Section<'_>>, problems: &mut Problems) -> 
         }
         control.group = Some(group.value.to_owned());
     }
-    let state = section.text("state", problems);
-    if let Some(state) = state {
-        control.state = Some(PathBuf::from(state.value));
-        if control.state.as_ref() == Some(&control.socket) {
-            problems.add(state.at, "state: the same path as socket; give the state file one of its own");
+    let ipvs = control.ipvs_path();
+    if let Some(state) = section.text("state", problems) {
+        let path = PathBuf::from(state.value);
+        if [Some(&control.socket), ipvs.as_ref()].contains(&Some(&path)) {
+            let why = "state: the same path as socket or ipvs_socket; give the state file one of its own";
+            problems.add(state.at, why);
         }
+        control.state = Some(path);
     }
     control.metrics = metrics::metrics(&mut section, problems);
-    if let Some(Address::Unix(path)) = &control.metrics.address
-        && [Some(&control.socket), control.state.as_ref()].contains(&Some(path))
-    {
-        let at = section.place("metrics").unwrap_or(section.at);
-        problems.add(at, "metrics: the same path as socket or state; give it one of its own");
+    if let Some(Address::Unix(path)) = &control.metrics.address {
+        let history = control.state.as_deref().map(history_of);
+        if [Some(&control.socket), ipvs.as_ref(), control.state.as_ref(), history.as_ref()]
+            .contains(&Some(path))
+        {
+            let at = section.place("metrics").unwrap_or(section.at);
+            let others = "socket, ipvs_socket, state or its history";
+            problems.add(at, format!("metrics: the same path as {others}; give it one of its own"));
+        }
     }
     section.finish(problems);
     control

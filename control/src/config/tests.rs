@@ -198,7 +198,11 @@ fn settings_that_are_wrong_are_named_with_their_line() {
         ),
         (
             "[control]\nsocket = \"/run/lbd\"\nstate = \"/run/lbd\"",
-            "3: state: the same path as socket; give the state file one of its own".into(),
+            "3: state: the same path as socket or ipvs_socket; give the state file one of its own".into(),
+        ),
+        (
+            "[control]\nsocket = \"/run/lbd\"\nstate = \"/run/ipvs.sock\"",
+            "3: state: the same path as socket or ipvs_socket; give the state file one of its own".into(),
         ),
         (
             &format!("[control]\nsocket = \"/{}\"", "x".repeat(103)),
@@ -224,9 +228,17 @@ fn settings_that_are_wrong_are_named_with_their_line() {
         ),
         (
             "[control]\nmetrics = \"unix:/run/natlb/lbd.sock\"\nmetrics_names = [\"ipvs\"]",
-            "2: metrics: the same path as socket or state; give it one of its own|3: metrics_names: expected \
-             \"natlb\" or \"node_ipvs\", found \"ipvs\""
+            "2: metrics: the same path as socket, ipvs_socket, state or its history; give it one of its own|\
+             3: metrics_names: expected \"natlb\" or \"node_ipvs\", found \"ipvs\""
                 .into(),
+        ),
+        (
+            "[control]\nmetrics = \"unix:/run/natlb/ipvs.sock\"",
+            "2: metrics: the same path as socket, ipvs_socket, state or its history; give it one of its own".into(),
+        ),
+        (
+            "[control]\nmetrics = \"unix:/run/a.history\"\nstate = \"/run/a\"",
+            "2: metrics: the same path as socket, ipvs_socket, state or its history; give it one of its own".into(),
         ),
         (
             "[control]\nmetrics_names = []\nmetrics_reals = 65537",

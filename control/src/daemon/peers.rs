@@ -20,9 +20,6 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
-/// The socket for the tools of LVS in the folder of the control socket.
-const BESIDE: &str = "ipvs.sock";
-
 /// Names of users that are remembered.
 const MOST_USERS: usize = 64;
 
@@ -102,21 +99,17 @@ impl Peers {
     ) -> Result<Self, SocketError> {
         let group = control.group.as_deref();
         let of_lbctl = bind(&control.socket, group, handed, registry, CONTROL_SOCKET)?;
-        let beside = control.socket.parent().unwrap_or(Path::new("")).join(BESIDE);
         let mut bind = |path: &Path| bind(path, group, handed, registry, IPVS_SOCKET);
-        let ipvs = match &control.ipvs_socket {
-            IpvsSocket::None => None,
-            IpvsSocket::At(path) => Some(bind(path)?),
-            IpvsSocket::Beside => match bind(&beside) {
-                Err(SocketError::InUse(path)) => {
-                    let path = path.display();
-                    log::warn!(
-                        "{path}: another lbd runs on this socket, so ipvsadm and keepalived do not reach this one; name another one as [control] ipvs_socket"
-                    );
-                    None
-                }
-                bound => Some(bound?),
-            },
+        let ipvs = match control.ipvs_path().map(|path| bind(&path)) {
+            None => None,
+            Some(Err(SocketError::InUse(path))) if control.ipvs_socket == IpvsSocket::Beside => {
+                let path = path.display();
+                log::warn!(
+                    "{path}: another lbd runs on this socket, so ipvsadm and keepalived do not reach this one; name another one as [control] ipvs_socket"
+                );
+                None
+            }
+            Some(bound) => Some(bound?),
         };
         let address = control.metrics.address.as_ref();
         let http = address.map(|address| Http::bind(address, group, handed, registry, HTTP)).transpose()?;

@@ -13,6 +13,7 @@
 use crate::api::protocol::{FaultyLine, FaultyLines};
 use crate::api::refusal::Refused;
 use crate::change;
+use crate::config::history_of;
 use crate::handed::{Handed, Kind, Label};
 use crate::lock::{self, Lock, LockError};
 use crate::model::{Model, Network};
@@ -134,9 +135,7 @@ impl StateFile {
     /// Where the history of changes is; `None`: nothing can be written there.
     pub fn history(&self) -> Option<PathBuf> {
         self.lock.as_ref()?;
-        let mut path = self.path.clone().into_os_string();
-        path.push(".history");
-        Some(path.into())
+        Some(history_of(&self.path))
     }
 
     /// The model in the file; `None` if there is no file. `model` gives the timeouts where the file has
