@@ -58,15 +58,17 @@ def setUpModule():
 class Lab(unittest.TestCase):
     """What all of them need."""
 
+    url = URL
+
     def setUp(self):
         self.browser.forget()
-        self.browser.go(URL)
+        self.browser.go(self.url)
         self.browser.until(STATE, "ready")
 
     def tearDown(self):
         complaints = [complaint for complaint in self.browser.complaints() if not self.may_say(complaint)]
         self.assertEqual(complaints, [], "in the browser's console")
-        others = [url for url in self.browser.requests() if not url.startswith((URL, "data:"))]
+        others = [url for url in self.browser.requests() if not url.startswith((self.url, "data:"))]
         self.assertEqual(others, [], "asked of others")
 
     def may_say(self, complaint):
@@ -292,6 +294,43 @@ class Large(Lab):
             self.assertLess(size, MOST_BYTES, url)
 
 
+# A proxy with the page below a path of its own: /lb1/.
+PROXY = f"""
+import http.server, urllib.request
+class Proxy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if not self.path.startswith("/lb1/"):
+            return self.send_error(404)
+        with urllib.request.urlopen("{URL}" + self.path.removeprefix("/lb1/")) as answer:
+            body = answer.read()
+            self.send_response(200)
+            for name in ("Content-Type", "Content-Security-Policy"):
+                self.send_header(name, answer.headers[name])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+http.server.ThreadingHTTPServer(("127.0.0.1", 9180), Proxy).serve_forever()
+"""
+
+
+class Proxied(Lab):
+    """Behind a proxy."""
+
+    url = "http://127.0.0.1:9180/lb1/"
+
+    @classmethod
+    def setUpClass(cls):
+        proxy = cls.bed.spawn("lb", "python3", "-c", PROXY, stderr=subprocess.DEVNULL)
+        cls.addClassCleanup(lambda: (proxy.kill(), proxy.wait()))
+        assert wait_for(lambda: cls.bed.run("lb", "curl", "-sf", f"{cls.url}healthz", check=False).returncode == 0)
+
+    def test_it_may_stand_below_a_path(self):
+        wait_for(lambda: self.rows() == self.expected())
+        self.assertEqual(self.rows(), self.expected())
+        links = "[...document.querySelectorAll('footer a')].map((link) => link.href)"
+        self.assertEqual(self.browser.value(links), [f"{self.url}metrics", f"{self.url}api/v1/status"])
+
+
 class Restarted(Lab):
     """While lbd goes and comes back."""
 
@@ -317,4 +356,4 @@ class Restarted(Lab):
         self.assertRegex(self.browser.value(axis), r"^\d{1,3}$")
 
 
-CASES = (Quiet, UnderLoad, Restarted, Large)
+CASES = (Quiet, UnderLoad, Proxied, Restarted, Large)

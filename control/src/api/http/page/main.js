@@ -9,8 +9,9 @@ const FAILURES = 2;
 
 const link = {failures: 0, heard: null, ready: null, version: null, isPaused: false};
 
+// Relative to the page: a proxy may have it below a path of its own.
 async function get(path) {
-  const answer = await fetch(`/api/v1/${path}`, {signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store"});
+  const answer = await fetch(`api/v1/${path}`, {signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store"});
   if (!answer.ok) throw new Error(`${answer.status}: ${(await answer.text()).trim()}`);
   return answer.json();
 }

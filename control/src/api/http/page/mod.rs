@@ -54,7 +54,7 @@ pub const TEXT: &str = concat!(
 pub const POLICY: &str = concat!(
     "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'; ",
-    "script-src 'sha256-YuGlzNO9QVrcubwF51rz/vehkdJaDi6Sa2nwa5uccgc='; ",
+    "script-src 'sha256-tvRY9k6lQwf2vP6vkTJ5eSsyU3LHZBmQBavgbGmRf9k='; ",
     "style-src 'sha256-z6RrjgB9O4cpN5rCL9QLjxogZwmFr7kruWHe66jSXqM='"
 );
 
@@ -84,6 +84,13 @@ mod tests {
         let style = format!("style-src {}", hash(between("<style>", "</style>")));
         assert!(POLICY.contains(&style), "{style}");
         assert!(!POLICY.contains("unsafe"));
+    }
+
+    #[test]
+    fn it_may_stand_below_a_path_of_a_proxy() {
+        for absolute in ["fetch(`/", "fetch(\"/", "href=\"/"] {
+            assert!(!TEXT.contains(absolute), "{absolute}");
+        }
     }
 
     #[test]
