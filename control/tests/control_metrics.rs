@@ -178,6 +178,31 @@ fn of_dashboard(value: &Value, expressions: &mut Vec<String>, legends: &mut Vec<
     }
 }
 
+/// Expressions of the dashboard with their legends.
+fn targets(value: &Value) -> Vec<(&str, &str)> {
+    match value {
+        Value::Object(object) => match (object.get("expr"), object.get("legendFormat")) {
+            (Some(Value::String(expression)), Some(Value::String(legend))) => vec![(expression, legend)],
+            _ => object.values().flat_map(targets).collect(),
+        },
+        Value::Array(array) => array.iter().flat_map(targets).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn lines_of_several_balancers_are_told_apart() {
+    let dashboard: Value = serde_json::from_str(&shipped("grafana.json")).unwrap();
+    let targets = targets(&dashboard);
+    assert!(targets.len() >= 30, "{}", targets.len());
+    for (expression, legend) in targets {
+        let sums_up = words(expression).iter().any(|(word, rest)| {
+            ["sum", "min", "max", "count"].contains(word) && !rest.starts_with(" without")
+        });
+        assert!(sums_up || legend.contains("{{instance}}"), "{expression}: {legend}");
+    }
+}
+
 /// Expressions and texts of the alert rules.
 fn of_alerts() -> (Vec<String>, Vec<String>) {
     let documents = Yaml::load_from_str(&shipped("alerts.yml")).unwrap();
