@@ -48,6 +48,8 @@ pub const ANSWER_TIME: Duration = Duration::from_secs(60);
 const OUTPUT_MEMORY: usize = 32 << 20;
 /// Connections accepted in one turn.
 const ACCEPT_AT_ONCE: usize = 16;
+/// How long after one who could not be accepted that is tried again.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 
 /// The listening socket and its clients.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub struct Http {
     clients: BTreeMap<PeerId, Client>,
     last: PeerId,
     accepting: bool,
+    /// When somebody could not be accepted, though there was somebody.
+    failed: Option<Instant>,
     /// Nobody is accepted: clients wait.
     is_deaf: bool,
 }
@@ -87,6 +91,7 @@ impl Http {
             clients: BTreeMap::new(),
             last: token.0,
             accepting: false,
+            failed: None,
             is_deaf: is_handed,
         })
     }
@@ -128,7 +133,8 @@ impl Http {
 
     /// When [`turn`](Self::turn) is to be called next, if nothing becomes [ready](Self::ready) before.
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        let accept = (self.accepting && !self.is_deaf).then_some(now);
+        let again = self.failed.map(|failed| failed + ACCEPT_AGAIN);
+        let accept = if self.accepting { Some(now) } else { again }.filter(|_| !self.is_deaf);
         self.clients.values().filter_map(|client| client.due(now)).chain(accept).min()
     }
 
@@ -184,6 +190,7 @@ impl Http {
     }
 
     fn accept(&mut self, now: Instant) {
+        self.accepting |= self.failed.is_some_and(|failed| now >= failed + ACCEPT_AGAIN);
         for _ in 0..ACCEPT_AT_ONCE {
             if !self.accepting || self.is_deaf {
                 return;
@@ -191,10 +198,12 @@ impl Http {
             let mut stream = match self.listener.accept() {
                 Ok(stream) => stream,
                 Err(error) => {
-                    if error.kind() != io::ErrorKind::WouldBlock {
-                        // Out of descriptors, say: tried again when somebody connects.
+                    // Out of descriptors, say: whoever waits is not reported again, so it is tried again.
+                    let is_refused = error.kind() != io::ErrorKind::WouldBlock;
+                    if is_refused && self.failed.is_none() {
                         log::warn!("a connection for metrics was not accepted: {error}");
                     }
+                    self.failed = is_refused.then_some(now);
                     self.accepting = false;
                     return;
                 }

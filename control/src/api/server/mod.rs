@@ -57,6 +57,8 @@ const OUTPUT_MEMORY: usize = 32 << 20;
 pub const STREAM_WINDOW: usize = 256 << 10;
 /// Connections accepted in one turn.
 const ACCEPT_AT_ONCE: usize = 128;
+/// How long after one who could not be accepted that is tried again.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 
 /// Names a peer as long as it is connected; never given twice. Its token in the loop's `Poll` has this number.
 pub type PeerId = usize;
@@ -119,6 +121,8 @@ pub struct Server<S = JsonLines> {
     peers: BTreeMap<PeerId, Peer>,
     last: PeerId,
     accepting: bool,
+    /// When somebody could not be accepted, though there was somebody.
+    failed: Option<Instant>,
     /// Nobody is accepted: clients wait.
     is_deaf: bool,
     speech: PhantomData<S>,
@@ -177,6 +181,7 @@ impl<S: Speech> Server<S> {
             peers: BTreeMap::new(),
             last: listener.0,
             accepting: false,
+            failed: None,
             is_deaf: false,
             speech: PhantomData,
         })
@@ -202,7 +207,8 @@ impl<S: Speech> Server<S> {
     /// When [`turn`](Self::turn) is to be called next, if nothing becomes [ready](Self::ready) before.
     pub fn due(&self, now: Instant) -> Option<Instant> {
         let is_choked = self.is_choked();
-        let accept = (self.accepting && !self.is_deaf).then_some(now);
+        let again = self.failed.map(|failed| failed + ACCEPT_AGAIN);
+        let accept = if self.accepting { Some(now) } else { again }.filter(|_| !self.is_deaf);
         self.peers.values().filter_map(|peer| peer.due(now, is_choked)).chain(accept).min()
     }
 
@@ -277,6 +283,7 @@ impl<S: Speech> Server<S> {
     }
 
     fn accept(&mut self, now: Instant) {
+        self.accepting |= self.failed.is_some_and(|failed| now >= failed + ACCEPT_AGAIN);
         for _ in 0..ACCEPT_AT_ONCE {
             if !self.accepting || self.is_deaf {
                 return;
@@ -284,10 +291,12 @@ impl<S: Speech> Server<S> {
             let mut stream = match self.socket.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    if error.kind() != io::ErrorKind::WouldBlock {
-                        // Out of descriptors, say: tried again when somebody connects.
+                    // Out of descriptors, say: whoever waits is not reported again, so it is tried again.
+                    let is_refused = error.kind() != io::ErrorKind::WouldBlock;
+                    if is_refused && self.failed.is_none() {
                         log::warn!("a connection to the control socket was not accepted: {error}");
                     }
+                    self.failed = is_refused.then_some(now);
                     self.accepting = false;
                     return;
                 }
