@@ -9,6 +9,7 @@
 //!          the kernel did not have it (ENOSYS), so that libraries use what they use on older kernels
 //!
 //! calls    both lists
+//! judged   what the filters say to each call on the lists, and to others
 //! tests    the filters, each in a process of its own
 //! ```
 

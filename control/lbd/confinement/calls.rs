@@ -332,6 +332,9 @@ fn rule(
 }
 
 #[cfg(test)]
+mod judged;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
