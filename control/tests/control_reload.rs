@@ -157,6 +157,20 @@ fn a_faulty_file_changes_nothing_and_every_mistake_is_named() {
 }
 
 #[test]
+fn what_is_no_file_any_more_is_refused_and_nobody_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configured(directory.path(), &text(""));
+    let lab = Lab::start(config.clone(), 1, 0).unwrap();
+    fs::remove_file(file(&config)).unwrap();
+    nix::unistd::mkfifo(&file(&config), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    for request in [RELOAD, DIFF] {
+        let refusal = lab.refused(request);
+        assert!(refusal.message.ends_with("expected a regular file"), "{}", refusal.message);
+    }
+    lab.ok(&apply(&TWO, ""));
+}
+
+#[test]
 fn what_needs_a_restart_is_named_and_the_rest_is_done() {
     let directory = tempfile::tempdir().unwrap();
     let config = configured(directory.path(), &text(""));

@@ -33,7 +33,9 @@ use dataplane::names::mac::Mac;
 use dataplane::names::side::Side;
 use dataplane::snapshot::Steering;
 use ipnet::IpNet;
+use nix::fcntl::OFlag;
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,9 +59,30 @@ const LARGEST_FILE: u64 = 16 << 20;
 /// Everything that is wrong with it, in the order of its lines; a file that can't be read, or is no
 /// TOML: just that.
 pub fn read(path: &Path) -> Result<Config, Vec<Problem>> {
-    let whole = |message: String| vec![Problem { line: None, message }];
+    judge(std::fs::File::open(path).map_err(|error| whole(error.to_string()))?)
+}
+
+/// Likewise while `lbd` runs, and without ever waiting: a FIFO, which nobody may write to, is refused.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_again(path: &Path) -> Result<Config, Vec<Problem>> {
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let file = opened.map_err(|error| whole(error.to_string()))?;
+    let kind = file.metadata().map_err(|error| whole(error.to_string()))?;
+    if !kind.is_file() {
+        return Err(whole("expected a regular file".into()));
+    }
+    judge(file)
+}
+
+fn whole(message: String) -> Vec<Problem> {
+    vec![Problem { line: None, message }]
+}
+
+fn judge(file: std::fs::File) -> Result<Config, Vec<Problem>> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| whole(error.to_string()))?;
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|error| whole(error.to_string()))?;
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(whole(format!("larger than {LARGEST_FILE} bytes")));

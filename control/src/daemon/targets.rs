@@ -85,7 +85,7 @@ fn towards(model: &Model, target: &Model) -> Target {
 
 fn file(model: &Model, network: &Arc<Network>, configured: &Configured) -> Result<Target, Refused> {
     let Configured { path, running } = configured;
-    let file = config::read(path).map_err(|problems| faulty(path, &problems))?;
+    let file = config::read_again(path).map_err(|problems| faulty(path, &problems))?;
     let Reloaded { config, changes, needs_restart } = reloaded(running, file);
     let routing = config.routing();
     let other = (routing != network.routing()).then(|| {
