@@ -346,6 +346,20 @@ fn a_change_that_waits_can_be_taken_back_at_once() {
 }
 
 #[test]
+fn a_change_goes_on_waiting_when_taking_back_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(configured(directory.path(), &text("")), 1, 0).unwrap();
+    let waits = lab.ok(&apply(&TWO, r#","confirm":60"#))["change"].clone();
+    // It is in force already.
+    let done = lab.ok(&format!(r#""command":"rollback","to":{waits}"#));
+    assert_eq!((edits(&done).len(), done.get("change")), (0, None));
+    assert_eq!(lab.refused(&apply(&ONE, "")).code, "busy");
+    lab.pass(Duration::from_secs(100));
+    until("it is taken back", || saved(&lab) == ONE);
+    lab.ok(&apply(&TWO, ""));
+}
+
+#[test]
 fn a_restart_goes_on_waiting() {
     let directory = tempfile::tempdir().unwrap();
     let config = configured(directory.path(), &text(""));

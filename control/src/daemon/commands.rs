@@ -196,8 +196,11 @@ impl ControlThread {
     }
 
     /// Does what a report wants besides services and routes.
-    pub(super) fn follow_report(&mut self, command: &Command, report: Option<Box<Report>>) {
-        if matches!(command, Command::Rollback { .. }) {
+    pub(super) fn follow_report(&mut self, asked: &Asked, report: Option<Box<Report>>) {
+        // What is the change that waits already, or leads to the same, has not taken it back.
+        let has_changed = report.as_ref().is_some_and(|report| report.number.is_some());
+        if matches!(*asked.command, Command::Rollback { .. }) && (has_changed || asked.origin.by == Way::Lbd)
+        {
             self.end_confirming();
         }
         let Some(report) = report else { return };

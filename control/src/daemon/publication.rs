@@ -573,7 +573,7 @@ impl ControlThread {
                 self.answer_report(&asked, report, edited);
             }
             (Some(asked), Err(late)) => {
-                self.follow_report(&asked.command, report);
+                self.follow_report(&asked, report);
                 self.refuse_asked(&asked, late.into());
             }
             (None, Err(late)) => log::error!("{}", Refused::from(late)),
@@ -584,7 +584,7 @@ impl ControlThread {
     /// A change is in force, or there was nothing to change.
     fn answer_report(&mut self, asked: &Asked, report: Option<Box<Report>>, edited: Option<Edited>) {
         let Asked { peer, command, .. } = asked;
-        self.follow_report(command, report);
+        self.follow_report(asked, report);
         match (&**command, edited) {
             (Command::Apply { .. } | Command::Reload { .. } | Command::Rollback { .. }, Some(edited)) => {
                 self.answer_edited(asked, edited);
