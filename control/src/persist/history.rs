@@ -26,6 +26,8 @@ pub const MOST_OF_ONE: usize = 8 << 20;
 const LARGEST: u64 = 64 << 20;
 /// Bytes that the file may have beyond what is kept before it is written anew.
 const SLACK: u64 = 256 << 10;
+/// The highest number that a file may have: no daemon comes so far, and all that follow can be counted.
+const HIGHEST: u64 = 1 << 53;
 /// The longest text of a command.
 const LONGEST_COMMAND: usize = 400;
 
@@ -151,7 +153,9 @@ impl History {
         let (mut is_whole, mut damaged) = (text.is_empty() || text.ends_with('\n'), 0);
         for line in text.lines() {
             match serde_json::from_str(line) {
-                Ok(Record::Change(entry)) if entry.number > history.last => history.add(entry.into_owned()),
+                Ok(Record::Change(entry)) if (history.last + 1..=HIGHEST).contains(&entry.number) => {
+                    history.add(entry.into_owned());
+                }
                 Ok(Record::Confirmed { number }) => history.set_confirmed(number),
                 Ok(Record::Change(_)) | Err(_) => damaged += 1,
             }

@@ -186,3 +186,17 @@ fn a_change_that_was_not_made_is_not_noted() {
     history.note(change(3, &[])).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "one more is appended");
 }
+
+#[test]
+fn a_number_beyond_all_that_can_be_counted_is_damage() {
+    let (_folder, path, history) = made(2);
+    drop(history);
+    let text = fs::read_to_string(&path).unwrap();
+    let last = text.lines().last().unwrap();
+    let beyond = last.replace("\"number\":2", &format!("\"number\":{}", u64::MAX));
+    fs::write(&path, format!("{text}{beyond}\n")).unwrap();
+    let mut again = History::open(path.clone());
+    assert_eq!(numbers(&again), [1, 2]);
+    assert_eq!(again.note(change(3, &[])).unwrap(), 3);
+    assert_eq!(numbers(&History::open(path)), [1, 2, 3]);
+}
