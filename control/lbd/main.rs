@@ -99,7 +99,7 @@ fn main() -> ExitCode {
             print!("{}", rights::DropIn::of(&config));
             Ok(())
         }
-        Ok(config) if options.reload => reloading::reload(&config).map_err(Failure::Other),
+        Ok(config) if options.reload => reloading::reload((&config, &path)).map_err(Failure::Other),
         Ok(config) => {
             let period = options.stats_period.map(Duration::from_secs);
             run((&config, &path), period, options.take_over, options.seccomp)
@@ -188,7 +188,7 @@ fn run(
         }
     };
     control.set_file(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()), config);
-    control.set_program(reloading::program());
+    control.set_program(reloading::program(path));
     control.obey_hangups(hangups);
     control.set_facts(place.facts(config, &prefix.name, &keeping));
     control.keep_connections(keeping, heartbeats, table_backing);

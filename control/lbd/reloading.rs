@@ -15,23 +15,28 @@ use std::time::Duration;
 /// How long the one that runs may take to answer: a large change takes a good part of a second.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// What this process is.
-pub(crate) fn program() -> Program {
+/// What this process is, with its configuration file.
+pub(crate) fn program(configuration: &Path) -> Program {
     let file = std::fs::metadata("/proc/self/exe").map(|file| (file.dev(), file.ino()));
-    Program { version: env!("NATLB_VERSION").into(), process: std::process::id(), file: file.ok() }
+    Program {
+        version: env!("NATLB_VERSION").into(),
+        process: std::process::id(),
+        file: file.ok(),
+        configuration: std::path::absolute(configuration).ok(),
+    }
 }
 
 /// Has the `lbd` on this configuration's socket read its file again, or starts another in its place.
-pub(crate) fn reload(config: &Config) -> Result<(), String> {
+pub(crate) fn reload((config, path): (&Config, &Path)) -> Result<(), String> {
     let socket = &config.control.socket;
-    let failed = |error: io::Error| format!("{}: no lbd answers there: {error}", socket.display());
+    let failed = |error: io::Error| no_answer(socket, &error);
     let runs: Option<Program> = match ask(socket, Command::Program {}).map_err(failed)? {
         Ok(program) => serde_json::from_value(program).ok(),
         Err(refusal) if refusal.code == "not_permitted" => return Err(refusal.message),
         // One from before there was this question.
         Err(_) => None,
     };
-    let this = program();
+    let this = program(path);
     if runs.as_ref().is_none_or(|runs| (&runs.version, runs.file) != (&this.version, this.file)) {
         let version = runs.map_or_else(|| "before this one".into(), |runs| runs.version);
         log::info!(
@@ -39,6 +44,12 @@ pub(crate) fn reload(config: &Config) -> Result<(), String> {
             this.version
         );
         return take_over().map_err(|error| format!("cannot start lbd --take-over: {error}"));
+    }
+    if let (Some(other), Some(this)) = (runs.and_then(|runs| runs.configuration), this.configuration)
+        && other != this
+    {
+        let (other, this) = (other.display(), this.display());
+        log::warn!("{other} is read again, with which lbd was started, and not {this}");
     }
     let refused = |refusal: &Refusal| -> String {
         let file = refusal.file.as_deref().unwrap_or_default();
@@ -52,6 +63,18 @@ pub(crate) fn reload(config: &Config) -> Result<(), String> {
     edited.notes.iter().for_each(|note| log::info!("{note}"));
     edited.needs_restart.iter().for_each(|what| log::warn!("needs a restart of lbd: {what}"));
     Ok(())
+}
+
+fn no_answer(socket: &Path, error: &io::Error) -> String {
+    let socket = socket.display();
+    match error.kind() {
+        io::ErrorKind::WouldBlock => format!("{socket}: no answer within {} s", PATIENCE.as_secs()),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
+            "{socket}: no lbd answers there: {error}; \
+             one that runs on another socket needs a restart to come to this one ([control] socket)"
+        ),
+        _ => format!("{socket}: no lbd answers there: {error}"),
+    }
 }
 
 /// Starts this program to take over, and leaves it to itself: systemd takes it for its own when this process has ended.

@@ -117,6 +117,20 @@ def sighup_and_lbd_reload_read_the_file(bed):
                               timeout=PATIENCE)
         assert done.returncode == 0 and "needs a restart of lbd: [eal] memory_mb" in done.stderr, done
         assert weights(lbd) == {RS1: 1, RS2: 4, RS3: 5} and lbd.process.poll() is None
+        assert "is read again, with which" not in done.stderr, done
+        # It is the running one's file that is read, whichever is named here.
+        other, elsewhere = bed.dir / "other.toml", str(bed.dir / "elsewhere.sock")
+        shutil.copy(lbd.file, other)
+        done = subprocess.run([binary("lbd"), "--config", other, "--reload"], capture_output=True, text=True,
+                              timeout=PATIENCE)
+        said = f"{lbd.file} is read again, with which lbd was started, and not {other}"
+        assert done.returncode == 0 and said in done.stderr, done
+        # Nor does it answer on a socket that it does not have yet.
+        other.write_text(lbd.file.read_text().replace(lbd.socket, elsewhere))
+        done = subprocess.run([binary("lbd"), "--config", other, "--reload"], capture_output=True, text=True,
+                              timeout=PATIENCE)
+        assert done.returncode == 1 and "needs a restart to come to this one ([control] socket)" in done.stderr, done
+        other.unlink()
         told = lbd.lbctl("reload")
         assert told.returncode == 5 and "[eal] memory_mb" in told.stderr, told
         lbd.file.write_text("faulty")

@@ -2,6 +2,7 @@
 
 use crate::api::origin::Origin;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Under `ok` of `reload`, `apply` and `rollback`: what has changed, or would.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,4 +92,7 @@ pub struct Program {
     /// The file that it was started from: its file system and its number there, when it was started. A package that is
     /// installed over it gives the path another file.
     pub file: Option<(u64, u64)>,
+    /// Its configuration file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<PathBuf>,
 }
