@@ -13,10 +13,17 @@ pub(crate) use drop_in::DropIn;
 
 use crate::Failure;
 use control::config::Config;
+use control::config::metrics::Address;
 use needs::{Needs, Place};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CapabilitySet;
+use std::net::SocketAddr;
+
+/// What ports of TCP below [`FIRST_OPEN_PORT`] need.
+const LOW_PORTS: &str = "CAP_NET_BIND_SERVICE";
+/// Below this one, a port needs a capability, unless the kernel was told otherwise.
+const FIRST_OPEN_PORT: u16 = 1024;
 
 /// Refuses to go on where a device of the configuration would not start, because this process lacks a right.
 ///
@@ -34,12 +41,22 @@ pub(crate) fn get_no_more() {
     }
 }
 
+/// Where metrics are served, if the port is below this one.
+fn low_port(config: &Config, first_open: u16) -> Option<SocketAddr> {
+    match &config.control.metrics.address {
+        Some(Address::Tcp(address)) if (1..first_open).contains(&address.port()) => Some(*address),
+        _ => None,
+    }
+}
+
 /// What this process has.
 #[derive(Clone, Copy, Debug)]
 struct Own {
     capabilities: CapabilitySet,
     /// Bytes of memory that it may lock.
     lockable: u64,
+    /// The lowest port of TCP that needs no capability.
+    first_open_port: u16,
     /// Whether it may open a file to read and write.
     may_use: fn(&std::path::Path) -> bool,
 }
@@ -55,6 +72,10 @@ impl Own {
             capabilities: rustix::thread::capabilities(None)
                 .map_or(CapabilitySet::all(), |sets| sets.effective),
             lockable: limit.current.unwrap_or(u64::MAX),
+            first_open_port: std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(FIRST_OPEN_PORT),
             may_use: |path| {
                 let error = accessat(CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS).err();
                 error != Some(rustix::io::Errno::ACCESS)
@@ -86,6 +107,15 @@ fn lacking(config: &Config, needs: &[Needs], own: Own) -> Vec<String> {
             );
         }
     }
+    if let Some(address) = low_port(config, own.first_open_port)
+        && !own.capabilities.contains(CapabilitySet::NET_BIND_SERVICE)
+    {
+        lacks.push(format!(
+            "[control] metrics: {address} needs {LOW_PORTS}: its port is below {}; take another, give it to lbd \
+             (systemd: AmbientCapabilities={LOW_PORTS}), or run lbd as root",
+            own.first_open_port
+        ));
+    }
     let by_all = needs.iter().map(|needs| needs.locked_by_all).max().unwrap_or(0);
     let locked = needs.iter().map(|needs| needs.locked).sum::<u64>() + by_all;
     if locked > own.lockable && !own.capabilities.contains(CapabilitySet::IPC_LOCK) {
@@ -102,11 +132,20 @@ fn lacking(config: &Config, needs: &[Needs], own: Own) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const POOR: Own = Own { capabilities: CapabilitySet::empty(), lockable: 8 << 20, may_use: |_| false };
+    const POOR: Own = Own {
+        capabilities: CapabilitySet::empty(),
+        lockable: 8 << 20,
+        first_open_port: FIRST_OPEN_PORT,
+        may_use: |_| false,
+    };
 
     fn lacks(device: &str, own: Own) -> Vec<String> {
+        lacks_with("", device, own)
+    }
+
+    fn lacks_with(control: &str, device: &str, own: Own) -> Vec<String> {
         let text = format!(
-            "[[port]]\nname = \"vip0\"\nside = \"both\"\ndevice = \"{device}\"\naddresses = [\"10.0.0.8/24\"]\n"
+            "[control]\n{control}\n[[port]]\nname = \"vip0\"\nside = \"both\"\ndevice = \"{device}\"\naddresses = [\"10.0.0.8/24\"]\n"
         );
         let config = control::config::parse(&text).unwrap();
         let needs = Needs::of_ports(&config, &Place::here());
@@ -132,6 +171,23 @@ mod tests {
             file.contains("net_tap0 needs to read and write /dev/net/tun; give it to lbd's user"),
             "{file}"
         );
+    }
+
+    #[test]
+    fn a_low_port_of_metrics_needs_a_capability() {
+        let lacks = |metrics: &str, own| lacks_with(&format!("metrics = {metrics:?}"), "net_null0", own);
+        assert_eq!(
+            lacks("127.0.0.1:80", POOR),
+            [
+                "[control] metrics: 127.0.0.1:80 needs CAP_NET_BIND_SERVICE: its port is below 1024; take another, \
+              give it to lbd (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE), or run lbd as root"
+            ]
+        );
+        assert!(lacks("[::1]:1024", POOR).is_empty());
+        assert!(lacks("unix:/run/natlb/metrics.sock", POOR).is_empty());
+        assert!(lacks("127.0.0.1:80", Own { first_open_port: 0, ..POOR }).is_empty());
+        let own = Own { capabilities: CapabilitySet::NET_BIND_SERVICE, ..POOR };
+        assert!(lacks("127.0.0.1:80", own).is_empty());
     }
 
     #[test]

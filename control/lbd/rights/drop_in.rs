@@ -1,6 +1,7 @@
 //! What all devices of a configuration need, in the words of systemd and udev: to be put where the head says.
 
 use super::needs::{Needs, Place};
+use super::{FIRST_OPEN_PORT, LOW_PORTS, low_port};
 use control::config::{Config, EthPort, Hugepages};
 use std::fmt;
 
@@ -39,8 +40,13 @@ impl fmt::Display for DropIn<'_> {
                 writeln!(f, "#   {advice}")?;
             }
         }
+        let mut capabilities = self.all(|needs| needs.capabilities.iter().map(|of| of.name).collect());
+        if let Some(address) = low_port(self.config, FIRST_OPEN_PORT) {
+            writeln!(f, "# [control] metrics, {address}: {LOW_PORTS}")?;
+            capabilities.push(LOW_PORTS);
+        }
+        let capabilities = capabilities.join(" ");
         writeln!(f, "\n# /etc/systemd/system/lbd.service.d/rights.conf\n[Service]")?;
-        let capabilities = self.all(|needs| needs.capabilities.iter().map(|of| of.name).collect()).join(" ");
         for key in ["AmbientCapabilities", "CapabilityBoundingSet"] {
             // The first one empties the list, to which the second one adds.
             writeln!(f, "{key}=")?;
@@ -110,6 +116,13 @@ mod tests {
             assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{line} in {text}");
         }
         assert!(text.contains("\nExecStartPre=-+/usr/bin/chgrp natlb /dev/hugepages\n"), "{text}");
+    }
+
+    #[test]
+    fn a_low_port_of_metrics_is_among_the_capabilities() {
+        let text = of(&["net_tap0"], "[control]\nmetrics = \"127.0.0.1:80\"");
+        assert!(text.contains("# [control] metrics, 127.0.0.1:80: CAP_NET_BIND_SERVICE\n"), "{text}");
+        assert!(text.contains("\nAmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE\n"), "{text}");
     }
 
     #[test]
