@@ -20,8 +20,12 @@ mod tests;
 use crate::options::Seccomp;
 use control::config::Config;
 use dpdk::Device;
+use nix::unistd::{Gid, Uid, User, getgrouplist};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
 use std::env::consts::ARCH;
+
+/// The highest number that a user may have.
+const NO_USER: u32 = u32::MAX - 1;
 
 /// What drivers need that only some of them do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +59,14 @@ pub(crate) fn confine(seccomp: Seccomp, drivers: Drivers) {
             Err(why) => log::warn!("system calls are not confined: {why}"),
         },
     }
+}
+
+/// Has the C library load its modules for users and groups (nsswitch.conf(5)), as of SSSD or systemd: once this process
+/// is confined it cannot load code any more, and would know those users alone that are in /etc/passwd.
+pub(crate) fn load_user_databases() {
+    // The modules are all asked for a user that none of them has.
+    let _ = User::from_uid(Uid::from_raw(NO_USER));
+    let _ = getgrouplist(c"natlb-no-such-user", Gid::from_raw(NO_USER));
 }
 
 /// Puts both filters on all threads.

@@ -193,6 +193,9 @@ fn run(
     control.set_facts(place.facts(config, &prefix.name, &keeping));
     control.keep_connections(keeping, heartbeats, table_backing);
     // Before a place is taken: what would not work then, shows while the one before is still there.
+    if config.control.group.is_some() {
+        confinement::load_user_databases();
+    }
     confine(seccomp, Drivers::of(config));
     let entered = place.enter(&mut control, &stop);
     let served = entered.and_then(|()| serve(&mut control, stats_period, takes_over, &stop));

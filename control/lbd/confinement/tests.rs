@@ -125,6 +125,27 @@ fn what_is_only_noted_is_carried_out() {
     succeeds(test);
 }
 
+#[test]
+fn users_of_all_databases_are_known() {
+    let test = "users_of_all_databases_are_known";
+    if env::var_os(ALONE).is_some() {
+        load_user_databases();
+    }
+    let look_up = || {
+        let _ = User::from_uid(Uid::from_raw(NO_USER - 1));
+        fs::read_to_string("/proc/self/maps").unwrap()
+    };
+    if let Some(maps) = confined(test, Seccomp::On, look_up) {
+        // Of a module that could not be loaded any more a part is left that is no code.
+        let modules = |kind: &str| {
+            let found = maps.lines().filter(|line| line.contains("/libnss_") && line.contains(kind));
+            found.filter_map(|line| line.split_whitespace().last()).collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(modules(" r--p "), modules(" r-xp "), "{maps}");
+    }
+    succeeds(test);
+}
+
 /// What the kernel says of each thread of this process.
 fn statuses() -> Vec<io::Result<String>> {
     let threads = fs::read_dir("/proc/self/task").unwrap();
