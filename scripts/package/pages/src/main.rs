@@ -56,22 +56,50 @@ fn write(folder: &Path, date: &str) -> io::Result<()> {
     let mut pages = vec![
         Page::of_program(&programs::lbd(), &foot)
             .prose_of("lbd", MANUAL)
+            .environment(&[
+                ("NOTIFY_SOCKET, WATCHDOG_USEC", "set by systemd: where lbd says that it is ready and that its workers turn"),
+                ("RUNTIME_DIRECTORY", "the folder of DPDK's runtime files; without it /var/run, of others than root \
+                    $XDG_RUNTIME_DIR or /tmp"),
+                ("RUST_BACKTRACE", "1: a panic is logged with what led to it"),
+            ])
             .files(&[
                 ("/etc/natlb/lbd.toml", "the configuration that the unit names: lbd.toml(5)"),
                 ("/run/natlb/lbd.sock", "the control socket"),
                 ("/run/natlb/ipvs.sock", "where LVS's own tools are served"),
-                ("/dev/shm/natlb-*", "connections that are kept for the next lbd"),
+                ("/var/lib/natlb/state", "services, reals and timeouts, where the configuration names it; beside it \
+                    state.history and state.lock"),
+                ("/dev/shm/natlb-*, /dev/hugepages/natlb-*", "connections that are kept for the next lbd"),
+                ("/usr/lib/natlb/host-setup", "readies a host for NICs: huge pages, vfio-pci"),
+                ("/usr/share/natlb/metrics", "alert rules for Prometheus, a dashboard for Grafana"),
             ])
             .see_also("lbd.toml(5), lbctl(8), natlb-lvs(8)"),
         Page::of_program(&programs::lbctl(), &foot)
+            .prose_of("Commands", MANUAL)
+            .section("Changes that can be taken back", MANUAL)
             .section("Settings of a service", MANUAL)
             .section("Ports of services and reals", MANUAL)
             .section("Exit codes", MANUAL)
             .section("Refusals", MANUAL)
             .section("JSON", MANUAL)
+            .environment(&[
+                ("LBCTL_SOCKET", "the socket of lbd, where --socket names none"),
+                ("NO_COLOR, TERM", "messages of the command line have no colours where the first one is set or the other is dumb"),
+            ])
+            .files(&[("/run/natlb/lbd.sock", "the socket of lbd, where nothing names another")])
             .see_also("lbd(8), lbd.toml(5), natlb-lvs(8), ipvsadm(8)"),
         Page::of_program(&programs::natlb_lvs(), &foot)
             .section("natlb-lvs", MANUAL)
+            .environment(&[
+                ("NATLB_IPVS_SOCKET", "the socket, where --socket names none"),
+                ("NATLB_IPVS_WAIT", "seconds to wait for it, where --wait names none"),
+                ("NATLB_IPVS_LIBRARY", "the library, where it is not found"),
+                ("LD_PRELOAD", "libraries in it are loaded besides"),
+            ])
+            .files(&[
+                ("/run/natlb/ipvs.sock", "lbd's socket for tools of LVS"),
+                ("/usr/lib/natlb/libnatlb_lvs.so", "what is preloaded into them"),
+                ("/usr/share/doc/natlb/examples", "drop-ins for the units of keepalived and ldirectord"),
+            ])
             .see_also("lbd(8), lbctl(8), ipvsadm(8), keepalived(8), ldirectord(8)"),
         Page::of_file("lbd.toml", "configuration of lbd, natlb's load balancer", &foot)
             .section("The configuration file", MANUAL)

@@ -68,17 +68,21 @@ pub(crate) fn verbatim(lines: &[&str]) -> String {
     format!(".PP\n.RS 4\n.EX\n{lines}.EE\n.RE\n")
 }
 
-/// A table as a list: the first column is the item, the last one its text, and what is between is named by its heading.
+/// A table as a list: the first cell of a row that is not empty is the item. Its text is the column "meaning", or else
+/// the last one; all others are named by their headings.
 fn table(head: &str, rows: &[&str]) -> String {
     let titles = cells(head);
+    let text = titles.iter().position(|title| title == "meaning").unwrap_or(titles.len() - 1);
     let mut roff = String::new();
     for row in rows.iter().skip(1) {
         let cells = cells(row);
-        let mut sentences = Vec::new();
-        for (column, cell) in cells.iter().enumerate().skip(1).filter(|(_, cell)| !cell.is_empty()) {
-            let is_text = column + 1 == cells.len();
+        let mut filled_cells = cells.iter().enumerate().filter(|(_, cell)| !cell.is_empty());
+        let item = filled_cells.next().map_or_else(|| "\\&".to_owned(), |(_, cell)| inline(cell));
+        let mut sentences: Vec<String> = Vec::new();
+        for (column, cell) in filled_cells {
             sentences.push(match titles[column].as_str() {
-                _ if is_text => inline(cell),
+                _ if column == text && column + 1 < cells.len() => stopped(inline(cell)),
+                _ if column == text => inline(cell),
                 "default" if cell == "required" => "Required.".to_owned(),
                 "default" => format!("Default: {}.", inline(cell)),
                 title => format!("{}: {}.", inline(title), inline(cell)),
@@ -87,14 +91,16 @@ fn table(head: &str, rows: &[&str]) -> String {
         // A default is read after what it is the default of.
         if titles.get(1).is_some_and(|title| title == "default") && sentences.len() == 2 {
             sentences.swap(0, 1);
-            if !sentences[0].ends_with('.') {
-                sentences[0].push('.');
-            }
+            sentences[0] = stopped(std::mem::take(&mut sentences[0]));
         }
-        let item = if cells[0].is_empty() { "\\&".to_owned() } else { inline(&cells[0]) };
         roff += &format!(".TP\n{}\n{}", protected(&item), filled(&sentences.join(" ")));
     }
     roff
+}
+
+/// A sentence with its full stop.
+fn stopped(text: String) -> String {
+    if text.ends_with('.') { text } else { text + "." }
 }
 
 /// The cells of a table's row. A bar that belongs to a cell has a backslash before it.

@@ -50,20 +50,33 @@ impl Page {
         self
     }
 
-    /// What a section of the manual says besides its tables, which the command line has said.
+    /// What a section of the manual says besides its own tables, which the command line has said. Those of the sections
+    /// in it stay.
     pub(crate) fn prose_of(mut self, title: &str, manual: &str) -> Self {
-        let lines: Vec<&str> =
-            section(manual, title).into_iter().filter(|line| !line.starts_with('|')).collect();
+        let lines = section(manual, title);
+        let own = lines.iter().position(|line| line.starts_with("###")).unwrap_or(lines.len());
+        let (own, others) = lines.split_at(own);
+        let prose = own.iter().filter(|line| !line.starts_with('|'));
+        let lines: Vec<&str> = prose.chain(others).copied().collect();
         self.heading("Notes");
         self.roff += &to_roff(&lines);
         self
     }
 
     /// Files, and what they are.
-    pub(crate) fn files(mut self, files: &[(&str, &str)]) -> Self {
-        self.heading("Files");
-        for (path, what) in files {
-            self.roff += &format!(".TP\n\\fI{}\\fR\n{}", escaped(path), filled(&escaped(what)));
+    pub(crate) fn files(self, files: &[(&str, &str)]) -> Self {
+        self.listed("Files", files)
+    }
+
+    /// Variables of the environment, and what they say.
+    pub(crate) fn environment(self, variables: &[(&str, &str)]) -> Self {
+        self.listed("Environment", variables)
+    }
+
+    fn listed(mut self, heading: &str, items: &[(&str, &str)]) -> Self {
+        self.heading(heading);
+        for (item, what) in items {
+            self.roff += &format!(".TP\n\\fI{}\\fR\n{}", escaped(item), filled(&escaped(what)));
         }
         self
     }

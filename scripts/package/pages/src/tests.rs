@@ -73,6 +73,60 @@ fn every_key_of_the_configuration_is_in_its_page() {
     }
 }
 
+/// The items of a page's lists, as they are read.
+fn items(page: &str) -> Vec<String> {
+    let lines: Vec<&str> = page.lines().collect();
+    let items = lines.windows(2).filter(|pair| pair[0] == ".TP").map(|pair| pair[1]);
+    items
+        .map(|item| item.replace("\\fB", "").replace("\\fI", "").replace("\\fR", "").replace("\\-", "-"))
+        .collect()
+}
+
+#[test]
+fn every_item_of_a_list_has_its_name() {
+    let files = written();
+    for (name, page) in files.iter().filter(|(name, _)| name.starts_with("man/")) {
+        assert!(!items(page).contains(&"\\&".to_owned()), "{name} has an item without a name:\n{page}");
+    }
+    for option in ["-s", "--timeouts", "--on-removal", "--slow-start"] {
+        assert!(items(&files["man/man8/lbctl.8"]).contains(&option.to_owned()), "{option}");
+    }
+    assert!(items(&files["man/man8/natlb-lvs.8"]).contains(&"NATLB_IPVS_LIBRARY".to_owned()));
+}
+
+#[test]
+fn keys_of_the_log_and_changes_that_are_taken_back_are_explained() {
+    let files = written();
+    for key in ["config_version, change", "file, line", "thread, place, backtrace"] {
+        assert!(items(&files["man/man8/lbd.8"]).contains(&key.to_owned()), "lbd.8 lacks {key}");
+    }
+    // What is an option of lbd's stands there once.
+    assert_eq!(files["man/man8/lbd.8"].matches("\\-\\-take\\-over\\fR\n").count(), 1);
+    for heading in
+        [".SH CHANGES THAT CAN BE TAKEN BACK\n", ".SH EXIT CODES\n", ".SH ENVIRONMENT\n", ".SH FILES\n"]
+    {
+        assert!(files["man/man8/lbctl.8"].contains(heading), "lbctl.8 lacks {heading}");
+    }
+    assert!(bold(&files["man/man8/lbctl.8"]).contains(&"NO_COLOR".to_owned()));
+}
+
+#[test]
+fn what_the_programs_read_of_their_environment_is_in_their_pages() {
+    let files = written();
+    for (page, variables) in [
+        ("lbd", &["NOTIFY_SOCKET", "RUNTIME_DIRECTORY", "RUST_BACKTRACE"][..]),
+        ("lbctl", &["LBCTL_SOCKET", "NO_COLOR"]),
+        ("natlb-lvs", &["NATLB_IPVS_SOCKET", "NATLB_IPVS_WAIT", "NATLB_IPVS_LIBRARY"]),
+    ] {
+        let page = &files[&format!("man/man8/{page}.8")];
+        let (_, environment) = page.split_once(".SH ENVIRONMENT\n").expect("a section of variables");
+        let environment = environment.split(".SH ").next().unwrap();
+        for variable in variables {
+            assert!(environment.contains(variable), "{page} lacks {variable}");
+        }
+    }
+}
+
 #[test]
 fn completions_know_every_command() {
     let files = written();
@@ -99,6 +153,12 @@ fn markdown_becomes_roff() {
         markdown::to_roff(&section),
         ".PP\nOne \\fBa\\-b\\fR of \\fBtwo\\fR links.\n.IP \\(bu 2\nit\\(aqs\n.TP\n\\fBk\\fR\n\\fBa|b\\fR. Default: 1.\n\
          .TP\n\\fBr\\fR\n\\&. Required.\n.PP\n.RS 4\n.EX\n\\&.x\n# no heading\n.EE\n.RE\n.SS C\n"
+    );
+    let table =
+        ["| code | meaning | on stderr |", "|---|---|---|", "| 1 | refused | why |", "| | `x` | why |"];
+    assert_eq!(
+        markdown::to_roff(&table),
+        ".TP\n1\nrefused. on stderr: why.\n.TP\n\\fBx\\fR\non stderr: why.\n"
     );
 }
 
