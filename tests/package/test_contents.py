@@ -48,7 +48,14 @@ class Package(unittest.TestCase):
         advice = (ROOT / "scripts/package/debian/postinst").read_text()
         self.assertIn("systemctl reload lbd", advice)
         unit = (unpacked() / "lib/systemd/system/lbd.service").read_text()
-        self.assertRegex(unit, r"(?m)^ExecReload=/usr/sbin/lbd --config /etc/natlb/lbd.toml --reload$")
+        self.assertRegex(unit, r"(?m)^ExecReload=/usr/sbin/lbd --config /etc/natlb/lbd.toml --reload \$LBD_OPTIONS$")
+
+    def test_whoever_takes_over_at_a_reload_has_the_options_of_the_first_start(self):
+        unit = (unpacked() / "lib/systemd/system/lbd.service").read_text()
+        first, = re.findall(r"(?m)^ExecStart=(.*)$", unit)
+        again, = re.findall(r"(?m)^ExecReload=(.*)$", unit)
+        self.assertEqual(again.replace(" --reload", ""), first)
+        self.assertIn("$LBD_OPTIONS", first)
 
     def test_systemd_takes_the_unit(self):
         # It looks for the programs in the root that it is given, those of the unit's own commands among them.
