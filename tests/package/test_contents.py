@@ -44,6 +44,26 @@ class Package(unittest.TestCase):
             self.assertNotIn("/usr/local", text)
             self.assertIn("/usr/sbin/", text)
 
+    def test_host_setup_tells_how_it_is_called_where_it_is(self):
+        done = run("bash", unpacked() / "usr/lib/natlb/host-setup", "--help")
+        self.assertIn("\n  /usr/lib/natlb/host-setup [--apply]", done.stdout)
+        self.assertNotIn("scripts/", done.stdout)
+
+    def test_it_brings_the_pages_for_operators(self):
+        pages = unpacked() / "usr/share/doc/natlb"
+        for name in ("operating.md", "manual.md", "moving-from-lvs.md", "ipvs.md"):
+            self.assertEqual((pages / name).read_bytes(), (ROOT / "docs" / name).read_bytes())
+        # Metrics name this one.
+        self.assertIn("\n## Every drop reason\n", (pages / "operating.md").read_text())
+
+    def test_what_is_said_to_be_in_it_is_there(self):
+        section = (ROOT / "docs/operating.md").read_text().split("\n## Packages\n")[1].split("\n**Containers.**")[0]
+        table = section.split("| what | where |\n")[1].split("\n\n")[0]
+        places = re.findall(r"`(/[^`]*)`", table)
+        self.assertIn("/usr/share/natlb/metrics", places)
+        for place in places:
+            self.assertTrue((unpacked() / place[1:]).exists(), place)
+
     def test_what_an_upgrade_advises_is_what_the_unit_does(self):
         advice = (ROOT / "scripts/package/debian/postinst").read_text()
         self.assertIn("systemctl reload lbd", advice)
