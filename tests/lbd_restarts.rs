@@ -203,6 +203,25 @@ fn cores() -> (Vec<usize>, Vec<usize>) {
 }
 
 #[test]
+fn a_reload_by_another_program_that_cannot_take_over_says_so() {
+    let (one, _) = cores();
+    let bench = Bench::new();
+    let mut lbd = bench.start(&one);
+    let other = bench.path("lbd-of-another-package");
+    fs::copy(env!("CARGO_BIN_EXE_lbd"), &other).unwrap();
+    let mut reload = Command::new(other);
+    reload.arg("--config").arg(bench.path("lbd.toml")).arg("--reload");
+    let reload = reload.output().unwrap();
+    let said = String::from_utf8(reload.stderr).unwrap();
+    assert_eq!(reload.status.code(), Some(1), "{said}");
+    for part in ["cannot take its place: port vip0: device net_pcap0", "restart it instead", "lbctl reload"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(lbd.child.try_wait().unwrap(), None, "{}", lbd.log());
+    lbd.end(End::Told);
+}
+
+#[test]
 fn connections_outlive_the_process_however_it_ends_and_however_many_workers_follow() {
     let (one, two) = cores();
     let bench = Bench::new();

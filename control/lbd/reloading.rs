@@ -39,10 +39,16 @@ pub(crate) fn reload((config, path): (&Config, &Path)) -> Result<(), String> {
     let this = program(path);
     if runs.as_ref().is_none_or(|runs| (&runs.version, runs.file) != (&this.version, this.file)) {
         let version = runs.map_or_else(|| "before this one".into(), |runs| runs.version);
-        log::info!(
-            "the lbd that runs ({version}) is another program than this one ({}), which takes its place",
-            this.version
-        );
+        let differs =
+            format!("the lbd that runs ({version}) is another program than this one ({})", this.version);
+        // Said at once: nobody waits for the one that is started, and the file would seem to have been read.
+        if let Some(why) = crate::take_over::refusal(config) {
+            return Err(format!(
+                "{differs}, which cannot take its place: {why}; until then, lbctl reload has the one that runs read its \
+                 file again"
+            ));
+        }
+        log::info!("{differs}, which takes its place");
         return take_over().map_err(|error| format!("cannot start lbd --take-over: {error}"));
     }
     if let (Some(other), Some(this)) = (runs.and_then(|runs| runs.configuration), this.configuration)

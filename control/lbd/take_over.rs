@@ -179,7 +179,7 @@ fn refuse_second(socket: &Path) -> Result<(), Failure> {
 }
 
 /// Why no process can take another's place with this configuration, if so.
-fn refusal(config: &Config) -> Option<String> {
+pub(crate) fn refusal(config: &Config) -> Option<String> {
     let single = config.eth_ports.iter().find(|port| !may_have_two_owners(&port.device));
     if let Some(port) = single {
         return Some(format!(
