@@ -206,8 +206,12 @@ class Life(unittest.TestCase):
         held.works()
 
         first = lbd.process.pid
+        (root / "etc/systemd/system/lbd.service").touch()
         said = debian.install(built(VERSIONS[1]))
         self.assertIn("--take-over", said.stdout)
+        self.assertIn("/etc/systemd/system/lbd.service was installed by hand", said.stdout)
+        self.assertNotIn("/usr/local/sbin", said.stdout)
+        (root / "etc/systemd/system/lbd.service").unlink()
         self.assertEqual((lbd.process.poll(), lbd.process.pid), (None, first), "the upgrade has ended it")
         held.works()
         # Without a gap, and as a service is restarted.
