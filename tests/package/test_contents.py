@@ -77,6 +77,23 @@ class Package(unittest.TestCase):
         self.assertEqual(again.replace(" --reload", ""), first)
         self.assertIn("$LBD_OPTIONS", first)
 
+    def test_systemd_takes_the_unit_that_readies_the_host_at_a_boot(self):
+        page = (ROOT / "docs/operating.md").read_text()
+        unit = page.split("natlb-host.service`")[1].split("```ini\n")[1].split("```")[0]
+        command = re.search(r"(?m)^ExecStart=(\S+) (.*)$", unit)
+        self.assertTrue(os.access(unpacked() / command[1][1:], os.X_OK), command[1])
+        self.assertIn(command[2].split()[0], run(unpacked() / command[1][1:], "--help").stdout)
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            for path, text in (("etc/systemd/system/natlb-host.service", unit), (command[1][1:], "")):
+                (root / path).parent.mkdir(parents=True)
+                (root / path).write_text(text)
+            (root / command[1][1:]).chmod(0o755)
+            done = run(tool("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no", f"--root={root}",
+                       "natlb-host.service", check=False)
+        wrong = [line for line in done.stderr.splitlines() if "natlb-host.service:" in line]
+        self.assertEqual(wrong, [], done.stderr)
+
     def test_systemd_takes_the_unit(self):
         # It looks for the programs in the root that it is given, those of the unit's own commands among them.
         for program in ("bin/sh", "usr/bin/find"):
