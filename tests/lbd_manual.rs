@@ -23,3 +23,19 @@ fn the_manual_has_every_option_of_lbd() {
         assert!(section.contains(&format!("| {code} |")), "docs/manual.md lacks the exit code {code} of lbd");
     }
 }
+
+#[test]
+fn a_value_that_is_none_is_answered_by_those_that_are() {
+    for (option, values) in [
+        ("--log-level", "error, warn, info, debug, trace"),
+        ("--log-format", "text, json"),
+        ("--seccomp", "on, log, off"),
+    ] {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_lbd")).args(["--config", "x", option, "wrong"]).output();
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(values), "{option}: {said}");
+    }
+}

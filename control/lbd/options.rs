@@ -1,5 +1,6 @@
 //! The command line of `lbd`. This file needs no other one: man pages and completions are made from it, too.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
@@ -41,7 +42,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) stats_period: Option<u64>,
     /// How much is logged: error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level())]
+    #[arg(hide_possible_values = true, ignore_case = true)]
     pub(crate) log_level: log::LevelFilter,
     /// text: a line for people; json: an object in each line.
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
@@ -52,6 +54,12 @@ pub(crate) struct Options {
     /// Print natlb's version and the DPDK release that it runs on.
     #[arg(long, short = 'V')]
     pub(crate) version: bool,
+}
+
+/// Reads a level's name. What is wrong is answered by all names.
+fn level() -> impl TypedValueParser<Value = log::LevelFilter> {
+    let names = ["error", "warn", "info", "debug", "trace"];
+    PossibleValuesParser::new(names).map(|name| name.parse().unwrap_or(log::LevelFilter::Info))
 }
 
 /// How lines of the log are written.

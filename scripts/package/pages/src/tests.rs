@@ -140,6 +140,7 @@ fn completions_know_every_command() {
         }
     }
     assert!(files["bash-completion/completions/lbd"].contains("--take-over"));
+    assert!(files["bash-completion/completions/lbd"].contains("\"error warn info debug trace\""));
     assert!(files["zsh/vendor-completions/_natlb-lvs"].contains("--socket"));
 }
 
