@@ -30,6 +30,7 @@ fn a_value_that_is_none_is_answered_by_those_that_are() {
         ("--log-level", "error, warn, info, debug, trace"),
         ("--log-format", "text, json"),
         ("--seccomp", "on, log, off"),
+        ("--stats-period", "expected a whole number from 1 to 3600"),
     ] {
         let output =
             Command::new(env!("CARGO_BIN_EXE_lbd")).args(["--config", "x", option, "wrong"]).output();

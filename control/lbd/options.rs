@@ -39,7 +39,7 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["check", "rights", "take_over"])]
     pub(crate) reload: bool,
     /// Print rates, load, connections and drops to stdout at this interval, 1 to 3600 seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", value_parser = period)]
     pub(crate) stats_period: Option<u64>,
     /// How much is logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level())]
@@ -60,6 +60,11 @@ pub(crate) struct Options {
 fn level() -> impl TypedValueParser<Value = log::LevelFilter> {
     let names = ["error", "warn", "info", "debug", "trace"];
     PossibleValuesParser::new(names).map(|name| name.parse().unwrap_or(log::LevelFilter::Info))
+}
+
+fn period(text: &str) -> Result<u64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
+    seconds.ok_or_else(|| "expected a whole number from 1 to 3600".into())
 }
 
 /// How lines of the log are written.

@@ -35,7 +35,7 @@ pub(crate) struct Line {
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Seconds to wait for the socket, 0 to 60 [default: $NATLB_IPVS_WAIT, or 5]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=LONGEST_WAIT))]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     wait: Option<u64>,
     /// The tool, as in a shell
     #[arg(value_name = "COMMAND")]
@@ -43,6 +43,11 @@ pub(crate) struct Line {
     /// The tool's arguments
     #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds <= LONGEST_WAIT);
+    seconds.ok_or_else(|| format!("expected a whole number from 0 to {LONGEST_WAIT}"))
 }
 
 /// What is to be run, and where `lbd` is.
@@ -76,13 +81,8 @@ impl Options {
             (Some(seconds), _) => seconds,
             (None, None) => DEFAULT_WAIT,
             (None, Some(text)) => {
-                let seconds = text.to_str().and_then(|text| text.parse().ok());
-                seconds.filter(|&seconds| seconds <= LONGEST_WAIT).ok_or_else(|| {
-                    let text = text.to_string_lossy();
-                    wrong(format!(
-                        "NATLB_IPVS_WAIT is \"{text}\"; seconds, 0 to {LONGEST_WAIT}, would be right"
-                    ))
-                })?
+                let text = text.to_string_lossy();
+                seconds(&text).map_err(|why| wrong(format!("NATLB_IPVS_WAIT is \"{text}\": {why}")))?
             }
         };
         Ok(Self {
@@ -135,6 +135,8 @@ mod tests {
         for words in [&["--wait", "61", "x"][..], &["--wait", "x", "x"], &[], &["--nonsense", "x"]] {
             assert!(read(words, None, None).is_err(), "{words:?}");
         }
+        let text = read(&["--wait", "x", "x"], None, None).unwrap_err().to_string();
+        assert!(text.contains("expected a whole number from 0 to 60"), "{text}");
         for wait in ["61", "-1", "soon"] {
             let text = read(&["x"], None, Some(wait)).unwrap_err().to_string();
             assert!(text.contains("NATLB_IPVS_WAIT") && text.contains(wait), "{text}");
