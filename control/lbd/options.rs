@@ -1,6 +1,6 @@
 //! The command line of `lbd`. This file needs no other one: man pages and completions are made from it, too.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
@@ -58,8 +58,11 @@ pub(crate) struct Options {
 
 /// Reads a level's name. What is wrong is answered by all names.
 fn level() -> impl TypedValueParser<Value = log::LevelFilter> {
-    let names = ["error", "warn", "info", "debug", "trace"];
-    PossibleValuesParser::new(names).map(|name| name.parse().unwrap_or(log::LevelFilter::Info))
+    let names = ["error", "warn", "info", "debug", "trace"].map(PossibleValue::new);
+    // Not advised: nobody would hear why it ends.
+    let off = PossibleValue::new("off").hide(true);
+    PossibleValuesParser::new(names.into_iter().chain([off]))
+        .map(|name| name.parse().unwrap_or(log::LevelFilter::Info))
 }
 
 fn period(text: &str) -> Result<u64, String> {
