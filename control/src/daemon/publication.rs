@@ -147,7 +147,7 @@ impl Publications {
     /// When something is to be done, apart from looking how far the workers are.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let is_next_due = match self.under_way.as_ref().map(|publication| &publication.step) {
-            None => self.is_something_next() && !self.is_releasing,
+            None => self.is_something_next() && !self.is_releasing && self.confirming.is_none(),
             Some(Step::Preparing { .. } | Step::Offered(_)) => false,
             Some(Step::Following(_) | Step::Closing(..)) => true,
         };
@@ -346,8 +346,10 @@ impl ControlThread {
 
     fn begin_next(&mut self) {
         let holds = self.hand_over.holds_publications();
-        let Publications { under_way, is_releasing, released, wanted, waiting, .. } = &mut self.publications;
-        if holds || under_way.is_some() || *is_releasing || !released.is_empty() {
+        let Publications { under_way, is_releasing, released, wanted, waiting, confirming, .. } =
+            &mut self.publications;
+        // Whether a change waits to be confirmed is open as long as that is being written.
+        if holds || under_way.is_some() || *is_releasing || !released.is_empty() || confirming.is_some() {
             return;
         }
         if mem::take(&mut wanted.release) {
