@@ -11,6 +11,7 @@ import time
 
 from .runner import test
 from .sockets import Load
+from .test_restart import tmpfs
 from .testbed import PATIENCE, REALS, VIP, binary, wait_for
 
 LISTEN = f"{VIP}:80"
@@ -226,3 +227,44 @@ def a_change_that_waits_survives_a_restart_and_a_take_over(bed):
         time.sleep(1)
         lbd.start()
         assert wait_for(lambda: lbd.ctl("save") == before), lbd.log()
+
+
+@test()
+def on_a_full_disk_a_change_is_taken_back_all_the_same(bed):
+    with tmpfs(bed, "size=64k") as folder:
+        config = configuration(bed, [1, 1, 1])
+        config["control"]["state"] = str(folder / "state")
+        with bed.lbd(config) as lbd:
+            before = lbd.ctl("save")
+            wanted = before.replace(f"-r {RS3} -m -w 1", f"-r {RS3} -m -w 9")
+            lbd.ctl("apply", "-", "--confirm", 2, input=wanted)
+            assert len(files(folder)) == 3, files(folder)
+            fill(bed, folder)
+            assert wait_for(lambda: lbd.ctl("save") == before), lbd.log()
+            # The file that is gone has left room.
+            fill(bed, folder)
+            assert "cannot be written" in lbd.lbctl("edit-real", "-t", LISTEN, "-r", RS1, "-w", 3).stderr
+            # No other lbd waits for anything, whatever its history lacks.
+            lbd.kill()
+            lbd.start()
+            assert lbd.ctl("save") == before and lbd.lbctl("confirm").returncode == 1
+            (folder / "filler").unlink()
+            # What is confirmed leaves nothing behind, nor what is refused.
+            lbd.ctl("apply", "-", "--confirm", 600, input=wanted)
+            lbd.ctl("confirm")
+            assert len(files(folder)) == 2, files(folder)
+            fill(bed, folder)
+            refused = lbd.lbctl("apply", "-", "--confirm", 600, input=before)
+            assert refused.returncode == 1 and "cannot be written" in refused.stderr, refused
+            (folder / "filler").unlink()
+            assert weights(lbd)[RS3] == 9 and len(files(folder)) == 2, files(folder)
+
+
+def fill(bed, folder):
+    to = [f"of={folder}/filler", "oflag=append", "conv=notrunc"]
+    bed.run("lb", "dd", "if=/dev/zero", *to, "bs=4k", check=False)
+
+
+def files(folder):
+    """What is kept there, besides locks."""
+    return [file.name for file in folder.iterdir() if not file.name.endswith(".lock")]

@@ -261,7 +261,11 @@ impl Worker {
             Job::History(count) => Done::History(self.history(count)),
             Job::Confirm => {
                 let refused = |error: io::Error| Refused::HistoryWrite(error.to_string());
-                Done::Confirmed(self.desk.history.confirm().map_err(refused))
+                let confirmed = self.desk.history.confirm().map_err(refused);
+                if confirmed.is_ok() {
+                    self.release_spare();
+                }
+                Done::Confirmed(confirmed)
             }
             Job::Name(names) => {
                 self.names = Some(names);
@@ -304,13 +308,29 @@ impl Worker {
         }
         self.go_on()?;
         let confirm = report.as_ref().and_then(|report| report.confirm);
+        if let (Some(_), Some(state)) = (confirm, &mut self.desk.state) {
+            // It must be possible to take it back also when the disk is full by then.
+            if let Err(error) = state.set_aside(model) {
+                return Ok(Done::Refused(Refused::StateWrite(error.to_string())));
+            }
+        }
         let number = match self.note(model, &next, (command, origin), confirm) {
             Ok(number) => number,
-            Err(error) => return Ok(Done::Refused(Refused::HistoryWrite(error.to_string()))),
+            Err(error) => {
+                self.release_spare();
+                return Ok(Done::Refused(Refused::HistoryWrite(error.to_string())));
+            }
         };
         if let Err(error) = self.keep(model, &next) {
             self.desk.history.take_back_last();
+            // Something that is to be confirmed may still wait.
+            if confirm.is_some() {
+                self.release_spare();
+            }
             return Ok(Done::Refused(Refused::StateWrite(error.to_string())));
+        }
+        if confirm.is_none() {
+            self.release_spare();
         }
         self.desk.fingerprint = change::fingerprint_after(self.desk.fingerprint, model, &next);
         self.follow_file(report.as_deref());
@@ -388,6 +408,13 @@ impl Worker {
                 .map(|(_, deadline)| deadline.until_ms),
         };
         HistoryView { changes: entries.skip(left_out).map(view).collect() }
+    }
+
+    /// Nothing waits to be confirmed any more.
+    fn release_spare(&mut self) {
+        if let Some(state) = &mut self.desk.state {
+            state.release();
+        }
     }
 
     /// Has the state file lead to another model.

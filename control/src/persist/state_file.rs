@@ -26,6 +26,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 use thiserror::Error;
 
 /// The largest that is read: 65,536 reals with long lines fit several times.
@@ -77,12 +78,28 @@ fn located(path: &Path, refused: &Refused) -> String {
     }
 }
 
+/// What is in a file already that nothing reads yet.
+#[derive(Debug)]
+struct Spare {
+    model: Model,
+    written: Written,
+}
+
+/// A temporary file, which goes unless it gets its name.
+#[derive(Debug)]
+struct Written {
+    file: NamedTempFile,
+    /// In bytes.
+    length: u64,
+}
+
 /// Where the model is kept.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
     /// `None`: the next change replaces the file.
     journal: Option<Journal>,
+    spare: Option<Spare>,
     /// Held as long as the file is ours. `None`: the file system cannot be written, so nobody's changes are kept.
     lock: Option<Lock>,
 }
@@ -107,20 +124,20 @@ impl StateFile {
         let path = resolved(path).map_err(|error| failed(path, error))?;
         check_regular(&path).map_err(|error| failed(&path, error))?;
         if let Some(lock) = handed.take(&Label::of_path(Kind::Lock, &path)) {
-            return Ok(Self { path, journal: None, lock: Some(Lock::of(lock)) });
+            return Ok(Self { path, journal: None, spare: None, lock: Some(Lock::of(lock)) });
         }
         let unlocked = match make_directory(&path) {
             Err(error) if is_read_only(&error) => error,
             Err(error) => return Err(failed(&path, error)),
             Ok(()) => match lock::next_to(&path) {
-                Ok(lock) => return Ok(Self { path, journal: None, lock: Some(lock) }),
+                Ok(lock) => return Ok(Self { path, journal: None, spare: None, lock: Some(lock) }),
                 Err(LockError::Held) => return Err(LoadError::InUse(path)),
                 Err(LockError::Io(_, error)) if is_read_only(&error) => error,
                 Err(LockError::Io(name, error)) => return Err(failed(&name, error)),
             },
         };
         log::warn!("{}: {unlocked}: changes will be refused", path.display());
-        Ok(Self { path, journal: None, lock: None })
+        Ok(Self { path, journal: None, spare: None, lock: None })
     }
 
     /// A descriptor of its lock, for a successor; `None`: it has none.
@@ -164,6 +181,14 @@ impl StateFile {
     /// # Errors
     /// The file is what it was, unless only the last step failed.
     pub fn change(&mut self, before: &Model, now: &Model) -> io::Result<()> {
+        let Err(error) = self.append_or_write(before, now) else { return Ok(()) };
+        match self.spare.take_if(|spare| change::steps(&spare.model, now).is_empty()) {
+            Some(spare) => self.put(spare.written),
+            None => Err(error),
+        }
+    }
+
+    fn append_or_write(&mut self, before: &Model, now: &Model) -> io::Result<()> {
         // Another file may have taken its place.
         let journal = self.journal.take().filter(|journal| journal.is_at(&self.path));
         let Some(mut journal) = journal else { return self.write(now) };
@@ -180,6 +205,28 @@ impl StateFile {
     /// The file is what it was, unless only flushing the directory failed.
     pub fn write(&mut self, model: &Model) -> io::Result<()> {
         self.journal = None;
+        let written = self.written(model)?;
+        self.put(written)
+    }
+
+    /// Writes a file for this model that may have to take the place of what is there later: then
+    /// [`change`](Self::change) leads to it even if nothing can be written any more.
+    ///
+    /// # Errors
+    /// There is no room, or the directory refuses.
+    pub fn set_aside(&mut self, model: &Model) -> io::Result<()> {
+        self.spare = None;
+        self.spare = Some(Spare { model: model.clone(), written: self.written(model)? });
+        Ok(())
+    }
+
+    /// What was set aside is not needed any more.
+    pub fn release(&mut self) {
+        self.spare = None;
+    }
+
+    /// A temporary file beside it, with its length.
+    fn written(&self, model: &Model) -> io::Result<Written> {
         make_directory(&self.path)?;
         let lines = change::save(model);
         let mut text = format!("{}\n", ipvsadm_lines::FIRST_LINE);
@@ -190,14 +237,19 @@ impl StateFile {
         text += &ipvsadm_lines::last_line(lines.len());
         text.push('\n');
         let directory = directory(&self.path);
-        let mut temporary = tempfile::Builder::new().prefix(&self.prefix()).tempfile_in(directory)?;
-        temporary.write_all(text.as_bytes())?;
-        temporary.as_file().sync_all()?;
+        let mut file = tempfile::Builder::new().prefix(&self.prefix()).tempfile_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        Ok(Written { file, length: text.len() as u64 })
+    }
+
+    /// Has it take the place of what is there.
+    fn put(&mut self, Written { file, length }: Written) -> io::Result<()> {
         // Only what it was is replaced.
         check_regular(&self.path)?;
-        let file = temporary.persist(&self.path).map_err(|error| error.error)?;
-        File::open(directory)?.sync_all()?;
-        self.journal = Journal::new(file, text.len() as u64);
+        let file = file.persist(&self.path).map_err(|error| error.error)?;
+        File::open(directory(&self.path))?.sync_all()?;
+        self.journal = Journal::new(file, length);
         Ok(())
     }
 
