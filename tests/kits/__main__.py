@@ -1,27 +1,9 @@
-"""Runs the checks of the kits; what is skipped is said, and a failure where CI=true."""
+"""Runs the checks of the kits."""
 
-import os
 import sys
-import unittest
 
 from . import test_configurations, test_expect, test_ndr, test_pktgen, test_testpmd, test_trex
-
-MODULES = (test_configurations, test_expect, test_ndr, test_pktgen, test_testpmd, test_trex)
-
-
-def main():
-    loader = unittest.TestLoader()
-    if sys.argv[1:]:
-        loader.testNamePatterns = [f"*{name}*" for name in sys.argv[1:]]
-    suite = unittest.TestSuite(loader.loadTestsFromModule(module) for module in MODULES)
-    if suite.countTestCases() == 0:
-        sys.exit("no test has such a name")
-    result = unittest.TextTestRunner(verbosity=2).run(suite)
-    for test, reason in result.skipped:
-        print(f"SKIPPED {test.id()}: {reason}")
-    print(f"{result.testsRun} tests, {len(result.failures) + len(result.errors)} failed, {len(result.skipped)} skipped")
-    return 0 if result.wasSuccessful() and not (result.skipped and os.environ.get("CI") == "true") else 1
-
+from ..suite import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run([test_configurations, test_expect, test_ndr, test_pktgen, test_testpmd, test_trex]))
